@@ -1,0 +1,38 @@
+# `make grade` grades the sample submissions, `make test` runs every test. Both set up .venv first if need be.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help setup grade test lint clean
+
+help:
+	@echo "make grade   grade the sample submissions into results/"
+	@echo "make test    test the autograder and verify every module"
+	@echo "make lint    check the style"
+	@echo "make clean   remove the environment, the results and the caches"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "set-up 1/2: the environment $(VENV), with $$($(PYTHON) --version)"
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	@echo "set-up 2/2: PyTorch and the rest, as pinned in constraints.txt (minutes, the first time)"
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	@touch $@
+
+grade: $(READY)
+	@$(BIN)/autograder grade autograder/samples/* --out results
+
+test: $(READY)
+	@$(BIN)/python -m pytest -q
+	@$(BIN)/autograder verify
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) results build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""From a solution to everything that is made from it."""

@@ -1,0 +1,1 @@
+"""Run a suite against a worker and score what came of it."""

@@ -1,0 +1,182 @@
+"""From submissions to results: take them in, run their modules in workers, score, and hand out one document each."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from autograder.course import Course, Module
+from autograder.grading.pool import Died, in_forks
+from autograder.grading.score import score_module, totals
+from autograder.grading.suite import Suites, open_suites
+from autograder.intake import Submission, SubmittedModule
+from autograder.policy import SyntaxProblem, check, parse, runtime_rules
+from autograder.reports.results import Environment, Identity, ModuleResult, Results, to_json
+from autograder.worker.client import GraderError, Job, Worker, Zygote
+
+AT_ONCE = max(1, min(2, os.cpu_count() or 1))
+SLACK_SECONDS = 60  # beyond its modules' own limits, a submission's grading is stopped
+REQUIRED = ("Landlock", "seccomp")
+_IMPORT_OF_SOLUTIONS = re.compile(r"^(\s*(?:from|import)\s+)solutions\b", re.MULTILINE)
+
+
+def zygote_for(course: Course) -> Zygote:
+    """A zygote (still warming up) for this course: it hides the course's folders from workers and preloads what modules ask for."""
+    private = [course.root / name for name in ("autograder", "solutions", "exercises", "docs", "tests", "benchmarks")]
+    return Zygote(private, sorted({name for module in course.modules for name in module.preload}))
+
+
+def grade(
+    course: Course,
+    submissions: Sequence[Submission],
+    zygote: Zygote,
+    done: Callable[[int, Results], None],
+    require_sandbox: bool = False,
+) -> None:
+    """Grade every submission and call `done(index, results)` as each is ready. GraderError when the grader itself cannot go on."""
+    ids = {item.module.id for submission in submissions for item in submission.modules}
+    modules = [module for module in course.modules if module.id in ids]
+    open_suites(course, modules, partial(_grade_all, course, submissions, zygote, done, require_sandbox))
+
+
+def sandbox_in_force(zygote: Zygote) -> list[str]:
+    """What confines a worker here, found by confining one."""
+    zygote.wait()
+    worker = Worker(zygote, Job(files={"nothing.py": ""}, main="nothing"))
+    worker.close()
+    return worker.sandbox
+
+
+def _grade_all(
+    course: Course,
+    submissions: Sequence[Submission],
+    zygote: Zygote,
+    done: Callable[[int, Results], None],
+    require_sandbox: bool,
+    suites: Suites,
+) -> None:
+    sandbox = sandbox_in_force(zygote)
+    missing = [name for name in REQUIRED if not any(name in entry and "missing" not in entry for entry in sandbox)]
+    if require_sandbox and missing:
+        raise GraderError(f"--require-sandbox: {' and '.join(missing)} cannot be had on this system")
+    identity = Identity(name=course.settings.name, digest=course.digest())
+    environment = Environment.here()
+
+    def document(submission: Submission, modules: Sequence[ModuleResult]) -> Results:
+        score, max_score = totals(modules)
+        name = Identity(name=submission.name, digest=submission.digest)
+        return Results(
+            course=identity, submission=name, environment=environment, sandbox=sandbox, score=score, max_score=max_score,
+            modules=list(modules),
+        )  # fmt: skip
+
+    def task(submission: Submission, slot: int) -> bytes:
+        return to_json(document(submission, grade_submission(submission, suites, zygote, slot))).encode()
+
+    def seconds(index: int) -> float:
+        return SLACK_SECONDS + sum(item.module.limits.module_seconds for item in submissions[index].modules)
+
+    tasks = [partial(task, submission) for submission in submissions]
+    for index, answer in in_forks(tasks, AT_ONCE, seconds):
+        submission = submissions[index]
+        if isinstance(answer, Died):
+            why = f"grading this submission did not end properly: {answer.why}. Ask your instructor to look at it."
+            failed = [_rejected(suites, item.module, why) for item in submission.modules]
+            done(index, document(submission, failed))
+        else:
+            done(index, Results.model_validate_json(answer))
+
+
+def grade_submission(submission: Submission, suites: Suites, zygote: Zygote, slot: int) -> list[ModuleResult]:
+    """The results of a submission's modules, in course order, each built on the earlier ones that passed."""
+    own: dict[str, dict[str, str]] = {}
+    results = []
+    for item in submission.modules:
+        result = grade_module(item, own, suites, zygote, slot)
+        if all(exercise.status == "passed" for exercise in result.exercises):
+            own[item.module.id] = item.files
+        results.append(result)
+    return results
+
+
+def grade_module(
+    item: SubmittedModule, own: dict[str, dict[str, str]], suites: Suites, zygote: Zygote, slot: int = 0
+) -> ModuleResult:
+    """The result of one module; `own` holds the files of the student's earlier modules that passed."""
+    module = item.module
+    problem = item.problem or _syntax_problem(item.files)
+    if problem:
+        return _rejected(suites, module, problem)
+    breaches = {breach.exercise: breach.message for breach in reversed(check(module, item.files))}
+    files, substituted = with_dependencies(module, item.files, own, suites.course)
+    worker = Worker(zygote, job_for(module, files, suites, slot))
+    try:
+        outcomes, at_run_time = suites.run(module, worker)
+    finally:
+        worker.close()
+    for exercise, (call, line) in at_run_time.items():
+        message = f"{module.main_file}, line {line}: {call} is called in {exercise}: this exercise asks you to write it yourself."
+        breaches.setdefault(exercise, message)
+    manifest = suites.by_module[module.id].manifest
+    return score_module(module, manifest, outcomes, breaches=breaches, substituted=substituted)
+
+
+def job_for(module: Module, files: dict[str, str], suites: Suites, slot: int = 0) -> Job:
+    """What a worker needs to run this module's suite on these files."""
+    limits = module.limits
+    return Job(
+        files=files,
+        main=".".join(Path(module.main_file).with_suffix("").parts),
+        scenarios=dict(suites.by_module[module.id].scenarios),
+        rules=runtime_rules(module),
+        memory_mb=limits.memory_mb,
+        load_seconds=limits.load_seconds,
+        call_seconds=limits.call_seconds,
+        module_seconds=limits.module_seconds,
+        slot=slot,
+    )
+
+
+def with_dependencies(
+    module: Module, files: dict[str, str], own: dict[str, dict[str, str]], course: Course
+) -> tuple[dict[str, str], list[str]]:
+    """The module's files with those of every module it builds on, and the ids of those where the solution had to stand in."""
+    together: dict[str, str] = {}
+    substituted = []
+    for needed in _needed(module, course):
+        if needed.id in own:
+            together |= own[needed.id]
+        else:
+            together |= solution_files(needed)
+            substituted.append(needed.id)
+    return together | files, substituted
+
+
+def solution_files(module: Module) -> dict[str, str]:
+    """The module's solution as a submission would be: it builds on `exercises`, not on `solutions`."""
+    texts = {name: (module.solution_folder / name).read_text(encoding="utf-8") for name in module.files}
+    return {name: _IMPORT_OF_SOLUTIONS.sub(r"\1exercises", text) for name, text in texts.items()}
+
+
+def _needed(module: Module, course: Course) -> list[Module]:
+    wanted = set(module.requires)
+    for other in reversed(course.modules):
+        if other.id in wanted:
+            wanted |= set(other.requires)
+    return [other for other in course.modules if other.id in wanted]
+
+
+def _syntax_problem(files: dict[str, str]) -> str | None:
+    for name, text in files.items():
+        tree = parse(name, text)
+        if isinstance(tree, SyntaxProblem):
+            line = f", line {tree.line}" if tree.line else ""
+            return f"{name}{line}: Python cannot read this file: {tree.message}"
+    return None
+
+
+def _rejected(suites: Suites, module: Module, why: str) -> ModuleResult:
+    return score_module(module, suites.by_module[module.id].manifest, {}, rejected=why)

@@ -1,0 +1,37 @@
+"""What a suite holds and what came of each test: plain data, fixed before any student code runs."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Tier = Literal["public", "hidden"]
+Outcome = Literal["passed", "failed", "error", "timeout", "crashed", "todo"]
+
+
+@dataclass(frozen=True)
+class TestSpec:
+    """One test of a module: whose points it decides, how many, and what it is called.
+
+    `name` is unique in the module, `title` is one line in plain words. An exercise of which a `core` test does
+    not pass earns nothing. The points of a public test do not count.
+    """
+
+    __test__ = False  # pytest: a noun, not a test
+
+    name: str
+    exercise: str
+    points: float = 0
+    tier: Tier = "hidden"
+    core: bool = False
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class TestOutcome:
+    """What came of one test. `diagnosis` names the mistake where one is recognised, else it is empty."""
+
+    __test__ = False
+
+    outcome: Outcome
+    message: str = ""
+    diagnosis: str = ""
+    seconds: float = 0.0

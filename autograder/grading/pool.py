@@ -1,0 +1,101 @@
+"""Tasks in forks of this process, a few at a time: each starts from the same state, and none can harm another or this process."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+MEMORY_BYTES = 8 << 30  # beyond what is mapped at the fork: a bound on what a hostile reply can make a test compute
+
+
+@dataclass(frozen=True)
+class Died:
+    """A task's process ended without an answer; `why` says how."""
+
+    why: str
+
+
+@dataclass
+class _Child:
+    index: int
+    slot: int
+    pid: int
+    deadline: float
+    data: bytearray = field(default_factory=bytearray)
+
+
+def in_forks(
+    tasks: Sequence[Callable[[int], bytes]], at_once: int, seconds: Callable[[int], float]
+) -> Iterator[tuple[int, bytes | Died]]:
+    """Run every task in a fork, at most `at_once` together, and yield (index, what it returned) as each ends.
+
+    A task is called with its slot, 0 .. at_once - 1, which no other running task has. One that takes longer than `seconds(index)` is killed.
+    """
+    waiting = list(range(len(tasks)))[::-1]
+    running: dict[int, _Child] = {}
+    free = list(range(at_once))[::-1]
+    poll = select.poll()
+    try:
+        while waiting or running:
+            while waiting and free:
+                index, slot = waiting.pop(), free.pop()
+                reader, pid = _fork(tasks[index], slot, list(running))
+                running[reader] = _Child(index, slot, pid, time.monotonic() + seconds(index))
+                poll.register(reader, select.POLLIN | select.POLLHUP)
+            for reader, _ in poll.poll(200):
+                child = running[reader]
+                piece = os.read(reader, 1 << 20)
+                child.data += piece
+                if piece:
+                    continue
+                poll.unregister(reader)
+                os.close(reader)
+                del running[reader]
+                free.append(child.slot)
+                status = os.waitpid(child.pid, 0)[1]
+                yield child.index, bytes(child.data) if status == 0 else Died(_how(status))
+            for child in running.values():
+                if time.monotonic() > child.deadline:
+                    os.kill(child.pid, signal.SIGKILL)
+    finally:
+        for reader, child in running.items():
+            os.kill(child.pid, signal.SIGKILL)
+            os.waitpid(child.pid, 0)
+            os.close(reader)
+
+
+def _fork(task: Callable[[int], bytes], slot: int, others: list[int]) -> tuple[int, int]:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writer)
+        return reader, pid
+    status = 3
+    try:
+        for descriptor in (reader, *others):
+            os.close(descriptor)
+        pages = int(open("/proc/self/statm").read().split()[0])
+        bound = pages * resource.getpagesize() + MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (bound, resource.RLIM_INFINITY))
+        answer = memoryview(task(slot))
+        while answer:
+            answer = answer[os.write(writer, answer) :]
+        status = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        return "it took too long" if number == signal.SIGKILL else f"it was ended by {signal.Signals(number).name}"
+    return f"it ended with status {os.WEXITSTATUS(status)}"

@@ -1,0 +1,208 @@
+"""The student's module as tests see it in grading: the interface of `LocalModule`, answered by a confined worker."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autograder.testing.measure import Measurement
+from autograder.worker.client import LoadError, Stopped, Worker
+from autograder.worker.wire import WireError
+
+SHARED_SCENARIOS = ("scenarios.py", "probes.py")
+KEPT_FIRST, KEPT_LAST = 8, 4  # executions of a test body that are kept for diagnosis
+MAX_CALLS = 24
+
+
+class Stop(BaseException):
+    """Ends a test at once, past Hypothesis and `pytest.raises`: there is nothing more to learn from this module.
+
+    `outcome` is todo, timeout, crashed or failed.
+    """
+
+    def __init__(self, outcome: str, message: str):
+        super().__init__(message)
+        self.outcome = outcome
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the student's code and what came of it: a value with the inputs it changed, or the name of an exception's type."""
+
+    name: str
+    args: tuple
+    kwargs: dict[str, Any]
+    scenario: Callable | None = None
+    value: Any = None
+    changed: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass
+class Transcript:
+    """The calls of a test, one list for each execution of its body: the first few and the last few."""
+
+    executions: list[list[Call]] = field(default_factory=lambda: [[]])
+
+    def begin(self) -> None:
+        """The test's body starts (again, when Hypothesis runs it many times)."""
+        if self.executions[-1]:
+            self.executions.append([])
+        if len(self.executions) > KEPT_FIRST + KEPT_LAST:
+            del self.executions[KEPT_FIRST]
+
+    def add(self, call: Call) -> None:
+        if len(self.executions[-1]) < MAX_CALLS:
+            self.executions[-1].append(call)
+
+
+class RemoteModule:
+    """The student's module in a worker. One object serves one test."""
+
+    def __init__(self, worker: Worker, exercises: frozenset[str], breaches: dict[str, tuple[str, int]]):
+        self._worker = worker
+        self._exercises = exercises
+        self._breaches = breaches
+        self._transcript = Transcript()
+        self._started = False
+        self.inputs_changed: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._ask(Call(name, args, kwargs), op="call", name=name)
+
+        call.__name__ = name
+        return call
+
+    def run(self, scenario: Callable, *args: Any, **kwargs: Any) -> Any:
+        """`scenario(module, *args, **kwargs)` beside the student's code."""
+        key, source = scenario_source(scenario)
+        return self._ask(
+            Call(scenario.__name__, args, kwargs, scenario), op="run", name=scenario.__name__, scenarios=key, source=source
+        )
+
+    def measure(self, call: str | Callable, *args: Any, warm_up: tuple | None = None, **kwargs: Any) -> Measurement:
+        """The call in a fresh child, with its peak memory and processor time read from outside."""
+        invoke = getattr(self, call) if isinstance(call, str) else lambda *a, **k: self.run(call, *a, **k)
+        self._start()
+        if warm_up is not None:
+            invoke(*warm_up, **kwargs)
+        before, _, cpu = self._worker.usage()
+        value = invoke(*args, **kwargs)
+        _, peak, cpu_after = self._worker.usage()
+        return Measurement(value, max(0, peak - before), cpu_after - cpu)
+
+    def _start(self) -> None:
+        if self._worker.seconds_left <= 0:
+            raise Stop("timeout", "the time for this module was used up before this test could run")
+        try:
+            self._worker.start()
+        except LoadError as error:
+            raise load_failure(error, self._worker) from None
+        except Stopped as stopped:
+            raise Stop(stopped.kind, f"while the file was imported: {stopped}") from None
+        self._started = True
+
+    def _ask(self, call: Call, **request: Any) -> Any:
+        if not self._started:
+            self._start()
+        try:
+            reply = self._worker.request(args=tuple(call.args), kwargs=call.kwargs, **request)
+        except Stopped as stopped:
+            self._started = False
+            raise Stop(stopped.kind, f"{call.name}: {stopped}") from None
+        except (TypeError, WireError) as error:
+            raise TypeError(f"the test sends what cannot cross the boundary: {error}") from None
+        self._note_breaches(reply.get("breaches"))
+        if "error" in reply:
+            raise self._exception(call, reply["error"])
+        changed = reply.get("changed")
+        self.inputs_changed = [str(name)[:80] for name in changed[:20]] if isinstance(changed, list) else []
+        value = reply.get("value")
+        self._transcript.add(
+            Call(call.name, call.args, call.kwargs, call.scenario, value, tuple(self.inputs_changed))
+        )
+        return value
+
+    def _note_breaches(self, breaches: Any) -> None:
+        for breach in breaches[:20] if isinstance(breaches, list) else []:
+            match breach:
+                case (str(exercise), str(name), int(line)) if exercise in self._exercises:
+                    self._breaches.setdefault(exercise, (name[:80], line))
+
+    def _exception(self, call: Call, details: Any) -> BaseException:
+        kind, message, where = "Exception", "", ""
+        bases: list[Any] = []
+        if isinstance(details, dict):
+            kind, message, where = (str(details.get(key, ""))[:2000] for key in ("type", "message", "where"))
+            bases = details["bases"] if isinstance(details.get("bases"), list) else []
+            if isinstance(details.get("returned"), str):
+                return self._said(AssertionError, f"{call.name} returned {details['returned'][:500]}", call, "AssertionError")
+        message = _without_paths(message, self._worker)
+        if kind == "NotImplementedError" and message.startswith("TODO"):
+            return Stop("todo", f"{message} is not written yet")
+        if kind == "AttributeError" and not where and call.scenario is None:
+            return Stop("failed", f"the file does not define {call.name}")
+        builtin = builtin_exception(bases)
+        said = f"{call.name} raised {kind[:80]}: {message}" + (f"\n  {where}" if where else "")
+        return self._said(builtin, said, call, builtin.__name__)
+
+    def _said(self, kind: type[Exception], said: str, call: Call, error: str) -> Exception:
+        self._transcript.add(Call(call.name, call.args, call.kwargs, call.scenario, error=error))
+        exception = kind(said)
+        exception.from_student = True
+        return exception
+
+
+def transcript(module: RemoteModule) -> Transcript:
+    """What the module was asked and what it answered."""
+    return module._transcript
+
+
+def builtin_exception(bases: list[Any]) -> type[Exception]:
+    """The nearest builtin exception type of that name that a single message can construct; RuntimeError for what is no Exception."""
+    for name in bases[:20]:
+        kind = getattr(builtins, name, None) if isinstance(name, str) else None
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            try:
+                kind("a message")
+            except TypeError:
+                continue
+            return kind
+    return RuntimeError
+
+
+def load_failure(error: LoadError, worker: Worker) -> Stop:
+    """Why the student's file cannot be imported, as the outcome of a test."""
+    details = error.details if isinstance(error.details, dict) else {}
+    kind, message, where = (str(details.get(key, ""))[:2000] for key in ("type", "message", "where"))
+    message = _without_paths(message, worker)
+    if kind == "NotImplementedError" and message.startswith("TODO"):
+        return Stop("todo", f"{message} is not written yet, and the file needs it when it is imported")
+    said = f"the file cannot be imported: {kind[:80]}: {message}"
+    return Stop("failed", said + (f"\n  {where}" if where else ""))
+
+
+def scenario_source(scenario: Callable) -> tuple[str, str]:
+    """(key, source) of a scenario: shared files are known to the worker by their key and travel with the job, others travel with the call."""
+    path = Path(inspect.getsourcefile(scenario) or "")
+    if path.name in SHARED_SCENARIOS:
+        return shared_key(path), ""
+    return f"{path.name}:{scenario.__qualname__}", textwrap.dedent(inspect.getsource(scenario))
+
+
+def shared_key(path: Path) -> str:
+    """The name under which a shared scenario file is known to workers."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def _without_paths(message: str, worker: Worker) -> str:
+    return message.replace(f"{worker.folder}/", "").replace(str(worker.folder), ".")

@@ -1,0 +1,297 @@
+"""The suites, collected once by pytest before any student code runs, and one module's tests run against a worker.
+
+pytest collects every wanted module in one session and then hands over: inside `opened` the collected tests can be run any
+number of times, each time in a fork of this process, with the `student` fixture bound to a worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+import torch
+from _pytest.runner import runtestprotocol
+from hypothesis.internal.conjecture import providers
+
+from autograder.course import Course, Module
+from autograder.grading.manifest import TestOutcome, TestSpec
+from autograder.grading.remote import RemoteModule, Stop, shared_key, transcript
+from autograder.testing import probes, variants
+from autograder.testing.diagnose import diagnose
+from autograder.testing.local import LocalModule
+from autograder.testing.plugin import seed_for
+from autograder.worker.client import GraderError, Worker
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One module's tests: pytest's items and what counts of each, in the order in which they run."""
+
+    module: Module
+    items: tuple[pytest.Item, ...]
+    manifest: tuple[TestSpec, ...]
+    scenarios: Mapping[str, str]
+
+
+@dataclass
+class Run:
+    """One submission's module while its tests run."""
+
+    worker: Worker | None = None
+    local: LocalModule | None = None
+    breaches: dict[str, tuple[str, int]] = field(default_factory=dict)
+    student: Any = None
+
+
+class _Session:
+    """The pytest plugin: fixtures, seeds, and the moment when collection is complete."""
+
+    def __init__(self, course: Course, ready: Callable[[list[pytest.Item]], None]):
+        self.course = course
+        self.ready = ready
+        self.run = Run()
+        self.exercises: dict[Path, frozenset[str]] = {}
+        self.references: dict[str, LocalModule] = {}
+        self.problems: list[str] = []
+        self.failure: BaseException | None = None
+
+    @pytest.fixture
+    def student(self, request: pytest.FixtureRequest) -> Any:
+        run = self.run
+        if run.local is not None:
+            run.student = run.local
+        else:
+            run.student = RemoteModule(run.worker, self.exercises[request.path.parent], run.breaches)
+        return run.student
+
+    @pytest.fixture
+    def reference(self, request: pytest.FixtureRequest) -> LocalModule:
+        return self.references[request.path.parent.name]
+
+    @pytest.fixture
+    def generator(self, request: pytest.FixtureRequest) -> torch.Generator:
+        return torch.Generator().manual_seed(seed_for(self.course.settings.grading_seed, request.node.name))
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.addinivalue_line("markers", "exercise(name, points, core): the exercise that a test belongs to")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.problems.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if not self.problems:
+            try:
+                self.ready(session.items)
+            except BaseException as error:  # pytest would print it; it belongs to whoever opened the suites
+                self.failure = error
+        return True
+
+
+class Suites:
+    """The collected suites; valid inside `opened`."""
+
+    def __init__(self, session: _Session, suites: dict[str, Suite]):
+        self._session = session
+        self.course = session.course
+        self.by_module = suites
+
+    def run(
+        self, module: Module, worker: Worker, tests: Callable[[TestSpec], bool] = lambda _: True, until_failure: bool = False
+    ) -> tuple[dict[str, TestOutcome], dict[str, tuple[str, int]]]:
+        """Outcomes by test name, and forbidden calls by exercise, of one worker's module. Call it in a fork: state stays behind."""
+        run = Run(worker=worker)
+        return self._run(module, run, tests, until_failure), run.breaches
+
+    def run_here(self, module: Module, local: LocalModule) -> dict[str, TestOutcome]:
+        """The same tests against a module in this very process (benchmarks and trials)."""
+        return self._run(module, Run(local=local), lambda _: True, False)
+
+    def _run(
+        self, module: Module, run: Run, tests: Callable[[TestSpec], bool], until_failure: bool
+    ) -> dict[str, TestOutcome]:
+        self._session.run = run
+        suite = self.by_module[module.id]
+        chosen = [(item, spec) for item, spec in zip(suite.items, suite.manifest, strict=True) if tests(spec)]
+        outcomes: dict[str, TestOutcome] = {}
+        late: dict[str, str] = {}
+        for index, (item, spec) in enumerate(chosen):
+            if spec.exercise in late:
+                outcomes[spec.name] = TestOutcome("timeout", late[spec.exercise])
+                continue
+            following = chosen[index + 1][0] if index + 1 < len(chosen) else None
+            outcome = outcomes[spec.name] = self._test(suite, item, spec, following)
+            if outcome.outcome == "timeout":
+                late[spec.exercise] = "not run, since an earlier test of this exercise did not end in time"
+            if until_failure and outcome.outcome != "passed":
+                break
+        return outcomes
+
+    def _test(self, suite: Suite, item: pytest.Item, spec: TestSpec, following: pytest.Item | None) -> TestOutcome:
+        run = self._session.run
+        run.student = None
+        start = time.monotonic()
+        reports: list[Any] = []
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            item._initrequest()  # so that an item can run more than once in a process
+            catch = _Catch()
+            item.config.pluginmanager.register(catch)
+            try:
+                reports = runtestprotocol(item, log=False, nextitem=following)
+            finally:
+                item.config.pluginmanager.unregister(catch)
+        seconds = time.monotonic() - start
+        error = catch.error
+        if error is None and reports and all(report.outcome == "passed" for report in reports):
+            return TestOutcome("passed", seconds=seconds)
+        if isinstance(error, Stop):
+            return TestOutcome(error.outcome, str(error), seconds=seconds)
+        if error is None or isinstance(error, pytest.skip.Exception | GraderError | KeyboardInterrupt):
+            return TestOutcome("error", f"the test could not run: {error}", seconds=seconds)
+        return TestOutcome("failed", describe(error), self._diagnosis(suite.module, spec, run), time.monotonic() - start)
+
+    def _diagnosis(self, module: Module, spec: TestSpec, run: Run) -> str:
+        if not isinstance(run.student, RemoteModule):
+            return ""
+        mutants = [v for v in variants.load(module.suite_folder / "mutants.py") if v.exercise == spec.exercise]
+        solution = module.solution_folder / module.file_of(module.exercise(spec.exercise))
+        try:
+            return diagnose(transcript(run.student).executions, mutants, solution, f"diagnosed_{module.stem}")
+        except Exception as error:  # a mutant that breaks in a new way must not cost a student the result
+            return f"(the diagnosis failed: {type(error).__name__})" if os.environ.get("AUTOGRADER_DEBUG") else ""
+
+
+class _Catch:
+    """Keeps the first exception of a test, whichever phase raised it."""
+
+    def __init__(self) -> None:
+        self.error: BaseException | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> None:
+        if call.excinfo is not None and self.error is None:
+            self.error = call.excinfo.value
+
+
+def describe(error: BaseException) -> str:
+    """A failed test's message: what the check said, and the example that Hypothesis boiled it down to."""
+    text = str(error).strip()
+    if not isinstance(error, AssertionError) and not getattr(error, "from_student", False):
+        text = f"the test could not use what came back: {type(error).__name__}: {text}"
+    elif not text:
+        text = "the check failed"
+    shown = [line.strip().rstrip(",") for note in getattr(error, "__notes__", ()) for line in note.splitlines()]
+    given = [line for line in shown if "=" in line and not line.startswith(("student=", "reference=", "generator=", "self="))]
+    return text + ("\n  with " + ", ".join(given)[:600] if given else "")
+
+
+@contextlib.contextmanager
+def _environment(**values: str | None) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    try:
+        for name, value in values.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
+
+
+def open_suites(course: Course, modules: Sequence[Module], use: Callable[[Suites], None]) -> None:
+    """Collect the modules' suites and call `use` with them. GraderError when a suite is broken."""
+    for module in modules:
+        if not module.suite_folder.is_dir():
+            raise GraderError(f"{module.id} has no hidden suite in {module.suite_folder.name}: it cannot be graded here")
+    # Constants from local source files would be mixed into the examples: a test elsewhere would change the inputs here.
+    if hasattr(providers, "_get_local_constants"):
+        nothing = providers._local_constants
+        providers._get_local_constants = lambda: nothing
+
+    def ready(items: list[pytest.Item]) -> None:
+        use(Suites(session, {module.id: _suite(course, module, items, session) for module in modules}))
+
+    session = _Session(course, ready)
+    folders = [str(path) for module in modules for path in (*sorted(module.folder.glob("test_*.py")), module.suite_folder)]
+    arguments = [
+        *folders, "-c", os.devnull, "--rootdir", str(course.root), "--import-mode=importlib", "-p", "no:cacheprovider",
+        "-p", "no:terminal", "-p", "no:faulthandler", "-p", "no:logging", "-p", "no:warnings", "--capture=no",
+    ]  # fmt: skip
+    torch.set_num_threads(1)
+    with _environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=None, PYTEST_PLUGINS=None):
+        status = pytest.main(arguments, plugins=[session])
+    if session.failure is not None:
+        raise session.failure
+    if session.problems or status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise GraderError("the suites cannot be collected: " + ("; ".join(session.problems) or f"pytest ended with {status!r}"))
+
+
+def _suite(course: Course, module: Module, items: list[pytest.Item], session: _Session) -> Suite:
+    solution = module.solution_folder / module.main_file
+    stem = ".".join(Path(module.main_file).with_suffix("").parts)
+    session.references[module.suite_folder.name] = LocalModule(_imported(f"solutions.{stem}", solution))
+    names = frozenset(exercise.name for exercise in module.exercises)
+    specs: list[tuple[pytest.Item, TestSpec]] = []
+    for item in items:
+        folder = item.path.parent
+        if folder not in (module.folder, module.suite_folder):
+            continue
+        session.exercises[folder] = names
+        specs.append((item, _spec(item, "public" if folder == module.folder else "hidden", names)))
+        _prepare(item, course.settings.grading_seed, session)
+    counted = [spec.name for _, spec in specs]
+    specs = [
+        (item, spec if counted.count(spec.name) == 1 else _renamed(spec, f"{item.path.stem}::{spec.name}"))
+        for item, spec in specs
+    ]
+    order = {exercise.name: index for index, exercise in enumerate(module.exercises)}
+    # The core tests of an exercise come first: when they hang, the rest need not be tried.
+    specs.sort(key=lambda pair: (order[pair[1].exercise], pair[1].tier == "public", not pair[1].core))
+    files = [Path(probes.__file__), *module.suite_folder.glob("scenarios.py"), *module.folder.glob("scenarios.py")]
+    scenarios = {shared_key(path): path.read_text(encoding="utf-8") for path in files}
+    return Suite(module, tuple(item for item, _ in specs), tuple(spec for _, spec in specs), scenarios)
+
+
+def _imported(name: str, path: Path) -> Any:
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise GraderError(f"the solution {path.name} cannot be imported: {type(error).__name__}: {error}") from None
+
+
+def _spec(item: pytest.Item, tier: str, exercises: frozenset[str]) -> TestSpec:
+    mark = item.get_closest_marker("exercise")
+    if mark is None or mark.args[0] not in exercises:
+        raise GraderError(f"{item.nodeid}: is marked for no exercise of its module")
+    title = (getattr(item.obj, "__doc__", None) or item.name).strip().splitlines()[0]
+    points = mark.kwargs["points"] if tier == "hidden" else 0
+    return TestSpec(item.name, mark.args[0], points, tier, mark.kwargs["core"], title)
+
+
+def _renamed(spec: TestSpec, name: str) -> TestSpec:
+    return TestSpec(name, spec.exercise, spec.points, spec.tier, spec.core, spec.title)
+
+
+def _prepare(item: pytest.Item, secret: str, session: _Session) -> None:
+    """Fix the test's seed, and let its transcript know when its body starts anew."""
+    handle = getattr(item.obj, "hypothesis", None)
+    if handle is None:
+        return
+    hypothesis.seed(seed_for(secret, item.name))(item.obj)
+    inner = handle.inner_test
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        if isinstance(session.run.student, RemoteModule):
+            transcript(session.run.student).begin()
+        return inner(*args, **kwargs)
+
+    handle.inner_test = noted
+

@@ -1,0 +1,221 @@
+"""A submission comes in: a folder, a zip or one .py file becomes the text of the files that the course knows.
+
+Nothing of it is run, extracted or listed: for each file that the course names, a few known places are opened, and only
+regular files of bounded size with UTF-8 text are taken. What is wrong with a submission is a sentence in
+`SubmittedModule.problem`, never an exception; only a wrong command line is a `UsageError`.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+import tokenize
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from autograder.course import Course, Module
+from autograder.sources import FILE_BYTES, Refusal, Source, open_source, printable, size
+
+SUBMISSION_BYTES = 4 * 1024 * 1024
+NAME_LENGTH = 80
+
+_ASCII_SUPERSETS = {"ascii", "iso8859-1", "iso8859-15", "cp1252"}
+
+
+class UsageError(Exception):
+    """The command line is wrong: one line that says what to do."""
+
+
+@dataclass(frozen=True)
+class SubmittedModule:
+    """One module as it was handed in: file name (as in `Module.files`) → text, or the problem that rejects it."""
+
+    module: Module
+    files: dict[str, str]
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was accepted of one submission. `digest` is a SHA-256 over the accepted files and the problems."""
+
+    name: str
+    digest: str
+    modules: tuple[SubmittedModule, ...]
+
+
+def collect(path: Path, course: Course, modules: Sequence[Module] | None = None, name: str | None = None) -> Submission:
+    """Take in the submission at `path`.
+
+    A module's files are looked for at `exercises/NN_name/<file>`, `NN_name/<file>` and `<file>`, in this order; in a
+    zip also inside its single top-level folder. Without `modules`, the modules that are absent are left out (all of
+    them are reported if nothing was found); a module named in `modules` that is absent has a problem that says so.
+    The submission's name is made from `path` unless `name` is given (see `name_all`).
+
+    Raises:
+        UsageError: nothing is at `path`, it is of no known kind, or it is one .py file of an unknown module.
+    """
+    path = Path(path)
+    ids = {module.id for module in modules or course.modules}
+    wanted = [module for module in course.modules if module.id in ids]
+    kind = _kind(path)
+    single = _module_of(path, course, modules) if kind == "py" else None
+    try:
+        with open_source(path, kind, single[1] if single else "") as source:
+            found = _read_modules(source, wanted)
+        present = [item for item in found if modules or item.files or item.problem]
+        if not present:
+            example = wanted[-1]
+            raise Refusal(
+                f"no file of this course is in this submission: {example.main_file} would be found as "
+                f"exercises/{example.id}/{example.main_file} or as {example.main_file}."
+            )
+        taken = [item if item.files or item.problem else _missing(item.module) for item in present]
+    except Refusal as refusal:
+        taken = [SubmittedModule(module, {}, str(refusal)) for module in wanted]
+    except Exception as error:
+        sentence = f"this submission could not be read ({type(error).__name__}): hand it in again."
+        taken = [SubmittedModule(module, {}, sentence) for module in wanted]
+    return Submission(name=name or _name(path), digest=_digest(taken), modules=tuple(taken))
+
+
+def name_all(paths: Sequence[Path]) -> list[str]:
+    """Unique names for many submissions, in the order of `paths`.
+
+    A name that several share gets its parent folder's name in front, and, where that is not enough, `-2`, `-3`, …
+    Names that differ only in upper and lower case count as the same, as they do in some file systems.
+    """
+    plain = [_name(Path(path)) for path in paths]
+    count = Counter(name.casefold() for name in plain)
+    names: list[str | None] = [name if count[name.casefold()] == 1 else None for name in plain]
+    used = {name.casefold() for name in names if name is not None}
+    for index, (path, name) in enumerate(zip(paths, plain)):
+        if names[index] is not None:
+            continue
+        parent = os.path.basename(os.path.dirname(os.path.abspath(path)))
+        longer = clean_name(f"{parent}-{name}")
+        unique, number = longer, 1
+        while unique.casefold() in used:
+            number += 1
+            unique = f"{longer[: NAME_LENGTH - len(str(number)) - 1]}-{number}"
+        names[index] = unique
+        used.add(unique.casefold())
+    return [name for name in names if name is not None]
+
+
+def clean_name(text: str) -> str:
+    """`text` as a file name of `A-Z a-z 0-9 . _ -`: 1 to 80 characters, the first a letter, a digit or `_`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip(".-")[:NAME_LENGTH].rstrip(".-") or "submission"
+
+
+def _name(path: Path) -> str:
+    full = os.path.abspath(path)
+    stem, suffix = os.path.splitext(os.path.basename(full))
+    is_file = suffix.lower() in (".py", ".zip", ".ipynb") and not os.path.isdir(full)
+    return clean_name(stem if is_file else stem + suffix)
+
+
+def _kind(path: Path) -> str:
+    """`"folder"`, `"zip"` or `"py"`."""
+    try:
+        mode = os.lstat(path).st_mode
+        if stat.S_ISDIR(mode) or (stat.S_ISLNK(mode) and os.path.isdir(path)):
+            return "folder"
+    except FileNotFoundError:
+        raise UsageError(f"{printable(path)}: there is no such file or folder") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{printable(path)}: cannot be reached: {reason}") from None
+    if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+        raise UsageError(f"{printable(path)}: is not a regular file; hand in a folder, a .zip or a .py file")
+    suffix = path.suffix.lower()
+    if suffix == ".ipynb":
+        raise UsageError(f"{printable(path)}: notebooks are not supported yet; hand in the .py file")
+    if suffix not in (".zip", ".py"):
+        raise UsageError(f"{printable(path)}: is not a folder, a .zip or a .py file")
+    return suffix[1:]
+
+
+def _module_of(path: Path, course: Course, modules: Sequence[Module] | None) -> tuple[Module, str]:
+    """The module and the file that a lone .py file stands for."""
+    matches = [
+        (module, file)
+        for module in modules or course.modules
+        for file in module.files
+        if PurePosixPath(file).stem == path.stem
+    ]
+    if modules and len(modules) == 1:
+        return matches[0] if matches else (modules[0], modules[0].main_file)
+    if len(matches) == 1:
+        return matches[0]
+    ids = ", ".join(module.id for module in modules or course.modules)
+    raise UsageError(f"{printable(path)}: which module is this? Name one with --module: {ids}")
+
+
+def _read_modules(source: Source, modules: Sequence[Module]) -> list[SubmittedModule]:
+    """Every module with what was found of it; neither files nor a problem where there was nothing."""
+    room = SUBMISSION_BYTES
+    found = []
+    for module in modules:
+        files, problem = {}, None
+        try:
+            for file in module.files:
+                for place in (f"exercises/{module.id}/{file}", f"{module.id}/{file}", file):
+                    data = source.read(place)
+                    if data is not None:
+                        files[file] = _text(file, data)
+                        room -= len(data)
+                        if room < 0:
+                            raise Refusal(f"{file}: the submission is larger than {size(SUBMISSION_BYTES)} in all.")
+                        break
+        except Refusal as refusal:
+            files, problem = {}, str(refusal)
+        found.append(SubmittedModule(module, files, problem))
+    return found
+
+
+def _text(file: str, data: bytes) -> str:
+    """The file's text, without a byte-order mark."""
+    if len(data) > FILE_BYTES:
+        raise Refusal(f"{file} is larger than {size(FILE_BYTES)}: keep data out of it.")
+    if not data.removeprefix(codecs.BOM_UTF8).strip():
+        raise Refusal(f"{file} is empty: save your work into it and hand it in again.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Refusal(f"{file} is not UTF-8 text (line {line}): save it as UTF-8.") from None
+    if "\0" in text:
+        raise Refusal(f"{file} has a NUL character: save it as plain UTF-8 text.")
+    try:
+        declared = tokenize.detect_encoding(io.BytesIO(data).readline)[0]
+        same = declared.startswith("utf-8") or (text.isascii() and codecs.lookup(declared).name in _ASCII_SUPERSETS)
+    except (SyntaxError, LookupError):
+        same = False
+    if not same:
+        # Read in the declared encoding the file could say something else than what is checked here.
+        raise Refusal(f"{file} declares another encoding in its first lines: save it as UTF-8 and drop that line.")
+    return text
+
+
+def _missing(module: Module) -> SubmittedModule:
+    file = module.main_file
+    sentence = f"{file} is missing: it would be found as exercises/{module.id}/{file} or as {file}."
+    return SubmittedModule(module, {}, sentence)
+
+
+def _digest(modules: Sequence[SubmittedModule]) -> str:
+    accepted = sorted(
+        (item.module.id, file, hashlib.sha256(text.encode()).hexdigest())
+        for item in modules
+        for file, text in item.files.items()
+    )
+    refused = sorted((item.module.id, item.problem) for item in modules if item.problem)
+    return hashlib.sha256(json.dumps([accepted, refused]).encode()).hexdigest()

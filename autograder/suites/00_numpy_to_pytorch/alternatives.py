@@ -1,0 +1,273 @@
+"""Unusual right solutions of module 00: each must get full marks."""
+
+from autograder.testing.variants import alternative, edit
+
+ALTERNATIVES = [
+    edit("float64_inside", "softmax", "Everything is computed in float64 and converted back at the end.",
+         ("peak = x.detach()", "dtype, x = x.dtype, x.double()\n    peak = x.detach()"),
+         ("return weights / total.masked_fill(total == 0, 1)",
+          "return (weights / total.masked_fill(total == 0, 1)).to(dtype)")),
+    edit("gradient_through_the_maximum", "logsumexp", "The maximum stays in the graph; its two contributions cancel.",
+         ("x.detach().amax", "x.amax")),
+    edit("maximum_of_any_size", "softmax", "The maximum comes from max, with the index that goes with it.",
+         ("x.detach().amax(dim, keepdim=True)", "x.max(dim, keepdim=True).values")),
+    edit("offset_left_to_torch", "sliding_windows", "as_strided takes x's own offset where none is given.",
+         ("return x.as_strided(", "return torch.as_strided(x, "), (", x.storage_offset())", ")")),
+]  # fmt: skip
+
+
+@alternative("as_tensor", "Looks at the strides first, copies read-only arrays and goes through DLPack.")
+def strides_first(array):
+    if array.dtype.kind not in "biufc" or array.dtype.itemsize > 16 or array.dtype == np.longdouble:
+        raise TypeError(f"no tensor has dtype {array.dtype}")
+    if not array.dtype.isnative:
+        raise ValueError("foreign byte order")
+    describable = all(s >= 0 and s % array.itemsize == 0 for s in array.strides)
+    if not describable or not array.flags.writeable:
+        array = array.copy()
+    return torch.from_dlpack(array)
+
+
+@alternative("as_tensor", "torch.as_tensor shares too; a copy is made only where some stride is negative.")
+def by_as_tensor(array):
+    return torch.as_tensor(array.copy() if any(stride < 0 for stride in array.strides) else array)
+
+
+@alternative("as_tensor", "Undoes the negative strides on a view, converts that, and flips the tensor, which copies.")
+def flipped_twice(array):
+    axes = [axis for axis, stride in enumerate(array.strides) if stride < 0]
+    tensor = torch.from_numpy(np.flip(array, axes) if axes else array)
+    return tensor.flip(axes) if axes else tensor
+
+
+@alternative("broadcast_shape", "Recursion on the last dimension, with sets.")
+def recursive(a, b):
+    if not a or not b:
+        return tuple(a or b)
+    sizes = {a[-1], b[-1]} - {1}
+    if len(sizes) > 1:
+        raise ValueError("incompatible")
+    return (*recursive(a[:-1], b[:-1]), sizes.pop() if sizes else 1)
+
+
+@alternative("broadcast_shape", "The result is a torch.Size, which is a tuple, and the error is found with an index.")
+def as_size(a, b):
+    from itertools import zip_longest
+
+    sizes = []
+    for x, y in zip_longest(reversed(a), reversed(b), fillvalue=1):
+        if x == y or y == 1:
+            sizes.insert(0, x)
+        elif x == 1:
+            sizes.insert(0, y)
+        else:
+            raise TypeError("incompatible")
+    return torch.Size(sizes)
+
+
+@alternative("batched_matmul", "A loop over the inner dimension adds outer products to zeros.")
+def outer_products(a, b):
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError("inner sizes differ")
+    total = torch.zeros_like(a[..., :, :1] * b[..., :1, :]) if a.shape[-1] else None
+    if total is None:
+        return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2)
+    for column, row in zip(a.unbind(-1), b.unbind(-2)):
+        total = total + column.unsqueeze(-1) * row.unsqueeze(-2)
+    return total
+
+
+@alternative("batched_matmul", "Halves the inner dimension until one outer product is left.")
+def divide_and_conquer(a, b):
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError("inner sizes differ")
+
+    def product(left, right):
+        k = left.shape[-1]
+        if k == 0:
+            return (left.sum(-1, keepdim=True) * right.sum(-2, keepdim=True)).to(left.dtype)
+        if k == 1:
+            return left * right
+        half = k // 2
+        return product(left[..., :half], right[..., :half, :]) + product(left[..., half:], right[..., half:, :])
+
+    return product(a, b)
+
+
+@alternative("batched_matmul", "Every entry on its own, stacked.")
+def entry_by_entry(a, b):
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError("inner sizes differ")
+    if 0 in a.shape or 0 in b.shape:
+        lead = broadcast_shape(a.shape[:-2], b.shape[:-2])
+        return a.new_zeros(*lead, a.shape[-2], b.shape[-1])
+    rows = [
+        torch.stack([(a[..., i, :] * b[..., :, j]).sum(-1) for j in range(b.shape[-1])], -1) for i in range(a.shape[-2])
+    ]
+    return torch.stack(rows, -2)
+
+
+@alternative("logsumexp", "A running maximum and sum over the entries one by one, as FlashAttention keeps them.")
+def online(x, dim):
+    peak = torch.full_like(x.select(dim, 0), -torch.inf)
+    total = torch.zeros_like(peak)
+    for entry in x.unbind(dim):
+        new = torch.maximum(peak, entry.detach())
+        safe = new.masked_fill(new == -torch.inf, 0)
+        total = total * (peak - safe).exp() + (entry - safe).exp()
+        peak = new
+    nothing = total == 0
+    return torch.where(nothing, -torch.inf, total.masked_fill(nothing, 1).log() + peak.masked_fill(nothing, 0))
+
+
+@alternative("logsumexp", "Sorted, largest first, with log1p of the rest.")
+def sorted_first(x, dim):
+    x = x.movedim(dim, -1).sort(-1, descending=True).values
+    largest = x[..., 0]
+    safe = largest.detach().masked_fill(largest == -torch.inf, 0)
+    rest = (x[..., 1:] - safe.unsqueeze(-1)).exp().sum(-1)
+    return largest + (rest / (largest - safe).exp().masked_fill(largest == -torch.inf, 1)).log1p()
+
+
+@alternative("softmax", "In log space: exp(x - logsumexp(x)), with the module's own logsumexp.")
+def in_log_space(x, dim):
+    lse = logsumexp(x, dim).unsqueeze(dim)
+    return torch.where(lse == -torch.inf, 0.0, x - lse.masked_fill(lse == -torch.inf, 0)).exp() * (lse != -torch.inf)
+
+
+@alternative("softmax", "An autograd function with its own backward pass, and keyword arguments of its own.")
+def own_backward(x, dim, *, fill=0.0):
+    class Softmax(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            weights = (x - x.amax(dim, keepdim=True)).exp().nan_to_num(fill)
+            weights = weights / weights.sum(dim, keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+            ctx.save_for_backward(weights)
+            return weights
+
+        @staticmethod
+        def backward(ctx, grad):
+            (weights,) = ctx.saved_tensors
+            return weights * (grad - (weights * grad).sum(dim, keepdim=True))
+
+    return Softmax.apply(x)
+
+
+@alternative("softmax", "One slice after another, put together again at the end.")
+def slice_by_slice(x, dim):
+    rows = x.movedim(dim, -1)
+    out = [
+        (row - row.max()).exp() / (row - row.max()).exp().sum() if row.max() > -torch.inf else row.exp() * 0
+        for row in rows.reshape(-1, rows.shape[-1])
+    ]
+    return torch.stack(out).reshape(rows.shape).movedim(-1, dim)
+
+
+@alternative("one_hot", "Ones are scattered into zeros; bad ids are found with any.")
+def scattered(ids, num_classes):
+    if ((ids < 0) | (ids >= num_classes)).any():
+        raise IndexError("ids out of range")
+    return torch.zeros(*ids.shape, num_classes, dtype=torch.int64).scatter_(-1, ids.unsqueeze(-1), 1)
+
+
+@alternative("one_hot", "Rows of the identity matrix.")
+def rows_of_identity(ids, num_classes):
+    if any(not 0 <= i < num_classes for i in ids.flatten().tolist()):
+        raise ValueError("ids out of range")
+    return torch.eye(num_classes, dtype=torch.int64)[ids]
+
+
+@alternative("gather_rows", "index_select on the flattened ids, reshaped.")
+def index_selected(table, ids):
+    if ((ids < 0) | (ids >= table.shape[0])).any():
+        raise ValueError("ids out of range")
+    return table.index_select(0, ids.reshape(-1)).reshape(*ids.shape, table.shape[1])
+
+
+@alternative("gather_rows", "torch.gather with ids expanded over the columns.")
+def gathered(table, ids):
+    if ids.numel() and (ids.min() < 0 or ids.max() >= len(table)):
+        raise IndexError("ids out of range")
+    columns = ids.reshape(-1, 1).expand(-1, table.shape[1])
+    return torch.gather(table, 0, columns).unflatten(0, ids.shape) if ids.dim() else table[int(ids)].clone()
+
+
+@alternative("gather_rows", "Row by row in a Python loop; a single row is a view of the table.")
+def row_by_row(table, ids):
+    if ids.dim() == 0:
+        if not 0 <= int(ids) < table.shape[0]:
+            raise IndexError("id out of range")
+        return table[int(ids)]
+    if not len(ids):
+        return table.new_zeros(*ids.shape, table.shape[1])
+    return torch.stack([row_by_row(table, one) for one in ids])
+
+
+@alternative("sliding_windows", "All windows one apart, then every step-th of them: a view of a view.")
+def every_window_then_some(x, size, step=1):
+    if not (1 <= size <= x.shape[-1] and step >= 1):
+        raise ValueError("no such windows")
+    n = x.shape[-1] - size + 1
+    everyone = torch.as_strided(x, [*x.shape[:-1], n, size], [*x.stride(), x.stride(-1)], x.storage_offset())
+    return everyone[..., ::step, :]
+
+
+@alternative("pairwise_distances", "A loop over the coordinates adds squared differences of shape (n, m).")
+def coordinate_by_coordinate(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+    lead = broadcast_shape(x.shape[:-2], y.shape[:-2])
+    squared = x.new_zeros(*lead, x.shape[-2], y.shape[-2])
+    for i in range(x.shape[-1]):
+        squared = squared + (x[..., i].unsqueeze(-1) - y[..., i].unsqueeze(-2)) ** 2
+    return torch.where(squared == 0, 0.0, torch.where(squared == 0, 1.0, squared).sqrt())
+
+
+@alternative("pairwise_distances", "One product of extended points: (-2 x, |x|^2, 1) times (y, 1, |y|^2).")
+def extended_points(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+    left = torch.cat([-2 * x, (x * x).sum(-1, keepdim=True), torch.ones_like(x[..., :1].sum(-1, True))], -1)
+    right = torch.cat([y, torch.ones_like(y[..., :1].sum(-1, True)), (y * y).sum(-1, keepdim=True)], -1)
+    squared = (left @ right.mT).clamp(min=0)
+    return squared.masked_fill(squared == 0, 1).sqrt() * (squared > 0)
+
+
+@alternative("pairwise_distances", "Row by row, with NumPy-like broadcasting inside each row.")
+def point_by_point(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+    if not x.shape[-2]:
+        return (x.sum(-1).unsqueeze(-1) + y.sum(-1).unsqueeze(-2)) * 0
+    rows = [(point.unsqueeze(-2) - y).square().sum(-1) for point in x.unbind(-2)]
+    squared = torch.stack(rows, -2)
+    near = squared <= 0
+    return squared.masked_fill(near, 1).sqrt().masked_fill(near, 0)
+
+
+@alternative("numerical_gradient", "A fresh point for every question, made from the rows of an identity matrix.")
+def unit_vectors(f, x, eps):
+    flat = x.detach().double().reshape(-1)
+    slopes = [
+        (f((flat + e).reshape(x.shape)) - f((flat - e).reshape(x.shape))).item() / (2 * eps)
+        for e in eps * torch.eye(len(flat), dtype=torch.float64)
+    ]
+    return torch.tensor(slopes, dtype=torch.float64).reshape(x.shape).to(x.dtype)
+
+
+@alternative("numerical_gradient", "NumPy keeps the points, and a class asks the questions.")
+def with_numpy(f, x, eps):
+    class Questions:
+        def __init__(self, values):
+            self.values = values
+
+        def ask(self, index, change):
+            values = self.values.copy()
+            values[index] += change
+            return float(f(torch.from_numpy(values)))
+
+    questions = Questions(x.detach().double().numpy())
+    gradient = np.zeros(x.shape)
+    for index, _ in np.ndenumerate(gradient):
+        gradient[index] = (questions.ask(index, eps) - questions.ask(index, -eps)) / (2 * eps)
+    return torch.as_tensor(gradient).to(x.dtype)

@@ -1,0 +1,36 @@
+"""Random cases that the hidden tests of module 00 share."""
+
+import torch
+
+from autograder.testing.strategies import normal, seeds, sizes, st
+
+SHAPES = st.lists(st.integers(0, 4), max_size=3).map(tuple)  # () and sizes of 0 among them
+FULL_SHAPES = st.lists(st.integers(1, 4), max_size=3).map(tuple)
+
+
+def numbers(seed, shape, dtype=torch.float64):
+    """Random numbers of any shape, () too, that every dtype can hold."""
+    values = normal(seed, 1, *shape)[0]
+    return values.to(dtype) if dtype.is_floating_point else (values * 20).abs().clamp(max=120).long().to(dtype)
+
+
+def require(condition, message):
+    """Fail with this message and nothing else."""
+    if not condition:
+        raise AssertionError(message)
+
+
+@st.composite
+def slices(draw, smallest=1, largest=6, dims=3, scale=3.0):
+    """(x, dim): a tensor of one to `dims` dimensions and one of them, counted from the front or from the end."""
+    shape = draw(st.lists(sizes(smallest, largest), min_size=1, max_size=dims))
+    dim = draw(st.integers(-len(shape), len(shape) - 1))
+    return normal(draw(seeds()), *shape, scale=scale), dim
+
+
+@st.composite
+def windows(draw, dims=2):
+    """(x, size, step) with at least one window; leading sizes of 0 among them."""
+    lead = draw(st.lists(st.integers(0, 3), max_size=dims))
+    length = draw(sizes(1, 9))
+    return normal(draw(seeds()), *lead, length), draw(st.integers(1, length)), draw(st.integers(1, length + 2))

@@ -1,0 +1,476 @@
+"""Wrong solutions of module 00, each with the sentence that a student who made that mistake should read."""
+
+import numpy as np
+import torch
+
+from autograder.testing.variants import edit, mutant
+
+
+@mutant("as_tensor", "Every array is copied: torch.tensor always copies, torch.from_numpy shares the array's memory.")
+def copies_always(array):
+    return torch.tensor(array.copy())
+
+
+@mutant(
+    "as_tensor",
+    "Arrays with negative strides, such as array[::-1], still fail: a tensor cannot describe them, so copy those.",
+)
+def negative_strides_fail(array):
+    return torch.from_numpy(array)
+
+
+@mutant(
+    "as_tensor", "Every array becomes float32: keep the array's own dtype; torch.Tensor(...) is a float32 constructor."
+)
+def always_float32(array):
+    return torch.Tensor(array.copy())
+
+
+@mutant("as_tensor", "Arrays that are not contiguous are copied: PyTorch can describe all strides but negative ones.")
+def copies_what_is_not_contiguous(array):
+    return torch.from_numpy(array if array.flags.c_contiguous else array.copy())
+
+
+@mutant("as_tensor", "A 0-d array comes back with shape (1,): np.ascontiguousarray and np.atleast_1d add a dimension.")
+def scalars_become_vectors(array):
+    try:
+        return torch.from_numpy(np.atleast_1d(array))
+    except ValueError:
+        return torch.from_numpy(np.ascontiguousarray(array))
+
+
+@mutant("as_tensor", "A reversed array comes out in the order of its memory: a copy must keep the order of the array.")
+def reversed_arrays_lose_their_order(array):
+    try:
+        return torch.from_numpy(array)
+    except ValueError:
+        axes = [axis for axis, stride in enumerate(array.strides) if stride < 0]
+        return torch.from_numpy(np.flip(array, axes).copy())
+
+
+@mutant(
+    "as_tensor", "Arrays of objects, strings or dates are turned into floats: let PyTorch's TypeError through instead."
+)
+def strings_become_floats(array):
+    try:
+        return torch.from_numpy(array)
+    except (ValueError, TypeError):
+        return torch.from_numpy(array.copy() if array.dtype.kind in "biufc" else array.astype(np.float32))
+
+
+@mutant(
+    "as_tensor", "Memory in a foreign byte order is misread: array.view relabels the bytes, array.astype converts them."
+)
+def foreign_bytes_are_misread(array):
+    try:
+        return torch.from_numpy(array)
+    except ValueError:
+        return torch.from_numpy(array.copy().view(array.dtype.newbyteorder("=")))
+
+
+@mutant(
+    "as_tensor", "A read-only array has become writable: as_tensor must leave the array, its flags included, as it is."
+)
+def read_only_arrays_become_writable(array):
+    if array.base is None:
+        array.flags.writeable = True
+    return torch.from_numpy(array if min(array.strides, default=0) >= 0 else array.copy())
+
+
+@mutant("as_tensor", "Boolean arrays become uint8: PyTorch has a bool dtype, as NumPy has.")
+def bools_become_bytes(array):
+    array = array.view(np.uint8) if array.dtype == bool else array
+    return torch.from_numpy(array if min(array.strides, default=0) >= 0 else array.copy())
+
+
+MUTANTS = [
+    edit("larger_size_without_check", "broadcast_shape",
+         "The larger size is taken without a check: sizes that differ must be refused unless one of them is 1.",
+         ("if size_a != size_b and 1 not in (size_a, size_b):", "if False:"),
+         ("size_b if size_a == 1 else size_a for", "max(size_a, size_b) for")),
+    edit("larger_size_with_check", "broadcast_shape",
+         "1 against 0 gives 1 here: the 1 yields to the other size even where that is smaller, so it is 0.",
+         ("size_b if size_a == 1 else size_a for", "max(size_a, size_b) for")),
+    edit("aligned_on_the_left", "broadcast_shape",
+         "Shapes are aligned at their first dimension: NumPy aligns them at the last.",
+         ("(1,) * (n_dims - len(a)) + tuple(a)", "tuple(a) + (1,) * (n_dims - len(a))"),
+         ("(1,) * (n_dims - len(b)) + tuple(b)", "tuple(b) + (1,) * (n_dims - len(b))")),
+    edit("shorter_shape_decides", "broadcast_shape",
+         "Dimensions that only the longer shape has are lost: they count as 1 in the shorter, and stay.",
+         ("n_dims = max(len(a), len(b))", "n_dims = min(len(a), len(b))"),
+         ("(1,) * (n_dims - len(a)) + tuple(a)", "tuple(a)[len(a) - n_dims :]"),
+         ("(1,) * (n_dims - len(b)) + tuple(b)", "tuple(b)[len(b) - n_dims :]")),
+    edit("result_reversed", "broadcast_shape",
+         "The dimensions come out in reverse: after walking from the right, turn the result round.",
+         ("in zip(padded_a, padded_b))", "in reversed(list(zip(padded_a, padded_b))))")),
+    edit("error_of_another_kind", "broadcast_shape",
+         "Incompatible shapes raise the wrong error: an assert or a bare Exception is no ValueError.",
+         ("raise ValueError(", "raise AssertionError(")),
+    edit("only_b_may_be_one", "broadcast_shape",
+         "A 1 is stretched in b only: a size of 1 yields to the other in either shape.",
+         ("1 not in (size_a, size_b)", "size_b != 1")),
+    edit("zero_fits_anything", "broadcast_shape",
+         "A size of 0 is accepted against any other: 0 is a size like the rest and fits only 0 and 1.",
+         ("if size_a != size_b and", "if size_a and size_b and size_a != size_b and")),
+    edit("multiples_fit", "broadcast_shape",
+         "A size is accepted against its multiples: broadcasting repeats a size of 1 and no other.",
+         ("if size_a != size_b", "if max(size_a, size_b) % max(1, min(size_a, size_b))")),
+    edit("callers_list_padded", "broadcast_shape",
+         "The caller's list is changed: insert and slice assignment work in place, so pad a copy.",
+         ("n_dims = max(len(a), len(b))",
+          "n_dims = max(len(a), len(b))\n    for shape in (a, b):\n        if isinstance(shape, list):\n"
+          "            shape[:0] = [1] * (n_dims - len(shape))")),
+    edit("a_list_comes_back", "broadcast_shape",
+         "The result is a list: shapes are tuples, and a list equals no tuple.",
+         ("return tuple(size_b if size_a == 1 else size_a for size_a, size_b in zip(padded_a, padded_b))",
+          "return [size_b if size_a == 1 else size_a for size_a, size_b in zip(padded_a, padded_b)]")),
+    edit("inner_sizes_unchecked", "batched_matmul",
+         "An inner size of 1 is stretched to meet the other: compare a.shape[-1] with b.shape[-2] before multiplying.",
+         ("if a.shape[-1] != b.shape[-2]:", "if False:")),
+    edit("transposed_factor", "batched_matmul",
+         "The sum runs over the last dimension of both: over columns of a, but over rows of b.",
+         ("if a.shape[-1] != b.shape[-2]:", "if a.shape[-1] != b.shape[-1]:"), ("b.mT.unsqueeze", "b.unsqueeze")),
+    edit("mean_for_sum", "batched_matmul",
+         "The products are averaged: a matrix product is their sum.",
+         ("products.sum(-1, dtype=a.dtype)", "products.double().mean(-1).to(a.dtype)")),
+    edit("result_transposed", "batched_matmul",
+         "Rows and columns of the result are exchanged: out[..., i, j] belongs to row i of a and column j of b.",
+         ("a.unsqueeze(-2) * b.mT.unsqueeze(-3)", "a.unsqueeze(-3) * b.mT.unsqueeze(-2)")),
+    edit("product_detached", "batched_matmul",
+         "The gradient of b is lost: detach() and .data cut b out of the graph.",
+         ("b.mT", "b.detach().mT")),
+    edit("product_in_float32", "batched_matmul",
+         "The product is float32 whatever the factors are: keep their dtype.",
+         ("dtype=a.dtype", "dtype=torch.float32")),
+    edit("naive_logsumexp", "logsumexp",
+         "Large values overflow: exp(1000) is infinite. Take each slice's largest entry out before exp.",
+         ("peak = x.detach().amax(dim, keepdim=True)", "peak = torch.zeros_like(x.detach().amax(dim, keepdim=True))")),
+    edit("infinities_unguarded", "logsumexp",
+         "A slice of nothing but -inf gives NaN: -inf - (-inf) is NaN, so take out 0 where the maximum is infinite.",
+         ("peak = peak.masked_fill(peak.isinf(), 0)", "pass")),
+    edit("maximum_not_added_back", "logsumexp",
+         "The maximum was taken out and never put back: log sum exp(x) = max + log sum exp(x - max).",
+         ("(log_total + peak.squeeze(dim))", "log_total")),
+    edit("one_maximum_for_all", "logsumexp",
+         "One maximum for the whole tensor is not enough: slices far below it vanish. Take it along dim.",
+         ("x.detach().amax(dim, keepdim=True)", "x.detach().max().expand(x.amax(dim, keepdim=True).shape)")),
+    edit("dimension_kept", "logsumexp",
+         "The reduced dimension is still there with size 1: the result does not have it.",
+         ("return (log_total + peak.squeeze(dim)).masked_fill(nothing, -torch.inf)",
+          "return (log_total + peak.squeeze(dim)).masked_fill(nothing, -torch.inf).unsqueeze(dim)")),
+    edit("logsumexp_of_the_last_dimension", "logsumexp",
+         "The argument dim is ignored: the sum always runs over the last dimension.",
+         ("peak = x.detach()", "dim = -1\n    peak = x.detach()")),
+    edit("logsumexp_in_float64", "logsumexp",
+         "The result is float64 whatever x is: keep x's dtype.",
+         ("peak = x.detach()", "x = x.double()\n    peak = x.detach()")),
+    edit("small_number_in_the_log", "logsumexp",
+         "A small number inside the log changes the result: log(sum + 1e-6) is finite where -inf was asked for.",
+         ("total.masked_fill(nothing, 1).log()", "(total + 1e-6).log()"), (".masked_fill(nothing, -torch.inf)", "")),
+    edit("naive_softmax", "softmax",
+         "Large values overflow to inf / inf: subtract each slice's largest entry before exp.",
+         ("x.detach().amax(dim, keepdim=True)", "torch.zeros(())"), ("total.masked_fill(total == 0, 1)", "total")),
+    edit("softmax_unguarded", "softmax",
+         "A slice of nothing but -inf gives NaN: take out 0 where the maximum is infinite, and divide by 1, not 0.",
+         ("peak.masked_fill(peak.isinf(), 0)", "peak"), ("total.masked_fill(total == 0, 1)", "total")),
+    edit("zero_divided_by_zero", "softmax",
+         "A slice of nothing but -inf gives 0 / 0, which is NaN: divide by 1 where the sum is 0.",
+         ("total.masked_fill(total == 0, 1)", "total")),
+    edit("softmax_of_one_maximum", "softmax",
+         "One maximum for the whole tensor is not enough: rows far below it become 0 / 0. Take it along dim.",
+         ("x.detach().amax(dim, keepdim=True)", "x.detach().max()")),
+    edit("softmax_over_everything", "softmax",
+         "The sum runs over the whole tensor: each slice along dim is normalised on its own.",
+         ("weights.sum(dim, keepdim=True)", "weights.sum()")),
+    edit("softmax_of_the_last_dimension", "softmax",
+         "The argument dim is ignored: the sum always runs over the last dimension.",
+         ("weights.sum(dim, keepdim=True)", "weights.sum(-1, keepdim=True)")),
+    edit("softmax_detached", "softmax",
+         "The gradient of the sum is lost: the sum depends on x and must not be detached.",
+         ("weights.sum(dim, keepdim=True)", "weights.sum(dim, keepdim=True).detach()")),
+    edit("small_number_in_the_sum", "softmax",
+         "A small number added to the sum makes the weights add up to less than 1: replace only a sum that is 0.",
+         ("total.masked_fill(total == 0, 1)", "(total + 1e-6)")),
+    edit("softmax_changes_x", "softmax",
+         "x is changed in place: write x - peak, never x -= peak.",
+         ("(x - peak.masked_fill(peak.isinf(), 0))", "(x.sub_(peak.masked_fill(peak.isinf(), 0)))")),
+    edit("softmax_in_float32", "softmax",
+         "The weights are float32 whatever x is: keep x's dtype.",
+         ("return weights / total", "return weights.float() / total.float()")),
+    edit("ids_unchecked", "one_hot",
+         "An id outside the range gives a row of zeros: refuse it with a ValueError.",
+         ("if ids.numel() and", "if False and")),
+    edit("float_indicators", "one_hot",
+         "The indicators are floats: int64 is asked for, as torch's own one-hot gives.",
+         (".long()", ".float()")),
+    edit("boolean_indicators", "one_hot",
+         "The indicators are booleans, fresh from the comparison: convert them to int64.",
+         (".long()", "")),
+    edit("one_class_too_many", "one_hot",
+         "The id num_classes is accepted: classes are counted from 0, so the last one is num_classes - 1.",
+         ("ids.max() < num_classes", "ids.max() <= num_classes")),
+    edit("negative_classes", "one_hot",
+         "Negative ids are accepted: check both ends of the range.",
+         ("0 <= ids.min() and ", "")),
+    edit("no_ids_fail", "one_hot",
+         "An empty tensor of ids fails: min and max of nothing are errors, so ask only where there are ids.",
+         ("ids.numel() and not", "not")),
+    edit("classes_first", "one_hot",
+         "The class dimension comes first: it is a new last dimension, after all those of ids.",
+         (".long()", ".long().movedim(-1, 0)")),
+    edit("negative_rows", "gather_rows",
+         "Negative ids count from the end of the table: here they are mistakes and are refused.",
+         ("0 <= ids.min()", "-n_rows <= ids.min()")),
+    edit("one_row_too_many", "gather_rows",
+         "Rows past the table are not refused but taken from its end: compare with ids.max() < n.",
+         ("ids.max() < n_rows", "True"), ("table[ids]", "table[ids.clamp(max=n_rows - 1)]")),
+    edit("ids_modulo_rows", "gather_rows",
+         "Ids outside the table are wrapped round: an id that is no row must be refused.",
+         ("if ids.numel() and", "if False and"), ("table[ids]", "table[ids % max(n_rows, 1)]")),
+    edit("columns_for_rows", "gather_rows",
+         "Columns are gathered: ids number the rows, the first dimension of the table.",
+         ("table[ids]", "table[:, ids.clamp(max=table.shape[1] - 1)]")),
+    edit("ids_flattened", "gather_rows",
+         "The shape of ids is lost: every id is replaced by a row, so the shape is ids.shape followed by d.",
+         ("table[ids]", "table[ids.flatten()]")),
+    edit("rows_detached", "gather_rows",
+         "The table gets no gradient, so an embedding could never be trained: no detach, no .data, no numpy.",
+         ("table[ids]", "table.detach()[ids]")),
+    edit("no_rows_fail", "gather_rows",
+         "An empty tensor of ids fails: min and max of nothing are errors, so ask only where there are ids.",
+         ("ids.numel() and not", "not")),
+    edit("stride_of_one_assumed", "sliding_windows",
+         "The strides are those of a contiguous tensor: x may be transposed or strided, so ask x.stride().",
+         ("*leading, stride = x.stride()", "*leading, stride = torch.empty(x.shape).stride()")),
+    edit("offset_forgotten", "sliding_windows",
+         "The windows begin at the start of the memory: x may begin further on, at x.storage_offset().",
+         ("x.storage_offset()", "0")),
+    edit("last_window_forgotten", "sliding_windows",
+         "The last window is missing: (t - size) // step + 1 windows fit.",
+         ("(length - size) // step + 1", "(length - size) // step")),
+    edit("step_ignored", "sliding_windows",
+         "Neighbouring windows are always 1 apart: the stride between windows is step times that of x.",
+         ("(*leading, step * stride, stride)", "(*leading, stride, stride)")),
+    edit("step_inside_the_window", "sliding_windows",
+         "The step is taken inside each window: windows are step apart, their elements are neighbours.",
+         ("(*leading, step * stride, stride)", "(*leading, stride, step * stride)"),
+         ("(*x.shape[:-1], n_windows, size)",
+          "(*x.shape[:-1], n_windows, min(size, 1 + (length - n_windows) // step))")),
+    edit("steps_below_one_accepted", "sliding_windows",
+         "A step below 1 is not refused: windows move forward by at least one element.",
+         ("length = x.shape[-1]", "length = x.shape[-1]\n    step = max(step, 1)")),
+    edit("windows_detached", "sliding_windows",
+         "The gradient of x is lost: take the view of x itself, not of x.detach() or x.data.",
+         ("return x.as_strided", "return x.detach().as_strided")),
+    edit("negative_under_the_root", "pairwise_distances",
+         "Equal points give NaN: rounding makes their squared distance slightly negative, which the root must not see.",
+         ("apart = squared > 0", "apart = squared != 0")),
+    edit("infinite_slope_at_zero", "pairwise_distances",
+         "The gradient at distance 0 is NaN: let only positive entries through the root, whose slope at 0 is infinite.",
+         ("squared.where(apart, 1).sqrt().where(apart, 0)", "squared.clamp(min=0).sqrt()")),
+    edit("root_forgotten", "pairwise_distances",
+         "These are the squared distances: the root is missing.",
+         ("squared.where(apart, 1).sqrt()", "squared")),
+    edit("cross_term_not_doubled", "pairwise_distances",
+         "The cross term needs a factor of 2: |x - y|^2 = |x|^2 + |y|^2 - 2 x.y.",
+         ("2 * x @ y.mT", "x @ y.mT")),
+    edit("small_number_under_the_root", "pairwise_distances",
+         "A small number under the root lengthens every distance: guard only what is not positive.",
+         ("squared.where(apart, 1).sqrt().where(apart, 0)", "(squared.clamp(min=0) + 1e-8).sqrt()")),
+    edit("widths_unchecked", "pairwise_distances",
+         "Points of different widths are accepted: a width of 1 broadcasts unseen, so compare the widths first.",
+         ("if x.shape[-1] != y.shape[-1]:", "if 1 not in (x.shape[-1], y.shape[-1]) and x.shape[-1] != y.shape[-1]:"),
+         ("2 * x @ y.mT", "2 * (x * torch.ones_like(y[..., :1, :])) @ (y * torch.ones_like(x[..., :1, :])).mT")),
+    edit("eps_not_doubled", "numerical_gradient",
+         "The gradient is twice too large: the two points are 2 eps apart.",
+         ("(above - below) / (2 * eps)", "(above - below) / eps")),
+    edit("forward_difference", "numerical_gradient",
+         "This is the forward difference (f(x + eps) - f(x)) / eps: the central one goes as far down as up.",
+         ("centre - eps", "centre"), ("(above - below) / (2 * eps)", "(above - below) / eps")),
+    edit("changes_x", "numerical_gradient",
+         "x itself is moved: x.double() is no copy when x is float64 already; ask for a copy.",
+         (", copy=True", "")),
+    edit("differences_in_the_dtype_of_x", "numerical_gradient",
+         "f is asked in x's own dtype: in float32 the small difference drowns in rounding. Give f float64.",
+         (".to(torch.float64, copy=True)", ".clone()")),
+    edit("gradient_in_float64", "numerical_gradient",
+         "The gradient is float64 whatever x is: convert it to x's dtype at the end.",
+         ("gradient.to(x.dtype)", "gradient")),
+    edit("eps_of_its_own", "numerical_gradient",
+         "The argument eps is ignored: use the step that the caller asks for.",
+         ("point = x.detach()", "eps = 1e-5\n    point = x.detach()")),
+    edit("entries_not_put_back", "numerical_gradient",
+         "Entries stay where they were moved to: put each one back before moving the next.",
+         ("        point[index] = centre\n", "")),
+    edit("number_taken_too_late", "numerical_gradient",
+         "f may return a view of its argument, which changes with it: take the number, float(f(point)), at once.",
+         ("float(f(point))\n        point[index] = centre - eps", "f(point)\n        point[index] = centre - eps")),
+    edit("rows_moved_together", "numerical_gradient",
+         "Whole rows are moved together: the gradient needs one entry at a time, of every dimension.",
+         ("np.ndindex(*x.shape)", "np.ndindex(*x.shape[:1])"), ("float(point[index])", "point[index].clone()")),
+]  # fmt: skip
+
+
+@mutant(
+    "broadcast_shape",
+    "Arrays are made to find their shape: with large shapes no memory is enough. Look at the sizes alone.",
+)
+def arrays_made(a, b):
+    return (np.zeros(tuple(a)) + np.zeros(tuple(b))).shape
+
+
+@mutant("batched_matmul", "The leading dimensions must be equal here: let them broadcast, as * does.")
+def equal_batches_only(a, b):
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError("inner sizes differ")
+    lead = a.shape[:-2]
+    flat_a, flat_b = a.reshape(-1, *a.shape[-2:]), b.reshape(-1, *b.shape[-2:])
+    products = [(x.unsqueeze(-1) * y).sum(-2) for x, y in zip(flat_a, flat_b)]
+    return torch.stack(products).reshape(*lead, a.shape[-2], b.shape[-1])
+
+
+@mutant("batched_matmul", "An empty sum fails: with k = 0 there is nothing to start from, and the product is zeros.")
+def empty_sums_fail(a, b):
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError("inner sizes differ")
+    total = a[..., :, :1] * b[..., :1, :]
+    for p in range(1, a.shape[-1]):
+        total = total + a[..., :, p : p + 1] * b[..., p : p + 1, :]
+    if not a.shape[-1]:
+        raise RuntimeError("nothing to sum")
+    return total
+
+
+@mutant("batched_matmul", "The result loses its gradient: it is made with NumPy, which autograd cannot follow.")
+def product_by_numpy(a, b):
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError("inner sizes differ")
+    left, right = a.detach().numpy(), b.detach().numpy()
+    return torch.from_numpy(np.asarray((left[..., None] * right[..., None, :, :]).sum(-2)))
+
+
+@mutant("logsumexp", "The gradient is NaN on a slice of nothing but -inf: keep such slices away from log(0).")
+def gradient_of_log_zero(x, dim):
+    peak = x.amax(dim, keepdim=True).detach()
+    peak = peak.masked_fill(peak.isinf(), 0)
+    return (x - peak).exp().sum(dim).log() + peak.squeeze(dim)
+
+
+@mutant("logsumexp", "x is changed in place: write x - peak, never x -= peak.")
+def logsumexp_changes_x(x, dim):
+    peak = x.detach().amax(dim, keepdim=True)
+    peak = peak.masked_fill(peak.isinf(), 0)
+    with torch.no_grad():
+        x -= peak
+    total = x.exp().sum(dim)
+    return torch.where(total == 0, -torch.inf, total.where(total != 0, 1).log() + peak.squeeze(dim))
+
+
+@mutant(
+    "softmax", "NaN is painted over after the division: the values look right but the gradient is NaN. Avoid 0 / 0."
+)
+def nan_painted_over(x, dim):
+    weights = (x - x.amax(dim, keepdim=True)).exp()
+    return (weights / weights.sum(dim, keepdim=True)).nan_to_num(0.0)
+
+
+@mutant(
+    "softmax",
+    "-inf is replaced by a large negative number: a slice of nothing but -inf gives equal weights, not zeros.",
+)
+def large_number_for_infinity(x, dim):
+    x = x.clamp(min=-1e9)
+    weights = (x - x.amax(dim, keepdim=True)).exp()
+    return weights / weights.sum(dim, keepdim=True)
+
+
+@mutant(
+    "one_hot", "The number of classes is guessed from the largest id: it is given, and the largest id may be absent."
+)
+def classes_guessed(ids, num_classes):
+    if ids.numel() and not (0 <= ids.min() and ids.max() < num_classes):
+        raise ValueError("ids out of range")
+    width = int(ids.max()) + 1 if ids.numel() else num_classes
+    return (ids.unsqueeze(-1) == torch.arange(width)).long()
+
+
+@mutant(
+    "gather_rows", "The rows come from a product with floats: the table's own dtype is lost. Index the table instead."
+)
+def rows_as_floats(table, ids):
+    if ids.numel() and not (0 <= ids.min() and ids.max() < len(table)):
+        raise IndexError("ids out of range")
+    return (ids.unsqueeze(-1) == torch.arange(len(table))).double() @ table.double()
+
+
+@mutant(
+    "sliding_windows",
+    "The windows are a copy: stack, cat and indexing with tensors copy. Describe the same memory anew.",
+)
+def windows_copied(x, size, step=1):
+    if size < 1 or step < 1 or size > x.shape[-1]:
+        raise ValueError("no such windows")
+    return torch.stack([x[..., i : i + size] for i in range(0, x.shape[-1] - size + 1, step)], dim=-2)
+
+
+@mutant("sliding_windows", "A copy is made first when x is not contiguous: its windows are then no view of x.")
+def contiguous_first(x, size, step=1):
+    if size < 1 or step < 1 or size > x.shape[-1]:
+        raise ValueError("no such windows")
+    x = x.contiguous()
+    n_windows = (x.shape[-1] - size) // step + 1
+    return x.as_strided((*x.shape[:-1], n_windows, size), (*x.stride()[:-1], step, 1), x.storage_offset())
+
+
+@mutant(
+    "sliding_windows",
+    "Windows longer than the dimension are not refused: there is no window then, and that is an error.",
+)
+def windows_too_long(x, size, step=1):
+    if size < 1 or step < 1:
+        raise ValueError("no such windows")
+    n_windows = max(0, (x.shape[-1] - size) // step + 1)
+    *leading, stride = x.stride()
+    return x.as_strided((*x.shape[:-1], n_windows, size), (*leading, step * stride, stride))
+
+
+@mutant(
+    "pairwise_distances",
+    "All differences are held at once, n * m * d of them: expand |x - y|^2 and use one matrix product.",
+)
+def all_differences(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+    squared = (x.unsqueeze(-2) - y.unsqueeze(-3)).square().sum(-1)
+    return squared.where(squared > 0, 1).sqrt().where(squared > 0, 0)
+
+
+@mutant(
+    "pairwise_distances",
+    "NaN is painted over after the root: the values look right, but the gradient is not finite at 0.",
+)
+def nan_distances_painted_over(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+    return (x.square().sum(-1, keepdim=True) + y.square().sum(-1).unsqueeze(-2) - 2 * x @ y.mT).sqrt().nan_to_num(0.0)
+
+
+@mutant(
+    "pairwise_distances",
+    "These are sums of absolute differences: the Euclidean distance is the root of a sum of squares.",
+)
+def manhattan(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+    return sum((x[..., :, None, i] - y[..., None, :, i]).abs() for i in range(x.shape[-1]))
+
+
+@mutant("numerical_gradient", "Only vectors work: x may have any shape, () too, and the gradient has the same.")
+def vectors_only(f, x, eps):
+    point = x.double().clone()
+    gradient = torch.zeros_like(point)
+    for i in range(len(point)):
+        step = torch.zeros_like(point)
+        step[i] = eps
+        gradient[i] = ((f(point + step) - f(point - step)) / (2 * eps)).item()
+    return gradient.to(x.dtype)

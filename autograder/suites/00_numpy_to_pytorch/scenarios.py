@@ -1,0 +1,180 @@
+"""Scenarios of module 00: what needs arrays, views, gradients or functions beside the student's code."""
+
+import warnings
+
+import numpy as np
+import torch
+
+
+def laid_out(values, layout):
+    """A NumPy array of these values (a tensor), lying in memory as `layout` says."""
+    plain = values.numpy().copy()
+    if layout == "plain" or (plain.ndim == 0 and layout != "offset"):
+        return plain
+    if layout == "fortran":
+        return np.asfortranarray(plain)
+    if layout == "transposed":
+        return np.ascontiguousarray(plain.T).T
+    if layout == "strided":
+        larger = np.zeros([2 * size + 1 for size in plain.shape], plain.dtype)
+        view = larger[tuple(slice(1, None, 2) for _ in plain.shape)]
+        view[...] = plain
+        return view
+    if layout == "offset":
+        larger = np.zeros((3, *plain.shape), plain.dtype)
+        larger[2] = plain
+        return larger[2, ...]
+    axes = {"reversed": range(plain.ndim), "reversed_last": range(plain.ndim)[-1:]}[layout]
+    return np.flip(np.flip(plain, tuple(axes)).copy(), tuple(axes))
+
+
+def converted(module, values, layout):
+    """as_tensor of an array with these values."""
+    return module.as_tensor(laid_out(values, layout))
+
+
+def array_after(module, values, layout):
+    """The array's values after as_tensor was called on it."""
+    array = laid_out(values, layout)
+    module.as_tensor(array)
+    return torch.tensor(array.copy())
+
+
+def written_both_ways(module, values, layout, to_array, to_tensor):
+    """Write to the array and read the tensor, then write to the tensor and read the array."""
+    array = laid_out(values, layout)
+    tensor = module.as_tensor(array)
+    array[...] = to_array.numpy()
+    seen_in_tensor = tensor.clone()
+    tensor.copy_(to_tensor)
+    return seen_in_tensor, torch.tensor(array.copy())
+
+
+def read_only(module, values):
+    """as_tensor of a read-only array: its values, and whether the array can be written to afterwards."""
+    array = values.numpy().copy()
+    array.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch warns where it shares; that is expected here
+        tensor = module.as_tensor(array).clone()
+    return tensor, array.flags.writeable
+
+
+def odd_memory(module, values, kind):
+    """as_tensor of memory that PyTorch cannot describe: its values as float64, or "refused"."""
+    plain = values.numpy()
+    if kind == "byte order":
+        array = plain.astype(plain.dtype.newbyteorder("S"))
+    else:
+        array = np.zeros(plain.shape, dtype=[("flag", "i1"), ("value", plain.dtype)])["value"]
+        array[...] = plain
+    try:
+        return module.as_tensor(array).double()
+    except (ValueError, TypeError, BufferError):
+        return "refused"
+
+
+def array_of(module, values, kind):
+    """as_tensor of an array made from a list, with a dtype given by name."""
+    return module.as_tensor(np.array(values, dtype=kind))
+
+
+def gradient(module, name, args, cotangent, wrt=(0,)):
+    """Pull the cotangent back through module.name(*args) to the arguments at `wrt`; None where no gradient flows."""
+    args = list(args)
+    for i in wrt:
+        args[i] = args[i].clone().requires_grad_()
+    value = getattr(module, name)(*args)
+    if not value.requires_grad:
+        return None
+    return list(torch.autograd.grad(value, [args[i] for i in wrt], cotangent, allow_unused=True))
+
+
+def laid_out_tensor(values, layout):
+    """A tensor of these values, lying in memory as `layout` says."""
+    if layout == "transposed":
+        return values.permute(*reversed(range(values.dim()))).contiguous().permute(*reversed(range(values.dim())))
+    if layout == "strided":
+        larger = torch.zeros(*values.shape[:-1], 3 * values.shape[-1] + 2, dtype=values.dtype)
+        view = larger[..., 2::3]
+    elif layout == "offset":
+        view = torch.zeros(2, *values.shape, dtype=values.dtype)[1]
+    else:
+        view = torch.zeros_like(values)
+    return view.copy_(values)
+
+
+def windows_of(module, values, layout, size, step):
+    """sliding_windows of a tensor that lies in memory as `layout` says."""
+    return module.sliding_windows(laid_out_tensor(values, layout), size, step)
+
+
+def windows_of_expanded(module, values, n_rows, size):
+    """sliding_windows of one row seen n_rows times, with stride 0."""
+    return module.sliding_windows(values.expand(n_rows, -1), size)
+
+
+def windows_after_writing(module, values, layout, size, step, new_values):
+    """Take the windows, write to x, and read the windows; then add 1 to the first window and read x."""
+    x = laid_out_tensor(values, layout)
+    windows = module.sliding_windows(x, size, step)
+    x.copy_(new_values)
+    seen = windows.clone()
+    windows[..., 0, :] += 1
+    return seen, x.clone()
+
+
+def cubes(module, x, coefficients, eps):
+    """The numerical gradient of sum(c x^3)."""
+    return module.numerical_gradient(lambda point: (coefficients * point**3).sum(), x, eps)
+
+
+def coupled(module, x, matrix, eps):
+    """The numerical gradient of sin(x)' M sin(x): every entry matters to every other."""
+
+    def f(point):
+        wave = point.sin().flatten()
+        return wave @ matrix @ wave
+
+    return module.numerical_gradient(f, x, eps)
+
+
+def through_numpy(module, x, eps):
+    """The numerical gradient of a function that autograd cannot follow."""
+    return module.numerical_gradient(lambda point: torch.tensor(np.exp(point.detach().numpy()).sum()), x, eps)
+
+
+def of_a_view(module, x, index, eps):
+    """The numerical gradient of a function that returns a view of its argument."""
+    return module.numerical_gradient(lambda point: point.flatten()[index], x, eps)
+
+
+def points_asked(module, x, eps):
+    """What f was given: dtypes and shapes."""
+    seen = set()
+
+    def f(point):
+        seen.add((str(point.dtype), tuple(point.shape)))
+        return point.sum()
+
+    module.numerical_gradient(f, x, eps)
+    return sorted(seen)
+
+
+def x_around_numerical_gradient(module, x, eps):
+    """x as f saw it from outside during the calls, and after them."""
+    during = []
+
+    def f(point):
+        during.append(bool((x == original).all()))
+        return (point**2).sum()
+
+    original = x.clone()
+    module.numerical_gradient(f, x, eps)
+    return all(during), x
+
+
+def of_transposed(module, x, coefficients, eps):
+    """The numerical gradient of sum(c x^3) at a point that is not contiguous."""
+    point = x.T.contiguous().T
+    return module.numerical_gradient(lambda p: (coefficients * p**3).sum(), point, eps)

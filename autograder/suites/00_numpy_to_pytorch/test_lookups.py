@@ -1,0 +1,109 @@
+"""Hidden tests: one_hot and gather_rows, the exercises about token ids."""
+
+import types
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import strided
+from autograder.testing.strategies import given, normal, seeds, sizes, st
+
+from . import scenarios
+from .cases import FULL_SHAPES, SHAPES
+
+TORCH = types.SimpleNamespace(gather_rows=lambda table, ids: F.embedding(ids, table))
+
+
+def random_ids(seed, shape, n):
+    """ids in 0 .. n - 1."""
+    return torch.randint(n, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def with_id(seed, shape, n, bad):
+    """Random ids in 0 .. n - 1 with a single bad one at a random place."""
+    ids = random_ids(seed, shape, n)
+    ids.view(-1)[seed % ids.numel()] = bad
+    return ids
+
+
+@exercise("one_hot", points=3, core=True)
+@given(shape=FULL_SHAPES, n=sizes(), seed=seeds())
+def test_each_id_has_a_single_one_in_its_place(student, reference, shape, n, seed):
+    """ids of any shape give a last dimension of num_classes with a 1 at the id and 0 elsewhere."""
+    ids = random_ids(seed, shape, n)
+    expected = F.one_hot(ids, n)
+    assert_equal(reference.one_hot(ids, n), expected)
+    assert_equal(student.one_hot(ids, n), expected, "the one-hot vectors", "one new last dimension", dtype=False)
+    assert_inputs_untouched(student)
+
+
+@exercise("one_hot", points=1)
+@given(n=sizes(), seed=seeds())
+def test_one_hot_vectors_are_int64(student, n, seed):
+    """Indicators are whole numbers, of dtype int64, neither bool nor float."""
+    ids = random_ids(seed, (3, 2), n)
+    assert_equal(student.one_hot(ids, n), F.one_hot(ids, n), "the one-hot vectors")
+
+
+@exercise("one_hot", points=2)
+@given(shape=FULL_SHAPES, n=sizes(), beyond=sizes(0, 3), seed=seeds())
+def test_ids_that_are_no_class_are_refused(student, shape, n, beyond, seed):
+    """num_classes and above, and anything negative, are refused even where all other ids are fine."""
+    for bad in (n + beyond, -1 - beyond):
+        assert_refused(student.one_hot, with_id(seed, shape, n, bad), n, why=f"{bad} is not in 0 .. {n - 1}")
+
+
+@exercise("one_hot", points=1)
+@pytest.mark.parametrize("shape", [(0,), (2, 0), (0, 3)])
+def test_no_ids_give_no_vectors(student, shape):
+    """An empty tensor of ids is fine: the result is empty too."""
+    ids = torch.zeros(shape, dtype=torch.int64)
+    assert_equal(student.one_hot(ids, 4), F.one_hot(ids, 4), "the one-hot vectors", "min of nothing is an error")
+    transposed = student.run(strided, "one_hot", [torch.tensor([[1, 0, 2], [3, 3, 0]]), 4])
+    assert_equal(transposed, F.one_hot(torch.tensor([[1, 0, 2], [3, 3, 0]]), 4), "the one-hot vectors of strided ids")
+
+
+@exercise("gather_rows", points=3, core=True)
+@given(shape=FULL_SHAPES, n=sizes(), d=sizes(), seed=seeds())
+def test_each_id_gets_its_row(student, reference, shape, n, d, seed):
+    """ids of any shape give their rows of the table, in their places."""
+    table, ids = normal(seed, n, d), random_ids(seed, shape, n)
+    expected = F.embedding(ids, table)
+    assert_equal(reference.gather_rows(table, ids), expected)
+    assert_equal(student.gather_rows(table, ids), expected, "the rows", "the shape is ids.shape followed by d")
+    assert_inputs_untouched(student)
+
+
+@exercise("gather_rows", points=2)
+@given(shape=FULL_SHAPES, n=sizes(), beyond=sizes(0, 3), seed=seeds())
+def test_ids_that_are_no_row_are_refused(student, shape, n, beyond, seed):
+    """n and above, and anything negative, are refused even where all other ids are fine: -1 is not the last row."""
+    for bad in (n + beyond, -1 - beyond):
+        ids = with_id(seed, shape, n, bad)
+        assert_refused(student.gather_rows, normal(seed, n, 2), ids, why=f"{bad} is not in 0 .. {n - 1}")
+
+
+@exercise("gather_rows", points=2)
+@given(shape=FULL_SHAPES, n=sizes(1, 4), d=sizes(1, 4), seed=seeds())
+def test_gradients_of_rows_used_twice_add_up(student, shape, n, d, seed):
+    """A row's gradient is the sum over all its uses, and zero for a row that nobody used."""
+    args = [normal(seed, n, d), random_ids(seed, shape, n)]
+    cotangent = normal(seed + 1, *shape, d)
+    expected = scenarios.gradient(TORCH, "gather_rows", args, cotangent)
+    actual = student.run(scenarios.gradient, "gather_rows", args, cotangent)
+    assert_close(actual, expected, "the gradient of the table", "no detach, no numpy, no new tensor(...) on the way")
+
+
+@exercise("gather_rows", points=1)
+@given(shape=SHAPES, dtype=st.sampled_from([torch.float64, torch.float32, torch.float16, torch.int64, torch.bool]),
+       seed=seeds())  # fmt: skip
+def test_tables_of_any_dtype_and_layout_and_no_ids_at_all(student, shape, dtype, seed):
+    """The rows have the table's dtype; empty ids give no rows, from an empty table too."""
+    table = normal(seed, 5, 3, scale=3.0).to(dtype)
+    ids = random_ids(seed, shape, 5)
+    assert_equal(student.gather_rows(table, ids), table[ids], "the rows")
+    assert_equal(student.run(strided, "gather_rows", [table, ids]), table[ids], "the rows of a strided table")
+    none = torch.zeros(2, 0, dtype=torch.int64)
+    assert_equal(student.gather_rows(table[:0], none), table[none], "no rows of an empty table", "min of nothing")

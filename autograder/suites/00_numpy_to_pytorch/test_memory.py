@@ -1,0 +1,132 @@
+"""Hidden tests: as_tensor and sliding_windows, the exercises about memory."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.strategies import given, leading_shapes, normal, seeds, sizes, st
+
+from . import scenarios
+from .cases import FULL_SHAPES, SHAPES, numbers, windows
+
+DTYPES = [
+    torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
+    torch.uint16, torch.bool, torch.complex64,
+]  # fmt: skip
+SHAREABLE = st.sampled_from(["plain", "fortran", "transposed", "strided", "offset"])
+LAYOUTS = st.sampled_from(["plain", "fortran", "transposed", "strided", "offset", "reversed", "reversed_last"])
+TENSOR_LAYOUTS = st.sampled_from(["plain", "transposed", "strided", "offset"])
+
+
+@exercise("as_tensor", points=3, core=True)
+@given(shape=SHAPES, layout=LAYOUTS, dtype=st.sampled_from(DTYPES), seed=seeds())
+def test_the_tensor_has_the_shape_dtype_and_values_of_the_array(student, shape, layout, dtype, seed):
+    """Arrays of every supported dtype, 0-d and empty ones, in any memory layout, keep shape, dtype and values."""
+    values = numbers(seed, shape, dtype)
+    hint = "negative strides need a copy, and the dtype is the array's own"
+    assert_equal(student.run(scenarios.converted, values, layout), values, f"the tensor of a {layout} array", hint)
+
+
+@exercise("as_tensor", points=4)
+@given(shape=FULL_SHAPES, layout=SHAREABLE, dtype=st.sampled_from(DTYPES), seed=seeds())
+def test_array_and_tensor_share_memory_whatever_the_strides(student, shape, layout, dtype, seed):
+    """Writing to the array shows in the tensor, and the other way round, for every dtype and non-negative stride."""
+    values, first, second = (numbers(seed + i, shape, dtype) for i in range(3))
+    actual = student.run(scenarios.written_both_ways, values, layout, first, second)
+    hint = "share memory; copy only where PyTorch cannot describe the array's memory"
+    assert_equal(actual, (first, second), f"(tensor, {layout} array) after writing to the other", hint)
+
+
+@exercise("as_tensor", points=1)
+def test_arrays_without_a_dtype_in_pytorch_are_refused(student):
+    """Objects, strings and dates have no tensor: they are refused and not converted to something else."""
+    for values, kind in (([1, 2], "object"), (["1", "2"], "U3"), (["2020-01-01"], "datetime64[s]")):
+        assert_refused(student.run, scenarios.array_of, values, kind, why=f"PyTorch has no dtype for {kind}")
+
+
+@exercise("as_tensor", points=1)
+@given(shape=FULL_SHAPES, layout=LAYOUTS, seed=seeds())
+def test_the_array_is_left_as_it_is(student, shape, layout, seed):
+    """The array keeps its values, and a read-only array stays read-only."""
+    values = numbers(seed, shape)
+    assert_equal(student.run(scenarios.array_after, values, layout), values, f"the {layout} array after the call")
+    actual = student.run(scenarios.read_only, values)
+    assert_equal(actual, (values, False), "(tensor, whether the read-only array has become writable)")
+
+
+@exercise("as_tensor", points=1)
+@given(n=sizes(2, 5), kind=st.sampled_from(["byte order", "uneven strides"]), seed=seeds())
+def test_unusual_memory_is_never_misread(student, n, kind, seed):
+    """Foreign byte order and strides between elements: right values or an error, never garbage."""
+    values = normal(seed, n)
+    actual = student.run(scenarios.odd_memory, values, kind)
+    if not isinstance(actual, str):
+        assert_equal(actual, values, f"the tensor of an array with unusual {kind}")
+
+
+def windows_by_hand(x, size, step):
+    """The windows one by one."""
+    starts = range(0, x.shape[-1] - size + 1, step)
+    return torch.stack([x[..., start : start + size] for start in starts], dim=-2)
+
+
+@exercise("sliding_windows", points=3, core=True)
+@given(case=windows())
+def test_windows_hold_the_right_neighbours(student, case):
+    """Window i holds size neighbours from i * step on, along the last dimension, and only whole windows count."""
+    x, size, step = case
+    actual = student.sliding_windows(x, size, step)
+    assert_equal(actual, windows_by_hand(x, size, step), f"the windows of size {size}, step {step}")
+    assert_inputs_untouched(student)
+    assert_equal(student.sliding_windows(x, size), windows_by_hand(x, size, 1), "the windows with the default step")
+
+
+@exercise("sliding_windows", points=3)
+@given(case=windows(1), layout=TENSOR_LAYOUTS, seed=seeds())
+def test_windows_share_the_memory_of_x(student, case, layout, seed):
+    """Writing to x shows in the windows, and writing to a window shows in x."""
+    x, size, step = case
+    new = normal(seed, *x.shape)
+    after = new.clone()
+    after[..., :size] += 1
+    actual = student.run(scenarios.windows_after_writing, x, layout, size, step, new)
+    hint = "a view has its own shape and strides over the same memory; indexing with tensors and stack copy"
+    assert_equal(actual, (windows_by_hand(new, size, step), after), "(windows, x) after writing to the other", hint)
+
+
+@exercise("sliding_windows", points=2)
+@given(lead=leading_shapes(), length=sizes(1, 9), layout=TENSOR_LAYOUTS, seed=seeds(), data=st.data())
+def test_windows_follow_any_strides_and_offset(student, lead, length, layout, seed, data):
+    """x may be transposed, strided, expanded, or begin in the middle of its memory."""
+    x = normal(seed, *lead, length)
+    size, step = data.draw(st.integers(1, length)), data.draw(st.integers(1, 3))
+    hint = "ask x.stride() and x.storage_offset()"
+    actual = student.run(scenarios.windows_of, x, layout, size, step)
+    assert_equal(actual, windows_by_hand(x, size, step), f"the windows of a {layout} x", hint)
+    row = normal(seed + 1, length)
+    actual = student.run(scenarios.windows_of_expanded, row, 3, size)
+    assert_equal(actual, windows_by_hand(row.expand(3, -1), size, 1), "the windows of an expanded x", hint)
+
+
+@exercise("sliding_windows", points=1)
+@given(lead=leading_shapes(), length=sizes(1, 6), data=st.data())
+def test_impossible_windows_are_refused(student, lead, length, data):
+    """Windows longer than the dimension, and sizes and steps below 1, are refused."""
+    x = torch.ones(*lead, length)
+    too_long = length + data.draw(st.integers(1, 3))
+    below_one = data.draw(st.integers(-2, 0))
+    assert_refused(student.sliding_windows, x, too_long, why="the window is longer than the dimension")
+    assert_refused(student.sliding_windows, x, below_one, why="a window has at least one element")
+    assert_refused(student.sliding_windows, x, 1, below_one, why="windows move forward by at least one")
+    assert_refused(student.sliding_windows, torch.ones(*lead, 0), 1, why="nothing fits into an empty dimension")
+
+
+@exercise("sliding_windows", points=1)
+@given(case=windows(1), seed=seeds())
+def test_gradients_add_up_where_windows_overlap(student, case, seed):
+    """The gradient of an element is the sum over all windows that hold it."""
+    x, size, step = case
+    cotangent = normal(seed, *windows_by_hand(x, size, step).shape)
+    x = x.clone().requires_grad_()
+    expected = torch.autograd.grad(windows_by_hand(x, size, step), x, cotangent)
+    actual = student.run(scenarios.gradient, "sliding_windows", [x.detach(), size, step], cotangent)
+    assert_close(actual, list(expected), "the gradient of x", hint="no detach, no numpy on the way")

@@ -1,0 +1,167 @@
+"""Hidden tests: pairwise_distances and numerical_gradient, the exercises about rounding."""
+
+import types
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import largest_tensor, strided
+from autograder.testing.strategies import broadcastable, float_dtypes, given, leading_shapes, normal, seeds, sizes, st
+
+from . import scenarios
+from .cases import SHAPES, numbers, require
+
+TORCH = types.SimpleNamespace(pairwise_distances=torch.cdist)
+
+
+def by_hand(x, y):
+    """Distances from all differences, one pair at a time in memory: the formula that needs no trick."""
+    return (x.unsqueeze(-2) - y.unsqueeze(-3)).square().sum(-1).sqrt()
+
+
+@st.composite
+def point_sets(draw, largest=6):
+    """(x, y): sets of n and m points of width d under leading dimensions that broadcast."""
+    lead = draw(leading_shapes())
+    n, m, d = (draw(sizes(1, largest)) for _ in range(3))
+    seed = draw(seeds())
+    x = normal(seed, *draw(broadcastable(lead)), n, d)
+    return x, normal(seed + 1, *draw(broadcastable(lead)), m, d)
+
+
+@exercise("pairwise_distances", points=3, core=True)
+@given(case=point_sets())
+def test_distances_are_euclidean(student, reference, case):
+    """Every row of x against every row of y, for any sizes and broadcast leading dimensions."""
+    x, y = case
+    expected = by_hand(x, y)
+    # Squares, because rounding of the squared distance is all that the product formula promises near 0.
+    assert_close(reference.pairwise_distances(x, y).square(), expected.square())
+    actual = student.pairwise_distances(x, y)
+    assert_close(actual.square(), expected.square(), "the squared distances", "|x|^2 + |y|^2 - 2 x.y, then the root")
+    require((actual >= 0).all(), "a distance is negative")
+
+
+@exercise("pairwise_distances", points=2)
+@given(n=sizes(2, 20), d=sizes(), offset=st.sampled_from([0.0, 10.0, 300.0]), seed=seeds())
+def test_equal_points_are_at_distance_zero_and_not_nan(student, n, d, offset, seed):
+    """Rounding may make the squared distance of equal points negative; its root must not become NaN."""
+    x = (normal(seed, n, d) + offset).float()
+    actual = student.pairwise_distances(x, x.flip(0))
+    require(not actual.isnan().any(), "NaN: the root of a squared distance that rounding made negative")
+    room = 16 * d * 2**-23 * float(x.square().max())  # a few roundings of sums of d squares
+    expected = by_hand(x.double(), x.flip(0).double()).square().float()
+    assert_close(actual.square(), expected, "the squared distances of x and x reversed", atol=room, rtol=2e-5)
+
+
+@exercise("pairwise_distances", points=1)
+def test_no_intermediate_holds_all_differences(student, generator):
+    """The work is a matrix product: no tensor of n * m * d elements is ever made."""
+    x, y = normal(generator, 24, 40), normal(generator, 32, 40)
+    largest = student.run(largest_tensor, "pairwise_distances", [x, y])
+    message = f"a tensor of {largest} elements was made for n = 24, m = 32, d = 40"
+    hint = "x[:, None] - y[None] holds n * m * d differences; expand |x - y|^2 instead"
+    require(largest < 24 * 32 * 40, f"{message}\n  hint: {hint}")
+
+
+@exercise("pairwise_distances", points=2)
+@given(case=point_sets(4), seed=seeds())
+def test_gradients_are_right_and_finite_at_distance_zero(student, case, seed):
+    """Gradients agree with cdist's where points are apart, and stay finite where they coincide."""
+    x, y = case
+    y = y + 7.0  # far enough for the formula to lose no digits
+    cotangent = normal(seed, *by_hand(x, y).shape)
+    expected = scenarios.gradient(TORCH, "pairwise_distances", [x, y], cotangent, (0, 1))
+    actual = student.run(scenarios.gradient, "pairwise_distances", [x, y], cotangent, (0, 1))
+    assert_close(actual, expected, "the gradients of (x, y)", rtol=1e-8, atol=1e-9)
+    points = normal(seed, 3, 2).round()  # whole numbers: the squared distance of equal points is exactly 0
+    actual = student.run(scenarios.gradient, "pairwise_distances", [points, points], torch.ones(3, 3).double(), (0, 1))
+    finite = all(g.isfinite().all() for g in actual)
+    require(finite, "the gradient is not finite at distance 0, where the root's slope is infinite")
+
+
+@exercise("pairwise_distances", points=1)
+@given(empty=st.sampled_from("nmd"), size=sizes(1, 3), dtype=float_dtypes(), seed=seeds())
+def test_sizes_of_zero_dtype_and_layout(student, empty, size, dtype, seed):
+    """No points, no coordinates, strided points: shapes and dtype hold, and no input is changed."""
+    n, m, d = (0 if name == empty else size for name in "nmd")
+    x, y = normal(seed, n, d, dtype=dtype), normal(seed, m, d, dtype=dtype)
+    actual = student.pairwise_distances(x, y)
+    assert_close(actual.square(), torch.zeros(n, m, dtype=dtype), "the squared distances with nothing to measure")
+    x, y = normal(seed, 3, size, dtype=dtype), normal(seed, 2, size, dtype=dtype) + 5
+    assert_close(student.run(strided, "pairwise_distances", [x, y]), by_hand(x, y), "the distances of strided points")
+    student.pairwise_distances(x, y)
+    assert_inputs_untouched(student)
+
+
+@exercise("pairwise_distances", points=1)
+@given(d=sizes(), more=sizes(1, 3))
+def test_widths_that_differ_are_refused(student, d, more):
+    """Points of different widths have no distance, above all where a width of 1 would broadcast unseen."""
+    for a, b in ((d, d + more), (1 + more, 1), (1, 1 + more)):
+        assert_refused(student.pairwise_distances, torch.ones(2, a), torch.ones(3, b), why=f"widths {a} and {b} differ")
+
+
+EPS = st.sampled_from([0.5, 0.1, 1e-2, 1e-3])
+
+
+@exercise("numerical_gradient", points=3, core=True)
+@given(shape=st.lists(sizes(1, 3), min_size=1, max_size=3), eps=EPS, seed=seeds())
+def test_the_gradient_is_the_central_difference(student, reference, shape, eps, seed):
+    """For sum(c x^3) it is exactly c (3 x^2 + eps^2), whatever eps; entries may depend on each other."""
+    x, c = normal(seed, *shape), normal(seed + 1, *shape)
+    hint = "(f(x + eps) - f(x - eps)) / (2 eps), one entry at a time"
+    actual = student.run(scenarios.cubes, x, c, eps)
+    room = 1e-12 / eps  # rounding of f's values, divided by the step
+    assert_close(actual, c * (3 * x**2 + eps**2), f"the gradient with eps {eps:g}", hint, atol=room)
+    matrix = normal(seed + 2, x.numel(), x.numel())
+    expected = reference.run(scenarios.coupled, x, matrix, eps)
+    actual = student.run(scenarios.coupled, x, matrix, eps)
+    assert_close(actual, expected, f"the gradient with eps {eps:g}", hint, atol=room)
+
+
+@exercise("numerical_gradient", points=1)
+@given(shape=st.lists(sizes(1, 3), max_size=2), dtype=st.sampled_from([torch.float32, torch.float16]), seed=seeds())
+def test_f_works_in_float64_and_the_result_has_the_dtype_of_x(student, shape, dtype, seed):
+    """f gets float64 points of x's shape, so that a tiny eps is not lost; the gradient comes back in x's dtype."""
+    x = numbers(seed, shape, dtype)
+    asked = student.run(scenarios.points_asked, x, 1e-5)
+    assert_equal(asked, [("torch.float64", tuple(shape))], "the dtypes and shapes of the points that f was given")
+    ones = torch.ones(shape, dtype=torch.float64)
+    expected = (3 * x.double() ** 2).to(dtype)
+    assert_close(student.run(scenarios.cubes, x, ones, 1e-5), expected, "the gradient of sum(x^3)")
+
+
+@exercise("numerical_gradient", points=1)
+@given(shape=st.lists(sizes(1, 3), min_size=1, max_size=2), seed=seeds())
+def test_any_function_will_do(student, shape, seed):
+    """f may leave PyTorch, where no gradient could follow, and may return a view of its argument."""
+    x = normal(seed, *shape)
+    expected = x.exp() * torch.sinh(torch.tensor(1e-3, dtype=torch.float64)) / 1e-3
+    assert_close(student.run(scenarios.through_numpy, x, 1e-3), expected, "the gradient of sum(exp(x))", atol=1e-9)
+    index = seed % x.numel()
+    expected = torch.zeros(x.numel(), dtype=torch.float64).index_fill(0, torch.tensor(index), 1.0).reshape(shape)
+    actual = student.run(scenarios.of_a_view, x, index, 1e-3)
+    assert_close(actual, expected, "the gradient of one entry", hint="take the number, float(f(point)), at once")
+
+
+@exercise("numerical_gradient", points=1)
+@given(shape=st.lists(sizes(1, 3), min_size=1, max_size=2), seed=seeds())
+def test_x_is_never_changed(student, shape, seed):
+    """x keeps its values during and after the calls, when it is float64 already too."""
+    x = normal(seed, *shape)
+    actual = student.run(scenarios.x_around_numerical_gradient, x, 1e-3)
+    assert_equal(actual, (True, x), "(x unchanged while f is called, x afterwards)", "x.double() may be x itself")
+
+
+@exercise("numerical_gradient", points=1)
+@given(shape=SHAPES, seed=seeds())
+def test_points_of_any_shape_and_layout(student, shape, seed):
+    """A single number, an empty tensor and a transposed matrix are points as well."""
+    x, c = numbers(seed, shape), numbers(seed + 1, shape)
+    expected = c * (3 * x**2 + 1e-4)
+    assert_close(student.run(scenarios.cubes, x, c, 1e-2), expected, "the gradient", atol=1e-10)
+    x, c = normal(seed, 3, 2), normal(seed + 1, 3, 2)
+    expected = c * (3 * x**2 + 1e-4)
+    actual = student.run(scenarios.of_transposed, x, c, 1e-2)
+    assert_close(actual, expected, "the gradient at a transposed x", atol=1e-10)

@@ -1,0 +1,151 @@
+"""Hidden tests: broadcast_shape and batched_matmul, the exercises about shapes."""
+
+import types
+
+import numpy as np
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import strided
+from autograder.testing.strategies import broadcastable, given, leading_shapes, normal, seeds, sizes, st
+
+from . import scenarios
+from .cases import SHAPES, require
+
+TORCH = types.SimpleNamespace(batched_matmul=torch.matmul)
+
+
+@st.composite
+def compatible(draw, largest=4):
+    """Two shapes that broadcast to a third, sizes of 0 and different lengths among them."""
+    shape = draw(st.lists(st.integers(0, largest), max_size=4).map(tuple))
+    return draw(broadcastable(shape)), draw(broadcastable(shape))
+
+
+@st.composite
+def incompatible(draw):
+    """Two shapes that differ in one aligned dimension where neither is 1; all others would broadcast."""
+    size, other = draw(st.lists(st.sampled_from([0, 2, 3, 4, 6]), min_size=2, max_size=2, unique=True))
+    (a_lead, b_lead), tail = draw(compatible()), draw(SHAPES)
+    a_tail, b_tail = (tuple(draw(st.sampled_from([n, 1])) for n in tail) for _ in range(2))
+    return (*a_lead, size, *a_tail), (*b_lead, other, *b_tail)
+
+
+@exercise("broadcast_shape", points=4, core=True)
+@given(shapes=compatible())
+def test_the_shape_is_the_one_that_numpy_gives(student, reference, shapes):
+    """Any two compatible shapes, of any lengths and with sizes of 0 and 1, give NumPy's shape, in either order."""
+    a, b = shapes
+    expected = tuple(np.broadcast_shapes(a, b))
+    assert_equal(reference.broadcast_shape(a, b), expected)
+    assert_equal(student.broadcast_shape(a, b), expected, f"the shape of {a} with {b}")
+    assert_equal(student.broadcast_shape(b, a), expected, f"the shape of {b} with {a}")
+
+
+@exercise("broadcast_shape", points=3)
+@given(shapes=incompatible())
+def test_shapes_that_do_not_fit_are_refused(student, shapes):
+    """Two aligned sizes that differ are refused unless one of them is 1; a multiple or a 0 is no exception."""
+    a, b = shapes
+    assert_refused(student.broadcast_shape, a, b, why="two aligned sizes differ and neither is 1")
+    assert_refused(student.broadcast_shape, b, a, why="two aligned sizes differ and neither is 1")
+
+
+@exercise("broadcast_shape", points=1)
+@given(size=sizes(2, 5), tail=SHAPES)
+def test_a_size_of_one_yields_to_zero(student, size, tail):
+    """1 against 0 gives 0; the larger size is not always the answer, and 0 against anything else is an error."""
+    for a, b in ((1, 0), (0, 1)):
+        actual = student.broadcast_shape((a, *tail), (b, *tail))
+        assert_equal(actual, (0, *tail), f"the shape of {(a, *tail)} with {(b, *tail)}")
+    assert_refused(student.broadcast_shape, (0, *tail), (size, *tail), why=f"0 and {size} differ and neither is 1")
+
+
+@exercise("broadcast_shape", points=1)
+@given(shapes=compatible())
+def test_any_sequences_give_a_tuple_of_ints(student, shapes):
+    """Lists are as good as tuples, stay as they are, and the result is a tuple all the same."""
+    a, b = map(list, shapes)
+    actual = student.broadcast_shape(a, b)
+    kind = type(actual).__name__
+    require(isinstance(actual, tuple), f"the result should be a tuple, as x.shape is, and not a {kind}")
+    assert_equal(actual, tuple(np.broadcast_shapes(*shapes)), f"the shape of {a} with {b}")
+    assert_inputs_untouched(student, hint="work on copies: list.insert and list.reverse change the caller's list")
+
+
+@exercise("broadcast_shape", points=1)
+def test_shapes_are_worked_out_without_making_arrays(student):
+    """Shapes of more elements than any memory holds are no problem: only the sizes are looked at."""
+    a, b = (10**6, 1, 10**6, 1), (10**6, 1, 10**6)
+    assert_equal(student.broadcast_shape(a, b), (10**6, 10**6, 10**6, 10**6), f"the shape of {a} with {b}")
+
+
+@st.composite
+def matmul_cases(draw, smallest=1, dtype=torch.float64):
+    """(a, b): matrices (n, k) and (k, m) under leading dimensions that broadcast."""
+    lead = draw(leading_shapes())
+    n, k, m = (draw(sizes(smallest, 6)) for _ in range(3))
+    seed = draw(seeds())
+    a = normal(seed, *draw(broadcastable(lead)), n, k, dtype=dtype)
+    return a, normal(seed + 1, *draw(broadcastable(lead)), k, m, dtype=dtype)
+
+
+@exercise("batched_matmul", points=5, core=True)
+@given(case=matmul_cases())
+def test_products_are_those_of_torch_matmul(student, reference, case):
+    """Every matrix of the broadcast batch is the product of its two matrices, whatever n, k and m."""
+    a, b = case
+    expected = torch.matmul(a, b)
+    assert_close(reference.batched_matmul(a, b), expected)
+    hint = "sum over the last dimension of a and the second to last of b; leading dimensions broadcast from the right"
+    assert_close(student.batched_matmul(a, b), expected, "the product", hint)
+
+
+@exercise("batched_matmul", points=2)
+@given(data=st.data(), empty=st.sampled_from("nkm"), seed=seeds())
+def test_sizes_of_zero_and_one_are_sizes_too(student, data, empty, seed):
+    """Nothing to sum gives zeros; no rows, no columns or no batch gives an empty product."""
+    n, k, m = (0 if name == empty else data.draw(sizes(1, 3)) for name in "nkm")
+    lead = data.draw(st.lists(st.integers(0, 2), max_size=2).map(tuple))
+    a, b = normal(seed, *lead, n, k), normal(seed + 1, *lead, k, m)
+    assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product", "the sum of no products is 0")
+
+
+@exercise("batched_matmul", points=2)
+@given(case=matmul_cases(), seed=seeds())
+def test_gradients_reach_both_factors(student, case, seed):
+    """The gradients of a and b are those of torch.matmul, summed over dimensions that were broadcast."""
+    a, b = case
+    cotangent = normal(seed, *torch.matmul(a, b).shape)
+    expected = scenarios.gradient(TORCH, "batched_matmul", [a, b], cotangent, (0, 1))
+    actual = student.run(scenarios.gradient, "batched_matmul", [a, b], cotangent, (0, 1))
+    assert_close(actual, expected, "the gradients of (a, b)", "no detach, no numpy, no new tensor(...) on the way")
+
+
+@exercise("batched_matmul", points=1)
+@given(case=matmul_cases(), dtype=st.sampled_from([torch.float32, torch.int64]))
+def test_the_product_keeps_the_dtype(student, case, dtype):
+    """float32 factors give a float32 product, integer factors an integer one."""
+    a, b = ((10 * x).to(dtype) for x in case)
+    tolerance = {"rtol": 1e-5, "atol": 1e-3} if dtype is torch.float32 else {}  # entries of a and b are of size 10
+    assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product", **tolerance)
+
+
+@exercise("batched_matmul", points=2)
+@given(n=sizes(2, 5), k=sizes(1, 5), m=sizes(2, 5), more=sizes(1, 3), lead=leading_shapes())
+def test_inner_sizes_that_differ_are_refused(student, n, k, m, more, lead):
+    """k columns against any other number of rows is an error, above all where a 1 would broadcast unseen."""
+    for left, right in ((k, k + more), (k + more, k), (1, 1 + more), (1 + more, 1)):
+        a, b = torch.ones(*lead, n, left), torch.ones(*lead, right, m)
+        assert_refused(student.batched_matmul, a, b, why=f"{left} columns do not meet {right} rows")
+
+
+@exercise("batched_matmul", points=2)
+@given(case=matmul_cases())
+def test_any_memory_layout_gives_the_same_product(student, case):
+    """Factors that are not contiguous are multiplied as any others, and no factor is changed."""
+    a, b = case
+    expected = torch.matmul(a, b)
+    assert_close(student.run(strided, "batched_matmul", [a, b]), expected, "the product of strided factors")
+    student.batched_matmul(a, b)
+    assert_inputs_untouched(student)

@@ -1,0 +1,153 @@
+"""Hidden tests: logsumexp and softmax, the exercises about exponentials."""
+
+import pytest
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
+from autograder.testing.probes import strided
+from autograder.testing.strategies import given, normal, seeds, sizes, st
+
+from . import scenarios
+from .cases import require, slices
+
+INF = float("inf")
+HALF = {torch.float16: 2**-10, torch.bfloat16: 2**-7}  # the distance from 1 to the next number
+
+
+@st.composite
+def holed(draw):
+    """(x, dim, empty): `empty` marks, with dim kept, the slices that hold nothing but -inf; at least one of them."""
+    x, dim = draw(slices())
+    x = x.movedim(dim, 0).contiguous()
+    x = x.masked_fill(torch.rand(x.shape, generator=torch.Generator().manual_seed(draw(seeds()))) < 0.4, -INF)
+    x.view(len(x), -1)[:, 0] = -INF
+    x = x.movedim(0, dim).contiguous()
+    return x, dim, (x == -INF).all(dim, keepdim=True)
+
+
+@exercise("logsumexp", points=4, core=True)
+@given(case=slices())
+def test_logsumexp_is_the_log_of_the_sum_of_exponentials(student, reference, case):
+    """Over any dimension, counted from the front or the end, which the result no longer has."""
+    x, dim = case
+    expected = x.exp().sum(dim).log()
+    assert_close(reference.logsumexp(x, dim), expected)
+    assert_close(student.logsumexp(x, dim), expected, f"the logsumexp over dim {dim}", "dim disappears from the shape")
+
+
+@exercise("logsumexp", points=2)
+@given(case=slices(), offset=st.sampled_from([800.0, -800.0, 1e5, -1e5, 1e300, -1e300]))
+def test_logsumexp_of_large_values_does_not_overflow(student, case, offset):
+    """exp of 800 is infinite and exp of -800 is 0, and neither may show in the result."""
+    x, dim = case
+    x = x + offset
+    hint = "take each slice's largest entry out before exp, and add it back after log"
+    assert_close(student.logsumexp(x, dim), torch.logsumexp(x, dim), f"the logsumexp near {offset:g}", hint)
+
+
+@exercise("logsumexp", points=1)
+@given(n=sizes(2, 5), seed=seeds())
+def test_each_slice_has_its_own_largest_entry(student, n, seed):
+    """Rows of very different size do not disturb each other: one maximum for the whole tensor is not enough."""
+    x = normal(seed, 3, n) + torch.tensor([[-2000.0], [0.0], [2000.0]], dtype=torch.float64)
+    assert_close(student.logsumexp(x, 1), torch.logsumexp(x, 1), hint="the maximum along dim, not of everything")
+
+
+@exercise("logsumexp", points=2)
+@given(case=holed())
+def test_infinitely_small_entries_count_as_nothing(student, case):
+    """-inf adds nothing to the sum, and a slice of nothing but -inf gives -inf, never NaN."""
+    x, dim, _ = case
+    hint = "where the largest entry is -inf, x - max is NaN: take out 0 there"
+    assert_close(student.logsumexp(x, dim), torch.logsumexp(x, dim), "the logsumexp with -inf entries", hint)
+
+
+@exercise("logsumexp", points=2)
+@given(case=holed(), seed=seeds())
+def test_the_gradient_of_logsumexp_is_the_softmax(student, case, seed):
+    """Its gradient is the softmax; at -inf it is 0, and on slices of nothing but -inf it is finite."""
+    x, dim, empty = case
+    cotangent = normal(seed, *x.sum(dim, keepdim=True).shape).squeeze(dim)
+    actual = student.run(scenarios.gradient, "logsumexp", [x, dim], cotangent)
+    check_gradient(actual, torch.softmax(x, dim) * cotangent.unsqueeze(dim), empty)
+
+
+@exercise("logsumexp", points=1)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_logsumexp_keeps_dtype_and_input(student, generator, dtype):
+    """float32 and half precision stay what they are, in any memory layout, and x is not changed."""
+    check_dtype_and_input(student, "logsumexp", normal(generator, 4, 5, dtype=dtype), torch.logsumexp)
+
+
+@exercise("softmax", points=4, core=True)
+@given(case=slices())
+def test_softmax_divides_exponentials_by_their_sum(student, reference, case):
+    """Over any dimension, counted from the front or the end."""
+    x, dim = case
+    expected = x.exp() / x.exp().sum(dim, keepdim=True)
+    assert_close(reference.softmax(x, dim), expected)
+    assert_close(student.softmax(x, dim), expected, f"the softmax over dim {dim}", "sum along dim, keepdim=True")
+
+
+@exercise("softmax", points=2)
+@given(case=slices(), offset=st.sampled_from([800.0, -800.0, 1e4, -1e4, 1e5, -1e5]))
+def test_softmax_of_large_values_does_not_overflow(student, case, offset):
+    """Adding the same number to all entries changes nothing, however large it is."""
+    x, dim = case
+    x = x + offset
+    hint = "subtract each slice's largest entry before exp"
+    assert_close(student.softmax(x, dim), torch.softmax(x, dim), f"the softmax near {offset:g}", hint)
+
+
+@exercise("softmax", points=1)
+@given(n=sizes(2, 5), seed=seeds())
+def test_each_row_is_normalised_on_its_own(student, n, seed):
+    """Rows of very different size do not disturb each other: one maximum for the whole tensor is not enough."""
+    x = normal(seed, 3, n) + torch.tensor([[-2000.0], [0.0], [2000.0]], dtype=torch.float64)
+    assert_close(student.softmax(x, 1), torch.softmax(x, 1), hint="the maximum along dim, not of everything")
+
+
+@exercise("softmax", points=2)
+@given(case=holed())
+def test_slices_of_nothing_but_minus_infinity_give_zeros(student, case):
+    """-inf gets weight 0; a slice of nothing else gives zeros and not NaN; all other slices sum to 1."""
+    x, dim, empty = case
+    expected = torch.softmax(x, dim).masked_fill(empty, 0.0)
+    actual = student.softmax(x, dim)
+    assert_close(actual, expected, "the softmax with -inf entries", hint="0 / 0 must not happen")
+    assert_equal(actual == 0, x == -INF, "where the softmax is exactly 0", hint="exactly at the -inf entries")
+
+
+@exercise("softmax", points=2)
+@given(case=holed(), seed=seeds())
+def test_the_gradient_of_softmax_is_finite_everywhere(student, case, seed):
+    """The gradient is torch.softmax's, and finite on slices of nothing but -inf."""
+    x, dim, empty = case
+    cotangent = normal(seed, *x.shape)
+    weights = torch.softmax(x, dim)
+    expected = weights * (cotangent - (weights * cotangent).sum(dim, keepdim=True))
+    check_gradient(student.run(scenarios.gradient, "softmax", [x, dim], cotangent), expected, empty)
+
+
+@exercise("softmax", points=1)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_softmax_keeps_dtype_and_input(student, generator, dtype):
+    """float32 and half precision stay what they are, in any memory layout, and x is not changed."""
+    check_dtype_and_input(student, "softmax", normal(generator, 4, 5, dtype=dtype), torch.softmax)
+
+
+def check_gradient(actual, expected, empty):
+    """The expected gradient, and anything finite on empty slices."""
+    require(actual is not None, "no gradient flows: no detach, no numpy, no new tensor(...) on the way")
+    (gradient,) = actual
+    require(gradient.isfinite().all(), "the gradient is not finite where x is -inf\n  hint: keep log(0) and 0 / 0 away")
+    assert_close(gradient.masked_fill(empty, 0.0), expected.masked_fill(empty, 0.0), "the gradient of x")
+
+
+def check_dtype_and_input(student, name, x, truth):
+    """The dtype is x's, for contiguous and strided x; x is untouched; half precision may differ by a few roundings."""
+    tolerance = {"rtol": 4 * HALF[x.dtype], "atol": 4 * HALF[x.dtype]} if x.dtype in HALF else {}
+    expected = truth(x.double(), 0).to(x.dtype)
+    assert_close(getattr(student, name)(x, 0), expected, f"the {name} of {x.dtype}", **tolerance)
+    assert_inputs_untouched(student)
+    assert_close(student.run(strided, name, [x, 0]), expected, f"the {name} of a strided x", **tolerance)

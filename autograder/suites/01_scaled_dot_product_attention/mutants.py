@@ -1,0 +1,961 @@
+"""Wrong solutions of module 01, each with what a student who made that mistake should read. The most common come first."""
+
+import math
+
+import torch
+from matplotlib.figure import Figure
+
+from autograder.testing.variants import edit, mutant
+
+# These names belong to the solution's file, which every definition below is put into.
+causal_mask = scaled_dot_product_attention = attend_in_buckets = lsh_buckets = check_shapes = None
+
+MASK, SDPA, ENTROPY, PLOT = "causal_mask", "scaled_dot_product_attention", "attention_entropy", "plot_attention"
+HASH, BUCKETS, LSH = "lsh_buckets", "bucketed_attention", "lsh_attention"
+
+MUTANTS = [
+    # causal_mask
+    edit(
+        "aligned_top_left",
+        MASK,
+        "The mask is aligned top-left. With more keys than queries the last query must still see every key: query i stands "
+        "at position i + n_k - n_q.",
+        ("torch.arange(n_q) + n_k - n_q", "torch.arange(n_q)"),
+    ),
+    edit(
+        "own_position_hidden",
+        MASK,
+        "A query does not see the key at its own position. 'Not in the future' includes the present: use <=, not <.",
+        ("torch.arange(n_k) <= query_position", "torch.arange(n_k) < query_position"),
+    ),
+    edit(
+        "one_step_into_the_future",
+        MASK,
+        "Each query sees one key too many: the next token. Check the offset of the diagonal.",
+        ("<= query_position[:, None]", "<= query_position[:, None] + 1"),
+    ),
+    edit(
+        "true_means_hidden",
+        MASK,
+        "The mask is inverted. In this course True means 'may attend', so the future is False.",
+        ("torch.arange(n_k) <= query_position", "torch.arange(n_k) > query_position"),
+    ),
+    edit(
+        "past_hidden",
+        MASK,
+        "The mask shows the future and hides the past: the upper triangle where the lower one belongs.",
+        ("torch.arange(n_k) <= query_position", "torch.arange(n_k) >= query_position"),
+    ),
+    edit(
+        "zero_keys_taken_as_missing",
+        MASK,
+        "`n_k or n_q` (or `if not n_k`) takes a length of 0 for a missing argument. Compare with None.",
+        ("n_k = n_q if n_k is None else n_k", "n_k = n_k or n_q"),
+    ),
+    edit(
+        "shifted_the_wrong_way",
+        MASK,
+        "The diagonal is shifted by n_q - n_k; bottom-right alignment shifts it by n_k - n_q.",
+        ("+ n_k - n_q", "+ n_q - n_k"),
+    ),
+    edit(
+        "keys_as_rows",
+        MASK,
+        "Rows and columns are swapped: the shape is (n_q, n_k), queries are rows.",
+        (
+            "return torch.arange(n_k) <= query_position[:, None]",
+            "return (torch.arange(n_k) <= query_position[:, None]).T",
+        ),
+    ),
+    edit(
+        "additive_mask",
+        MASK,
+        "This is an additive mask (0 and -inf). The course's masks are boolean, True where a query may attend.",
+        (
+            "return torch.arange(n_k) <= query_position[:, None]",
+            "return torch.where(torch.arange(n_k) <= query_position[:, None], 0.0, -torch.inf)",
+        ),
+    ),
+    edit(
+        "key_count_ignored",
+        MASK,
+        "n_k is ignored and the mask is square: with n_k given the shape is (n_q, n_k).",
+        ("n_k = n_q if n_k is None else n_k", "n_k = n_q"),
+    ),
+    # scaled_dot_product_attention
+    edit(
+        "scale_forgotten",
+        SDPA,
+        "This is what you get when the scores are not divided by sqrt(d_k).",
+        ("scale = 1 / math.sqrt(q.shape[-1])", "scale = 1.0"),
+    ),
+    edit(
+        "mask_inverted",
+        SDPA,
+        "The mask is used the wrong way round: True means 'may attend'. If you use masked_fill, fill where the mask is False.",
+        ("    if mask is None:\n", "    mask = None if mask is None else ~mask\n    if mask is None:\n"),
+    ),
+    edit(
+        "softmax_over_queries",
+        SDPA,
+        "The softmax runs over the queries (dim=-2). Each query's weights over the keys must add up to 1: dim=-1.",
+        ("weights = scores.softmax(-1)", "weights = scores.softmax(-2)"),
+        ("torch.where(mask, scores.softmax(-1), 0.0)", "torch.where(mask, scores.softmax(-2), 0.0)"),
+    ),
+    edit(
+        "masked_after_the_softmax",
+        SDPA,
+        "This is what you get when the mask is applied after the softmax: the remaining weights no longer add up to 1.",
+        ("scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)", "scores = scores * 1"),
+    ),
+    edit(
+        "masked_with_zero",
+        SDPA,
+        "Masked scores are set to 0, but exp(0) is 1: they still count. They must be lower than any score before the softmax.",
+        ("torch.where(mask, scores, torch.finfo(scores.dtype).min)", "torch.where(mask, scores, 0.0)"),
+    ),
+    edit(
+        "nan_for_a_blind_query",
+        SDPA,
+        "A query that may attend to nothing gives NaN: the softmax of a row of -inf is 0 / 0. Its weights and output are zero.",
+        (
+            "scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)",
+            "scores = torch.where(mask, scores, -torch.inf)",
+        ),
+        ("weights = torch.where(mask, scores.softmax(-1), 0.0)", "weights = scores.softmax(-1)"),
+    ),
+    edit(
+        "uniform_for_a_blind_query",
+        SDPA,
+        "A query that may attend to nothing attends to everything alike: with a large negative number instead of -inf its row "
+        "is constant. Set masked weights to zero after the softmax as well.",
+        ("weights = torch.where(mask, scores.softmax(-1), 0.0)", "weights = scores.softmax(-1)"),
+    ),
+    edit(
+        "mask_added_to_the_scores",
+        SDPA,
+        "The values are right, but the gradient is NaN where a query may attend to nothing: -inf was added to the scores, and "
+        "the NaN of the softmax flows back. Select with torch.where, and keep NaN from arising.",
+        (
+            "scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)",
+            "scores = scores + torch.where(mask, 0.0, -torch.inf).to(scores.dtype)",
+        ),
+        ("weights = torch.where(mask, scores.softmax(-1), 0.0)", "weights = scores.softmax(-1).nan_to_num(0.0)"),
+    ),
+    edit(
+        "scaled_by_the_width",
+        SDPA,
+        "The scores are divided by d_k, not by its square root.",
+        ("1 / math.sqrt(q.shape[-1])", "1 / q.shape[-1]"),
+    ),
+    edit(
+        "multiplied_by_the_root",
+        SDPA,
+        "The scores are multiplied by sqrt(d_k): they should be divided by it.",
+        ("1 / math.sqrt(q.shape[-1])", "math.sqrt(q.shape[-1])"),
+    ),
+    edit(
+        "scaled_by_the_width_of_the_values",
+        SDPA,
+        "The scale is taken from the width of the values, d_v. It is 1 / sqrt(d_k), from the width of queries and keys.",
+        ("1 / math.sqrt(q.shape[-1])", "1 / math.sqrt(v.shape[-1])"),
+    ),
+    edit(
+        "scaled_by_the_length",
+        SDPA,
+        "The scale is taken from the number of keys. It is 1 / sqrt(d_k), from the last dimension of q and k.",
+        ("1 / math.sqrt(q.shape[-1])", "1 / math.sqrt(k.shape[-2])"),
+    ),
+    edit(
+        "zero_scale_taken_as_missing",
+        SDPA,
+        "`scale or default` takes a scale of 0.0 for a missing one. Compare with None.",
+        ("if scale is None:", "if not scale:"),
+    ),
+    edit(
+        "given_scale_on_top",
+        SDPA,
+        "A given scale is multiplied with 1 / sqrt(d_k). It replaces the default.",
+        (
+            "        scale = 1 / math.sqrt(q.shape[-1])\n",
+            "        scale = 1.0\n    scale = scale / math.sqrt(q.shape[-1])\n",
+        ),
+    ),
+    edit(
+        "given_scale_ignored",
+        SDPA,
+        "The `scale` argument is ignored.",
+        ("    if scale is None:\n        scale", "    if True:\n        scale"),
+    ),
+    edit(
+        "divided_by_the_scale",
+        SDPA,
+        "A given scale divides the scores. It multiplies them: the default is 1 / sqrt(d_k), not sqrt(d_k).",
+        ("scale = 1 / math.sqrt(q.shape[-1])", "scale = math.sqrt(q.shape[-1])"),
+        ("(q * scale)", "(q / scale)"),
+    ),
+    edit(
+        "softmax_that_overflows",
+        SDPA,
+        "exp of a large score is inf, and inf / inf is NaN. Subtract the row's largest score first (torch.softmax does).",
+        ("weights = scores.softmax(-1)", "weights = scores.exp() / scores.exp().sum(-1, keepdim=True)"),
+        (
+            "torch.where(mask, scores.softmax(-1), 0.0)",
+            "torch.where(mask, scores.exp() / scores.exp().sum(-1, keepdim=True).clamp(min=1e-300), 0.0)",
+        ),
+    ),
+    edit(
+        "mask_not_low_enough",
+        SDPA,
+        "Masked scores are set to -10,000. Real scores can be lower than that, and then the mask loses. Use the lowest finite "
+        "number of the dtype, or -inf.",
+        ("torch.finfo(scores.dtype).min", "-1e4"),
+    ),
+    edit(
+        "weights_not_quite_normalised",
+        SDPA,
+        "The rows do not quite add up to 1: a small number was added to the sum in the denominator.",
+        (
+            "return weights @ v, weights",
+            "weights = weights / (weights.sum(-1, keepdim=True) + 1e-6)\n    return weights @ v, weights",
+        ),
+    ),
+    edit(
+        "queries_scaled_in_place",
+        SDPA,
+        "q *= scale changes the caller's tensor. Write q * scale.",
+        ("scores = (q * scale) @ k.mT", "scores = q.mul_(scale) @ k.mT"),
+    ),
+    edit(
+        "mask_changed_in_place",
+        SDPA,
+        "The caller's mask was changed in place.",
+        (
+            "weights = torch.where(mask, scores.softmax(-1), 0.0)",
+            "weights = torch.where(mask.logical_not_(), 0.0, scores.softmax(-1))",
+        ),
+    ),
+    edit(
+        "weights_detached",
+        SDPA,
+        "No gradient reaches q and k: the weights were detached (or computed under torch.no_grad).",
+        ("return weights @ v, weights", "weights = weights.detach()\n    return weights @ v, weights"),
+    ),
+    edit(
+        "returned_weights_detached",
+        SDPA,
+        "The returned weights carry no gradient: detach them where you plot them, not here.",
+        ("return weights @ v, weights", "return weights @ v, weights.detach()"),
+    ),
+    edit(
+        "always_float32",
+        SDPA,
+        "The result is float32 whatever the inputs are. Keep the inputs' dtype.",
+        ("return weights @ v, weights", "return (weights @ v).float(), weights.float()"),
+    ),
+    edit(
+        "float32_inside",
+        SDPA,
+        "float64 inputs are computed in float32 and lose half their digits. Compute in the inputs' dtype (or a wider one).",
+        ("scores = (q * scale) @ k.mT", "scores = ((q.float() * scale) @ k.float().mT).to(q.dtype)"),
+    ),
+    edit(
+        "keys_reshaped_not_transposed",
+        SDPA,
+        "The keys are reshaped to (d_k, n_k), which mixes numbers of different keys. Transpose the last two dimensions.",
+        ("@ k.mT", "@ k.reshape(*k.shape[:-2], k.shape[-1], k.shape[-2])"),
+    ),
+    edit(
+        "scores_returned_as_weights",
+        SDPA,
+        "The second result is the scores. It should be the weights, after the softmax.",
+        ("return weights @ v, weights", "return weights @ v, scores"),
+    ),
+    edit(
+        "results_in_the_wrong_order",
+        SDPA,
+        "The results are in the wrong order: return (output, weights).",
+        ("return weights @ v, weights", "return weights, weights @ v"),
+    ),
+    edit(
+        "softmax_over_the_whole_table",
+        SDPA,
+        "The softmax runs over the whole table of scores. Each row adds up to 1 by itself.",
+        (
+            "weights = scores.softmax(-1)",
+            "weights = scores.flatten(-2).softmax(-1).view(scores.shape)",
+        ),
+        (
+            "torch.where(mask, scores.softmax(-1), 0.0)",
+            "torch.where(mask, scores.flatten(-2).softmax(-1).view(scores.shape), 0.0)",
+        ),
+    ),
+    edit(
+        "blind_query_zero_in_the_output_alone",
+        SDPA,
+        "The output of a query that may attend to nothing is zero, but its weights are not.",
+        (
+            "return weights @ v, weights",
+            "uniform = scores.softmax(-1)\n    return weights @ v, uniform",
+        ),
+    ),
+    edit(
+        "mask_of_the_first_batch_entry",
+        SDPA,
+        "Every batch entry uses the mask of the first one. A mask may have leading dimensions of its own.",
+        (
+            "    if mask is None:\n",
+            "    if mask is not None and mask.ndim > 2:\n        mask = mask[(0,) * (mask.ndim - 2)]\n    if mask is None:\n",
+        ),
+    ),
+    # attention_entropy
+    edit(
+        "nan_at_weight_zero",
+        ENTROPY,
+        "0 * log(0) is NaN. A weight of 0 adds nothing: take no logarithm of it.",
+        ("torch.where(weights > 0, weights, 1.0).log()", "weights.log()"),
+    ),
+    edit(
+        "gradient_through_the_log_of_zero",
+        ENTROPY,
+        "The value is right, but the gradient at weight 0 is NaN: the log of 0 was taken and replaced afterwards. Replace the "
+        "weight before the log.",
+        (
+            "return -(weights * log_weights).sum(-1)",
+            "return -torch.where(weights > 0, weights * weights.log(), 0.0).sum(-1)",
+        ),
+    ),
+    edit(
+        "in_bits",
+        ENTROPY,
+        "The entropy is in bits: use the natural logarithm, not log2.",
+        ("weights, 1.0).log()", "weights, 1.0).log2()"),
+    ),
+    edit(
+        "sign_forgotten",
+        ENTROPY,
+        "The minus sign is missing: entropy is never negative.",
+        ("return -(weights", "return (weights"),
+    ),
+    edit(
+        "small_number_in_the_log",
+        ENTROPY,
+        "A small number was added inside the log to save log(0), which changes every other value too. Replace only zeros.",
+        ("torch.where(weights > 0, weights, 1.0).log()", "(weights + 1e-6).log()"),
+    ),
+    edit(
+        "averaged_over_keys",
+        ENTROPY,
+        "The terms are averaged over the keys. Entropy is their sum.",
+        (".sum(-1)", ".mean(-1)"),
+    ),
+    edit(
+        "summed_over_queries",
+        ENTROPY,
+        "The sum runs over the queries (dim=-2). Each query has its own entropy: sum over the keys, dim=-1.",
+        (".sum(-1)", ".sum(-2)"),
+    ),
+    edit(
+        "averaged_over_queries",
+        ENTROPY,
+        "One number for a whole table. Each query has its own entropy: the result is (..., n_q).",
+        (".sum(-1)", ".sum(-1).mean(-1)"),
+    ),
+    edit(
+        "divided_by_the_largest_entropy",
+        ENTROPY,
+        "The entropy is divided by log(n_k), its largest possible value. Leave it in nats.",
+        (".sum(-1)", ".sum(-1) / math.log(max(2, weights.shape[-1]))"),
+    ),
+    edit(
+        "entropy_detached",
+        ENTROPY,
+        "No gradient reaches the weights: do not detach them or go through NumPy.",
+        ("log_weights = torch", "weights = weights.detach()\n    log_weights = torch"),
+    ),
+    edit(
+        "entropy_of_a_fresh_softmax",
+        ENTROPY,
+        "The weights went through another softmax. They are weights already.",
+        ("log_weights = torch", "weights = weights.softmax(-1)\n    log_weights = torch"),
+    ),
+    edit(
+        "weights_renormalised_in_place",
+        ENTROPY,
+        "weights[weights == 0] = ... changes the caller's tensor. Make a new one with torch.where.",
+        (
+            "return -(weights * log_weights).sum(-1)",
+            "entropy = -(weights * log_weights).sum(-1)\n    weights.detach().clamp_(min=1e-9)\n    return entropy",
+        ),
+    ),
+    edit(
+        "entropy_in_float64",
+        ENTROPY,
+        "The entropy is float64 whatever the weights are. Keep their dtype.",
+        (".sum(-1)", ".sum(-1).double()"),
+    ),
+    # plot_attention
+    edit(
+        "picture_transposed",
+        PLOT,
+        "The picture is transposed: rows are queries, columns are keys.",
+        ("axes.imshow(head_weights,", "axes.imshow(head_weights.T,"),
+    ),
+    edit(
+        "only_the_first_head",
+        PLOT,
+        "Only the first head is drawn. (h, n_q, n_k) needs one panel a head.",
+        ("heads = weights", "weights = weights if weights.ndim == 2 else weights[:1]\n    heads = weights"),
+    ),
+    edit(
+        "heads_averaged",
+        PLOT,
+        "The heads are averaged into one picture. (h, n_q, n_k) needs one panel a head.",
+        ("heads = weights", "weights = weights if weights.ndim == 2 else weights.mean(0)\n    heads = weights"),
+    ),
+    edit(
+        "tokens_on_the_wrong_sides",
+        PLOT,
+        "The tokens are on the wrong sides: key tokens label the columns (x), query tokens the rows (y).",
+        ("range(len(key_tokens)), key_tokens, rotation=90", "range(len(query_tokens)), query_tokens, rotation=90"),
+        ("range(len(query_tokens)), query_tokens)", "range(len(key_tokens)), key_tokens)"),
+    ),
+    edit(
+        "key_tokens_ignored",
+        PLOT,
+        "key_tokens is ignored: the columns carry the query tokens.",
+        ("key_tokens, rotation=90", "[*query_tokens, *key_tokens][: len(key_tokens)], rotation=90"),
+    ),
+    edit(
+        "labels_without_positions",
+        PLOT,
+        "Tick labels were set without tick positions, so they stand at the wrong places. Set both: set_xticks(positions, labels).",
+        (
+            "axes.set_yticks(range(len(query_tokens)), query_tokens)",
+            "axes.yaxis.set_major_formatter(__import__('matplotlib.ticker').ticker.FixedFormatter(list(query_tokens)))",
+        ),
+    ),
+    edit(
+        "repeated_tokens_merged",
+        PLOT,
+        "Repeated tokens were merged: each row and column has its own label, also when the token is the same.",
+        (
+            "axes.set_yticks(range(len(query_tokens)), query_tokens)",
+            "axes.set_yticks([list(query_tokens).index(x) for x in dict.fromkeys(query_tokens)], list(dict.fromkeys(query_tokens)))",
+        ),
+    ),
+    edit(
+        "labels_shifted_by_half",
+        PLOT,
+        "The ticks stand on the borders of the cells. Cell i is centred at i, not at i + 0.5.",
+        ("axes.set_xticks(range(len(key_tokens)),", "axes.set_xticks([j + 0.5 for j in range(len(key_tokens))],"),
+    ),
+    edit(
+        "no_labels_at_all",
+        PLOT,
+        "The picture has no tokens along its sides.",
+        ("        axes.set_xticks(range(len(key_tokens)), key_tokens, rotation=90)\n", ""),
+        ("        axes.set_yticks(range(len(query_tokens)), query_tokens)\n", ""),
+    ),
+    edit(
+        "weights_that_require_grad_refused",
+        PLOT,
+        "Weights straight from a model require grad, and .numpy() refuses them. Call .detach() first.",
+        ("weights.detach().float()", "weights.float()"),
+    ),
+    edit(
+        "half_precision_refused",
+        PLOT,
+        "NumPy has no bfloat16: call .float() before .numpy().",
+        (".detach().float().cpu()", ".detach().cpu()"),
+    ),
+    edit(
+        "rows_stretched",
+        PLOT,
+        "The rows were stretched to a maximum of 1 before drawing. Show the weights themselves.",
+        ("axes.imshow(head_weights,", "axes.imshow(head_weights / max(head_weights.max(), 1e-9),"),
+    ),
+    edit(
+        "logarithms_drawn",
+        PLOT,
+        "The logarithms of the weights are drawn. Show the weights themselves.",
+        ("axes.imshow(head_weights,", "axes.imshow(__import__('numpy').log(head_weights + 1e-9),"),
+    ),
+    edit(
+        "heads_in_one_tall_picture",
+        PLOT,
+        "All heads are stacked in one tall picture. Each head needs a panel of its own.",
+        ("    columns = max(", "    heads = heads.reshape(1, -1, len(key_tokens))\n    columns = max("),
+    ),
+    edit(
+        "axes_returned",
+        PLOT,
+        "The result is not the Figure: return figure, not its axes.",
+        ("return figure\n", "return figure.axes[0]\n"),
+    ),
+    # lsh_buckets
+    edit(
+        "directions_interleaved",
+        HASH,
+        "Each column of R is followed by its opposite. The scores are [xR; -xR]: all columns first, then all opposites.",
+        (
+            "torch.cat([rotated, -rotated], dim=-1)",
+            "torch.stack([rotated, -rotated], dim=-1).flatten(-2)",
+        ),
+    ),
+    edit(
+        "opposites_forgotten",
+        HASH,
+        "The argmax runs over xR alone. Take it over [xR; -xR], with n_buckets / 2 columns in R.",
+        ("n_buckets // 2, generator", "n_buckets, generator"),
+        ("torch.cat([rotated, -rotated], dim=-1)", "rotated"),
+    ),
+    edit(
+        "sign_lost",
+        HASH,
+        "x and -x share a bucket: the absolute value was taken. Opposite vectors are as far apart as can be.",
+        ("torch.cat([rotated, -rotated], dim=-1)", "rotated.abs()"),
+    ),
+    edit(
+        "twice_as_many_buckets",
+        HASH,
+        "R has n_buckets columns, so that [xR; -xR] has twice as many. R is (d, n_buckets / 2).",
+        ("n_buckets // 2, generator", "n_buckets, generator"),
+    ),
+    edit(
+        "uniform_rotation",
+        HASH,
+        "R is drawn from [0, 1): all its directions point the same way. Draw standard normal numbers (torch.randn).",
+        ("torch.randn(", "torch.rand("),
+    ),
+    edit(
+        "generator_ignored",
+        HASH,
+        "The generator is ignored and the global random state used: pass generator=generator to torch.randn.",
+        ("generator=generator, ", ""),
+    ),
+    edit(
+        "generator_seeded_again",
+        HASH,
+        "Every call draws the same rotation, whatever generator comes in. Do not seed the generator.",
+        ("generator=generator, ", "generator=torch.Generator().manual_seed(0), "),
+    ),
+    edit(
+        "a_rotation_for_each_head",
+        HASH,
+        "Every batch entry and head has a rotation of its own. One R of shape (d, n_buckets / 2) serves all.",
+        ("torch.randn(x.shape[-1],", "torch.randn(*x.shape[:-2], x.shape[-1],"),
+    ),
+    edit(
+        "length_counts",
+        HASH,
+        "Longer vectors land elsewhere: something is added to xR or rounded. Only the direction of x counts.",
+        ("rotated = x @ rotation", "rotated = x @ rotation + rotation[0]"),
+    ),
+    edit(
+        "random_signs",
+        HASH,
+        "R holds random signs, so its directions lie on the diagonals only. Draw standard normal numbers.",
+        ("rotated = x @ rotation", "rotated = x @ rotation.sign()"),
+    ),
+    edit(
+        "only_one_direction",
+        HASH,
+        "Only two buckets are ever used: R needs n_buckets / 2 columns, not one.",
+        ("rotated = x @ rotation", "rotated = (x @ rotation[:, :1]).expand(*x.shape[:-1], n_buckets // 2)"),
+    ),
+    edit(
+        "odd_numbers_accepted",
+        HASH,
+        "An odd n_buckets is accepted. Buckets come in opposite pairs: raise ValueError.",
+        ("if n_buckets < 2 or n_buckets % 2:", "if n_buckets < 2:"),
+    ),
+    edit(
+        "one_bucket_accepted",
+        HASH,
+        "n_buckets=1 is accepted. One is odd as well: raise ValueError.",
+        (
+            "    if n_buckets < 2 or n_buckets % 2:",
+            "    if n_buckets == 1:\n        return torch.zeros(x.shape[:-1], dtype=torch.int64)\n    if n_buckets % 2:",
+        ),
+    ),
+    edit(
+        "buckets_in_int32",
+        HASH,
+        "Buckets are indices: int64.",
+        (".argmax(dim=-1)", ".argmax(dim=-1).int()"),
+    ),
+    edit(
+        "vectors_normalised_in_place",
+        HASH,
+        "x was normalised in place, which changes the caller's tensor (and is not needed: argmax does not care for length).",
+        ("rotated = x @ rotation", "rotated = x.div_(x.norm(dim=-1, keepdim=True)) @ rotation"),
+    ),
+    edit(
+        "shared_with_bits_of_signs",
+        HASH,
+        "The signs of xR are read as the bits of a number. The bucket is the argmax over [xR; -xR].",
+        (
+            "return torch.cat([rotated, -rotated], dim=-1).argmax(dim=-1)",
+            "return ((rotated > 0).long() << torch.arange(n_buckets // 2)).sum(-1) % n_buckets",
+        ),
+    ),
+]
+
+
+@mutant(
+    BUCKETS,
+    "The (n_q, n_k) matrix is formed: masked full attention costs as much as full attention. Gather each bucket's rows.",
+)
+def full_matrix_masked(q, k, v, q_buckets, k_buckets, causal=False):
+    mask = q_buckets[..., :, None] == k_buckets[..., None, :]
+    if causal:
+        mask = mask & causal_mask(q.shape[-2], k.shape[-2])
+    return scaled_dot_product_attention(q, k, v, mask)[0]
+
+
+@mutant(
+    BUCKETS, "No scores are wasted, but comparing every q_bucket with every k_bucket is a boolean (n_q, n_k) matrix."
+)
+def full_matrix_of_booleans(q, k, v, q_buckets, k_buckets, causal=False):
+    together = q_buckets[..., :, None] == k_buckets[..., None, :]
+    output = attend_in_buckets(q, k, v, q_buckets, k_buckets, causal)[0]
+    return torch.where(together.any(-1)[..., None], output, 0.0)
+
+
+@mutant(
+    BUCKETS,
+    "Causality is judged by the order within the bucket. Positions refer to the original order: sort them along.",
+)
+def causal_within_the_bucket(q, k, v, q_buckets, k_buckets, causal=False):
+    together = q_buckets[..., :, None] == k_buckets[..., None, :]
+    if causal:
+        rank_q = ((q_buckets[..., :, None] == q_buckets[..., None, :]) & causal_mask(q.shape[-2])).sum(-1)
+        rank_k = ((k_buckets[..., :, None] == k_buckets[..., None, :]) & causal_mask(k.shape[-2])).sum(-1)
+        together = together & (rank_k[..., None, :] <= rank_q[..., :, None])
+    return scaled_dot_product_attention(q, k, v, together)[0]
+
+
+@mutant(
+    BUCKETS,
+    "With causal=True and n_q != n_k positions are aligned top-left: the last query stands beside the last key.",
+)
+def causal_aligned_top_left(q, k, v, q_buckets, k_buckets, causal=False):
+    if not causal:
+        return attend_in_buckets(q, k, v, q_buckets, k_buckets, False)[0]
+    together = q_buckets[..., :, None] == k_buckets[..., None, :]
+    mask = torch.arange(k.shape[-2]) <= torch.arange(q.shape[-2])[:, None]
+    return scaled_dot_product_attention(q, k, v, together & mask)[0]
+
+
+@mutant(
+    BUCKETS, "With causal=True a query does not see the key at its own position. It should: only later keys are hidden."
+)
+def causal_and_strict(q, k, v, q_buckets, k_buckets, causal=False):
+    if not causal:
+        return attend_in_buckets(q, k, v, q_buckets, k_buckets, False)[0]
+    together = q_buckets[..., :, None] == k_buckets[..., None, :]
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    return scaled_dot_product_attention(q, k, v, together & causal_mask(n_q, n_k).tril(n_k - n_q - 1))[0]
+
+
+@mutant(BUCKETS, "The `causal` argument is ignored.")
+def causality_ignored(q, k, v, q_buckets, k_buckets, causal=False):
+    return attend_in_buckets(q, k, v, q_buckets, k_buckets, False)[0]
+
+
+@mutant(BUCKETS, "A query whose bucket holds no key gives NaN: its softmax is 0 / 0. Its output is zero.")
+def nan_for_a_lonely_query(q, k, v, q_buckets, k_buckets, causal=False):
+    output, lse = attend_in_buckets(q, k, v, q_buckets, k_buckets, causal)
+    return torch.where((lse == -torch.inf)[..., None], torch.nan, output)
+
+
+@mutant(BUCKETS, "A query whose bucket holds no key gets the mean of all values. Its output is zero.")
+def mean_for_a_lonely_query(q, k, v, q_buckets, k_buckets, causal=False):
+    output, lse = attend_in_buckets(q, k, v, q_buckets, k_buckets, causal)
+    return torch.where((lse == -torch.inf)[..., None], v.mean(-2, keepdim=True), output)
+
+
+@mutant(BUCKETS, "The gradient is NaN where a query sees no key: a NaN of the softmax was replaced in the output only.")
+def nan_in_the_gradient_of_a_lonely_query(q, k, v, q_buckets, k_buckets, causal=False):
+    together = q_buckets[..., :, None] == k_buckets[..., None, :]
+    if causal:
+        together = together & causal_mask(q.shape[-2], k.shape[-2])
+    scores = q @ k.mT / math.sqrt(q.shape[-1]) + torch.where(together, 0.0, -torch.inf).to(q.dtype)
+    return (scores.softmax(-1) @ v).nan_to_num(0.0)
+
+
+@mutant(
+    BUCKETS, "All batch entries and heads use the buckets of the first. Each leading index may have buckets of its own."
+)
+def buckets_of_the_first_head(q, k, v, q_buckets, k_buckets, causal=False):
+    first = [x[(0,) * (x.ndim - 1)] for x in (q_buckets, k_buckets)]
+    return attend_in_buckets(q, k, v, *first, causal)[0]
+
+
+@mutant(BUCKETS, "The outputs are left in sorted order. Row i of the output belongs to query i: undo the sort.")
+def left_in_sorted_order(q, k, v, q_buckets, k_buckets, causal=False):
+    output, _ = attend_in_buckets(q, k, v, q_buckets, k_buckets, causal)
+    order = q_buckets.argsort(dim=-1, stable=True).expand(output.shape[:-1])
+    return output.gather(-2, order[..., None].expand(output.shape))
+
+
+@mutant(BUCKETS, "The sort is undone with the sorting order itself. The inverse of a permutation is its argsort.")
+def unsorted_with_the_wrong_permutation(q, k, v, q_buckets, k_buckets, causal=False):
+    output, _ = attend_in_buckets(q, k, v, q_buckets, k_buckets, causal)
+    order = q_buckets.argsort(dim=-1, stable=True).expand(output.shape[:-1])
+    twice = order.gather(-1, order)
+    return output.gather(-2, twice[..., None].expand(output.shape))
+
+
+@mutant(BUCKETS, "The scores are not divided by sqrt(d_k).")
+def buckets_without_the_scale(q, k, v, q_buckets, k_buckets, causal=False):
+    return attend_in_buckets(q * math.sqrt(q.shape[-1]), k, v, q_buckets, k_buckets, causal)[0]
+
+
+@mutant(
+    BUCKETS,
+    "Queries and keys were cut into chunks of equal size after sorting. Buckets may differ in size: cut where they end.",
+)
+def chunks_of_equal_size(q, k, v, q_buckets, k_buckets, causal=False):
+    n = max(1, len(set(q_buckets.flatten().tolist())))
+    q_chunk, k_chunk = (
+        (x.argsort(dim=-1, stable=True).argsort(dim=-1) * n).div(max(1, x.shape[-1]), rounding_mode="floor")
+        for x in (q_buckets, k_buckets)
+    )
+    return attend_in_buckets(q, k, v, q_chunk, k_chunk, causal)[0]
+
+
+@mutant(
+    BUCKETS,
+    "The softmax runs over all keys, and the other buckets are dropped after it: the weights no longer add up to 1.",
+)
+def restricted_after_the_softmax(q, k, v, q_buckets, k_buckets, causal=False):
+    mask = causal_mask(q.shape[-2], k.shape[-2]) if causal else None
+    weights = scaled_dot_product_attention(q, k, v, mask)[1]
+    return torch.where(q_buckets[..., :, None] == k_buckets[..., None, :], weights, 0.0) @ v
+
+
+@mutant(BUCKETS, "The keys are grouped by the buckets of the queries. k_buckets are theirs.")
+def keys_in_the_buckets_of_the_queries(q, k, v, q_buckets, k_buckets, causal=False):
+    n = k.shape[-2]
+    repeated = q_buckets.repeat(*[1] * (q_buckets.ndim - 1), n // max(1, q_buckets.shape[-1]) + 1)[..., :n]
+    return attend_in_buckets(q, k, v, q_buckets, repeated, causal)[0]
+
+
+@mutant(BUCKETS, "No gradient reaches q, k and v: results were written into a detached tensor (or the inputs were).")
+def buckets_detached(q, k, v, q_buckets, k_buckets, causal=False):
+    return attend_in_buckets(q.detach(), k.detach(), v, q_buckets, k_buckets, causal)[0]
+
+
+@mutant(BUCKETS, "Neighbouring buckets are seen too. A query sees the keys of its own bucket only.")
+def neighbouring_buckets_too(q, k, v, q_buckets, k_buckets, causal=False):
+    near = (q_buckets[..., :, None] - k_buckets[..., None, :]).abs() <= 3
+    if causal:
+        near = near & causal_mask(q.shape[-2], k.shape[-2])
+    return scaled_dot_product_attention(q, k, v, near)[0]
+
+
+@mutant(BUCKETS, "The output is float32 whatever the inputs are. Keep their dtype.")
+def buckets_in_float32(q, k, v, q_buckets, k_buckets, causal=False):
+    return attend_in_buckets(q, k, v, q_buckets, k_buckets, causal)[0].float()
+
+
+@mutant(
+    BUCKETS,
+    "The sums of exp(score) overflow for large scores: subtract the largest score of the row, or use torch.softmax.",
+)
+def buckets_that_overflow(q, k, v, q_buckets, k_buckets, causal=False):
+    output, lse = attend_in_buckets(q, k, v, q_buckets, k_buckets, causal)
+    return output * lse.exp()[..., None] / torch.where(lse > -torch.inf, lse.exp(), 1.0)[..., None]
+
+
+MUTANTS += [
+    edit(
+        "rounds_averaged",
+        LSH,
+        "The rounds are averaged. A round in which a query saw much must count for more: weigh it by exp(lse).",
+        (".softmax(0)", ".mul(0).softmax(0)"),
+    ),
+    edit(
+        "queries_and_keys_hashed_apart",
+        LSH,
+        "Queries and keys are hashed by different rotations, so that equal buckets mean nothing. One rotation for both.",
+        (
+            "lsh_buckets(both, n_buckets, generator).tensor_split([q.shape[:-1].numel()])",
+            "(lsh_buckets(x, n_buckets, generator) for x in (q, k))",
+        ),
+    ),
+    edit(
+        "the_same_rotation_every_round",
+        LSH,
+        "Every round uses the same rotation, so that more rounds find nothing new. Draw a new one in each.",
+        (
+            "for _ in range(n_rounds):\n",
+            "state = generator.get_state() if generator is not None else None\n"
+            "    for _ in range(n_rounds):\n"
+            "        if generator is not None:\n"
+            "            generator.set_state(state)\n",
+        ),
+    ),
+    edit(
+        "only_the_last_round",
+        LSH,
+        "Only the last round counts. Combine all rounds by their log-sum-exp.",
+        (
+            "share = torch.where(lse > -torch.inf,",
+            "lse = lse.clone()\n    lse[:-1] = -torch.inf\n    share = torch.where(lse > -torch.inf,",
+        ),
+    ),
+    edit(
+        "the_best_round_takes_all",
+        LSH,
+        "For each query only the round with the largest sum counts. Rounds share in proportion to exp(lse).",
+        (".softmax(0)", ".mul(1e6).clamp(min=torch.finfo(lse.dtype).min).softmax(0)"),
+    ),
+    edit(
+        "rounds_added_up",
+        LSH,
+        "The rounds are added up. The shares of the rounds must add up to 1.",
+        (
+            "return (share.unsqueeze(-1) * torch.stack(outputs)).sum(0)",
+            "return (share.unsqueeze(-1) * torch.stack(outputs)).sum(0) * n_rounds",
+        ),
+    ),
+    edit(
+        "shares_by_lse_itself",
+        LSH,
+        "The rounds are weighed by lse. It is a logarithm: weigh them by exp(lse).",
+        (
+            "share = torch.where(lse > -torch.inf, lse, torch.finfo(lse.dtype).min).softmax(0)",
+            "share = torch.where(lse > -torch.inf, lse, 0.0)\n    share = share / share.sum(0).clamp(min=1e-9)",
+        ),
+    ),
+    edit(
+        "one_round_whatever_is_asked",
+        LSH,
+        "n_rounds is ignored: there is only one round.",
+        ("for _ in range(n_rounds):", "for _ in range(1):"),
+    ),
+    edit(
+        "one_bucket_refused",
+        LSH,
+        "n_buckets=1 is refused. Here it is accepted: no hashing, exact attention.",
+        ("if n_buckets == 1:", "if n_buckets == 1 and q is None:"),
+    ),
+    edit(
+        "one_bucket_forgets_causality",
+        LSH,
+        "With n_buckets=1 the `causal` argument is ignored.",
+        (".to(q.device) if causal else None", ".to(q.device) if causal and n_buckets > 1 else None"),
+    ),
+    edit(
+        "one_bucket_aligned_top_left",
+        LSH,
+        "With n_buckets=1 and n_q != n_k the causal mask is aligned top-left.",
+        ("causal_mask(q.shape[-2], k.shape[-2])", "torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril()"),
+    ),
+    edit(
+        "causality_lost_in_the_rounds",
+        LSH,
+        "The `causal` argument does not reach the rounds.",
+        ("k_buckets.view(k.shape[:-1]), causal)", "k_buckets.view(k.shape[:-1]), False)"),
+    ),
+    edit(
+        "nan_where_nothing_was_seen",
+        LSH,
+        "A query that saw no key in any round gives NaN: the softmax over rounds of nothing but -inf. Its output is zero.",
+        ("torch.where(lse > -torch.inf, lse, torch.finfo(lse.dtype).min).softmax(0)", "lse.softmax(0)"),
+    ),
+    edit(
+        "nan_hidden_from_the_value",
+        LSH,
+        "The value is right, but the gradient is NaN where a query saw no key in any round: the NaN of the softmax over rounds "
+        "was replaced too late.",
+        (
+            "torch.where(lse > -torch.inf, lse, torch.finfo(lse.dtype).min).softmax(0)",
+            "(lse + 0 * torch.stack(outputs).sum(-1)).softmax(0).nan_to_num(0.0)",
+        ),
+    ),
+    edit(
+        "shares_detached",
+        LSH,
+        "The gradient through the shares of the rounds is missing: do not detach the log-sum-exp.",
+        (".softmax(0)", ".detach().softmax(0)"),
+    ),
+    edit(
+        "rounds_without_the_generator",
+        LSH,
+        "The generator is not handed on: the global random state decides.",
+        ("lsh_buckets(both, n_buckets, generator)", "lsh_buckets(both, n_buckets, None)"),
+    ),
+    edit(
+        "odd_numbers_rounded_up",
+        LSH,
+        "An odd number of buckets above 1 is accepted. Hand it to lsh_buckets, which refuses it.",
+        ("lsh_buckets(both, n_buckets, generator)", "lsh_buckets(both, n_buckets + n_buckets % 2, generator)"),
+    ),
+    edit(
+        "leading_dimensions_concatenated",
+        LSH,
+        "q and k with different leading dimensions are refused: they broadcast. Flatten them before hashing both in one call.",
+        (
+            "torch.cat([q.flatten(0, -2), k.flatten(0, -2)])",
+            "torch.cat([q, k], dim=-2).flatten(0, -2)[: q.shape[:-1].numel() + k.shape[:-1].numel()]",
+        ),
+    ),
+    edit(
+        "vectors_hashed_after_normalising_in_place",
+        LSH,
+        "q and k were normalised in place, which changes the caller's tensors.",
+        (
+            "both = torch.cat(",
+            "for x in (q, k):\n        x.data /= x.data.norm(dim=-1, keepdim=True)\n    both = torch.cat(",
+        ),
+    ),
+]
+
+
+@mutant(
+    LSH, "Keys met in several rounds count once: the rounds were merged into one mask. Here each round counts in full."
+)
+def keys_met_twice_count_once(q, k, v, n_buckets, n_rounds=1, causal=False, generator=None):
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    mask = torch.zeros(n_q, n_k, dtype=torch.bool)
+    if n_buckets == 1:
+        mask = ~mask
+    else:
+        both = torch.cat([q.flatten(0, -2), k.flatten(0, -2)])
+        for _ in range(n_rounds):
+            q_buckets, k_buckets = lsh_buckets(both, n_buckets, generator).tensor_split([q.shape[:-1].numel()])
+            mask = mask | (q_buckets.view(q.shape[:-1])[..., :, None] == k_buckets.view(k.shape[:-1])[..., None, :])
+    if causal:
+        mask = mask & causal_mask(n_q, n_k)
+    return scaled_dot_product_attention(q, k, v, mask)[0]
+
+
+@mutant(LSH, "Every query sees every key: the buckets are not used at all.")
+def full_attention_whatever_is_asked(q, k, v, n_buckets, n_rounds=1, causal=False, generator=None):
+    if n_buckets > 1 and n_buckets % 2:
+        raise ValueError("n_buckets must be even")
+    mask = causal_mask(q.shape[-2], k.shape[-2]) if causal else None
+    return scaled_dot_product_attention(q, k, v, mask)[0]
+
+
+@mutant(MASK, "The mask holds ones and zeros. It must be boolean: dtype=torch.bool.")
+def ones_and_zeros(n_q, n_k=None):
+    n_k = n_q if n_k is None else n_k
+    return torch.ones(n_q, n_k).tril(n_k - n_q)
+
+
+@mutant(
+    PLOT, "A (h, n_q, n_k) tensor went to imshow as it is, which takes three dimensions for colours. One panel a head."
+)
+def heads_taken_for_colours(weights, query_tokens, key_tokens=None):
+    key_tokens = query_tokens if key_tokens is None else key_tokens
+    figure = Figure()
+    axes = figure.subplots()
+    axes.imshow(weights.detach().float().numpy())
+    axes.set_xticks(range(len(key_tokens)), key_tokens)
+    axes.set_yticks(range(len(query_tokens)), query_tokens)
+    return figure

@@ -1,0 +1,41 @@
+"""Truth that does not come from the solution: attention by its definition, one obvious step after another."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tensor:
+    """Σ count · exp(score) · value / Σ count · exp(score): `counts (..., n_q, n_k)` says how often a query meets a key.
+
+    For scores of moderate size. A row without any count gives zeros, and zero gradients.
+    """
+    weights = counts * torch.exp(q @ k.mT / math.sqrt(q.shape[-1]))
+    total = weights.sum(-1, keepdim=True)
+    return (weights / torch.where(total > 0, total, 1.0)) @ v
+
+
+def not_later(n_q: int, n_k: int) -> Tensor:
+    """True where key j is at or before query i, the last query beside the last key."""
+    return torch.tensor([[j <= i + n_k - n_q for j in range(n_k)] for i in range(n_q)], dtype=torch.bool).reshape(
+        n_q, n_k
+    )
+
+
+def same_bucket(q_buckets: Tensor, k_buckets: Tensor, causal: bool = False) -> Tensor:
+    """True where query and key have equal buckets (and the key is not later)."""
+    allowed = q_buckets[..., :, None] == k_buckets[..., None, :]
+    return allowed & not_later(*allowed.shape[-2:]) if causal else allowed
+
+
+def pulled_back(function: Callable[..., Tensor], inputs: list[Tensor], cotangent: Tensor) -> list[Tensor]:
+    """The gradients of (function(*inputs) · cotangent) with respect to each input."""
+    inputs = [x.clone().requires_grad_() for x in inputs]
+    return list(torch.autograd.grad((function(*inputs) * cotangent).sum(), inputs))
+
+
+def cotangent_of(probe_seed: int, shape: tuple[int, ...]) -> Tensor:
+    """The cotangent that the `gradients` probe draws for a single float64 output of this shape."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(probe_seed), dtype=torch.float64)

@@ -1,0 +1,119 @@
+"""What a single call cannot show: figures as plain values, hashing with a generator. These hold no expected values."""
+
+import torch
+
+
+def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False, dtype=None):
+    """Draw the weights and describe each heat map: its array, and the tick label that each row and column shows."""
+    import matplotlib
+    import numpy
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    weights = (weights if dtype is None else weights.to(dtype)).requires_grad_(requires_grad)
+    tokens = (query_tokens,) if key_tokens is None else (query_tokens, key_tokens)
+    figure = module.plot_attention(weights, *tokens)
+    panels = []
+    for axes in figure.axes:
+        if not axes.images:  # a colour bar, an empty place in a grid
+            continue
+        images = [numpy.ma.filled(numpy.ma.asarray(image.get_array(), float), numpy.nan) for image in axes.images]
+        columns = {round(label.get_position()[0], 6): label.get_text() for label in axes.get_xticklabels()}
+        rows = {round(label.get_position()[1], 6): label.get_text() for label in axes.get_yticklabels()}
+        n_rows, n_columns = images[0].shape[:2]
+        panels.append(
+            {
+                "images": [torch.from_numpy(image.copy()) for image in images],
+                "rows": [rows.get(i, "") for i in range(n_rows)],
+                "columns": [columns.get(j, "") for j in range(n_columns)],
+            }
+        )
+    pyplot.close(figure)
+    return panels
+
+
+def figure_made(module, weights, tokens):
+    """Whether the result is a matplotlib Figure, and whether making it showed it or changed the weights."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from matplotlib.figure import Figure
+
+    shown, before = [], weights.clone()
+    show, pyplot.show = pyplot.show, lambda *args, **kwargs: shown.append(True)
+    try:
+        figure = module.plot_attention(weights, tokens)
+    finally:
+        pyplot.show = show
+    pyplot.close("all")
+    return {
+        "is a Figure": isinstance(figure, Figure),
+        "was shown": bool(shown),
+        "weights changed": not torch.equal(weights, before),
+    }
+
+
+def buckets(module, x, n_buckets, seed):
+    """lsh_buckets with a generator of this seed."""
+    return module.lsh_buckets(x, n_buckets, torch.Generator().manual_seed(seed))
+
+
+def buckets_many(module, x, n_buckets, seeds):
+    """lsh_buckets once for each seed, stacked in front."""
+    return torch.stack([buckets(module, x, n_buckets, seed) for seed in seeds])
+
+
+def buckets_twice(module, x, n_buckets, seed):
+    """Two calls in a row with one generator, and a third with a fresh one; whether the global random state was used."""
+    generator = torch.Generator().manual_seed(seed)
+    before = torch.get_rng_state()
+    first = module.lsh_buckets(x, n_buckets, generator)
+    second = module.lsh_buckets(x, n_buckets, generator)
+    untouched = torch.equal(before, torch.get_rng_state())
+    return {"first": first, "second": second, "again": buckets(module, x, n_buckets, seed), "untouched": untouched}
+
+
+def buckets_of_strided(module, x, n_buckets, seed):
+    """lsh_buckets of a view with other strides and of its copy; whether x stayed as it was."""
+    view = torch.empty(*x.shape[:-2], x.shape[-1], x.shape[-2], dtype=x.dtype).mT.copy_(x)
+    return {
+        "view": buckets(module, view, n_buckets, seed),
+        "copy": buckets(module, x, n_buckets, seed),
+        "changed": not torch.equal(view, x),
+    }
+
+
+def attend(module, q, k, v, n_buckets, seed, **options):
+    """lsh_attention with a generator of this seed."""
+    return module.lsh_attention(q, k, v, n_buckets, generator=torch.Generator().manual_seed(seed), **options)
+
+
+def attend_many(module, q, k, v, n_buckets, seeds, **options):
+    """lsh_attention once for each seed, stacked in front."""
+    return torch.stack([attend(module, q, k, v, n_buckets, seed, **options) for seed in seeds])
+
+
+def attend_checked(module, q, k, v, n_buckets, seed, **options):
+    """Two runs from one seed; whether the global random state and the inputs stayed as they were."""
+    before, copies = torch.get_rng_state(), [x.clone() for x in (q, k, v)]
+    first = attend(module, q, k, v, n_buckets, seed, **options)
+    untouched = torch.equal(before, torch.get_rng_state())
+    changed = [name for name, x, copy in zip("qkv", (q, k, v), copies) if not torch.equal(x, copy)]
+    again = attend(module, q, k, v, n_buckets, seed, **options)
+    return {"first": first, "again": again, "untouched": untouched, "changed": changed}
+
+
+def attend_gradients(module, q, k, v, n_buckets, seed, cotangent, **options):
+    """The output of lsh_attention and the gradients of (output · cotangent) with respect to q, k and v."""
+    inputs = [x.clone().requires_grad_() for x in (q, k, v)]
+    output = attend(module, *inputs, n_buckets, seed, **options)
+    (output * cotangent).sum().backward()
+    return {"output": output, "gradients": [x.grad for x in inputs]}
+
+
+def attend_strided(module, q, k, v, n_buckets, seed, **options):
+    """lsh_attention of views with other strides."""
+    views = [torch.empty(*x.shape[:-2], x.shape[-1], x.shape[-2], dtype=x.dtype).mT.copy_(x) for x in (q, k, v)]
+    return attend(module, *views, n_buckets, seed, **options)

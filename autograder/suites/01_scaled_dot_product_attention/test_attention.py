@@ -1,0 +1,244 @@
+"""causal_mask and scaled_dot_product_attention."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
+from autograder.testing.probes import gradients, strided
+from autograder.testing.strategies import (
+    attention_cases,
+    broadcastable,
+    float_dtypes,
+    given,
+    leading_shapes,
+    mask_for,
+    normal,
+    seeds,
+    settings,
+    sizes,
+    st,
+)
+
+from .oracles import attention, not_later
+
+
+@exercise("causal_mask", points=4, core=True)
+@given(n_q=sizes(0, 7), n_k=sizes(0, 7))
+def test_a_query_sees_the_keys_that_are_not_later(student, n_q, n_k):
+    """Entry (i, j) is True exactly where j <= i + n_k - n_q, for any two lengths."""
+    assert_equal(
+        student.causal_mask(n_q, n_k),
+        not_later(n_q, n_k),
+        what=f"causal_mask({n_q}, {n_k})",
+        hint="True means visible; the last query stands beside the last key, so query i stands at i + n_k - n_q",
+    )
+
+
+@exercise("causal_mask", points=2)
+@given(n=sizes(0, 9))
+def test_keys_default_to_as_many_as_queries(student, n):
+    """causal_mask(n) is the n by n lower triangle, diagonal included."""
+    assert_equal(
+        student.causal_mask(n),
+        torch.ones(n, n, dtype=torch.bool).tril(),
+        what=f"causal_mask({n})",
+        hint="a token sees itself and everything before it",
+    )
+
+
+@exercise("causal_mask", points=2)
+@given(n_k=sizes(1, 9), data=st.data())
+def test_new_queries_see_the_past_as_the_last_rows_of_the_square(student, n_k, data):
+    """With fewer queries than keys the mask is the last rows of the square mask, as in decoding with a cache."""
+    n_q = data.draw(sizes(0, n_k))
+    assert_equal(
+        student.causal_mask(n_q, n_k=n_k),
+        torch.ones(n_k, n_k, dtype=torch.bool).tril()[n_k - n_q :],
+        what=f"causal_mask({n_q}, n_k={n_k})",
+        hint="the queries are the last n_q of n_k positions (bottom-right alignment)",
+    )
+
+
+@exercise("causal_mask", points=2)
+@given(n_k=sizes(0, 6), extra=sizes(1, 5))
+def test_queries_before_the_first_key_see_nothing(student, n_k, extra):
+    """With more queries than keys the first rows are all False and the last query still sees every key."""
+    mask = student.causal_mask(n_k + extra, n_k)
+    expected = torch.cat([torch.zeros(extra, n_k, dtype=torch.bool), torch.ones(n_k, n_k, dtype=torch.bool).tril()])
+    assert_equal(
+        mask, expected, what=f"causal_mask({n_k + extra}, {n_k})", hint="n_k = 0 is a length, not a missing one"
+    )
+
+
+@exercise("scaled_dot_product_attention", points=6, core=True)
+@given(case=attention_cases())
+def test_output_is_the_weighted_mean_of_the_values(student, reference, case):
+    """The output is the mean of the values, weighted by softmax(q kᵀ / sqrt(d_k)) over the keys allowed."""
+    actual = student.scaled_dot_product_attention(case.q, case.k, case.v, case.mask)
+    expected = reference.scaled_dot_product_attention(case.q, case.k, case.v, case.mask)
+    assert_close(
+        actual,
+        expected,
+        what="(output, weights)",
+        hint="scale 1 / sqrt(d_k), softmax over the keys (last dimension), True means visible",
+    )
+
+
+@exercise("scaled_dot_product_attention", points=3, core=True)
+@given(case=attention_cases())
+def test_output_agrees_with_pytorch(student, case):
+    """Where every query sees a key, the output is that of torch.nn.functional.scaled_dot_product_attention."""
+    mask = None if case.mask is None else case.mask | (torch.arange(case.n_k) == 0)
+    output, weights = student.scaled_dot_product_attention(case.q, case.k, case.v, mask=mask)
+    expected = F.scaled_dot_product_attention(case.q, case.k, case.v, attn_mask=mask)
+    assert_close(output, expected, what="output")
+    ones = torch.ones(*case.lead, case.n_q, dtype=torch.float64)
+    assert_close(weights.sum(-1), ones, what="the sum of each row of weights", hint="mask before the softmax")
+
+
+@exercise("scaled_dot_product_attention", points=3)
+@given(case=attention_cases(masks=("full", "shared")), row=sizes(0, 6))
+def test_a_query_that_may_attend_to_nothing_gets_zeros(student, case, row):
+    """A query whose mask is all False, or that has no key at all, gets zero weights and a zero output, not NaN."""
+    row %= case.n_q
+    case.mask[..., row, :] = False
+    output, weights = student.scaled_dot_product_attention(case.q, case.k, case.v, mask=case.mask)
+    hint = "softmax of a row of -inf is 0/0; a large negative number instead of -inf gives uniform weights"
+    zeros = torch.zeros(1, dtype=torch.float64)
+    assert_equal(weights[..., row, :], zeros.expand(*case.lead, case.n_k), what="weights of the blind query", hint=hint)
+    assert_equal(output[..., row, :], zeros.expand(*case.lead, case.d_v), what="output of the blind query", hint=hint)
+    output, weights = student.scaled_dot_product_attention(case.q, case.k[..., :0, :], case.v[..., :0, :])
+    assert_equal(weights, torch.zeros(*case.lead, case.n_q, 0, dtype=torch.float64), what="weights without any key")
+    assert_equal(output, zeros.expand(*case.lead, case.n_q, case.d_v), what="output without any key")
+
+
+@exercise("scaled_dot_product_attention", points=3)
+@given(case=attention_cases(largest=5), blind=st.booleans())
+def test_gradients_are_right_and_finite(student, reference, case, blind):
+    """Gradients reach q, k and v through both results, and stay finite where a query may attend to nothing."""
+    if case.mask is not None and blind:
+        case.mask[..., 0, :] = False
+    args = ["scaled_dot_product_attention", [case.q, case.k, case.v], {"mask": case.mask}]
+    actual = student.run(gradients, *args)["gradients"]
+    expected = reference.run(gradients, *args)["gradients"]
+    hint = "NaN in a forward step stays NaN in its gradient, even if you replace the NaN afterwards"
+    assert_close(actual, expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
+
+
+@exercise("scaled_dot_product_attention", points=2)
+@given(case=attention_cases(), scale=st.sampled_from([0.0, 1.0, -0.7, 2.5]))
+def test_a_given_scale_replaces_the_default(student, case, scale):
+    """`scale` multiplies the scores instead of 1 / sqrt(d_k); 0.0 is a scale too."""
+    actual = student.scaled_dot_product_attention(case.q, case.k, case.v, mask=case.mask, scale=scale)
+    counts = torch.ones(case.n_q, case.n_k) if case.mask is None else case.mask
+    expected = attention(case.q * (scale * math.sqrt(case.d_k)), case.k, case.v, counts.double())
+    assert_close(actual[0], expected, what=f"output at scale={scale}", hint="`scale or default` loses a scale of 0.0")
+
+
+@exercise("scaled_dot_product_attention", points=2)
+@given(dtype=float_dtypes(), sign=st.sampled_from([-1.0, 1.0]), n_k=sizes(2, 7), d_k=sizes(1, 6), seed=seeds())
+def test_scores_of_any_size_give_the_right_weights(student, dtype, sign, n_k, d_k, seed):
+    """Scores of ±50,000 and more neither overflow nor outdo the mask."""
+    q, k = torch.zeros(3, d_k, dtype=dtype), torch.zeros(n_k, d_k, dtype=dtype)
+    q[:, 0], k[:, 0] = 256.0 * sign, 512.0  # one coordinate, powers of two: equal scores to the last bit
+    v = normal(seed, n_k, 4, dtype=dtype)
+    mask = torch.ones(3, n_k, dtype=torch.bool)
+    mask[1, 0] = mask[2, 1:] = False
+    expected = mask / mask.sum(-1, keepdim=True, dtype=dtype)  # all scores of a row are equal
+    output, weights = student.scaled_dot_product_attention(q, k, v, mask=mask)
+    hint = "exp overflows at 89 in float32: subtract the row's maximum; a masked score must be lower than any other"
+    assert_close(weights, expected, what="weights of equal large scores", hint=hint)
+    assert_close(output, expected @ v, what="output", hint=hint)
+    assert_close(
+        student.scaled_dot_product_attention(q, k, v)[0], v.mean(0).expand(3, 4), what="output, no mask", hint=hint
+    )
+
+
+@st.composite
+def broadcast_cases(draw):
+    """q, k, v and a mask whose leading dimensions differ but broadcast, and what they broadcast to."""
+    lead, n_q, n_k, d_k, d_v = (
+        draw(leading_shapes(3, 3)),
+        draw(sizes(1, 4)),
+        draw(sizes(1, 4)),
+        draw(sizes()),
+        draw(sizes()),
+    )
+    leads = [draw(broadcastable(lead)) for _ in range(3)]
+    leads[draw(st.integers(0, 2))] = lead
+    scores = (*torch.broadcast_shapes(*leads[:2]), n_q, n_k)
+    g = torch.Generator().manual_seed(draw(seeds()))
+    q, k, v = normal(g, *leads[0], n_q, d_k), normal(g, *leads[1], n_k, d_k), normal(g, *leads[2], n_k, d_v)
+    mask = mask_for(g, *(draw(broadcastable(scores)) or (n_k,)))
+    return q, k, v, mask, (*lead, n_q, n_k)
+
+
+@exercise("scaled_dot_product_attention", points=2)
+@given(case=broadcast_cases())
+def test_leading_dimensions_and_masks_broadcast(student, case):
+    """Leading dimensions of q, k, v broadcast against each other, and the mask against the scores."""
+    q, k, v, mask, full = case
+    output, weights = student.scaled_dot_product_attention(q, k, v, mask=mask)
+    hint = "count dimensions from the end: -1 and -2 are yours, all others are free"
+    assert_close(output, attention(q, k, v, mask.double().expand(full)), what="output", hint=hint)
+    expected = attention(q, k, torch.eye(full[-1], dtype=torch.float64), mask.double())
+    assert_close(weights.broadcast_to(full), expected.broadcast_to(full), what="weights", hint=hint)
+
+
+@exercise("scaled_dot_product_attention", points=2)
+@given(
+    case=attention_cases(masks=("none", "shared"), largest=5),
+    dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
+)
+@settings(max_examples=20)
+def test_dtype_is_kept(student, case, dtype):
+    """float32 and half-precision inputs give results of the same dtype, right to that precision."""
+    q, k, v = (0.5 * case.q).to(dtype), (0.5 * case.k).to(dtype), case.v.to(dtype)
+    mask = torch.ones(case.n_q, case.n_k, dtype=torch.bool) if case.mask is None else case.mask
+    output, weights = student.scaled_dot_product_attention(q, k, v, mask=case.mask)
+    expected = attention(q.double(), k.double(), v.double(), mask.double()).to(dtype)
+    room = {torch.float32: 1e-5, torch.float16: 8e-3, torch.bfloat16: 6e-2}[dtype]  # a few roundings of scores up to 4
+    assert_close(output, expected, what="output", rtol=0, atol=room)
+    assert_equal(str(weights.dtype), str(dtype), what="the dtype of weights")
+
+
+@exercise("scaled_dot_product_attention", points=1)
+@given(case=attention_cases(), scale=st.sampled_from([None, 0.5]))
+def test_inputs_are_left_alone(student, case, scale):
+    """The call changes neither q, k, v nor the mask."""
+    student.scaled_dot_product_attention(case.q, case.k, case.v, case.mask, scale)
+    assert_inputs_untouched(student)
+
+
+@exercise("scaled_dot_product_attention", points=1)
+@given(case=attention_cases())
+@settings(max_examples=15)
+def test_strided_inputs_are_no_different(student, reference, case):
+    """Views with unusual strides give what their copies give."""
+    actual = student.run(strided, "scaled_dot_product_attention", [case.q, case.k, case.v], {"mask": case.mask})
+    expected = reference.scaled_dot_product_attention(case.q, case.k, case.v, mask=case.mask)
+    assert_close(
+        actual, expected, what="(output, weights)", hint="reshape is not transpose; .view needs contiguous memory"
+    )
+
+
+@exercise("scaled_dot_product_attention", points=1)
+@given(case=attention_cases(masks=("none",), same_length=True), data=st.data())
+@settings(max_examples=20)
+def test_future_tokens_do_not_change_the_past(student, case, data):
+    """Under a causal mask, other keys and values from position t on leave the outputs before t as they were."""
+    t = data.draw(sizes(0, case.n_q - 1))
+    mask = not_later(case.n_q, case.n_k)
+    before, _ = student.scaled_dot_product_attention(case.q, case.k, case.v, mask=mask)
+    k, v = case.k.clone(), case.v.clone()
+    k[..., t:, :] = 50 * normal(case.seed + 1, *k[..., t:, :].shape)
+    v[..., t:, :] = 50 * normal(case.seed + 2, *v[..., t:, :].shape)
+    after, _ = student.scaled_dot_product_attention(case.q, k, v, mask=mask)
+    assert_close(
+        after[..., :t, :],
+        before[..., :t, :],
+        what=f"outputs before position {t}",
+        hint="does the mask reach the softmax?",
+    )

@@ -1,0 +1,177 @@
+"""bucketed_attention, against dense attention under the mask of equal buckets."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
+from autograder.testing.probes import gradients, largest_tensor, strided
+from autograder.testing.strategies import broadcastable, given, leading_shapes, normal, seeds, settings, sizes, st
+
+from .oracles import attention, cotangent_of, pulled_back, same_bucket
+
+
+@dataclass(frozen=True)
+class Case:
+    """Queries, keys and values with random buckets: uneven ones, some without queries, some without keys."""
+
+    lead: tuple[int, ...]
+    n_q: int
+    n_k: int
+    d_k: int
+    d_v: int
+    n_buckets: int
+    causal: bool
+    seed: int
+
+    def tensors(self):
+        g = torch.Generator().manual_seed(self.seed)
+        q, k = normal(g, *self.lead, self.n_q, self.d_k), normal(g, *self.lead, self.n_k, self.d_k)
+        buckets = [self.buckets(g, *self.lead, n) for n in (self.n_q, self.n_k)]
+        return [q, k, normal(g, *self.lead, self.n_k, self.d_v), *buckets]
+
+    def buckets(self, g, *shape):
+        return 3 * torch.randint(self.n_buckets, shape, generator=g)  # with gaps in the numbering
+
+    def expected(self, q, k, v, q_buckets, k_buckets):
+        return attention(q, k, v, same_bucket(q_buckets, k_buckets, self.causal).double())
+
+
+def cases(largest=9, causal=None, same_length=False):
+    length = sizes(1, largest)
+    drawn = st.builds(
+        Case,
+        lead=leading_shapes(3, 2),
+        n_q=length,
+        n_k=length,
+        d_k=sizes(1, 5),
+        d_v=sizes(1, 5),
+        n_buckets=sizes(1, 4),
+        causal=st.booleans() if causal is None else st.just(causal),
+        seed=seeds(),
+    )
+    return drawn.map(lambda c: Case(**{**c.__dict__, "n_k": c.n_q})) if same_length else drawn
+
+
+@exercise("bucketed_attention", points=4, core=True)
+@given(case=cases())
+def test_a_query_attends_to_its_own_bucket(student, case):
+    """The output is exact attention under the mask of equal buckets, causal or not, for buckets of any size."""
+    inputs = case.tensors()
+    assert_close(
+        student.bucketed_attention(*inputs, causal=case.causal),
+        case.expected(*inputs),
+        what="output",
+        hint="scale 1 / sqrt(d_k); results go back to their query's place; every leading index has its own buckets",
+    )
+
+
+@exercise("bucketed_attention", points=2)
+@given(case=cases(causal=False))
+@settings(max_examples=20)
+def test_one_bucket_gives_full_attention(student, case):
+    """When all buckets are equal, the output is that of full attention."""
+    q, k, v, q_buckets, k_buckets = case.tensors()
+    actual = student.bucketed_attention(q, k, v, torch.full_like(q_buckets, 5), torch.full_like(k_buckets, 5))
+    assert_close(actual, F.scaled_dot_product_attention(q, k, v), what="output")
+
+
+@exercise("bucketed_attention", points=3)
+def test_the_full_matrix_is_never_formed(student, generator):
+    """With several buckets no tensor holds n_q x n_k elements, neither scores nor booleans."""
+    for n_q, n_k, n_buckets, causal in [
+        (256, 256, 8, False),
+        (256, 256, 8, True),
+        (192, 320, 4, True),
+        (160, 224, 2, False),
+    ]:
+        q, k, v = (normal(generator, n, 8) for n in (n_q, n_k, n_k))
+        buckets = [(torch.arange(n) % n_buckets)[torch.randperm(n, generator=generator)] for n in (n_q, n_k)]
+        largest = student.run(largest_tensor, "bucketed_attention", [q, k, v, *buckets, causal])
+        assert largest < n_q * n_k, (
+            f"with {n_q} queries, {n_k} keys and {n_buckets} buckets a tensor of {largest} elements was made: "
+            f"n_q * n_k is {n_q * n_k}\n  hint: gather each bucket's rows first; not all against all"
+        )
+        actual = student.bucketed_attention(q, k, v, *buckets, causal=causal)
+        assert_close(actual, attention(q, k, v, same_bucket(*buckets, causal).double()), what="output")
+
+
+@exercise("bucketed_attention", points=2)
+@given(case=cases(largest=6))
+@settings(max_examples=20)
+def test_bucketed_gradients_are_right_and_finite(student, case):
+    """Gradients reach q, k and v, and are zero for a query that sees no key."""
+    inputs = case.tensors()
+    actual = student.run(gradients, "bucketed_attention", [*inputs, case.causal], seed=case.seed)["gradients"]
+    cotangent = cotangent_of(case.seed, (*case.lead, case.n_q, case.d_v))
+    expected = pulled_back(lambda *qkv: case.expected(*qkv, *inputs[3:]), inputs[:3], cotangent)
+    hint = "write results with operations that carry gradients; no NaN in any step, not even to discard it"
+    assert_close(actual, expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
+
+
+@exercise("bucketed_attention", points=2)
+@given(case=cases(causal=True, same_length=True), data=st.data())
+@settings(max_examples=20)
+def test_future_keys_do_not_change_the_past(student, case, data):
+    """With causal=True, keys, values and key buckets from position t on do not matter before t."""
+    q, k, v, q_buckets, k_buckets = case.tensors()
+    t = data.draw(sizes(0, case.n_q - 1))
+    before = student.bucketed_attention(q, k, v, q_buckets, k_buckets, causal=True)
+    other = Case(**{**case.__dict__, "seed": case.seed + 1}).tensors()
+    for old, new in zip((k, v), other[1:3], strict=True):
+        old[..., t:, :] = 20 * new[..., t:, :]
+    k_buckets[..., t:] = other[4][..., t:]
+    after = student.bucketed_attention(q, k, v, q_buckets, k_buckets, causal=True)
+    hint = "causality is about positions in the original order, not within the bucket"
+    assert_close(after[..., :t, :], before[..., :t, :], what=f"outputs before position {t}", hint=hint)
+    assert_close(after, attention(q, k, v, same_bucket(q_buckets, k_buckets, True).double()), what="output", hint=hint)
+
+
+@exercise("bucketed_attention", points=1)
+@given(data=st.data(), lead=leading_shapes(3, 2), n_q=sizes(1, 6), n_k=sizes(1, 6), causal=st.booleans(), seed=seeds())
+def test_leading_dimensions_of_tensors_and_buckets_broadcast(student, data, lead, n_q, n_k, causal, seed):
+    """Leading dimensions of q, k, v and both bucket tensors broadcast against each other."""
+    leads = [data.draw(broadcastable(lead)) for _ in range(5)]
+    g = torch.Generator().manual_seed(seed)
+    q, k, v = normal(g, *leads[0], n_q, 3), normal(g, *leads[1], n_k, 3), normal(g, *leads[2], n_k, 2)
+    q_buckets, k_buckets = (torch.randint(3, (*x, n), generator=g) for x, n in zip(leads[3:], (n_q, n_k), strict=True))
+    actual = student.bucketed_attention(q, k, v, q_buckets, k_buckets, causal)
+    assert_close(actual, attention(q, k, v, same_bucket(q_buckets, k_buckets, causal).double()), what="output")
+
+
+@exercise("bucketed_attention", points=1)
+@given(case=cases())
+@settings(max_examples=15)
+def test_a_query_alone_in_its_bucket_gets_zeros(student, case):
+    """A query whose bucket holds no key gets zeros, never NaN; no keys, no queries and no heads at all are fine too."""
+    q, k, v, q_buckets, k_buckets = case.tensors()
+    q_buckets[..., -1] = 1
+    output = student.bucketed_attention(q, k, v, q_buckets, k_buckets, causal=case.causal)
+    assert_equal(
+        output[..., -1, :], torch.zeros(*case.lead, case.d_v).double(), what="output of the query that is alone"
+    )
+    output = student.bucketed_attention(
+        q, k[..., :0, :], v[..., :0, :], q_buckets, k_buckets[..., :0], causal=case.causal
+    )
+    assert_equal(output, torch.zeros(*case.lead, case.n_q, case.d_v).double(), what="output without any key")
+    output = student.bucketed_attention(q[..., :0, :], k, v, q_buckets[..., :0], k_buckets, causal=case.causal)
+    assert_equal(output, torch.zeros(*case.lead, 0, case.d_v).double(), what="output without any query")
+
+
+@exercise("bucketed_attention", points=1)
+@given(case=cases(), dtype=st.sampled_from([torch.float32, torch.bfloat16]))
+@settings(max_examples=15)
+def test_inputs_and_their_dtype_are_kept(student, case, dtype):
+    """The dtype is kept, nothing is changed in place, strided views are no different, large scores are safe."""
+    q, k, v, *buckets = case.tensors()
+    low = [(0.5 * x).to(dtype) for x in (q, k, v)]
+    actual = student.bucketed_attention(*low, *buckets, case.causal)
+    assert_inputs_untouched(student)
+    expected = case.expected(*(x.double() for x in low), *buckets).to(dtype)
+    assert_close(actual, expected, what="output", rtol=0, atol=1e-5 if dtype == torch.float32 else 6e-2)
+    views = student.run(strided, "bucketed_attention", [q, k, v, *buckets, case.causal])
+    assert_close(views, case.expected(q, k, v, *buckets), what="output for strided inputs")
+    axis = 300.0 * torch.eye(case.d_k, dtype=torch.float64)[0]
+    large = student.bucketed_attention(axis.expand_as(q), axis.expand_as(k), v, *buckets, case.causal)
+    assert_close(large, case.expected(0 * q, k, v, *buckets), what="output for large and equal scores")

@@ -1,0 +1,171 @@
+"""attention_entropy and plot_attention."""
+
+import math
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
+from autograder.testing.probes import gradients, strided
+from autograder.testing.strategies import (
+    float_dtypes,
+    given,
+    leading_shapes,
+    mask_for,
+    normal,
+    seeds,
+    settings,
+    sizes,
+    st,
+)
+
+from . import scenarios
+from .oracles import cotangent_of
+
+WORDS = ["the", "cat", "sat", "on", "the", "mat", "$x_1$", "Ġof", "the"]
+
+
+def weights_for(seed, *shape, density=0.7):
+    """Rows that add up to 1, with exact zeros among them; a row of zeros now and then."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = normal(generator, *shape).exp() * mask_for(generator, *shape, density=density)
+    total = weights.sum(-1, keepdim=True)
+    return weights / torch.where(total > 0, total, 1.0)
+
+
+@exercise("attention_entropy", points=4, core=True)
+@given(lead=leading_shapes(), n_q=sizes(), n_k=sizes(), seed=seeds())
+def test_entropy_is_the_expected_surprise_in_nats(student, lead, n_q, n_k, seed):
+    """The entropy of a row is -Σ w log w with the natural logarithm, one number for each query."""
+    weights = normal(seed, *lead, n_q, n_k, scale=2.0).softmax(-1)
+    rows = [-math.fsum(w * math.log(w) for w in row) for row in weights.reshape(-1, n_k).tolist()]
+    assert_close(
+        student.attention_entropy(weights),
+        torch.tensor(rows, dtype=torch.float64).reshape(*lead, n_q),
+        what="entropy",
+        hint="natural logarithm, minus sign, sum over the keys (last dimension)",
+    )
+
+
+@exercise("attention_entropy", points=2)
+@given(n=sizes(1, 9), n_seen=sizes(1, 9))
+def test_a_weight_of_zero_adds_nothing(student, n, n_seen):
+    """0 log 0 is 0: one key gives 0, m keys alike give log m, a row of zeros (or of no keys) gives 0."""
+    n_seen = min(n, n_seen)
+    one, even, none = torch.eye(n, dtype=torch.float64)[0], torch.zeros(n).double(), torch.zeros(n).double()
+    even[n - n_seen :] = 1 / n_seen
+    assert_close(
+        student.attention_entropy(torch.stack([one, even, none])),
+        torch.tensor([0.0, math.log(n_seen), 0.0], dtype=torch.float64),
+        what="entropy",
+        hint="0 * log(0) is NaN: take no logarithm of 0. A small number added inside the log changes all values",
+    )
+    assert_equal(student.attention_entropy(torch.zeros(2, 3, 0)), torch.zeros(2, 3), what="entropy without any key")
+
+
+@exercise("attention_entropy", points=2)
+@given(lead=leading_shapes(dims=1), n_q=sizes(1, 5), n_k=sizes(1, 6), seed=seeds())
+def test_gradient_is_right_and_finite(student, lead, n_q, n_k, seed):
+    """The gradient is -(1 + log w) at positive weights, and finite at weight 0."""
+    weights = weights_for(seed, *lead, n_q, n_k)
+    (actual,) = student.run(gradients, "attention_entropy", [weights], seed=seed)["gradients"]
+    assert actual is not None, "no gradient reaches the weights: do not detach or leave PyTorch"
+    assert actual.isfinite().all(), "the gradient at weight 0 is not finite: take no log of 0, not even to discard it"
+    cotangent = cotangent_of(seed, weights.shape[:-1])[..., None]
+    expected = -(1 + torch.where(weights > 0, weights, 1.0).log()) * cotangent
+    assert_close(torch.where(weights > 0, actual, 0.0), torch.where(weights > 0, expected, 0.0), what="the gradient")
+
+
+@exercise("attention_entropy", points=1)
+@given(dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]), seed=seeds())
+@settings(max_examples=15)
+def test_entropy_keeps_the_dtype(student, dtype, seed):
+    """The entropy has the dtype of the weights."""
+    weights = weights_for(seed, 2, 3, 4).to(dtype)
+    wide = weights.double()
+    expected = -(wide * torch.where(wide > 0, wide, 1.0).log()).sum(-1)
+    room = {torch.float32: 1e-6, torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
+    assert_close(student.attention_entropy(weights), expected.to(dtype), what="entropy", rtol=0, atol=room)
+
+
+@exercise("attention_entropy", points=1)
+@given(seed=seeds())
+@settings(max_examples=10)
+def test_entropy_leaves_the_weights_alone(student, reference, seed):
+    """The weights are not changed, and strided weights give what their copies give."""
+    weights = weights_for(seed, 2, 3, 5)
+    expected = student.attention_entropy(weights)
+    assert_inputs_untouched(student, hint="weights[weights == 0] = 1 changes the caller's tensor")
+    assert_close(student.run(strided, "attention_entropy", [weights]), expected, what="entropy of strided weights")
+    assert_close(expected, reference.attention_entropy(weights), what="entropy")
+
+
+def assert_drawn(panels, heads):
+    """One heat map a head, each showing that head's weights."""
+    expected = f"{len(heads)} heat map{'s' if len(heads) > 1 else ''} drawn by imshow, one a head"
+    assert len(panels) == len(heads), f"expected {expected}, found {len(panels)} axes with an image"
+    for head, (panel, weights) in enumerate(zip(panels, heads, strict=True)):
+        assert len(panel["images"]) == 1, f"panel {head} holds {len(panel['images'])} images, not one"
+        hint = "rows are queries, columns are keys; show the weights themselves"
+        assert_close(panel["images"][0], weights.double(), what=f"the image of panel {head}", hint=hint, atol=1e-6)
+
+
+def assert_labelled(panels, side, tokens):
+    """The tokens label this side of some panel, and no panel shows anything else there."""
+    found = [panel[side] for panel in panels]
+    wrong = [labels for labels in found if labels != tokens and any(labels)]  # blank is fine where panels share an axis
+    assert tokens in found and not wrong, (
+        f"the tick labels of the {side} should be {tokens}, but they are {(wrong or found or ['missing'])[0]}\n"
+        "  hint: set positions and labels together: axes.set_xticks(range(n_k), key_tokens)"
+    )
+
+
+@exercise("plot_attention", points=5, core=True)
+@given(n_q=sizes(1, 6), n_k=sizes(1, 6), seed=seeds())
+@settings(max_examples=6)
+def test_one_heat_map_shows_the_weights(student, n_q, n_k, seed):
+    """For (n_q, n_k) the figure has one heat map, with queries as rows and keys as columns."""
+    weights = weights_for(seed, n_q, n_k)
+    panels = student.run(scenarios.drawn, weights, WORDS[:n_q], WORDS[:n_k])
+    assert_drawn(panels, [weights])
+
+
+@exercise("plot_attention", points=3, core=True)
+@given(h=sizes(1, 5), n_q=sizes(1, 4), n_k=st.sampled_from([1, 2, 3, 4, 5]), seed=seeds())
+@settings(max_examples=6)
+def test_each_head_has_its_panel(student, h, n_q, n_k, seed):
+    """For (h, n_q, n_k) the figure has h heat maps, in the order of the heads."""
+    weights = weights_for(seed, h, n_q, n_k)
+    panels = student.run(scenarios.drawn, weights, WORDS[:n_q], WORDS[:n_k])
+    assert_drawn(panels, list(weights))
+
+
+@exercise("plot_attention", points=2)
+def test_tokens_label_rows_and_columns(student):
+    """Query token i is the tick label of row i and key token j that of column j, repeated tokens too."""
+    for lead, queries, keys in [((), WORDS[:4], WORDS[2:]), ((3,), WORDS, WORDS[3:5]), ((), ["a"], ["b"])]:
+        weights = weights_for(len(queries), *lead, len(queries), len(keys))
+        panels = student.run(scenarios.drawn, weights, queries, key_tokens=keys)
+        assert_labelled(panels, "rows", queries)
+        assert_labelled(panels, "columns", keys)
+
+
+@exercise("plot_attention", points=1)
+def test_keys_are_labelled_like_queries_by_default(student):
+    """Without key_tokens the query tokens label both sides."""
+    panels = student.run(scenarios.drawn, weights_for(1, 5, 5), WORDS[:5])
+    assert_labelled(panels, "rows", WORDS[:5])
+    assert_labelled(panels, "columns", WORDS[:5])
+
+
+@exercise("plot_attention", points=1)
+@given(dtype=float_dtypes(half=True))
+@settings(max_examples=4)
+def test_weights_straight_from_the_model_can_be_drawn(student, dtype):
+    """Weights that require grad, of any floating dtype, are drawn and left alone; the result is a Figure."""
+    weights = weights_for(2, 2, 4, 4).to(dtype)
+    assert_drawn(student.run(scenarios.drawn, weights, WORDS[:4], requires_grad=True), list(weights))
+    result = student.run(scenarios.figure_made, weights, WORDS[:4])
+    expected = {"is a Figure": True, "was shown": False, "weights changed": False}
+    assert_equal(
+        result, expected, what="the result", hint="return the Figure, do not show it; draw a copy of the weights"
+    )

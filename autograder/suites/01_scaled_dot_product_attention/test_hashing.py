@@ -1,0 +1,127 @@
+"""lsh_buckets. No test knows how R is drawn: each checks what holds for (nearly) any random rotation."""
+
+import math
+
+import torch
+
+from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, sizes, st
+
+from . import scenarios
+
+even = st.integers(1, 5).map(lambda half: 2 * half)
+
+
+@exercise("lsh_buckets", points=3, core=True)
+@given(lead=leading_shapes(), n=sizes(0, 6), d=sizes(1, 6), n_buckets=even, seed=seeds())
+def test_bucket_depends_on_direction_alone(student, lead, n, d, n_buckets, seed):
+    """Buckets are int64 in [0, n_buckets), one a vector, and scaling a vector by a positive number changes nothing."""
+    x = normal(seed, *lead, n, d)
+    lengths = 10 ** (2 * normal(seed + 1, *lead, n, 1))
+    buckets = student.run(scenarios.buckets, torch.cat([x, x * lengths], dim=-2), n_buckets, seed)
+    assert_equal(str(buckets.dtype), "torch.int64", what="the dtype of the buckets")
+    assert_equal(list(buckets.shape), [*lead, 2 * n], what="the shape of the buckets")
+    assert ((buckets >= 0) & (buckets < n_buckets)).all(), (
+        f"buckets must lie in [0, {n_buckets}), got {buckets.tolist()}"
+    )
+    assert_equal(
+        buckets[..., n:], buckets[..., :n], what="buckets of scaled vectors", hint="argmax does not care for length"
+    )
+
+
+@exercise("lsh_buckets", points=2)
+@given(n_buckets=st.sampled_from([2, 4, 8]), d=st.sampled_from([4, 8]), seed=seeds())
+@settings(max_examples=15)
+def test_every_bucket_is_used(student, n_buckets, d, seed):
+    """Many random vectors reach every bucket, also with as many buckets as dimensions or more."""
+    buckets = student.run(scenarios.buckets, normal(seed, 2000, d), n_buckets, seed)
+    used = sorted(set(buckets.tolist()))
+    hint = "n_buckets / 2 columns of R and as many opposites"
+    assert_equal(
+        used, list(range(n_buckets)), what=f"the buckets in use by 2000 random vectors (of {n_buckets})", hint=hint
+    )
+
+
+@exercise("lsh_buckets", points=3, core=True)
+@given(lead=leading_shapes(), n=sizes(1, 6), d=sizes(1, 6), n_buckets=even, seed=seeds())
+def test_opposite_vectors_are_half_the_buckets_apart(student, lead, n, d, n_buckets, seed):
+    """-x lands n_buckets / 2 further on, modulo n_buckets: the second half of the scores is the first half negated."""
+    x = normal(seed, *lead, n, d)
+    buckets = student.run(scenarios.buckets, torch.cat([x, -x], dim=-2), n_buckets, seed)
+    hint = "argmax over the concatenation [xR; -xR], in this order"
+    expected = (buckets[..., :n] + n_buckets // 2) % n_buckets
+    assert_equal(buckets[..., n:], expected, what="buckets of the opposite vectors", hint=hint)
+
+
+@exercise("lsh_buckets", points=1)
+@given(d=sizes(2, 5), n_buckets=even, seed=seeds())
+def test_a_bucket_is_a_cone(student, d, n_buckets, seed):
+    """Two vectors of one bucket have their sum there too: both point along one direction the most, so the sum does."""
+    x = normal(seed, 12, d)
+    first, second = torch.triu_indices(12, 12, offset=1)
+    buckets = student.run(scenarios.buckets, torch.cat([x, x[first] + x[second]]), n_buckets, seed)
+    of_x, of_sums = buckets[:12], buckets[12:]
+    agree = of_x[first] == of_x[second]
+    hint = "the scores xR must be linear in x, and the bucket their argmax"
+    assert_equal(of_sums[agree], of_x[first][agree], what="buckets of the sums", hint=hint)
+
+
+@exercise("lsh_buckets", points=1)
+def test_chance_to_meet_falls_with_the_angle(student, generator):
+    """With two buckets, vectors at angle θ share one with probability 1 - θ/π, along the axes and off them."""
+    angles = torch.tensor([20.0, 45.0, 90.0, 120.0, 160.0], dtype=torch.float64).deg2rad()
+    others = torch.stack([angles.cos(), angles.sin(), torch.zeros(5)], dim=-1)
+    x = torch.cat([torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64), others])
+    trials = 800
+    seeds = torch.randint(2**31, (trials,), generator=generator).tolist()
+    buckets = student.run(scenarios.buckets_many, x, 2, seeds)
+    rate = (buckets[:, 1:] == buckets[:, :1]).double().mean(0)
+    expected = 1 - angles / math.pi
+    room = 5 * (expected * (1 - expected) / trials).sqrt()  # five standard deviations
+    assert ((rate - expected).abs() <= room).all(), (
+        f"vectors at {angles.rad2deg().round().int().tolist()} degrees should meet at rates near {expected.tolist()}\n"
+        f"  but they met at {rate.tolist()}\n  hint: R must be standard normal, and a new one for each generator"
+    )
+
+
+@exercise("lsh_buckets", points=1)
+@given(lead=st.sampled_from([(3,), (2, 2), (1, 4)]), n=sizes(2, 5), seed=seeds())
+@settings(max_examples=10)
+def test_one_rotation_serves_all_leading_dimensions(student, lead, n, seed):
+    """The same vector has the same bucket in every batch entry and head."""
+    buckets = student.run(scenarios.buckets, normal(seed, n, 6).expand(*lead, n, 6), 8, seed)
+    first = buckets[(0,) * len(lead)]
+    assert_equal(
+        buckets, first.expand(*lead, n), what="the buckets", hint="R is (d, n_buckets / 2), without leading dimensions"
+    )
+
+
+@exercise("lsh_buckets", points=1)
+@given(seed=seeds())
+@settings(max_examples=10)
+def test_randomness_comes_from_the_generator(student, seed):
+    """The generator alone decides: one seed, one result; the next call draws anew; the global state is not used."""
+    result = student.run(scenarios.buckets_twice, normal(seed, 64, 8), 8, seed)
+    assert_equal(result["again"], result["first"], what="the buckets from a generator of the same seed")
+    assert not torch.equal(result["first"], result["second"]), (
+        "the second call with one generator drew the first rotation again"
+    )
+    assert result["untouched"], "the global random state was used: pass generator=generator to torch.randn"
+
+
+@exercise("lsh_buckets", points=1)
+@given(dtype=st.sampled_from([torch.float32, torch.float64]), lead=leading_shapes(), seed=seeds())
+@settings(max_examples=10)
+def test_vectors_are_left_alone(student, dtype, lead, seed):
+    """x is not changed, and a strided view hashes like its copy, in float32 too."""
+    result = student.run(scenarios.buckets_of_strided, normal(seed, *lead, 5, 4, dtype=dtype), 6, seed)
+    assert_equal(result["view"], result["copy"], what="buckets of a strided view")
+    assert not result["changed"], "x was changed in place: normalising it is not needed"
+
+
+@exercise("lsh_buckets", points=1)
+def test_an_odd_number_of_buckets_is_refused(student):
+    """An odd n_buckets, 1 too, raises ValueError."""
+    for n_buckets in (1, 3, 7):
+        why = f"n_buckets={n_buckets} is odd: every direction needs its opposite"
+        assert_refused(student.run, scenarios.buckets, torch.ones(2, 3), n_buckets, 0, why=why)

@@ -1,0 +1,180 @@
+"""lsh_attention, on inputs for which the buckets are known whatever rotation is drawn (up to a few possibilities)."""
+
+import math
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, sizes, st
+
+from . import scenarios
+from .oracles import attention, not_later, pulled_back
+
+HINT = "one rotation for q and k in each round; rounds weighed by their log-sum-exp"
+
+
+def on_one_line(seed, d, *leads_and_lengths):
+    """Vectors along one random line, either way and of any length: equal signs share every bucket, others none."""
+    g = torch.Generator().manual_seed(seed)
+    line = normal(g, d)
+    signs = [torch.randint(2, (*shape, 1), generator=g) * 2.0 - 1 for shape in leads_and_lengths]
+    return [sign * (0.2 + torch.rand(sign.shape, generator=g)).double() * line for sign in signs]
+
+
+def same_side(q, k, causal):
+    """Whether query and key point the same way along their line (and the key is not later)."""
+    allowed = (q @ k.mT) > 0
+    return (allowed & not_later(*allowed.shape[-2:]) if causal else allowed).double()
+
+
+even = st.integers(1, 4).map(lambda half: 2 * half)
+options = {"n_rounds": sizes(1, 3), "causal": st.booleans()}
+
+
+@exercise("lsh_attention", points=2, core=True)
+@given(lead=leading_shapes(), n_q=sizes(1, 6), n_k=sizes(1, 6), d=sizes(1, 5), seed=seeds(), **options)
+def test_one_bucket_is_exact_attention(student, lead, n_q, n_k, d, seed, n_rounds, causal):
+    """n_buckets=1 gives exact attention for any number of rounds, causal or not, with or without a generator."""
+    g = torch.Generator().manual_seed(seed)
+    q, k, v = normal(g, *lead, n_q, d), normal(g, *lead, n_k, d), normal(g, *lead, n_k, 3)
+    counts = not_later(n_q, n_k) if causal else torch.ones(n_q, n_k)
+    expected = attention(q, k, v, counts.double())
+    assert_close(student.lsh_attention(q, k, v, 1, n_rounds=n_rounds, causal=causal), expected, what="output")
+    with_generator = student.run(scenarios.attend, q, k, v, 1, seed, n_rounds=n_rounds, causal=causal)
+    assert_close(with_generator, expected, what="output with a generator")
+
+
+@exercise("lsh_attention", points=2, core=True)
+@given(lead=leading_shapes(), n_q=sizes(1, 7), n_k=sizes(1, 7), d=sizes(1, 5), n_buckets=even, seed=seeds(), **options)
+def test_same_directions_always_meet_and_opposite_ones_never(
+    student, lead, n_q, n_k, d, n_buckets, seed, n_rounds, causal
+):
+    """For vectors along one line a query sees exactly the keys on its side, in every round; seeing none gives zeros."""
+    q, k = on_one_line(seed, d, (*lead, n_q), (*lead, n_k))
+    v = normal(seed + 1, *lead, n_k, 3)
+    actual = student.run(scenarios.attend, q, k, v, n_buckets, seed, n_rounds=n_rounds, causal=causal)
+    assert_close(actual, attention(q, k, v, same_side(q, k, causal)), what="output", hint=HINT)
+
+
+@exercise("lsh_attention", points=1)
+@given(n_q=sizes(1, 5), n_k=sizes(2, 6), causal=st.booleans(), seed=seeds())
+@settings(max_examples=20)
+def test_two_buckets_in_the_plane_are_the_sides_of_a_line(student, n_q, n_k, causal, seed):
+    """One round with two buckets in the plane is attention on either side of some line through the origin."""
+    g = torch.Generator().manual_seed(seed)
+    q, k, v = normal(g, n_q, 2), normal(g, n_k, 2), normal(g, n_k, 3)
+    both = torch.cat([q, k])
+    corners = (torch.atan2(both[:, 1], both[:, 0]) % math.pi).sort().values  # each line splits between two of these
+    angles = (corners + torch.cat([corners[1:], corners[:1] + math.pi])) / 2 + math.pi / 2
+    sides = both @ torch.stack([angles.cos(), angles.sin()]) > 0
+    allowed = sides[:n_q, None] == sides[None, n_q:]
+    if causal:
+        allowed &= not_later(n_q, n_k)[:, :, None]
+    possible = torch.stack([attention(q, k, v, allowed[..., i].double()) for i in range(len(angles))])
+    actual = student.run(scenarios.attend, q, k, v, 2, seed, causal=causal)
+    assert_equal(list(actual.shape), [n_q, 3], what="the shape of the output")
+    error = (possible - actual).abs().amax(dim=(1, 2)).nan_to_num(math.inf)
+    assert_close(actual, possible[error.argmin()], what="output (against the line that fits best)", hint=HINT)
+
+
+def two_lines(generator):
+    """Vectors along two lines at right angles in a random plane, the line that each lies on, and its sign."""
+    basis = torch.linalg.qr(normal(generator, 5, 2)).Q.T
+    on_second = torch.arange(12) % 2
+    sign = torch.where(torch.arange(12) % 4 < 2, 1.0, -1.0).double()
+    lengths = 0.5 + torch.rand(12, generator=generator).double() * 2
+    return basis[on_second] * (sign * lengths)[:, None], on_second, sign
+
+
+def possible_outputs(x, v, on_second, sign, n_rounds, causal):
+    """One output for each number m of rounds in which the lines' positive ends share a bucket, m = 0 to n_rounds."""
+    same_line, same_sign = on_second[:, None] == on_second, sign[:, None] == sign
+    found = []
+    for m in range(n_rounds + 1):
+        counts = torch.where(same_line, n_rounds * same_sign, torch.where(same_sign, m, n_rounds - m)).double()
+        found.append(attention(x, x, v, counts * not_later(12, 12) if causal else counts))
+    return torch.stack(found)
+
+
+@exercise("lsh_attention", points=2, core=True)
+def test_each_round_counts_in_full(student, generator):
+    """A key met in m of the rounds weighs m times: rounds are combined by their log-sum-exp, without corrections."""
+    for n_rounds, causal in [(1, False), (2, False), (3, True), (4, False)]:
+        x, on_second, sign = two_lines(generator)
+        v = normal(generator, 12, 3)
+        seeds = torch.randint(2**31, (6,), generator=generator).tolist()
+        actual = student.run(scenarios.attend_many, x, x, v, 2, seeds, n_rounds=n_rounds, causal=causal)
+        assert_equal(list(actual.shape), [6, 12, 3], what="the shape of the outputs")
+        possible = possible_outputs(x, v, on_second, sign, n_rounds, causal)
+        error = (actual[:, None] - possible).abs().amax(dim=(2, 3)).nan_to_num(math.inf)
+        best = possible[error.argmin(dim=1)]
+        hint = "weigh round r by exp(lse_r) / Σ exp(lse); a plain mean of rounds is something else"
+        assert_close(
+            actual, best, what=f"output of {n_rounds} rounds (against the possibility that fits best)", hint=hint
+        )
+
+
+@exercise("lsh_attention", points=1)
+def test_every_round_draws_a_new_rotation(student, generator):
+    """Over many seeds two lines meet in none, one and both of two rounds."""
+    x, on_second, sign = two_lines(generator)
+    v = normal(generator, 12, 3)
+    seeds = torch.randint(2**31, (60,), generator=generator).tolist()
+    actual = student.run(scenarios.attend_many, x, x, v, 2, seeds, n_rounds=2)
+    possible = possible_outputs(x, v, on_second, sign, 2, causal=False)
+    met = (actual[:, None] - possible).abs().amax(dim=(2, 3)).argmin(dim=1)
+    hint = "draw from the same generator in every round; do not seed it again"
+    assert_equal(
+        sorted(set(met.tolist())), [0, 1, 2], what="in how many of two rounds the lines met, over 60 seeds", hint=hint
+    )
+
+
+@exercise("lsh_attention", points=1)
+@given(n_q=sizes(1, 5), n_k=sizes(1, 5), n_buckets=even, seed=seeds(), **options)
+@settings(max_examples=20)
+def test_hashed_gradients_are_right_and_finite(student, n_q, n_k, n_buckets, seed, n_rounds, causal):
+    """Gradients reach q, k and v through outputs and shares of the rounds, finite where nothing was seen."""
+    q, k = on_one_line(seed, 4, (2, n_q), (2, n_k))
+    v, cotangent = normal(seed + 1, 2, n_k, 3), normal(seed + 2, 2, n_q, 3)
+    run = student.run(scenarios.attend_gradients, q, k, v, n_buckets, seed, cotangent, n_rounds=n_rounds, causal=causal)
+    counts = same_side(q, k, causal)
+    expected = pulled_back(lambda q, k, v: attention(q, k, v, counts), [q, k, v], cotangent)
+    hint = "NaN in a forward step stays NaN in its gradient; the log-sum-exp of a blind query is -inf"
+    assert_close(run["gradients"], expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
+
+
+@exercise("lsh_attention", points=1)
+@given(n_rounds=sizes(1, 3), causal=st.booleans(), seed=seeds())
+@settings(max_examples=8)
+def test_the_generator_decides_and_inputs_are_left_alone(student, n_rounds, causal, seed):
+    """One seed gives one result; neither the global random state nor q, k, v are touched."""
+    g = torch.Generator().manual_seed(seed)
+    q, k, v = normal(g, 2, 16, 4), normal(g, 2, 16, 4), normal(g, 2, 16, 3)
+    result = student.run(scenarios.attend_checked, q, k, v, 4, seed, n_rounds=n_rounds, causal=causal)
+    assert_close(result["again"], result["first"], what="the output from the same seed", hint="use the generator given")
+    assert result["untouched"], "the global random state was used: hand the generator on to lsh_buckets"
+    assert_equal(result["changed"], [], what="the inputs that were changed in place")
+
+
+@exercise("lsh_attention", points=1)
+@given(
+    shape=st.sampled_from([((2, 3), (3,), ()), ((), (2, 1), (3,)), ((1,), (4,), (4,))]), n_buckets=even, seed=seeds()
+)
+@settings(max_examples=12)
+def test_hashed_attention_broadcasts_and_keeps_the_dtype(student, shape, n_buckets, seed):
+    """Leading dimensions of q, k, v broadcast, strided views are no different, float32 stays float32."""
+    q, k = on_one_line(seed, 4, (*shape[0], 5), (*shape[1], 7))
+    v = normal(seed + 1, *shape[2], 7, 3)
+    expected = attention(q, k, v, same_side(q, k, causal=True))
+    for run in (scenarios.attend, scenarios.attend_strided):
+        actual = student.run(run, q, k, v, n_buckets, seed, n_rounds=2, causal=True)
+        assert_close(actual, expected, what="output", hint="q and k may have different leading dimensions")
+    actual = student.run(scenarios.attend, q.float(), k.float(), v.float(), n_buckets, seed, n_rounds=2, causal=True)
+    assert_close(actual, expected.float(), what="output in float32", rtol=0, atol=1e-5)
+
+
+@exercise("lsh_attention", points=1)
+def test_odd_numbers_of_buckets_above_one_are_refused(student):
+    """n_buckets of 3 raises ValueError, as in lsh_buckets."""
+    q = torch.ones(4, 2)
+    assert_refused(student.run, scenarios.attend, q, q, q, 3, 0, why="n_buckets=3 is odd")

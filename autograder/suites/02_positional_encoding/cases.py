@@ -1,0 +1,55 @@
+"""Independent truth for the suite: the formulas of the papers with Python's own `math` and with complex numbers."""
+
+import math
+
+import torch
+
+from autograder.testing.strategies import normal
+
+
+def clocks(d_model: int, base: float = 10000.0) -> torch.Tensor:
+    """Radians per position of each pair of channels, float64 (ceil(d_model / 2),)."""
+    pairs = range((d_model + 1) // 2)
+    return torch.tensor([math.exp(-2 * i / d_model * math.log(base)) for i in pairs], dtype=torch.float64)
+
+
+def sinusoids(positions, d_model: int, base: float = 10000.0) -> torch.Tensor:
+    """The sinusoidal rows of these positions, float64, one value at a time."""
+    radians = clocks(d_model, base).tolist()
+    wave = (math.sin, math.cos)
+    rows = [[wave[c % 2](p * radians[c // 2]) for c in range(d_model)] for p in positions]
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), d_model)
+
+
+def rotated(x: torch.Tensor, positions: torch.Tensor, base: float = 10000.0) -> torch.Tensor:
+    """RoPE in float64: each pair of channels as a complex number, times exp(i a)."""
+    angles = positions[..., None].double() * clocks(x.shape[-1], base)
+    pairs = torch.view_as_complex(x.double().unflatten(-1, (-1, 2)).contiguous())
+    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)
+
+
+def tones(seed: int, n: int, channels: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
+    """(table (n, channels), frequencies (channels,)) pure tones of any phase and size, well between 0 and one half."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.rand(3, channels, generator=generator, dtype=torch.float64)
+    frequencies = (2 + (n / 2 - 4) * drawn[0]) / n
+    turns = frequencies * torch.arange(n)[:, None] + drawn[1]
+    return ((0.2 + 3 * drawn[2]) * torch.cos(2 * math.pi * turns)).to(dtype), frequencies
+
+
+def rows_of_many_lengths(seed: int, n: int, d: int) -> torch.Tensor:
+    """Random rows whose lengths differ up to tenfold, float64 (n, d)."""
+    generator = torch.Generator().manual_seed(seed)
+    lengths = 10 ** torch.rand(n, 1, generator=generator, dtype=torch.float64)
+    return lengths * torch.nn.functional.normalize(normal(generator, n, d), dim=1)
+
+
+def hamming(bits: torch.Tensor) -> torch.Tensor:
+    """The fraction of bits in which each two rows differ, float64 (n, n)."""
+    return (bits[:, None] != bits).double().mean(dim=-1)
+
+
+def angle_fractions(table: torch.Tensor) -> torch.Tensor:
+    """The angle between each two rows as a fraction of pi, float64 (n, n)."""
+    rows = torch.nn.functional.normalize(table.double(), dim=1)
+    return torch.acos((rows @ rows.T).clamp(-1, 1)) / math.pi

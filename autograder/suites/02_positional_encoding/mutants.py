@@ -1,0 +1,797 @@
+"""Wrong solutions, each with the sentence that a student who made that mistake should read."""
+
+import torch
+from torch import nn
+
+from autograder.testing.variants import edit, mutant
+
+MUTANTS = [
+    edit(
+        "halves_instead_of_pairs",
+        "sinusoidal_encoding",
+        "This is what you get with all sines first and all cosines after them: the paper's channels alternate, "
+        "sin, cos, sin, cos.",
+        (
+            "torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)",
+            "torch.cat([angles.sin(), angles.cos()], dim=-1)",
+        ),
+    ),
+    edit(
+        "cosine_first",
+        "sinusoidal_encoding",
+        "This is what you get with the cosine first: even channels are sines, odd channels cosines.",
+        ("[angles.sin(), angles.cos()]", "[angles.cos(), angles.sin()]"),
+    ),
+    edit(
+        "positions_count_from_one",
+        "sinusoidal_encoding",
+        "This is what you get when positions start at 1: the first row is position 0, all sines 0 and all cosines 1.",
+        ("torch.arange(max_len)[:, None]", "torch.arange(1, max_len + 1)[:, None]"),
+    ),
+    edit(
+        "exponent_not_doubled",
+        "sinusoidal_encoding",
+        "This is what you get with the exponent i / d_model: the pair i has the exponent 2i / d_model.",
+        ("dtype=torch.float64) / d_model)", "dtype=torch.float64) / 2 / d_model)"),
+    ),
+    edit(
+        "frequencies_upside_down",
+        "sinusoidal_encoding",
+        "This is what you get when the angle is multiplied by base^(2i / d_model): divide by it, so that later "
+        "clocks are slower.",
+        ("base ** (-torch.arange(", "base ** (torch.arange("),
+    ),
+    edit(
+        "base_fixed_in_the_table",
+        "sinusoidal_encoding",
+        "The argument base is not used: 10000 is only its default.",
+        ("frequencies = base **", "frequencies = 10000.0 **"),
+    ),
+    edit(
+        "odd_width_rounded_down",
+        "sinusoidal_encoding",
+        "This is what you get when an odd d_model is divided as if it were even: the exponent is 2i / d_model "
+        "with the width as given.",
+        ("dtype=torch.float64) / d_model)", "dtype=torch.float64) / (d_model // 2 * 2 or 1))"),
+    ),
+    edit(
+        "odd_width_rounded_up",
+        "sinusoidal_encoding",
+        "An odd d_model gets one channel too many: leave the last cosine out.",
+        ("table[:, :d_model]", "table"),
+    ),
+    edit(
+        "table_in_double",
+        "sinusoidal_encoding",
+        "The table is float64: compute the angles as exactly as you like, but return float32.",
+        (".float()", ""),
+    ),
+    edit(
+        "positions_as_half",
+        "sinusoidal_encoding",
+        "Later rows are inexact: a 16-bit position has no room for numbers above a few hundred or thousand. Use "
+        "float32 or float64.",
+        ("torch.arange(max_len)[:, None]", "torch.arange(max_len).bfloat16().double()[:, None]"),
+    ),
+    edit(
+        "sizes_not_checked",
+        "sinusoidal_encoding",
+        "Impossible sizes get through: refuse a negative max_len and a d_model below 1 with a ValueError.",
+        ("if max_len < 0 or d_model < 1:", "if False:"),
+    ),
+    edit(
+        "empty_table_refused",
+        "sinusoidal_encoding",
+        "A table of no positions is refused: max_len may be 0.",
+        ("max_len < 0 or", "max_len < 1 or"),
+    ),
+    edit(
+        "offset_forgotten",
+        "add_positions",
+        "This is what you get when the offset is not used: token j stands at position offset + j.",
+        ("table[offset : offset + t]", "table[:t]"),
+    ),
+    edit(
+        "past_the_end_not_checked",
+        "add_positions",
+        "A text that runs past the table gets through or fails obscurely: refuse it with a ValueError.",
+        ("if not 0 <= offset <= max_len - t:", "if offset < 0:"),
+    ),
+    edit(
+        "negative_offset_counts_from_the_end",
+        "add_positions",
+        "A negative offset takes rows from the end of the table, as Python's slices do: refuse it.",
+        ("if not 0 <= offset <= max_len - t:", "if offset > max_len - t:"),
+    ),
+    edit(
+        "last_row_never_used",
+        "add_positions",
+        "A text that ends at the table's last row is refused: it just fits.",
+        ("offset <= max_len - t:", "offset < max_len - t:"),
+    ),
+    edit(
+        "result_in_the_wider_dtype",
+        "add_positions",
+        "The sum has taken the table's dtype: cast the rows to x's dtype, so that a half-precision model stays one.",
+        (".to(x)", ""),
+    ),
+    edit(
+        "result_in_the_dtype_of_the_table",
+        "add_positions",
+        "The sum has the table's dtype instead of x's.",
+        ("x + table[offset : offset + t].to(x)", "x.to(table) + table[offset : offset + t]"),
+    ),
+    edit(
+        "added_in_place",
+        "add_positions",
+        "The call changes x itself: write x + rows, not x += rows.",
+        ("return x + table[offset : offset + t].to(x)", "x += table[offset : offset + t].to(x)\n    return x"),
+    ),
+    edit(
+        "table_is_detached",
+        "add_positions",
+        "The table gets no gradient: without one a learned table never learns. Use no detach, no .data and no "
+        "no_grad here.",
+        ("table[offset : offset + t]", "table.detach()[offset : offset + t]"),
+    ),
+    edit(
+        "multiplied_instead_of_added",
+        "add_positions",
+        "Rows are multiplied with x: they are to be added.",
+        ("return x + ", "return x * "),
+    ),
+    edit(
+        "rows_without_the_tokens",
+        "LearnedPositionalEmbedding",
+        "forward returns the rows alone: it should return x plus its rows.",
+        (
+            "return add_positions(x, self.weight, offset)",
+            "return add_positions(torch.zeros_like(x), self.weight, offset)",
+        ),
+    ),
+    edit(
+        "layer_ignores_the_offset",
+        "LearnedPositionalEmbedding",
+        "The layer starts at position 0 whatever the offset: pass it on.",
+        ("self.weight, offset)", "self.weight)"),
+    ),
+    edit(
+        "weight_is_no_parameter",
+        "LearnedPositionalEmbedding",
+        "weight is a plain tensor, so no optimiser will ever find it: wrap it in nn.Parameter.",
+        (
+            "nn.Parameter(torch.randn(max_len, d_model) * 0.02)",
+            "(torch.randn(max_len, d_model) * 0.02).requires_grad_()",
+        ),
+    ),
+    edit(
+        "weight_is_a_buffer",
+        "LearnedPositionalEmbedding",
+        "weight is a buffer, which is saved but not trained: make it an nn.Parameter.",
+        (
+            "self.weight = nn.Parameter(torch.randn(max_len, d_model) * 0.02)",
+            "self.register_buffer('weight', torch.randn(max_len, d_model) * 0.02)",
+        ),
+    ),
+    edit(
+        "weight_not_filled",
+        "LearnedPositionalEmbedding",
+        "The start values are whatever lay in memory: torch.empty has to be filled.",
+        ("torch.randn(max_len, d_model) * 0.02", "torch.empty(max_len, d_model)"),
+    ),
+    edit(
+        "weight_transposed",
+        "LearnedPositionalEmbedding",
+        "weight has its dimensions swapped: a row for each position, (max_len, d_model).",
+        ("torch.randn(max_len, d_model) * 0.02", "torch.randn(d_model, max_len) * 0.02"),
+        ("self.weight, offset)", "self.weight.T, offset)"),
+    ),
+    edit(
+        "weight_frozen",
+        "LearnedPositionalEmbedding",
+        "The positions do not learn: do not detach weight on its way into the sum.",
+        ("self.weight, offset)", "self.weight.detach(), offset)"),
+    ),
+    edit(
+        "turned_the_wrong_way",
+        "shift_matrix",
+        "This matrix moves back instead of forward: the sine comes first, so the block is [[cos, sin], [-sin, cos]].",
+        ("[cos, sin, -sin, cos]", "[cos, -sin, sin, cos]"),
+    ),
+    edit(
+        "negative_offsets_go_forward",
+        "shift_matrix",
+        "A negative offset moves forward: the sine keeps the sign of the offset.",
+        ("angles = offset *", "angles = abs(offset) *"),
+    ),
+    edit(
+        "reflects_instead_of_turning",
+        "shift_matrix",
+        "This block is a reflection, with both sines of one sign: one of them needs a minus.",
+        ("[cos, sin, -sin, cos]", "[cos, sin, sin, cos]"),
+    ),
+    edit(
+        "base_fixed_in_the_shift",
+        "shift_matrix",
+        "The argument base is not used: 10000 is only its default.",
+        ("offset * base **", "offset * 10000.0 **"),
+    ),
+    edit(
+        "shift_exponent_not_doubled",
+        "shift_matrix",
+        "The angle of pair i is offset / base^(2i / d_model); this one has i / d_model in the exponent.",
+        ("dtype=torch.float64) / d_model)", "dtype=torch.float64) / 2 / d_model)"),
+    ),
+    edit(
+        "odd_width_accepted",
+        "shift_matrix",
+        "An odd d_model is accepted, but its last sine has no cosine to turn with: refuse it.",
+        ("if d_model % 2:", "if False:"),
+    ),
+    edit(
+        "matrix_in_double",
+        "shift_matrix",
+        "M is float64, so M @ table fails on a float32 table: return float32.",
+        (".float()", ""),
+    ),
+    edit(
+        "radians_per_position",
+        "channel_frequencies",
+        "These are radians per position: a cycle has 2 pi of them, and cycles are asked for.",
+        ("/ table.shape[0]", "/ table.shape[0] * 2 * torch.pi"),
+    ),
+    edit(
+        "bins_instead_of_frequencies",
+        "channel_frequencies",
+        "This is the index of the largest coefficient: divide it by max_len to get cycles per position.",
+        (" / table.shape[0]", ""),
+    ),
+    edit(
+        "transform_along_the_channels",
+        "channel_frequencies",
+        "The transform runs along the channels: each column is a signal, so transform along the positions, dim 0.",
+        ("torch.fft.rfft(table, dim=0)", "torch.fft.rfft(table, dim=1)"),
+    ),
+    edit(
+        "divided_by_the_number_of_coefficients",
+        "channel_frequencies",
+        "The index is divided by the number of coefficients of rfft, half of max_len: divide by max_len.",
+        ("/ table.shape[0]", "/ spectrum.shape[0]"),
+    ),
+    edit(
+        "real_parts_only",
+        "channel_frequencies",
+        "Only the real parts are compared, so the phase decides: compare the absolute values.",
+        (".abs()  # (max_len // 2 + 1, d_model)", ".real"),
+    ),
+    edit(
+        "one_frequency_for_the_whole_table",
+        "channel_frequencies",
+        "All channels get one frequency: look for the largest coefficient in each column of its own.",
+        ("spectrum.argmax(dim=0)", "spectrum.sum(dim=1, keepdim=True).argmax(dim=0).expand(table.shape[1])"),
+    ),
+    edit(
+        "frequency_as_float32",
+        "channel_frequencies",
+        "A float64 table gives float32 frequencies: keep the table's dtype.",
+        (".to(table.dtype)", ""),
+    ),
+    edit(
+        "largest_dot_product",
+        "nearest_position",
+        "This is the row with the largest dot product, which favours long rows: take the smallest distance.",
+        ("(table - vector).square().sum(dim=-1).argmin()", "(table @ vector).argmax()"),
+    ),
+    edit(
+        "farthest_row",
+        "nearest_position",
+        "This is the row furthest away: take the smallest distance, argmin.",
+        ("argmin()", "argmax()"),
+    ),
+    edit(
+        "differences_cancel",
+        "nearest_position",
+        "Differences are added up with their signs and cancel: square them first.",
+        (".square().sum(dim=-1)", ".sum(dim=-1).abs()"),
+    ),
+    edit(
+        "position_as_a_tensor",
+        "nearest_position",
+        "The position comes back as a tensor: .item() makes it an int.",
+        (".item()", ""),
+    ),
+    edit(
+        "half_the_channels_compared",
+        "nearest_position",
+        "Only the first channels are compared, and those come round again every few positions: compare all of them.",
+        ("(table - vector)", "(table - vector)[:, :2]"),
+    ),
+    edit(
+        "planes_off_the_origin",
+        "position_signature",
+        "The projections are not compared with 0, so the length of a row matters: the planes pass through the origin.",
+        ("table @ directions > 0", "table @ directions > 1"),
+    ),
+    edit(
+        "directions_all_positive",
+        "position_signature",
+        "The directions come from torch.rand and all point into one corner: draw them from a normal distribution, "
+        "torch.randn.",
+        ("torch.randn(", "torch.rand("),
+    ),
+    edit(
+        "generator_ignored_in_the_planes",
+        "position_signature",
+        "The planes come from the global random state: pass generator=generator.",
+        ("generator=generator, ", ""),
+    ),
+    edit(
+        "directions_always_float32",
+        "position_signature",
+        "A float64 table cannot be multiplied with float32 directions: draw them in the table's dtype.",
+        (", dtype=table.dtype)", ")"),
+    ),
+    edit(
+        "projections_instead_of_bits",
+        "position_signature",
+        "These are the projections or their signs as numbers: a bit is True or False.",
+        ("return table @ directions > 0", "return (table @ directions > 0).to(table.dtype)"),
+    ),
+    edit(
+        "halves_rotated",
+        "apply_rope",
+        "This pairs channel i with channel i + d/2, as GPT-NeoX and Llama's files do: here pairs are neighbours, "
+        "(x0, x1), (x2, x3).",
+        (
+            "even, odd = x[..., 0::2].to(work), x[..., 1::2].to(work)",
+            "even, odd = x[..., : d // 2].to(work), x[..., d // 2 :].to(work)",
+        ),
+        (
+            "torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1)",
+            "torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-2)",
+        ),
+    ),
+    edit(
+        "not_interleaved_again",
+        "apply_rope",
+        "The turned pairs come back as two halves: put each value back where it came from.",
+        (
+            "torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1)",
+            "torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-2)",
+        ),
+    ),
+    edit(
+        "rotated_backwards",
+        "apply_rope",
+        "The pairs turn the other way: the sign of the sine is swapped.",
+        ("even * cos - odd * sin, even * sin + odd * cos", "even * cos + odd * sin, odd * cos - even * sin"),
+    ),
+    edit(
+        "pair_reflected",
+        "apply_rope",
+        "This is no rotation, lengths change: the second channel is x0 sin + x1 cos.",
+        ("even * sin + odd * cos", "odd * cos - even * sin"),
+    ),
+    edit(
+        "rope_exponent_not_doubled",
+        "apply_rope",
+        "This is what you get with the exponent i / d: pair i has the exponent 2i / d.",
+        ("device=x.device) / d)", "device=x.device) / 2 / d)"),
+    ),
+    edit(
+        "base_fixed_in_the_rotation",
+        "apply_rope",
+        "The argument base is not used: 10000 is only its default.",
+        ("frequencies = base **", "frequencies = 10000.0 **"),
+    ),
+    edit(
+        "positions_ignored",
+        "apply_rope",
+        "Tokens are turned by their place in x instead of by `positions`: with a cache, the first token of x is "
+        "not at position 0.",
+        ("positions[..., None]", "torch.arange(x.shape[-2])[..., None]"),
+    ),
+    edit(
+        "positions_start_at_zero",
+        "apply_rope",
+        "The first position is taken off all of them: positions are used as they are.",
+        ("angles = positions[..., None]", "angles = (positions - positions[..., :1])[..., None]"),
+    ),
+    edit(
+        "positions_of_the_batch_refused",
+        "apply_rope",
+        "Only positions of shape (t,) work: keep their leading dimensions, positions[..., None], so that each "
+        "text may have its own.",
+        ("positions[..., None] * frequencies", "torch.outer(positions, frequencies)"),
+    ),
+    edit(
+        "angles_in_the_dtype_of_x",
+        "apply_rope",
+        "Angles are computed in x's dtype, and 16 bits cannot tell position 2000 from 2001: compute them in "
+        "float32 or better.",
+        (
+            "angles = positions[..., None] * frequencies",
+            "angles = positions[..., None].to(x.dtype) * frequencies.to(x.dtype)",
+        ),
+    ),
+    edit(
+        "angles_always_float32",
+        "apply_rope",
+        "float64 inputs are turned by float32 angles: with x in float64 the angles should be too.",
+        ("dtype=torch.float64", "dtype=torch.float32"),
+    ),
+    edit(
+        "rotated_in_place",
+        "apply_rope",
+        "The call changes x itself: make a new tensor.",
+        (
+            "return turned.flatten(-2).to(x.dtype)",
+            "return x.copy_(turned.flatten(-2)) if not x.requires_grad else turned.flatten(-2).to(x.dtype)",
+        ),
+    ),
+    edit(
+        "rotation_returns_float32",
+        "apply_rope",
+        "Half-precision x comes back as float32: cast the result to x's dtype.",
+        ("turned.flatten(-2).to(x.dtype)", "turned.flatten(-2)"),
+    ),
+    edit(
+        "rotation_without_gradient",
+        "apply_rope",
+        "No gradient reaches x: rotate the tensor itself, not its .data, its detached copy or a NumPy array.",
+        ("d = x.shape[-1]", "x = x.detach()\n    d = x.shape[-1]"),
+    ),
+    edit(
+        "odd_channels_accepted",
+        "apply_rope",
+        "An odd number of channels is not refused with a ValueError, although the last one has no partner.",
+        ("if d % 2:", "if False:"),
+    ),
+    edit(
+        "rotation_needs_contiguous_input",
+        "apply_rope",
+        "A transposed or sliced x fails: view needs contiguous memory, reshape, unflatten or slices do not.",
+        ("d = x.shape[-1]", "d = x.view(-1, x.shape[-1]).shape[-1]"),
+    ),
+    edit(
+        "aligned_top_left",
+        "alibi_bias",
+        "The bias is aligned top-left: the last query stands at the last key, so query i is at n_k - n_q + i.",
+        ("torch.arange(n_k - n_q, n_k)[:, None]", "torch.arange(n_q)[:, None]"),
+    ),
+    edit(
+        "distance_rewarded",
+        "alibi_bias",
+        "The bias is positive, so far keys win: distance is a penalty, with a minus.",
+        ("return -slopes", "return slopes"),
+    ),
+    edit(
+        "slopes_start_at_one",
+        "alibi_bias",
+        "The first slope is 1: the heads count from i = 1, and the first slope is 2^(-8 / h).",
+        ("torch.arange(1, n_heads + 1)", "torch.arange(n_heads)"),
+    ),
+    edit(
+        "slopes_of_eight_heads",
+        "alibi_bias",
+        "The slopes are 1/2, 1/4, 1/8, ... whatever the number of heads: that is the case of 8 heads; the "
+        "exponent is -8 i / h.",
+        ("-8.0 * torch.arange(1, n_heads + 1) / n_heads", "-1.0 * torch.arange(1, n_heads + 1)"),
+    ),
+    edit(
+        "slopes_in_reverse",
+        "alibi_bias",
+        "The slopes are in reverse order: the first head is the most short-sighted.",
+        ("torch.arange(1, n_heads + 1)", "torch.arange(n_heads, 0, -1)"),
+    ),
+    edit(
+        "distance_counts_from_one",
+        "alibi_bias",
+        "The key at the query's own position gets a penalty: its distance is 0.",
+        ("torch.arange(n_k - n_q, n_k)[:, None]", "torch.arange(n_k - n_q + 1, n_k + 1)[:, None]"),
+    ),
+    edit(
+        "queries_and_keys_swapped",
+        "alibi_bias",
+        "Rows and columns are swapped: rows are queries, columns are keys.",
+        (
+            "distance = torch.arange(n_k - n_q, n_k)[:, None] - torch.arange(n_k)",
+            "distance = torch.arange(n_k - n_q, n_k) - torch.arange(n_k)[:, None]",
+        ),
+    ),
+    edit(
+        "one_slope_for_all_heads",
+        "alibi_bias",
+        "All heads have the same slope: head i of h has 2^(-8 i / h).",
+        ("-8.0 * torch.arange(1, n_heads + 1) / n_heads", "-8.0 * torch.ones(n_heads) / n_heads"),
+    ),
+    edit(
+        "picture_on_its_side",
+        "plot_encoding",
+        "The picture is on its side: rows are positions, columns are channels.",
+        ("axes.imshow(values,", "axes.imshow(values.T,"),
+    ),
+    edit(
+        "gradients_in_the_way",
+        "plot_encoding",
+        "A learned table cannot be drawn, since NumPy takes no tensor that requires gradients: detach it first.",
+        ("table.detach().float()", "table.float()"),
+    ),
+    edit(
+        "axes_without_labels",
+        "plot_encoding",
+        "An axis has no label: nobody can tell positions from channels.",
+        ('xlabel="channel", ylabel="position", ', ""),
+    ),
+    edit(
+        "axes_instead_of_the_figure",
+        "plot_encoding",
+        "The axes are returned: return the Figure.",
+        ("return figure", "return axes"),
+    ),
+    edit(
+        "values_rescaled",
+        "plot_encoding",
+        "The picture shows other numbers than the table's: leave the scaling to imshow's colours.",
+        ("axes.imshow(values,", "axes.imshow((values + 1) / 2,"),
+    ),
+]
+
+
+@mutant(
+    "sinusoidal_encoding",
+    "Sine and cosine of a pair have different frequencies: channels 2i and 2i + 1 share the exponent 2i / d_model.",
+)
+def a_frequency_for_each_channel(max_len, d_model, base=10000.0):
+    if max_len < 0 or d_model < 1:
+        raise ValueError("max_len and d_model")
+    channels = torch.arange(d_model)
+    angles = torch.arange(max_len, dtype=torch.float64)[:, None] * base ** (-channels.double() / d_model)
+    return torch.where(channels % 2 == 0, angles.sin(), angles.cos()).float()
+
+
+@mutant(
+    "sinusoidal_encoding",
+    "Positions are divided by max_len, so that the same position has another row in a longer table.",
+)
+def positions_scaled_to_one(max_len, d_model, base=10000.0):
+    if max_len < 0 or d_model < 1:
+        raise ValueError("max_len and d_model")
+    angles = torch.linspace(0, 1, max_len)[:, None] * base ** (-torch.arange(0, d_model, 2) / d_model)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :d_model]
+
+
+@mutant(
+    "add_positions",
+    "Rows are added along the batch: the positions run along the last but one dimension of x, not the first.",
+)
+def positions_along_the_first_dimension(x, table, offset=0):
+    t = x.shape[0]
+    if not 0 <= offset <= table.shape[0] - x.shape[-2]:
+        raise ValueError("offset")
+    rows = table[[min(offset + i, table.shape[0] - 1) for i in range(t)]].to(x.dtype)
+    return x + (rows if x.dim() == 2 else rows.reshape(t, *[1] * (x.dim() - 2), -1))
+
+
+@mutant("add_positions", "Positions past the table all get the last row: refuse them instead.")
+def positions_clamped_to_the_table(x, table, offset=0):
+    positions = (offset + torch.arange(x.shape[-2])).clamp(0, table.shape[0] - 1)
+    return x + table[positions].to(x.dtype)
+
+
+@mutant("add_positions", "Positions past the table start again at row 0: refuse them instead.")
+def positions_wrap_around(x, table, offset=0):
+    return x + table[(offset + torch.arange(x.shape[-2])) % table.shape[0]].to(x.dtype)
+
+
+@mutant("LearnedPositionalEmbedding", "The parameter has another name: call it weight, so that checkpoints fit.")
+class ParameterInsideAnEmbedding(nn.Module):
+    def __init__(self, max_len, d_model):
+        super().__init__()
+        self.embedding = nn.Embedding(max_len, d_model)
+
+    @property
+    def weight(self):
+        return self.embedding.weight
+
+    def forward(self, x, offset=0):
+        return add_positions(x, self.weight, offset)
+
+
+@mutant(
+    "LearnedPositionalEmbedding",
+    "The layer answers for positions that it has no row for, or fails obscurely: refuse them with a ValueError.",
+)
+class LayerWithoutChecks(nn.Module):
+    def __init__(self, max_len, d_model):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(max_len, d_model))
+
+    def forward(self, x, offset=0):
+        return x + self.weight[offset : offset + x.shape[-2]].to(x.dtype)
+
+
+@mutant("LearnedPositionalEmbedding", "The sum takes the layer's dtype: cast the rows to x's dtype.")
+class LayerWidensHalfPrecision(nn.Module):
+    def __init__(self, max_len, d_model):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(max_len, d_model))
+
+    def forward(self, x, offset=0):
+        if not 0 <= offset <= self.weight.shape[0] - x.shape[-2]:
+            raise ValueError("offset")
+        return x + self.weight[offset : offset + x.shape[-2]]
+
+
+@mutant("LearnedPositionalEmbedding", "The layer changes x itself: write x + rows, not x += rows.")
+class LayerAddsInPlace(nn.Module):
+    def __init__(self, max_len, d_model):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(max_len, d_model))
+
+    def forward(self, x, offset=0):
+        rows = add_positions(torch.zeros_like(x), self.weight, offset)
+        if x.requires_grad:
+            return x + rows
+        with torch.no_grad():
+            x += rows
+        return x
+
+
+@mutant(
+    "shift_matrix",
+    "Sines and cosines are in two halves here: channels 2i and 2i + 1 turn together, so each block sits at rows "
+    "and columns 2i, 2i + 1.",
+)
+def shift_in_halves(offset, d_model, base=10000.0):
+    if d_model % 2:
+        raise ValueError("d_model")
+    angles = offset * base ** (-torch.arange(0, d_model, 2) / d_model)
+    cos, sin = torch.diag(angles.cos()), torch.diag(angles.sin())
+    return torch.cat([torch.cat([cos, sin], 1), torch.cat([-sin, cos], 1)], 0)
+
+
+@mutant(
+    "shift_matrix",
+    "This matrix is fitted to the rows of one small table: it has to move every position, so write it down from "
+    "the angles.",
+)
+def fitted_to_a_few_rows(offset, d_model, base=10000.0):
+    if d_model % 2:
+        raise ValueError("d_model")
+    start = max(0, -offset)
+    table = sinusoidal_encoding(start + abs(offset) + 20, d_model, base).double()
+    rows = torch.arange(start, start + 20)
+    return (torch.linalg.pinv(table[rows], rtol=1e-6) @ table[rows + offset]).T.float()
+
+
+@mutant("channel_frequencies", "The mean is taken off the table itself, in place: work on a copy.")
+def mean_removed_in_place(table):
+    table -= table.mean(0)
+    return torch.fft.rfft(table, dim=0).abs().argmax(0).to(table.dtype) / table.shape[0]
+
+
+@mutant(
+    "channel_frequencies",
+    "The frequency of the formula is repeated instead of measured: any table may come, also one that is no "
+    "sinusoidal encoding.",
+)
+def closed_form_instead_of_a_measurement(table):
+    channels = torch.arange(table.shape[1]) // 2 * 2
+    return (10000.0 ** (-channels.to(table.dtype) / table.shape[1])) / (2 * torch.pi)
+
+
+@mutant(
+    "channel_frequencies",
+    "Some frequencies are negative: of the two mirror images in the full FFT take the one below one half, as rfft "
+    "does.",
+)
+def upper_mirror_image(table):
+    n = table.shape[0]
+    spectrum = torch.fft.fft(table, dim=0).abs().flip(0)
+    return torch.fft.fftfreq(n, dtype=table.dtype).flip(0)[spectrum.argmax(0)]
+
+
+@mutant(
+    "nearest_position",
+    "A row has to be equal to be found, so the slightest noise loses it: look for the nearest row.",
+)
+def exact_rows_only(vector, table):
+    found = torch.isclose(table, vector, atol=1e-6).all(dim=-1).nonzero()
+    return int(found[0]) if len(found) else 0
+
+
+@mutant(
+    "nearest_position",
+    "Only the first clock is read, and it comes round every 2 pi positions: use the slow clocks too.",
+)
+def first_clock_only(vector, table):
+    angle = torch.atan2(vector[0], vector[1]) % (2 * torch.pi)
+    angles = torch.atan2(table[:, 0], table[:, 1]) % (2 * torch.pi)
+    return int((angles - angle).abs().argmin())
+
+
+@mutant("nearest_position", "Only the slowest clock is read, and noise drowns its small steps: use all the clocks.")
+def slowest_clock_only(vector, table):
+    return int((table[:, -2] - vector[-2]).abs().argmin())
+
+
+@mutant(
+    "position_signature",
+    "Each row has planes of its own, so equal rows get different bits: draw one set of planes for all rows.",
+)
+def fresh_planes_for_each_row(table, n_bits, generator):
+    d = table.shape[1]
+    rows = [row @ torch.randn(d, n_bits, generator=generator, dtype=table.dtype) > 0 for row in table]
+    return torch.stack(rows)
+
+
+@mutant("position_signature", "The bits are those of the channels' own signs, with no random planes.")
+def signs_of_the_channels(table, n_bits, generator):
+    torch.randn(1, generator=generator)
+    return (table > 0).repeat(1, n_bits // table.shape[1] + 1)[:, :n_bits]
+
+
+@mutant(
+    "position_signature",
+    "The seed is fixed inside, so every generator gives the same bits: draw from the generator that is passed in.",
+)
+def seeds_itself(table, n_bits, generator):
+    generator = torch.Generator().manual_seed(0)
+    return table @ torch.randn(table.shape[1], n_bits, generator=generator, dtype=table.dtype) > 0
+
+
+@mutant("position_signature", "The bits are random numbers of their own and say nothing about the row.")
+def random_bits(table, n_bits, generator):
+    return torch.rand(table.shape[0], n_bits, generator=generator) > 0.5
+
+
+@mutant(
+    "position_signature",
+    "The global random state is reseeded from the generator and changes: draw from the generator itself.",
+)
+def reseeds_the_global_state(table, n_bits, generator):
+    torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
+    return table @ torch.randn(table.shape[1], n_bits, dtype=table.dtype) > 0
+
+
+@mutant(
+    "apply_rope",
+    "The second half of the pairs turns by angles that repeat the first half's: each pair has a clock of its own.",
+)
+def clocks_repeat(x, positions, base=10000.0):
+    if x.shape[-1] % 2:
+        raise ValueError("odd")
+    d = x.shape[-1]
+    angles = positions[..., None] * base ** (-(torch.arange(0, d, 2) % max(d // 2, 1)).double() / d)
+    pairs = torch.view_as_complex(x.double().unflatten(-1, (-1, 2)).contiguous())
+    turned = pairs * torch.polar(torch.ones_like(angles), angles)
+    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
+
+
+@mutant(
+    "alibi_bias",
+    "For a number of heads that is no power of two the slopes of the next smaller power are interleaved, as in "
+    "the paper's code: here one formula serves every number.",
+)
+def interleaved_slopes(n_heads, n_q, n_k):
+    power = 2 ** (n_heads.bit_length() - 1)
+    slopes = [2 ** (-8 * i / power) for i in range(1, power + 1)]
+    slopes += [2 ** (-4 * i / power) for i in range(1, 2 * (n_heads - power) + 1, 2)]
+    distance = torch.arange(n_k - n_q, n_k)[:, None] - torch.arange(n_k)
+    return -torch.tensor(slopes)[:, None, None] * distance
+
+
+@mutant("alibi_bias", "The bias has a dimension too many or the wrong dtype: return float32 (n_heads, n_q, n_k).")
+def bias_in_double(n_heads, n_q, n_k):
+    slopes = 2.0 ** (-8.0 * torch.arange(1, n_heads + 1, dtype=torch.float64) / n_heads)
+    return -slopes[:, None, None] * (torch.arange(n_k - n_q, n_k)[:, None] - torch.arange(n_k))
+
+
+@mutant("plot_encoding", "Nothing is drawn with imshow: the figure holds curves instead of a heat map.")
+def curves_instead_of_a_map(table):
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot(table.detach().numpy())
+    axes.set(xlabel="position", ylabel="value")
+    return figure

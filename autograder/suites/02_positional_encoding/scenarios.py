@@ -1,0 +1,83 @@
+"""What one call cannot express: a layer with weights of our choosing, a generator, a figure."""
+
+import torch
+from matplotlib.figure import Figure
+
+
+def embed(module, weight, x, offset=0, dtype=None):
+    """A learned embedding with these weights, applied to x; `dtype` converts the layer first."""
+    layer = module.LearnedPositionalEmbedding(*weight.shape)
+    layer = layer if dtype is None else layer.to(dtype)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    return layer(x) if offset == 0 else layer(x, offset)
+
+
+def embedding_parameters(module, max_len, d_model):
+    """{name: [shape, dtype, whether it is trained]} of a new layer's parameters."""
+    layer = module.LearnedPositionalEmbedding(max_len, d_model)
+    return {name: [list(p.shape), p.dtype, p.requires_grad] for name, p in layer.named_parameters()}
+
+
+def embedding_start(module, max_len, d_model):
+    """A new layer's weights, on a machine where memory that nobody wrote to reads as NaN."""
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode("warn")
+    try:
+        return module.LearnedPositionalEmbedding(max_len, d_model).weight.detach().clone()
+    finally:
+        torch.set_deterministic_debug_mode(before)
+
+
+def embedding_gradients(module, weight, x, offset, cotangent):
+    """The gradients of the layer's weights and of its input."""
+    layer = module.LearnedPositionalEmbedding(*weight.shape)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    x = x.clone().requires_grad_()
+    layer(x, offset).backward(cotangent)
+    return [layer.weight.grad, x.grad]
+
+
+def embedding_leaves_input(module, weight, x):
+    """x as it is after the layer has read it."""
+    embed(module, weight, x)
+    return x
+
+
+def signature(module, table, n_bits, seed):
+    """The signatures by a new generator with this seed."""
+    return module.position_signature(table, n_bits, torch.Generator().manual_seed(seed))
+
+
+def signature_twice(module, table, n_bits, seed):
+    """Two signatures by one and the same generator, one after the other."""
+    generator = torch.Generator().manual_seed(seed)
+    return [module.position_signature(table, n_bits, generator) for _ in range(2)]
+
+
+def signature_and_random_state(module, table, n_bits, seed):
+    """The signatures by the seed under two global random states, and whether the global state was left alone."""
+    results = []
+    untouched = True
+    kept = torch.get_rng_state()
+    for other in (1, 2):
+        torch.manual_seed(other)
+        before = torch.get_rng_state()
+        results.append(module.position_signature(table, n_bits, torch.Generator().manual_seed(seed)))
+        untouched = untouched and torch.equal(before, torch.get_rng_state())
+    torch.set_rng_state(kept)
+    return {"signatures": results, "untouched": untouched}
+
+
+def picture(module, table, as_parameter=False):
+    """What the figure shows: each image's numbers, and the labels of its axes."""
+    figure = module.plot_encoding(torch.nn.Parameter(table) if as_parameter else table)
+    if not isinstance(figure, Figure):
+        return {"type": type(figure).__name__, "images": []}
+    images = [(image, axes) for axes in figure.axes for image in axes.images]
+    return {
+        "type": "Figure",
+        "images": [torch.as_tensor(image.get_array().filled(float("nan"))).double() for image, _ in images],
+        "labels": [[axes.get_xlabel(), axes.get_ylabel()] for _, axes in images],
+    }

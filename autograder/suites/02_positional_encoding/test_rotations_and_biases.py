@@ -1,0 +1,180 @@
+"""apply_rope and alibi_bias."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import gradients, strided
+from autograder.testing.strategies import broadcastable, given, leading_shapes, normal, seeds, settings, sizes, st
+
+from .cases import rotated
+
+EVEN = sizes(1, 8).map(lambda pairs: 2 * pairs)
+# float32 angles of up to a hundred radians, however they were computed
+ANGLES = {"rtol": 0.0, "atol": 2e-4}
+
+
+def drawn_positions(seed, *shape, largest=60):
+    """Whole positions in any order, with repeats."""
+    return torch.randint(0, largest + 1, shape, generator=torch.Generator().manual_seed(seed))
+
+
+@exercise("apply_rope", points=5, core=True)
+@given(lead=leading_shapes(), t=sizes(1, 7), d=EVEN, seed=seeds())
+def test_each_pair_turns_by_its_clock(student, lead, t, d, seed):
+    """Channels (2i, 2i + 1), as a complex number, are multiplied by exp(i a) with a = position / 10000^(2i / d)."""
+    x, positions = normal(seed, *lead, t, d), drawn_positions(seed, t)
+    assert_close(
+        student.apply_rope(x, positions),
+        rotated(x, positions),
+        what=f"x turned at positions {positions.tolist()}",
+        hint="pairs are neighbours, (x0, x1), (x2, x3), ...; positive angles take x0 towards x1",
+        **ANGLES,
+    )
+
+
+@exercise("apply_rope", points=2)
+@given(m=sizes(0, 30), n=sizes(0, 30), shift=sizes(1, 50), d=EVEN, seed=seeds())
+def test_scores_know_only_the_distance(student, m, n, shift, d, seed):
+    """The dot product of a query at m and a key at n does not change when both move by the same distance."""
+    q, k = normal(seed, 1, d), normal(seed + 1, 1, d)
+
+    def score(m, n):
+        return (student.apply_rope(q, torch.tensor([m])) * student.apply_rope(k, torch.tensor([n]))).sum(-1)
+
+    assert_close(score(m + shift, n + shift), score(m, n), what=f"the score at {m + shift}, {n + shift}", **ANGLES)
+    expected = (rotated(q, torch.tensor([m])) * rotated(k, torch.tensor([n]))).sum(-1)
+    assert_close(score(m, n), expected, what=f"the score at {m}, {n}", **ANGLES)
+
+
+@exercise("apply_rope", points=1)
+@given(base=st.sampled_from([10.0, 500.0, 5e5]), t=sizes(2, 6), d=EVEN, seed=seeds())
+@settings(max_examples=15)
+def test_the_base_sets_how_slow_the_rotations_become(student, base, t, d, seed):
+    """The argument base takes the place of 10000."""
+    x, positions = normal(seed, t, d + 2), drawn_positions(seed, t)
+    actual = student.apply_rope(x, positions, base=base)
+    assert_close(actual, rotated(x, positions, base), what=f"x turned at base {base}", **ANGLES)
+
+
+@exercise("apply_rope", points=1)
+@given(shape=leading_shapes(3, 2).flatmap(lambda lead: st.tuples(st.just(lead), broadcastable(lead))), seed=seeds())
+@settings(max_examples=20)
+def test_each_text_of_a_batch_may_have_its_own_positions(student, shape, seed):
+    """Positions of shape (..., t) broadcast against the leading dimensions of x."""
+    lead, own = shape
+    x, positions = normal(seed, *lead, 5, 6), drawn_positions(seed, *own, 5)
+    hint = "make angles of shape positions.shape + (d / 2,), which broadcasts against the pairs"
+    assert_close(student.apply_rope(x, positions), rotated(x, positions), what="x turned", hint=hint, **ANGLES)
+
+
+@exercise("apply_rope", points=1)
+@given(t=sizes(1, 6), d=EVEN, seed=seeds())
+@settings(max_examples=12)
+def test_double_precision_is_kept_in_the_angles(student, t, d, seed):
+    """float64 in, float64 accuracy out, also at positions in the thousands."""
+    x, positions = normal(seed, t, d), drawn_positions(seed, t, largest=5000)
+    hint = "angles made from a float32 arange have seven digits, and a large position uses them up"
+    assert_close(student.apply_rope(x, positions), rotated(x, positions), rtol=0.0, atol=1e-9, hint=hint)
+
+
+@exercise("apply_rope", points=1)
+@given(dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]), d=EVEN, seed=seeds())
+@settings(max_examples=15)
+def test_short_dtypes_keep_their_dtype_and_exact_angles(student, dtype, d, seed):
+    """Half-precision x comes back in its dtype, turned by angles that are exact at positions in the thousands."""
+    x, positions = normal(seed, 6, d, dtype=dtype), drawn_positions(seed, 6, largest=2000)
+    room = {torch.float32: 4e-3, torch.float16: 2e-2, torch.bfloat16: 8e-2}[dtype]
+    hint = "bfloat16 cannot tell position 2000 from 2001: compute the angles in float32 and cast at the end"
+    assert_close(student.apply_rope(x, positions), rotated(x, positions).to(dtype), rtol=0.0, atol=room, hint=hint)
+
+
+@exercise("apply_rope", points=1)
+@given(lead=leading_shapes(2, 1), t=sizes(1, 5), d=EVEN, seed=seeds())
+@settings(max_examples=10)
+def test_gradients_are_turned_back(student, lead, t, d, seed):
+    """The gradient of x is the incoming gradient, turned by the opposite angles."""
+    x, positions = normal(seed, *lead, t, d), drawn_positions(seed, t)
+    cotangent = normal(0, *lead, t, d)  # as the probe draws it
+    actual = student.run(gradients, "apply_rope", [x, positions], wrt=[0])["gradients"][0]
+    assert_close(actual, rotated(cotangent, -positions), what="the gradient of x", **ANGLES)
+
+
+@exercise("apply_rope", points=1)
+def test_an_odd_number_of_channels_is_refused(student):
+    """Channels that do not pair up are refused."""
+    for shape in [(4, 5), (2, 3, 1)]:
+        assert_refused(student.apply_rope, torch.zeros(shape), torch.arange(shape[-2]), why=f"{shape[-1]} is odd")
+
+
+@exercise("apply_rope", points=1)
+@given(lead=leading_shapes(), t=sizes(0, 5), d=EVEN, seed=seeds())
+@settings(max_examples=10)
+def test_x_is_left_alone_however_it_lies_in_memory(student, lead, t, d, seed):
+    """x is not changed in place and need not be contiguous; no tokens stay no tokens."""
+    x, positions = normal(seed, *lead, t, d), drawn_positions(seed, t)
+    value = student.apply_rope(x, positions)
+    assert_inputs_untouched(student)
+    assert_close(value, rotated(x, positions), what="x turned", **ANGLES)
+    assert_close(student.run(strided, "apply_rope", [x, positions]), value, what="a strided x turned", **ANGLES)
+
+
+def visible(n_q, n_k):
+    """Which keys stand at or before which query, bottom-right aligned: bool (n_q, n_k)."""
+    return torch.arange(n_k) <= torch.arange(n_k - n_q, n_k)[:, None]
+
+
+def expected_bias(n_heads, n_q, n_k):
+    """The paper's numbers where the key is at or before the query, zeros elsewhere, float64."""
+    bias = torch.zeros(n_heads, n_q, n_k, dtype=torch.float64)
+    for head in range(n_heads):
+        for i in range(n_q):
+            for j in range(max(0, n_k - n_q + i + 1)):
+                bias[head, i, j] = -(2.0 ** (-8 * (head + 1) / n_heads)) * (n_k - n_q + i - j)
+    return bias
+
+
+def assert_bias(actual, n_heads, n_q, n_k):
+    assert_equal(list(actual.shape), [n_heads, n_q, n_k], what="the shape of the bias")
+    assert_close(
+        torch.where(visible(n_q, n_k), actual.double(), 0.0),
+        expected_bias(n_heads, n_q, n_k),
+        what=f"the bias of {n_heads} heads, {n_q} queries, {n_k} keys, at keys up to the query",
+        hint="minus slope times distance; query i stands at n_k - n_q + i; slopes are 2^(-8 i / h) for i = 1 to h",
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+@exercise("alibi_bias", points=4, core=True)
+@given(n_heads=sizes(1, 13), n_q=sizes(1, 7), more=sizes(0, 5))
+def test_the_bias_is_minus_slope_times_distance(student, n_heads, n_q, more):
+    """Each head takes its slope times the distance off the score, at any number of heads."""
+    assert_bias(student.alibi_bias(n_heads, n_q, n_q + more), n_heads, n_q, n_q + more)
+
+
+@exercise("alibi_bias", points=2)
+@given(n_heads=sizes(1, 6), t=sizes(2, 9))
+@settings(max_examples=10)
+def test_the_last_query_stands_at_the_last_key(student, n_heads, t):
+    """A single new query over t keys gets the last row of the square bias: what a cache needs."""
+    one = student.alibi_bias(n_heads, 1, t)
+    assert_bias(one, n_heads, 1, t)
+    square = student.alibi_bias(n_heads, t, t)
+    hint = "align bottom-right, as the causal mask is"
+    assert_close(one, square[:, -1:], what="the bias of the last query alone", hint=hint)
+
+
+@exercise("alibi_bias", points=1)
+@given(n_heads=sizes(1, 5), n_k=sizes(1, 4), more=sizes(1, 4))
+@settings(max_examples=10)
+def test_more_queries_than_keys_are_aligned_at_the_end(student, n_heads, n_k, more):
+    """With more queries than keys the first queries stand before every key; the others are unaffected."""
+    assert_bias(student.alibi_bias(n_heads, n_k + more, n_k), n_heads, n_k + more, n_k)
+
+
+@exercise("alibi_bias", points=1)
+def test_the_bias_is_float32_and_ready_to_be_added(student):
+    """The bias is float32 (h, n_q, n_k), and no queries give no rows."""
+    for n_heads, n_q, n_k in [(1, 1, 1), (3, 2, 5), (4, 0, 3)]:
+        bias = student.alibi_bias(n_heads, n_q, n_k)
+        assert_equal([list(bias.shape), bias.dtype], [[n_heads, n_q, n_k], torch.float32], what="[shape, dtype]")

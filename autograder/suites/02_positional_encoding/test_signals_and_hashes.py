@@ -1,0 +1,244 @@
+"""shift_matrix, channel_frequencies, nearest_position and position_signature."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.strategies import float_dtypes, given, normal, seeds, settings, sizes, st
+
+from . import scenarios
+from .cases import angle_fractions, clocks, hamming, rows_of_many_lengths, sinusoids, tones
+
+EVEN = sizes(1, 16).map(lambda pairs: 2 * pairs)
+# float32 entries, angles of up to a hundred radians, sums of two terms
+SHIFTS = {"rtol": 0.0, "atol": 1e-4}
+
+
+def assert_shifts(matrix, offset, d_model, base=10000.0, first=0):
+    """The matrix takes each of forty rows to the row `offset` positions on."""
+    positions = range(first, first + 40)
+    assert_close(
+        sinusoids(positions, d_model, base) @ matrix.double().mT,
+        sinusoids([p + offset for p in positions], d_model, base),
+        what=f"M @ table[p] for p from {first}, offset {offset}",
+        hint="M acts on columns: its 2 x 2 block for clock w is [[cos, sin], [-sin, cos]] of w times the offset",
+        **SHIFTS,
+    )
+
+
+@exercise("shift_matrix", points=5, core=True)
+@given(offset=st.integers(-60, 60), d_model=EVEN)
+def test_one_matrix_moves_every_position(student, offset, d_model):
+    """M @ table[p] is table[p + offset] at every p, for offsets of both signs."""
+    matrix = student.shift_matrix(offset, d_model)
+    assert_equal(list(matrix.shape), [d_model, d_model], what="the shape of M")
+    assert_shifts(matrix, offset, d_model)
+    assert_shifts(matrix, offset, d_model, first=200)
+
+
+@exercise("shift_matrix", points=2)
+@given(offset=st.integers(-30, 30), d_model=EVEN, base=st.sampled_from([5.0, 100.0, 5e5]))
+@settings(max_examples=20)
+def test_the_shift_follows_the_base(student, offset, d_model, base):
+    """A table with another base needs the matrix of that base."""
+    assert_shifts(student.shift_matrix(offset, d_model, base=base), offset, d_model, base)
+
+
+@exercise("shift_matrix", points=2)
+@given(a=st.integers(-40, 40), b=st.integers(-40, 40), d_model=EVEN)
+@settings(max_examples=15)
+def test_shifts_add_up_and_undo_each_other(student, a, b, d_model):
+    """M(a) M(b) is M(a + b), M(0) is the identity, and M(-a) undoes M(a)."""
+    m_a, m_b, m_ab, m_0, m_back = (student.shift_matrix(k, d_model).double() for k in (a, b, a + b, 0, -a))
+    identity = torch.eye(d_model, dtype=torch.float64)
+    assert_close(m_0, identity, what="M(0)", **SHIFTS)
+    assert_close(m_a @ m_b, m_ab, what=f"M({a}) M({b})", **SHIFTS)
+    assert_close(m_back @ m_a, identity, what=f"M({-a}) M({a})", **SHIFTS)
+
+
+@exercise("shift_matrix", points=1)
+def test_the_matrix_is_float32_as_the_table_is(student):
+    """M multiplies a float32 table as it is."""
+    for d_model in (2, 6):
+        matrix = student.shift_matrix(3, d_model)
+        table = sinusoids(range(9), d_model).float()
+        assert_close(table[:-3] @ matrix.mT, table[3:], what="table[:-3] @ M.T", **SHIFTS)
+        assert_equal(matrix.dtype, torch.float32, what="the dtype of M")
+
+
+@exercise("shift_matrix", points=2)
+def test_an_odd_width_is_refused(student):
+    """The last sine of an odd width has no cosine to turn with, so no M exists."""
+    for d_model in (1, 3, 7):
+        assert_refused(student.shift_matrix, 2, d_model, why="no such matrix exists for an odd d_model")
+
+
+def assert_within_one_bin(actual, frequencies, n):
+    """Each frequency is at most one bin, 1/n, away."""
+    assert_close(
+        actual,
+        frequencies,
+        what=f"the frequencies of {n} positions",
+        hint="cycles per position: the index of the largest |coefficient| along the positions, divided by max_len",
+        rtol=0.0,
+        atol=1.001 / n,
+        dtype=False,
+    )
+
+
+@exercise("channel_frequencies", points=3, core=True)
+@given(n=sizes(48, 130), d_model=sizes(2, 24), base=st.sampled_from([100.0, 1000.0, 1e4]))
+def test_the_spectrum_agrees_with_the_closed_form(student, n, d_model, base):
+    """Channels 2i and 2i + 1 of a sinusoidal table turn base^(-2i / d_model) / (2 pi) times a position."""
+    frequencies = (clocks(d_model, base) / (2 * torch.pi)).repeat_interleave(2)[:d_model]
+    actual = student.channel_frequencies(sinusoids(range(n), d_model, base).float())
+    assert_within_one_bin(actual, frequencies, n)
+
+
+@exercise("channel_frequencies", points=2)
+@given(n=sizes(24, 101), channels=sizes(1, 6), seed=seeds())
+def test_pure_tones_of_any_phase_and_size_are_named(student, n, channels, seed):
+    """A cosine of any frequency below one half, any phase and any size is recognised."""
+    table, frequencies = tones(seed, n, channels)
+    assert_within_one_bin(student.channel_frequencies(table), frequencies, n)
+
+
+@exercise("channel_frequencies", points=1)
+def test_a_channel_that_never_changes_has_frequency_zero(student):
+    """Constants are at frequency zero, within one bin."""
+    for n in (32, 45):
+        still = torch.tensor([0.0, 1.0, -3.0, 0.25]).expand(n, 4)
+        assert_within_one_bin(student.channel_frequencies(still), torch.zeros(4), n)
+
+
+@exercise("channel_frequencies", points=1)
+@given(dtype=float_dtypes(), n=sizes(24, 60), channels=sizes(1, 5), seed=seeds())
+@settings(max_examples=8)
+def test_frequencies_have_the_dtype_of_the_table(student, dtype, n, channels, seed):
+    """One frequency for each channel, in the table's dtype, none of them negative."""
+    actual = student.channel_frequencies(tones(seed, n, channels, dtype)[0])
+    assert_equal([list(actual.shape), actual.dtype], [[channels], dtype], what="[shape, dtype]")
+    assert_equal(bool((actual >= 0).all()), True, what="whether every frequency is at least 0")
+
+
+@exercise("channel_frequencies", points=1)
+@given(n=sizes(24, 60), channels=sizes(1, 5), seed=seeds())
+@settings(max_examples=8)
+def test_the_table_survives_its_analysis(student, n, channels, seed):
+    """The table itself is not changed."""
+    table, frequencies = tones(seed, n, channels)
+    actual = student.channel_frequencies(table)
+    assert_inputs_untouched(student)
+    assert_within_one_bin(actual, frequencies, n)
+
+
+@exercise("nearest_position", points=3, core=True)
+@given(max_len=sizes(1, 90), d_model=sizes(8, 20))
+@settings(max_examples=10)
+def test_each_row_leads_back_to_its_position(student, max_len, d_model):
+    """The row of position p comes back as p, at even and odd widths."""
+    table = sinusoids(range(max_len), d_model).float()
+    positions = sorted({0, max_len // 3, max_len // 2, max_len - 1})
+    actual = [int(student.nearest_position(table[p], table)) for p in positions]
+    assert_equal(actual, positions, what=f"the positions of rows {positions}")
+
+
+@exercise("nearest_position", points=3)
+@given(p=st.integers(0, 255), d_model=sizes(16, 40).map(lambda pairs: 2 * pairs), seed=seeds())
+def test_noise_does_not_move_the_position(student, p, d_model, seed):
+    """A row with noise added, much smaller than the distance between rows, still comes back as its position."""
+    table = sinusoids(range(256), d_model)
+    noisy = table[p] + normal(seed, d_model, scale=0.1)
+    hint = "look for the smallest distance over all channels, not for an equal row or a single clock"
+    assert_equal(int(student.nearest_position(noisy, table)), p, what="the position of a noisy row", hint=hint)
+
+
+@exercise("nearest_position", points=1)
+@given(n=sizes(1, 30), d=sizes(8, 14), p=st.integers(0, 29), seed=seeds())
+def test_rows_of_any_length_lead_back_to_their_positions(student, n, d, p, seed):
+    """Rows of very different lengths, as in a learned table, come back too."""
+    table, p = rows_of_many_lengths(seed, n, d), p % n
+    hint = "the largest dot product favours long rows: take the smallest distance"
+    assert_equal(int(student.nearest_position(table[p], table)), p, what="the position of a row", hint=hint)
+
+
+@exercise("nearest_position", points=1)
+def test_the_position_is_a_python_int(student):
+    """The result can index a list, and the inputs are left alone."""
+    table = sinusoids(range(12), 10)
+    actual = student.nearest_position(table[5], table)
+    assert_equal(type(actual).__name__, "int", what="the type of the position", hint="see Tensor.item()")
+    assert_equal(actual, 5, what="the position of row 5")
+    assert_inputs_untouched(student)
+
+
+@exercise("position_signature", points=4, core=True)
+@given(n=sizes(2, 9), d=sizes(8, 20), seed=seeds())
+@settings(max_examples=10)
+def test_bits_differ_as_often_as_the_angle_says(student, n, d, seed):
+    """Two rows at an angle a differ in a / pi of the bits, up to chance."""
+    table = rows_of_many_lengths(seed, n, d)
+    table[n // 2] = -table[0] + 0.3 * table[n // 2]
+    bits = student.run(scenarios.signature, table, 4096, seed)
+    assert_equal(list(bits.shape), [n, 4096], what="the shape of the signatures")
+    # one plane hits with probability a / pi: six standard deviations of 4096 planes
+    assert_close(
+        hamming(bits),
+        angle_fractions(table),
+        what="the fraction of differing bits",
+        hint="one set of planes through the origin for all rows; the bit is the sign of the projection",
+        rtol=0.0,
+        atol=0.047,
+    )
+
+
+@exercise("position_signature", points=2)
+@given(seed=seeds(), d_model=sizes(16, 40).map(lambda pairs: 2 * pairs))
+@settings(max_examples=5)
+def test_the_hamming_distance_grows_with_the_distance(student, seed, d_model):
+    """In a sinusoidal table, positions further apart differ in more bits."""
+    bits = student.run(scenarios.signature, sinusoids(range(160), d_model).float(), 2048, seed)
+    apart = {k: float((bits[k:] != bits[:-k]).double().mean()) for k in (1, 2, 4, 16, 128)}
+    growing = list(apart.values())
+    assert growing[0] > 0.04 and all(a < b for a, b in zip(growing, growing[1:])), (
+        f"the share of differing bits by distance should grow, but is {apart}"
+    )
+
+
+@exercise("position_signature", points=1)
+@given(seed=seeds())
+@settings(max_examples=6)
+def test_the_generator_decides_the_bits(student, seed):
+    """The same generator state gives the same bits, another state gives others, and a used generator has moved on."""
+    table = normal(seed, 6, 8)
+    first, second = student.run(scenarios.signature_twice, table, 64, seed)
+    again, other = (student.run(scenarios.signature, table, 64, s) for s in (seed, seed + 1))
+    assert_equal(again, first, what="the signatures by an equal generator")
+    assert not torch.equal(other, first), "another seed gave the same 384 bits: are they drawn from the generator?"
+    assert not torch.equal(second, first), "the same generator gave the same 384 bits twice: is it drawn from?"
+
+
+@exercise("position_signature", points=1)
+def test_only_the_generator_is_drawn_from(student):
+    """The global random state neither decides the bits nor changes."""
+    outcome = student.run(scenarios.signature_and_random_state, normal(5, 6, 8), 64, 11)
+    assert_equal(outcome["signatures"][0], outcome["signatures"][1], what="the bits under another global seed")
+    assert_equal(outcome["untouched"], True, what="whether the global random state is untouched")
+
+
+@exercise("position_signature", points=1)
+@given(dtype=float_dtypes(), n=sizes(1, 9), d=sizes(1, 9), n_bits=sizes(1, 9), seed=seeds())
+@settings(max_examples=12)
+def test_signatures_are_booleans_for_tables_of_either_precision(student, dtype, n, d, n_bits, seed):
+    """A bool for each row and bit; float32 and float64 tables give them alike."""
+    bits = student.run(scenarios.signature, normal(seed, n, d, dtype=dtype), n_bits, seed)
+    assert_equal([list(bits.shape), bits.dtype], [[n, n_bits], torch.bool], what="[shape, dtype]")
+
+
+@exercise("position_signature", points=1)
+@given(scale=st.sampled_from([2.0**-20, 0.25, 1024.0]), seed=seeds())
+@settings(max_examples=8)
+def test_the_length_of_a_row_does_not_matter(student, scale, seed):
+    """Scaling the table changes no bit: the planes pass through the origin, and only the side counts."""
+    table = normal(seed, 8, 12)
+    bits, scaled = (student.run(scenarios.signature, rows, 128, seed) for rows in (table, table * scale))
+    assert_equal(scaled, bits, what=f"the bits of the table times {scale}")

@@ -1,0 +1,260 @@
+"""sinusoidal_encoding, add_positions, LearnedPositionalEmbedding and plot_encoding."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import gradients, strided
+from autograder.testing.strategies import float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
+
+from . import scenarios
+from .cases import sinusoids
+
+# float32 angles of up to a hundred radians, however they were computed
+ANGLES = {"rtol": 0.0, "atol": 5e-5}
+BASES = st.sampled_from([3.0, 100.0, 500.0, 1e4, 2e5])
+
+
+@exercise("sinusoidal_encoding", points=6, core=True)
+@given(max_len=sizes(1, 80), d_model=sizes(1, 20).map(lambda pairs: 2 * pairs))
+def test_each_pair_of_channels_is_the_sine_and_cosine_of_its_clock(student, max_len, d_model):
+    """Channels 2i and 2i + 1 hold the sine and the cosine of p / 10000^(2i / d_model)."""
+    assert_close(
+        student.sinusoidal_encoding(max_len, d_model),
+        sinusoids(range(max_len), d_model),
+        what="the table",
+        hint="the exponent is 2i / d_model for both channels of pair i, and sine and cosine alternate",
+        dtype=False,
+        **ANGLES,
+    )
+
+
+@exercise("sinusoidal_encoding", points=3)
+@given(max_len=sizes(1, 60), d_model=sizes(0, 12).map(lambda pairs: 2 * pairs + 1))
+def test_an_odd_width_ends_in_a_sine(student, max_len, d_model):
+    """With an odd d_model the last sine has no cosine; the exponents still divide by d_model."""
+    assert_close(
+        student.sinusoidal_encoding(max_len, d_model),
+        sinusoids(range(max_len), d_model),
+        what=f"the table of width {d_model}",
+        hint="there are (d_model + 1) // 2 sines and d_model // 2 cosines; the exponent is still 2i / d_model",
+        dtype=False,
+        **ANGLES,
+    )
+
+
+@exercise("sinusoidal_encoding", points=2)
+@given(max_len=sizes(2, 40), d_model=sizes(3, 20), base=BASES)
+@settings(max_examples=20)
+def test_the_base_sets_how_slow_the_clocks_become(student, max_len, d_model, base):
+    """The argument base takes the place of 10000."""
+    actual = student.sinusoidal_encoding(max_len, d_model, base=base)
+    expected = sinusoids(range(max_len), d_model, base)
+    assert_close(actual, expected, what=f"the table at base {base}", dtype=False, **ANGLES)
+
+
+@exercise("sinusoidal_encoding", points=2)
+@given(d_model=sizes(2, 12), more=sizes(1, 500))
+@settings(max_examples=6)
+def test_long_tables_are_right_to_the_last_row(student, d_model, more):
+    """Rows at positions of a thousand and more are right too."""
+    table = student.sinusoidal_encoding(1500 + more, d_model)
+    rows = [1000, 1250, 1499 + more]
+    assert_close(
+        table[rows],
+        sinusoids(rows, d_model),
+        what=f"rows {rows} of {1500 + more}",
+        hint="compute the angles in float32 at least, straight from the position, not by adding up small steps",
+        rtol=0.0,
+        atol=2e-3,
+        dtype=False,
+    )
+
+
+@exercise("sinusoidal_encoding", points=1)
+def test_the_table_is_float32_and_may_be_empty(student):
+    """The table is float32 of shape (max_len, d_model), max_len 0 and 1 among them."""
+    for max_len, d_model in [(0, 4), (0, 3), (1, 1), (1, 2), (5, 7)]:
+        table = student.sinusoidal_encoding(max_len, d_model)
+        assert_equal([list(table.shape), table.dtype], [[max_len, d_model], torch.float32], what="[shape, dtype]")
+
+
+@exercise("sinusoidal_encoding", points=2)
+def test_impossible_sizes_are_refused(student):
+    """A negative max_len and a d_model below 1 are refused."""
+    assert_refused(student.sinusoidal_encoding, -1, 4, why="no table has -1 rows")
+    assert_refused(student.sinusoidal_encoding, 4, 0, why="a position needs at least one channel")
+    assert_refused(student.sinusoidal_encoding, 4, -2, why="a position needs at least one channel")
+
+
+@st.composite
+def added(draw):
+    """(x, table, offset) with room to spare before and after the rows that are used."""
+    t, d, offset, spare = draw(sizes(1, 7)), draw(sizes(1, 6)), draw(sizes(0, 5)), draw(sizes(0, 4))
+    seed = draw(seeds())
+    return normal(seed, *draw(leading_shapes()), t, d), normal(seed + 1, offset + t + spare, d), offset
+
+
+@exercise("add_positions", points=3, core=True)
+@given(case=added())
+def test_token_j_gets_the_row_of_position_offset_plus_j(student, case):
+    """Token j of every text in the batch gets row offset + j added."""
+    x, table, offset = case
+    actual = student.add_positions(x, table) if offset == 0 else student.add_positions(x, table, offset)
+    expected = torch.stack([x[..., j, :] + table[offset + j] for j in range(x.shape[-2])], dim=-2)
+    what = f"x plus the rows from {offset} on"
+    assert_close(actual, expected, what=what, hint="positions run along the last but one dimension")
+
+
+@exercise("add_positions", points=2)
+@given(x_dtype=float_dtypes(half=True), table_dtype=float_dtypes(half=True), seed=seeds())
+@settings(max_examples=16)
+def test_the_sum_has_the_dtype_of_x(student, x_dtype, table_dtype, seed):
+    """x keeps its dtype whatever the table's is."""
+    x, table = normal(seed, 2, 3, 4, dtype=x_dtype), normal(seed + 1, 5, 4, dtype=table_dtype)
+    wide = {torch.bfloat16: 4e-2, torch.float16: 8e-3, torch.float32: 2e-6, torch.float64: 1e-12}[x_dtype]
+    expected = (x.double() + table[1:4].double()).to(x_dtype)
+    assert_close(student.add_positions(x, table, 1), expected, rtol=0.0, atol=wide, hint="cast the rows to x's dtype")
+
+
+@exercise("add_positions", points=2)
+@given(max_len=sizes(1, 6), t=sizes(1, 6), past=sizes(1, 4), seed=seeds())
+def test_positions_outside_the_table_are_refused(student, max_len, t, past, seed):
+    """A negative offset is refused, and so is a text that runs past the last row."""
+    x, table = normal(seed, t, 2), normal(seed, max_len, 2)
+    too_far = max(max_len - t + past, 0)
+    assert_refused(student.add_positions, x, table, too_far, why=f"the table has {max_len} rows")
+    for offset in {-past, -t, -max_len}:
+        assert_refused(student.add_positions, x, table, offset, why="there is no position before 0")
+
+
+@exercise("add_positions", points=1)
+def test_a_text_may_reach_the_last_row_and_may_be_empty(student):
+    """The last row is used when the text ends there; no tokens stay no tokens."""
+    table = normal(3, 5, 2)
+    zeros = torch.zeros(2, 5, 2, dtype=torch.float64)
+    assert_close(student.add_positions(zeros[:, :3], table, 2), table[2:].expand(2, 3, 2), what="the last three rows")
+    assert_close(student.add_positions(zeros, table), table.expand(2, 5, 2), what="the whole table")
+    assert_close(student.add_positions(zeros[:, :0], table), zeros[:, :0], what="the sum for no tokens")
+
+
+@exercise("add_positions", points=1)
+@given(case=added())
+@settings(max_examples=10)
+def test_inputs_are_left_as_they_were(student, case):
+    """Neither x nor the table is changed, and neither needs to be contiguous."""
+    x, table, offset = case
+    value = student.add_positions(x, table, offset)
+    assert_inputs_untouched(student)
+    assert_close(student.run(strided, "add_positions", [x, table, offset]), value, what="the sum of strided inputs")
+
+
+@exercise("add_positions", points=1)
+@given(case=added())
+@settings(max_examples=10)
+def test_gradients_flow_to_the_tokens_and_to_the_table(student, reference, case):
+    """Both x and the table rows that were used get their gradient; unused rows get zero."""
+    actual = student.run(gradients, "add_positions", list(case))["gradients"]
+    expected = reference.run(gradients, "add_positions", list(case))["gradients"]
+    assert_close(actual, expected, what="[gradient of x, gradient of the table]")
+
+
+@exercise("LearnedPositionalEmbedding", points=4, core=True)
+@given(case=added())
+def test_the_layer_adds_its_own_rows(student, case):
+    """forward(x, offset) is x plus the rows of `weight` from offset on."""
+    x, table, offset = (value.float() if isinstance(value, torch.Tensor) else value for value in case)
+    expected = x + table[offset : offset + x.shape[-2]]
+    actual = student.run(scenarios.embed, table, x, offset)
+    assert_close(actual, expected, what=f"layer(x, offset={offset})", hint="return the sum, not the rows alone")
+
+
+@exercise("LearnedPositionalEmbedding", points=2)
+def test_the_one_parameter_is_called_weight(student):
+    """The layer has one trainable float32 parameter, weight, of shape (max_len, d_model)."""
+    for max_len, d_model in [(6, 4), (3, 5), (1, 1)]:
+        assert_equal(
+            student.run(scenarios.embedding_parameters, max_len, d_model),
+            {"weight": [[max_len, d_model], torch.float32, True]},
+            what="{name: [shape, dtype, requires_grad]}",
+            hint="assign an nn.Parameter to self.weight; a plain tensor is not trained",
+        )
+
+
+@exercise("LearnedPositionalEmbedding", points=1)
+@given(case=added())
+@settings(max_examples=10)
+def test_only_the_rows_in_use_learn(student, case):
+    """A row's gradient is the sum over the batch of what its token received; other rows get zero."""
+    x, table, offset = (value.float() if isinstance(value, torch.Tensor) else value for value in case)
+    cotangent = normal(x.numel(), *x.shape, dtype=torch.float32)
+    weight_gradient = torch.zeros_like(table)
+    weight_gradient[offset : offset + x.shape[-2]] = cotangent.reshape(-1, *x.shape[-2:]).sum(0)
+    actual = student.run(scenarios.embedding_gradients, table, x, offset, cotangent)
+    assert_close(actual, [weight_gradient, cotangent], what="[gradient of weight, gradient of x]")
+
+
+@exercise("LearnedPositionalEmbedding", points=1)
+def test_the_layer_refuses_positions_that_it_has_no_row_for(student):
+    """Negative offsets and positions past the last row are refused."""
+    weight, x = normal(0, 4, 2, dtype=torch.float32), torch.zeros(3, 2)
+    for offset in (-1, -3, -4, 2, 3, 9):
+        why = f"offset {offset} with 3 tokens needs more than 4 rows"
+        assert_refused(student.run, scenarios.embed, weight, x, offset, why=why)
+    assert_refused(student.run, scenarios.embed, weight, torch.zeros(5, 2), why="there are 5 tokens and 4 rows")
+    assert_close(student.run(scenarios.embed, weight, x, 1), weight[1:], what="the last rows, which do exist")
+
+
+@exercise("LearnedPositionalEmbedding", points=1)
+@given(dtype=float_dtypes(half=True), seed=seeds())
+@settings(max_examples=8)
+def test_the_layer_keeps_the_dtype_of_x(student, dtype, seed):
+    """The sum has the dtype of x, whatever the layer's own dtype is, and x itself is not changed."""
+    weight, x = normal(seed, 5, 4, dtype=torch.float32), normal(seed + 1, 2, 3, 4, dtype=dtype)
+    room = {torch.bfloat16: 4e-2, torch.float16: 8e-3}.get(dtype, 2e-6)
+    expected = (x.double() + weight[:3].double()).to(dtype)
+    assert_close(student.run(scenarios.embed, weight, x), expected, rtol=0.0, atol=room, what="layer(x)")
+    in_double = student.run(scenarios.embed, weight, x, dtype=torch.float64)
+    assert_close(in_double, expected, rtol=0.0, atol=room, what="layer.double()(x)")
+    assert_equal(student.run(scenarios.embedding_leaves_input, weight, x), x, what="x after the call")
+
+
+@exercise("LearnedPositionalEmbedding", points=1)
+def test_a_new_layer_holds_numbers(student):
+    """The start values are finite: memory from torch.empty has to be filled."""
+    weight = student.run(scenarios.embedding_start, 50, 7)
+    assert_equal(bool(torch.isfinite(weight).all()), True, what="whether every start value is finite")
+
+
+def shown(picture, table):
+    """The index of the image that shows the table."""
+    assert picture["type"] == "Figure", f"plot_encoding should return a matplotlib Figure, not a {picture['type']}"
+    matching = [i for i, image in enumerate(picture["images"]) if image.shape == table.shape]
+    shapes = [tuple(image.shape) for image in picture["images"]]
+    assert matching, f"no image of {tuple(table.shape)} (positions, channels): imshow was given {shapes or 'nothing'}"
+    assert_close(picture["images"][matching[0]], table.double(), rtol=1e-6, atol=1e-6, what="the numbers in the image")
+    return matching[0]
+
+
+@exercise("plot_encoding", points=2, core=True)
+@given(max_len=sizes(2, 9), d_model=sizes(2, 9), seed=seeds())
+@settings(max_examples=4)
+def test_the_heat_map_shows_position_by_channel(student, max_len, d_model, seed):
+    """The image has a row for each position and a column for each channel, with the table's own numbers."""
+    table = normal(seed, max_len + d_model, d_model, dtype=torch.float32)
+    shown(student.run(scenarios.picture, table), table)
+
+
+@exercise("plot_encoding", points=1)
+def test_both_axes_carry_a_label(student):
+    """A reader can tell positions from channels."""
+    table = normal(1, 6, 4, dtype=torch.float32)
+    picture = student.run(scenarios.picture, table)
+    labels = picture["labels"][shown(picture, table)]
+    assert all(label.strip() for label in labels), f"an axis has no label: x is {labels[0]!r}, y is {labels[1]!r}"
+
+
+@exercise("plot_encoding", points=1)
+def test_a_learned_table_can_be_drawn(student):
+    """A table that requires gradients is drawn as well."""
+    table = normal(2, 7, 3, dtype=torch.float32)
+    shown(student.run(scenarios.picture, table, as_parameter=True), table)

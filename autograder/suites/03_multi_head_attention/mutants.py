@@ -1,0 +1,820 @@
+"""Wrong solutions, each with the sentence that a student who made the mistake should read."""
+
+import math
+
+from torch import nn
+
+from autograder.testing.variants import edit, mutant
+
+MHA, GQA, LOOP = "MultiHeadAttention", "GroupedQueryAttention", "attention_per_head"
+MERGE, DIVIDE = "merge_attention", "divide_and_conquer_attention"
+
+SPLIT_LINE = "return x.unflatten(-1, (n_heads, d // n_heads)).transpose(-3, -2)"
+ATTEND = "heads, _ = scaled_dot_product_attention(q, k, v, mask=mask)"
+MERGED_OUT = "out = (weight_a / total).unsqueeze(-1) * out_a + (weight_b / total).unsqueeze(-1) * out_b"
+PIECE = "return (weights / total) @ v[..., start:stop, :], "
+KEYS = "self.w_k = nn.Linear(d_model, n_kv_heads * self.head_dim, bias=bias)"
+VALUES = "self.w_v = nn.Linear(d_model, n_kv_heads * self.head_dim, bias=bias)"
+
+MUTANTS = [
+    # split_heads
+    edit(
+        "split_by_one_reshape",
+        "split_heads",
+        "A single reshape to (b, h, t, d/h) deals whole positions to the heads. Cut d into (h, d/h) first, then "
+        "move h in front of t.",
+        (SPLIT_LINE, "return x.reshape(*x.shape[:-2], n_heads, x.shape[-2], d // n_heads)"),
+    ),
+    edit(
+        "heads_interleaved",
+        "split_heads",
+        "Head i has taken every h-th channel, beginning at i; it should have d/h neighbouring channels: cut d "
+        "into (h, d/h), not (d/h, h).",
+        (SPLIT_LINE, "return x.unflatten(-1, (d // n_heads, n_heads)).movedim(-1, -3)"),
+    ),
+    edit(
+        "heads_left_behind_time",
+        "split_heads",
+        "The result is (b, t, h, d/h): the heads still have to move in front of t, to stand beside the batch.",
+        (".transpose(-3, -2)", ""),
+    ),
+    edit(
+        "head_width_before_time",
+        "split_heads",
+        "The last two dimensions are the wrong way round: the result should be (b, h, t, d/h), not (b, h, d/h, t).",
+        (".transpose(-3, -2)", ".transpose(-3, -2).mT"),
+    ),
+    edit(
+        "leftover_channels_dropped",
+        "split_heads",
+        "When n_heads does not divide the width, channels were dropped without a word; raise a ValueError.",
+        ("if n_heads < 1 or d % n_heads:", "if n_heads < 1:"),
+        ("x.unflatten(", "x[..., : d // n_heads * n_heads].unflatten("),
+    ),
+    edit(
+        "split_detached",
+        "split_heads",
+        "No gradient comes back through split_heads: do not detach, and use no .data.",
+        ("x.unflatten(", "x.detach().unflatten("),
+    ),
+    edit(
+        "split_in_single_precision",
+        "split_heads",
+        "split_heads only moves numbers; it should not change their dtype.",
+        ("x.unflatten(", "x.double().unflatten("),
+    ),
+    # merge_heads
+    edit(
+        "merged_without_moving_heads",
+        "merge_heads",
+        "The heads were joined without moving them behind t first, so positions are mixed: transpose back, then "
+        "flatten.",
+        ("x.transpose(-3, -2).flatten(-2)", "x.reshape(*x.shape[:-3], x.shape[-2], x.shape[-3] * x.shape[-1])"),
+    ),
+    edit(
+        "merged_interleaved",
+        "merge_heads",
+        "The heads' channels are interleaved; head i belongs into the i-th slice: flatten (h, head_dim), not "
+        "(head_dim, h).",
+        ("x.transpose(-3, -2).flatten(-2)", "x.movedim(-3, -1).flatten(-2)"),
+    ),
+    edit(
+        "heads_averaged",
+        "merge_heads",
+        "The heads were added up; they should be laid side by side, (b, t, h * head_dim).",
+        ("x.transpose(-3, -2).flatten(-2)", "x.sum(-3)"),
+    ),
+    edit(
+        "merged_with_view",
+        "merge_heads",
+        "After a transpose memory is not contiguous and view refuses: use reshape or flatten, which copy where "
+        "they must.",
+        (".flatten(-2)", ".view(*x.shape[:-3], x.shape[-2], x.shape[-3] * x.shape[-1])"),
+    ),
+    edit(
+        "time_left_behind_heads",
+        "merge_heads",
+        "The result should be (b, t, h * head_dim): (b, h, t, head_dim) was flattened over t instead of h.",
+        ("x.transpose(-3, -2).flatten(-2)", "x.flatten(-2)"),
+    ),
+    edit(
+        "merge_detached",
+        "merge_heads",
+        "No gradient comes back through merge_heads: do not detach, and use no .data.",
+        ("x.transpose", "x.detach().transpose"),
+    ),
+    # MultiHeadAttention
+    edit(
+        "mask_ignored",
+        MHA,
+        "The mask makes no difference: it has to be passed on to scaled_dot_product_attention.",
+        (ATTEND, "heads, _ = scaled_dot_product_attention(q, k, v)"),
+    ),
+    edit(
+        "mask_inverted",
+        MHA,
+        "This is what you get when the mask means 'may not attend'; here True means 'may attend'.",
+        (ATTEND, "heads, _ = scaled_dot_product_attention(q, k, v, mask=None if mask is None else ~mask)"),
+    ),
+    edit(
+        "output_not_projected",
+        MHA,
+        "The merged heads were returned as they are: the last step is w_o.",
+        ("return self.w_o(merge_heads(heads))", "return merge_heads(heads)"),
+    ),
+    edit(
+        "context_ignored",
+        MHA,
+        "Keys and values came from x although a context was given: cross-attention takes both from the context.",
+        ("context = x if context is None else context", "context = x"),
+    ),
+    edit(
+        "values_from_x",
+        MHA,
+        "The values came from x; with a context, keys and values both come from it.",
+        ("self.w_v(context)", "self.w_v(x)"),
+    ),
+    edit(
+        "keys_from_x",
+        MHA,
+        "The keys came from x; with a context, keys and values both come from it.",
+        ("self.w_k(context)", "self.w_k(x)"),
+    ),
+    edit(
+        "queries_from_context",
+        MHA,
+        "The queries came from the context; x asks, the context answers.",
+        ("self.w_q(x)", "self.w_q(context)"),
+    ),
+    edit(
+        "one_head_over_the_full_width",
+        MHA,
+        "All heads attended as one: split queries, keys and values before the attention, not after.",
+        (
+            ATTEND,
+            "whole = mask if mask is None or mask.dim() < 3 else mask[..., 0, :, :]\n"
+            "        heads = scaled_dot_product_attention(*map(merge_heads, (q, k, v)), mask=whole)[0]\n"
+            "        heads = split_heads(heads, self.n_heads)",
+        ),
+    ),
+    edit(
+        "scaled_by_the_full_width",
+        MHA,
+        "The scores were divided by sqrt(d_model); each head divides by the square root of its own width, head_dim.",
+        (ATTEND, "heads, _ = scaled_dot_product_attention(q, k, v, mask=mask, scale=x.shape[-1] ** -0.5)"),
+    ),
+    edit(
+        "scale_twice",
+        MHA,
+        "scaled_dot_product_attention already divides by sqrt(head_dim); dividing once more is one time too many.",
+        (ATTEND, "heads, _ = scaled_dot_product_attention(q / math.sqrt(self.head_dim), k, v, mask=mask)"),
+    ),
+    edit(
+        "keys_and_values_swapped",
+        MHA,
+        "Keys and values have changed places: w_k makes what is compared, w_v what is averaged.",
+        (ATTEND, "heads, _ = scaled_dot_product_attention(q, v, k, mask=mask)"),
+    ),
+    edit(
+        "heads_merged_by_reshape",
+        MHA,
+        "The heads' outputs were reshaped to (b, n_q, d_model) without moving the heads behind the positions: "
+        "use merge_heads.",
+        ("merge_heads(heads)", "heads.reshape(x.shape)"),
+    ),
+    edit(
+        "bias_always_there",
+        MHA,
+        "With bias=False none of the four layers has a bias.",
+        ("self.w_o = nn.Linear(d_model, d_model, bias=bias)", "self.w_o = nn.Linear(d_model, d_model)"),
+    ),
+    edit(
+        "no_output_bias",
+        MHA,
+        "All four layers have a bias unless bias=False; w_o has none.",
+        ("self.w_o = nn.Linear(d_model, d_model, bias=bias)", "self.w_o = nn.Linear(d_model, d_model, bias=False)"),
+    ),
+    edit(
+        "bias_off_by_default",
+        MHA,
+        "MultiHeadAttention(d_model, n_heads) should have biases: the default is bias=True.",
+        ("bias: bool = True", "bias: bool = False"),
+    ),
+    edit(
+        "keys_share_the_values_layer",
+        MHA,
+        "w_k and w_v are one and the same layer here; they are two, with weights of their own.",
+        ("self.w_v = nn.Linear(d_model, d_model, bias=bias)", "self.w_v = self.w_k"),
+    ),
+    edit(
+        "any_width_accepted",
+        MHA,
+        "A d_model that n_heads does not divide should be refused when the module is built, with a ValueError.",
+        ("if n_heads < 1 or d_model % n_heads:", "if n_heads < 1:"),
+    ),
+    edit(
+        "head_dim_a_float",
+        MHA,
+        "head_dim is a whole number: d_model // n_heads.",
+        ("self.head_dim = d_model // n_heads", "self.head_dim = d_model / n_heads"),
+    ),
+    edit(
+        "projections_detached",
+        MHA,
+        "Some weights get no gradient: nothing between the inputs and the result may be detached.",
+        ("split_heads(self.w_k(context), self.n_heads)", "split_heads(self.w_k(context).detach(), self.n_heads)"),
+    ),
+    edit(
+        "residual_added",
+        MHA,
+        "x was added to the result. The residual connection belongs to the block around this module, not into it.",
+        ("return self.w_o(merge_heads(heads))", "return x + self.w_o(merge_heads(heads))"),
+    ),
+    edit(
+        "computed_in_single_precision",
+        MHA,
+        "The output is float32 whatever the input was; keep the input's dtype.",
+        ("return self.w_o(merge_heads(heads))", "return self.w_o(merge_heads(heads)).float()"),
+    ),
+    edit(
+        "half_a_dropout",
+        MHA,
+        "Two equal calls give different outputs: there is no dropout here, and no other randomness.",
+        ("self.w_o(merge_heads(heads))", "self.w_o(F.dropout(merge_heads(heads), 0.1))"),
+    ),
+    edit(
+        "empty_rows_uniform",
+        MHA,
+        "A query that may attend to nothing was given the mean of all values; every head should give it zeros.",
+        (
+            ATTEND,
+            "scores = q @ k.mT / math.sqrt(self.head_dim)\n"
+            "        heads = (scores if mask is None else scores.masked_fill(~mask, -1e9)).softmax(-1) @ v",
+        ),
+    ),
+    edit(
+        "empty_rows_nan",
+        MHA,
+        "A query that may attend to nothing gets NaN, because softmax over nothing but -inf is 0 / 0. It should "
+        "get zeros.",
+        (
+            ATTEND,
+            "scores = q @ k.mT / math.sqrt(self.head_dim)\n"
+            "        heads = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1) @ v",
+        ),
+    ),
+    edit(
+        "empty_rows_patched_afterwards",
+        MHA,
+        "The output is right, but where a query may attend to nothing gradients are NaN: -inf was added to its scores, "
+        "and nan_to_num after the softmax is too late.",
+        (
+            ATTEND,
+            "scores = q @ k.mT / math.sqrt(self.head_dim)\n"
+            "        scores = scores if mask is None else scores + torch.zeros(()).where(mask, -torch.inf)\n"
+            "        heads = scores.softmax(-1).nan_to_num(0.0) @ v",
+        ),
+    ),
+    # attention_per_head
+    edit(
+        "the_module_called_as_it_is",
+        LOOP,
+        "This computes all heads at once. The exercise asks for one head at a time, so that no tensor holds all "
+        "heads' scores.",
+        ("b, t, _ = x.shape", "return module(x, mask=mask)"),
+    ),
+    edit(
+        "mask_of_the_first_head",
+        LOOP,
+        "Every head used the first head's mask: head i uses mask[:, i], after expanding the mask to (b, h, t, t).",
+        ("mask[:, head]", "mask[:, 0]"),
+    ),
+    edit(
+        "mask_forgotten_in_the_loop",
+        LOOP,
+        "The mask makes no difference: pass each head its own part of it.",
+        ("mask=None if mask is None else mask[:, head]", "mask=None"),
+    ),
+    edit(
+        "mask_cut_along_the_batch",
+        LOOP,
+        "The mask was cut along the batch instead of along the heads: mask[:, head], not mask[head].",
+        ("mask[:, head]", "mask[head % b].unsqueeze(0)[:, head]"),
+    ),
+    edit(
+        "columns_instead_of_rows",
+        LOOP,
+        "A head's part of a linear layer is a slice of the rows of its weight, for the layer computes x @ "
+        "weight.T; columns were taken.",
+        ("F.linear(x, layer.weight[rows],", "F.linear(x, layer.weight[:, rows].T,"),
+    ),
+    edit(
+        "bias_forgotten_in_the_loop",
+        LOOP,
+        "The biases of w_q, w_k and w_v were left out: each head needs its slice of them.",
+        ("None if layer.bias is None else layer.bias[rows]", "None"),
+    ),
+    edit(
+        "a_bias_taken_for_granted",
+        LOOP,
+        "With bias=False the layers' bias is None and cannot be cut: handle that.",
+        ("None if layer.bias is None else layer.bias[rows]", "layer.bias[rows]"),
+    ),
+    edit(
+        "output_layer_forgotten_in_the_loop",
+        LOOP,
+        "The heads' outputs were concatenated but not sent through w_o.",
+        ("return module.w_o(torch.cat(heads, dim=-1))", "return torch.cat(heads, dim=-1)"),
+    ),
+    edit(
+        "heads_joined_in_reverse",
+        LOOP,
+        "The heads' outputs lie in the wrong order: head i belongs into the i-th slice of the width.",
+        ("torch.cat(heads, dim=-1)", "torch.cat(heads[::-1], dim=-1)"),
+    ),
+    edit(
+        "output_bias_once_per_head",
+        LOOP,
+        "w_o was applied to every head by itself and the results added, so its bias was added once per head "
+        "instead of once.",
+        (
+            "return module.w_o(torch.cat(heads, dim=-1))",
+            "parts = module.w_o.weight.split(module.head_dim, dim=1)\n"
+            "    return sum(F.linear(out, part, module.w_o.bias) for out, part in zip(heads, parts))",
+        ),
+    ),
+    edit(
+        "weights_detached_in_the_loop",
+        LOOP,
+        "No gradient reaches w_q, w_k and w_v: use the parameters themselves, not .data or detached copies.",
+        ("F.linear(x, layer.weight[rows],", "F.linear(x, layer.weight.data[rows],"),
+    ),
+    edit(
+        "scaled_by_the_full_width_in_the_loop",
+        LOOP,
+        "The scores were divided by sqrt(d_model); each head divides by the square root of its own width, head_dim.",
+        ("scaled_dot_product_attention(q, k, v, ", "scaled_dot_product_attention(q, k, v, scale=x.shape[-1] ** -0.5, "),
+    ),
+    edit(
+        "two_dimensional_masks_only",
+        LOOP,
+        "A mask with fewer or more dimensions than (t, t) was not understood: expand any mask to (b, h, t, t) first.",
+        ("mask = mask.expand(b, module.n_heads, t, t)", "mask = mask.reshape(t, t).expand(b, module.n_heads, t, t)"),
+    ),
+    # merge_attention
+    edit(
+        "plain_mean_of_the_parts",
+        MERGE,
+        "The two outputs were averaged with equal weight; each counts by exp(lse), its share of the denominator.",
+        (MERGED_OUT, "out = (out_a + out_b) / 2"),
+    ),
+    edit(
+        "parts_added_up",
+        MERGE,
+        "The outputs were added, but each is already divided by its own part's denominator: weigh them by "
+        "exp(lse - merged lse).",
+        (MERGED_OUT, "out = out_a + out_b"),
+    ),
+    edit(
+        "weighted_by_lse_itself",
+        MERGE,
+        "The outputs were weighted by lse; lse is a logarithm, and its exponential is the weight.",
+        (MERGED_OUT, "out = (out_a * lse_a[..., None] + out_b * lse_b[..., None]) / (lse_a + lse_b)[..., None]"),
+    ),
+    edit(
+        "weights_swapped",
+        MERGE,
+        "Each output was weighted with the other side's share.",
+        (MERGED_OUT, "out = (weight_b / total).unsqueeze(-1) * out_a + (weight_a / total).unsqueeze(-1) * out_b"),
+    ),
+    edit(
+        "not_divided_by_the_total",
+        MERGE,
+        "The weights do not add up to one: divide by their sum.",
+        (MERGED_OUT, "out = weight_a.unsqueeze(-1) * out_a + weight_b.unsqueeze(-1) * out_b"),
+    ),
+    edit(
+        "maximum_not_added_back",
+        MERGE,
+        "The maximum was subtracted before exp but not added back to the merged lse.",
+        ("(top + total.log())", "total.log()"),
+    ),
+    edit(
+        "lse_added",
+        MERGE,
+        "The two lse were added; the merged one is log(exp(lse_a) + exp(lse_b)).",
+        ("return out, (top + total.log()).masked_fill(empty, -torch.inf)", "return out, lse_a + lse_b"),
+    ),
+    edit(
+        "lse_of_the_larger",
+        MERGE,
+        "The merged lse is larger than either: log(exp(lse_a) + exp(lse_b)), not their maximum.",
+        ("(top + total.log())", "top"),
+    ),
+    edit(
+        "merged_sum_instead_of_its_log",
+        MERGE,
+        "The second result is the sum of exponentials; lse is its logarithm.",
+        ("(top + total.log()).masked_fill(empty, -torch.inf)", "(top.exp() * total).masked_fill(empty, 0.0)"),
+    ),
+    edit(
+        "base_two",
+        MERGE,
+        "The merged lse uses the logarithm to base 2; it is the natural logarithm.",
+        ("total.log()", "total.log2()"),
+    ),
+    edit(
+        "no_shift",
+        MERGE,
+        "exp overflows for a large lse and underflows for a very negative one: subtract the larger of the two first.",
+        ("top = torch.maximum(lse_a, lse_b).detach()", "top = torch.zeros_like(torch.maximum(lse_a, lse_b))"),
+    ),
+    edit(
+        "always_shifted_by_the_first",
+        MERGE,
+        "Everything was shifted by lse_a, which is not always the larger one: exp(lse_b - lse_a) can overflow.",
+        ("top = torch.maximum(lse_a, lse_b).detach()", "top = lse_a.detach()"),
+    ),
+    edit(
+        "two_empty_sides_nan",
+        MERGE,
+        "Where both sides are empty, -inf minus -inf made NaN: shift by 0 there.",
+        ("top = top.masked_fill(top == -torch.inf, 0.0)", "top = top + 0.0"),
+    ),
+    edit(
+        "empty_side_as_zero",
+        MERGE,
+        "An lse of -inf was taken for 0, so that an empty side counts as much as a score of 0; it should count "
+        "for nothing.",
+        (
+            "top = torch.maximum(lse_a, lse_b).detach()",
+            "lse_a, lse_b = lse_a.nan_to_num(neginf=0.0), lse_b.nan_to_num(neginf=0.0)\n    top = "
+            "torch.maximum(lse_a, lse_b).detach()",
+        ),
+    ),
+    edit(
+        "empty_lse_zero",
+        MERGE,
+        "Where both sides are empty the merged lse came out as 0; it is -inf, or the next merge counts a part "
+        "that is not there.",
+        (".masked_fill(empty, -torch.inf)", ""),
+    ),
+    edit(
+        "only_out_returned",
+        MERGE,
+        "merge_attention returns two tensors, (out, lse).",
+        ("return out, (top + total.log()).masked_fill(empty, -torch.inf)", "return out"),
+    ),
+    edit(
+        "weights_detached",
+        MERGE,
+        "The weights were cut from the graph: lse_a and lse_b need gradients too. Only the maximum may be detached.",
+        (
+            "weight_a, weight_b = (lse_a - top).exp(), (lse_b - top).exp()",
+            "weight_a, weight_b = (lse_a - top).exp().detach(), (lse_b - top).exp().detach()",
+        ),
+    ),
+    edit(
+        "nan_in_the_gradient_only",
+        MERGE,
+        "The values are right, but where both sides are empty gradients are NaN: torch.where after logaddexp is "
+        "too late.",
+        (
+            "return out, (top + total.log()).masked_fill(empty, -torch.inf)",
+            "return out, torch.logaddexp(lse_a, lse_b)",
+        ),
+    ),
+    edit(
+        "merged_in_place",
+        MERGE,
+        "merge_attention changed its inputs: out_a *= w writes into the caller's tensor.",
+        (MERGED_OUT, "out = out_a.mul_((weight_a / total)[..., None]).add_((weight_b / total)[..., None] * out_b)"),
+    ),
+    edit(
+        "always_double",
+        MERGE,
+        "The result is float64 whatever came in; it should have its inputs' dtype.",
+        (MERGED_OUT, MERGED_OUT + "\n    out = out.double()"),
+    ),
+    # divide_and_conquer_attention
+    edit(
+        "scale_forgotten",
+        DIVIDE,
+        "The scores were not divided by sqrt(d_k).",
+        ("q = q / math.sqrt(q.shape[-1])", "q = q + 0.0"),
+    ),
+    edit(
+        "scaled_by_the_value_width",
+        DIVIDE,
+        "The scale is 1 / sqrt(d_k), the width of queries and keys, not of the values.",
+        ("q = q / math.sqrt(q.shape[-1])", "q = q / math.sqrt(v.shape[-1])"),
+    ),
+    edit(
+        "mask_ignored_in_the_pieces",
+        DIVIDE,
+        "The mask makes no difference: each piece needs its own columns of it.",
+        ("scores = scores.masked_fill(~mask[..., start:stop], -torch.inf)", "scores = scores + 0.0"),
+    ),
+    edit(
+        "mask_meaning_inverted",
+        DIVIDE,
+        "This is what you get when the mask means 'may not attend'; here True means 'may attend'.",
+        ("~mask[..., start:stop]", "mask[..., start:stop]"),
+    ),
+    edit(
+        "first_columns_of_the_mask",
+        DIVIDE,
+        "Every piece used the first columns of the mask; piece start:stop needs the columns start:stop.",
+        ("~mask[..., start:stop]", "~mask[..., : stop - start]"),
+    ),
+    edit(
+        "mask_not_expanded_over_keys",
+        DIVIDE,
+        "A mask whose last dimension is 1 stands for every key: expand it to n_k columns before cutting it into "
+        "pieces.",
+        ("mask = mask.expand(*mask.shape[:-1], n_k)", "mask = mask.view_as(mask)"),
+    ),
+    edit(
+        "last_key_dropped",
+        DIVIDE,
+        "Halves of an odd number of keys lost one: the second half goes from the middle to the end.",
+        ("attend(middle, stop))", "attend(middle, middle + (stop - start) // 2))"),
+    ),
+    edit(
+        "only_whole_blocks",
+        DIVIDE,
+        "Keys behind the last whole block were left out: n_k need not be a multiple of block.",
+        ("return attend(0, n_k)[0]", "return attend(0, max(n_k // block * block, 1))[0]"),
+    ),
+    edit(
+        "halves_averaged",
+        DIVIDE,
+        "The halves' outputs were averaged; merge_attention weighs them by their log-sum-exp.",
+        (
+            "return merge_attention(*attend(start, middle), *attend(middle, stop))",
+            "(a, m), (b, n) = attend(start, middle), attend(middle, stop)\n            return (a + b) / 2, "
+            "torch.maximum(m, n)",
+        ),
+    ),
+    edit(
+        "pieces_lse_without_maximum",
+        DIVIDE,
+        "A piece's log-sum-exp lacks the maximum that was subtracted before exp, so that the pieces are weighed "
+        "wrongly.",
+        ("(top + total.log())", "total.log()"),
+    ),
+    edit(
+        "pieces_lse_without_sum",
+        DIVIDE,
+        "A piece's lse is only its maximum; add the logarithm of the sum of exponentials.",
+        ("(top + total.log())", "top"),
+    ),
+    edit(
+        "pieces_not_normalised",
+        DIVIDE,
+        "A piece's output was not divided by its sum of exponentials; merge_attention expects weighted means.",
+        ("(weights / total) @", "weights @"),
+    ),
+    edit(
+        "one_value_piece_for_all",
+        DIVIDE,
+        "Every piece took the first values; keys start:stop go with the values start:stop.",
+        ("@ v[..., start:stop, :]", "@ v[..., : stop - start, :]"),
+    ),
+    edit(
+        "all_at_once",
+        DIVIDE,
+        "All scores were formed at once: memory grows with n_q * n_k. Cut the keys in half until at most block "
+        "are left.",
+        ("if stop - start > block:", "if stop - start > max(block, n_k):"),
+    ),
+    edit(
+        "pieces_twice_the_block",
+        DIVIDE,
+        "The recursion stopped too early: a piece may have at most block keys.",
+        ("if stop - start > block:", "if stop - start > 2 * block:"),
+    ),
+    edit(
+        "never_ending_halving",
+        DIVIDE,
+        "With block = 1 the halving never ends: a piece of exactly block keys is small enough.",
+        ("if stop - start > block:", "if stop - start >= block:"),
+    ),
+    edit(
+        "one_block_peeled_off_at_a_time",
+        DIVIDE,
+        "One block was cut off at each step, n_k / block calls deep; halving is only log2(n_k / block) deep.",
+        ("middle = (start + stop) // 2", "middle = start + block"),
+    ),
+    edit(
+        "zero_blocks_accepted",
+        DIVIDE,
+        "A block below 1 should be refused with a ValueError.",
+        ("    if block < 1:\n", "    block = max(block, 1)\n    if block < 1:\n"),
+    ),
+    edit(
+        "no_keys_no_answer",
+        DIVIDE,
+        "Without a single key the output is zeros of shape (..., n_q, d_v): an empty piece has no maximum to take.",
+        ("if n_k == 0:", "if n_k < 0:"),
+    ),
+    edit(
+        "no_keys_wrong_width",
+        DIVIDE,
+        "Without keys the zeros have the wrong width: the output is (..., n_q, d_v).",
+        ("return q @ k.mT @ v", "return torch.zeros_like(q)"),
+    ),
+    edit(
+        "empty_piece_nan",
+        DIVIDE,
+        "A row without a key to attend to in one piece became NaN: its maximum is -inf, and -inf minus -inf is NaN.",
+        ("top = top.masked_fill(top == -torch.inf, 0.0)", "top = top + 0.0"),
+    ),
+    edit(
+        "empty_piece_counts",
+        DIVIDE,
+        "A piece in which a row may attend to nothing must have lse -inf there; here it counts in the merge.",
+        (".masked_fill(empty, -torch.inf)", ""),
+    ),
+    edit(
+        "large_negative_instead_of_minus_infinity",
+        DIVIDE,
+        "A large negative number in place of -inf makes a row that may attend to nothing the mean of all values; "
+        "it should be zero.",
+        ("-torch.inf)\n        top", "-1e9)\n        top"),
+    ),
+    edit(
+        "no_maximum_subtracted",
+        DIVIDE,
+        "exp overflows for large scores: subtract each row's maximum first.",
+        ("top = scores.detach().amax(-1, keepdim=True)", "top = torch.zeros_like(scores[..., :1])"),
+    ),
+    edit(
+        "pieces_without_gradient",
+        DIVIDE,
+        "No gradient flows through the weights: detach the maximum only.",
+        ("weights = (scores - top).exp()", "weights = (scores - top).exp().detach()"),
+    ),
+    edit(
+        "pieces_lse_without_gradient",
+        DIVIDE,
+        "The values are right, the gradients are not: the pieces' log-sum-exp needs gradients too.",
+        ("(top + total.log())", "(top + total.detach().log())"),
+    ),
+    edit(
+        "mask_only_as_large_as_the_scores",
+        DIVIDE,
+        "A mask may have leading dimensions that q and k do not have; masked_fill_ in place cannot grow the scores.",
+        ("scores = scores.masked_fill(", "scores = scores.clone().masked_fill_("),
+    ),
+    # GroupedQueryAttention
+    edit(
+        "key_heads_taken_in_turn",
+        GQA,
+        "The key heads were used in turn, 0 1 0 1; neighbouring query heads share one: 0 0 1 1 "
+        "(repeat_interleave, not repeat).",
+        (
+            "k = split_heads(self.w_k(context), self.n_kv_heads).repeat_interleave(group, dim=1)",
+            "k = split_heads(self.w_k(context), self.n_kv_heads).repeat(1, group, 1, 1)",
+        ),
+        (
+            "v = split_heads(self.w_v(context), self.n_kv_heads).repeat_interleave(group, dim=1)",
+            "v = split_heads(self.w_v(context), self.n_kv_heads).repeat(1, group, 1, 1)",
+        ),
+    ),
+    edit(
+        "value_heads_taken_in_turn",
+        GQA,
+        "Keys and values of one query head come from different shared heads: both are repeated in the same way, "
+        "0 0 1 1.",
+        (
+            "v = split_heads(self.w_v(context), self.n_kv_heads).repeat_interleave(group, dim=1)",
+            "v = split_heads(self.w_v(context), self.n_kv_heads).repeat(1, group, 1, 1)",
+        ),
+    ),
+    edit(
+        "first_key_head_for_all",
+        GQA,
+        "All query heads used the first key and value head; query head i uses head i // group.",
+        (
+            "k = split_heads(self.w_k(context), self.n_kv_heads).repeat_interleave(group, dim=1)",
+            "k = split_heads(self.w_k(context), self.n_kv_heads)[:, :1].expand(-1, self.n_heads, -1, -1)",
+        ),
+        (
+            "v = split_heads(self.w_v(context), self.n_kv_heads).repeat_interleave(group, dim=1)",
+            "v = split_heads(self.w_v(context), self.n_kv_heads)[:, :1].expand(-1, self.n_heads, -1, -1)",
+        ),
+    ),
+    edit(
+        "key_width_from_the_query_width",
+        GQA,
+        "w_k and w_v are as wide as w_q here, so nothing is shared: they make n_kv_heads * head_dim channels.",
+        (KEYS, "self.w_k = nn.Linear(d_model, d_model, bias=bias)"),
+        (VALUES, "self.w_v = nn.Linear(d_model, d_model, bias=bias)"),
+        ("split_heads(self.w_k(context), self.n_kv_heads)", "split_heads(self.w_k(context), self.n_heads)[:, ::group]"),
+        ("split_heads(self.w_v(context), self.n_kv_heads)", "split_heads(self.w_v(context), self.n_heads)[:, ::group]"),
+    ),
+    edit(
+        "wider_key_heads",
+        GQA,
+        "Fewer key heads do not become wider: every head has head_dim = d_model / n_heads channels.",
+        ("self.head_dim = d_model // n_heads", "self.head_dim = d_model // n_kv_heads"),
+    ),
+    edit(
+        "any_sharing_accepted",
+        GQA,
+        "n_kv_heads must divide n_heads; anything else should be refused with a ValueError.",
+        ("if n_kv_heads < 1 or n_heads % n_kv_heads:", "if n_kv_heads < 1:"),
+    ),
+    edit(
+        "any_width_accepted_in_groups",
+        GQA,
+        "A d_model that n_heads does not divide should be refused when the module is built, with a ValueError.",
+        ("if n_heads < 1 or d_model % n_heads:", "if n_heads < 1:"),
+    ),
+    edit(
+        "mask_ignored_in_groups",
+        GQA,
+        "The mask makes no difference: it has to be passed on to scaled_dot_product_attention.",
+        (ATTEND, "heads, _ = scaled_dot_product_attention(q, k, v)"),
+    ),
+    edit(
+        "context_ignored_in_groups",
+        GQA,
+        "Keys and values came from x although a context was given: cross-attention takes both from the context.",
+        ("context = x if context is None else context", "context = x"),
+    ),
+    edit(
+        "bias_of_keys_always_there",
+        GQA,
+        "With bias=False none of the four layers has a bias.",
+        (KEYS, "self.w_k = nn.Linear(d_model, n_kv_heads * self.head_dim)"),
+    ),
+    edit(
+        "shared_heads_detached",
+        GQA,
+        "w_v gets no gradient: repeat the heads without cutting the graph.",
+        ("split_heads(self.w_v(context), self.n_kv_heads)", "split_heads(self.w_v(context), self.n_kv_heads).detach()"),
+    ),
+    edit(
+        "number_of_shared_heads_not_kept",
+        GQA,
+        "The attribute n_kv_heads is missing or wrong: whoever builds a cache for this module needs to read it.",
+        ("self.n_kv_heads = n_kv_heads", "self.n_kv_heads = n_heads // n_kv_heads"),
+        ("self.n_heads // self.n_kv_heads", "self.n_kv_heads"),
+        ("self.w_k(context), self.n_kv_heads", "self.w_k(context), self.n_heads // self.n_kv_heads"),
+        ("self.w_v(context), self.n_kv_heads", "self.w_v(context), self.n_heads // self.n_kv_heads"),
+    ),
+]
+
+
+@mutant(
+    DIVIDE,
+    "The mask was applied after the softmax, so the weights of the other keys do not add up to one: mask before exp.",
+)
+def masked_after_the_softmax(q, k, v, block, mask=None):
+    if block < 1:
+        raise ValueError("block must be at least 1")
+    weights = (q @ k.mT / math.sqrt(q.shape[-1])).softmax(-1)
+    return (weights if mask is None else weights * mask) @ v
+
+
+@mutant(MHA, "The heads share one narrow projection: w_q, w_k and w_v are d_model x d_model, a slice for every head.")
+class MultiHeadAttentionNarrow(nn.Module):
+    def __init__(self, d_model, n_heads, bias=True):
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError("n_heads must divide d_model")
+        self.n_heads, self.head_dim = n_heads, d_model // n_heads
+        self.w_q = nn.Linear(self.head_dim, self.head_dim, bias=bias)
+        self.w_k = nn.Linear(self.head_dim, self.head_dim, bias=bias)
+        self.w_v = nn.Linear(self.head_dim, self.head_dim, bias=bias)
+        self.w_o = nn.Linear(d_model, d_model, bias=bias)
+
+    def forward(self, x, context=None, mask=None):
+        context = x if context is None else context
+        q, k, v = (split_heads(y, self.n_heads) for y in (x, context, context))
+        return self.w_o(merge_heads(scaled_dot_product_attention(self.w_q(q), self.w_k(k), self.w_v(v), mask)[0]))
+
+
+@mutant(
+    GQA,
+    "The query heads of a group were averaged; only keys and values are shared, every query head attends by itself.",
+)
+class GroupedQueryAttentionAveraged(nn.Module):
+    def __init__(self, d_model, n_heads, n_kv_heads, bias=True):
+        super().__init__()
+        if d_model % n_heads or n_heads % n_kv_heads:
+            raise ValueError("the heads do not divide")
+        self.n_heads, self.n_kv_heads, self.head_dim = n_heads, n_kv_heads, d_model // n_heads
+        self.w_q, self.w_o = (nn.Linear(d_model, d_model, bias=bias) for _ in range(2))
+        self.w_k, self.w_v = (nn.Linear(d_model, n_kv_heads * self.head_dim, bias=bias) for _ in range(2))
+
+    def forward(self, x, context=None, mask=None):
+        context = x if context is None else context
+        group = self.n_heads // self.n_kv_heads
+        q = split_heads(self.w_q(x), self.n_heads).unflatten(1, (self.n_kv_heads, group)).mean(2)
+        k, v = (split_heads(layer(context), self.n_kv_heads) for layer in (self.w_k, self.w_v))
+        mask = mask[..., ::group, :, :] if mask is not None and mask.dim() > 2 and mask.shape[-3] > 1 else mask
+        heads = scaled_dot_product_attention(q, k, v, mask=mask)[0]
+        return self.w_o(merge_heads(heads.repeat_interleave(group, dim=1)))

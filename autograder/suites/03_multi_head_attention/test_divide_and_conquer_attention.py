@@ -1,0 +1,149 @@
+"""divide_and_conquer_attention."""
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import flops, gradients, largest_tensor, random_state_untouched, strided
+from autograder.testing.strategies import (
+    attention_cases,
+    broadcastable,
+    given,
+    mask_for,
+    normal,
+    seeds,
+    settings,
+    sizes,
+    st,
+)
+
+from .cases import partial_attention
+
+NAME = "divide_and_conquer_attention"
+
+
+@exercise(NAME, points=4, core=True)
+@given(case=attention_cases(largest=11), block=sizes(1, 12))
+def test_the_parts_add_up_to_exact_attention(student, case, block):
+    """For any number of keys and any block, the result is attention over all keys; empty rows are zero."""
+    assert_close(
+        student.divide_and_conquer_attention(case.q, case.k, case.v, block, case.mask),
+        partial_attention(case.q, case.k, case.v, case.mask)[0],
+        what=f"divide_and_conquer_attention(q, k, v, block={block}, mask), {case.n_k} keys",
+        hint="does each piece take its own keys, its own values and its own columns of the mask?",
+    )
+
+
+@exercise(NAME, points=2, core=True)
+@given(case=attention_cases(largest=9, masks=("none",)), block=sizes(1, 10))
+@settings(max_examples=20)
+def test_the_result_agrees_with_pytorch(student, case, block):
+    """Without a mask the result equals F.scaled_dot_product_attention(q, k, v)."""
+    assert_close(
+        student.divide_and_conquer_attention(case.q, case.k, case.v, block),
+        F.scaled_dot_product_attention(case.q, case.k, case.v),
+        what=f"divide_and_conquer_attention(q, k, v, block={block}), {case.n_k} keys",
+    )
+
+
+@exercise(NAME, points=2)
+@given(data=st.data(), n_q=sizes(1, 4), n_k=sizes(1, 7), block=sizes(1, 4), seed=seeds())
+@settings(max_examples=25)
+def test_leading_dimensions_and_masks_broadcast(student, data, n_q, n_k, block, seed):
+    """Leading dimensions of q, k and v broadcast, and so does the mask, over keys too."""
+    lead = (2, 3)
+    g = torch.Generator().manual_seed(seed)
+    q, k, v = (normal(g, *data.draw(broadcastable(lead)), n, 3) for n in (n_q, n_k, n_k))
+    mask = mask_for(g, *data.draw(broadcastable(lead)), *data.draw(st.sampled_from([(n_q, n_k), (1, n_k), (n_q, 1)])))
+    assert_close(
+        student.divide_and_conquer_attention(q, k, v, block, mask=mask),
+        partial_attention(q, k, v, mask)[0],
+        what=f"the result for q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}, mask {tuple(mask.shape)}",
+        hint="a mask of shape (n_q, 1) means every key: expand it to n_k columns before cutting it",
+    )
+
+
+@exercise(NAME, points=1)
+@given(n_q=sizes(1, 4), d_v=sizes(1, 4), block=sizes(1, 4), masked=st.booleans())
+@settings(max_examples=10)
+def test_no_keys_give_zeros(student, n_q, d_v, block, masked):
+    """With no keys at all the output is zero and has the right shape."""
+    q, k, v = normal(1, 2, n_q, 3), normal(1, 2, 0, 3), normal(1, 2, 0, d_v)
+    mask = torch.ones(n_q, 0, dtype=torch.bool) if masked else None
+    expected = torch.zeros(2, n_q, d_v, dtype=torch.float64)
+    assert_equal(student.divide_and_conquer_attention(q, k, v, block, mask), expected, what="the result for n_k = 0")
+
+
+@exercise(NAME, points=1)
+def test_a_block_below_one_is_refused(student):
+    """block = 0 and negative blocks are refused."""
+    q, k, v = normal(1, 2, 3), normal(1, 4, 3), normal(1, 4, 3)
+    assert_refused(student.divide_and_conquer_attention, q, k, v, 0, why="a block has at least one key")
+    assert_refused(student.divide_and_conquer_attention, q, k, v, -2, why="a block has at least one key")
+
+
+@exercise(NAME, points=2)
+def test_memory_and_work_do_not_grow_with_the_square(student, generator):
+    """No tensor has more than about n_q * block elements, and each key is scored once."""
+    n, d, block = 256, 4, 16
+    q, k, v = (normal(generator, n, d) for _ in range(3))
+    for mask in (None, mask_for(generator, n)):
+        arguments = [q, k, v, block, mask]
+        largest = student.run(largest_tensor, NAME, arguments)
+        assert largest <= 1.5 * n * block, (
+            f"with {n} queries and keys, block {block} and {'no mask' if mask is None else 'a mask (n_k,)'} the\n"
+            f"  largest tensor on the way has {largest} elements; n_q * block = {n * block}, n_q * n_k = {n * n}"
+        )
+        work = student.run(flops, NAME, arguments)
+        once = 2 * n * n * (d + d)
+        assert work <= 1.2 * once, f"{work} floating-point operations, where scoring each key once takes {once}"
+
+
+@exercise(NAME, points=1)
+def test_the_recursion_is_shallow(student, generator):
+    """Halving is logarithmic: two thousand keys in blocks of one are far from Python's recursion limit."""
+    n_k = 2000
+    q, k, v = normal(generator, 1, 2), normal(generator, n_k, 2), normal(generator, n_k, 1)
+    assert_close(
+        student.divide_and_conquer_attention(q, k, v, 1),
+        partial_attention(q, k, v)[0],
+        what=f"{n_k} keys in blocks of one",
+        hint="cut in the middle; peeling off one block at a time goes n_k / block calls deep",
+    )
+
+
+@exercise(NAME, points=2)
+@given(case=attention_cases(largest=7, masks=("shared",)), block=sizes(1, 4))
+@settings(max_examples=15)
+def test_gradients_are_right_and_finite_at_empty_rows(student, case, block):
+    """q, k and v get the gradients of ordinary attention; a row or a piece without a key to attend to makes no NaN."""
+    case.mask[0] = False
+    got = student.run(gradients, NAME, [case.q, case.k, case.v, block, case.mask], wrt=[0, 1, 2], seed=case.seed)
+    cotangent = torch.randn(got["value"].shape, generator=torch.Generator().manual_seed(case.seed), dtype=torch.float64)
+    some = case.mask.any(-1)  # the definition's own gradient is NaN in empty rows: leave them out, they add nothing
+    q, k, v = (x.clone().requires_grad_() for x in (case.q, case.k, case.v))
+    partial_attention(q[..., some, :], k, v, case.mask[some])[0].backward(cotangent[..., some, :])
+    for name, gradient, expected in zip("qkv", got["gradients"], (q.grad, k.grad, v.grad)):
+        assert_close(
+            gradient,
+            torch.zeros_like(gradient) if expected is None else expected,
+            what=f"the gradient of {name}",
+            hint="NaN comes from -inf - -inf or log(0): replace the value before, not after. Detach the maximum only",
+        )
+
+
+@exercise(NAME, points=1)
+@given(
+    case=attention_cases(dtypes=(torch.float32, torch.float64)), block=sizes(1, 4), scale=st.sampled_from([1.0, 200.0])
+)
+@settings(max_examples=15)
+def test_large_scores_dtype_and_inputs(student, case, block, scale):
+    """Scores of any size do not overflow, the dtype stays, inputs stay, strides and random state do not matter."""
+    q = case.q * scale
+    expected = partial_attention(q.double(), case.k.double(), case.v.double(), case.mask)[0].to(case.dtype)
+    room = {"rtol": 1e-3, "atol": 1e-3} if case.dtype is torch.float32 else {"rtol": 1e-8, "atol": 1e-9}
+    arguments = [q, case.k, case.v, block, case.mask]
+    assert_close(student.divide_and_conquer_attention(*arguments), expected, what=f"scores about {scale:g}", **room)
+    assert_inputs_untouched(student)
+    assert_close(student.run(strided, NAME, arguments), expected, what="the result of strided inputs", **room)
+    assert student.run(random_state_untouched, NAME, arguments), "the call changed the global random state"

@@ -1,0 +1,112 @@
+"""GroupedQueryAttention."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, settings, sizes, st
+
+from . import scenarios
+from .cases import LayerCase, layer_cases, torch_attention, torch_multi_head_attention, with_one_key
+
+NAME = "GroupedQueryAttention"
+
+
+@exercise(NAME, points=3, core=True)
+@given(case=layer_cases(grouped=True))
+def test_query_heads_share_keys_and_values_in_groups(student, reference, case):
+    """Query head i attends with key and value head i // group, in self- and cross-attention, under every mask."""
+    arguments = (NAME, *case.layer, case.x, case.context, case.mask)
+    assert_close(
+        student.run(scenarios.forward, *arguments),
+        reference.run(scenarios.forward, *arguments),
+        what="GroupedQueryAttention(...)(x, context, mask)",
+        hint="neighbours share: with 4 heads and 2 key heads the key heads are used as 0 0 1 1, not 0 1 0 1",
+    )
+
+
+@exercise(NAME, points=2, core=True)
+@given(case=layer_cases(grouped=True))
+@settings(max_examples=20)
+def test_the_output_agrees_with_pytorch(student, case):
+    """The output equals F.scaled_dot_product_attention(..., enable_gqa=True) between the same linear maps."""
+    mask = with_one_key(case.mask)
+    assert_close(
+        student.run(scenarios.forward, NAME, *case.layer, case.x, case.context, mask),
+        torch_attention(case, mask),
+        what="GroupedQueryAttention(...)(x, context, mask)",
+    )
+
+
+@exercise(NAME, points=2)
+@given(case=layer_cases())
+@settings(max_examples=15)
+def test_without_sharing_it_is_multi_head_attention(student, case):
+    """With n_kv_heads == n_heads the output is multi-head attention's with the same weights."""
+    mask = with_one_key(case.mask)
+    config = {**case.config, "n_kv_heads": case.n_heads}
+    assert_close(
+        student.run(scenarios.forward, NAME, config, case.weights, case.x, case.context, mask),
+        torch_multi_head_attention(case, mask),
+        what="GroupedQueryAttention(d_model, n_heads, n_kv_heads=n_heads)",
+    )
+
+
+@exercise(NAME, points=2)
+@given(n_kv_heads=sizes(1, 3), group=sizes(1, 3), head_dim=sizes(1, 4), bias=st.booleans())
+@settings(max_examples=10)
+def test_only_keys_and_values_have_fewer_heads(student, n_kv_heads, group, head_dim, bias):
+    """w_k and w_v have n_kv_heads * head_dim rows, w_q and w_o d_model; the attributes can be read."""
+    n_heads = n_kv_heads * group
+    d, d_kv = n_heads * head_dim, n_kv_heads * head_dim
+    config = {"d_model": d, "n_heads": n_heads, "n_kv_heads": n_kv_heads, "bias": bias}
+    got = student.run(scenarios.parameters, NAME, config)
+    widths = {"w_q": d, "w_k": d_kv, "w_v": d_kv, "w_o": d}
+    expected = {f"{layer}.weight": [width, d] for layer, width in widths.items()}
+    if bias:
+        expected |= {f"{layer}.bias": [width] for layer, width in widths.items()}
+    assert_equal(got["shapes"], expected, what=f"the shapes of the parameters with bias={bias}")
+    attributes = {"n_heads": n_heads, "n_kv_heads": n_kv_heads, "head_dim": head_dim}
+    assert_equal(got["attributes"], attributes, what="the attributes")
+    in_order = student.run(scenarios.build_positionally, NAME, [d, n_heads, n_kv_heads])
+    assert "w_k.bias" in in_order, "GroupedQueryAttention(d_model, n_heads, n_kv_heads) has biases by default"
+
+
+@exercise(NAME, points=2)
+def test_heads_that_do_not_divide_are_refused(student):
+    """It refuses n_heads that do not divide d_model, and n_kv_heads that do not divide n_heads."""
+    for d_model, n_heads, n_kv_heads, why in (
+        (10, 4, 2, "4 does not divide 10"),
+        (12, 4, 3, "3 does not divide 4"),
+        (12, 6, 4, "4 does not divide 6"),
+        (12, 2, 4, "2 query heads cannot be shared among 4 key heads"),
+    ):
+        config = {"d_model": d_model, "n_heads": n_heads, "n_kv_heads": n_kv_heads}
+        assert_refused(student.run, scenarios.build, NAME, config, why=why)
+
+
+@exercise(NAME, points=2)
+@given(case=layer_cases(grouped=True))
+@settings(max_examples=12)
+def test_gradients_of_shared_heads_add_up(student, reference, case):
+    """Inputs and parameters get the reference's gradients; a shared key head collects those of its whole group."""
+    arguments = (NAME, *case.layer, case.cotangent, case.x, case.context, case.mask)
+    assert_close(
+        student.run(scenarios.gradients, *arguments),
+        reference.run(scenarios.gradients, *arguments),
+        what="value and gradients",
+    )
+
+
+@exercise(NAME, points=1)
+def test_empty_rows_and_repeated_calls_leave_nothing_behind(student):
+    """An empty row gets w_o's bias; a call keeps float32 and changes no input, weight or random state."""
+    case = LayerCase(2, 4, 5, 6, 2, 3, True, True, "full", seed=13, dtype=torch.float32)
+    mask = case.mask.clone()
+    mask[..., 1, :] = False
+    after = student.run(scenarios.forward_twice, NAME, *case.layer, case.x, case.context, mask)
+    bias = case.weights["w_o.bias"].expand(2, -1)
+    assert_close(after["first"][:, 1], bias, what="the output of a query that may attend to nothing")
+    assert_equal(after["inputs"], [case.x, case.context, mask], what="[x, context, mask] after the call")
+    assert_equal(after["weights"], case.weights, what="the weights after the call")
+    assert_equal(after["second"], after["first"], what="the second of two equal calls")
+    assert after["random_state_kept"], "the call changed the global random state: attention draws no random numbers"

@@ -1,0 +1,158 @@
+"""split_heads, merge_heads and attention_per_head."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import gradients, strided
+from autograder.testing.strategies import given, normal, seeds, settings, sizes
+
+from . import scenarios
+from .cases import LayerCase, heads_by_slices, layer_cases, torch_multi_head_attention, with_one_key
+
+SIZES = {"b": sizes(1, 3), "t": sizes(1, 6), "n_heads": sizes(1, 4), "head_dim": sizes(1, 5), "seed": seeds()}
+
+
+@exercise("split_heads", points=4, core=True)
+@given(**SIZES)
+def test_head_i_is_the_ith_slice_of_the_channels(student, b, t, n_heads, head_dim, seed):
+    """Head i of split_heads(x, h) holds the channels i * d/h to (i + 1) * d/h of every position."""
+    x = normal(seed, b, t, n_heads * head_dim)
+    assert_equal(
+        student.split_heads(x, n_heads),
+        heads_by_slices(x, n_heads),
+        what="split_heads(x, n_heads)",
+        hint="cut d into (h, d/h) first, then move h in front of t; a single reshape to (b, h, t, d/h) mixes positions",
+    )
+
+
+@exercise("split_heads", points=2)
+def test_a_width_that_the_heads_do_not_divide_is_refused(student):
+    """split_heads refuses a number of heads that does not divide the width."""
+    assert_refused(student.split_heads, torch.zeros(2, 3, 7), 2, why="2 does not divide 7")
+    assert_refused(student.split_heads, torch.zeros(2, 4, 6), 4, why="4 does not divide 6")
+    assert_refused(student.split_heads, torch.zeros(1, 8, 3), 6, why="6 does not divide 3")
+
+
+@exercise("split_heads", points=1)
+@given(**SIZES)
+@settings(max_examples=10)
+def test_gradients_flow_back_through_the_split(student, b, t, n_heads, head_dim, seed):
+    """split_heads passes gradients back to the channels that they belong to."""
+    x = normal(seed, b, t, n_heads * head_dim)
+    got = student.run(gradients, "split_heads", [x, n_heads], seed=seed)
+    cotangent = torch.randn(got["value"].shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    assert_equal(got["gradients"], [torch.cat(cotangent.unbind(1), dim=-1)], what="the gradient of x")
+
+
+@exercise("split_heads", points=1)
+@given(**SIZES)
+@settings(max_examples=10)
+def test_split_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads, head_dim, seed):
+    """split_heads works on any dtype and memory layout and leaves its input alone."""
+    x = normal(seed, b, t, n_heads * head_dim, dtype=torch.float32)
+    assert_equal(student.split_heads(x, n_heads), heads_by_slices(x, n_heads), what="split_heads of float32")
+    assert_inputs_untouched(student)
+    assert_equal(
+        student.run(strided, "split_heads", [x, n_heads]), heads_by_slices(x, n_heads), what="split_heads(strided x)"
+    )
+
+
+@exercise("merge_heads", points=4, core=True)
+@given(**SIZES)
+def test_merged_heads_lie_side_by_side(student, b, t, n_heads, head_dim, seed):
+    """merge_heads puts head i back into the i-th slice of the channels."""
+    x = normal(seed, b, n_heads, t, head_dim)
+    assert_equal(
+        student.merge_heads(x),
+        torch.cat(x.unbind(1), dim=-1),
+        what="merge_heads(x)",
+        hint="move h back behind t before joining (h, d/h); view needs contiguous memory, reshape does not",
+    )
+
+
+@exercise("merge_heads", points=1)
+@given(**SIZES)
+@settings(max_examples=10)
+def test_gradients_flow_back_through_the_merge(student, b, t, n_heads, head_dim, seed):
+    """merge_heads passes gradients back to the heads that they belong to."""
+    x = normal(seed, b, n_heads, t, head_dim)
+    got = student.run(gradients, "merge_heads", [x], seed=seed)
+    cotangent = torch.randn(got["value"].shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    assert_equal(got["gradients"], [heads_by_slices(cotangent, n_heads)], what="the gradient of x")
+
+
+@exercise("merge_heads", points=1)
+@given(**SIZES)
+@settings(max_examples=10)
+def test_merge_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads, head_dim, seed):
+    """merge_heads works on any dtype and memory layout and leaves its input alone."""
+    x = normal(seed, b, n_heads, t, head_dim, dtype=torch.float32)
+    expected = torch.cat(x.unbind(1), dim=-1)
+    assert_equal(student.merge_heads(x), expected, what="merge_heads of float32")
+    assert_inputs_untouched(student)
+    assert_equal(student.run(strided, "merge_heads", [x]), expected, what="merge_heads(strided x)")
+
+
+@exercise("attention_per_head", points=4, core=True)
+@given(case=layer_cases(cross=False))
+def test_the_loop_gives_what_the_batched_heads_give(student, reference, case):
+    """attention_per_head(module, x, mask) equals module(x, mask=mask), whatever the mask broadcasts from."""
+    assert_close(
+        student.run(scenarios.per_head, *case.layer, case.x, case.mask),
+        reference.run(scenarios.forward, "MultiHeadAttention", *case.layer, case.x, mask=case.mask),
+        what="attention_per_head(module, x, mask)",
+        hint="head i uses its own head_dim rows of w_q, w_k, w_v and of their biases, and its own part of the mask",
+    )
+
+
+@exercise("attention_per_head", points=2, core=True)
+@given(case=layer_cases(cross=False))
+@settings(max_examples=20)
+def test_the_loop_agrees_with_pytorch(student, case):
+    """attention_per_head equals torch.nn.MultiheadAttention with the same weights."""
+    mask = with_one_key(case.mask)
+    assert_close(
+        student.run(scenarios.per_head, *case.layer, case.x, mask),
+        torch_multi_head_attention(case, mask),
+        what="attention_per_head(module, x, mask)",
+    )
+
+
+@exercise("attention_per_head", points=2)
+@given(case=layer_cases(cross=False))
+@settings(max_examples=12)
+def test_the_loop_has_the_gradients_of_the_module(student, reference, case):
+    """Through attention_per_head, x and every parameter get the same gradients as through the module."""
+    assert_close(
+        student.run(scenarios.per_head_gradients, *case.layer, case.cotangent, case.x, case.mask),
+        reference.run(
+            scenarios.gradients, "MultiHeadAttention", *case.layer, case.cotangent, case.x, mask=case.mask
+        ),
+        what="value and gradients of attention_per_head",
+        hint="use the module's own weights, not detached copies or .data of them",
+    )
+
+
+@exercise("attention_per_head", points=3)
+def test_no_tensor_holds_the_scores_of_all_heads(student, generator):
+    """attention_per_head never makes the scores of more than one head at a time."""
+    b, t, n_heads, head_dim = 2, 48, 8, 2
+    case = LayerCase(b, t, t, n_heads, None, head_dim, True, False, "none", seed=generator.initial_seed())
+    largest = student.run(scenarios.per_head_largest, *case.layer, case.x)
+    one = b * t * t
+    assert largest < 2 * one, (
+        f"the largest tensor on the way has {largest} elements; the scores of one head have b * t * t = {one},\n"
+        f"  those of all {n_heads} heads {n_heads * one}\n"
+        "  hint: loop over the heads and finish each one (scores, softmax, values) before the next"
+    )
+
+
+@exercise("attention_per_head", points=1)
+def test_the_loop_leaves_its_inputs_and_the_module_alone(student):
+    """attention_per_head changes neither x nor the mask nor the module's weights, and draws no random numbers."""
+    case = LayerCase(2, 4, 4, 3, None, 2, True, False, "full", seed=7)
+    after = student.run(scenarios.per_head_twice, *case.layer, case.x, case.mask)
+    assert_equal(after["inputs"], [case.x, case.mask], what="[x, mask] after the call")
+    assert_equal(after["weights"], case.weights, what="the module's weights after the call")
+    assert_equal(after["second"], after["first"], what="the second of two equal calls")
+    assert after["random_state_kept"], "the call changed the global random state: attention draws no random numbers"

@@ -1,0 +1,166 @@
+"""merge_attention."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
+from autograder.testing.probes import gradients, strided
+from autograder.testing.strategies import (
+    attention_cases,
+    float_dtypes,
+    given,
+    leading_shapes,
+    normal,
+    seeds,
+    settings,
+    sizes,
+    st,
+)
+
+from .cases import partial_attention
+
+NAME = "merge_attention"
+HINT = "each side counts by its share of the softmax's denominator: exp(lse_a) / (exp(lse_a) + exp(lse_b))"
+
+
+def parts(case, *cuts):
+    """The (out, lse) of the case's keys between the cuts: 0, the cuts, n_k."""
+    edges = [0, *sorted(cut % (case.n_k + 1) for cut in cuts), case.n_k]
+    pieces = [slice(a, b) for a, b in zip(edges, edges[1:])]
+    return [
+        partial_attention(
+            case.q, case.k[..., s, :], case.v[..., s, :], None if case.mask is None else case.mask[..., s]
+        )
+        for s in pieces
+    ]
+
+
+@exercise(NAME, points=4, core=True)
+@given(case=attention_cases(largest=8), cut=st.integers(0, 8))
+def test_two_parts_merge_into_attention_over_all_keys(student, case, cut):
+    """Attention over the first keys merged with attention over the rest is attention over all keys, out and lse."""
+    (out_a, lse_a), (out_b, lse_b) = parts(case, cut)
+    assert_close(
+        student.merge_attention(out_a, lse_a, out_b, lse_b),
+        partial_attention(case.q, case.k, case.v, case.mask),
+        what="merge_attention(...) = (out, lse)",
+        hint=HINT,
+    )
+
+
+@exercise(NAME, points=2, core=True)
+@given(lead=leading_shapes(), n_q=sizes(1, 5), d_v=sizes(1, 5), seed=seeds())
+def test_merging_follows_the_reference(student, reference, lead, n_q, d_v, seed):
+    """For any two sides the merged (out, lse) equals the reference's."""
+    g = torch.Generator().manual_seed(seed)
+    sides = [normal(g, *lead, n_q, d_v), normal(g, *lead, n_q, scale=3)]
+    sides += [normal(g, *lead, n_q, d_v), normal(g, *lead, n_q, scale=3)]
+    expected = reference.merge_attention(*sides)
+    assert_close(student.merge_attention(*sides), expected, what="merge_attention(...) = (out, lse)", hint=HINT)
+
+
+@exercise(NAME, points=1)
+@given(case=attention_cases(largest=8), cut=st.integers(0, 8), other=st.integers(0, 8))
+@settings(max_examples=15)
+def test_the_order_of_merging_does_not_matter(student, case, cut, other):
+    """Merging is associative and commutative: (a b) c, a (b c) and c (b a) are one and the same."""
+    a, b, c = parts(case, cut, other)
+    left = student.merge_attention(*student.merge_attention(*a, *b), *c)
+    right = student.merge_attention(*a, *student.merge_attention(*b, *c))
+    back = student.merge_attention(*c, *student.merge_attention(*b, *a))
+    assert_close(right, left, what="merge(a, merge(b, c)) against merge(merge(a, b), c)")
+    assert_close(back, left, what="merge(c, merge(b, a)) against merge(merge(a, b), c)")
+    assert_close(left, partial_attention(case.q, case.k, case.v, case.mask), what="three parts merged")
+
+
+@exercise(NAME, points=2)
+@given(n_q=sizes(1, 5), d_v=sizes(1, 5), seed=seeds())
+@settings(max_examples=15)
+def test_an_empty_side_counts_for_nothing(student, n_q, d_v, seed):
+    """Where one side has lse = -inf the result is the other side, on the left and on the right."""
+    g = torch.Generator().manual_seed(seed)
+    out, lse, empty = normal(g, 2, n_q, d_v), normal(g, 2, n_q), torch.full((2, n_q), -torch.inf, dtype=torch.float64)
+    other = normal(g, 2, n_q, d_v)
+    for arguments in ((out, lse, other, empty), (other, empty, out, lse)):
+        assert_close(student.merge_attention(*arguments), (out, lse), what="(out, lse) with one empty side")
+
+
+@exercise(NAME, points=2)
+@given(n_q=sizes(1, 5), d_v=sizes(1, 5), seed=seeds())
+@settings(max_examples=15)
+def test_two_empty_sides_are_empty(student, n_q, d_v, seed):
+    """Where both sides have lse = -inf the result is zeros and -inf, never NaN; other rows are not disturbed."""
+    g = torch.Generator().manual_seed(seed)
+    rows = torch.rand(n_q, generator=g) < 0.5
+    rows[seed % n_q] = True
+    lse_a, lse_b = (normal(g, n_q).masked_fill(rows, -torch.inf) for _ in range(2))
+    out_a, out_b = (normal(g, n_q, d_v).masked_fill(rows[:, None], 0.0) for _ in range(2))
+    out, lse = student.merge_attention(out_a, lse_a, out_b, lse_b)
+    zeros = torch.zeros_like(out_a[rows])
+    assert_equal(out[rows], zeros, what="out where both sides are empty", hint="-inf - -inf is NaN")
+    assert_equal(lse[rows], lse_a[rows], what="lse where both sides are empty")
+    assert_close(lse[~rows], torch.logaddexp(lse_a, lse_b)[~rows], what="lse in the other rows")
+    weight = torch.sigmoid(lse_a - lse_b)[~rows, None]
+    assert_close(out[~rows], weight * out_a[~rows] + (1 - weight) * out_b[~rows], what="out in the other rows")
+
+
+@exercise(NAME, points=2)
+@given(n_q=sizes(1, 5), d_v=sizes(1, 5), shift=st.sampled_from([-1e5, -800.0, 100.0, 800.0, 1e5]), seed=seeds())
+@settings(max_examples=20)
+def test_scores_of_any_size_neither_overflow_nor_vanish(student, n_q, d_v, shift, seed):
+    """Adding one number to both lse adds it to the merged lse and leaves out as it is, however large it is."""
+    g = torch.Generator().manual_seed(seed)
+    out_a, out_b, lse_a, lse_b = normal(g, n_q, d_v), normal(g, n_q, d_v), normal(g, n_q), normal(g, n_q)
+    weight = torch.sigmoid(lse_a - lse_b)[:, None]
+    expected = weight * out_a + (1 - weight) * out_b, torch.logaddexp(lse_a, lse_b) + shift
+    assert_close(
+        student.merge_attention(out_a, lse_a + shift, out_b, lse_b + shift),
+        expected,
+        what=f"(out, lse) with both lse near {shift:g}",
+        hint="exp(1000) is inf and exp(-1000) is 0: subtract the larger lse before exp",
+        rtol=1e-8,
+        atol=1e-9,
+    )
+    far = student.merge_attention(out_a, lse_a, out_b, lse_b - 1e6)
+    assert_close(far, (out_a, lse_a), what="(out, lse) when b lies a million below a")
+    far = student.merge_attention(out_a, lse_a - 1e6, out_b, lse_b)
+    assert_close(far, (out_b, lse_b), what="(out, lse) when a lies a million below b")
+
+
+@exercise(NAME, points=2)
+@given(n_q=sizes(2, 5), d_v=sizes(1, 4), seed=seeds())
+@settings(max_examples=15)
+def test_gradients_are_right_and_finite_at_empty_sides(student, reference, n_q, d_v, seed):
+    """Gradients equal the reference's; rows with one or two empty sides have finite ones, no NaN."""
+    g = torch.Generator().manual_seed(seed)
+    lse_a = normal(g, n_q).masked_fill(torch.rand(n_q, generator=g) < 0.5, -torch.inf)
+    lse_b = normal(g, n_q).masked_fill(torch.rand(n_q, generator=g) < 0.5, -torch.inf)
+    lse_a[0] = lse_b[0] = -torch.inf
+    out_a, out_b = (normal(g, n_q, d_v) * lse.isfinite()[:, None] for lse in (lse_a, lse_b))
+    got = student.run(gradients, "merge_attention", [out_a, lse_a, out_b, lse_b], seed=seed)["gradients"]
+    expected = reference.run(gradients, "merge_attention", [out_a, lse_a, out_b, lse_b], seed=seed)["gradients"]
+    some = lse_a.isfinite() | lse_b.isfinite()
+    for name, gradient, right in zip(("out_a", "lse_a", "out_b", "lse_b"), got, expected):
+        assert gradient is not None, f"no gradient reaches {name}"
+        assert gradient.isfinite().all(), (
+            f"the gradient of {name} is not finite: {gradient.tolist()}\n"
+            "  hint: torch.where after the fact does not help; replace -inf before the operation that makes NaN"
+        )
+        assert_close(gradient[some], right[some], what=f"the gradient of {name} where not both sides are empty")
+
+
+@exercise(NAME, points=1)
+@given(dtype=float_dtypes(half=True), n_q=sizes(1, 4), d_v=sizes(1, 4), seed=seeds())
+@settings(max_examples=12)
+def test_dtype_inputs_and_layout_do_not_matter(student, dtype, n_q, d_v, seed):
+    """The result has its inputs' dtype; inputs stay as they are and need not be contiguous."""
+    g = torch.Generator().manual_seed(seed)
+    sides = [normal(g, n_q, d_v, dtype=dtype), normal(g, n_q, dtype=dtype)]
+    sides += [normal(g, n_q, d_v, dtype=dtype), normal(g, n_q, dtype=dtype)]
+    out_a, lse_a, out_b, lse_b = (x.double() for x in sides)
+    weight = torch.sigmoid(lse_a - lse_b)[:, None]
+    expected = [x.to(dtype) for x in (weight * out_a + (1 - weight) * out_b, torch.logaddexp(lse_a, lse_b))]
+    room = 8 * torch.finfo(dtype).eps
+    assert_close(student.merge_attention(*sides), expected, what=f"(out, lse) in {dtype}", rtol=room, atol=room)
+    assert_inputs_untouched(student)
+    got = student.run(strided, "merge_attention", sides)
+    assert_close(got, expected, what="(out, lse) of strided inputs", rtol=room, atol=room)

@@ -1,0 +1,144 @@
+"""MultiHeadAttention."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+
+from . import scenarios
+from .cases import LayerCase, layer_cases, torch_attention, torch_multi_head_attention, with_one_key
+
+NAME = "MultiHeadAttention"
+
+
+@exercise(NAME, points=7, core=True)
+@given(case=layer_cases())
+def test_the_output_is_the_papers(student, reference, case):
+    """The output is Concat(head_1, ..., head_h) W_O, in self-attention and cross-attention, under every mask."""
+    arguments = (NAME, *case.layer, case.x, case.context, case.mask)
+    assert_close(
+        student.run(scenarios.forward, *arguments),
+        reference.run(scenarios.forward, *arguments),
+        what="MultiHeadAttention(...)(x, context, mask)",
+        hint="project, split into heads, attend, merge the heads, and only then w_o",
+    )
+
+
+@exercise(NAME, points=5, core=True)
+@given(case=layer_cases())
+def test_the_output_agrees_with_pytorch(student, case):
+    """The output equals torch.nn.MultiheadAttention's with the same weights (whose masks mean the opposite)."""
+    mask = with_one_key(case.mask)
+    assert_close(
+        student.run(scenarios.forward, NAME, *case.layer, case.x, case.context, mask),
+        torch_multi_head_attention(case, mask),
+        what="MultiHeadAttention(...)(x, context, mask)",
+        hint="are keys and values both taken from the context? does True in the mask mean 'may attend'?",
+    )
+
+
+@exercise(NAME, points=3)
+@given(n_heads=sizes(1, 4), head_dim=sizes(1, 5), bias=st.booleans())
+@settings(max_examples=10)
+def test_the_parameters_are_those_of_four_linear_layers(student, n_heads, head_dim, bias):
+    """w_q, w_k, w_v and w_o are d_model x d_model, all with a bias or all without; n_heads and head_dim can be read."""
+    d = n_heads * head_dim
+    got = student.run(scenarios.parameters, NAME, {"d_model": d, "n_heads": n_heads, "bias": bias})
+    expected = {f"{layer}.weight": [d, d] for layer in ("w_q", "w_k", "w_v", "w_o")}
+    if bias:
+        expected |= {f"{layer}.bias": [d] for layer in ("w_q", "w_k", "w_v", "w_o")}
+    assert_equal(got["shapes"], expected, what=f"the shapes of the parameters with bias={bias}")
+    assert_equal(got["attributes"]["n_heads"], n_heads, what="n_heads")
+    assert_equal(got["attributes"]["head_dim"], head_dim, what="head_dim", hint="d_model // n_heads, an int")
+
+
+@exercise(NAME, points=1)
+def test_layers_have_a_bias_unless_told_otherwise(student):
+    """MultiHeadAttention(d_model, n_heads) has biases."""
+    for arguments, expected in (([6, 2], ["w_k.bias", "w_o.bias", "w_q.bias", "w_v.bias"]), ([6, 2, False], [])):
+        shapes = student.run(scenarios.build_positionally, NAME, arguments)
+        assert_equal(sorted(key for key in shapes if key.endswith("bias")), expected, what="the biases")
+
+
+@exercise(NAME, points=2)
+def test_a_width_that_the_heads_do_not_divide_is_refused(student):
+    """MultiHeadAttention refuses to be built when n_heads does not divide d_model."""
+    for d_model, n_heads in ((7, 2), (10, 4), (2, 3)):
+        assert_refused(
+            student.run,
+            scenarios.build,
+            NAME,
+            {"d_model": d_model, "n_heads": n_heads},
+            why=f"n_heads={n_heads} does not divide d_model={d_model}",
+        )
+
+
+@exercise(NAME, points=3)
+@given(case=layer_cases(masks=("queries by keys", "full"), bias=True), row=st.integers(0, 4))
+@settings(max_examples=15)
+def test_a_query_that_may_attend_to_nothing_gets_the_output_bias(student, case, row):
+    """Where a query may attend to nothing every head gives zeros, w_o adds its bias, and no gradient is NaN."""
+    row = row % case.n_q
+    mask = case.mask.clone()
+    mask[..., row, :] = False
+    got = student.run(scenarios.gradients, NAME, *case.layer, case.cotangent, case.x, case.context, mask)
+    expected = case.weights["w_o.bias"].expand(case.b, -1)
+    assert_close(got["value"][:, row], expected, what=f"the output of query {row}, which may attend to nothing")
+    for name, gradient in {"x": got["x"], "context": got["context"], **got["parameters"]}.items():
+        finite = gradient is None or bool(gradient.isfinite().all())
+        assert finite, f"the gradient of {name} has NaN or infinite values where a query may attend to nothing"
+
+
+@exercise(NAME, points=3)
+@given(case=layer_cases())
+@settings(max_examples=15)
+def test_gradients_reach_inputs_and_every_parameter(student, reference, case):
+    """x, context and every weight and bias get the gradients of the reference."""
+    arguments = (NAME, *case.layer, case.cotangent, case.x, case.context, case.mask)
+    assert_close(
+        student.run(scenarios.gradients, *arguments),
+        reference.run(scenarios.gradients, *arguments),
+        what="value and gradients",
+        hint="detach, .data, torch.no_grad and torch.tensor(...) cut the graph",
+    )
+
+
+@exercise(NAME, points=2)
+@given(case=layer_cases(masks=("none",), cross=False), seed=seeds())
+@settings(max_examples=15)
+def test_future_tokens_do_not_change_the_past(student, case, seed):
+    """Under a causal mask, changing the inputs from position p on changes no output before p."""
+    p = seed % case.n_q
+    mask = torch.ones(case.n_q, case.n_q, dtype=torch.bool).tril()
+    other = torch.cat([case.x[:, :p], normal(seed, case.b, case.n_q - p, case.x.shape[-1])], dim=1)
+    before, after = (student.run(scenarios.forward, NAME, *case.layer, x, mask=mask) for x in (case.x, other))
+    assert_close(after[:, :p], before[:, :p], what=f"the outputs before position {p}", hint="is the mask passed on?")
+    assert not torch.allclose(after[:, p:], before[:, p:]), f"changing the inputs from {p} on changed no output at all"
+
+
+@exercise(NAME, points=1)
+@given(case=layer_cases(dtype=torch.float32))
+@settings(max_examples=8)
+def test_single_precision_stays_single(student, case):
+    """A float32 module on float32 inputs answers in float32."""
+    mask = with_one_key(case.mask)
+    assert_close(
+        student.run(scenarios.forward, NAME, *case.layer, case.x, case.context, mask),
+        torch_attention(case, mask),
+        what="the float32 output",
+        rtol=1e-4,
+        atol=2e-5,
+    )
+
+
+@exercise(NAME, points=1)
+def test_a_call_leaves_inputs_weights_and_random_state_alone(student):
+    """A call changes neither inputs nor weights nor the global random state, and a second call says the same."""
+    case = LayerCase(2, 4, 5, 3, None, 2, True, True, "full", seed=11)
+    after = student.run(scenarios.forward_twice, NAME, *case.layer, case.x, case.context, case.mask)
+    assert_equal(after["inputs"], [case.x, case.context, case.mask], what="[x, context, mask] after the call")
+    assert_equal(after["weights"], case.weights, what="the weights after the call")
+    assert_equal(after["second"], after["first"], what="the second of two equal calls")
+    assert after["random_state_kept"], "the call changed the global random state: attention draws no random numbers"
+    in_order = student.run(scenarios.forward_positionally, NAME, *case.layer, case.x, case.context, case.mask)
+    assert_equal(in_order, after["first"], what="module(x, context, mask) against module(x, context=..., mask=...)")

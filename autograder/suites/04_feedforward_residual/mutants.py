@@ -1,0 +1,867 @@
+"""Wrong solutions: each a mistake that is really made, with the sentence that its maker should read."""
+
+from autograder.testing.variants import edit, mutant
+
+PRE_NORM = """            x = x + self.attention(self.norm_1(x), mask=mask)
+            return x + self.feed_forward(self.norm_2(x))
+"""
+POST_NORM = """        x = self.norm_1(x + self.attention(x, mask=mask))
+        return self.norm_2(x + self.feed_forward(x))
+"""
+
+MUTANTS = [
+    # gelu
+    edit(
+        "root_two_forgotten", "gelu",
+        "This is what you get with erf(x): the normal distribution's integral is erf(x / sqrt(2)).",
+        ("torch.erf(x / math.sqrt(2))", "torch.erf(x)"),
+    ),
+    edit(
+        "half_forgotten", "gelu",
+        "The exact form lacks its factor 1/2: for large x GELU is x, not 2x.",
+        ("0.5 * x * (1 + torch.erf", "x * (1 + torch.erf"),
+    ),
+    edit(
+        "tanh_is_the_default", "gelu",
+        'Without a second argument GELU is exact; the tanh form is for approximate="tanh".',
+        ('approximate: str = "none"', 'approximate: str = "tanh"'),
+    ),
+    edit(
+        "always_exact", "gelu",
+        'approximate="tanh" gives the exact form: GPT-2\'s weights were trained with the approximation, which differs.',
+        ('"tanh":\n        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))',
+         '"tanh":\n        return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))'),
+    ),
+    edit(
+        "cubic_constant_misread", "gelu",
+        "The constant of the cubic term is 0.044715, not 0.44715.",
+        ("x + 0.044715 * x**3", "x + 0.44715 * x**3"),
+    ),
+    edit(
+        "square_for_cube", "gelu",
+        "The tanh form has x³; with x² it is not symmetric, and negative inputs come out wrong.",
+        ("x**3", "x**2"),
+    ),
+    edit(
+        "root_of_two_over_pi_without_root", "gelu",
+        "The tanh form multiplies by sqrt(2 / pi), not by 2 / pi.",
+        ("math.sqrt(2 / math.pi)", "(2 / math.pi)"),
+    ),
+    edit(
+        "unknown_mode_taken_for_tanh", "gelu",
+        "A misspelt `approximate` must be refused; here everything but \"none\" is taken for \"tanh\".",
+        ('if approximate == "tanh":', "if True:"),
+    ),
+    edit(
+        "computed_in_float64_and_left_there", "gelu",
+        "The result has another dtype than x: cast it back, or never leave x's dtype.",
+        ("0.5 * x * (1 + torch.erf(x / math.sqrt(2)))", "0.5 * x.double() * (1 + torch.erf(x.double() / math.sqrt(2)))"),
+    ),
+    edit(
+        "tanh_by_exponentials", "gelu",
+        "tanh written with exp() overflows for large inputs and gives NaN: torch.tanh does not.",
+        ("    if approximate == \"tanh\":\n        return 0.5 * x * (1 + torch.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))",
+         "    if approximate == \"tanh\":\n        z = (2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)).exp()\n        return x * z / (z + 1)"),
+    ),
+    edit(
+        "gradient_cut_by_data", "gelu",
+        "No gradient flows: something in the calculation is detached from the graph.",
+        ("0.5 * x * (1 + torch.erf(x / math.sqrt(2)))", "0.5 * x * (1 + torch.erf(x.detach() / math.sqrt(2)))"),
+    ),
+    edit(
+        "written_into_its_input", "gelu",
+        "GELU writes into x: the caller's tensor is changed.",
+        ("return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))", "x *= 0.5 * (1 + torch.erf(x / math.sqrt(2)))\n        return x"),
+    ),
+    # LayerNorm
+    edit(
+        "unbiased_variance", "LayerNorm",
+        "The variance divides by d_model - 1, as torch.var does by default: layer norm divides by d_model.",
+        ("centred.square().mean(-1, keepdim=True)", "z.var(-1, keepdim=True)"),
+    ),
+    edit(
+        "eps_outside_the_root", "LayerNorm",
+        "eps is added to the standard deviation: it belongs to the variance, under the root.",
+        ("centred * torch.rsqrt(variance + self.eps)", "centred / (variance.sqrt() + self.eps)"),
+    ),
+    edit(
+        "eps_ignored", "LayerNorm",
+        "The eps given is not used: the constructor's argument must reach the root.",
+        ("self.eps = eps", "self.eps = 1e-5"),
+    ),
+    edit(
+        "eps_default_of_rms_norm", "LayerNorm",
+        "The default eps of layer norm is 1e-5.",
+        ("eps: float = 1e-5", "eps: float = 1e-6"),
+    ),
+    edit(
+        "eps_left_out", "LayerNorm",
+        "Without eps a constant row is divided by zero.",
+        ("torch.rsqrt(variance + self.eps)", "torch.rsqrt(variance)"),
+    ),
+    edit(
+        "mean_not_subtracted", "LayerNorm",
+        "The mean is not subtracted: that would be RMS norm.",
+        ("normal = centred *", "normal = z *"),
+    ),
+    edit(
+        "root_forgotten", "LayerNorm",
+        "Divide by the standard deviation, not by the variance: the root is missing.",
+        ("centred * torch.rsqrt(variance + self.eps)", "centred / (variance + self.eps)"),
+    ),
+    edit(
+        "normalised_over_everything", "LayerNorm",
+        "Mean and variance run over all dimensions: each vector of the last dimension has its own.",
+        ("z.mean(-1, keepdim=True)", "z.mean()"), ("centred.square().mean(-1, keepdim=True)", "centred.square().mean()"),
+    ),
+    edit(
+        "normalised_over_positions", "LayerNorm",
+        "Mean and variance run over the positions: that mixes vectors, and the future leaks into the past.",
+        ("z.mean(-1, keepdim=True)", "z.mean(-2 if z.ndim > 1 else -1, keepdim=True)"),
+        ("centred.square().mean(-1, keepdim=True)", "centred.square().mean(-2 if z.ndim > 1 else -1, keepdim=True)"),
+    ),
+    edit(
+        "variance_in_one_pass", "LayerNorm",
+        "mean(x²) - mean(x)² loses all digits when x is far from zero: subtract the mean first, then square.",
+        ("centred.square().mean(-1, keepdim=True)",
+         "(z.square().mean(-1, keepdim=True) - z.mean(-1, keepdim=True).square()).clamp(min=0)"),
+    ),
+    edit(
+        "bias_forgotten", "LayerNorm",
+        "The bias is not added.",
+        ("(normal * self.weight + self.bias)", "(normal * self.weight + 0 * self.bias)"),
+    ),
+    edit(
+        "weight_scales_the_bias", "LayerNorm",
+        "The weight multiplies the bias as well: scale first, shift afterwards.",
+        ("(normal * self.weight + self.bias)", "((normal + self.bias) * self.weight)"),
+    ),
+    edit(
+        "weight_starts_at_zero", "LayerNorm",
+        "The weight starts at zero: a new layer norm would give nothing but zeros.",
+        ("torch.ones(d_model)", "torch.zeros(d_model)"),
+    ),
+    edit(
+        "parameters_are_plain_tensors", "LayerNorm",
+        "weight and bias are plain tensors: nn.Parameter makes the optimiser and the state dict see them.",
+        ("nn.Parameter(torch.ones(d_model))", "torch.ones(d_model)"), ("nn.Parameter(torch.zeros(d_model))", "torch.zeros(d_model)"),
+    ),
+    edit(
+        "half_precision_squares", "LayerNorm",
+        "The squares are taken in half precision, where they overflow: normalise in float32.",
+        ("x.float() if x.dtype in HALF else x", "x"),
+    ),
+    edit(
+        "float32_comes_back", "LayerNorm",
+        "A half-precision input comes back as float32: cast the result to x's dtype.",
+        ("(normal * self.weight + self.bias).to(x.dtype)", "(normal * self.weight + self.bias)"),
+    ),
+    edit(
+        "everything_in_float32", "LayerNorm",
+        "A float64 input is squeezed through float32: only half precision needs another dtype.",
+        ("x.float() if x.dtype in HALF else x", "x.float()"),
+    ),
+    edit(
+        "statistics_detached", "LayerNorm",
+        "Mean and variance are detached: the gradient by x lacks the part that flows through them.",
+        ("torch.rsqrt(variance + self.eps)", "torch.rsqrt(variance + self.eps).detach()"),
+    ),
+    edit(
+        "centred_in_place", "LayerNorm",
+        "x is centred in place: the caller's tensor is changed.",
+        ("centred = z - z.mean(-1, keepdim=True)",
+         "centred = z\n        centred -= z.mean(-1, keepdim=True)"),
+    ),
+    edit(
+        "other_widths_broadcast", "LayerNorm",
+        "An x of another width must be refused: a last dimension of 1 broadcasts without a word.",
+        ("if x.shape[-1:] != self.weight.shape:", "if x.ndim == 0:"),
+    ),
+    # layer_norm_backward
+    edit(
+        "variance_term_missing", "layer_norm_backward",
+        "The term that comes from the variance is missing: x also moves the standard deviation.",
+        (" - normal * (g * normal).mean(-1, keepdim=True))", ")"),
+    ),
+    edit(
+        "mean_term_missing", "layer_norm_backward",
+        "The term that comes from the mean is missing: x also moves the mean.",
+        ("(g - g.mean(-1, keepdim=True) - normal", "(g - normal"),
+    ),
+    edit(
+        "statistics_taken_for_constants", "layer_norm_backward",
+        "Mean and variance are treated as constants: both depend on every entry of x.",
+        ("inverse_std * (g - g.mean(-1, keepdim=True) - normal * (g * normal).mean(-1, keepdim=True))", "inverse_std * g"),
+    ),
+    edit(
+        "weight_left_out_of_dx", "layer_norm_backward",
+        "dx does not know the weight: what reaches x̂ is grad_output * weight.",
+        ("g = grad_output * weight", "g = grad_output"),
+    ),
+    edit(
+        "weight_multiplied_at_the_end", "layer_norm_backward",
+        "The weight multiplies dx at the end: it belongs to the gradient before the means are taken.",
+        ("g = grad_output * weight", "g = grad_output"), ("return dx,", "return dx * weight,"),
+    ),
+    edit(
+        "not_divided_by_the_deviation", "layer_norm_backward",
+        "dx is not divided by the standard deviation.",
+        ("dx = inverse_std * (", "dx = ("),
+    ),
+    edit(
+        "unbiased_variance_backward", "layer_norm_backward",
+        "The variance divides by d - 1: layer norm divides by d.",
+        ("centred.square().mean(-1, keepdim=True)", "(centred.square().sum(-1, keepdim=True) / max(x.shape[-1] - 1, 1))"),
+    ),
+    edit(
+        "eps_left_out_backward", "layer_norm_backward",
+        "eps is missing under the root: constant rows give NaN.",
+        (".mean(-1, keepdim=True) + eps)", ".mean(-1, keepdim=True))"),
+    ),
+    edit(
+        "eps_fixed_backward", "layer_norm_backward",
+        "The eps given is not used.",
+        (".mean(-1, keepdim=True) + eps)", ".mean(-1, keepdim=True) + 1e-5)"),
+    ),
+    edit(
+        "variance_in_one_pass_backward", "layer_norm_backward",
+        "mean(x²) - mean(x)² loses all digits when x is far from zero: subtract the mean first, then square.",
+        ("centred.square().mean(-1, keepdim=True)",
+         "(x.square().mean(-1, keepdim=True) - x.mean(-1, keepdim=True).square()).clamp(min=0)"),
+    ),
+    edit(
+        "dweight_uses_x", "layer_norm_backward",
+        "dweight multiplies grad_output by x: what the weight scales is the normalised x.",
+        ("(grad_output * normal).reshape(-1, d)", "(grad_output * x).reshape(-1, d)"),
+    ),
+    edit(
+        "dweight_uses_the_weighted_gradient", "layer_norm_backward",
+        "dweight contains the weight: y depends on the weight through x̂ alone.",
+        ("(grad_output * normal).reshape", "(g * normal).reshape"),
+    ),
+    edit(
+        "dbias_contains_the_weight", "layer_norm_backward",
+        "dbias contains the weight: the bias is added after the scaling.",
+        ("grad_output.reshape(-1, d).sum(0)", "g.reshape(-1, d).sum(0)"),
+    ),
+    edit(
+        "parameters_averaged", "layer_norm_backward",
+        "dweight and dbias are means: every vector that shares a parameter adds to its gradient.",
+        ("(grad_output * normal).reshape(-1, d).sum(0)", "(grad_output * normal).reshape(-1, d).mean(0)"),
+        (", grad_output.reshape(-1, d).sum(0)", ", grad_output.reshape(-1, d).mean(0)"),
+    ),
+    edit(
+        "summed_over_the_batch_only", "layer_norm_backward",
+        "dweight and dbias are summed over the first dimension only: all leading dimensions share the parameters.",
+        ("(grad_output * normal).reshape(-1, d).sum(0)", "(grad_output * normal).sum(0)"),
+        (", grad_output.reshape(-1, d).sum(0)", ", grad_output.sum(0)"),
+    ),
+    edit(
+        "single_vector_summed_away", "layer_norm_backward",
+        "For a single vector dweight and dbias come out as one number: sum(dim=()) sums over everything.",
+        ("(grad_output * normal).reshape(-1, d).sum(0)", "(grad_output * normal).sum(tuple(range(x.ndim - 1)))"),
+        (", grad_output.reshape(-1, d).sum(0)", ", grad_output.sum(tuple(range(x.ndim - 1)))"),
+    ),
+    edit(
+        "gradient_scaled_in_place", "layer_norm_backward",
+        "grad_output is scaled in place: the caller's gradient is changed.",
+        ("g = grad_output * weight", "g, grad_output = grad_output.mul_(weight), grad_output.clone() / weight"),
+    ),
+    edit(
+        "backward_in_float64", "layer_norm_backward",
+        "float32 inputs give float64 gradients: keep x's dtype.",
+        ("centred = x - x.mean(-1, keepdim=True)", "centred = x.double() - x.double().mean(-1, keepdim=True)"),
+    ),
+    # RMSNorm
+    edit(
+        "rms_of_centred_values", "RMSNorm",
+        "The mean is subtracted: RMS norm leaves the mean where it is.",
+        ("z = x.float() if x.dtype in HALF else x", "z = x.float() if x.dtype in HALF else x\n        z = z - z.mean(-1, keepdim=True)"),
+    ),
+    edit(
+        "rms_eps_outside_the_root", "RMSNorm",
+        "eps is added to the root: it belongs under it.",
+        ("z * torch.rsqrt(z.square().mean(-1, keepdim=True) + self.eps)",
+         "z / (z.square().mean(-1, keepdim=True).sqrt() + self.eps)"),
+    ),
+    edit(
+        "rms_sum_for_mean", "RMSNorm",
+        "The squares are summed: divide by the root of their mean, or the size depends on d_model.",
+        ("z.square().mean(", "z.square().sum("),
+    ),
+    edit(
+        "rms_eps_ignored", "RMSNorm",
+        "The eps given is not used.",
+        ("self.eps = eps", "self.eps = 1e-6"),
+    ),
+    edit(
+        "rms_eps_default_of_layer_norm", "RMSNorm",
+        "The default eps of RMS norm is 1e-6.",
+        ("eps: float = 1e-6", "eps: float = 1e-5"),
+    ),
+    edit(
+        "rms_root_forgotten", "RMSNorm",
+        "Divide by the root of the mean square, not by the mean square.",
+        ("z * torch.rsqrt(z.square().mean(-1, keepdim=True) + self.eps)", "z / (z.square().mean(-1, keepdim=True) + self.eps)"),
+    ),
+    edit(
+        "rms_weight_unused", "RMSNorm",
+        "The weight is not used.",
+        ("(normal * self.weight)", "(normal + 0 * self.weight)"),
+    ),
+    edit(
+        "rms_with_a_bias", "RMSNorm",
+        "RMS norm has no bias.",
+        ("self.eps = eps", "self.eps = eps\n        self.bias = nn.Parameter(torch.zeros(d_model))"),
+    ),
+    edit(
+        "rms_in_half_precision", "RMSNorm",
+        "The squares are taken in half precision, where they overflow: normalise in float32.",
+        ("x.float() if x.dtype in HALF else x", "x"),
+    ),
+    edit(
+        "rms_float32_comes_back", "RMSNorm",
+        "A half-precision input comes back as float32: cast the result to x's dtype.",
+        ("return (normal * self.weight).to(x.dtype)", "return normal * self.weight"),
+    ),
+    edit(
+        "rms_over_the_positions", "RMSNorm",
+        "The squares are averaged over the wrong dimension: each vector of the last dimension has its own size.",
+        ("z.square().mean(-1, keepdim=True)", "z.square().mean(0, keepdim=True)"),
+    ),
+    edit(
+        "rms_root_detached", "RMSNorm",
+        "The root is detached: the gradient by x lacks the part that flows through it.",
+        ("torch.rsqrt(z.square().mean(-1, keepdim=True) + self.eps)", "torch.rsqrt(z.square().mean(-1, keepdim=True) + self.eps).detach()"),
+    ),
+    edit(
+        "rms_scaled_in_place", "RMSNorm",
+        "x is scaled in place: the caller's tensor is changed.",
+        ("normal = z * torch.rsqrt", "normal = z\n        normal *= torch.rsqrt"),
+    ),
+    edit(
+        "rms_other_widths_broadcast", "RMSNorm",
+        "An x of another width must be refused: a last dimension of 1 broadcasts without a word.",
+        ("if x.shape[-1:] != self.weight.shape:", "if x.ndim == 0:"),
+    ),
+    # FeedForward
+    edit(
+        "activation_forgotten", "FeedForward",
+        "There is no activation between the layers: two linear layers in a row are one linear layer.",
+        ("self.w_out(self.activation(self.w_in(x)))", "self.w_out(self.w_in(x))"),
+    ),
+    edit(
+        "activation_at_the_end", "FeedForward",
+        "The activation comes after the second layer: it belongs between the two.",
+        ("self.w_out(self.activation(self.w_in(x)))", "self.activation(self.w_out(self.w_in(x)))"),
+    ),
+    edit(
+        "activation_twice", "FeedForward",
+        "The activation is applied after the second layer as well: the output should be free to be negative.",
+        ("self.w_out(self.activation(self.w_in(x)))", "self.activation(self.w_out(self.activation(self.w_in(x))))"),
+    ),
+    edit(
+        "relu_by_default", "FeedForward",
+        "The default activation is GELU, not ReLU.",
+        ('activation: str = "gelu"', 'activation: str = "relu"'),
+    ),
+    edit(
+        "gelu_means_tanh", "FeedForward",
+        '"gelu" is the exact form; GPT-2\'s approximation is called "gelu_tanh".',
+        ('{"gelu": gelu,', '{"gelu": functools.partial(gelu, approximate="tanh"),'),
+    ),
+    edit(
+        "gelu_tanh_means_exact", "FeedForward",
+        '"gelu_tanh" gives the exact form: pass approximate="tanh" on.',
+        ('functools.partial(gelu, approximate="tanh")', "gelu"),
+    ),
+    edit(
+        "activation_ignored", "FeedForward",
+        "The activation asked for is not used.",
+        ("self.activation = activations[activation]", "self.activation = gelu"),
+    ),
+    edit(
+        "unknown_activation_becomes_gelu", "FeedForward",
+        "A misspelt activation is taken for GELU without a word: raise ValueError.",
+        ("if activation not in activations:", "if False:"), ("activations[activation]", "activations.get(activation, gelu)"),
+    ),
+    edit(
+        "feed_forward_without_bias", "FeedForward",
+        "The layers lack their biases: only SwiGLU goes without.",
+        ("nn.Linear(d_model, d_ff)", "nn.Linear(d_model, d_ff, bias=False)"),
+    ),
+    edit(
+        "residual_inside", "FeedForward",
+        "x is added inside the feed-forward layer: the block does that.",
+        ("return self.w_out(", "return x + self.w_out("),
+    ),
+    edit(
+        "dropout_between", "FeedForward",
+        "Something is dropped at random: this layer has no dropout.",
+        ("self.w_out(self.activation(", "self.w_out(F.dropout(self.activation("), ("self.w_in(x)))", "self.w_in(x)), 0.1, self.training))"),
+    ),
+    # SwiGLU
+    edit(
+        "wrong_branch_bent", "SwiGLU",
+        "silu bends w_in(x) instead of the gate w_gate(x).",
+        ("F.silu(self.w_gate(x)) * self.w_in(x)", "self.w_gate(x) * F.silu(self.w_in(x))"),
+    ),
+    edit(
+        "sigmoid_gate", "SwiGLU",
+        "The gate is a plain sigmoid: that is GLU. SwiGLU's gate is silu(z) = z * sigmoid(z).",
+        ("F.silu(", "torch.sigmoid("),
+    ),
+    edit(
+        "gelu_gate", "SwiGLU",
+        "The gate is a GELU: that is GEGLU. SwiGLU's gate is silu(z) = z * sigmoid(z).",
+        ("F.silu(", "gelu("),
+    ),
+    edit(
+        "gate_added", "SwiGLU",
+        "The two branches are added: the gate multiplies.",
+        ("F.silu(self.w_gate(x)) * self.w_in(x)", "F.silu(self.w_gate(x)) + self.w_in(x)"),
+    ),
+    edit(
+        "no_gate", "SwiGLU",
+        "The gate is not used: that is a feed-forward layer with silu.",
+        ("F.silu(self.w_gate(x)) * self.w_in(x)", "F.silu(self.w_in(x))"),
+    ),
+    edit(
+        "product_bent", "SwiGLU",
+        "silu bends the product: it bends the gate alone.",
+        ("F.silu(self.w_gate(x)) * self.w_in(x)", "F.silu(self.w_gate(x) * self.w_in(x))"),
+    ),
+    edit(
+        "swiglu_with_biases", "SwiGLU",
+        "The layers have biases: none of SwiGLU's three has one.",
+        ("self.w_out = nn.Linear(d_ff, d_model, bias=False)", "self.w_out = nn.Linear(d_ff, d_model)"),
+    ),
+    edit(
+        "silu_by_exponential", "SwiGLU",
+        "The gate overflows for large inputs: exp(z) / (1 + exp(z)) is infinity over infinity; torch.sigmoid is not.",
+        ("F.silu(self.w_gate(x))", "self.w_gate(x) * self.w_gate(x).exp() / (1 + self.w_gate(x).exp())"),
+    ),
+    # TransformerBlock
+    edit(
+        "post_norm_by_default", "TransformerBlock",
+        "The default is pre-norm: norm_first=True.",
+        ("norm_first: bool = True", "norm_first: bool = False"),
+    ),
+    edit(
+        "norm_first_ignored", "TransformerBlock",
+        "norm_first=False gives the pre-norm block: post-norm normalises the sums.",
+        ("if self.norm_first:", "if True:"),
+    ),
+    edit(
+        "stream_normalised", "TransformerBlock",
+        "The sublayer's output is added to the normalised stream: in pre-norm the stream itself is never normalised.",
+        (PRE_NORM, PRE_NORM.replace("x = x + self.attention(self.norm_1(x), mask=mask)", "x = self.norm_1(x)\n            x = x + self.attention(x, mask=mask)")),
+    ),
+    edit(
+        "first_residual_missing", "TransformerBlock",
+        "The attention's output replaces the stream: it is added to it.",
+        ("x = x + self.attention(self.norm_1(x), mask=mask)", "x = self.attention(self.norm_1(x), mask=mask)"),
+    ),
+    edit(
+        "second_residual_missing", "TransformerBlock",
+        "The feed-forward layer's output replaces the stream: it is added to it.",
+        ("return x + self.feed_forward(self.norm_2(x))", "return self.feed_forward(self.norm_2(x))"),
+    ),
+    edit(
+        "parallel_sublayers", "TransformerBlock",
+        "The feed-forward layer sees the block's input: it should see what the attention has added.",
+        (PRE_NORM, "            return x + self.attention(self.norm_1(x), mask=mask) + self.feed_forward(self.norm_2(x))\n"),
+    ),
+    edit(
+        "norms_swapped", "TransformerBlock",
+        "norm_1 and norm_2 have changed places.",
+        (PRE_NORM, PRE_NORM.replace("norm_1", "norm_x").replace("norm_2", "norm_1").replace("norm_x", "norm_2")),
+    ),
+    edit(
+        "one_norm_for_both", "TransformerBlock",
+        "The same norm is used twice: each sublayer has its own.",
+        ("self.norm_2 = LayerNorm(d_model)", "self.norm_2 = self.norm_1"),
+    ),
+    edit(
+        "second_norm_missing", "TransformerBlock",
+        "The feed-forward layer sees the raw stream: norm_2 belongs before it.",
+        ("self.feed_forward(self.norm_2(x))", "self.feed_forward(x)"),
+    ),
+    edit(
+        "feed_forward_first", "TransformerBlock",
+        "The feed-forward layer comes before the attention: it is the other way round.",
+        (PRE_NORM, "            x = x + self.feed_forward(self.norm_2(x))\n            return x + self.attention(self.norm_1(x), mask=mask)\n"),
+    ),
+    edit(
+        "post_norm_before_the_sum", "TransformerBlock",
+        "The norm is applied to the sublayer's output before it is added: post-norm normalises the sum.",
+        (POST_NORM, "        x = x + self.norm_1(self.attention(x, mask=mask))\n        return x + self.norm_2(self.feed_forward(x))\n"),
+    ),
+    edit(
+        "post_norm_second_residual_from_the_input", "TransformerBlock",
+        "In post-norm the second sum starts from the block's input: it starts from what norm_1 gave.",
+        (POST_NORM, "        y = self.norm_1(x + self.attention(x, mask=mask))\n        return self.norm_2(x + self.feed_forward(y))\n"),
+    ),
+    edit(
+        "mask_dropped", "TransformerBlock",
+        "The mask is not passed on in the pre-norm block: every position sees the future.",
+        ("self.attention(self.norm_1(x), mask=mask)", "self.attention(self.norm_1(x))"),
+    ),
+    edit(
+        "mask_dropped_in_post_norm", "TransformerBlock",
+        "The mask is not passed on in the post-norm block: every position sees the future.",
+        ("self.attention(x, mask=mask)", "self.attention(x)"),
+    ),
+    edit(
+        "mask_inverted", "TransformerBlock",
+        "The mask is inverted on its way: True means \"may attend\" everywhere in this course.",
+        ("self.attention(self.norm_1(x), mask=mask)", "self.attention(self.norm_1(x), mask=None if mask is None else ~mask)"),
+    ),
+    edit(
+        "mask_taken_for_the_context", "TransformerBlock",
+        "The mask is given by position and lands in `context`: pass it as mask=mask.",
+        ("self.attention(self.norm_1(x), mask=mask)", "self.attention(self.norm_1(x), mask)"),
+    ),
+    edit(
+        "always_causal", "TransformerBlock",
+        "The block is always causal: without a mask everything may be attended to.",
+        ("        if self.norm_first:",
+         "        mask = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril() if mask is None else mask\n        if self.norm_first:"),
+    ),
+    edit(
+        "context_not_normalised", "TransformerBlock",
+        "Only the queries are normalised: keys and values come from norm_1(x) as well.",
+        ("self.attention(self.norm_1(x), mask=mask)", "self.attention(self.norm_1(x), x, mask=mask)"),
+    ),
+    edit(
+        "stream_changed_in_place", "TransformerBlock",
+        "x += ... writes into the caller's tensor: write x = x + ....",
+        ("            x = x + self.attention(self.norm_1(x), mask=mask)", "            x += self.attention(self.norm_1(x), mask=mask)"),
+    ),
+    edit(
+        "relu_block", "TransformerBlock",
+        "The block's feed-forward layer bends with ReLU: it is the exact GELU.",
+        ("FeedForward(d_model, d_ff)", 'FeedForward(d_model, d_ff, "relu")'),
+    ),
+    edit(
+        "rms_block", "TransformerBlock",
+        "The block normalises with RMSNorm: norm_1 and norm_2 are LayerNorms.",
+        ("self.norm_1 = LayerNorm(d_model)", "self.norm_1 = RMSNorm(d_model)"),
+    ),
+    edit(
+        "heads_ignored", "TransformerBlock",
+        "The number of heads is not passed on to the attention.",
+        ("MultiHeadAttention(d_model, n_heads)", "MultiHeadAttention(d_model, 1)"),
+    ),
+    edit(
+        "attention_without_biases", "TransformerBlock",
+        "The block's attention has biases.",
+        ("MultiHeadAttention(d_model, n_heads)", "MultiHeadAttention(d_model, n_heads, bias=False)"),
+    ),
+    edit(
+        "stream_detached", "TransformerBlock",
+        "The residual stream is detached: its gradient is what makes deep stacks trainable.",
+        ("x = x + self.attention(self.norm_1(x), mask=mask)", "x = x.detach() + self.attention(self.norm_1(x), mask=mask)"),
+    ),
+    # memoize
+    edit(
+        "keywords_left_out_of_the_key", "memoize",
+        "The keyword arguments are not part of the key: f(a=1) and f(a=2) answer alike.",
+        ("key = args, frozenset(kwargs.items())", "key = args"),
+    ),
+    edit(
+        "keyword_order_matters", "memoize",
+        "f(a=1, b=2) and f(b=2, a=1) are the same call: the key must not depend on the order of the keywords.",
+        ("frozenset(kwargs.items())", "tuple(kwargs.items())"),
+    ),
+    edit(
+        "keyword_names_left_out", "memoize",
+        "Only the values of the keyword arguments are in the key: f(a=1) and f(b=1) answer alike.",
+        ("frozenset(kwargs.items())", "tuple(kwargs[name] for name in sorted(kwargs))"),
+    ),
+    edit(
+        "keywords_mixed_with_positions", "memoize",
+        "Keyword arguments are appended to the positional ones: f((\"a\", 1)) and f(a=1) answer alike.",
+        ("key = args, frozenset(kwargs.items())", "key = args + tuple(sorted(kwargs.items(), key=lambda item: item[0]))"),
+    ),
+    edit(
+        "key_is_text", "memoize",
+        "The key is the text of the arguments: 1 and \"1\" answer alike, and unhashable arguments are let through.",
+        ("key = args, frozenset(kwargs.items())", "key = ','.join(map(str, args)), str(sorted(kwargs.items()))"),
+    ),
+    edit(
+        "key_is_repr", "memoize",
+        "The key is the repr of the arguments: objects that look alike answer for each other, and lists are let through.",
+        ("key = args, frozenset(kwargs.items())", "key = repr(args), repr(sorted(kwargs.items()))"),
+    ),
+    edit(
+        "key_is_the_hash", "memoize",
+        "The key is the hash of the arguments: -1 and -2 have the same one. A dictionary compares what collides; you must let it.",
+        ("key = args, frozenset(kwargs.items())", "key = hash((args, frozenset(kwargs.items())))"),
+    ),
+    edit(
+        "only_the_first_argument_counts", "memoize",
+        "Only the first argument is in the key.",
+        ("key = args, frozenset(kwargs.items())", "key = args[:1], frozenset(kwargs.items())"),
+    ),
+    edit(
+        "none_is_forgotten", "memoize",
+        "A result of None is taken for \"not there\", and the function runs again.",
+        ("if key in results:", "if results.get(key) is not None:"),
+    ),
+    edit(
+        "falsy_results_are_forgotten", "memoize",
+        "A result of 0, False or \"\" is taken for \"not there\", and the function runs again.",
+        ("if key in results:", "if results.get(key):"),
+    ),
+    edit(
+        "one_memory_for_all", "memoize",
+        "All decorated functions share one memory: they answer for each other.",
+        ("results: dict[Hashable, Any] = {}", "results: dict[Hashable, Any] = memoize.__dict__.setdefault('results', {})"),
+    ),
+    edit(
+        "memory_of_the_last_call", "memoize",
+        "Only the last result is remembered.",
+        ("            misses += 1\n", "            misses += 1\n            results.clear()\n"),
+    ),
+    edit(
+        "nothing_is_remembered", "memoize",
+        "Nothing is remembered: the function runs on every call.",
+        ("            hits += 1\n", "            hits += 1\n            function(*args, **kwargs)\n"),
+    ),
+    edit(
+        "hits_and_misses_swapped", "memoize",
+        "hits and misses have changed places: a hit is answered from memory.",
+        ("lambda: CacheInfo(hits, misses)", "lambda: CacheInfo(misses, hits)"),
+    ),
+    edit(
+        "calls_counted_for_hits", "memoize",
+        "The first call counts as a hit as well: hits + misses is the number of calls.",
+        ("            misses += 1\n", "            misses += 1\n            hits += 1\n"),
+    ),
+    edit(
+        "counts_of_the_past", "memoize",
+        "cache_info() gives the counts of the moment of decoration: it must look when it is asked.",
+        ("remembering.cache_info = lambda: CacheInfo(hits, misses)",
+         "info = CacheInfo(hits, misses)\n    remembering.cache_info = lambda: info"),
+    ),
+    edit(
+        "failures_remembered", "memoize",
+        "An exception is remembered and raised again without asking the function.",
+        ("            results[key] = function(*args, **kwargs)\n        return results[key]",
+         "            try:\n                results[key] = function(*args, **kwargs)\n            except Exception as error:\n"
+         "                results[key] = error\n        if isinstance(results[key], Exception):\n            raise results[key]\n"
+         "        return results[key]"),
+    ),
+    edit(
+        "failures_become_none", "memoize",
+        "An exception is swallowed and None returned: let it through.",
+        ("            results[key] = function(*args, **kwargs)",
+         "            try:\n                results[key] = function(*args, **kwargs)\n            except Exception:\n                return None"),
+    ),
+    edit(
+        "key_errors_swallowed", "memoize",
+        "A KeyError of the function itself is taken for \"not in the memory\", and the function runs twice.",
+        ("        key = args, frozenset(kwargs.items())\n",
+         "        key = args, frozenset(kwargs.items())\n        try:\n            if key not in results:\n"
+         "                misses += 1\n                results[key] = function(*args, **kwargs)\n                return results[key]\n"
+         "        except KeyError:\n            results[key] = function(*args, **kwargs)\n"),
+    ),
+    edit(
+        "unhashable_let_through", "memoize",
+        "Unhashable arguments are computed without the memory: they are a TypeError.",
+        ("        key = args, frozenset(kwargs.items())\n",
+         "        try:\n            key = args, frozenset(kwargs.items())\n            hash(key)\n        except TypeError:\n            return function(*args, **kwargs)\n"),
+    ),
+    edit(
+        "metadata_lost", "memoize",
+        "The decorated function has lost its name and docstring: functools.wraps keeps them.",
+        ("    @functools.wraps(function)\n", ""),
+    ),
+    # residual_path_counts
+    edit(
+        "length_zero_forgotten", "residual_path_counts",
+        "The path around all layers is missing: counts go from length 0 to n_layers.",
+        ("return counts", "return counts[1:]"),
+    ),
+    edit(
+        "one_layer_too_many", "residual_path_counts",
+        "These are the counts of a stack with one more layer: with no layers there is one path, of length 0.",
+        ("counts = [1]", "counts = [1, 1]"),
+    ),
+    edit(
+        "one_layer_too_few", "residual_path_counts",
+        "These are the counts of a stack with one layer less.",
+        ("range(n_layers)", "range(n_layers - 1)"),
+    ),
+    edit(
+        "paths_of_at_most_that_length", "residual_path_counts",
+        "These are the paths of at most each length: count those of exactly that length.",
+        ("return counts", "return list(accumulate(counts))"),
+    ),
+    edit(
+        "paths_added_not_split", "residual_path_counts",
+        "Only paths around a layer are carried on: those through it are one longer.",
+        ("[around + through for around, through in zip([*counts, 0], [0, *counts])]", "[*counts, 1]"),
+    ),
+    edit(
+        "shifted_by_one", "residual_path_counts",
+        "The path through a layer is one longer than before, not two.",
+        ("zip([*counts, 0], [0, *counts])", "zip([*counts, 0, 0], [0, 0, *counts])"),
+    ),
+    edit(
+        "negative_depth_is_empty", "residual_path_counts",
+        "A negative number of layers must be refused.",
+        ("if n_layers < 0:", "if False:"),
+    ),
+    # optimal_checkpoints
+    edit(
+        "one_segment_too_many", "optimal_checkpoints",
+        "One segment more than allowed is used: n_segments segments have n_segments - 1 cuts between them.",
+        ("range(1, min(n_segments, n))", "range(1, min(n_segments + 1, n))"),
+    ),
+    edit(
+        "one_segment_too_few", "optimal_checkpoints",
+        "One segment less than allowed is used.",
+        ("range(1, min(n_segments, n))", "range(1, min(n_segments - 1, n))"),
+    ),
+    edit(
+        "sum_for_maximum", "optimal_checkpoints",
+        "The segments' costs are added up: the peak is the largest of them.",
+        ("max(peak[start], total[end] - total[start])", "peak[start] + total[end] - total[start]"),
+    ),
+    edit(
+        "smallest_segment_reported", "optimal_checkpoints",
+        "The peak reported is the smallest segment's total: it is the largest's.",
+        ("max((sum(costs[start:end])", "min((sum(costs[start:end])"),
+    ),
+    edit(
+        "layer_at_the_cut_lost", "optimal_checkpoints",
+        "The layer at the cut belongs to neither segment: the last one is costs[start] up to costs[end - 1].",
+        ("total[end] - total[start])", "total[end] - total[min(start + 1, end)])"),
+    ),
+    edit(
+        "last_boundary_missing", "optimal_checkpoints",
+        "The boundaries do not end with len(costs).",
+        ("return boundaries, max(", "return boundaries[:-1] if n else boundaries, max("),
+    ),
+    edit(
+        "first_boundary_missing", "optimal_checkpoints",
+        "The boundaries do not begin with 0.",
+        ("return boundaries, max(", "return boundaries[1:] if n else boundaries, max("),
+    ),
+    edit(
+        "inner_boundaries_lost", "optimal_checkpoints",
+        "The boundaries are not those of the best split: remember for each entry where its last segment begins.",
+        ("return boundaries, max(", "return [0, n] if n else [0], max("),
+    ),
+    edit(
+        "peak_as_float", "optimal_checkpoints",
+        "Integer costs give a float peak: integers beyond 2^53 lose digits. Keep to the costs' own type.",
+        ("default=0)", "default=0) * 1.0"),
+    ),
+    edit(
+        "costs_rounded", "optimal_checkpoints",
+        "Fractional costs are cut to integers.",
+        ("total = [0, *accumulate(costs)]", "costs = [int(cost) for cost in costs]\n    total = [0, *accumulate(costs)]"),
+    ),
+    edit(
+        "too_many_segments_refused", "optimal_checkpoints",
+        "More segments than layers are fine: at most n_segments are used.",
+        ("if n_segments < 1:", "if n_segments < 1 or n_segments > len(costs):"),
+    ),
+    edit(
+        "no_segments_accepted", "optimal_checkpoints",
+        "n_segments below 1 must be refused.",
+        ("if n_segments < 1:", "if False:"),
+    ),
+    edit(
+        "negative_costs_accepted", "optimal_checkpoints",
+        "A negative cost must be refused.",
+        ("if any(cost < 0 for cost in costs):", "if False:"),
+    ),
+    edit(
+        "free_layers_refused", "optimal_checkpoints",
+        "A layer that costs nothing is allowed: only negative costs are refused.",
+        ("if any(cost < 0 for cost in costs):", "if any(cost <= 0 for cost in costs):"),
+    ),
+]  # fmt: skip
+
+
+@mutant("layer_norm_backward", "dx is right for one vector only: its means run over the batch as well.")
+def means_over_the_batch(grad_output, x, weight, eps):
+    centred = x - x.mean(-1, keepdim=True)
+    inverse_std = torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps)
+    normal = centred * inverse_std
+    g = grad_output * weight
+    dx = inverse_std * (g - g.mean() - normal * (g * normal).mean())
+    d = x.shape[-1]
+    return dx, (grad_output * normal).reshape(-1, d).sum(0), grad_output.reshape(-1, d).sum(0)
+
+
+@mutant("residual_path_counts", "Counts come out as floats or overflow 64 bits: use Python's own integers.")
+def counts_in_64_bits(n_layers):
+    if n_layers < 0:
+        raise ValueError("n_layers is negative")
+    counts = torch.tensor([1])
+    for _ in range(n_layers):
+        counts = F.pad(counts, (0, 1)) + F.pad(counts, (1, 0))
+    return counts.tolist()
+
+
+@mutant("residual_path_counts", "Counts come out as floats or overflow 64 bits: use Python's own integers.")
+def counts_as_floats(n_layers):
+    if n_layers < 0:
+        raise ValueError("n_layers is negative")
+    counts = [1]
+    for k in range(n_layers):
+        counts.append(int(counts[-1] * (n_layers - k) / (k + 1)))
+    return counts
+
+
+@mutant("optimal_checkpoints", "Segments are filled greedily up to the mean cost: that is not always the best split.")
+def filled_up_to_the_mean(costs, n_segments):
+    if n_segments < 1 or any(cost < 0 for cost in costs):
+        raise ValueError("bad arguments")
+    boundaries, filled = [0], 0
+    for i, cost in enumerate(costs):
+        if filled and filled + cost > sum(costs) / n_segments and len(boundaries) < n_segments:
+            boundaries.append(i)
+            filled = 0
+        filled += cost
+    boundaries += [len(costs)] if costs else []
+    return boundaries, max((sum(costs[a:b]) for a, b in pairwise(boundaries)), default=0)
+
+
+@mutant("optimal_checkpoints", "All segments hold the same number of layers: what counts is their cost.")
+def equal_numbers_of_layers(costs, n_segments):
+    if n_segments < 1 or any(cost < 0 for cost in costs):
+        raise ValueError("bad arguments")
+    n = len(costs)
+    used = min(n_segments, n)
+    boundaries = [round(i * n / used) for i in range(used + 1)] if n else [0]
+    return boundaries, max((sum(costs[a:b]) for a, b in pairwise(boundaries)), default=0)
+
+
+@mutant("optimal_checkpoints", "The layers are regrouped by cost: a segment is a run of consecutive layers.")
+def layers_regrouped(costs, n_segments):
+    if n_segments < 1 or any(cost < 0 for cost in costs):
+        raise ValueError("bad arguments")
+    loads = [0] * n_segments
+    for cost in sorted(costs, reverse=True):
+        loads[loads.index(min(loads))] += cost
+    n = len(costs)
+    return list(range(min(n_segments, n))) + [n] if n else [0], max(loads)
+
+
+@mutant("optimal_checkpoints", "The most expensive segment is split in two again and again: a local choice that is not always best.")
+def largest_segment_halved(costs, n_segments):
+    if n_segments < 1 or any(cost < 0 for cost in costs):
+        raise ValueError("bad arguments")
+    n = len(costs)
+    boundaries = [0, n] if n else [0]
+    while len(boundaries) - 1 < min(n_segments, n):
+        a, b = max(((a, b) for a, b in pairwise(boundaries) if b - a > 1), key=lambda s: sum(costs[s[0] : s[1]]))
+        cut = min(range(a + 1, b), key=lambda m: max(sum(costs[a:m]), sum(costs[m:b])))
+        boundaries = sorted([*boundaries, cut])
+    return boundaries, max((sum(costs[a:b]) for a, b in pairwise(boundaries)), default=0)

@@ -1,0 +1,229 @@
+"""What a single call cannot show: layers loaded with given weights and run, functions that count their calls."""
+
+import torch
+
+
+def build(module, name, arguments, weights=None, dtype=torch.float64):
+    """The layer `name(*arguments)` in `dtype` with these weights; a dict among the arguments holds keyword arguments."""
+    options = arguments[-1] if arguments and isinstance(arguments[-1], dict) else {}
+    layer = getattr(module, name)(*[x for x in arguments if not isinstance(x, dict)], **options).to(dtype)
+    parameters = dict(layer.named_parameters())
+    for key, value in (weights or {}).items():
+        if key not in parameters:
+            raise AttributeError(f"{name} has no parameter called {key}; it has {', '.join(parameters) or 'none'}")
+        with torch.no_grad():
+            parameters[key].copy_(value)
+    return layer
+
+
+def parameter_shapes(module, name, arguments):
+    """The layer's parameters: names and shapes."""
+    return {key: list(value.shape) for key, value in build(module, name, arguments).named_parameters()}
+
+
+def initial_parameters(module, name, arguments):
+    """The layer's parameters as they are at the start."""
+    return {key: value.detach() for key, value in build(module, name, arguments).named_parameters()}
+
+
+def forward(module, name, arguments, weights, x, dtype=None, **options):
+    """The layer's output for x."""
+    return build(module, name, arguments, weights, dtype or x.dtype)(x, **options)
+
+
+def forward_strided(module, name, arguments, weights, x):
+    """The output for x, and for the same values with the last two dimensions swapped in memory."""
+    layer = build(module, name, arguments, weights, x.dtype)
+    return layer(x), layer(x.mT.contiguous().mT)
+
+
+def forward_and_input(module, name, arguments, weights, x, **options):
+    """x after the call, and whether the layer's parameters are still the given ones."""
+    layer = build(module, name, arguments, weights, x.dtype)
+    layer(x, **options)
+    return x, all(torch.equal(value, weights[key]) for key, value in layer.named_parameters() if key in weights)
+
+
+def forward_twice(module, name, arguments, weights, x, **options):
+    """Two outputs in a row in training mode, and whether the global random state is as before."""
+    layer = build(module, name, arguments, weights, x.dtype).train()
+    before = torch.get_rng_state()
+    return layer(x, **options), layer(x, **options), torch.equal(before, torch.get_rng_state())
+
+
+def layer_gradients(module, name, arguments, weights, x, cotangent, **options):
+    """The output, and the gradients by x and by every named parameter when `cotangent` is pulled back."""
+    layer = build(module, name, arguments, weights, x.dtype)
+    x = x.clone().requires_grad_()
+    output = layer(x, **options)
+    output.backward(cotangent)
+    gradients = {key: value.grad for key, value in layer.named_parameters() if key in weights}
+    return {"output": output, "x": x.grad, **gradients}
+
+
+def stack(module, name, arguments, weights, x, depth):
+    """The output of `depth` layers that share the same weights, one after the other."""
+    layer = build(module, name, arguments, weights, x.dtype)
+    for _ in range(depth):
+        x = layer(x)
+    return x
+
+
+def counts(function):
+    """[hits, misses], whatever form `cache_info()` has: attributes, a dict or a pair."""
+    info = function.cache_info()
+    if hasattr(info, "hits"):
+        return [info.hits, info.misses]
+    return [info["hits"], info["misses"]] if isinstance(info, dict) else list(info)[:2]
+
+
+def memoized_calls(module, calls):
+    """A memoized function that returns its arguments, called with each (args, kwargs): results, runs, counts."""
+    ran = []
+
+    @module.memoize
+    def probe(*args, **kwargs):
+        ran.append(1)
+        return [list(args), dict(kwargs)]
+
+    results = []
+    for args, kwargs in calls:
+        args = tuple(tuple(x) if isinstance(x, list) else x for x in args)
+        results.append(probe(*args, **kwargs))
+    return results, len(ran), counts(probe)
+
+
+def memoized_counts(module, arguments):
+    """The counts after each call of a memoized function, with the number of times that it really ran."""
+    ran = []
+
+    @module.memoize
+    def square(x):
+        ran.append(x)
+        return x * x
+
+    history = [[*counts(square), len(ran)]]
+    for x in arguments:
+        square(x)
+        history.append([*counts(square), len(ran)])
+    return history
+
+
+def memoized_values(module, values):
+    """A memoized function that returns values[i], called twice for each i; the results and how often it ran."""
+    ran = []
+
+    @module.memoize
+    def look_up(i):
+        ran.append(i)
+        return values[i]
+
+    return [[look_up(i), look_up(i)] for i in range(len(values))], len(ran)
+
+
+def memoized_failures(module, failures):
+    """A memoized function that raises KeyError the first `failures` times; what came of one call more than that."""
+    ran = []
+
+    @module.memoize
+    def unlucky(x):
+        ran.append(x)
+        if len(ran) <= failures:
+            raise KeyError(f"attempt {len(ran)}")
+        return x + 1
+
+    outcomes = []
+    for _ in range(failures + 2):
+        try:
+            outcomes.append(unlucky(1))
+        except KeyError as error:
+            outcomes.append(f"{type(error).__name__}: {error.args[0]}")
+    return outcomes, len(ran)
+
+
+def memoized_type_error(module):
+    """A memoized function that itself raises TypeError: how often it ran in two calls."""
+    ran = []
+
+    @module.memoize
+    def broken(x):
+        ran.append(x)
+        raise TypeError("from the function itself")
+
+    for _ in range(2):
+        try:
+            broken(1)
+        except TypeError:
+            continue
+        raise AssertionError("the function's TypeError did not come through")
+    return len(ran)
+
+
+def memoized_unhashable(module, argument, by_name):
+    """Call a memoized function with an argument that cannot be hashed."""
+    remembered = module.memoize(lambda x=None: 0)
+    return remembered(x=argument) if by_name else remembered(argument)
+
+
+def memoized_recursion(module, n):
+    """The n-th Fibonacci number by its definition, memoized; the number of calls that ran."""
+    ran = []
+
+    @module.memoize
+    def fibonacci(i):
+        ran.append(i)
+        return i if i < 2 else fibonacci(i - 1) + fibonacci(i - 2)
+
+    return fibonacci(n), len(ran), counts(fibonacci)
+
+
+def memoized_pair(module, x):
+    """Two memoized functions called with the same arguments: each has a memory of its own."""
+
+    @module.memoize
+    def double(n):
+        return 2 * n
+
+    @module.memoize
+    def negative(n):
+        return -n
+
+    results = [double(x), negative(x), double(x)]
+    return results, counts(double), counts(negative)
+
+
+def memoized_metadata(module):
+    """Name and docstring of a decorated function."""
+
+    @module.memoize
+    def greet(name="you"):
+        """Say hello."""
+        return f"hello {name}"
+
+    return greet.__name__, greet.__doc__, greet(), greet("me")
+
+
+def memoized_hash_collision(module, n):
+    """n different keys that all have one hash; the results and how often the function ran."""
+
+    class Key:
+        def __init__(self, number):
+            self.number = number
+
+        def __hash__(self):
+            return 7
+
+        def __eq__(self, other):
+            return isinstance(other, Key) and self.number == other.number
+
+        def __repr__(self):
+            return "Key"
+
+    ran = []
+
+    @module.memoize
+    def number(key):
+        ran.append(key)
+        return key.number
+
+    return [number(Key(i % n)) for i in range(2 * n)], len(ran)

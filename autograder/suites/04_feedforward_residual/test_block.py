@@ -1,0 +1,191 @@
+"""Hidden tests: the transformer block. The truth is PyTorch's own encoder layer with the same weights."""
+
+import torch
+from torch import nn
+
+from autograder.testing import assert_close, assert_equal, exercise
+from autograder.testing.strategies import given, mask_for, normal, seeds, settings, sizes, st
+
+from . import scenarios
+
+ENCODER_NAMES = {  # PyTorch's encoder layer: our names
+    "self_attn.in_proj_weight": ["attention.w_q.weight", "attention.w_k.weight", "attention.w_v.weight"],
+    "self_attn.in_proj_bias": ["attention.w_q.bias", "attention.w_k.bias", "attention.w_v.bias"],
+    "self_attn.out_proj.weight": ["attention.w_o.weight"],
+    "self_attn.out_proj.bias": ["attention.w_o.bias"],
+    "linear1.weight": ["feed_forward.w_in.weight"],
+    "linear1.bias": ["feed_forward.w_in.bias"],
+    "linear2.weight": ["feed_forward.w_out.weight"],
+    "linear2.bias": ["feed_forward.w_out.bias"],
+    "norm1.weight": ["norm_1.weight"],
+    "norm1.bias": ["norm_1.bias"],
+    "norm2.weight": ["norm_2.weight"],
+    "norm2.bias": ["norm_2.bias"],
+}
+
+
+def block_shapes(d, d_ff):
+    square = {f"attention.w_{role}.weight": (d, d) for role in "qkvo"} | {
+        f"attention.w_{role}.bias": (d,) for role in "qkvo"
+    }
+    norms = {f"norm_{i}.{name}": (d,) for i in (1, 2) for name in ("weight", "bias")}
+    wide = {"feed_forward.w_in.weight": (d_ff, d), "feed_forward.w_in.bias": (d_ff,)}
+    return square | norms | wide | {"feed_forward.w_out.weight": (d, d_ff), "feed_forward.w_out.bias": (d,)}
+
+
+def block_weights(seed, d, d_ff):
+    draw = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    return {name: normal(draw, *shape, scale=0.7) for name, shape in block_shapes(d, d_ff).items()}
+
+
+def encoder_layer(weights, d, n_heads, d_ff, norm_first):
+    layer = nn.TransformerEncoderLayer(
+        d, n_heads, d_ff, dropout=0.0, activation="gelu", batch_first=True, norm_first=norm_first, dtype=torch.float64
+    )
+    layer.load_state_dict({name: torch.cat([weights[key] for key in ours]) for name, ours in ENCODER_NAMES.items()})
+    return layer
+
+
+def block_case(seed, b, t, n_heads, head_dim, d_ff):
+    """Width, arguments, weights and an input of a random block."""
+    draw = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    d = n_heads * head_dim
+    return [d, n_heads, d_ff], block_weights(draw, d, d_ff), normal(draw, b, t, d)
+
+
+cases = given(seed=seeds(), b=sizes(1, 3), t=sizes(1, 6), n_heads=sizes(1, 3), head_dim=sizes(1, 4), d_ff=sizes(1, 9))
+
+
+@exercise("TransformerBlock", points=5, core=True)
+@settings(max_examples=15)
+@cases
+def test_the_block_is_pre_norm_by_default(student, seed, b, t, n_heads, head_dim, d_ff):
+    """x + attention(norm_1(x)), then + feed_forward(norm_2(...)): PyTorch's encoder layer with norm_first=True."""
+    arguments, weights, x = block_case(seed, b, t, n_heads, head_dim, d_ff)
+    expected = encoder_layer(weights, *arguments, norm_first=True)(x).detach()
+    actual = student.run(scenarios.forward, "TransformerBlock", arguments, weights, x)
+    assert_close(
+        actual, expected, what="TransformerBlock(x)", hint="the residual stream itself is never normalised", atol=1e-9
+    )
+
+
+@exercise("TransformerBlock", points=4)
+@settings(max_examples=15)
+@cases
+def test_the_block_can_be_post_norm(student, seed, b, t, n_heads, head_dim, d_ff):
+    """norm_1(x + attention(x)), then norm_2(... + feed_forward(...)): norm_first=False."""
+    arguments, weights, x = block_case(seed, b, t, n_heads, head_dim, d_ff)
+    expected = encoder_layer(weights, *arguments, norm_first=False)(x).detach()
+    actual = student.run(scenarios.forward, "TransformerBlock", [*arguments, {"norm_first": False}], weights, x)
+    assert_close(actual, expected, what="TransformerBlock(x), post-norm", hint="normalise the sum", atol=1e-9)
+
+
+@exercise("TransformerBlock", points=2)
+@settings(max_examples=15)
+@given(
+    seed=seeds(), norm_first=st.booleans(), form=st.sampled_from(["(t, t)", "(b, 1, t, t)", "(b, h, t, t)", "causal"])
+)
+def test_the_block_hands_the_mask_to_attention(student, seed, norm_first, form):
+    """True means "may attend"; the mask broadcasts over batch and heads."""
+    b, t, h = 2, 5, 2
+    arguments, weights, x = block_case(seed, b, t, h, 3, 7)
+    shape = {"(t, t)": (t, t), "(b, 1, t, t)": (b, 1, t, t), "(b, h, t, t)": (b, h, t, t), "causal": (t, t)}[form]
+    mask = mask_for(seed, *shape, density=0.5) | torch.eye(t, dtype=torch.bool)
+    mask = torch.ones(t, t, dtype=torch.bool).tril() if form == "causal" else mask
+    blocked = ~mask.expand(b, h, t, t).reshape(b * h, t, t)
+    expected = encoder_layer(weights, *arguments, norm_first=norm_first)(x, src_mask=blocked).detach()
+    actual = student.run(
+        scenarios.forward, "TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x, mask=mask
+    )
+    assert_close(
+        actual, expected, what=f"TransformerBlock(x, mask {form})", hint="mask=mask, True = may attend", atol=1e-9
+    )
+
+
+@exercise("TransformerBlock", points=1)
+def test_the_block_gives_finite_results_where_nothing_may_be_attended_to(student, reference, generator):
+    """A row of the mask that is all False adds only the output layer's bias: no NaN in value or gradient."""
+    arguments, weights, x = block_case(generator, 2, 4, 2, 3, 5)
+    mask = torch.ones(4, 4, dtype=torch.bool)
+    mask[1] = False
+    for norm_first in (True, False):
+        call = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x, torch.ones_like(x))
+        actual = student.run(scenarios.layer_gradients, *call, mask=mask)
+        assert_close(
+            actual, reference.run(scenarios.layer_gradients, *call, mask=mask), what="output and gradients", atol=1e-9
+        )
+
+
+@exercise("TransformerBlock", points=1)
+@settings(max_examples=8)
+@given(seed=seeds(), norm_first=st.booleans())
+def test_the_block_has_gradients_for_every_parameter(student, seed, norm_first):
+    """Gradients by x and by all sixteen parameters agree with those of PyTorch's encoder layer."""
+    arguments, weights, x = block_case(seed, 2, 4, 2, 3, 7)
+    cotangent = normal(seed + 1, *x.shape)
+    layer, leaf = encoder_layer(weights, *arguments, norm_first=norm_first), x.clone().requires_grad_()
+    layer(leaf).backward(cotangent)
+    truth = {"x": leaf.grad}
+    for name, ours in ENCODER_NAMES.items():
+        truth |= zip(ours, layer.get_parameter(name).grad.chunk(len(ours)))
+    call = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x, cotangent)
+    actual = student.run(scenarios.layer_gradients, *call)
+    assert_close({key: actual[key] for key in truth}, truth, what="the gradient", hint="detach nothing", atol=1e-8)
+
+
+@exercise("TransformerBlock", points=1)
+def test_the_block_has_sixteen_named_parameters(student):
+    """attention, norm_1, feed_forward and norm_2, each with the parameters of its class, in both orders."""
+    expected = {name: list(shape) for name, shape in block_shapes(6, 10).items()}
+    for norm_first in (True, False):
+        actual = student.run(scenarios.parameter_shapes, "TransformerBlock", [6, 2, 10, {"norm_first": norm_first}])
+        assert_equal(actual, expected, what="the parameters of TransformerBlock(6, 2, 10)")
+
+
+@exercise("TransformerBlock", points=1)
+def test_future_positions_do_not_change_the_past(student, generator):
+    """Under a causal mask a change at position 3 leaves positions 0 to 2 as they were."""
+    arguments, weights, x = block_case(generator, 2, 6, 2, 3, 7)
+    mask = torch.ones(6, 6, dtype=torch.bool).tril()
+    changed = x.clone()
+    changed[:, 3] += normal(generator, x.shape[-1])
+    for norm_first in (True, False):
+        layer = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights)
+        before = student.run(scenarios.forward, *layer, x, mask=mask)
+        after = student.run(scenarios.forward, *layer, changed, mask=mask)
+        assert_close(
+            after[:, :3],
+            before[:, :3],
+            what="the output before the changed position",
+            hint="the mask is lost on the way",
+        )
+        assert not torch.allclose(after[:, 3:], before[:, 3:]), (
+            "a changed input must change the output from its position on"
+        )
+
+
+@exercise("TransformerBlock", points=0.5)
+def test_a_silent_pre_norm_block_is_the_identity(student, generator):
+    """When both sublayers give zero, pre-norm passes x through exactly, however many blocks there are."""
+    arguments, weights, x = block_case(generator, 2, 4, 2, 3, 7)
+    for name in ("attention.w_o.weight", "attention.w_o.bias", "feed_forward.w_out.weight", "feed_forward.w_out.bias"):
+        weights[name] = torch.zeros_like(weights[name])
+    actual = student.run(scenarios.stack, "TransformerBlock", arguments, weights, x, 5)
+    assert_equal(actual, x, what="x after five silent blocks", hint="add to x itself, not to norm(x)")
+
+
+@exercise("TransformerBlock", points=0.5)
+def test_the_block_leaves_everything_else_alone(student, generator):
+    """x, parameters and global random state are as before, calls in training mode agree, float32 stays float32."""
+    arguments, weights, x = block_case(generator, 2, 4, 2, 3, 7)
+    for norm_first in (True, False):
+        layer = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights)
+        first, again, untouched = student.run(scenarios.forward_twice, *layer, x)
+        assert_equal(again, first, what="a second call in training mode", hint="no dropout here")
+        assert untouched, "the call used the global random state"
+        after, kept = student.run(scenarios.forward_and_input, *layer, x)
+        assert_equal(after, x, what="x after the call", hint="x = x + ..., not x += ...")
+        assert kept, "the call changed the block's parameters in place"
+        single = student.run(scenarios.forward, *layer, x.float())
+        assert single.dtype == torch.float32, f"a float32 block gave {single.dtype}"
+        assert_close(single.double(), first, what="the block in float32", rtol=1e-3, atol=1e-3)

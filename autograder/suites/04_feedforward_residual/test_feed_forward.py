@@ -1,0 +1,187 @@
+"""Hidden tests: the feed-forward layers. The truth is PyTorch's own functions."""
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, sizes
+
+from . import scenarios
+
+ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
+
+
+def feed_forward_weights(seed, d, d_ff):
+    draw = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    shapes = {"w_in.weight": (d_ff, d), "w_in.bias": (d_ff,), "w_out.weight": (d, d_ff), "w_out.bias": (d,)}
+    return {name: normal(draw, *shape) for name, shape in shapes.items()}
+
+
+def feed_forward_truth(weights, x, activation):
+    hidden = ACTIVATIONS[activation](F.linear(x, weights["w_in.weight"], weights["w_in.bias"]))
+    return F.linear(hidden, weights["w_out.weight"], weights["w_out.bias"])
+
+
+def pulled_back(function, tensors, cotangent):
+    """The gradient by each of the named tensors."""
+    leaves = {name: value.clone().requires_grad_() for name, value in tensors.items()}
+    return dict(zip(leaves, torch.autograd.grad(function(leaves), list(leaves.values()), cotangent)))
+
+
+# Feed-forward
+
+
+@exercise("FeedForward", points=3, core=True)
+@settings(max_examples=25)
+@given(seed=seeds(), d=sizes(1, 6), d_ff=sizes(1, 9), lead=leading_shapes(3, 3))
+def test_feed_forward_is_two_linear_layers_around_relu(student, seed, d, d_ff, lead):
+    """With ReLU: w_out(relu(w_in(x))), for any widths and leading dimensions."""
+    draw = torch.Generator().manual_seed(seed)
+    weights, x = feed_forward_weights(draw, d, d_ff), normal(draw, *lead, d)
+    actual = student.run(scenarios.forward, "FeedForward", [d, d_ff, {"activation": "relu"}], weights, x)
+    assert_close(actual, feed_forward_truth(weights, x, "relu"), what="FeedForward(x)", hint="w_in, activation, w_out")
+
+
+@exercise("FeedForward", points=1)
+def test_feed_forward_bends_with_the_exact_gelu_by_default(student, generator):
+    """Without a word about the activation it is the exact GELU."""
+    weights, x = feed_forward_weights(generator, 5, 11), normal(generator, 2, 3, 5)
+    expected = feed_forward_truth(weights, x, "gelu")
+    for arguments in ([5, 11], [5, 11, "gelu"]):
+        actual = student.run(scenarios.forward, "FeedForward", arguments, weights, x)
+        assert_close(
+            actual, expected, what=f"FeedForward{tuple(arguments)}(x)", hint="the exact GELU, between the layers only"
+        )
+
+
+@exercise("FeedForward", points=1)
+def test_feed_forward_knows_gpt2s_gelu(student, generator):
+    """ "gelu_tanh" is the tanh approximation."""
+    weights, x = feed_forward_weights(generator, 5, 11), normal(generator, 7, 5)
+    actual = student.run(scenarios.forward, "FeedForward", [5, 11, {"activation": "gelu_tanh"}], weights, x)
+    assert_close(actual, feed_forward_truth(weights, x, "gelu_tanh"), what="FeedForward(5, 11, 'gelu_tanh')(x)")
+
+
+@exercise("FeedForward", points=1)
+def test_feed_forward_has_four_parameters(student):
+    """w_in goes from d_model to d_ff, w_out goes back, both have a bias."""
+    expected = {"w_in.weight": [7, 4], "w_in.bias": [7], "w_out.weight": [4, 7], "w_out.bias": [4]}
+    assert_equal(student.run(scenarios.parameter_shapes, "FeedForward", [4, 7]), expected, what="the parameters")
+
+
+@exercise("FeedForward", points=0.5)
+def test_feed_forward_has_gradients(student, generator):
+    """Gradients reach x and all four parameters."""
+    weights, x = feed_forward_weights(generator, 3, 5), normal(generator, 2, 4, 3)
+    cotangent = normal(generator, 2, 4, 3)
+    actual = student.run(scenarios.layer_gradients, "FeedForward", [3, 5, "relu"], weights, x, cotangent)
+    truth = pulled_back(lambda t: feed_forward_truth(t, t["x"], "relu"), {"x": x, **weights}, cotangent)
+    assert_close({key: actual[key] for key in truth}, truth, what="the gradient")
+
+
+@exercise("FeedForward", points=0.5)
+def test_feed_forward_treats_each_position_alone(student, generator):
+    """Changing one position changes only that position's output; nothing is dropped at random."""
+    weights, x = feed_forward_weights(generator, 4, 8), normal(generator, 2, 5, 4)
+    changed = x.clone()
+    changed[:, 2] += 1
+    first, again, untouched = student.run(scenarios.forward_twice, "FeedForward", [4, 8, "relu"], weights, x)
+    assert_equal(again, first, what="a second call in training mode", hint="no dropout here")
+    assert untouched, "the call used the global random state"
+    other = student.run(scenarios.forward, "FeedForward", [4, 8, "relu"], weights, changed)
+    rest = [0, 1, 3, 4]
+    assert_close(other[:, rest], first[:, rest], what="the output at the other positions")
+
+
+@exercise("FeedForward", points=0.5)
+def test_feed_forward_keeps_dtype_and_input(student, generator):
+    """float32 in, float32 out; an empty batch works; x is left alone."""
+    weights = {key: value.float() for key, value in feed_forward_weights(generator, 4, 6).items()}
+    x = normal(generator, 3, 4, dtype=torch.float32)
+    actual = student.run(scenarios.forward, "FeedForward", [4, 6, "relu"], weights, x)
+    assert_close(actual, feed_forward_truth(weights, x, "relu"), what="FeedForward(x)", rtol=1e-4, atol=1e-4)
+    after, kept = student.run(scenarios.forward_and_input, "FeedForward", [4, 6, "relu"], weights, x)
+    assert_equal(after, x, what="x after the call")
+    assert kept, "the call changed the layer's parameters in place"
+    empty = student.run(scenarios.forward, "FeedForward", [4, 6, "relu"], weights, x[:0])
+    assert_equal(empty, x[:0], what="FeedForward of an empty batch")
+
+
+@exercise("FeedForward", points=0.5)
+def test_feed_forward_refuses_an_unknown_activation(student):
+    """A misspelt activation is an error when the layer is built."""
+    for wrong in ("GELU", "swish", ""):
+        assert_refused(
+            student.run,
+            scenarios.parameter_shapes,
+            "FeedForward",
+            [4, 8, {"activation": wrong}],
+            why="there is no such activation",
+        )
+
+
+# SwiGLU
+
+
+def swiglu_weights(seed, d, d_ff):
+    draw = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    shapes = {"w_gate.weight": (d_ff, d), "w_in.weight": (d_ff, d), "w_out.weight": (d, d_ff)}
+    return {name: normal(draw, *shape) for name, shape in shapes.items()}
+
+
+def swiglu_truth(weights, x):
+    return F.linear(F.silu(x @ weights["w_gate.weight"].mT) * (x @ weights["w_in.weight"].mT), weights["w_out.weight"])
+
+
+@exercise("SwiGLU", points=4, core=True)
+@settings(max_examples=25)
+@given(seed=seeds(), d=sizes(1, 6), d_ff=sizes(1, 9), lead=leading_shapes(3, 3))
+def test_swiglu_multiplies_by_the_bent_gate(student, seed, d, d_ff, lead):
+    """w_out(silu(w_gate(x)) * w_in(x)), for any widths and leading dimensions."""
+    draw = torch.Generator().manual_seed(seed)
+    weights, x = swiglu_weights(draw, d, d_ff), normal(draw, *lead, d)
+    actual = student.run(scenarios.forward, "SwiGLU", [d, d_ff], weights, x)
+    assert_close(actual, swiglu_truth(weights, x), what="SwiGLU(x)", hint="silu bends the gate, not the input")
+
+
+@exercise("SwiGLU", points=1.5)
+def test_swiglu_has_three_parameters_and_no_bias(student):
+    """w_gate and w_in go from d_model to d_ff, w_out goes back, none has a bias."""
+    expected = {"w_gate.weight": [7, 4], "w_in.weight": [7, 4], "w_out.weight": [4, 7]}
+    assert_equal(
+        student.run(scenarios.parameter_shapes, "SwiGLU", [4, 7]), expected, what="the parameters", hint="bias=False"
+    )
+
+
+@exercise("SwiGLU", points=1)
+def test_swiglu_has_gradients(student, generator):
+    """Gradients reach x and all three parameters."""
+    weights, x, cotangent = swiglu_weights(generator, 3, 5), normal(generator, 2, 4, 3), normal(generator, 2, 4, 3)
+    actual = student.run(scenarios.layer_gradients, "SwiGLU", [3, 5], weights, x, cotangent)
+    truth = pulled_back(lambda t: swiglu_truth(t, t["x"]), {"x": x, **weights}, cotangent)
+    assert_close({key: actual[key] for key in truth}, truth, what="the gradient")
+
+
+@exercise("SwiGLU", points=1)
+def test_swiglu_stays_finite_for_large_inputs(student, generator):
+    """A gate of -1000 closes and one of 1000 opens: no overflow in value or gradient."""
+    weights = {key: torch.ones(1, 1, dtype=torch.float64) for key in swiglu_weights(generator, 1, 1)}
+    x = torch.tensor([[-1000.0], [-1.0], [0.0], [1.0], [1000.0]], dtype=torch.float64)
+    actual = student.run(scenarios.layer_gradients, "SwiGLU", [1, 1], weights, x, torch.ones_like(x))
+    assert_close(actual["output"], swiglu_truth(weights, x), what="SwiGLU(x)", hint="z * sigmoid(z)")
+    truth = pulled_back(lambda t: swiglu_truth(weights, t["x"]), {"x": x}, torch.ones_like(x))
+    assert_close(actual["x"], truth["x"], what="the gradient by x")
+
+
+@exercise("SwiGLU", points=0.5)
+def test_swiglu_keeps_dtype_and_input(student, generator):
+    """float32 in, float32 out; x is left alone; nothing is dropped at random."""
+    weights = {key: value.float() for key, value in swiglu_weights(generator, 4, 6).items()}
+    x = normal(generator, 3, 4, dtype=torch.float32)
+    first, again, untouched = student.run(scenarios.forward_twice, "SwiGLU", [4, 6], weights, x)
+    assert_close(first, swiglu_truth(weights, x), what="SwiGLU(x)", rtol=1e-4, atol=1e-4)
+    assert_equal(again, first, what="a second call in training mode", hint="no dropout here")
+    assert untouched, "the call used the global random state"
+    after, kept = student.run(scenarios.forward_and_input, "SwiGLU", [4, 6], weights, x)
+    assert_equal(after, x, what="x after the call")
+    assert kept, "the call changed the layer's parameters in place"

@@ -1,0 +1,83 @@
+"""Hidden tests: GELU. The truth is PyTorch's own function."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import gradients, strided
+from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, st
+
+MODES = ["none", "tanh"]
+
+
+@exercise("gelu", points=3, core=True)
+@settings(max_examples=30)
+@given(seed=seeds(), shape=leading_shapes(5, 3), mode=st.sampled_from(MODES), scale=st.sampled_from([0.1, 1.0, 5.0]))
+def test_gelu_has_pytorchs_values_in_both_modes(student, seed, shape, mode, scale):
+    """Both the exact and the tanh form agree with PyTorch's GELU, for any shape."""
+    x = normal(seed, math.prod(shape), scale=scale).reshape(shape)
+    actual = student.gelu(x, approximate=mode)
+    assert_close(actual, F.gelu(x, approximate=mode), what=f"gelu(x, {mode!r})", hint="exact: erf; tanh: 0.044715 x³")
+
+
+@exercise("gelu", points=1)
+def test_gelu_is_exact_unless_asked_otherwise(student, generator):
+    """Without a second argument GELU is the exact one."""
+    x = normal(generator, 200, scale=2.0)
+    assert_close(student.gelu(x), F.gelu(x), what="gelu(x)", hint='the default is approximate="none"')
+
+
+@exercise("gelu", points=1)
+def test_gelu_keeps_the_dtype(student, generator):
+    """float32 stays float32 and half precision stays half precision."""
+    x = normal(generator, 64)
+    for mode in MODES:
+        for dtype in (torch.float32, torch.float16, torch.bfloat16):
+            actual = student.gelu(x.to(dtype), mode)
+            assert actual.dtype == dtype, f"gelu of {dtype} came back as {actual.dtype}: keep the input's dtype"
+        assert_close(student.gelu(x.float(), mode), F.gelu(x.float(), approximate=mode), what=f"gelu(x, {mode!r})")
+
+
+@exercise("gelu", points=1)
+def test_gelu_of_large_numbers_is_the_number_or_zero(student):
+    """Far from zero GELU is x itself or 0, and its gradient is 1 or 0: finite, never NaN."""
+    x = torch.tensor([-1e5, -1e3, -100.0, 0.0, 100.0, 1e3, 1e5], dtype=torch.float64)
+    for mode in MODES:
+        seen = student.run(gradients, "gelu", [x, mode])
+        assert_close(
+            seen["value"],
+            x.clamp(min=0),
+            what=f"gelu(x, {mode!r}) far from zero",
+            hint="exp() overflows; erf and tanh do not",
+        )
+        truth = gradients(F, "gelu", [x], {"approximate": mode})["gradients"]
+        assert_close(seen["gradients"], truth, what=f"the gradient of gelu(x, {mode!r}) far from zero")
+
+
+@exercise("gelu", points=1)
+@settings(max_examples=10)
+@given(seed=seeds(), mode=st.sampled_from(MODES))
+def test_gelu_has_pytorchs_gradient(student, seed, mode):
+    """The gradient flows through GELU and agrees with PyTorch's, for non-contiguous inputs too."""
+    x = normal(seed, 3, 5)
+    truth = gradients(F, "gelu", [x], {"approximate": mode})
+    assert_close(student.run(gradients, "gelu", [x, mode])["gradients"], truth["gradients"], what="the gradient by x")
+    assert_close(student.run(strided, "gelu", [x, mode]), truth["value"].detach(), what="gelu of a non-contiguous x")
+
+
+@exercise("gelu", points=0.5)
+def test_gelu_leaves_its_input_alone(student, generator):
+    """GELU does not write into x."""
+    for mode in MODES:
+        student.gelu(normal(generator, 4, 5), mode)
+        assert_inputs_untouched(student)
+
+
+@exercise("gelu", points=0.5)
+def test_gelu_refuses_an_unknown_approximation(student):
+    """A misspelt `approximate` is an error, not a silent default."""
+    x = torch.zeros(3)
+    for wrong in ("Tanh", "exact", "", "sigmoid"):
+        assert_refused(student.gelu, x, wrong, why='approximate is "none" or "tanh"')

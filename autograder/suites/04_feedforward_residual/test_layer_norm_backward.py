@@ -1,0 +1,118 @@
+"""Hidden tests: the gradients of layer norm. The truth is autograd through PyTorch's own layer norm."""
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
+from autograder.testing.probes import strided
+from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, sizes, st
+
+MODES = ["none", "tanh"]
+EPSILONS = st.sampled_from([1e-5, 1e-6, 1e-3, 0.1])
+
+
+def vectors(seed, d, lead):
+    """x (..., d), a weight and a bias (d,), and a gradient of x's shape, all in float64; from a seed or a generator."""
+    draw = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    return normal(draw, *lead, d), normal(draw, d), normal(draw, d), normal(draw, *lead, d)
+
+
+def reference_gradients(function, tensors, cotangent):
+    """(output, gradient by each tensor) of PyTorch's own function."""
+    leaves = [x.clone().requires_grad_() for x in tensors]
+    output = function(*leaves)
+    return output.detach(), torch.autograd.grad(output, leaves, cotangent)
+
+
+def backward_truth(grad_output, x, weight, eps):
+    return reference_gradients(
+        lambda x, w, b: F.layer_norm(x, x.shape[-1:], w, b, eps), (x, weight, torch.zeros_like(weight)), grad_output
+    )[1]
+
+
+@exercise("layer_norm_backward", points=5, core=True)
+@settings(max_examples=30)
+@given(seed=seeds(), d=sizes(1, 9), lead=leading_shapes(3, 2), eps=EPSILONS)
+def test_dx_agrees_with_autograd(student, seed, d, lead, eps):
+    """dx is what autograd finds for PyTorch's layer norm."""
+    x, weight, _, grad_output = vectors(seed, d, lead)
+    dx = student.layer_norm_backward(grad_output, x, weight, eps)[0]
+    hint = "two terms are subtracted: one from the mean, one from the variance"
+    assert_close(dx, backward_truth(grad_output, x, weight, eps)[0], what="dx", hint=hint, atol=1e-9)
+
+
+@exercise("layer_norm_backward", points=2)
+@settings(max_examples=20)
+@given(seed=seeds(), d=sizes(1, 7), lead=leading_shapes(4, 3), eps=EPSILONS)
+def test_dweight_adds_up_over_all_vectors(student, seed, d, lead, eps):
+    """dweight sums grad_output times the normalised x over every leading dimension."""
+    x, weight, _, grad_output = vectors(seed, d, lead)
+    dweight = student.layer_norm_backward(grad_output, x, weight, eps)[1]
+    assert_close(
+        dweight, backward_truth(grad_output, x, weight, eps)[1], what="dweight", hint="sum, not mean", atol=1e-9
+    )
+
+
+@exercise("layer_norm_backward", points=2)
+@settings(max_examples=20)
+@given(seed=seeds(), d=sizes(1, 7), lead=leading_shapes(4, 3))
+def test_dbias_adds_up_over_all_vectors(student, seed, d, lead):
+    """dbias sums grad_output over every leading dimension."""
+    x, weight, _, grad_output = vectors(seed, d, lead)
+    dbias = student.layer_norm_backward(grad_output, x, weight, 1e-5)[2]
+    assert_close(dbias, backward_truth(grad_output, x, weight, 1e-5)[2], what="dbias", hint="sum, not mean")
+
+
+@exercise("layer_norm_backward", points=1)
+def test_backward_of_a_single_vector(student, generator):
+    """With no leading dimension there is nothing to sum over: all three gradients have shape (d,)."""
+    x, weight, _, grad_output = vectors(generator, 6, ())
+    actual = student.layer_norm_backward(grad_output, x, weight, 1e-5)
+    assert_close(
+        actual,
+        backward_truth(grad_output, x, weight, 1e-5),
+        what="(dx, dweight, dbias)",
+        hint="sum(()) sums over everything",
+    )
+
+
+@exercise("layer_norm_backward", points=1)
+def test_backward_of_an_empty_batch_is_zero(student):
+    """No vectors at all: dx is empty, dweight and dbias are zero."""
+    for shape in ((0, 5), (2, 0, 5)):
+        x = torch.zeros(shape, dtype=torch.float64)
+        zero = torch.zeros(5, dtype=torch.float64)
+        actual = student.layer_norm_backward(x, x, torch.ones(5, dtype=torch.float64), 1e-5)
+        assert_equal(actual, (x, zero, zero), what=f"(dx, dweight, dbias) of an x of shape {shape}")
+
+
+@exercise("layer_norm_backward", points=1)
+def test_backward_uses_eps_and_stays_finite(student, generator):
+    """Constant rows and rows of tiny variance: eps is under the root in the gradient too, and nothing is NaN."""
+    x = torch.cat(
+        [normal(generator, 3, 6, scale=1e-3), torch.full((2, 6), 3.0), torch.zeros(1, 6), normal(generator, 2, 6) + 1e6]
+    )
+    weight, grad_output = normal(generator, 6), normal(generator, 8, 6)
+    for eps in (1e-5, 1e-2):
+        actual = student.layer_norm_backward(grad_output, x, weight, eps)
+        truth = backward_truth(grad_output, x, weight, eps)
+        assert_close(actual, truth, what="(dx, dweight, dbias)", hint="1 / sqrt(var + eps)", rtol=1e-6, atol=1e-7)
+
+
+@exercise("layer_norm_backward", points=1)
+def test_backward_keeps_float32(student, generator):
+    """float32 in, float32 out, three times."""
+    x, weight, _, grad_output = (t.float() for t in vectors(generator, 16, (3, 4)))
+    actual = student.layer_norm_backward(grad_output, x, weight, 1e-5)
+    truth = backward_truth(grad_output, x, weight, 1e-5)
+    assert_close(actual, truth, what="(dx, dweight, dbias)", rtol=1e-4, atol=1e-4)
+
+
+@exercise("layer_norm_backward", points=1)
+def test_backward_leaves_its_inputs_alone(student, generator):
+    """grad_output, x and weight are the same after the call, and need not be contiguous."""
+    x, weight, _, grad_output = vectors(generator, 4, (2, 3))
+    actual = student.layer_norm_backward(grad_output, x, weight, 1e-5)
+    assert_inputs_untouched(student)
+    scattered = student.run(strided, "layer_norm_backward", [grad_output, x, weight, 1e-5])
+    assert_close(scattered, actual, what="(dx, dweight, dbias) of non-contiguous inputs")

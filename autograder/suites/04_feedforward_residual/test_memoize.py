@@ -1,0 +1,142 @@
+"""Hidden tests: memoization. The truth is counting by hand."""
+
+import torch
+
+from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.strategies import example, given, settings, st
+
+from . import scenarios
+
+ARGUMENTS = st.lists(st.sampled_from([-2, -1, 0, 2, "2", "a", "", None, [1, 2], ["a", 2]]), max_size=3)
+KEYWORDS = st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from([-2, -1, 2, "2", None]), max_size=2)
+
+
+def as_written(value):
+    """Lists stand for the tuples that the scenario makes of them."""
+    return [tuple(x) if isinstance(x, list) else x for x in value]
+
+
+def expected_results(calls):
+    return [[as_written(args), kwargs] for args, kwargs in calls]
+
+
+def distinct(calls):
+    return len({(tuple(as_written(args)), frozenset(kwargs.items())) for args, kwargs in calls})
+
+
+@exercise("memoize", points=3, core=True)
+@settings(max_examples=40)
+@given(calls=st.lists(st.tuples(ARGUMENTS, KEYWORDS), max_size=8), repeats=st.integers(1, 2))
+def test_the_function_runs_once_per_distinct_arguments(student, calls, repeats):
+    """Every call gets its own result, and equal calls run the function once."""
+    calls = calls * repeats
+    results, ran, _ = student.run(scenarios.memoized_calls, calls)
+    assert_equal(results, expected_results(calls), what="the results of the calls", hint="two calls share a key")
+    assert_equal(ran, distinct(calls), what="how often the function ran", hint="once per distinct arguments")
+
+
+@exercise("memoize", points=1)
+@settings(max_examples=15)
+@given(arguments=st.lists(st.integers(0, 4), max_size=10))
+@example(arguments=[1, 1, 2, 1])
+def test_cache_info_counts_hits_and_misses(student, arguments):
+    """After every call cache_info() gives the calls answered from memory and those that ran the function."""
+    expected = [
+        [len(seen) - len(set(seen)), len(set(seen))] for seen in (arguments[:i] for i in range(len(arguments) + 1))
+    ]
+    actual = student.run(scenarios.memoized_counts, arguments)
+    assert_equal([row[:2] for row in actual], expected, what="[hits, misses] after each call")
+    assert_equal([row[2] for row in actual], [misses for _, misses in expected], what="how often the function ran")
+
+
+@exercise("memoize", points=1)
+def test_the_order_of_keywords_does_not_matter(student):
+    """f(a=1, b=2) and f(b=2, a=1) are one call; other names or values are another."""
+    same = [([], {"a": 1, "b": 2}), ([], {"b": 2, "a": 1})]
+    other = [([], {"a": 2, "b": 1}), ([], {"a": 1, "c": 2}), ([], {"a": 1}), ([1, 2], {}), ([], {})]
+    _, ran, counted = student.run(scenarios.memoized_calls, same)
+    assert_equal([ran, counted], [1, [1, 1]], what="runs and [hits, misses] of f(a=1, b=2), f(b=2, a=1)")
+    results, ran, _ = student.run(scenarios.memoized_calls, same + other)
+    assert_equal(
+        results,
+        expected_results(same + other),
+        what="the results",
+        hint="keyword names and values are both part of the key",
+    )
+    assert_equal(ran, 6, what="how often the function ran")
+
+
+@exercise("memoize", points=1)
+def test_arguments_that_only_look_alike_are_told_apart(student):
+    """f(("a", 1)) is not f(a=1); 1 is not "1"; -1 and -2 share a hash and nothing else."""
+    calls = [
+        ([["a", 1]], {}), ([], {"a": 1}), (["a", 1], {}), ([1], {}), (["1"], {}), ([1, 2], {}), ([[1, 2]], {}),
+        (["1, 2"], {}), ([-1], {}), ([-2], {}), ([None], {}), (["None"], {}), ([], {}), ([[]], {}),
+    ]  # fmt: skip
+    results, ran, _ = student.run(scenarios.memoized_calls, calls * 2)
+    assert_equal(
+        results, expected_results(calls * 2), what="the results", hint="a key made of text or of hash() alone collides"
+    )
+    assert_equal(ran, len(calls), what="how often the function ran")
+    assert_equal(
+        student.run(scenarios.memoized_hash_collision, 5), ([0, 1, 2, 3, 4] * 2, 5), what="five keys of one hash"
+    )
+
+
+@exercise("memoize", points=1)
+def test_none_and_false_are_remembered_like_any_value(student):
+    """A function that returned None once is not asked again."""
+    values = [None, False, 0, "", 3.5, torch.zeros(2), [], (None,)]
+    results, ran = student.run(scenarios.memoized_values, values)
+    assert_equal(results, [[value, value] for value in values], what="the results")
+    assert_equal(
+        ran, len(values), what="how often the function ran", hint="ask the dictionary whether the key is there"
+    )
+
+
+@exercise("memoize", points=1)
+def test_a_call_that_raises_is_not_remembered(student):
+    """An exception comes through as it is, and the next call runs the function again."""
+    for failures in (1, 3):
+        outcomes, ran = student.run(scenarios.memoized_failures, failures)
+        expected = [f"KeyError: attempt {i + 1}" for i in range(failures)] + [2, 2]
+        assert_equal(outcomes, expected, what="what the calls gave", hint="only results belong into the memory")
+        assert_equal(ran, failures + 1, what="how often the function ran")
+    assert_equal(
+        student.run(scenarios.memoized_type_error), 2, what="runs of a function that raises TypeError in two calls"
+    )
+
+
+@exercise("memoize", points=0.5)
+def test_unhashable_arguments_are_refused(student):
+    """A list or a dict cannot be a key: TypeError, by position and by name."""
+    for argument in ([1, 2], {"a": 1}, ([1],)):
+        for by_name in (False, True):
+            assert_refused(
+                student.run, scenarios.memoized_unhashable, argument, by_name, why="the argument cannot be hashed"
+            )
+
+
+@exercise("memoize", points=0.5)
+def test_recursion_uses_the_memory_too(student):
+    """A memoized Fibonacci function runs once for each number below n."""
+    expected = (102334155, 41, [38, 41])
+    assert_equal(student.run(scenarios.memoized_recursion, 40), expected, what="(fibonacci(40), runs, [hits, misses])")
+
+
+@exercise("memoize", points=0.5)
+def test_each_function_has_a_memory_of_its_own(student):
+    """Two decorated functions called with the same argument do not answer for each other."""
+    expected = ([6, -3, 6], [1, 1], [0, 1])
+    assert_equal(
+        student.run(scenarios.memoized_pair, 3), expected, what="(results, counts of one, counts of the other)"
+    )
+
+
+@exercise("memoize", points=0.5)
+def test_name_and_docstring_are_kept(student):
+    """The decorated function still introduces itself by its own name."""
+    expected = ("greet", "Say hello.", "hello you", "hello me")
+    assert_equal(
+        student.run(scenarios.memoized_metadata), expected, what="(name, docstring, results)", hint="functools.wraps"
+    )

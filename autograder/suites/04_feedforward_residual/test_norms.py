@@ -1,0 +1,225 @@
+"""Hidden tests: layer norm and RMS norm. The truth is PyTorch's own functions."""
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
+
+from . import scenarios
+
+MODES = ["none", "tanh"]
+EPSILONS = st.sampled_from([1e-5, 1e-6, 1e-3, 0.1])
+
+
+def vectors(seed, d, lead):
+    """x (..., d), a weight and a bias (d,), and a gradient of x's shape, all in float64; from a seed or a generator."""
+    draw = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
+    return normal(draw, *lead, d), normal(draw, d), normal(draw, d), normal(draw, *lead, d)
+
+
+def reference_gradients(function, tensors, cotangent):
+    """(output, gradient by each tensor) of PyTorch's own function."""
+    leaves = [x.clone().requires_grad_() for x in tensors]
+    output = function(*leaves)
+    return output.detach(), torch.autograd.grad(output, leaves, cotangent)
+
+
+# Layer norm
+
+
+@exercise("LayerNorm", points=4, core=True)
+@settings(max_examples=30)
+@given(seed=seeds(), d=sizes(1, 9), lead=leading_shapes(4, 3), eps=EPSILONS, scale=st.sampled_from([0.01, 1.0, 100.0]))
+def test_layer_norm_agrees_with_pytorch(student, seed, d, lead, eps, scale):
+    """Any leading dimensions, any width, any eps: the values of PyTorch's layer norm."""
+    x, weight, bias, _ = vectors(seed, d, lead)
+    x = x * scale + 1
+    actual = student.run(scenarios.forward, "LayerNorm", [d, {"eps": eps}], {"weight": weight, "bias": bias}, x)
+    truth = F.layer_norm(x, (d,), weight, bias, eps)
+    assert_close(
+        actual,
+        truth,
+        what="LayerNorm(x)",
+        hint="biased variance over the last dimension; eps under the root",
+        atol=1e-9,
+    )
+
+
+@exercise("LayerNorm", points=1)
+def test_layer_norm_adds_a_default_eps_of_1e_minus_5_under_the_root(student, generator):
+    """For rows of tiny variance, and for constant ones, eps decides the result."""
+    x = torch.cat([normal(generator, 3, 6, scale=1e-3), normal(generator, 3, 6, scale=1e-2), torch.full((2, 6), 3.0)])
+    actual = student.run(scenarios.forward, "LayerNorm", [6], {}, x)
+    assert_close(
+        actual, F.layer_norm(x, (6,), eps=1e-5), what="LayerNorm of rows of tiny variance", hint="sqrt(var + 1e-5)"
+    )
+
+
+@exercise("LayerNorm", points=1)
+def test_layer_norm_starts_with_ones_and_zeros(student):
+    """The parameters are `weight`, all ones, and `bias`, all zeros, and nothing else."""
+    actual = student.run(scenarios.initial_parameters, "LayerNorm", [5])
+    expected = {"weight": torch.ones(5, dtype=torch.float64), "bias": torch.zeros(5, dtype=torch.float64)}
+    assert_equal(actual, expected, what="the parameters of LayerNorm(5)", hint="nn.Parameter makes them visible")
+
+
+@exercise("LayerNorm", points=1)
+def test_layer_norm_keeps_its_digits_far_from_zero(student, generator):
+    """A row whose mean is a million times its spread is normalised as well as any other."""
+    x = normal(generator, 4, 16) + 1e6
+    actual = student.run(scenarios.forward, "LayerNorm", [16], {}, x)
+    truth = F.layer_norm(x, (16,))
+    assert_close(
+        actual, truth, what="LayerNorm(x + 1e6)", hint="subtract the mean before you square", rtol=0, atol=1e-6
+    )
+
+
+@exercise("LayerNorm", points=2)
+@settings(max_examples=15)
+@given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), constant=st.booleans())
+def test_layer_norm_has_pytorchs_gradients(student, seed, d, lead, constant):
+    """Gradients reach x, weight and bias, agree with PyTorch's, and are finite for constant rows."""
+    x, weight, bias, cotangent = vectors(seed, d, lead)
+    x = torch.full_like(x, 2.0) if constant else x
+    weights = {"weight": weight, "bias": bias}
+    actual = student.run(scenarios.layer_gradients, "LayerNorm", [d], weights, x, cotangent)
+    _, truth = reference_gradients(lambda x, w, b: F.layer_norm(x, (d,), w, b), (x, weight, bias), cotangent)
+    expected = dict(zip(("x", "weight", "bias"), truth))
+    assert_close(
+        {key: actual[key] for key in expected}, expected, what="the gradient", hint="detach nothing", atol=1e-9
+    )
+
+
+@exercise("LayerNorm", points=1)
+def test_layer_norm_works_in_float32_inside_half_precision(student, generator):
+    """Squares of values around 500 overflow float16: normalise in float32, return x's dtype."""
+    for dtype, tolerance in ((torch.float16, 6e-3), (torch.bfloat16, 5e-2), (torch.float32, 1e-5)):
+        x = (normal(generator, 5, 32, scale=500.0) + 100).to(dtype)
+        weights = {"weight": normal(generator, 32).to(dtype), "bias": normal(generator, 32).to(dtype)}
+        actual = student.run(scenarios.forward, "LayerNorm", [32], weights, x)
+        assert actual.dtype == dtype, f"LayerNorm of {dtype} came back as {actual.dtype}: cast the result back"
+        truth = F.layer_norm(x.double(), (32,), weights["weight"].double(), weights["bias"].double())
+        assert_close(actual.double(), truth, what=f"LayerNorm of {dtype}", rtol=tolerance, atol=tolerance)
+
+
+@exercise("LayerNorm", points=1)
+def test_layer_norm_takes_one_vector_none_and_any_memory_layout(student, generator):
+    """A single vector, an empty batch and a transposed x are all inputs like any other."""
+    weights = {"weight": normal(generator, 4), "bias": normal(generator, 4)}
+    for shape in ((4,), (0, 4), (2, 0, 3, 4), (1, 1, 1, 1, 4)):
+        x = normal(generator, *shape)
+        actual = student.run(scenarios.forward, "LayerNorm", [4], weights, x)
+        assert_close(actual, F.layer_norm(x, (4,), **weights), what=f"LayerNorm of shape {shape}")
+    plain, scattered = student.run(scenarios.forward_strided, "LayerNorm", [4], weights, normal(generator, 2, 3, 4))
+    assert_close(scattered, plain, what="LayerNorm of a non-contiguous x")
+
+
+@exercise("LayerNorm", points=0.5)
+def test_layer_norm_leaves_input_and_parameters_alone(student, generator):
+    """x and the parameters are the same after the call."""
+    weights = {"weight": normal(generator, 4), "bias": normal(generator, 4)}
+    x = normal(generator, 2, 3, 4)
+    after, kept = student.run(scenarios.forward_and_input, "LayerNorm", [4], weights, x)
+    assert_equal(after, x, what="x after the call", hint="work on a copy: x - mean, not x -= mean")
+    assert kept, "the call changed LayerNorm's parameters in place"
+
+
+@exercise("LayerNorm", points=0.5)
+def test_layer_norm_refuses_another_width(student):
+    """An x whose last dimension is not d_model is an error, also where it would broadcast."""
+    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4)), (3, (3, 4))):
+        assert_refused(
+            student.run,
+            scenarios.forward,
+            "LayerNorm",
+            [d],
+            {},
+            torch.ones(shape),
+            why=f"d_model is {d} and x has shape {shape}",
+        )
+
+
+# RMS norm
+
+
+@exercise("RMSNorm", points=3, core=True)
+@settings(max_examples=30)
+@given(seed=seeds(), d=sizes(1, 9), lead=leading_shapes(4, 3), eps=EPSILONS, scale=st.sampled_from([0.01, 1.0, 100.0]))
+@example(seed=1, d=8, lead=(0,), eps=1e-5, scale=1.0)
+def test_rms_norm_agrees_with_pytorch(student, seed, d, lead, eps, scale):
+    """Any leading dimensions, any width, any eps: the values of PyTorch's RMS norm."""
+    x, weight, _, _ = vectors(seed, d, lead)
+    x = x * scale + 1
+    actual = student.run(scenarios.forward, "RMSNorm", [d, {"eps": eps}], {"weight": weight}, x)
+    truth = F.rms_norm(x, (d,), weight, eps)
+    assert_close(actual, truth, what="RMSNorm(x)", hint="the mean of the squares of x itself: no mean is subtracted")
+
+
+@exercise("RMSNorm", points=1)
+def test_rms_norm_adds_a_default_eps_of_1e_minus_6_under_the_root(student, generator):
+    """For rows near zero eps decides the result; a row of zeros stays zero."""
+    x = torch.cat([normal(generator, 3, 6, scale=1e-3), normal(generator, 3, 6, scale=3e-4), torch.zeros(1, 6)])
+    actual = student.run(scenarios.forward, "RMSNorm", [6], {}, x)
+    assert_close(actual, F.rms_norm(x, (6,), eps=1e-6), what="RMSNorm of rows near zero", hint="sqrt(mean(x²) + 1e-6)")
+
+
+@exercise("RMSNorm", points=1)
+def test_rms_norm_has_one_parameter_of_ones(student):
+    """The one parameter is `weight`, all ones; there is no bias."""
+    actual = student.run(scenarios.initial_parameters, "RMSNorm", [5])
+    assert_equal(actual, {"weight": torch.ones(5, dtype=torch.float64)}, what="the parameters of RMSNorm(5)")
+
+
+@exercise("RMSNorm", points=1)
+@settings(max_examples=15)
+@given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), zero=st.booleans())
+def test_rms_norm_has_pytorchs_gradients(student, seed, d, lead, zero):
+    """Gradients reach x and weight, agree with PyTorch's, and are finite for rows of zeros."""
+    x, weight, _, cotangent = vectors(seed, d, lead)
+    x = torch.zeros_like(x) if zero else x
+    actual = student.run(scenarios.layer_gradients, "RMSNorm", [d], {"weight": weight}, x, cotangent)
+    _, truth = reference_gradients(lambda x, w: F.rms_norm(x, (d,), w, 1e-6), (x, weight), cotangent)
+    expected = dict(zip(("x", "weight"), truth))
+    assert_close(
+        {key: actual[key] for key in expected}, expected, what="the gradient", hint="detach nothing", atol=1e-9
+    )
+
+
+@exercise("RMSNorm", points=1)
+def test_rms_norm_works_in_float32_inside_half_precision(student, generator):
+    """Squares of values around 500 overflow float16: normalise in float32, return x's dtype."""
+    for dtype, tolerance in ((torch.float16, 6e-3), (torch.bfloat16, 5e-2), (torch.float32, 1e-5)):
+        x = normal(generator, 5, 32, scale=500.0).to(dtype)
+        weight = normal(generator, 32).to(dtype)
+        actual = student.run(scenarios.forward, "RMSNorm", [32], {"weight": weight}, x)
+        assert actual.dtype == dtype, f"RMSNorm of {dtype} came back as {actual.dtype}: cast the result back"
+        truth = F.rms_norm(x.double(), (32,), weight.double(), 1e-6)
+        assert_close(actual.double(), truth, what=f"RMSNorm of {dtype}", rtol=tolerance, atol=tolerance)
+
+
+@exercise("RMSNorm", points=0.5)
+def test_rms_norm_leaves_input_and_parameters_alone(student, generator):
+    """x and the parameters are the same after the call, and x need not be contiguous."""
+    weights = {"weight": normal(generator, 4)}
+    x = normal(generator, 2, 3, 4)
+    after, kept = student.run(scenarios.forward_and_input, "RMSNorm", [4], weights, x)
+    assert_equal(after, x, what="x after the call", hint="work on a copy: x * s, not x *= s")
+    assert kept, "the call changed RMSNorm's parameters in place"
+    plain, scattered = student.run(scenarios.forward_strided, "RMSNorm", [4], weights, x)
+    assert_close(scattered, plain, what="RMSNorm of a non-contiguous x")
+
+
+@exercise("RMSNorm", points=0.5)
+def test_rms_norm_refuses_another_width(student):
+    """An x whose last dimension is not d_model is an error, also where it would broadcast."""
+    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4))):
+        assert_refused(
+            student.run,
+            scenarios.forward,
+            "RMSNorm",
+            [d],
+            {},
+            torch.ones(shape),
+            why=f"d_model is {d} and x has shape {shape}",
+        )

@@ -1,0 +1,164 @@
+"""Hidden tests: the two dynamic programmes. The truth is trying every possibility."""
+
+import math
+from itertools import combinations, pairwise, product
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.strategies import example, given, settings, st
+
+# Residual paths
+
+
+@exercise("residual_path_counts", points=3, core=True)
+def test_path_counts_agree_with_walking_every_path(student):
+    """For up to 10 layers every one of the 2^n paths is walked and counted by its length."""
+    for n in range(1, 11):
+        lengths = [sum(path) for path in product((0, 1), repeat=n)]
+        expected = [lengths.count(length) for length in range(n + 1)]
+        assert_equal(
+            student.residual_path_counts(n), expected, what=f"residual_path_counts({n})", hint="lengths 0 to n"
+        )
+
+
+@exercise("residual_path_counts", points=2)
+def test_path_counts_are_exact_for_deep_stacks(student):
+    """64, 100 and 200 layers: exact integers (not floats, not 64 bits), without walking 2^n paths."""
+    for n in (40, 64, 100, 200):
+        expected = [math.comb(n, length) for length in range(n + 1)]
+        assert_equal(
+            student.residual_path_counts(n), expected, what=f"residual_path_counts({n})", hint="Python ints, row by row"
+        )
+
+
+@exercise("residual_path_counts", points=0.5)
+def test_no_layers_leave_one_path(student):
+    """Without layers there is one path, of length 0."""
+    assert_equal(student.residual_path_counts(0), [1], what="residual_path_counts(0)")
+
+
+@exercise("residual_path_counts", points=0.5)
+def test_path_counts_refuse_a_negative_depth(student):
+    """There is no stack of -1 layers."""
+    for n in (-1, -5):
+        assert_refused(student.residual_path_counts, n, why="n_layers is negative")
+
+
+# Checkpoints
+
+
+def least_peak(costs, n_segments):
+    """The smallest possible peak, by trying every split."""
+    n = len(costs)
+    splits = (cuts for used in range(min(n_segments, n)) for cuts in combinations(range(1, n), used))
+    return min(max(sum(costs[a:b]) for a, b in pairwise([0, *cuts, n])) for cuts in splits)
+
+
+def check_boundaries(boundaries, costs, n_segments, peak):
+    n = len(costs)
+    assert isinstance(boundaries, list | tuple), f"boundaries should be a list, not {type(boundaries).__name__}"
+    boundaries = list(boundaries)
+    shown = f"boundaries {boundaries} for costs {costs}"
+    assert all(type(b) is int for b in boundaries), f"{shown}: not all are ints"
+    assert boundaries[:1] == [0] and boundaries[-1:] == [n], f"{shown}: they begin with 0 and end with {n}"
+    assert all(a < b for a, b in pairwise(boundaries)), f"{shown}: they rise strictly, no segment is empty"
+    assert len(boundaries) - 1 <= n_segments, f"{shown}: {len(boundaries) - 1} segments where {n_segments} are allowed"
+    assert_close(max(sum(costs[a:b]) for a, b in pairwise(boundaries)), peak, what=f"the largest segment of {shown}")
+
+
+COSTS = st.lists(st.integers(0, 20), min_size=1, max_size=8)
+
+
+@exercise("optimal_checkpoints", points=4, core=True)
+@settings(max_examples=40)
+@given(costs=COSTS, n_segments=st.integers(1, 6))
+@example(costs=[9, 1, 1, 1, 9], n_segments=3)
+@example(costs=[2, 3, 4, 5, 6], n_segments=2)
+@example(costs=[1, 1, 1, 1, 10, 1], n_segments=3)
+def test_no_split_has_a_smaller_peak(student, costs, n_segments):
+    """The peak is the smallest of all possible splits, as an exact int."""
+    _, peak = student.optimal_checkpoints(costs, n_segments)
+    hint = "balancing greedily towards the mean is not always best"
+    assert_equal(
+        peak, least_peak(costs, n_segments), what=f"the peak for costs {costs} in {n_segments} segments", hint=hint
+    )
+
+
+@exercise("optimal_checkpoints", points=2.5)
+@settings(max_examples=40)
+@given(costs=COSTS, n_segments=st.integers(1, 6))
+def test_the_boundaries_are_a_split_with_that_peak(student, costs, n_segments):
+    """From 0 to len(costs), strictly rising, at most n_segments segments, and the largest one is the best possible."""
+    boundaries, _ = student.optimal_checkpoints(costs, n_segments)
+    check_boundaries(boundaries, costs, n_segments, least_peak(costs, n_segments))
+
+
+@exercise("optimal_checkpoints", points=1)
+def test_more_segments_than_layers_and_layers_that_cost_nothing(student):
+    """More segments than layers, one layer, free layers, no layers at all."""
+    for costs, n_segments in (
+        ([3, 1, 2], 3),
+        ([3, 1, 2], 50),
+        ([7], 1),
+        ([7], 4),
+        ([0, 0, 0], 2),
+        ([0, 5, 0, 0, 5], 4),
+    ):
+        boundaries, peak = student.optimal_checkpoints(costs, n_segments)
+        assert_equal(peak, least_peak(costs, n_segments), what=f"the peak for costs {costs} in {n_segments} segments")
+        check_boundaries(boundaries, costs, n_segments, peak)
+    for n_segments in (1, 3):
+        assert_equal(
+            student.optimal_checkpoints([], n_segments),
+            ([0], 0),
+            what=f"optimal_checkpoints([], {n_segments})",
+            dtype=False,
+        )
+
+
+@exercise("optimal_checkpoints", points=1)
+def test_costs_may_be_floats_or_very_large(student):
+    """Fractions are not rounded, and integers beyond 2^53 stay exact."""
+    fractions = [0.5, 0.25, 1.75, 0.125, 0.625, 0.5, 1.0]
+    for n_segments in (1, 2, 3, 4):
+        boundaries, peak = student.optimal_checkpoints(fractions, n_segments)
+        assert_close(
+            peak, least_peak(fractions, n_segments), what=f"the peak for costs {fractions} in {n_segments} segments"
+        )
+        check_boundaries(boundaries, fractions, n_segments, least_peak(fractions, n_segments))
+    large = [2**54 + 1, 2**55 + 3, 2**54 + 7, 2**53 + 1, 2**55 + 9]
+    for n_segments in (1, 2, 3):
+        _, peak = student.optimal_checkpoints(large, n_segments)
+        assert_equal(peak, least_peak(large, n_segments), what=f"the peak for costs {large} in {n_segments} segments")
+
+
+def least_peak_by_bisection(costs, n_segments):
+    """The smallest limit that greedily filled segments keep: exact for integers, at any size."""
+    low, high = max(costs), sum(costs)
+    while low < high:
+        limit, used, filled = (low + high) // 2, 1, 0
+        for cost in costs:
+            used, filled = (used + 1, cost) if filled + cost > limit else (used, filled + cost)
+        low, high = (low, limit) if used <= n_segments else (limit + 1, high)
+    return low
+
+
+@exercise("optimal_checkpoints", points=1)
+def test_a_hundred_layers_are_no_trouble(student, generator):
+    """100 layers have more splits than can be tried one by one."""
+    costs = torch.randint(1, 1000, (100,), generator=generator).tolist()
+    for n_segments in (2, 10, 30):
+        boundaries, peak = student.optimal_checkpoints(costs, n_segments)
+        expected = least_peak_by_bisection(costs, n_segments)
+        assert_equal(peak, expected, what=f"the peak for 100 costs in {n_segments} segments")
+        check_boundaries(boundaries, costs, n_segments, expected)
+
+
+@exercise("optimal_checkpoints", points=0.5)
+def test_checkpoints_refuse_what_makes_no_sense(student):
+    """Fewer than one segment or a negative cost is an error."""
+    for costs, n_segments in (([1, 2], 0), ([1, 2], -1), ([1, -2, 3], 2), ([-1], 1)):
+        assert_refused(
+            student.optimal_checkpoints, costs, n_segments, why="a cost is negative or n_segments is below 1"
+        )

@@ -1,0 +1,472 @@
+"""Wrong solutions, each with the sentence that a student who made that mistake should read."""
+
+import math
+
+import torch
+from torch import nn
+
+from autograder.testing.variants import edit, mutant
+
+MUTANTS = [
+    # GPTConfig
+    edit("d_ff_of_four_heads", "GPTConfig", "d_ff=None stands for four times d_model, not n_heads times d_model.",
+         ("4 * self.d_model", "self.n_heads * self.d_model")),
+    edit("d_ff_always_replaced", "GPTConfig", "A d_ff that was given must be kept: only None is replaced by 4 * d_model.",
+         ("        if self.d_ff is None:\n            self.d_ff", "        if True:\n            self.d_ff")),
+    edit("d_ff_left_none", "GPTConfig", "d_ff stays None: replace it by 4 * d_model in __post_init__.",
+         ("            self.d_ff = 4 * self.d_model\n", "            pass\n"),
+         ("if not isinstance", "if size is not None and not isinstance"), ("or size < 1", "or (size or 1) < 1")),
+    edit("zero_d_ff_taken_for_missing", "GPTConfig",
+         "d_ff=0 is a size that must be refused; `if not self.d_ff` takes it for a missing one. Ask `is None`.",
+         ("if self.d_ff is None", "if not self.d_ff")),
+    edit("zero_allowed", "GPTConfig", "A size of zero is accepted: every size must be at least 1.", ("size < 1", "size < 0")),
+    edit("sizes_unchecked", "GPTConfig", "Sizes are not checked: each must be a positive whole number.",
+         ("if not isinstance(size, int) or size < 1:", "if False:")),
+    edit("fractions_allowed", "GPTConfig", "2.5 is accepted as a size: sizes are whole numbers.",
+         ("not isinstance(size, int) or ", "")),
+    edit("d_ff_unchecked", "GPTConfig", "d_ff is a size too: check it like the others.", (', "d_ff")', ")")),
+    edit("divisibility_unchecked", "GPTConfig", "n_heads must divide d_model: refuse it here, before split_heads fails.",
+         ("if self.d_model % self.n_heads:", "if False:")),
+    edit("divisibility_backwards", "GPTConfig", "The remainder is taken the wrong way round: n_heads must divide d_model.",
+         ("self.d_model % self.n_heads", "self.n_heads % self.d_model")),
+    edit("more_heads_than_channels_only", "GPTConfig",
+         "It is not enough that there are no more heads than channels: n_heads must divide d_model.",
+         ("self.d_model % self.n_heads", "self.d_model < self.n_heads")),
+    edit("untied_by_default", "GPTConfig", "tie_embeddings is True by default.",
+         ("tie_embeddings: bool = True", "tie_embeddings: bool = False")),
+    # next_token_loss
+    edit("ignored_positions_in_the_mean", "next_token_loss",
+         "You divide by the number of all positions: those with ignore_index must not be counted.",
+         (".mean()", ".sum() / counted.numel()")),
+    edit("ignore_index_forgotten", "next_token_loss", "Positions whose target is ignore_index must be left out.",
+         ("targets != ignore_index", "torch.ones_like(targets, dtype=torch.bool)")),
+    edit("always_minus_100", "next_token_loss", "The ignored value is the argument ignore_index, not always -100.",
+         ("targets != ignore_index", "targets != -100")),
+    edit("negative_targets_ignored", "next_token_loss",
+         "Every negative target is ignored: only ignore_index is, and any other one outside the vocabulary is an error.",
+         ("targets != ignore_index", "(targets != ignore_index) & (targets >= 0)")),
+    edit("sum_of_the_losses", "next_token_loss", "This is the sum over the positions: the loss is their mean.",
+         (".mean()", ".sum()")),
+    edit("sign_forgotten", "next_token_loss", "The sign is missing: the loss is minus the mean log-probability.",
+         ("return -logits", "return logits")),
+    edit("shifted_again", "next_token_loss", "Targets come shifted already: compare logits[i] with targets[i], not with targets[i + 1].",
+         ("    counted = targets", "    if targets.ndim and targets.shape[-1] > 1:\n"
+          "        logits, targets = logits[..., :-1, :], targets[..., 1:]\n    counted = targets")),
+    edit("log_of_the_softmax", "next_token_loss",
+         "log(softmax(z)) is -inf where the softmax underflows: log_softmax subtracts the log-sum-exp instead.",
+         ("logits.log_softmax(-1)", "logits.softmax(-1).log()")),
+    edit("softmax_with_epsilon", "next_token_loss",
+         "Adding a small number inside the logarithm changes the loss and hides large ones: use log_softmax.",
+         ("logits.log_softmax(-1)", "(logits.softmax(-1) + 1e-9).log()")),
+    edit("softmax_over_positions", "next_token_loss", "The softmax must run over the vocabulary, the last dimension.",
+         ("logits.log_softmax(-1)", "logits.log_softmax(0)")),
+    edit("in_bits", "next_token_loss", "This is the loss in bits: use the natural logarithm, so that it is in nats.",
+         (".mean()", ".mean() / math.log(2)")),
+    edit("one_hot_times_log_probs", "next_token_loss",
+         "0 * -inf is NaN: pick the target's log-probability with gather instead of multiplying by a one-hot matrix.",
+         ("return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
+          "one_hot = torch.nn.functional.one_hot(targets, logits.shape[-1])\n"
+          "    return -(one_hot * logits.log_softmax(-1)).sum(-1).mean()")),
+    edit("negative_targets_wrap", "next_token_loss", "A target of -1 is not the last token: refuse targets below 0.",
+         ("targets.min() < 0 or ", ""), (".gather(-1, targets[:, None])", ".gather(-1, targets[:, None] % logits.shape[-1])")),
+    edit("too_large_targets_clamped", "next_token_loss", "A target beyond the vocabulary must be refused, not clamped.",
+         (" or targets.max() >= logits.shape[-1]", ""),
+         (".gather(-1, targets[:, None])", ".gather(-1, targets[:, None].clamp(max=logits.shape[-1] - 1))")),
+    edit("range_checked_before_ignoring", "next_token_loss",
+         "ignore_index may lie outside the vocabulary: leave the ignored positions out before you look at the range.",
+         ("    counted = targets", "    if targets.min() < -100 or targets.max() >= logits.shape[-1]:\n"
+          "        raise ValueError('targets')\n    counted = targets")),
+    edit("only_sizes_compared", "next_token_loss",
+         "As many targets as positions are not enough: their shape must be that of the logits without the vocabulary.",
+         ("if logits.shape[:-1] != targets.shape:", "if logits[..., 0].numel() != targets.numel():"),
+         ("    counted = targets", "    logits, targets = logits.flatten(0, -2), targets.flatten()\n    counted = targets")),
+    edit("view_of_the_targets", "next_token_loss",
+         "view(-1) fails on ids[:, 1:], which is not contiguous: use reshape, flatten or a boolean index.",
+         ("    counted = targets", "    logits, targets = logits.view(-1, logits.shape[-1]), targets.view(-1)\n    counted = targets")),
+    edit("ignored_targets_overwritten", "next_token_loss",
+         "The caller's targets are changed: do not write into your arguments.",
+         ("    logits, targets = logits[counted]",
+          "    everything = targets.masked_fill_(~counted, 0)\n    logits, targets = logits[counted]")),
+    edit("always_float32", "next_token_loss", "The loss must have the dtype of the logits: do not convert them to float32.",
+         ("return -logits.log_softmax(-1)", "return -logits.float().log_softmax(-1)")),
+    edit("detached_loss", "next_token_loss", "No gradient reaches the logits: do not detach them or use .item().",
+         ("return -logits.log_softmax(-1)", "return -logits.detach().log_softmax(-1)")),
+    # MiniGPT
+    edit("no_causal_mask", "MiniGPT", "Without the causal mask every position sees the token that it is to predict.",
+         ("x = block(x, mask=mask)", "x = block(x)")),
+    edit("mask_transposed", "MiniGPT", "The mask lets positions see the future and not the past: rows are queries, columns keys.",
+         ("causal_mask(n_tokens)", "causal_mask(n_tokens).T")),
+    edit("mask_inverted", "MiniGPT", "The mask is inverted: True means \"may attend\".",
+         ("causal_mask(n_tokens)", "~causal_mask(n_tokens)")),
+    edit("mask_without_the_diagonal", "MiniGPT", "Each position must also see itself: the diagonal of the mask is missing.",
+         ("causal_mask(n_tokens)", "causal_mask(n_tokens).tril(-1)")),
+    edit("mask_in_the_first_block_only", "MiniGPT", "Every block needs the mask, not just the first.",
+         ("x = block(x, mask=mask)", "x, mask = block(x, mask=mask), None")),
+    edit("post_norm", "MiniGPT", "The blocks must be pre-norm: norm_first=True.",
+         ("config.d_ff)", "config.d_ff, norm_first=False)")),
+    edit("positions_forgotten", "MiniGPT", "The model does not know where a token stands: add the position embedding.",
+         ("x = self.position_embedding(self.token_embedding(ids))", "x = self.token_embedding(ids)")),
+    edit("positions_from_one", "MiniGPT", "Positions start at 0: the first token gets the first row of the table.",
+         ("x = self.position_embedding(self.token_embedding(ids))",
+          "x = self.token_embedding(ids) + self.position_embedding.weight.roll(-1, 0)[:n_tokens]")),
+    edit("positions_counted_from_the_end", "MiniGPT", "Positions are counted from the start of the text, not from the end of the table.",
+         ("x = self.position_embedding(self.token_embedding(ids))",
+          "x = self.token_embedding(ids) + self.position_embedding.weight[-n_tokens:]")),
+    edit("positions_twice", "MiniGPT", "The position embedding adds itself to its input: x + position_embedding(x) adds the tokens twice.",
+         ("x = self.position_embedding(self.token_embedding(ids))",
+          "x = self.token_embedding(ids)\n        x = x + self.position_embedding(x)")),
+    edit("embeddings_scaled", "MiniGPT", "GPT does not multiply the token embeddings by sqrt(d_model); the 2017 Transformer did.",
+         ("self.position_embedding(self.token_embedding(ids))",
+          "self.position_embedding(self.token_embedding(ids) * math.sqrt(self.config.d_model))")),
+    edit("final_norm_forgotten", "MiniGPT", "The final norm between the last block and the head is missing.",
+         ("self.lm_head(self.final_norm(x))", "self.lm_head(x)")),
+    edit("final_norm_after_every_block", "MiniGPT", "The final norm comes once, after the last block.",
+         ("x = block(x, mask=mask)", "x = self.final_norm(block(x, mask=mask))"),
+         ("self.lm_head(self.final_norm(x))", "self.lm_head(x)")),
+    edit("one_block_used_n_times", "MiniGPT", "All layers are one and the same block: call TransformerBlock once for each.",
+         ("            TransformerBlock(config.d_model, config.n_heads, config.d_ff) for _ in range(config.n_layers)\n",
+          "            [TransformerBlock(config.d_model, config.n_heads, config.d_ff)] * config.n_layers\n")),
+    edit("one_block_too_few", "MiniGPT", "There must be n_layers blocks; one is missing.",
+         ("for _ in range(config.n_layers)", "for _ in range(1, config.n_layers)")),
+    edit("blocks_in_a_list", "MiniGPT",
+         "PyTorch does not find the blocks' parameters in a Python list: put them into an nn.ModuleList.",
+         ("        self.blocks = nn.ModuleList(\n", "        self.blocks = list(\n")),
+    edit("blocks_reversed", "MiniGPT", "The blocks run in the wrong order: from the first to the last.",
+         ("for block in self.blocks:", "for block in reversed(self.blocks):")),
+    edit("d_ff_not_passed_on", "MiniGPT", "The blocks must have the configuration's d_ff, not always 4 * d_model.",
+         ("config.n_heads, config.d_ff)", "config.n_heads, 4 * config.d_model)")),
+    edit("head_with_a_bias", "MiniGPT", "lm_head has no bias.", (", bias=False)", ")")),
+    edit("never_tied", "MiniGPT", "With tie_embeddings the head and the token embedding must share one weight.",
+         ("        if config.tie_embeddings:\n            self.lm_head.weight = self.token_embedding.weight\n", "")),
+    edit("always_tied", "MiniGPT", "With tie_embeddings=False the head has a weight of its own.",
+         ("if config.tie_embeddings:", "if True:")),
+    edit("tied_by_copying", "MiniGPT",
+         "The head holds a copy of the embedding, and they part at the first training step: assign the parameter itself.",
+         ("self.lm_head.weight = self.token_embedding.weight",
+          "self.lm_head.weight = nn.Parameter(self.token_embedding.weight.detach().clone())")),
+    edit("tied_by_sharing_memory", "MiniGPT",
+         "Two parameters in the same memory are two parameters: the optimiser moves it twice. Assign the parameter itself.",
+         ("self.lm_head.weight = self.token_embedding.weight",
+          "self.lm_head.weight = nn.Parameter(self.token_embedding.weight.detach())")),
+    edit("probabilities_instead_of_logits", "MiniGPT", "The model returns logits: no softmax.",
+         ("logits = self.lm_head(self.final_norm(x))", "logits = self.lm_head(self.final_norm(x)).softmax(-1)")),
+    edit("only_the_last_position", "MiniGPT", "Logits are needed at every position, (b, t, vocab), not just at the last.",
+         ("logits = self.lm_head(self.final_norm(x))", "logits = self.lm_head(self.final_norm(x))[:, -1:]")),
+    edit("long_texts_cut", "MiniGPT", "A text longer than the context length must be refused, not silently cut.",
+         ("            raise ValueError(f\"ids has {n_tokens} tokens, more than the context length of {context_length}\")\n",
+          "            ids, n_tokens = ids[:, -context_length:], context_length\n")),
+    edit("context_off_by_one", "MiniGPT", "A text of exactly context_length tokens fits.",
+         ("if n_tokens > context_length", "if n_tokens >= context_length")),
+    edit("ids_wrap_around", "MiniGPT", "Ids outside the vocabulary must be refused: -1 is not the last token.",
+         ("self.token_embedding(ids)", "self.token_embedding(ids % self.config.vocab_size)")),
+    edit("loss_shifted_again", "MiniGPT", "Targets come shifted already: pass logits and targets to next_token_loss as they are.",
+         ("next_token_loss(logits, targets)",
+          "next_token_loss(logits[:, : max(n_tokens - 1, 1)], targets[:, -max(n_tokens - 1, 1) :])")),
+    edit("loss_instead_of_both", "MiniGPT", "With targets, too, the model returns both logits and loss.",
+         ("return logits, None if targets is None else next_token_loss(logits, targets)",
+          "return (logits, None) if targets is None else next_token_loss(logits, targets)")),
+    edit("logits_alone_without_targets", "MiniGPT", "Without targets the model returns (logits, None), not the logits alone.",
+         ("return logits, None if targets is None else next_token_loss(logits, targets)",
+          "return logits if targets is None else (logits, next_token_loss(logits, targets))")),
+    edit("loss_zero_without_targets", "MiniGPT", "Without targets there is no loss: return None in its place.",
+         ("None if targets is None", "logits.new_zeros(()) if targets is None")),
+    edit("loss_of_detached_logits", "MiniGPT", "The loss must be computed from the logits that carry the gradient.",
+         ("next_token_loss(logits, targets)", "next_token_loss(logits.detach(), targets)")),
+    edit("embedding_detached", "MiniGPT", "No gradient reaches the embeddings: do not detach them.",
+         ("self.position_embedding(self.token_embedding(ids))", "self.position_embedding(self.token_embedding(ids)).detach()")),
+    edit("padding_token", "MiniGPT", "Token 0 is a token like any other: no padding_idx in the embedding.",
+         ("nn.Embedding(config.vocab_size, config.d_model)",
+          "nn.Embedding(config.vocab_size, config.d_model, padding_idx=0)")),
+    edit("dropout", "MiniGPT", "There is no dropout in this model: its logits depend on its weights and its input alone.",
+         ("self.position_embedding(self.token_embedding(ids))",
+          "torch.dropout(self.position_embedding(self.token_embedding(ids)), 0.1, self.training)")),
+    edit("always_in_float32", "MiniGPT", "The logits must have the dtype of the weights.",
+         ("logits = self.lm_head(self.final_norm(x))", "logits = self.lm_head(self.final_norm(x)).float()")),
+    edit("always_in_float64", "MiniGPT", "The logits must have the dtype of the weights: a float32 model returns float32.",
+         ("logits = self.lm_head(self.final_norm(x))", "logits = self.lm_head(self.final_norm(x)).double()")),
+    # initialise
+    edit("residual_not_scaled", "initialise", "w_o and w_out write into the residual stream: scale them by 1 / sqrt(2 n_layers).",
+         ("residual_std if writes_residual else 0.02", "0.02")),
+    edit("residual_scaled_by_n_layers", "initialise", "Each block adds two terms: the scale is 1 / sqrt(2 n_layers), not 1 / sqrt(n_layers).",
+         ("2 * model.config.n_layers", "model.config.n_layers")),
+    edit("residual_divided_without_root", "initialise", "Variances add up, not deviations: divide by sqrt(2 n_layers), not by 2 n_layers.",
+         ("math.sqrt(2 * model.config.n_layers)", "(2 * model.config.n_layers)")),
+    edit("only_w_o_scaled", "initialise", "feed_forward.w_out writes into the residual stream as well: scale it too.",
+         ('(("w_o.weight", "w_out.weight"))', '("w_o.weight")')),
+    edit("only_w_out_scaled", "initialise", "attention.w_o writes into the residual stream as well: scale it too.",
+         ('(("w_o.weight", "w_out.weight"))', '("w_out.weight")')),
+    edit("w_in_scaled_too", "initialise", "w_in reads from the residual stream: only w_o and w_out, which write to it, are scaled.",
+         ('"w_out.weight")', '"w_out.weight", "w_in.weight")')),
+    edit("variance_for_deviation", "initialise", "0.02 is the standard deviation, not the variance.",
+         ("else 0.02, generator", "else 0.02**0.5, generator")),
+    edit("biases_left", "initialise", "Biases must be set to zero: PyTorch starts those of linear layers at random.",
+         ("            nn.init.zeros_(parameter)\n", "            pass\n")),
+    edit("biases_drawn", "initialise", "Biases are zero, not random.",
+         ("            nn.init.zeros_(parameter)\n", "            nn.init.normal_(parameter, std=0.02, generator=generator)\n")),
+    edit("norms_left", "initialise", "Norm weights must be set to one, whatever they were before.",
+         ("            nn.init.ones_(parameter)\n", "            pass\n")),
+    edit("norms_drawn", "initialise", "Norm weights are one: only embeddings and linear layers are random.",
+         ("            nn.init.ones_(parameter)\n", "            nn.init.normal_(parameter, std=0.02, generator=generator)\n")),
+    edit("norms_zero", "initialise", "Norm weights are one; at zero nothing passes the norm.",
+         ("            nn.init.ones_(parameter)\n", "            nn.init.zeros_(parameter)\n")),
+    edit("uniform", "initialise", "The weights are normal, not uniform.",
+         ("nn.init.normal_(parameter, std=residual_std if writes_residual else 0.02, generator=generator)",
+          "a = math.sqrt(3) * (residual_std if writes_residual else 0.02)\n"
+          "            nn.init.uniform_(parameter, -a, a, generator=generator)")),
+    edit("truncated", "initialise", "The weights are normal and not cut off at two standard deviations.",
+         ("nn.init.normal_(parameter, std=residual_std if writes_residual else 0.02, generator=generator)",
+          "std = residual_std if writes_residual else 0.02\n"
+          "            nn.init.trunc_normal_(parameter, std=std, a=-2 * std, b=2 * std, generator=generator)")),
+    edit("xavier", "initialise", "GPT-2's standard deviation is 0.02 whatever the layer's width: this is another rule.",
+         ("nn.init.normal_(parameter, std=residual_std if writes_residual else 0.02, generator=generator)",
+          "nn.init.xavier_normal_(parameter, generator=generator)")),
+    edit("generator_ignored", "initialise", "The generator is not used: pass generator=generator to every draw.",
+         (", generator=generator)", ")")),
+    edit("global_seed_set", "initialise", "PyTorch's global random state is touched: draw from the generator itself.",
+         ("    residual_std =", "    if generator is not None:\n        torch.manual_seed(generator.initial_seed())\n        generator = None\n"
+          "    residual_std =")),
+    edit("generator_restarted", "initialise", "The generator is restarted for every parameter, so they are all alike: draw on from it.",
+         ("nn.init.normal_(parameter, std=residual_std if writes_residual else 0.02, generator=generator)",
+          "fresh = None if generator is None else torch.Generator().manual_seed(generator.initial_seed())\n"
+          "            nn.init.normal_(parameter, std=residual_std if writes_residual else 0.02, generator=fresh)")),
+    edit("seed_fixed", "initialise", "The weights are the same for every generator: draw from the one that is given.",
+         ("    residual_std =", "    generator = torch.Generator().manual_seed(0)\n    residual_std =")),
+    edit("embeddings_left", "initialise", "The embeddings must be drawn as well: PyTorch starts them with standard deviation 1.",
+         ('elif "norm" in name:', 'elif "embedding" in name:\n            pass\n        elif "norm" in name:')),
+    edit("positions_smaller", "initialise", "The position embedding has std 0.02 like everything else.",
+         ("residual_std if writes_residual else 0.02", 'residual_std if writes_residual else 0.01 if "position" in name else 0.02')),
+    edit("added_to_what_was_there", "initialise", "The parameters must be set, not added to.",
+         ("nn.init.normal_(parameter, std=residual_std if writes_residual else 0.02, generator=generator)",
+          "with torch.no_grad():\n"
+          "                std = residual_std if writes_residual else 0.02\n"
+          "                parameter += std * torch.randn(parameter.shape, generator=generator)")),
+    edit("nothing_returned", "initialise", "The model must be returned, so that `model = initialise(MiniGPT(config))` works.",
+         ("    return model\n", "    return None\n")),
+    edit("a_copy_returned", "initialise", "The given model must be set in place and returned, not a copy of it.",
+         ("    residual_std =", "    import copy\n    model = copy.deepcopy(model)\n    residual_std =")),
+    edit("parameters_frozen", "initialise", "Afterwards the parameters must require gradients as before.",
+         ("    return model\n", "    return model.requires_grad_(False)\n")),
+    edit("gradients_switched_off", "initialise", "Gradients are switched off for good: use torch.no_grad() as a context.",
+         ("    residual_std =", "    torch.set_grad_enabled(False)\n    residual_std =")),
+    edit("float32_forced", "initialise", "A float64 model must stay one: do not convert it.",
+         ("    return model\n", "    return model.float()\n")),
+    # count_parameters
+    edit("head_always_counted", "count_parameters", "A tied head has no parameters of its own: count the shared weight once.",
+         ("0 if config.tie_embeddings else config.vocab_size * d", "config.vocab_size * d")),
+    edit("head_never_counted", "count_parameters", "An untied head has vocab_size * d_model parameters of its own.",
+         ("0 if config.tie_embeddings else config.vocab_size * d", "0")),
+    edit("head_bias_counted", "count_parameters", "lm_head has no bias.",
+         ("else config.vocab_size * d", "else config.vocab_size * (d + 1)")),
+    edit("attention_biases_forgotten", "count_parameters", "The four attention layers have biases too.",
+         ("4 * (d * d + d)", "4 * d * d")),
+    edit("w_o_forgotten", "count_parameters", "Attention has four layers: w_q, w_k, w_v and w_o.", ("4 * (d", "3 * (d")),
+    edit("feed_forward_biases_forgotten", "count_parameters", "w_in and w_out have biases: d_ff and d_model of them.",
+         ("(d * d_ff + d_ff) + (d_ff * d + d)", "2 * d * d_ff")),
+    edit("w_out_bias_as_wide_as_w_in", "count_parameters", "w_out's bias has d_model entries, w_in's has d_ff.",
+         ("(d_ff * d + d)", "(d_ff * d + d_ff)")),
+    edit("d_ff_assumed", "count_parameters", "d_ff is the configuration's own, not always 4 * d_model.",
+         ("config.d_model, config.d_ff", "config.d_model, 4 * config.d_model")),
+    edit("norm_biases_forgotten", "count_parameters", "A norm has a weight and a bias.", ("norm = 2 * d", "norm = d")),
+    edit("one_norm_a_block", "count_parameters", "Each block has two norms.", ("+ 2 * norm)", "+ norm)")),
+    edit("final_norm_not_counted", "count_parameters", "The final norm is missing.", (" + norm + head", " + head")),
+    edit("positions_not_counted", "count_parameters", "The position embedding has context_length * d_model parameters.",
+         ("config.vocab_size + config.context_length", "config.vocab_size")),
+    edit("counted_by_building", "count_parameters", "Work the number out from the sizes: building the model needs its whole memory.",
+         ("    d, d_ff = config.d_model, config.d_ff\n",
+          "    return sum(p.numel() for p in MiniGPT(config).parameters())\n    d, d_ff = config.d_model, config.d_ff\n")),
+    edit("a_float", "count_parameters", "The number of parameters is an int: no true division, no floats.",
+         ("return embeddings", "return 1.0 * embeddings")),
+    # sequence_log_prob
+    edit("not_shifted", "sequence_log_prob", "Logits at position i predict token i + 1: compare them with ids[:, 1:], not with the token just read.",
+         ("ids[:, 1:, None]", "ids[:, :-1, None]")),
+    edit("mean_log_prob", "sequence_log_prob", "The log-probability of a text is the sum over its tokens, not the mean.",
+         (".squeeze(-1).sum(-1)", ".squeeze(-1).sum(-1) / max(n_predicted, 1)")),
+    edit("negative_log_prob", "sequence_log_prob", "This is the negative log-likelihood: a log-probability is at most 0.",
+         ("return log_probs", "return -log_probs")),
+    edit("probability", "sequence_log_prob", "This is the probability itself: return its logarithm, which does not underflow.",
+         (".sum(-1)", ".sum(-1).exp()")),
+    edit("logits_summed", "sequence_log_prob", "Logits are not log-probabilities: normalise them with log_softmax first.",
+         (".log_softmax(-1)", "")),
+    edit("underflowing_softmax", "sequence_log_prob", "log(softmax(z)) is -inf where the softmax underflows: use log_softmax.",
+         (".log_softmax(-1)", ".softmax(-1).log()")),
+    edit("normalised_over_positions", "sequence_log_prob", "The softmax must run over the vocabulary, the last dimension.",
+         (".log_softmax(-1)", ".log_softmax(1)")),
+    edit("summed_over_the_batch", "sequence_log_prob", "Each row has a log-probability of its own: do not add up the batch.",
+         (".sum(-1)", ".sum(-1).sum().expand(ids.shape[0])")),
+    edit("each_token_by_itself", "sequence_log_prob", "One value for each text: add up those of its tokens.", (".sum(-1)", "")),
+    edit("all_tokens_read", "sequence_log_prob", "The last token need not be read: the model gets ids[:, :-1], so context_length + 1 tokens are fine.",
+         ("model(ids[:, : max(n_predicted, 1)])", "model(ids)")),
+    edit("empty_input_read", "sequence_log_prob", "A single token has log-probability 0, one for each row.",
+         ("    n_predicted = ids.shape[1] - 1\n",
+          "    n_predicted = ids.shape[1] - 1\n    if n_predicted == 0:\n        return torch.tensor(0.0)\n")),
+    edit("first_token_counted_as_uniform", "sequence_log_prob", "The first token is given: its probability does not count.",
+         (".sum(-1)", ".sum(-1) - math.log(logits.shape[-1])")),
+    edit("scored_without_gradients", "sequence_log_prob", "Gradients must flow to the model: no no_grad and no detach here.",
+         ("    logits, _ =", "    with torch.no_grad():\n        logits, _ =")),
+    edit("log_prob_in_float32", "sequence_log_prob", "The result must have the dtype of the logits.", (".sum(-1)", ".sum(-1).float()")),
+    # generate_greedy
+    edit("not_cropped", "generate_greedy", "The text outgrows the context length: let the model read only the last context_length tokens.",
+         ("ids[:, -model.config.context_length :]", "ids")),
+    edit("cropped_at_the_wrong_end", "generate_greedy", "The model must read the last tokens, not the first ones.",
+         ("ids[:, -model.config.context_length :]", "ids[:, : model.config.context_length]")),
+    edit("cropped_one_short", "generate_greedy", "All of the last context_length tokens are read: yours is one short.",
+         ("-model.config.context_length :", "max(ids.shape[1] - model.config.context_length + 1, 0) :")),
+    edit("result_cropped", "generate_greedy", "Crop what the model reads, not what you return: the whole prompt must come back.",
+         ("            logits, _ = model(ids[:, -model.config.context_length :])\n",
+          "            ids = ids[:, -model.config.context_length :]\n            logits, _ = model(ids)\n")),
+    edit("only_the_new_tokens", "generate_greedy", "Return the prompt followed by the new tokens.",
+         ("    return ids\n", "    return ids[:, ids.shape[1] - max_new_tokens :]\n")),
+    edit("first_position_read", "generate_greedy", "The next token is predicted at the last position.",
+         ("logits[:, -1]", "logits[:, 0]")),
+    edit("least_likely", "generate_greedy", "This picks the least likely token.", ("argmax", "argmin")),
+    edit("same_token_for_the_whole_batch", "generate_greedy", "Each row of the batch has its own next token.",
+         ("logits[:, -1].argmax(-1, keepdim=True)", "logits[:, -1].sum(0, keepdim=True).argmax(-1, keepdim=True).expand(len(ids), 1)")),
+    edit("sampled", "generate_greedy", "Greedy generation takes the most likely token and draws nothing.",
+         ("logits[:, -1].argmax(-1, keepdim=True)", "torch.multinomial(logits[:, -1].softmax(-1), 1)")),
+    edit("one_token_too_many", "generate_greedy", "Append max_new_tokens tokens: yours is one too many.",
+         ("range(max_new_tokens)", "range(max_new_tokens + 1)")),
+    edit("up_to_a_total_length", "generate_greedy", "max_new_tokens is the number of tokens to append, whatever the length of the prompt.",
+         ("range(max_new_tokens)", "range(max_new_tokens - ids.shape[1])")),
+    edit("prepended", "generate_greedy", "New tokens go to the end of the text.", ("[ids, next_ids]", "[next_ids, ids]")),
+    edit("all_tokens_at_once", "generate_greedy", "One token at a time: each new one depends on the one before it.",
+         ("            ids = torch.cat([ids, next_ids], dim=1)\n", "            grown = [ids] + [next_ids] * max_new_tokens\n"
+          "            ids = torch.cat(grown, dim=1)\n            break\n")),
+    edit("gradients_recorded", "generate_greedy", "Nothing here is differentiated: run the model under torch.no_grad().",
+         ("with torch.no_grad():", "if True:")),
+    edit("gradients_left_off", "generate_greedy", "Gradients stay switched off after the call: use torch.no_grad() as a context.",
+         ("    with torch.no_grad():\n", "    torch.set_grad_enabled(False)\n    if True:\n")),
+    edit("weights_frozen", "generate_greedy", "The model's weights no longer require gradients: use torch.no_grad() instead.",
+         ("    with torch.no_grad():\n", "    model.requires_grad_(False)\n    if True:\n")),
+    edit("left_in_eval_mode", "generate_greedy", "The model is left in evaluation mode: put it back as you found it.",
+         ("    with torch.no_grad():", "    model.eval()\n    with torch.no_grad():")),
+    edit("left_in_train_mode", "generate_greedy", "A model in evaluation mode must stay in it: do not call train() unless it was training.",
+         ("    return ids\n", "    model.train()\n    return ids\n")),
+    edit("prompt_overwritten", "generate_greedy", "The caller's ids are written to: make a new tensor.",
+         ("            logits, _ = model(ids[:, -model.config.context_length :])\n",
+          "            ids -= ids.min() * 0\n            logits, _ = model(ids[:, -model.config.context_length :])\n"
+          "            ids[:, 0] = logits[:, -1].argmax(-1)\n")),
+    edit("negative_counts_accepted", "generate_greedy", "A negative max_new_tokens must be refused.",
+         ("if max_new_tokens < 0:", "if False:")),
+    edit("empty_prompt_accepted", "generate_greedy", "An empty prompt has no last position to predict from: refuse it.",
+         ("if ids.shape[1] == 0:", "if False:")),
+    # most_likely_sequence
+    edit("columns_are_now", "most_likely_sequence", "Row i is where you are and column j where you go: the table is read the other way round.",
+         ("best[:, None] + transition_log_probs).max(dim=0)", "best[:, None] + transition_log_probs.T).max(dim=0)")),
+    edit("summed_over_paths", "most_likely_sequence", "The best path takes the maximum over what came before, not the sum of all paths.",
+         ("        best, previous = (best[:, None] + transition_log_probs).max(dim=0)\n",
+          "        total = best[:, None] + transition_log_probs\n"
+          "        best, previous = total.logsumexp(0), total.argmax(0)\n")),
+    edit("greedy", "most_likely_sequence", "This is the greedy path: the best next token need not lie on the best sequence.",
+         ("        best, previous = (best[:, None] + transition_log_probs).max(dim=0)\n",
+          "        token = best.argmax()\n        previous = token.expand(n)\n"
+          "        best = best[token] + transition_log_probs[token]\n")),
+    edit("best_ends_not_traced_back", "most_likely_sequence",
+         "The best token at each step by itself is not a path: follow the backpointers from the last token.",
+         ("        came_from.append(previous)\n", "        came_from.append(best.argmax().expand(n))\n")),
+    edit("maximum_over_the_wrong_axis", "most_likely_sequence", "For each next token j the maximum is over the tokens i before it, dimension 0.",
+         (".max(dim=0)\n        came", ".max(dim=1)\n        came")),
+    edit("initial_added_to_rows", "most_likely_sequence", "best belongs to the token before, so to the rows: best[:, None] + transition.",
+         ("best[:, None] + transition", "best + transition")),
+    edit("path_reversed", "most_likely_sequence", "The path is read off backwards: turn it round.", ("path[::-1]", "path")),
+    edit("one_step_too_many", "most_likely_sequence", "A sequence of `length` tokens has length - 1 steps.",
+         ("range(length - 1)", "range(length)")),
+    edit("initial_forgotten", "most_likely_sequence", "The first token has its initial log-probability.",
+         ("best = initial_log_probs  #", "best = torch.zeros_like(initial_log_probs)  #")),
+    edit("probabilities_multiplied", "most_likely_sequence", "Products of probabilities underflow for long sequences: add logarithms.",
+         ("best = initial_log_probs  #", "best = initial_log_probs.exp()  #"),
+         ("(best[:, None] + transition_log_probs)", "(best[:, None] * transition_log_probs.exp())"),
+         ("    log_prob, token = best.max(dim=0)\n", "    log_prob, token = best.log().max(dim=0)\n")),
+    edit("probability_returned", "most_likely_sequence", "Return the log-probability, not the probability.",
+         ("path[::-1]), log_prob", "path[::-1]), log_prob.exp()")),
+    edit("impossible_steps_clamped", "most_likely_sequence", "-inf means impossible: a large negative number in its place leaks into the result.",
+         ("    best = initial_log_probs  #",
+          "    transition_log_probs = transition_log_probs.clamp(min=-1e4)\n    best = initial_log_probs.clamp(min=-1e4)  #")),
+    edit("impossible_steps_nan", "most_likely_sequence", "Normalising by a maximum of -inf gives NaN: there is no need to normalise.",
+         ("    log_prob, token = best.max(dim=0)\n", "    log_prob, token = (best - best.max()).max(dim=0)\n    log_prob = log_prob + best.max()\n")),
+    edit("log_prob_detached", "most_likely_sequence", "Gradients must flow through the log-probability: no .item(), no detach.",
+         ("path[::-1]), log_prob", "path[::-1]), log_prob.detach()")),
+    edit("log_prob_float32", "most_likely_sequence", "The log-probability must have the tables' dtype.",
+         ("path[::-1]), log_prob", "path[::-1]), log_prob.float()")),
+    edit("log_prob_float64", "most_likely_sequence", "The log-probability must have the tables' dtype: float32 in, float32 out.",
+         ("path[::-1]), log_prob", "path[::-1]), log_prob.double()")),
+    edit("tables_overwritten", "most_likely_sequence", "The caller's tables are written to: make a new tensor for best.",
+         ("    best = initial_log_probs  #", "    initial_log_probs += transition_log_probs.amax() * 0 + 1e-3\n    best = initial_log_probs  #")),
+    edit("length_zero_accepted", "most_likely_sequence", "A sequence has at least one token: refuse lengths below 1.",
+         ("if length < 1:", "if length < 0:")),
+    edit("shapes_unchecked", "most_likely_sequence", "Tables that do not fit together must be refused, not broadcast.",
+         ("if initial_log_probs.shape != (n,) or transition_log_probs.shape != (n, n):", "if False:")),
+]  # fmt: skip
+
+
+@mutant("next_token_loss", "exp of a large logit is infinite: subtract the largest logit first, or use log_softmax.")
+def exp_overflows(logits, targets, ignore_index=-100):
+    if logits.shape[:-1] != targets.shape:
+        raise ValueError("shapes")
+    counted = targets != ignore_index
+    logits, targets = logits[counted], targets[counted]
+    if targets.numel() and (targets.min() < 0 or targets.max() >= logits.shape[-1]):
+        raise ValueError("targets")
+    return (logits.exp().sum(-1).log() - logits.gather(-1, targets[:, None]).squeeze(-1)).mean()
+
+
+@mutant("next_token_loss", "The mean is over all counted positions of the batch at once, not over the means of the texts.")
+def mean_of_means(logits, targets, ignore_index=-100):
+    if logits.shape[:-1] != targets.shape:
+        raise ValueError("shapes")
+    counted = targets != ignore_index
+    if counted.any() and (targets[counted].min() < 0 or targets[counted].max() >= logits.shape[-1]):
+        raise ValueError("targets")
+    losses = -logits.log_softmax(-1).gather(-1, targets.masked_fill(~counted, 0)[..., None]).squeeze(-1)
+    losses = losses.masked_fill(~counted, 0.0)
+    if losses.ndim == 0:
+        return losses
+    rows = losses.sum(-1) / counted.sum(-1).clamp(min=1)
+    return rows.sum() / counted.any(-1).sum()
+
+
+@mutant("initialise", "Parameters must be set in place: whoever holds them already, an optimiser say, must see the new values.")
+def new_parameters(model, generator=None):
+    residual_std = 0.02 / math.sqrt(2 * model.config.n_layers)
+    for name, parameter in list(model.named_parameters()):
+        owner = model.get_submodule(name.rpartition(".")[0])
+        if name.endswith("bias"):
+            value = torch.zeros_like(parameter)
+        elif "norm" in name:
+            value = torch.ones_like(parameter)
+        else:
+            std = residual_std if name.endswith(("w_o.weight", "w_out.weight")) else 0.02
+            value = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype) * std
+        setattr(owner, name.rpartition(".")[2], nn.Parameter(value.detach()))
+    if model.config.tie_embeddings:
+        model.lm_head.weight = model.token_embedding.weight
+    return model
+
+
+@mutant("initialise", "The tied weight is set through the head and replaced: afterwards the two ends are no longer one parameter.")
+def untied(model, generator=None):
+    residual_std = 0.02 / math.sqrt(2 * model.config.n_layers)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        elif "norm" in name:
+            nn.init.ones_(parameter)
+        else:
+            std = residual_std if name.endswith(("w_o.weight", "w_out.weight")) else 0.02
+            nn.init.normal_(parameter, std=std, generator=generator)
+    head = torch.empty_like(model.lm_head.weight)
+    model.lm_head.weight = nn.Parameter(nn.init.normal_(head, std=0.02, generator=generator))
+    return model
+
+
+@mutant("most_likely_sequence", "Keep the best path to each token, not just the single best path so far: this is a beam of one.")
+def beam_of_one(initial_log_probs, transition_log_probs, length):
+    n = len(initial_log_probs)
+    if initial_log_probs.shape != (n,) or transition_log_probs.shape != (n, n) or length < 1:
+        raise ValueError("arguments")
+    log_prob, token = initial_log_probs.max(dim=0)
+    path = [token]
+    for _ in range(length - 1):
+        step, token = transition_log_probs[path[-1]].max(dim=0)
+        log_prob = log_prob + step
+        path.append(token)
+    return torch.stack(path), log_prob

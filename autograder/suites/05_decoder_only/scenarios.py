@@ -1,0 +1,271 @@
+"""Models built, loaded with given weights and used, beside the student's code."""
+
+import copy
+import dataclasses
+from types import SimpleNamespace
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def config_fields(module, *args, **sizes):
+    """The fields of a configuration after it was made."""
+    config = module.GPTConfig(*args, **sizes)
+    names = ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "d_ff", "tie_embeddings")
+    return {name: getattr(config, name) for name in names}
+
+
+def config_survives_a_round_trip(module, **sizes):
+    """Whether a configuration can be written out as a dict and made again from it."""
+    config = module.GPTConfig(**sizes)
+    return module.GPTConfig(**dataclasses.asdict(config)) == config
+
+
+def parameter_count(module, **sizes):
+    """count_parameters of a configuration."""
+    return module.count_parameters(module.GPTConfig(**sizes))
+
+
+def built_parameters(module, **sizes):
+    """The number of parameters of a model that was really built."""
+    return sum(parameter.numel() for parameter in module.MiniGPT(module.GPTConfig(**sizes)).parameters())
+
+
+class _Largest(TorchDispatchMode):
+    n_elements = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        value = operator(*args, **(kwargs or {}))
+        if isinstance(value, torch.Tensor):
+            self.n_elements = max(self.n_elements, value.numel())
+        return value
+
+
+def largest_tensor_while_counting(module, **sizes):
+    """Elements of the largest tensor that count_parameters makes."""
+    config = module.GPTConfig(**sizes)
+    with _Largest() as seen:
+        module.count_parameters(config)
+    return seen.n_elements
+
+
+def loaded(module, sizes, weights):
+    """A MiniGPT that holds the given weights, and its parameters by name (both names of a tied one)."""
+    model = module.MiniGPT(module.GPTConfig(**sizes))
+    parameters = named_parameters(model)
+    with torch.no_grad():
+        model.to(next(iter(weights.values())).dtype)
+        for name, value in weights.items():
+            if name not in parameters:
+                raise AttributeError(f"the model has no parameter {name}; it has {', '.join(parameters)}"[:400])
+            if parameters[name].shape != value.shape:
+                raise ValueError(f"{name} has shape {tuple(parameters[name].shape)} instead of {tuple(value.shape)}")
+            parameters[name].copy_(value)
+    return model
+
+
+def named_parameters(model):
+    """Parameters by name; one that has two names is there twice."""
+    return dict(model.named_parameters(remove_duplicate=False))
+
+
+def forward(module, sizes, weights, ids, targets=None):
+    """What the model returns: (logits, loss)."""
+    return loaded(module, sizes, weights)(ids, **({} if targets is None else {"targets": targets}))
+
+
+def forward_of_several(module, sizes, weights, several_ids):
+    """The logits of the same model for each of several inputs."""
+    model = loaded(module, sizes, weights)
+    return [model(ids)[0] for ids in several_ids]
+
+
+def forward_of_scattered_ids(module, sizes, weights, ids, targets):
+    """(logits, loss) for ids and targets that lie in memory column by column, and whether both are as they were."""
+    scattered, goals = ids.t().contiguous().t(), targets.t().contiguous().t()
+    logits, loss = loaded(module, sizes, weights)(scattered, goals)
+    return logits, loss, bool(torch.equal(scattered, ids) and torch.equal(goals, targets))
+
+
+def parameter_gradients(module, sizes, weights, ids, cotangent):
+    """The gradient of sum(logits * cotangent) with respect to every given weight."""
+    model = loaded(module, sizes, weights)
+    logits, _ = model(ids)
+    (logits * cotangent).sum().backward()
+    return {name: named_parameters(model)[name].grad for name in weights}
+
+
+def loss_gradients(module, sizes, weights, ids, targets):
+    """The loss and its gradient with respect to every given weight."""
+    model = loaded(module, sizes, weights)
+    _, loss = model(ids, targets)
+    loss.backward()
+    return loss, {name: named_parameters(model)[name].grad for name in weights}
+
+
+def structure(module, sizes):
+    """What later modules take hold of."""
+    config = module.GPTConfig(**sizes)
+    model = module.MiniGPT(config)
+    return {
+        "is a module": isinstance(model, nn.Module),
+        "config is the one given": model.config is config,
+        "blocks": len(model.blocks),
+        "distinct blocks": len({id(block) for block in model.blocks}),
+        "heads": [block.attention.n_heads for block in model.blocks],
+        "parts of a block are modules": all(
+            isinstance(getattr(block, name), nn.Module)
+            for block in model.blocks
+            for name in ("attention", "norm_1", "feed_forward", "norm_2")
+        ),
+        "parts of the model are modules": all(
+            isinstance(getattr(model, name), nn.Module)
+            for name in ("token_embedding", "position_embedding", "blocks", "final_norm", "lm_head")
+        ),
+        "lm_head has a bias": getattr(model.lm_head, "bias", None) is not None,
+        "lm_head shares its weight": model.lm_head.weight is model.token_embedding.weight,
+    }
+
+
+def still_tied(module, sizes):
+    """Whether one parameter serves both ends at first, after a training step, and in a deep copy in float64."""
+    model = module.MiniGPT(module.GPTConfig(**sizes))
+    ends = [(model.token_embedding.weight, model.lm_head.weight)]
+    ids = torch.zeros(1, 1, dtype=torch.long)
+    model(ids)[0].sum().backward()
+    torch.optim.SGD(model.parameters(), lr=0.1).step()
+    ends.append((model.token_embedding.weight, model.lm_head.weight))
+    other = copy.deepcopy(model).double()
+    ends.append((other.token_embedding.weight, other.lm_head.weight))
+    return [a is b for a, b in ends]
+
+
+def initialised(module, sizes, seed, fill=None, dtype=torch.float32, use_global=False):
+    """Every parameter by name after `initialise`, of a model whose parameters were all `fill` before."""
+    model = module.MiniGPT(module.GPTConfig(**sizes)).to(dtype)
+    with torch.no_grad():
+        for parameter in model.parameters() if fill is not None else ():
+            parameter.fill_(fill)
+    if use_global:
+        torch.manual_seed(seed)
+        module.initialise(model)
+    else:
+        module.initialise(model, torch.Generator().manual_seed(seed))
+    return dict(model.named_parameters())
+
+
+def initialise_twice(module, sizes, first, second):
+    """All parameters in one vector, for two models and two seeds."""
+    vectors = []
+    for seed in (first, second):
+        model = module.MiniGPT(module.GPTConfig(**sizes))
+        module.initialise(model, generator=torch.Generator().manual_seed(seed))
+        vectors.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    return vectors
+
+
+def initialise_and_look_at_the_global_state(module, sizes):
+    """Whether the global random state is the same before and after `initialise` with a generator."""
+    model = module.MiniGPT(module.GPTConfig(**sizes))
+    before = torch.get_rng_state()
+    module.initialise(model, torch.Generator().manual_seed(0))
+    return torch.equal(before, torch.get_rng_state())
+
+
+def initialise_in_place(module, sizes):
+    """What `initialise` must leave as it is."""
+    model = module.MiniGPT(module.GPTConfig(**sizes))
+    before = dict(model.named_parameters())
+    module.initialise(model, torch.Generator().manual_seed(0))
+    after = dict(model.named_parameters())
+    return {
+        "the parameters are the same objects": list(before) == list(after)
+        and all(before[k] is after[k] for k in before),
+        "they require gradients": all(parameter.requires_grad for parameter in after.values()),
+        "they are leaves of the graph": all(parameter.is_leaf for parameter in after.values()),
+        "lm_head shares its weight": model.lm_head.weight is model.token_embedding.weight,
+        "gradients are recorded": torch.is_grad_enabled(),
+    }
+
+
+def initialise_returns_the_model(module, sizes):
+    """Whether the very model comes back."""
+    model = module.MiniGPT(module.GPTConfig(**sizes))
+    return module.initialise(model, torch.Generator().manual_seed(0)) is model
+
+
+class Toy(nn.Module):
+    """A small causal language model whose prediction depends on every token that it reads and on where it stands.
+
+    It remembers how it was called. embedding (vocab, width), output (width, vocab).
+    """
+
+    def __init__(self, embedding, output, context_length):
+        super().__init__()
+        self.embedding, self.output = nn.Parameter(embedding), nn.Parameter(output)
+        vocab_size, d_model = embedding.shape
+        self.config = SimpleNamespace(
+            vocab_size=vocab_size, context_length=context_length, n_layers=1, n_heads=1, d_model=d_model,
+            d_ff=d_model, tie_embeddings=False,
+        )  # fmt: skip
+        self.widths, self.recorded = [], []
+
+    def forward(self, ids, targets=None):
+        n_tokens = ids.shape[1]
+        if n_tokens > self.config.context_length:
+            raise ValueError(f"{n_tokens} tokens are more than the context length of {self.config.context_length}")
+        x = (self.embedding[ids] * torch.arange(1, n_tokens + 1)[:, None]).cumsum(1).sin()
+        logits = x @ self.output  # (b, t, vocab)
+        self.widths.append(n_tokens)
+        self.recorded.append(logits.requires_grad)
+        return logits, None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def log_prob(module, embedding, output, context_length, ids):
+    """sequence_log_prob of a toy model, and whether ids are as they were."""
+    before = ids.clone()
+    value = module.sequence_log_prob(Toy(embedding, output, context_length), ids)
+    return value, torch.equal(ids, before)
+
+
+def log_prob_gradients(module, embedding, output, context_length, ids, cotangent):
+    """The gradient of sum(log_prob * cotangent) with respect to the toy model's weights."""
+    model = Toy(embedding, output, context_length)
+    (module.sequence_log_prob(model, ids) * cotangent).sum().backward()
+    return [model.embedding.grad, model.output.grad]
+
+
+def log_prob_of_mini_gpt(module, sizes, weights, ids):
+    """sequence_log_prob of a MiniGPT."""
+    return module.sequence_log_prob(loaded(module, sizes, weights), ids)
+
+
+def generated(module, embedding, output, context_length, ids, max_new_tokens, training=True):
+    """generate_greedy on a toy model, and what could be seen from outside meanwhile."""
+    model = Toy(embedding, output, context_length).train(training)
+    before = ids.clone()
+    value = module.generate_greedy(model, ids, max_new_tokens)
+    return {
+        "ids": value,
+        "most tokens read at once": max(model.widths, default=0),
+        "a graph was recorded": any(model.recorded),
+        "the prompt is as it was": torch.equal(ids, before),
+        "training": model.training,
+        "gradients are recorded afterwards": torch.is_grad_enabled(),
+        "weights require gradients afterwards": all(weight.requires_grad for weight in model.parameters()),
+    }
+
+
+def generated_by_mini_gpt(module, sizes, weights, ids, max_new_tokens):
+    """generate_greedy on a MiniGPT."""
+    return module.generate_greedy(loaded(module, sizes, weights), ids, max_new_tokens)
+
+
+def best_sequence_gradients(module, initial, transition, length):
+    """ids, and the gradients of the log-probability with respect to both tables."""
+    initial, transition = initial.requires_grad_(), transition.requires_grad_()
+    ids, log_prob = module.most_likely_sequence(initial, transition, length)
+    log_prob.backward()
+    return ids, [torch.zeros_like(x) if x.grad is None else x.grad for x in (initial, transition)]

@@ -1,0 +1,112 @@
+"""GPTConfig and count_parameters."""
+
+from torch import nn
+
+from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, settings
+
+from . import scenarios
+from .cases import SMALL, model_sizes
+
+
+@exercise("GPTConfig", points=2, core=True)
+@given(sizes=model_sizes())
+def test_a_configuration_holds_the_sizes_it_was_given(student, sizes):
+    """Every field keeps its value; only a missing d_ff is filled in."""
+    expected = sizes | {"d_ff": 4 * sizes["d_model"] if sizes["d_ff"] is None else sizes["d_ff"]}
+    actual = student.run(scenarios.config_fields, **sizes)
+    assert_equal(
+        actual,
+        expected,
+        what="the fields of the configuration",
+        hint="d_ff=None stands for 4 * d_model, and for nothing else",
+    )
+
+
+@exercise("GPTConfig", points=1)
+def test_the_defaults_are_a_two_layer_model_of_width_64(student):
+    """Vocabulary and context length come first, in this order; everything else has the course's default."""
+    expected = {
+        "vocab_size": 65, "context_length": 128, "n_layers": 2, "n_heads": 4, "d_model": 64, "d_ff": 256,
+        "tie_embeddings": True,
+    }  # fmt: skip
+    assert_equal(student.run(scenarios.config_fields, 65, 128), expected, what="the fields of GPTConfig(65, 128)")
+
+
+@exercise("GPTConfig", points=1)
+def test_sizes_that_are_not_positive_whole_numbers_are_refused(student):
+    """0, -1 and 2.5 are no sizes, whichever field they are given for."""
+    for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "d_ff"):
+        for value in (0, -1, -SMALL[name], 2.5):
+            why = f"{name} must be a positive whole number"
+            assert_refused(student.run, scenarios.config_fields, **(SMALL | {name: value}), why=why)
+
+
+@exercise("GPTConfig", points=1)
+def test_heads_that_do_not_divide_the_width_are_refused(student):
+    """Every head gets the same number of channels, so n_heads must divide d_model."""
+    for d_model, n_heads in ((64, 3), (6, 4), (2, 4), (9, 2)):
+        bad = SMALL | {"d_model": d_model, "n_heads": n_heads}
+        assert_refused(student.run, scenarios.config_fields, **bad, why="n_heads must divide d_model")
+
+
+@exercise("GPTConfig", points=1)
+@given(sizes=model_sizes())
+def test_a_configuration_can_be_written_out_and_read_back(student, sizes):
+    """GPTConfig(**dataclasses.asdict(config)) equals config, as a checkpoint needs it."""
+    assert student.run(scenarios.config_survives_a_round_trip, **sizes), (
+        "GPTConfig(**dataclasses.asdict(config)) is not equal to config\n  hint: is it a dataclass with these fields?"
+    )
+
+
+def built_from_pytorch(sizes):
+    """Parameters of the same model made of PyTorch's own layers, without memory for them."""
+    d, vocab = sizes["d_model"], sizes["vocab_size"]
+    block = nn.TransformerEncoderLayer(d, sizes["n_heads"], sizes["d_ff"] or 4 * d, device="meta")
+    parts = [nn.Embedding(vocab, d, device="meta"), nn.Embedding(sizes["context_length"], d, device="meta")]
+    parts += [nn.LayerNorm(d, device="meta")] + [block] * sizes["n_layers"]
+    if not sizes["tie_embeddings"]:
+        parts.append(nn.Linear(d, vocab, bias=False, device="meta"))
+    return sum(parameter.numel() for part in parts for parameter in part.parameters())
+
+
+@exercise("count_parameters", points=4, core=True)
+@settings(max_examples=12)
+@given(sizes=model_sizes())
+def test_the_count_is_that_of_the_built_model(student, reference, sizes):
+    """Embeddings, blocks, final norm and head, each parameter once: as many as PyTorch's own layers have."""
+    expected = built_from_pytorch(sizes)
+    assert expected == reference.run(scenarios.built_parameters, **sizes)
+    hint = "a tied head counts once; every linear layer has a bias but for lm_head; norms have weight and bias"
+    assert_equal(
+        student.run(scenarios.parameter_count, **sizes), expected, what=f"count_parameters of {sizes}", hint=hint
+    )
+
+
+@exercise("count_parameters", points=2)
+def test_the_four_gpt2_models_have_their_published_sizes(student):
+    """GPT-2 small, medium, large and XL."""
+    published = {
+        (12, 12, 768): 124_439_808,
+        (24, 16, 1024): 354_823_168,
+        (36, 20, 1280): 774_030_080,
+        (48, 25, 1600): 1_557_611_200,
+    }
+    for (n_layers, n_heads, d_model), expected in published.items():
+        sizes = {"vocab_size": 50257, "context_length": 1024, "n_layers": n_layers, "n_heads": n_heads}
+        actual = student.run(scenarios.parameter_count, d_model=d_model, **sizes)
+        assert_equal(actual, expected, what=f"the size of GPT-2 with {n_layers} layers")
+
+
+@exercise("count_parameters", points=2)
+def test_counting_builds_nothing(student):
+    """A closed form needs no tensor of the model's size: counting a model too large for any machine must work."""
+    sizes = {"vocab_size": 5003, "context_length": 1009, "n_layers": 3, "n_heads": 4, "d_model": 128}
+    largest = student.run(scenarios.largest_tensor_while_counting, **sizes)
+    assert largest < 5003, (
+        f"counting made a tensor of {largest} elements: work the number out from the sizes, without a model"
+    )
+    huge = {"vocab_size": 10**6, "context_length": 10**6, "n_layers": 1000, "n_heads": 128, "d_model": 2**17}
+    expected = built_from_pytorch(huge | {"d_ff": None, "tie_embeddings": True})
+    actual = student.run(scenarios.parameter_count, **huge)
+    assert_equal(actual, expected, what="the size of a model with 1000 layers of width 131072")

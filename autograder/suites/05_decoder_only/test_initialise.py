@@ -1,0 +1,153 @@
+"""initialise: measured, kind by kind."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, exercise
+from autograder.testing.strategies import given, seeds, settings, sizes, st
+
+from . import scenarios
+from .cases import SMALL, model_sizes
+
+# Wide enough that a standard deviation is measured to a few percent: 1 / sqrt(2 n), six times over.
+WIDE = {"vocab_size": 151, "context_length": 67, "n_layers": 3, "n_heads": 2, "d_model": 48, "d_ff": 80}
+RESIDUAL = ("attention.w_o.weight", "feed_forward.w_out.weight")
+
+
+def kinds(parameters):
+    """Parameters by kind."""
+    found = {"bias": {}, "norm": {}, "residual": {}, "plain": {}}
+    for name, value in parameters.items():
+        if name.endswith("bias"):
+            kind = "bias"
+        elif "norm" in name:
+            kind = "norm"
+        else:
+            kind = "residual" if name.endswith(RESIDUAL) else "plain"
+        found[kind][name] = value
+    return found
+
+
+def assert_normal(name, value, std, hint):
+    """Mean 0 and the given standard deviation, to within six of the measurement's own deviations."""
+    measured, mean, n = value.double().std().item(), value.double().mean().item(), value.numel()
+    assert abs(measured / std - 1) < 6 / (2 * n) ** 0.5, (
+        f"the standard deviation of {name} is not as expected\n"
+        f"  expected {std:.5f}\n  got      {measured:.5f}\n  hint: {hint}"
+    )
+    assert abs(mean) < 6 * std / n**0.5, f"the mean of {name} is not as expected\n  expected 0\n  got      {mean:.5f}"
+
+
+@exercise("initialise", points=4, core=True)
+@settings(max_examples=4)
+@given(seed=seeds(), n_layers=sizes(1, 3), fill=st.sampled_from([None, 0.0, 7.0]), tied=st.booleans())
+def test_weights_of_embeddings_and_linear_layers_have_std_0_02(student, seed, n_layers, fill, tied):
+    """Both embeddings, w_q, w_k, w_v, w_in and the head: normal around 0, whatever was there before."""
+    config = WIDE | {"n_layers": n_layers, "tie_embeddings": tied}
+    plain = kinds(student.run(scenarios.initialised, config, seed, fill))["plain"]
+    assert len(plain) == 2 + 4 * n_layers + (not tied)
+    for name, value in plain.items():
+        assert_normal(name, value, 0.02, hint="is a tied weight drawn once, and nothing left out?")
+
+
+@exercise("initialise", points=3, core=True)
+@settings(max_examples=5)
+@given(seed=seeds(), n_layers=sizes(1, 5))
+def test_layers_that_write_into_the_residual_stream_shrink_with_depth(student, seed, n_layers):
+    """w_o and w_out have std 0.02 / sqrt(2 n_layers)."""
+    residual = kinds(student.run(scenarios.initialised, WIDE | {"n_layers": n_layers}, seed, 7.0))["residual"]
+    assert len(residual) == 2 * n_layers
+    for name, value in residual.items():
+        assert_normal(name, value, 0.02 / (2 * n_layers) ** 0.5, hint="w_o and w_out, scaled by 1 / sqrt(2 n_layers)")
+
+
+@exercise("initialise", points=2)
+@settings(max_examples=10)
+@given(config=model_sizes(), seed=seeds())
+def test_biases_are_zero_and_norm_weights_one(student, config, seed):
+    """Every bias of every linear layer and norm, and every norm's weight, whatever was there before."""
+    found = kinds(student.run(scenarios.initialised, config, seed, 7.0))
+    assert len(found["bias"]) == 8 * config["n_layers"] + 1 and len(found["norm"]) == 2 * config["n_layers"] + 1
+    for kind, expected in (("bias", 0.0), ("norm", 1.0)):
+        for name, value in found[kind].items():
+            assert_equal(value, torch.full_like(value, expected), what=name)
+
+
+@exercise("initialise", points=1)
+def test_the_numbers_are_normal_and_not_uniform(student):
+    """68% lie within one standard deviation and 0.3% beyond three: neither uniform nor cut off at two."""
+    parameters = student.run(scenarios.initialised, WIDE | {"n_layers": 1}, 11, None, torch.float64)
+    value = parameters["token_embedding.weight"].flatten() / 0.02
+    for bound, share in ((1.0, 0.68269), (2.0, 0.95450), (3.0, 0.99730)):
+        inside = (value.abs() < bound).double().mean().item()
+        room = 6 * (share * (1 - share) / value.numel()) ** 0.5
+        assert abs(inside - share) < room, (
+            f"the share of weights within {bound:g} standard deviations is not that of a normal distribution\n"
+            f"  expected {share:.4f}\n  got      {inside:.4f}"
+        )
+
+
+@exercise("initialise", points=1)
+def test_the_generator_alone_decides(student):
+    """The same seed gives the same model, another seed another one; no two weights within a model are alike."""
+    same = student.run(scenarios.initialise_twice, SMALL, 1, 1)
+    assert_equal(
+        same[1], same[0], what="the parameters of a second model with the same seed", hint="draw from generator alone"
+    )
+    first, second = student.run(scenarios.initialise_twice, SMALL, 1, 2)
+    drawn = (first != 0) & (first != 1)
+    assert not (first[drawn] == second[drawn]).any(), (
+        "another seed must give other weights: is the generator used for all of them?"
+    )
+    weights = first[drawn].tolist()
+    assert len(set(weights)) > 0.99 * len(weights), (
+        "weights repeat within a model: draw on from one generator, never restart it"
+    )
+
+
+@exercise("initialise", points=1)
+def test_the_global_random_state_is_touched_only_without_a_generator(student):
+    """With a generator PyTorch's global state stays; without one torch.manual_seed decides."""
+    assert student.run(scenarios.initialise_and_look_at_the_global_state, SMALL), (
+        "initialise changed PyTorch's global random state although it was given a generator\n"
+        "  hint: pass generator= to every draw"
+    )
+    config = WIDE | {"n_layers": 2}
+    one, same, other = (student.run(scenarios.initialised, config, seed, 7.0, use_global=True) for seed in (1, 1, 2))
+    assert_close(same, one, what="the parameters after the same torch.manual_seed")
+    assert not torch.equal(one["token_embedding.weight"], other["token_embedding.weight"]), (
+        "without a generator the weights must depend on torch.manual_seed"
+    )
+    assert_normal(
+        "token_embedding.weight", one["token_embedding.weight"], 0.02, hint="the rule is the same without a generator"
+    )
+
+
+@exercise("initialise", points=1)
+def test_parameters_are_changed_in_place(student):
+    """An optimiser made before still holds the model's parameters; they need gradients, and tied ends stay tied."""
+    for tied in (True, False):
+        expected = {
+            "the parameters are the same objects": True,
+            "they require gradients": True,
+            "they are leaves of the graph": True,
+            "lm_head shares its weight": tied,
+            "gradients are recorded": True,
+        }
+        actual = student.run(scenarios.initialise_in_place, SMALL | {"tie_embeddings": tied})
+        assert_equal(
+            actual,
+            expected,
+            what="what initialise leaves as it is",
+            hint="nn.init.normal_ works in place, under no_grad",
+        )
+
+
+@exercise("initialise", points=1)
+def test_the_model_comes_back_in_its_own_dtype(student):
+    """`model = initialise(MiniGPT(config))` is the very model, and a float64 model stays one."""
+    assert student.run(scenarios.initialise_returns_the_model, SMALL), (
+        "initialise must return the model that it was given"
+    )
+    parameters = student.run(scenarios.initialised, SMALL, 0, 7.0, torch.float64)
+    dtypes = {name: value.dtype for name, value in parameters.items()}
+    assert_equal(dtypes, dict.fromkeys(dtypes, torch.float64), what="the dtypes of the parameters")

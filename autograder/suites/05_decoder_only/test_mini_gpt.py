@@ -1,0 +1,203 @@
+"""MiniGPT, against the same model made of PyTorch's own layers and against Hugging Face's GPT-2."""
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, normal, seeds, settings, sizes
+
+from . import scenarios
+from .cases import SMALL, model_sizes
+from .truth import gradients, hugging_face_logits, pytorch_logits, random_ids, random_weights
+
+HINT = "tokens + positions, the blocks under a causal mask, the final norm, then the head"
+
+
+def filled(sizes):
+    """The sizes with d_ff spelled out."""
+    return sizes | {"d_ff": sizes["d_ff"] or 4 * sizes["d_model"]}
+
+
+@exercise("MiniGPT", points=6, core=True)
+@given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 7))
+def test_logits_are_those_of_a_pre_norm_stack_with_a_causal_mask(student, config, seed, b, t):
+    """The same weights in PyTorch's own encoder layers give the same logits, for any sizes and lengths."""
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, min(t, config["context_length"]))
+    logits, loss = student.run(scenarios.forward, config, weights, ids)
+    assert_close(logits, pytorch_logits(config, weights, ids), what="the logits", hint=HINT, rtol=0, atol=1e-9)
+    assert_equal(loss, None, what="the loss without targets")
+
+
+@exercise("MiniGPT", points=4)
+@settings(max_examples=8)
+@given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 7))
+def test_logits_and_gradients_are_those_of_hugging_face_gpt2(student, config, seed, b, t):
+    """With its weights copied over, GPT2LMHeadModel gives the same logits to 1e-10 and the same gradients."""
+    config = filled(config)
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, min(t, config["context_length"]))
+    logits, _ = student.run(scenarios.forward, config, weights, ids)
+    expected = hugging_face_logits(config, weights, ids)
+    assert_close(logits, expected, what="the logits", hint=HINT, rtol=0, atol=1e-10)
+    cotangent = normal(seed, *logits.shape)
+    actual = student.run(scenarios.parameter_gradients, config, weights, ids, cotangent)
+    expected = gradients(hugging_face_logits, config, weights, ids, lambda logits: (logits * cotangent).sum())
+    assert_close(zeros_for_none(actual, weights), expected, what="the gradient", rtol=1e-8, atol=1e-9)
+
+
+def zeros_for_none(found, weights):
+    """A weight that nothing depends on may have no gradient or a gradient of zeros."""
+    return {name: torch.zeros_like(weights[name]) if grad is None else grad for name, grad in found.items()}
+
+
+@exercise("MiniGPT", points=3)
+@settings(max_examples=10)
+@given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(2, 7))
+def test_gradients_reach_every_parameter(student, config, seed, b, t):
+    """Embeddings, every block, the final norm and the head: each gets the gradient that PyTorch's own layers give."""
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, min(t, config["context_length"]))
+    cotangent = normal(seed, b, ids.shape[1], config["vocab_size"])
+    actual = student.run(scenarios.parameter_gradients, config, weights, ids, cotangent)
+    expected = gradients(pytorch_logits, config, weights, ids, lambda logits: (logits * cotangent).sum())
+    hint = "is something detached, computed under no_grad, or used twice?"
+    assert_close(zeros_for_none(actual, weights), expected, what="the gradient", hint=hint, rtol=1e-8, atol=1e-9)
+
+
+@exercise("MiniGPT", points=3)
+@settings(max_examples=10)
+@given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 7))
+def test_targets_give_the_loss_beside_the_logits(student, config, seed, b, t):
+    """The loss is the mean cross entropy of logits and targets, position by position; -100 does not count."""
+    shape = b, min(t, config["context_length"])
+    weights, ids, targets = (
+        random_weights(config, seed),
+        random_ids(config, seed, *shape),
+        random_ids(config, seed + 1, *shape),
+    )
+    targets[0, 1:2] = -100
+
+    def cross_entropy(logits):
+        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+    expected = pytorch_logits(config, weights, ids)
+    hint = "targets are shifted already; the loss is next_token_loss(logits, targets)"
+    actual = student.run(scenarios.forward, config, weights, ids, targets)
+    assert_close(actual, (expected, cross_entropy(expected)), what="(logits, loss)", hint=hint, rtol=0, atol=1e-9)
+    loss, found = student.run(scenarios.loss_gradients, config, weights, ids, targets)
+    expected = gradients(pytorch_logits, config, weights, ids, cross_entropy)
+    assert_close(zeros_for_none(found, weights), expected, what="the gradient of the loss", rtol=1e-8, atol=1e-9)
+
+
+@exercise("MiniGPT", points=2)
+@settings(max_examples=10)
+@given(config=model_sizes(), seed=seeds(), t=sizes(2, 7))
+def test_later_tokens_do_not_change_earlier_logits(student, config, seed, t):
+    """Position i sees the tokens up to i: neither another ending nor a shorter text changes what came before."""
+    t = min(t, config["context_length"])
+    weights, ids = random_weights(config, seed), random_ids(config, seed, 2, t)
+    for i in range(1, t):
+        other = ids.clone()
+        other[:, i:] = random_ids(config, seed + i, 2, t - i)
+        full, changed, short = student.run(
+            scenarios.forward_of_several, config, weights, [ids, other, ids[:, :i].contiguous()]
+        )
+        assert_close(
+            changed[:, :i], full[:, :i], what=f"the logits before position {i} when the tokens from there on change"
+        )
+        assert_close(short, full[:, :i], what=f"the logits of the first {i} tokens alone")
+
+
+@exercise("MiniGPT", points=1)
+@settings(max_examples=10)
+@given(config=model_sizes(), seed=seeds(), b=sizes(2, 4), t=sizes(1, 5))
+def test_rows_of_a_batch_do_not_meet(student, config, seed, b, t):
+    """Each text gets the logits that it would get alone."""
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, min(t, config["context_length"]))
+    together, *alone = student.run(scenarios.forward_of_several, config, weights, [ids, *ids.split(1)])
+    assert_close(together, torch.cat(alone), what="the logits of the batch")
+
+
+@exercise("MiniGPT", points=2)
+def test_tied_ends_are_one_parameter_and_untied_ends_are_two(student):
+    """A tied head is the token embedding's own parameter, and stays so; an untied one has its own weight."""
+    hint = "assign the parameter, do not copy its values: tied, lm_head.weight is token_embedding.weight"
+    what = "whether lm_head.weight is token_embedding.weight (at first, after a training step, in a copy)"
+    for tied in (True, False):
+        actual = student.run(scenarios.still_tied, SMALL | {"tie_embeddings": tied})
+        assert_equal(actual, [tied] * 3, what=f"with tie_embeddings={tied}, {what}", hint=hint)
+
+
+@exercise("MiniGPT", points=2)
+@given(config=model_sizes())
+def test_the_model_has_the_parameters_of_its_parts_and_no_others(student, config):
+    """As many parameters as embeddings, blocks, final norm and head have together."""
+    expected = sum(weight.numel() for weight in random_weights(config, 0).values())
+    actual = student.run(scenarios.built_parameters, **config)
+    hint = "lm_head has no bias; blocks belong into an nn.ModuleList, each made by its own call"
+    assert_equal(actual, expected, what="the number of parameters", hint=hint)
+
+
+@exercise("MiniGPT", points=1)
+@settings(max_examples=15)
+@given(config=model_sizes())
+def test_the_parts_have_the_names_that_later_modules_use(student, config):
+    """config, token_embedding, position_embedding, blocks, final_norm, lm_head, and the four parts of each block."""
+    expected = {
+        "is a module": True,
+        "config is the one given": True,
+        "blocks": config["n_layers"],
+        "distinct blocks": config["n_layers"],
+        "heads": [config["n_heads"]] * config["n_layers"],
+        "parts of a block are modules": True,
+        "parts of the model are modules": True,
+        "lm_head has a bias": False,
+        "lm_head shares its weight": config["tie_embeddings"],
+    }
+    assert_equal(student.run(scenarios.structure, config), expected, what="the structure")
+
+
+@exercise("MiniGPT", points=1)
+def test_texts_up_to_the_context_length_are_read_and_longer_ones_refused(student):
+    """Exactly context_length tokens are fine; one more is an error, not a silent cut."""
+    for context in (1, 5):
+        config = SMALL | {"context_length": context}
+        weights, ids = random_weights(config, 0), random_ids(config, 1, 2, context + 2)
+        logits, _ = student.run(scenarios.forward, config, weights, ids[:, :context])
+        expected = pytorch_logits(config, weights, ids[:, :context])
+        assert_close(logits, expected, what="the logits of a text that just fits", atol=1e-9)
+        for t in (context + 1, context + 2):
+            assert_refused(
+                student.run, scenarios.forward, config, weights, ids[:, :t], why=f"the context length is {context}"
+            )
+
+
+@exercise("MiniGPT", points=1)
+def test_ids_outside_the_vocabulary_are_refused(student):
+    """-1 is not the last token of the vocabulary."""
+    for bad in (-1, 7, 100):
+        ids = torch.tensor([[0, 6, bad]])
+        assert_refused(
+            student.run, scenarios.forward, SMALL, random_weights(SMALL, 0), ids, why="the vocabulary has 7 tokens"
+        )
+
+
+@exercise("MiniGPT", points=1)
+def test_ids_may_lie_in_memory_in_any_order_and_are_left_alone(student):
+    """A batch that was stacked column by column gives the same logits and loss, and is not changed."""
+    weights, ids, targets = random_weights(SMALL, 3), random_ids(SMALL, 4, 3, 5), random_ids(SMALL, 5, 3, 5)
+    logits, loss, untouched = student.run(scenarios.forward_of_scattered_ids, SMALL, weights, ids, targets)
+    expected = pytorch_logits(SMALL, weights, ids)
+    assert_close(logits, expected, what="the logits", hint="use reshape or flatten where view complains", atol=1e-9)
+    assert_close(loss, F.cross_entropy(expected.flatten(0, 1), targets.flatten()), what="the loss", atol=1e-9)
+    assert_equal(untouched, True, what="whether ids and targets are as they were")
+
+
+@exercise("MiniGPT", points=1)
+def test_a_float32_model_computes_in_float32(student):
+    """Logits and loss have the dtype of the weights."""
+    weights, ids = random_weights(SMALL, 3, torch.float32), random_ids(SMALL, 4, 3, 5)
+    expected = pytorch_logits(SMALL, weights, ids)
+    actual = student.run(scenarios.forward, SMALL, weights, ids, ids)
+    expected = expected, F.cross_entropy(expected.flatten(0, 1), ids.flatten())
+    assert_close(
+        actual, expected, what="(logits, loss)", hint="no .double() and no float64 constants", rtol=1e-4, atol=1e-4
+    )

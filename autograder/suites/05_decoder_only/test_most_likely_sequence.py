@@ -1,0 +1,128 @@
+"""most_likely_sequence, against all sequences where they can be tried and against max-plus matrix powers where not."""
+
+import pytest
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import strided
+from autograder.testing.strategies import given, seeds, settings, sizes
+
+from . import scenarios
+from .truth import best_score, score
+
+
+def chain(seed, n, dtype=torch.float64, density=1.0):
+    """A Markov chain: log-probabilities of the first token (n,) and of each step (n, n), some of them impossible."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = torch.rand(n + 1, n, generator=generator, dtype=torch.float64) ** 2
+    weights = weights * (torch.rand(n + 1, n, generator=generator) < density)
+    log_probs = (weights / weights.sum(-1, keepdim=True).clamp(min=1e-300)).log().to(dtype)
+    return log_probs[0].clone(), log_probs[1:].clone()
+
+
+def assert_best(actual, initial, transition, length, best, hint="", rtol=1e-9):
+    """ids are a sequence of that length with the best score, and log_prob is that score."""
+    ids, log_prob = actual
+    assert_equal(tuple(ids.shape), (length,), what="the shape of ids")
+    assert_equal(ids.dtype, torch.int64, what="the dtype of ids")
+    assert_close(log_prob, torch.tensor(best, dtype=initial.dtype), what="the log-probability", hint=hint, rtol=rtol)
+    assert (ids >= 0).all() and (ids < len(initial)).all(), f"ids must lie in 0..{len(initial) - 1}, got {ids.tolist()}"
+    found = score(initial, transition, ids)
+    assert found == pytest.approx(best, rel=rtol, abs=1e-12), (
+        f"ids {ids.tolist()[:20]} have the log-probability {found}, the best sequence has {best}\n"
+        "  hint: follow the backpointers from the best last token; row i is where you are, column j where you go"
+    )
+
+
+@exercise("most_likely_sequence", points=4, core=True)
+@given(seed=seeds(), n=sizes(1, 4), length=sizes(1, 5))
+def test_no_sequence_is_likelier(student, seed, n, length):
+    """The best of all n^length sequences, found by trying every one of them, is not better."""
+    initial, transition = chain(seed, n)
+    best = best_score(initial, transition, length)
+    hint = "best[j] = max over i of best[i] + transition[i, j]; the first token has only its initial probability"
+    assert_best(student.most_likely_sequence(initial, transition, length), initial, transition, length, best, hint)
+
+
+def max_plus(a, b):
+    """The matrix product with max for sum and + for product."""
+    return (a[:, :, None] + b[None]).amax(1)
+
+
+def best_by_powers(initial, transition, length):
+    """The best score by repeated squaring of the transition matrix in max-plus algebra."""
+    total, power, steps = initial[None], transition, length - 1
+    while steps:
+        total = max_plus(total, power) if steps % 2 else total
+        power, steps = max_plus(power, power), steps // 2
+    return float(total.max())
+
+
+@exercise("most_likely_sequence", points=2)
+@settings(max_examples=8)
+@given(seed=seeds(), n=sizes(2, 9), length=sizes(30, 120))
+def test_long_sequences_are_found_without_trying_them_all(student, seed, n, length):
+    """Hundreds of tokens: the recursion needs n^2 steps for each."""
+    initial, transition = chain(seed, n)
+    actual = student.most_likely_sequence(initial, transition, length)
+    assert_best(actual, initial, transition, length, best_by_powers(initial, transition, length))
+
+
+@exercise("most_likely_sequence", points=1)
+@given(seed=seeds(), n=sizes(1, 4), length=sizes(1, 4))
+def test_what_cannot_happen_is_avoided_or_reported(student, seed, n, length):
+    """-inf marks impossible steps; when no sequence is possible the log-probability is -inf, never NaN."""
+    initial, transition = chain(seed, n, density=0.4)
+    best = best_score(initial, transition, length)
+    actual = student.most_likely_sequence(initial, transition, length)
+    if best > -torch.inf:
+        assert_best(actual, initial, transition, length, best)
+    else:
+        assert_equal(float(actual[1]), best, what="the log-probability when every sequence is impossible")
+
+
+@exercise("most_likely_sequence", points=1)
+@settings(max_examples=12)
+@given(seed=seeds(), n=sizes(1, 5), length=sizes(1, 9))
+def test_the_gradient_counts_the_steps_of_the_best_sequence(student, seed, n, length):
+    """Raising log p(j | i) raises the best score once for every time the best sequence goes from i to j."""
+    initial, transition = chain(seed, n)
+    ids, found = student.run(scenarios.best_sequence_gradients, initial, transition, length)
+    first, steps = torch.zeros(n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64)
+    first[ids[0]] = 1.0
+    for i, j in zip(ids[:-1].tolist(), ids[1:].tolist()):
+        steps[i, j] += 1.0
+    assert_close(
+        found,
+        [first, steps],
+        what="the gradients of the log-probability",
+        hint="no .item() and no float() on the way to log_prob",
+    )
+
+
+@exercise("most_likely_sequence", points=1)
+@settings(max_examples=12)
+@given(seed=seeds(), n=sizes(1, 4), length=sizes(1, 4))
+def test_tables_of_any_layout_and_dtype_are_read_and_left_alone(student, seed, n, length):
+    """A strided view or float32 will do; the log-probability has the tables' dtype, and they are not written to."""
+    for dtype, rtol in ((torch.float32, 1e-5), (torch.float64, 1e-9)):
+        initial, transition = chain(seed, n, dtype)
+        best = best_score(initial, transition, length)
+        scattered = student.run(strided, "most_likely_sequence", [initial, transition, length])
+        assert_best(scattered, initial, transition, length, best, rtol=rtol)
+        assert_best(
+            student.most_likely_sequence(initial, transition, length), initial, transition, length, best, rtol=rtol
+        )
+        assert_inputs_untouched(student)
+
+
+@exercise("most_likely_sequence", points=1)
+def test_impossible_lengths_and_shapes_are_refused(student):
+    """A sequence has at least one token, and the two tables speak of the same tokens."""
+    initial, transition = chain(3, 3)
+    for length in (0, -1):
+        assert_refused(student.most_likely_sequence, initial, transition, length, why="length must be at least 1")
+    for other in (transition[:2], transition[:, :2], transition[:2, :2], transition[0], transition[None]):
+        assert_refused(student.most_likely_sequence, initial, other, 2, why="transition_log_probs must be (n, n)")
+    for other in (initial[None], initial[:2], transition):
+        assert_refused(student.most_likely_sequence, other, transition, 2, why="initial_log_probs must be (n,)")

@@ -1,0 +1,134 @@
+"""next_token_loss, against PyTorch's cross entropy."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import gradients, strided
+from autograder.testing.strategies import given, leading_shapes, normal, seeds, sizes, st
+
+
+def problem(seed, lead, vocab, dtype=torch.float64, ignored=None, density=0.3):
+    """Logits, and targets some of which are `ignored`; one position at least counts (if there is any)."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = normal(generator, *lead, vocab, dtype=dtype, scale=2.0)
+    targets = torch.randint(vocab, lead, generator=generator)
+    if ignored is not None and targets.numel():
+        targets[torch.rand(lead, generator=generator) < density] = ignored
+        first = 1 if ignored == 0 and vocab > 1 else 0
+        targets.view(-1)[-1] = first
+    return logits, targets
+
+
+def cross_entropy(logits, targets, ignore_index=-100):
+    """PyTorch's own."""
+    return F.cross_entropy(logits.reshape(-1, logits.shape[-1]), targets.reshape(-1), ignore_index=ignore_index)
+
+
+@exercise("next_token_loss", points=4, core=True)
+@given(seed=seeds(), lead=leading_shapes(5, dims=3), vocab=sizes(1, 11), ignored=st.sampled_from([None, -100]))
+def test_the_loss_is_the_mean_of_minus_log_p_of_the_targets(student, seed, lead, vocab, ignored):
+    """logsumexp(logits) - logits[target], averaged over the positions that count."""
+    logits, targets = problem(seed, lead, vocab, ignored=ignored)
+    hint = "the mean is over positions whose target is not ignore_index; nothing is shifted here"
+    assert_close(student.next_token_loss(logits, targets), cross_entropy(logits, targets), what="the loss", hint=hint)
+
+
+@exercise("next_token_loss", points=2)
+@given(seed=seeds(), lead=leading_shapes(6, dims=2), vocab=sizes(2, 7), ignored=st.sampled_from([0, -1, 1, 50256]))
+def test_any_number_may_mark_the_positions_that_do_not_count(student, seed, lead, vocab, ignored):
+    """ignore_index may be a padding token within the vocabulary, or any number outside it."""
+    logits, targets = problem(seed, lead, vocab, ignored=ignored, density=0.5)
+    targets.view(-1)[-1] = 1 if ignored == 0 else 0
+    actual = student.next_token_loss(logits, targets, ignore_index=ignored)
+    hint = "compare with ignore_index, not with -100, and look at the range of the counted targets alone"
+    assert_close(
+        actual, cross_entropy(logits, targets, ignored), what=f"the loss with ignore_index={ignored}", hint=hint
+    )
+
+
+@exercise("next_token_loss", points=1)
+def test_large_logits_neither_overflow_nor_lose_the_loss(student, generator):
+    """With logits of size 10,000 the loss is what PyTorch says it is."""
+    logits, targets = normal(generator, 3, 4, 5, scale=1e4), torch.randint(5, (3, 4), generator=generator)
+    hint = "exp(10000) is infinite and log(softmax) is -inf: use logsumexp or log_softmax"
+    for dtype in (torch.float64, torch.float32):
+        for shift in (0.0, -1e5, 1e5):
+            z = logits.to(dtype) + shift
+            assert_close(student.next_token_loss(z, targets), cross_entropy(z, targets), what="the loss", hint=hint)
+
+
+@exercise("next_token_loss", points=2)
+@given(seed=seeds(), lead=leading_shapes(4, dims=2), vocab=sizes(2, 6))
+def test_gradients_are_those_of_cross_entropy_and_finite(student, seed, lead, vocab):
+    """Tokens ruled out by -inf and positions that do not count get the gradient 0, never NaN."""
+    logits, targets = problem(seed, lead, vocab, ignored=-100)
+    ruled_out = torch.rand(logits.shape, generator=torch.Generator().manual_seed(seed)) < 0.3
+    kept = targets.clamp(min=0)[..., None]
+    logits = logits.masked_fill(ruled_out.scatter(-1, kept, torch.zeros_like(kept, dtype=torch.bool)), -torch.inf)
+    result = student.run(gradients, "next_token_loss", [logits, targets])
+    leaf = logits.clone().requires_grad_()
+    expected = cross_entropy(leaf, targets)
+    assert_close(result["value"], expected.detach(), what="the loss with -inf at other tokens than the target")
+    cotangent = torch.randn((), generator=torch.Generator().manual_seed(0), dtype=torch.float64)  # the probe's own
+    (expected * cotangent).backward()
+    assert_close(
+        result["gradients"][0],
+        leaf.grad,
+        what="the gradient of the logits",
+        hint="-inf * 0 is NaN: gather, do not multiply",
+    )
+
+
+@exercise("next_token_loss", points=1)
+def test_targets_outside_the_vocabulary_are_refused(student, generator):
+    """A target that is neither a token nor ignore_index is an error; -1 is not the last token."""
+    logits = normal(generator, 2, 3, 5)
+    for bad in (-1, -100, 5, 6, 10**6):
+        targets, ignored = torch.tensor([[0, 4, 1], [2, bad, 3]]), -7 if bad == -100 else -100
+        why = f"{bad} is no token of a vocabulary of 5"
+        assert_refused(student.next_token_loss, logits, targets, ignore_index=ignored, why=why)
+
+
+@exercise("next_token_loss", points=1)
+def test_targets_of_another_shape_are_refused(student, generator):
+    """Targets have the logits' shape without the vocabulary: a shape that broadcasts will not do."""
+    logits = normal(generator, 2, 3, 5)
+    for shape in ((3, 2), (6,), (2, 4), (2, 3, 1), (2, 3, 5), (1, 3), (2,), ()):
+        targets = torch.ones(shape, dtype=torch.long)
+        assert_refused(student.next_token_loss, logits, targets, why="there is one target for each position")
+
+
+@exercise("next_token_loss", points=1)
+@given(seed=seeds(), lead=leading_shapes(4, dims=2), vocab=sizes(1, 6))
+def test_tensors_that_are_not_contiguous_are_fine_and_left_alone(student, seed, lead, vocab):
+    """ids[:, 1:] is a view into a larger tensor; logits and targets are read, never changed."""
+    logits, targets = problem(seed, lead, vocab, ignored=-100)
+    expected = cross_entropy(logits, targets)
+    actual = student.run(strided, "next_token_loss", [logits, targets])
+    assert_close(actual, expected, what="the loss", hint="use reshape or flatten where view complains")
+    assert_close(student.next_token_loss(logits, targets), expected)
+    assert_inputs_untouched(student)
+
+
+@exercise("next_token_loss", points=1)
+def test_the_loss_is_a_scalar_of_the_dtype_of_the_logits(student, generator):
+    """A tensor of no dimensions, float32 for float32 logits and float64 for float64 ones."""
+    for dtype in (torch.float64, torch.float32):
+        logits, targets = normal(generator, 4, 5, 6, dtype=dtype), torch.randint(6, (4, 5), generator=generator)
+        assert_close(
+            student.next_token_loss(logits, targets), cross_entropy(logits, targets), what=f"the loss of {dtype} logits"
+        )
+
+
+@exercise("next_token_loss", points=1)
+def test_knowing_nothing_costs_the_log_of_the_vocabulary_size(student):
+    """Equal logits give every token the probability 1 / vocab, whatever the targets are: log(vocab) nats."""
+    for vocab in (1, 2, 65, 50257):
+        targets = torch.tensor([[0, vocab - 1, -100]])
+        loss = student.next_token_loss(torch.full((1, 3, vocab), 0.5, dtype=torch.float64), targets)
+        assert_close(
+            loss, torch.tensor(math.log(vocab), dtype=torch.float64), what="the loss in nats", hint="natural logarithms"
+        )

@@ -1,0 +1,211 @@
+"""sequence_log_prob and generate_greedy, on a toy model that notices how it is called and on MiniGPT."""
+
+import itertools
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, normal, seeds, settings, sizes
+
+from . import scenarios
+from .cases import SMALL, model_sizes
+from .truth import pytorch_logits, random_ids, random_weights, toy_logits
+
+
+def toy(seed, vocab, width=4, dtype=torch.float64):
+    """Weights of a toy model: embedding (vocab, width), output (width, vocab)."""
+    return normal(seed, vocab, width, dtype=dtype), normal(seed + 1, width, vocab, dtype=dtype, scale=2.0)
+
+
+def tokens(seed, vocab, *shape):
+    """Token ids."""
+    return torch.randint(vocab, shape, generator=torch.Generator().manual_seed(seed))
+
+
+def chain_rule(embedding, output, row):
+    """The log-probability of one text given its first token, token by token."""
+    terms = [F.log_softmax(toy_logits(embedding, output, row[:i]), -1)[row[i]] for i in range(1, len(row))]
+    return sum(terms, torch.zeros((), dtype=embedding.dtype))
+
+
+@exercise("sequence_log_prob", points=4, core=True)
+@given(seed=seeds(), vocab=sizes(1, 9), b=sizes(1, 4), t=sizes(2, 8), spare=sizes(0, 3))
+def test_the_log_probability_is_the_sum_over_the_tokens_after_the_first(student, seed, vocab, b, t, spare):
+    """log p(x_2 | x_1) + log p(x_3 | x_1, x_2) + ..., each row by itself."""
+    embedding, output = toy(seed, vocab)
+    ids = tokens(seed, vocab, b, t)
+    actual, _ = student.run(scenarios.log_prob, embedding, output, t + spare, ids)
+    expected = torch.stack([chain_rule(embedding, output, row) for row in ids.tolist()])
+    assert_close(
+        actual,
+        expected,
+        what="the log-probability of each row",
+        hint="logits at position i predict the token at i + 1; a sum, no mean",
+    )
+
+
+@exercise("sequence_log_prob", points=2)
+@settings(max_examples=12)
+@given(seed=seeds(), vocab=sizes(1, 4), t=sizes(2, 4))
+def test_the_probabilities_of_all_continuations_add_up_to_one(student, seed, vocab, t):
+    """Given the first token, something must follow: a true probability, of a MiniGPT too."""
+    config = SMALL | {"vocab_size": vocab, "n_layers": 1}
+    weights = random_weights(config, seed)
+    ids = torch.tensor([(seed % vocab, *rest) for rest in itertools.product(range(vocab), repeat=t - 1)])
+    actual = student.run(scenarios.log_prob_of_mini_gpt, config, weights, ids)
+    assert_close(
+        actual.exp().sum(),
+        torch.ones((), dtype=torch.float64),
+        what=f"the sum of the probabilities of all {len(ids)} texts",
+    )
+    log_probs = pytorch_logits(config, weights, ids[:, :-1]).log_softmax(-1)
+    sums = [sum(float(p[i, token]) for i, token in enumerate(row[1:])) for p, row in zip(log_probs, ids.tolist())]
+    expected = torch.tensor(sums, dtype=torch.float64)
+    assert_close(actual, expected, what="the log-probability under a MiniGPT")
+
+
+@exercise("sequence_log_prob", points=1)
+def test_the_last_token_is_predicted_and_never_read(student):
+    """A text may be one token longer than the context length."""
+    embedding, output = toy(5, 6)
+    ids = tokens(5, 6, 3, 5)
+    actual, _ = student.run(scenarios.log_prob, embedding, output, 4, ids)
+    expected = torch.stack([chain_rule(embedding, output, row) for row in ids.tolist()])
+    assert_close(
+        actual,
+        expected,
+        what="the log-probability of texts of context_length + 1 tokens",
+        hint="the model reads ids[:, :-1]",
+    )
+
+
+@exercise("sequence_log_prob", points=1)
+def test_a_single_token_has_log_probability_zero(student):
+    """Given itself, it is certain: the empty sum."""
+    embedding, output = toy(6, 6)
+    for b in (1, 3):
+        actual, _ = student.run(scenarios.log_prob, embedding, output, 4, tokens(6, 6, b, 1))
+        assert_close(actual, torch.zeros(b, dtype=torch.float64), what="the log-probability of a single token")
+
+
+@exercise("sequence_log_prob", points=1)
+@settings(max_examples=12)
+@given(seed=seeds(), vocab=sizes(2, 6), b=sizes(1, 3), t=sizes(2, 6))
+def test_gradients_flow_to_the_model(student, seed, vocab, b, t):
+    """Raising the probability of a text is a matter of following its gradient."""
+    embedding, output = (weight.requires_grad_() for weight in toy(seed, vocab))
+    ids, cotangent = tokens(seed, vocab, b, t), normal(seed + 2, b)
+    total = sum(c * chain_rule(embedding, output, row) for c, row in zip(cotangent, ids.tolist()))
+    expected = torch.autograd.grad(total, [embedding, output])
+    actual = student.run(scenarios.log_prob_gradients, embedding.detach(), output.detach(), t, ids, cotangent)
+    assert_close(actual, expected, what="the gradient of the model's weights", hint="no no_grad, no .item() on the way")
+
+
+@exercise("sequence_log_prob", points=1)
+def test_log_probabilities_have_the_dtype_of_the_logits_and_survive_large_ones(student):
+    """float32 in, float32 out; a text of probability e^-10000 has a finite log-probability; ids are left alone."""
+    for dtype in (torch.float32, torch.float64):
+        embedding, output = toy(7, 5, dtype=dtype)
+        output, ids = output * 1000, tokens(7, 5, 2, 6)
+        actual, untouched = student.run(scenarios.log_prob, embedding, output, 6, ids)
+        expected = torch.stack([chain_rule(embedding, output, row) for row in ids.tolist()])
+        assert_close(
+            actual,
+            expected,
+            what=f"{dtype} log-probabilities",
+            hint="log(softmax) underflows: use log_softmax",
+            rtol=1e-4,
+        )
+        assert_equal(untouched, True, what="whether ids is as it was")
+
+
+def greedy(embedding, output, context_length, row, n):
+    """Greedy search for one prompt, token by token."""
+    row = list(row)
+    for _ in range(n):
+        row.append(int(toy_logits(embedding, output, row[-context_length:]).argmax()))
+    return row
+
+
+@exercise("generate_greedy", points=4, core=True)
+@given(seed=seeds(), vocab=sizes(1, 9), b=sizes(1, 4), t=sizes(1, 6), n=sizes(0, 6))
+def test_each_new_token_is_the_likeliest_after_all_before_it(student, seed, vocab, b, t, n):
+    """The prompt, then the most likely next token again and again, each row of the batch by itself."""
+    embedding, output = toy(seed, vocab)
+    ids = tokens(seed, vocab, b, t)
+    actual = student.run(scenarios.generated, embedding, output, t + n, ids, n)["ids"]
+    expected = torch.tensor([greedy(embedding, output, t + n, row, n) for row in ids.tolist()])
+    assert_equal(
+        actual,
+        expected,
+        what="prompt and continuation",
+        hint="argmax of the logits at the last position, then append it",
+    )
+
+
+@exercise("generate_greedy", points=2)
+@given(seed=seeds(), vocab=sizes(2, 9), b=sizes(1, 3), t=sizes(1, 9), n=sizes(1, 8), context=sizes(1, 5))
+def test_the_model_reads_only_the_last_tokens_that_fit(student, seed, vocab, b, t, n, context):
+    """Beyond the context length the oldest tokens are no longer read; the result still begins with the whole prompt."""
+    embedding, output = toy(seed, vocab)
+    ids = tokens(seed, vocab, b, t)
+    result = student.run(scenarios.generated, embedding, output, context, ids, n)
+    expected = torch.tensor([greedy(embedding, output, context, row, n) for row in ids.tolist()])
+    assert_equal(
+        result["ids"],
+        expected,
+        what="prompt and continuation",
+        hint="crop what the model reads to ids[:, -context_length:], keep all",
+    )
+    assert result["most tokens read at once"] <= context
+
+
+@exercise("generate_greedy", points=1)
+@settings(max_examples=10)
+@given(config=model_sizes(layers=2, context=5), seed=seeds(), b=sizes(1, 3), t=sizes(1, 6), n=sizes(1, 6))
+def test_a_mini_gpt_continues_its_prompt(student, config, seed, b, t, n):
+    """The same on a real model: every new token has the largest logit among PyTorch's own."""
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, t)
+    actual = student.run(scenarios.generated_by_mini_gpt, config, weights, ids, n)
+    assert_equal(actual[:, :t], ids, what="the prompt")
+    assert_equal(tuple(actual.shape), (b, t + n), what="the shape")
+    for i in range(t, t + n):
+        read = actual[:, max(0, i - config["context_length"]) : i]
+        logits = pytorch_logits(config, weights, read)[:, -1]
+        chosen = logits.gather(-1, actual[:, i : i + 1])
+        assert_close(chosen, logits.amax(-1, keepdim=True), what=f"the logit of the token chosen for position {i}")
+
+
+@exercise("generate_greedy", points=1)
+def test_generating_records_no_gradients(student):
+    """No graph is built for what is never differentiated; afterwards gradients are recorded as before."""
+    embedding, output = toy(8, 6)
+    result = student.run(scenarios.generated, embedding, output, 9, tokens(8, 6, 2, 3), 4)
+    assert not result["a graph was recorded"], "the model ran with gradients recorded\n  hint: with torch.no_grad():"
+    assert result["gradients are recorded afterwards"], (
+        "gradients are switched off for good: use no_grad as a context, not set_grad_enabled"
+    )
+    assert result["weights require gradients afterwards"], "the model's weights no longer require gradients"
+
+
+@exercise("generate_greedy", points=1)
+def test_model_and_prompt_are_left_as_they_were(student):
+    """A model in training stays in training, one in evaluation in evaluation; the prompt is not written to."""
+    embedding, output = toy(9, 6)
+    for training in (True, False):
+        for n in (0, 3):
+            result = student.run(scenarios.generated, embedding, output, 9, tokens(9, 6, 2, 3), n, training)
+            assert_equal(result["training"], training, what=f"model.training after generating {n} tokens")
+            assert_equal(result["the prompt is as it was"], True, what="whether the prompt is as it was")
+
+
+@exercise("generate_greedy", points=1)
+def test_a_negative_number_of_tokens_and_an_empty_prompt_are_refused(student):
+    """There is nothing to take away, and nothing to start from."""
+    embedding, output = toy(10, 6)
+    ids = tokens(10, 6, 2, 3)
+    for n in (-1, -5):
+        assert_refused(student.run, scenarios.generated, embedding, output, 9, ids, n, why="max_new_tokens is negative")
+    for n in (0, 2):
+        assert_refused(student.run, scenarios.generated, embedding, output, 9, ids[:, :0], n, why="the prompt is empty")

@@ -1,0 +1,172 @@
+"""Checks whose failure messages teach: what was expected, what came, where they first differ, what to look at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+# Room for another order of summation over a few hundred terms of size one, and for no more than that.
+TOLERANCE = {
+    torch.float64: (1e-9, 1e-11),
+    torch.float32: (1e-5, 3e-6),
+    torch.float16: (2e-3, 2e-3),
+    torch.bfloat16: (1.6e-2, 1.6e-2),
+    torch.complex64: (1e-5, 3e-6),
+    torch.complex128: (1e-9, 1e-11),
+}
+REFUSALS = (ValueError, TypeError, IndexError)
+
+
+def assert_close(
+    actual: Any,
+    expected: Any,
+    what: str = "the result",
+    hint: str = "",
+    rtol: float | None = None,
+    atol: float | None = None,
+    dtype: bool = True,
+) -> None:
+    """Same structure, shapes, dtypes (unless `dtype=False`) and values within the tolerance of the expected dtype.
+
+    Floats and integers are compared as scalars; tuples, lists and dicts entry by entry; NaN equals only an expected NaN.
+    """
+    problem = difference(actual, expected, what, rtol, atol, dtype)
+    if problem:
+        raise AssertionError(problem + (f"\n  hint: {hint}" if hint else ""))
+
+
+def assert_equal(actual: Any, expected: Any, what: str = "the result", hint: str = "", dtype: bool = True) -> None:
+    """Exactly equal: as `assert_close` with no tolerance at all."""
+    assert_close(actual, expected, what, hint, rtol=0.0, atol=0.0, dtype=dtype)
+
+
+def assert_refused(function: Callable, *args: Any, why: str = "", **kwargs: Any) -> None:
+    """Calling with these bad arguments raises ValueError, TypeError or IndexError."""
+    name = getattr(function, "__name__", "the function")
+    call = f"{name}({', '.join([*map(brief, args), *(f'{key}={brief(value)}' for key, value in kwargs.items())])})"
+    reason = f" because {why}" if why else ""
+    try:
+        value = function(*args, **kwargs)
+    except REFUSALS:
+        return
+    except NotImplementedError:
+        raise
+    except Exception as error:
+        raise AssertionError(
+            f"{call} should be refused with a ValueError{reason}\n  but it raised {type(error).__name__}: {error}"
+        ) from None
+    raise AssertionError(f"{call} should be refused with a ValueError{reason}\n  but it returned {brief(value)}")
+
+
+def assert_inputs_untouched(student: Any, hint: str = "work on a copy: x = x * s, not x *= s") -> None:
+    """The last call of `student.function(...)` left every tensor that it was given as it was."""
+    changed = student.inputs_changed
+    if changed:
+        raise AssertionError(f"the call changed its input in place: {', '.join(changed)}\n  hint: {hint}")
+
+
+def brief(value: Any) -> str:
+    """A value in a few characters: tensors by dtype and shape, small ones by their values."""
+    if isinstance(value, torch.Tensor):
+        shape = tuple(value.shape)
+        name = f"{str(value.dtype).removeprefix('torch.')} tensor of shape {shape}"
+        return f"{name} = {value.tolist()}" if 0 < value.numel() <= 6 else name
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def difference(actual: Any, expected: Any, what: str, rtol: float | None, atol: float | None, dtype: bool) -> str:
+    """What differs, in a few lines; empty when nothing does. The rules are those of `assert_close`."""
+    if isinstance(expected, torch.Tensor):
+        return _compare_tensors(actual, expected, what, rtol, atol, dtype)
+    if isinstance(expected, bool) or expected is None or isinstance(expected, str | bytes | torch.dtype):
+        same = type(actual) is type(expected) and actual == expected
+        return "" if same else _difference(what, brief(expected), brief(actual))
+    if isinstance(expected, int | float):
+        return _compare_numbers(actual, expected, what, rtol, atol)
+    if isinstance(expected, tuple | list):
+        if not isinstance(actual, tuple | list) or len(actual) != len(expected):
+            return _difference(what, _sequence(expected), _sequence(actual))
+        pairs = [(f"{what}[{i}]", a, e) for i, (a, e) in enumerate(zip(actual, expected, strict=True))]
+    elif isinstance(expected, dict):
+        if not isinstance(actual, dict) or set(actual) != set(expected):
+            keys = [f"a dict with keys {sorted(map(str, x))}" if isinstance(x, dict) else brief(x) for x in (expected, actual)]
+            return _difference(what, *keys)
+        pairs = [(f"{what}[{key!r}]", actual[key], expected[key]) for key in expected]
+    else:
+        raise TypeError(f"expected: cannot compare a {type(expected).__name__}")
+    return next((problem for name, a, e in pairs if (problem := difference(a, e, name, rtol, atol, dtype))), "")
+
+
+def _compare_numbers(actual: Any, expected: float, what: str, rtol: float | None, atol: float | None) -> str:
+    if isinstance(expected, int) and (isinstance(actual, bool) or not isinstance(actual, int)):
+        return _difference(what, f"the int {expected}", brief(actual))
+    if isinstance(actual, bool) or not isinstance(actual, int | float):
+        return _difference(what, f"the number {expected}", brief(actual))
+    if isinstance(expected, int):
+        return "" if actual == expected else _difference(what, str(expected), str(actual))
+    default_rtol, default_atol = TOLERANCE[torch.float64]
+    room = {"rel_tol": default_rtol if rtol is None else rtol, "abs_tol": default_atol if atol is None else atol}
+    same = math.isclose(actual, expected, **room) or (math.isnan(actual) and math.isnan(expected))
+    return "" if same else _difference(what, repr(expected), repr(actual))
+
+
+def _compare_tensors(
+    actual: Any, expected: torch.Tensor, what: str, rtol: float | None, atol: float | None, dtype: bool
+) -> str:
+    if not isinstance(actual, torch.Tensor):
+        return _difference(what, brief(expected), brief(actual))
+    if actual.shape != expected.shape:
+        return _difference(f"the shape of {what}", str(tuple(expected.shape)), str(tuple(actual.shape)))
+    if dtype and actual.dtype != expected.dtype:
+        return _difference(f"the dtype of {what}", str(expected.dtype), str(actual.dtype))
+    default_rtol, default_atol = TOLERANCE.get(expected.dtype, (0.0, 0.0))
+    rtol = default_rtol if rtol is None else rtol
+    atol = default_atol if atol is None else atol
+    wide = torch.complex128 if expected.is_complex() or actual.is_complex() else torch.float64
+    if not (expected.is_floating_point() or expected.is_complex() or actual.is_floating_point() or actual.is_complex()):
+        wrong = actual != expected
+    else:
+        wrong = ~torch.isclose(actual.to(wide), expected.to(wide), rtol=rtol, atol=atol, equal_nan=True)
+    if not bool(wrong.any()):
+        return ""
+    index = tuple(torch.nonzero(wrong)[0].tolist())
+    lines = [f"{what} differs in {int(wrong.sum())} of {wrong.numel()} values"]
+    if index:
+        lines.append(f"first at index {index}: expected {_number(expected[index])}, got {_number(actual[index])}")
+    else:
+        lines.append(f"expected {_number(expected)}, got {_number(actual)}")
+    error = (actual.to(wide) - expected.to(wide)).abs()
+    finite = error[torch.isfinite(error)]
+    if int(torch.isnan(actual.to(wide)).sum()) > int(torch.isnan(expected.to(wide)).sum()):
+        lines.append(f"NaN in {int(torch.isnan(actual).sum())} of {actual.numel()} values")
+    elif finite.numel():
+        lines.append(f"largest error {float(finite.max()):.3g} (allowed: {atol:.3g} + {rtol:.3g} x |expected|)")
+    lines.append(f"shape {tuple(expected.shape)}, {str(expected.dtype).removeprefix('torch.')}")
+    if 0 < expected.numel() <= 12:
+        lines += [f"expected {_rounded(expected)}", f"got      {_rounded(actual)}"]
+    return "\n  ".join(lines)
+
+
+def _difference(what: str, expected: str, actual: str) -> str:
+    return f"{what} is not as expected\n  expected {expected}\n  got      {actual}"
+
+
+def _sequence(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}: {brief(value)}"
+    return brief(value)
+
+
+def _number(value: torch.Tensor) -> str:
+    item = value.item()
+    return f"{item:.6g}" if isinstance(item, float) else str(item)
+
+
+def _rounded(value: torch.Tensor) -> str:
+    if not value.is_floating_point():
+        return str(value.tolist())
+    return str(torch.round(value.double(), decimals=5).tolist())

@@ -1,0 +1,105 @@
+"""Ready scenarios: what a single call across the boundary cannot show. They run beside the student's code and hold no expected value."""
+
+import math
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def gradients(module, name, args, kwargs=None, wrt=None, seed=0):
+    """Call module.name, pull a fixed random cotangent back through every floating output.
+
+    Returns {"value": outputs, "gradients": one for each floating tensor argument (or those at the positions `wrt`)}.
+    A gradient that does not exist comes back as None.
+    """
+    args, kwargs = list(args), dict(kwargs or {})
+    positions = wrt if wrt is not None else [i for i, x in enumerate(args) if _is_float(x)]
+    for i in positions:
+        args[i] = args[i].clone().requires_grad_()
+    value = getattr(module, name)(*args, **kwargs)
+    outputs = [x for x in (value if isinstance(value, tuple | list) else [value]) if _is_float(x)]
+    generator = torch.Generator().manual_seed(seed)
+    cotangents = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype) for x in outputs]
+    live = [(x, g) for x, g in zip(outputs, cotangents) if x.requires_grad]
+    if live:
+        torch.autograd.backward([x for x, _ in live], [g for _, g in live])
+    return {"value": value, "gradients": [args[i].grad for i in positions]}
+
+
+def strided(module, name, args, kwargs=None):
+    """Call module.name with tensor arguments that are not contiguous: every second element of a larger, permuted storage."""
+    return getattr(module, name)(*map(_scattered, args), **{key: _scattered(x) for key, x in (kwargs or {}).items()})
+
+
+def expanded(module, name, args, sizes, kwargs=None):
+    """Call module.name with tensor arguments expanded (stride 0) to the given sizes; None leaves an argument as it is."""
+    return getattr(module, name)(*(x if size is None else x.expand(size) for x, size in zip(args, sizes)), **(kwargs or {}))
+
+
+def random_state_untouched(module, name, args, kwargs=None):
+    """Whether the global random state is the same after the call as before."""
+    before = torch.get_rng_state()
+    getattr(module, name)(*args, **(kwargs or {}))
+    return torch.equal(before, torch.get_rng_state())
+
+
+def twice(module, name, args, kwargs=None):
+    """The results of two calls in a row."""
+    first = getattr(module, name)(*args, **(kwargs or {}))
+    return [first, getattr(module, name)(*args, **(kwargs or {}))]
+
+
+def requires_grad(module, name, args, kwargs=None):
+    """Whether the (first floating) output is attached to the graph of its floating arguments."""
+    args = [x.clone().requires_grad_() if _is_float(x) else x for x in args]
+    value = getattr(module, name)(*args, **(kwargs or {}))
+    outputs = [x for x in (value if isinstance(value, tuple | list) else [value]) if _is_float(x)]
+    return bool(outputs) and outputs[0].requires_grad
+
+
+class _Largest(TorchDispatchMode):
+    """Remembers the most elements that any storage made by an operator could hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_elements = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        value = operator(*args, **(kwargs or {}))
+        for x in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(x, torch.Tensor) and x.layout is torch.strided:
+                self.n_elements = max(self.n_elements, x.untyped_storage().nbytes() // x.element_size())
+        return value
+
+
+def largest_tensor(module, name, args, kwargs=None):
+    """The number of elements of the largest tensor (its storage) that the call made, inputs and views of them included."""
+    with _Largest() as seen:
+        getattr(module, name)(*args, **(kwargs or {}))
+    return seen.n_elements
+
+
+def flops(module, name, args, kwargs=None):
+    """Floating-point operations of the matrix products that the call dispatched."""
+    with FlopCounterMode(display=False) as counter:
+        getattr(module, name)(*args, **(kwargs or {}))
+    return counter.get_total_flops()
+
+
+def _is_float(x):
+    return isinstance(x, torch.Tensor) and x.is_floating_point()
+
+
+def _scattered(x):
+    if not isinstance(x, torch.Tensor) or x.dim() == 0:
+        return x
+    larger = torch.zeros([2 * size for size in reversed(x.shape)], dtype=x.dtype)
+    view = larger[tuple(slice(None, None, 2) for _ in x.shape)].permute(*reversed(range(x.dim())))
+    view.copy_(x)
+    return view
+
+
+def n_values(*shape):
+    """The product of the sizes."""
+    return math.prod(shape)

@@ -1,0 +1,261 @@
+"""The trusted side of the boundary: a warm zygote, a worker for one submission's module, and a session for one test."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import autograder
+from autograder.testing.measure import cpu_seconds, memory
+from autograder.worker import wire
+from autograder.worker.channel import Channel, Closed, DeadlinePassed
+
+START_SECONDS = 120  # importing torch from a cold disk; only ever waited for once
+CONFINE_SECONDS = 20
+CLEAN_ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "MPLBACKEND": "Agg",
+    "PYTHONHASHSEED": "0",
+    "PYTHONSAFEPATH": "1",
+    "PYTHONNOUSERSITE": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+
+
+class GraderError(Exception):
+    """The grader's own machinery failed; never the student's doing."""
+
+
+class Stopped(Exception):
+    """The worker stopped answering: `kind` is timeout, crashed or garbled, and the message says what happened."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+class LoadError(Exception):
+    """The student's file could not be imported; `details` is the error as `server.describe` gives it."""
+
+    def __init__(self, details: dict[str, Any]):
+        super().__init__(details.get("message", ""))
+        self.details = details
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know of one submission's module."""
+
+    files: dict[str, str]
+    main: str
+    scenarios: dict[str, str] = field(default_factory=dict)
+    rules: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    memory_mb: int = 2048
+    load_seconds: float = 10
+    call_seconds: float = 10
+    module_seconds: float = 60
+    slot: int = 0
+
+
+class Zygote:
+    """A process that has imported torch and forks workers. Its control socket may be shared by forks of this process."""
+
+    def __init__(self, private: Sequence[Path] = (), preload: Sequence[str] = ()):
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "llm-from-scratch", "matplotlib")
+        command = [sys.executable, "-m", "autograder.worker.zygote", str(theirs.fileno())]
+        hidden = json.dumps([str(path) for path in [*private, Path(autograder.__file__).parent]])
+        self._process = subprocess.Popen(
+            [*command, hidden, json.dumps(list(preload))],
+            env={**CLEAN_ENVIRONMENT, "MPLCONFIGDIR": str(cache)},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.close()
+        self._ready = False
+
+    def wait(self) -> None:
+        """Return once the zygote is warm; GraderError with what it printed when it cannot start."""
+        if self._ready:
+            return
+        self._control.settimeout(START_SECONDS)
+        try:
+            answer = self._control.recv(16)
+        except OSError:
+            answer = b""
+        if answer != b"ready":
+            self._process.kill()
+            said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+            raise GraderError(f"the worker process could not start: {said[-1] if said else 'it did not answer'}")
+        self._control.settimeout(None)
+        self._ready = True
+
+    def connect(self) -> Channel:
+        """A channel to a fresh worker."""
+        ours, theirs = socket.socketpair()
+        try:
+            socket.send_fds(self._control, [b"w"], [theirs.fileno()])
+        except OSError as error:
+            raise GraderError(f"the worker process is gone: {error}") from None
+        finally:
+            theirs.close()
+        return Channel(ours)
+
+    def close(self) -> None:
+        self._control.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stderr.close()
+
+
+class Worker:
+    """One submission's module in a confined process; `start()` begins a test in a fresh fork of it."""
+
+    def __init__(self, zygote: Zygote, job: Job):
+        self.job = job
+        self.folder = Path(tempfile.mkdtemp(prefix="llm-course-"))
+        self.folder.chmod(0o711)
+        self.end = time.monotonic() + job.module_seconds
+        self._test: Channel | None = None
+        self._control = zygote.connect()
+        try:
+            deadline = time.monotonic() + CONFINE_SECONDS
+            self.pid: int = self._control.receive(deadline)["pid"]
+            config = {
+                "files": job.files, "main": job.main, "scenarios": job.scenarios, "rules": job.rules, "slot": job.slot,
+                "memory_mb": job.memory_mb, "cpu_seconds": job.module_seconds + 5, "seed": 0, "work": str(self.folder),
+            }  # fmt: skip
+            self._control.send(config, deadline)
+            answer = self._control.receive(deadline)
+        except (Closed, DeadlinePassed, wire.WireError) as error:
+            self.close()
+            raise GraderError(f"a worker could not be confined ({type(error).__name__})") from None
+        if "failed" in answer:
+            self.close()
+            raise GraderError(f"a worker could not be confined: {answer['failed']}")
+        self.sandbox: list[str] = answer["sandbox"]
+        self._number = 0
+
+    @property
+    def seconds_left(self) -> float:
+        """What is left of the module's time."""
+        return self.end - time.monotonic()
+
+    def start(self) -> None:
+        """Fork a child and let it import the student's module. LoadError or Stopped when that fails."""
+        self.stop()
+        ours, theirs = socket.socketpair()
+        socket.send_fds(self._control.socket, [b"t"], [theirs.fileno()])
+        theirs.close()
+        self._test = Channel(ours)
+        limit = min(self.job.load_seconds, max(0.05, self.seconds_left))
+        answer = self._receive(time.monotonic() + limit, f"importing the file took longer than {limit:.0f} s")
+        if "error" in answer:
+            self.stop()
+            raise LoadError(answer["error"])
+
+    def request(self, **request: Any) -> dict[str, Any]:
+        """Send one request to the running test's child and return its reply. Stopped when it does not answer properly in time."""
+        if self._test is None:
+            self.start()
+        self._number += 1
+        limit = min(self.job.call_seconds, max(0.05, self.seconds_left))
+        deadline = time.monotonic() + limit
+        late = f"the call did not return within {limit:.0f} s"
+        try:
+            self._test.send({"id": self._number, **request}, deadline)
+        except DeadlinePassed:
+            raise self._stopped("timeout", late) from None
+        except Closed:
+            raise self._stopped("crashed", "") from None
+        reply = self._receive(deadline, late)
+        if reply.get("id") != self._number:
+            raise self._stopped("garbled", "the reply belongs to no question")
+        return reply
+
+    def usage(self) -> tuple[int, int, float]:
+        """(resident bytes, most resident bytes, processor seconds) of the running test's child, read from outside."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        if len(children) != 1:
+            return 0, 0, 0.0
+        return *memory(int(children[0])), cpu_seconds(int(children[0]))
+
+    def stop(self) -> int:
+        """End the running test's child, if any; returns its wait status (9 when it had to be killed, as always when it lives)."""
+        if self._test is None:
+            return 0
+        self._test.close()
+        self._test = None
+        try:
+            self._control.send_raw(b"k")
+            return self._control.receive(time.monotonic() + CONFINE_SECONDS)["status"]
+        except (Closed, DeadlinePassed, wire.WireError):
+            raise GraderError("a worker is gone that should have been there") from None
+
+    def close(self) -> None:
+        """End the worker and everything in it, and remove its work folder."""
+        if self._test is not None:
+            self._test.close()
+        self._control.close()
+        if getattr(self, "pid", 0):
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _receive(self, deadline: float, late: str) -> dict[str, Any]:
+        try:
+            reply = self._test.receive(deadline)
+        except DeadlinePassed:
+            raise self._stopped("timeout", late) from None
+        except Closed:
+            raise self._stopped("crashed", "") from None
+        except wire.WireError as error:
+            raise self._stopped("garbled", str(error)) from None
+        if not isinstance(reply, dict):
+            raise self._stopped("garbled", "the reply is not one")
+        return reply
+
+    def _stopped(self, kind: str, message: str) -> Stopped:
+        status = self.stop()
+        if kind == "crashed":
+            message = _cause(status)
+        elif kind == "garbled":
+            kind, message = "crashed", f"the code wrote to the grader's channel: {message}"
+        return Stopped(kind, message)
+
+
+def _cause(status: int) -> str:
+    """A wait status in words."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        names = {
+            signal.SIGKILL: "it was stopped by the system (out of memory or processor time)",
+            signal.SIGSEGV: "segmentation fault, often endless recursion or memory that was already freed",
+            signal.SIGXCPU: "it used more processor time than the module allows",
+            signal.SIGXFSZ: "it wrote a file larger than allowed",
+        }
+        return names.get(number, f"it was ended by signal {number}")
+    return f"it ended the process (exit status {os.WEXITSTATUS(status)}) instead of returning"

@@ -1,0 +1,218 @@
+"""The child's side: a confined worker that holds one submission's module, and the fork of it that runs one test.
+
+The worker itself runs none of the student's code. It confines itself, compiles the files, and then forks on request: the fork installs
+the system-call filter, imports the student's module and answers calls until it is killed. So nothing that a student's code does
+can reach another test, and no process can outlive its test, since that code cannot make one.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import math
+import os
+import py_compile
+import random
+import signal
+import socket
+import sys
+import traceback
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional
+
+from autograder.testing.local import copied, position, same_bits
+from autograder.worker import sandbox, seccomp, wire
+from autograder.worker.audit import Audit
+from autograder.worker.channel import Channel, Closed
+
+AUDITED_CALLS = 2  # of each name and test: modes cost time, and a call that breaks the rules does so at once
+MAX_MESSAGE = 2000
+
+
+def work(channel: Channel, namespaces: list[str], readable: list[str], bpf: bytes | None) -> None:
+    """Confine this process, take one submission's files, then fork a child for each test until the channel closes."""
+    try:
+        config = channel.receive()
+        in_force = _confine(config, namespaces, readable, bpf)
+        audit = Audit(config["rules"])
+        audit.files = {str(path): path.stem for path in Path(config["work"], "exercises").rglob("*.py")}
+        scenarios = {key: _scenarios(key, source) for key, source in config["scenarios"].items()}
+        gc.collect()
+        gc.freeze()
+    except BaseException as error:
+        channel.send({"failed": f"{type(error).__name__}: {error}"})
+        return
+    channel.send({"sandbox": in_force})
+    child = 0
+    while True:
+        try:
+            command, descriptor = channel.receive_command()
+        except Closed:
+            break
+        if command == b"t":
+            child = os.fork()
+            if child == 0:
+                _become_test(descriptor, config, audit, scenarios, bpf)
+            os.close(descriptor)
+        elif command == b"k" and child:
+            channel.send({"status": _end(child)})
+            child = 0
+    if child:
+        _end(child)
+
+
+def _end(child: int) -> int:
+    """Kill the child (if it has not ended by itself) and return its wait status: 9 for a kill."""
+    pid, status = os.waitpid(child, os.WNOHANG)
+    if not pid:
+        os.kill(child, signal.SIGKILL)
+        pid, status = os.waitpid(child, 0)
+    return status
+
+
+def _confine(config: dict, namespaces: list[str], readable: list[str], bpf: bytes | None) -> list[str]:
+    """Everything but the system-call filter; returns what is in force, in words."""
+    folder = config["work"]
+    uid = sandbox.worker_user(sandbox.FIRST_UID + config["slot"], [os.__file__, torch.__file__, os.path.dirname(folder)])
+    in_force = [f"namespaces: {' '.join(namespaces)}" if namespaces else "missing: namespaces"]
+    if "mount" in namespaces and sandbox.private_work_folder(folder, uid):
+        in_force.append("private work folder")
+    os.chdir(folder)
+    _write_files(Path(folder), config["files"])
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    for name in list(os.environ):
+        if name not in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LANG", "PATH", "MPLBACKEND"):
+            del os.environ[name]
+    os.environ["TMPDIR"] = os.environ["HOME"] = os.environ["MPLCONFIGDIR"] = folder
+    sys.path[:0] = [folder]
+    sandbox.limit(config["memory_mb"], config["cpu_seconds"])
+    in_force.append("resource limits")
+    if uid != os.geteuid():
+        for path in [folder, *map(str, Path(folder).rglob("*"))]:
+            os.chown(path, uid, uid)
+    in_force += sandbox.drop_privileges(uid)
+    landlock = sandbox.confine_files(readable, folder)
+    return [*in_force, landlock or "missing: Landlock", "seccomp allow list" if bpf else "missing: seccomp"]
+
+
+def _write_files(folder: Path, files: dict[str, str]) -> None:
+    package = folder / "exercises"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    for name, text in files.items():
+        path = package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        try:
+            py_compile.compile(str(path), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+        except (py_compile.PyCompileError, ValueError, RecursionError, MemoryError):
+            pass  # the import in the test's child says what is wrong
+    sys.dont_write_bytecode = True
+
+
+def _scenarios(key: str, source: str) -> types.ModuleType:
+    module = types.ModuleType(f"scenarios_{key}")
+    module.__dict__.update(torch=torch, np=np, math=math, F=torch.nn.functional)
+    exec(compile(source, f"<{key}>", "exec"), module.__dict__)
+    return module
+
+
+def _become_test(descriptor: int, config: dict, audit: Audit, scenarios: dict, bpf: bytes | None) -> None:
+    """In the fork: drop every other descriptor, install the filter, import the student's module, answer calls. Never returns."""
+    status = 1
+    try:
+        sandbox.die_with_parent()
+        os.dup2(descriptor, 3)
+        os.closerange(4, 1 << 16)
+        random.seed(config["seed"])
+        np.random.seed(config["seed"] & 0xFFFFFFFF)
+        torch.manual_seed(config["seed"])
+        channel = Channel(socket.socket(fileno=3))
+        if bpf:
+            seccomp.install(bpf)
+        _serve(channel, config["main"], audit, scenarios)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types.ModuleType]) -> None:
+    try:
+        module = importlib.import_module(f"exercises.{main}")
+        channel.send({"ready": True})
+    except BaseException as error:
+        channel.send({"error": describe(error, audit.files)})
+        return
+    seen: dict[str, int] = {}
+    while True:
+        request = channel.receive()
+        reply: dict[str, Any] = {"id": request["id"]}
+        audit.breaches = []
+        name = request["name"]
+        seen[name] = seen.get(name, 0) + 1
+        audited = seen[name] <= AUDITED_CALLS
+        try:
+            if request["op"] == "run":
+                value, changed = _run(module, request, scenarios, audit if audited else None), []
+            else:
+                value, changed = _call(module, request, audit if audited else None)
+            reply.update(value=value, changed=changed)
+        except BaseException as error:
+            reply["error"] = describe(error, audit.files)
+        reply["breaches"] = audit.breaches
+        try:
+            channel.send(reply)
+        except (TypeError, wire.WireError) as error:
+            returned = {"type": "AssertionError", "returned": str(error), "message": "", "where": ""}
+            channel.send({"id": request["id"], "error": returned, "breaches": audit.breaches})
+
+
+def _call(module: types.ModuleType, request: dict, audit: Audit | None) -> tuple[Any, list[str]]:
+    args, kwargs = list(request["args"]), request["kwargs"]
+    function = getattr(module, request["name"])
+    before = copied([*args, *kwargs.values()])
+    if audit:
+        with audit.watch(request["name"]):
+            value = function(*args, **kwargs)
+    else:
+        value = function(*args, **kwargs)
+    names = [*(position(function, i) for i in range(len(args))), *kwargs]
+    changed = [key for key, a, b in zip(names, before, [*args, *kwargs.values()], strict=True) if not same_bits(a, b)]
+    return value, changed
+
+
+def _run(module: types.ModuleType, request: dict, scenarios: dict, audit: Audit | None) -> Any:
+    key = request["scenarios"]
+    if request["source"]:
+        scenarios[key] = _scenarios(key, request["source"])
+    scenario = getattr(scenarios[key], request["name"])
+    if audit:
+        with audit.watch(None):
+            return scenario(module, *request["args"], **request["kwargs"])
+    return scenario(module, *request["args"], **request["kwargs"])
+
+
+def describe(error: BaseException, files: dict[str, str]) -> dict[str, Any]:
+    """An exception as plain data: the names of its types, nearest first, a bounded message, and where in the student's file it arose."""
+    names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"]
+    try:
+        message = str(error)[:MAX_MESSAGE]
+    except BaseException:
+        message = "(its message cannot be read)"
+    where = ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    if frames:
+        where = f"{os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}: {(frames[-1].line or '')[:200]}"
+    elif isinstance(error, SyntaxError) and error.filename in files:
+        where = f"{os.path.basename(error.filename)}, line {error.lineno}: {(error.text or '').strip()[:200]}"
+        message = str(error.msg)
+    if isinstance(error, MemoryError) and not message:
+        message = "out of memory"
+    return {"type": type(error).__name__[:100], "bases": names, "message": message, "where": where}

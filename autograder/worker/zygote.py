@@ -1,0 +1,80 @@
+"""The warm start: a process that has imported torch, and forks a worker on request. It never sees a test, a solution or a secret.
+
+Run as `python -m autograder.worker.zygote CONTROL_FD PRIVATE_PATHS PRELOAD`. Each datagram on the control socket brings one descriptor,
+the worker's end of its channel. The worker's process number, as seen from outside, is the first thing sent on that channel.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+
+THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def main() -> None:
+    os.environ.update(THREADS)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    private, preload = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+    import torch
+    import torch._dynamo  # noqa: F401  imported lazily by many torch functions, at half a second a time
+
+    from autograder.worker import sandbox, seccomp, server
+    from autograder.worker.channel import Channel
+
+    for name in preload:
+        importlib.import_module(name)
+    torch.set_num_threads(1)
+    square = torch.ones(64, 64, requires_grad=True)
+    (square @ square).sum().backward()  # the libraries set themselves up now, not in every worker
+    threads = len(os.listdir("/proc/self/task"))
+    assert threads == 1, f"the zygote must be single-threaded to fork safely, and has {threads} threads"
+    bpf = seccomp.program()
+    readable = sandbox.readable_paths(private)
+    sys.path[:] = [path for path in sys.path if path and "site-packages" in path or path.startswith(sys.base_prefix)]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.collect()
+    gc.freeze()
+    control.send(b"ready")
+    while True:
+        data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not data:
+            return
+        if os.fork() == 0:
+            control.close()
+            _start(Channel(socket.socket(fileno=descriptors[0])), sandbox, server, readable, bpf)
+        os.close(descriptors[0])
+        _reap()
+
+
+def _start(channel, sandbox, server, readable: list[str], bpf: bytes | None) -> None:
+    """In the fork: enter namespaces, fork once more to be the first process of the new one, and work."""
+    try:
+        os.setsid()
+        namespaces = sandbox.isolate()
+        child = os.fork()
+        if child:
+            channel.send({"pid": child})
+            channel.close()
+            os.waitpid(child, 0)
+        else:
+            server.work(channel, namespaces, readable, bpf)
+    finally:
+        os._exit(0)
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+if __name__ == "__main__":
+    main()
