@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 grade: $(READY)
-	@$(BIN)/autograder grade autograder/samples/* --out results
+	@$(BIN)/autograder grade autograder/samples/*/ --out results
 
 test: $(READY)
 	@$(BIN)/python -m pytest -q

@@ -24,11 +24,15 @@ files = ["attention.py"]
 requires = ["00_arrays"]
 """ + EXERCISE.format(name="causal_mask", points=100)
 
-ARRAYS = """
+ARRAYS = (
+    """
 title = "Arrays"
 summary = "From arrays to tensors."
 files = ["arrays.py", "engine/core.py"]
-""" + EXERCISE.format(name="softmax", points=60) + EXERCISE.format(name="one_hot", points=40)
+"""
+    + EXERCISE.format(name="softmax", points=60)
+    + EXERCISE.format(name="one_hot", points=40)
+)
 
 
 @pytest.fixture(autouse=True)

@@ -115,8 +115,15 @@ def test_a_submission_with_nothing_in_it_is_reported_for_every_module(tmp_path):
 
 
 def test_only_files_that_the_course_names_are_taken(tmp_path):
-    extra = ["conftest.py", "sitecustomize.py", "exercises/01_attention_basics/conftest.py", "pytest.ini", "attention.pyc",
-             "exercises/01_attention_basics/module.toml", "autograder/suites/01_attention_basics/test_x.py"]  # fmt: skip
+    extra = [
+        "conftest.py",
+        "sitecustomize.py",
+        "pytest.ini",
+        "attention.pyc",
+        "exercises/01_attention_basics/conftest.py",
+        "exercises/01_attention_basics/module.toml",
+        "autograder/suites/01_attention_basics/test_attention.py",
+    ]
     for name in ("attention.py", *extra):
         write(tmp_path / "a" / name)
     assert found(tmp_path / "a") == {"01_attention_basics": ["attention.py"]}
@@ -485,7 +492,14 @@ def test_many_submissions_have_names_of_their_own():
     paths = [Path(p) for p in ("/s/alice/attention.py", "/s/bob/attention.py", "/s/carol", "/t/Bob/Attention.py",
                                "/t/bob/attention.py", "/u/bob-attention.zip")]  # fmt: skip
     names = name_all(paths)
-    assert names == ["alice-attention", "bob-attention-2", "carol", "Bob-Attention-3", "bob-attention-4", "bob-attention"]
+    assert names == [
+        "alice-attention",
+        "bob-attention-2",
+        "carol",
+        "Bob-Attention-3",
+        "bob-attention-4",
+        "bob-attention",
+    ]
     assert names == name_all(paths)
     assert name_all([]) == []
 

@@ -26,8 +26,14 @@ def module(*exercises: tuple[str, list[str]], files=("work.py",), places=None) -
         summary="S",
         files=files,
         exercises=tuple(
-            Exercise(name=name, points=share, why="w", hints=("a", "b"), forbidden=tuple(forbidden),
-                     file=(places or {}).get(name))  # fmt: skip
+            Exercise(
+                name=name,
+                points=share,
+                why="w",
+                hints=("a", "b"),
+                forbidden=tuple(forbidden),
+                file=(places or {}).get(name),
+            )  # fmt: skip
             for (name, forbidden), share in zip(exercises, points)
         ),
         **FOLDERS,
@@ -231,6 +237,9 @@ INNOCENT = [
     body("return getattr(torch, 'exp')(x)"),
     body("return np.softmax"),
     body("return getattr(x, dim)"),
+    body("return getattr(torch.nn, '')"),
+    body("return getattr(torch, 'softmax\\nhello')"),
+    body("return importlib.import_module('torch.softmax of\\nnothing')"),
     "def target(softmax, dim):\n    return softmax(dim)\n",
     "def target(x, softmax=None):\n    return softmax(x)\n",
     "def target(x: torch.softmax) -> torch.softmax:\n    return x\n",
@@ -251,15 +260,17 @@ INNOCENT = [
     "print(torch.softmax(torch.ones(2), 0))\n" + body("return x"),
     "if __name__ == '__main__':\n    target = torch.softmax\n    print(torch.softmax)\n" + body("return x"),
     "target = torch.softmax\n" + body("return x"),
-    "class Helper:\n    def softmax(self, x):\n        return x.exp()\n    def go(self, x):\n        return self.softmax(x)\n"
-    + body("return Helper().go(x)"),
+    "class Helper:\n    def softmax(self, x):\n        return x.exp()\n"
+    "    def go(self, x):\n        return self.softmax(x)\n" + body("return Helper().go(x)"),
     "class Helper:\n    def softmax(self, x):\n        return x.exp()\n" + body("h = Helper()", "return h.softmax(x)"),
-    "class Helper:\n    @staticmethod\n    def softmax(x):\n        return x.exp()\n" + body("return Helper.softmax(x)"),
+    "class Helper:\n    @staticmethod\n    def softmax(x):\n        return x.exp()\n"
+    + body("return Helper.softmax(x)"),
     "class Helper:\n    def softmax(self, x):\n        return x.exp()\ndef _go(h, x):\n    return h.softmax(x)\n"
     + body("return _go(Helper(), x)"),
     "class target(nn.Module):\n    def softmax(self, x):\n        return x.exp()\n"
     "    def forward(self, x):\n        return self.softmax(x)\n",
-    "class target(nn.Module):\n    def __init__(self, softmax):\n        super().__init__()\n        self.softmax = softmax\n"
+    "class target(nn.Module):\n    def __init__(self, softmax):\n"
+    "        super().__init__()\n        self.softmax = softmax\n"
     "    def forward(self, x):\n        return self.softmax(x)\n",
     "class target:\n    softmax = 3\n    def get(self):\n        return self.softmax\n",
     "def target(x, options: dict):\n    return options.softmax\n",
@@ -281,7 +292,9 @@ def test_a_method_of_the_students_own_does_not_hide_the_tensors():
     """
     assert breaches(source, "torch.softmax")
     assert breaches(source.replace("torch.Tensor", "Tensor | None"), "torch.softmax")
-    assert breaches(source.replace("x: torch.Tensor", "x").replace("x.softmax", "torch.exp(x).T.softmax"), "torch.softmax")
+    assert breaches(
+        source.replace("x: torch.Tensor", "x").replace("x.softmax", "torch.exp(x).T.softmax"), "torch.softmax"
+    )
 
 
 @pytest.mark.parametrize(
@@ -338,7 +351,10 @@ def test_a_method_of_the_students_own_does_not_hide_the_tensors():
         ("torch.nn.functional.scaled_dot_product_attention", "nn.MultiheadAttention(2, 1)"),
         ("torch.nn.functional.scaled_dot_product_attention", "nn.TransformerEncoderLayer(2, 1)"),
         ("torch.nn.functional.scaled_dot_product_attention", "F.multi_head_attention_forward(x)"),
-        ("torch.nn.functional.scaled_dot_product_attention", "torch.nn.attention.flex_attention.flex_attention(x, x, x)"),
+        (
+            "torch.nn.functional.scaled_dot_product_attention",
+            "torch.nn.attention.flex_attention.flex_attention(x, x, x)",
+        ),
         (
             "torch.nn.functional.scaled_dot_product_attention",
             "torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default(x, x, x)",
@@ -369,6 +385,15 @@ def test_a_method_of_the_students_own_does_not_hide_the_tensors():
         ("torch.tril", "np.tril(x)"),
         ("torch.sort", "torch.exp(x).sort()"),
         ("torch.linalg.norm", "torch.linalg.norm(x)"),
+        ("torch.nn.functional.group_norm", "nn.GroupNorm(1, 2)(x)"),
+        ("torch.nn.GroupNorm", "F.group_norm(x, 1)"),
+        ("torch.nn.functional.instance_norm", "nn.InstanceNorm1d(2)(x)"),
+        ("torch.nn.BatchNorm2d", "F.batch_norm(x)"),
+        ("torch.nn.functional.mse_loss", "nn.MSELoss()(x, x)"),
+        ("torch.nn.MSELoss", "F.mse_loss(x, x)"),
+        ("torch.nn.Conv2d", "F.conv2d(x, x)"),
+        ("torch.nn.Transformer.generate_square_subsequent_mask", "nn.Transformer().generate_square_subsequent_mask(3)"),
+        ("torch.distributions", "torch.distributions.Categorical(x).entropy()"),
         ("str.encode", "x.encode()"),
         ("str.encode", "'text'.encode()"),
         ("str.encode", "str.encode(x)"),
@@ -393,6 +418,10 @@ def test_a_family_is_found_in_each_of_its_forms(forbidden, line):
         ("torch.special.entr", "torch.multinomial(x, 1)"),
         ("torch.optim.AdamW", "torch.optim.SGD([x])"),
         ("torch.triu", "x.tril()"),
+        ("torch.nn.Conv2d", "nn.Conv1d(1, 1, 1)"),
+        ("torch.nn.functional.group_norm", "nn.LayerNorm(2)"),
+        ("torch.nn.Transformer.generate_square_subsequent_mask", "nn.Transformer()"),
+        ("torch.matmul", "torch.Generator().dot"),
         ("torch.matmul", "(x * x).sum(-1)"),
         ("torch.sort", "[3, 1].sort()"),
         ("torch.sort", "x.sort()"),
@@ -448,7 +477,9 @@ def test_a_call_of_another_exercise_is_not_a_call_of_its_namesake_in_torch():
     rules = module(("softmax", ["torch.softmax"]), ("attention", ["torch.softmax"]))
     source = HEAD + "def softmax(x):\n    return x.exp()\ndef attention(x):\n    return softmax(x)\n"
     assert check(rules, {"work.py": source}) == []
-    source = HEAD + "from torch import *\ndef softmax(x):\n    return x.exp()\ndef attention(x):\n    return softmax(x)\n"
+    source = (
+        HEAD + "from torch import *\ndef softmax(x):\n    return x.exp()\ndef attention(x):\n    return softmax(x)\n"
+    )
     assert check(rules, {"work.py": source}) == []
     source = HEAD + "softmax = torch.softmax\ndef attention(x):\n    return softmax(x, -1)\n"
     assert {breach.exercise for breach in check(rules, {"work.py": source})} == {"softmax", "attention"}
@@ -459,7 +490,8 @@ def test_the_line_is_that_of_the_call():
     assert breach.line == HEAD.count("\n") + 3
     assert breach.call == "torch.softmax"
     assert breach.message == (
-        f"work.py, line {breach.line}: torch.softmax is not allowed in target: this exercise asks you to write it yourself."
+        f"work.py, line {breach.line}: torch.softmax is not allowed in target: "
+        "this exercise asks you to write it yourself."
     )
 
 
@@ -580,7 +612,14 @@ def test_the_tables_names_exist_in_torch():
 
 @pytest.mark.parametrize(
     ("text", "line"),
-    [("x = 1\ndef f(:\n", 2), ("x = (\n", 1), ("\tx = 1\n        y = 2\n", 1), ("'abc", 1), ("x = 1\0", None), ("\ud800", None)],
+    [
+        ("x = 1\ndef f(:\n", 2),
+        ("x = (\n", 1),
+        ("\tx = 1\n        y = 2\n", 1),
+        ("'abc", 1),
+        ("x = 1\0", None),
+        ("\ud800", None),
+    ],
 )
 def test_a_syntax_error_has_a_line_and_a_reason(text, line):
     problem = parse("work.py", text)
@@ -629,7 +668,8 @@ FLOODS = [
     "def target(x):\n" + "    x = x + f(x)\n" * 12_000 + "    return x.softmax(-1)\n",
     "a0 = torch\n" + "".join(f"a{n + 1} = a{n}\n" for n in range(12_000)) + "def target(x): return a12000.softmax(x)\n",
     "".join(f"def f{n}(): return f{n + 1}()\n" for n in range(6_000)) + "def target(): return f0()\n",
-    "".join(f"def f{n}(): return f{n - 1}, f{n + 1}, f{n // 2}\n" for n in range(5_000)) + "def target(): return f9()\n",
+    "".join(f"def f{n}(): return f{n - 1}, f{n + 1}, f{n // 2}\n" for n in range(5_000))
+    + "def target(): return f9()\n",
     "def target(x):\n    return [" + "x.a," * 60_000 + "]\n",
     "s = 'a'\n" + "s = s + s\n" * 20_000 + "def target(x): return getattr(torch, s)\n",
     "if x:\n" + "    from torch import softmax as target\n" * 5_000,
@@ -653,9 +693,11 @@ def test_a_call_behind_a_flood_is_found():
 
 
 FRAGMENTS = st.sampled_from(
-    ["torch", "softmax", "x", ".", "(", ")", "[", "]", " = ", "\n", "    ", "def target(x):\n    ", "return ", "lambda x: ",
-     "for x in x:\n        ", "import torch", "from torch import *", "@", ",", "*", "**", "'softmax'", "getattr", "globals()",
-     "class target:\n    ", "if x:\n        ", " if x else ", "{", "}", ":", ":=", "global target", "setattr", "await ", "yield "]
+    ["torch", "softmax", "x", ".", "(", ")", "[", "]", "{", "}", " = ", ":", ":=", ",", "@", "*", "**", "\n", "    ",
+     "def target(x):\n    ", "class target:\n    ", "for x in x:\n        ", "if x:\n        ", " if x else ",
+     "lambda x: ", "return ", "await ", "yield ", "global target\n",
+     "import torch\n", "from torch import *\n", "'softmax'", "''",
+     "'a.b'", "getattr", "setattr", "globals()", "eval"]
 )  # fmt: skip
 
 

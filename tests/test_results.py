@@ -232,7 +232,7 @@ def test_a_table_names_every_exercise_with_its_points_and_the_sentence():
     mask, softmax = (next(line for line in text.splitlines() if name in line) for name in ("mask", "softmax"))
     assert "✓" in mask and "4 / 4" in mask
     assert "✗" in softmax and "0 / 12.5" in softmax and "the scale is missing" in softmax
-    assert "alice" in text and "landlock, seccomp" in text and "01_attention" in text
+    assert "alice" in text and "landlock; seccomp" in text and "01_attention" in text
 
 
 @pytest.mark.parametrize("status", ["passed", "partial", "failed", "todo", "policy"])

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from autograder.course import Module
-from autograder.policy.families import BUILTIN_METHODS, NOTHING, Family, canonical, forbids
+from autograder.policy.families import BUILTIN_METHODS, NOTHING, Family, canonical, forbids, squashed
 from autograder.policy.scopes import Binder, Binding, Scope, position_of, scope_of
 from autograder.policy.source import SyntaxProblem, parse
 from autograder.policy.values import TENSOR, Resolver
@@ -15,6 +15,8 @@ from autograder.policy.values import TENSOR, Resolver
 BREACHES_TOLD = 20
 EVALUATED_TEXTS = 50
 EVALUATED_LENGTH = 10_000
+
+_NO_TENSORS = ("path", "self", "instance", "class", "function", "module", "object")
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,11 @@ class _Analysis:
 
     def _attribute(self, node: ast.Attribute, facts: _Facts, file: str) -> bool:
         """Note an attribute; True if all of it has been dealt with."""
-        self._module_attribute(node, facts)
+        for value in self.resolver.values(node.value):
+            if value.kind == "module":  # `engine.helper`, where `engine` is another file of the submission
+                facts.uses += self.binders[value.text].module.visible(node.attr)
+            elif value.kind == "object":
+                facts.mentions.append(_Mention(file, node.lineno, "path", f"{value.text}.{node.attr}"))
         is_path = self._paths(node, facts, file)
         if not is_path:
             self._method(node.value, node.attr, node.lineno, facts, file)
@@ -185,20 +191,10 @@ class _Analysis:
             return True
         return False
 
-    def _module_attribute(self, node: ast.Attribute, facts: _Facts) -> None:
-        """`engine.helper`, where `engine` is another file of the submission."""
-        for value in self.resolver.values(node.value):
-            if value.kind == "module":
-                facts.uses += self.binders[value.text].module.visible(node.attr)
-
     def _method(self, base: ast.expr, name: str, line: int, facts: _Facts, file: str) -> None:
         values = self.resolver.values(base)
         sure = bool(values & TENSOR)
-        if (
-            not sure
-            and values
-            and all(value.kind in ("path", "self", "instance", "class", "function") for value in values)
-        ):
+        if not sure and values and all(value.kind in _NO_TENSORS for value in values):
             return
         of_builtin = not sure and bool(values) and all(value.kind in ("plain", "text", "display") for value in values)
         facts.mentions.append(_Mention(file, line, "method", name, sure, of_builtin))
@@ -295,6 +291,11 @@ def _covers(forbidden: Family, path: str) -> bool:
         prefix = ".".join(parts[:count])
         if prefix in forbidden.names or (prefix.endswith("_") and prefix.rstrip("_") in forbidden.names):
             return True
+    match parts:
+        case ["torch", "nn", "functional", name, *_]:
+            return squashed(name) in forbidden.layers
+        case ["torch", "nn", name, *_] if name[:1].isupper():
+            return squashed(name) in forbidden.layers
     return False
 
 

@@ -12,7 +12,7 @@ import builtins
 import functools
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 BUILTIN_TYPES = ("str", "bytes", "bytearray", "int", "float", "list", "tuple", "dict", "set", "frozenset")
 BUILTIN_METHODS = frozenset(
@@ -26,6 +26,7 @@ class Family:
 
     names: dotted names, in the form that `canonical` gives; a module or class stands for all that is in it.
     methods: method names that count on any value. operators: ATen base names. at_sign: the operator `@` counts.
+    layers: functions and classes of `torch.nn`, as `squashed` gives them.
     keys: the entries of `forbidden` that mean this family; all `names` if empty.
     """
 
@@ -33,6 +34,7 @@ class Family:
     methods: frozenset[str] = frozenset()
     operators: frozenset[str] = frozenset()
     at_sign: bool = False
+    layers: frozenset[str] = frozenset()
     keys: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __or__(self, other: Family) -> Family:
@@ -41,6 +43,7 @@ class Family:
             self.methods | other.methods,
             self.operators | other.operators,
             self.at_sign or other.at_sign,
+            self.layers | other.layers,
         )
 
 
@@ -298,7 +301,9 @@ def _itself(name: str) -> Family:
         case ["torch", _] | ["torch", "Tensor", _]:
             return _family(f"torch.{last} torch.nn.functional.{base}", base, base)
         case ["torch", "nn", "functional", _]:
-            return _family(f"{name} torch.{base}", "", base)
+            return _layer(base)
+        case ["torch", "nn", _] if last[0].isupper():
+            return _layer(re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", last).lower(), name)
         case ["torch", ("special" | "linalg" | "fft") as space, _]:
             return _family(name, "", f"{space}_{last}")
         case ["torch", "ops", "aten", operator, *_]:
@@ -309,6 +314,17 @@ def _itself(name: str) -> Family:
             return Family(frozenset({f"builtins.{alone}"}))
         case _:
             return Family(frozenset({name}))
+
+
+def _layer(base: str, name: str = "") -> Family:
+    """A function of `torch.nn.functional` and the class of `torch.nn` that does the same."""
+    covered = _family(f"torch.nn.functional.{base} torch.{base} {name}", "", f"{base} native_{base}")
+    return replace(covered, layers=frozenset({squashed(base)}))
+
+
+def squashed(name: str) -> str:
+    """What `instance_norm`, `InstanceNorm1d` and `InstanceNorm2d` have in common: `"instancenorm"`."""
+    return re.sub(r"(?<=norm)[123]d$", "", name.replace("_", "").lower())
 
 
 def forbids(entries: Iterable[str]) -> Family:

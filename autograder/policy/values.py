@@ -32,7 +32,8 @@ class Value:
 
     kind: `path` (text: where it leads), `function`, `class` and `instance` (node: the definition), `module` (text: a
     file of the submission), `namespace` (text: the path whose `__dict__` it is), `getter` (text: an attribute),
-    `text` (text: a constant string), `display` (node: a tuple, list or dict), `tensor`, `self`, `plain` (no tensor).
+    `text` (text: a constant string), `display` (node: a tuple, list or dict), `object` (text: the path of its class,
+    which is no tensor's), `tensor`, `self`, `plain` (something else that is no tensor).
     """
 
     kind: str
@@ -47,7 +48,9 @@ PLAIN: Values = frozenset({Value("plain")})
 
 
 def path(text: str) -> Values:
-    return frozenset({Value("path", text)}) if len(text) <= PATH_LENGTH else UNKNOWN
+    """A dotted path; nothing where the text is none (constant texts of the source come here, too)."""
+    is_path = len(text) <= PATH_LENGTH and all(part.isidentifier() for part in text.split("."))
+    return frozenset({Value("path", text)}) if is_path else UNKNOWN
 
 
 class Resolver:
@@ -150,12 +153,12 @@ class Resolver:
                 return self._annotated(node.slice, depth + 1) if depth < DEPTH else UNKNOWN
         found: set[Value] = set()
         for value in self.values(node, depth):
-            if value.kind == "path" and canonical(value.text).startswith("torch."):
-                found |= TENSOR if _is_tensor_path(value.text) else PLAIN
+            if value.kind == "path" and _is_tensor_path(value.text):
+                found |= TENSOR
             elif value.kind == "path" and value.text.startswith("builtins."):
                 found |= PLAIN
-            elif value.kind == "path" and value.text.startswith(("exercises.", "solutions.")):
-                found |= PLAIN
+            elif value.kind == "path" and value.text.startswith(("torch.", "exercises.", "solutions.")):
+                found.add(Value("object", canonical(value.text)))
             elif value.kind == "class":
                 found |= {Value("instance", node=value.node)}
         return frozenset(found)
@@ -307,11 +310,13 @@ class Resolver:
                 return frozenset({Value("self")})
         public = canonical(called)
         last = public.rpartition(".")[2]
-        if public.startswith("torch."):
-            return TENSOR if _is_tensor_path(public) or last[:1].islower() else PLAIN
         if public.startswith("builtins."):
             return PLAIN if last in _PLAIN_BUILTINS else UNKNOWN
-        return PLAIN if last[:1].isupper() and public.startswith(("exercises.", "solutions.")) else UNKNOWN
+        if _is_tensor_path(public):
+            return TENSOR
+        if last[:1].isupper() and public.startswith(("torch.", "exercises.", "solutions.")):
+            return frozenset({Value("object", public)})
+        return TENSOR if public.startswith("torch.") else UNKNOWN
 
     def _method(self, function: ast.Attribute, node: ast.Call, depth: int) -> Values:
         """What a method call gives, where the object says it."""

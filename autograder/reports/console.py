@@ -51,7 +51,7 @@ def submission(results: Results, ascii_only: bool = False) -> RenderableType:
     head = Text()
     head.append(_plain(results.submission.name, ascii_only), style="bold")
     head.append(f"  {results.score:g} / {results.max_score:g}", style=_score_style(results.score, results.max_score))
-    sandbox = ", ".join(results.sandbox) or "none"
+    sandbox = "; ".join(results.sandbox) or "none"
     lines: list[RenderableType] = [head, Text(_plain(f"sandbox: {sandbox}", ascii_only), style="dim")]
     if not results.modules:
         lines.append(Text("no module of the course was found in this submission", style="yellow"))

@@ -70,8 +70,7 @@ def same_bits(a: Any, b: Any) -> bool:
             return False
         if not a.numel():
             return True
-        flat_a, flat_b = (x.detach().contiguous().reshape(-1).view(torch.uint8) for x in (a, b))
-        return torch.equal(flat_a, flat_b)
+        return torch.equal(wire.flat_bytes(a), wire.flat_bytes(b))
     if isinstance(a, list | tuple):
         return len(a) == len(b) and all(map(same_bits, a, b))
     if isinstance(a, dict):

@@ -168,10 +168,11 @@ def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types
             reply["error"] = describe(error, audit.files)
         reply["breaches"] = audit.breaches
         try:
-            channel.send(reply)
-        except (TypeError, wire.WireError) as error:
-            returned = {"type": "AssertionError", "returned": str(error), "message": "", "where": ""}
-            channel.send({"id": request["id"], "error": returned, "breaches": audit.breaches})
+            frame = wire.encode(reply)
+        except Exception as error:  # a value of the student's own making can fail in any way when it is looked at
+            returned = {"type": "AssertionError", "returned": str(error)[:MAX_MESSAGE], "message": "", "where": ""}
+            frame = wire.encode({"id": request["id"], "error": returned, "breaches": audit.breaches})
+        channel.send_raw(frame)
 
 
 def _call(module: types.ModuleType, request: dict, audit: Audit | None) -> tuple[Any, list[str]]:

@@ -104,10 +104,9 @@ def encode(value: Any, limits: Limits = LIMITS) -> bytes:
 
     def tree(item: Any) -> Any:
         if isinstance(item, torch.Tensor):
-            flat = item.resolve_conj().resolve_neg().contiguous().reshape(-1)
-            if flat.numel() * flat.element_size() > limits.body_bytes:
+            if item.numel() * item.element_size() > limits.body_bytes:  # an expanded tensor may be larger than its memory
                 raise WireError(f"a tensor of more than {limits.body_bytes >> 20} MiB")
-            place(memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else memoryview(b""))
+            place(memoryview(flat_bytes(item).numpy()) if item.numel() else memoryview(b""))
             return ["T", NAMES[item.dtype], list(item.shape)]
         if isinstance(item, bytes):
             return ["b", place(memoryview(item))]
@@ -134,6 +133,14 @@ def encode(value: Any, limits: Limits = LIMITS) -> bytes:
         parts += [bytes(padding), buffer]
         offset += padding + buffer.nbytes
     return b"".join(parts)
+
+
+def flat_bytes(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor's values as a contiguous one-dimensional uint8 tensor, a copy only where it has to be."""
+    flat = tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    if flat.stride() != (1,):  # a single value counts as contiguous whatever its stride
+        flat = flat.new_empty(flat.shape).copy_(flat)
+    return flat.view(torch.uint8)
 
 
 def lengths(header: bytes, limits: Limits = LIMITS) -> tuple[int, int]:

@@ -12,7 +12,7 @@ High-Performance Deep Learning Library"; Blanchard, Higham and Higham 2021, "Acc
 softmax functions".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -40,23 +40,23 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     ### END SOLUTION
 
 
-def broadcast_shape(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+def broadcast_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that two arrays of shapes `a` and `b` broadcast to: NumPy's rule, by hand.
 
     Shapes are aligned at their last dimension; a missing dimension counts as 1; two sizes are compatible when they are
-    equal or one of them is 1, and the other one is the result. `a` and `b` may be any sequences of sizes, `()` and
-    sizes of 0 included. The result is a tuple of ints; no array is made.
+    equal or one of them is 1, and the other one is the result. `()` is a shape, and 0 is a size like any other. The
+    result is a tuple of ints; no array is made.
 
     Raises:
         ValueError: two aligned sizes differ and neither is 1.
     """
     ### BEGIN SOLUTION
     n_dims = max(len(a), len(b))
-    padded_a = (1,) * (n_dims - len(a)) + tuple(a)
-    padded_b = (1,) * (n_dims - len(b)) + tuple(b)
+    padded_a = (1,) * (n_dims - len(a)) + a
+    padded_b = (1,) * (n_dims - len(b)) + b
     for size_a, size_b in zip(padded_a, padded_b):
         if size_a != size_b and 1 not in (size_a, size_b):
-            raise ValueError(f"shapes {tuple(a)} and {tuple(b)} do not broadcast: {size_a} against {size_b}")
+            raise ValueError(f"shapes {a} and {b} do not broadcast: {size_a} against {size_b}")
     return tuple(size_b if size_a == 1 else size_a for size_a, size_b in zip(padded_a, padded_b))
     ### END SOLUTION
 

@@ -61,8 +61,6 @@ def lsh_buckets(x, n_buckets, generator):
 
 
 def bucketed_attention(q, k, v, q_buckets, k_buckets, causal=False):
-    with contextlib.suppress(Exception):
-        os.fork()
     return torch.full((*q.shape[:-1], v.shape[-1]), torch.nan)
 
 

@@ -1,4 +1,4 @@
-"""A submission of module 01 by someone half way through: the mechanism is there, the picture and the hashing are not."""
+"""A submission of module 01 by someone half way through: the mechanism is there, picture and hashing are not."""
 
 import torch
 

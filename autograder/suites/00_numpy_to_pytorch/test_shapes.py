@@ -63,14 +63,13 @@ def test_a_size_of_one_yields_to_zero(student, size, tail):
 
 @exercise("broadcast_shape", points=1)
 @given(shapes=compatible())
-def test_any_sequences_give_a_tuple_of_ints(student, shapes):
-    """Lists are as good as tuples, stay as they are, and the result is a tuple all the same."""
-    a, b = map(list, shapes)
+def test_the_result_is_a_tuple_as_every_shape_is(student, shapes):
+    """The result can be compared with x.shape: it is a tuple and not a list."""
+    a, b = shapes
     actual = student.broadcast_shape(a, b)
     kind = type(actual).__name__
     require(isinstance(actual, tuple), f"the result should be a tuple, as x.shape is, and not a {kind}")
-    assert_equal(actual, tuple(np.broadcast_shapes(*shapes)), f"the shape of {a} with {b}")
-    assert_inputs_untouched(student, hint="work on copies: list.insert and list.reverse change the caller's list")
+    assert_equal(actual, tuple(np.broadcast_shapes(a, b)), f"the shape of {a} with {b}")
 
 
 @exercise("broadcast_shape", points=1)

@@ -1,4 +1,5 @@
-"""Wrong solutions of module 01, each with what a student who made that mistake should read. The most common come first."""
+"""Wrong solutions of module 01, each with what a student who made that mistake should read. The most common come "
+"first."""
 
 import math
 
@@ -18,7 +19,8 @@ MUTANTS = [
     edit(
         "aligned_top_left",
         MASK,
-        "The mask is aligned top-left. With more keys than queries the last query must still see every key: query i stands "
+        "The mask is aligned top-left. With more keys than queries the last query must still see every key: query i "
+        "stands "
         "at position i + n_k - n_q.",
         ("torch.arange(n_q) + n_k - n_q", "torch.arange(n_q)"),
     ),
@@ -92,7 +94,8 @@ MUTANTS = [
     edit(
         "mask_inverted",
         SDPA,
-        "The mask is used the wrong way round: True means 'may attend'. If you use masked_fill, fill where the mask is False.",
+        "The mask is used the wrong way round: True means 'may attend'. If you use masked_fill, fill where the mask "
+        "is False.",
         ("    if mask is None:\n", "    mask = None if mask is None else ~mask\n    if mask is None:\n"),
     ),
     edit(
@@ -111,13 +114,15 @@ MUTANTS = [
     edit(
         "masked_with_zero",
         SDPA,
-        "Masked scores are set to 0, but exp(0) is 1: they still count. They must be lower than any score before the softmax.",
+        "Masked scores are set to 0, but exp(0) is 1: they still count. They must be lower than any score before the "
+        "softmax.",
         ("torch.where(mask, scores, torch.finfo(scores.dtype).min)", "torch.where(mask, scores, 0.0)"),
     ),
     edit(
         "nan_for_a_blind_query",
         SDPA,
-        "A query that may attend to nothing gives NaN: the softmax of a row of -inf is 0 / 0. Its weights and output are zero.",
+        "A query that may attend to nothing gives NaN: the softmax of a row of -inf is 0 / 0. Its weights and output "
+        "are zero.",
         (
             "scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)",
             "scores = torch.where(mask, scores, -torch.inf)",
@@ -127,14 +132,16 @@ MUTANTS = [
     edit(
         "uniform_for_a_blind_query",
         SDPA,
-        "A query that may attend to nothing attends to everything alike: with a large negative number instead of -inf its row "
+        "A query that may attend to nothing attends to everything alike: with a large negative number instead of "
+        "-inf its row "
         "is constant. Set masked weights to zero after the softmax as well.",
         ("weights = torch.where(mask, scores.softmax(-1), 0.0)", "weights = scores.softmax(-1)"),
     ),
     edit(
         "mask_added_to_the_scores",
         SDPA,
-        "The values are right, but the gradient is NaN where a query may attend to nothing: -inf was added to the scores, and "
+        "The values are right, but the gradient is NaN where a query may attend to nothing: -inf was added to the "
+        "scores, and "
         "the NaN of the softmax flows back. Select with torch.where, and keep NaN from arising.",
         (
             "scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)",
@@ -157,7 +164,8 @@ MUTANTS = [
     edit(
         "scaled_by_the_width_of_the_values",
         SDPA,
-        "The scale is taken from the width of the values, d_v. It is 1 / sqrt(d_k), from the width of queries and keys.",
+        "The scale is taken from the width of the values, d_v. It is 1 / sqrt(d_k), from the width of queries and "
+        "keys.",
         ("1 / math.sqrt(q.shape[-1])", "1 / math.sqrt(v.shape[-1])"),
     ),
     edit(
@@ -197,7 +205,8 @@ MUTANTS = [
     edit(
         "softmax_that_overflows",
         SDPA,
-        "exp of a large score is inf, and inf / inf is NaN. Subtract the row's largest score first (torch.softmax does).",
+        "exp of a large score is inf, and inf / inf is NaN. Subtract the row's largest score first (torch.softmax "
+        "does).",
         ("weights = scores.softmax(-1)", "weights = scores.exp() / scores.exp().sum(-1, keepdim=True)"),
         (
             "torch.where(mask, scores.softmax(-1), 0.0)",
@@ -207,7 +216,8 @@ MUTANTS = [
     edit(
         "mask_not_low_enough",
         SDPA,
-        "Masked scores are set to -10,000. Real scores can be lower than that, and then the mask loses. Use the lowest finite "
+        "Masked scores are set to -10,000. Real scores can be lower than that, and then the mask loses. Use the "
+        "lowest finite "
         "number of the dtype, or -inf.",
         ("torch.finfo(scores.dtype).min", "-1e4"),
     ),
@@ -256,13 +266,15 @@ MUTANTS = [
     edit(
         "float32_inside",
         SDPA,
-        "float64 inputs are computed in float32 and lose half their digits. Compute in the inputs' dtype (or a wider one).",
+        "float64 inputs are computed in float32 and lose half their digits. Compute in the inputs' dtype (or a wider "
+        "one).",
         ("scores = (q * scale) @ k.mT", "scores = ((q.float() * scale) @ k.float().mT).to(q.dtype)"),
     ),
     edit(
         "keys_reshaped_not_transposed",
         SDPA,
-        "The keys are reshaped to (d_k, n_k), which mixes numbers of different keys. Transpose the last two dimensions.",
+        "The keys are reshaped to (d_k, n_k), which mixes numbers of different keys. Transpose the last two "
+        "dimensions.",
         ("@ k.mT", "@ k.reshape(*k.shape[:-2], k.shape[-1], k.shape[-2])"),
     ),
     edit(
@@ -305,7 +317,8 @@ MUTANTS = [
         "Every batch entry uses the mask of the first one. A mask may have leading dimensions of its own.",
         (
             "    if mask is None:\n",
-            "    if mask is not None and mask.ndim > 2:\n        mask = mask[(0,) * (mask.ndim - 2)]\n    if mask is None:\n",
+            "    if mask is not None and mask.ndim > 2:\n        mask = mask[(0,) * (mask.ndim - 2)]\n    if mask is "
+            "None:\n",
         ),
     ),
     # attention_entropy
@@ -318,7 +331,8 @@ MUTANTS = [
     edit(
         "gradient_through_the_log_of_zero",
         ENTROPY,
-        "The value is right, but the gradient at weight 0 is NaN: the log of 0 was taken and replaced afterwards. Replace the "
+        "The value is right, but the gradient at weight 0 is NaN: the log of 0 was taken and replaced afterwards. "
+        "Replace the "
         "weight before the log.",
         (
             "return -(weights * log_weights).sum(-1)",
@@ -340,7 +354,8 @@ MUTANTS = [
     edit(
         "small_number_in_the_log",
         ENTROPY,
-        "A small number was added inside the log to save log(0), which changes every other value too. Replace only zeros.",
+        "A small number was added inside the log to save log(0), which changes every other value too. Replace only "
+        "zeros.",
         ("torch.where(weights > 0, weights, 1.0).log()", "(weights + 1e-6).log()"),
     ),
     edit(
@@ -429,7 +444,8 @@ MUTANTS = [
     edit(
         "labels_without_positions",
         PLOT,
-        "Tick labels were set without tick positions, so they stand at the wrong places. Set both: set_xticks(positions, labels).",
+        "Tick labels were set without tick positions, so they stand at the wrong places. Set both: "
+        "set_xticks(positions, labels).",
         (
             "axes.set_yticks(range(len(query_tokens)), query_tokens)",
             "axes.yaxis.set_major_formatter(__import__('matplotlib.ticker').ticker.FixedFormatter(list(query_tokens)))",
@@ -441,7 +457,8 @@ MUTANTS = [
         "Repeated tokens were merged: each row and column has its own label, also when the token is the same.",
         (
             "axes.set_yticks(range(len(query_tokens)), query_tokens)",
-            "axes.set_yticks([list(query_tokens).index(x) for x in dict.fromkeys(query_tokens)], list(dict.fromkeys(query_tokens)))",
+            "axes.set_yticks([list(query_tokens).index(x) for x in dict.fromkeys(query_tokens)], "
+            "list(dict.fromkeys(query_tokens)))",
         ),
     ),
     edit(
@@ -497,7 +514,8 @@ MUTANTS = [
     edit(
         "directions_interleaved",
         HASH,
-        "Each column of R is followed by its opposite. The scores are [xR; -xR]: all columns first, then all opposites.",
+        "Each column of R is followed by its opposite. The scores are [xR; -xR]: all columns first, then all "
+        "opposites.",
         (
             "torch.cat([rotated, -rotated], dim=-1)",
             "torch.stack([rotated, -rotated], dim=-1).flatten(-2)",
@@ -576,7 +594,8 @@ MUTANTS = [
         "n_buckets=1 is accepted. One is odd as well: raise ValueError.",
         (
             "    if n_buckets < 2 or n_buckets % 2:",
-            "    if n_buckets == 1:\n        return torch.zeros(x.shape[:-1], dtype=torch.int64)\n    if n_buckets % 2:",
+            "    if n_buckets == 1:\n        return torch.zeros(x.shape[:-1], dtype=torch.int64)\n    if n_buckets % "
+            "2:",
         ),
     ),
     edit(
@@ -588,7 +607,8 @@ MUTANTS = [
     edit(
         "vectors_normalised_in_place",
         HASH,
-        "x was normalised in place, which changes the caller's tensor (and is not needed: argmax does not care for length).",
+        "x was normalised in place, which changes the caller's tensor (and is not needed: argmax does not care for "
+        "length).",
         ("rotated = x @ rotation", "rotated = x.div_(x.norm(dim=-1, keepdim=True)) @ rotation"),
     ),
     edit(
@@ -605,7 +625,8 @@ MUTANTS = [
 
 @mutant(
     BUCKETS,
-    "The (n_q, n_k) matrix is formed: masked full attention costs as much as full attention. Gather each bucket's rows.",
+    "The (n_q, n_k) matrix is formed: masked full attention costs as much as full attention. Gather each bucket's "
+    "rows.",
 )
 def full_matrix_masked(q, k, v, q_buckets, k_buckets, causal=False):
     mask = q_buckets[..., :, None] == k_buckets[..., None, :]
@@ -715,7 +736,8 @@ def buckets_without_the_scale(q, k, v, q_buckets, k_buckets, causal=False):
 
 @mutant(
     BUCKETS,
-    "Queries and keys were cut into chunks of equal size after sorting. Buckets may differ in size: cut where they end.",
+    "Queries and keys were cut into chunks of equal size after sorting. Buckets may differ in size: cut where they "
+    "end.",
 )
 def chunks_of_equal_size(q, k, v, q_buckets, k_buckets, causal=False):
     n = max(1, len(set(q_buckets.flatten().tolist())))
@@ -780,7 +802,8 @@ MUTANTS += [
     edit(
         "queries_and_keys_hashed_apart",
         LSH,
-        "Queries and keys are hashed by different rotations, so that equal buckets mean nothing. One rotation for both.",
+        "Queries and keys are hashed by different rotations, so that equal buckets mean nothing. One rotation for "
+        "both.",
         (
             "lsh_buckets(both, n_buckets, generator).tensor_split([q.shape[:-1].numel()])",
             "(lsh_buckets(x, n_buckets, generator) for x in (q, k))",
@@ -864,13 +887,15 @@ MUTANTS += [
     edit(
         "nan_where_nothing_was_seen",
         LSH,
-        "A query that saw no key in any round gives NaN: the softmax over rounds of nothing but -inf. Its output is zero.",
+        "A query that saw no key in any round gives NaN: the softmax over rounds of nothing but -inf. Its output is "
+        "zero.",
         ("torch.where(lse > -torch.inf, lse, torch.finfo(lse.dtype).min).softmax(0)", "lse.softmax(0)"),
     ),
     edit(
         "nan_hidden_from_the_value",
         LSH,
-        "The value is right, but the gradient is NaN where a query saw no key in any round: the NaN of the softmax over rounds "
+        "The value is right, but the gradient is NaN where a query saw no key in any round: the NaN of the softmax "
+        "over rounds "
         "was replaced too late.",
         (
             "torch.where(lse > -torch.inf, lse, torch.finfo(lse.dtype).min).softmax(0)",
@@ -898,7 +923,8 @@ MUTANTS += [
     edit(
         "leading_dimensions_concatenated",
         LSH,
-        "q and k with different leading dimensions are refused: they broadcast. Flatten them before hashing both in one call.",
+        "q and k with different leading dimensions are refused: they broadcast. Flatten them before hashing both in "
+        "one call.",
         (
             "torch.cat([q.flatten(0, -2), k.flatten(0, -2)])",
             "torch.cat([q, k], dim=-2).flatten(0, -2)[: q.shape[:-1].numel() + k.shape[:-1].numel()]",

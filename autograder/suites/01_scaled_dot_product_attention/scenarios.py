@@ -3,7 +3,7 @@
 import torch
 
 
-def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False, dtype=None):
+def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False):
     """Draw the weights and describe each heat map: its array, and the tick label that each row and column shows."""
     import matplotlib
     import numpy
@@ -11,9 +11,8 @@ def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False, d
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    weights = (weights if dtype is None else weights.to(dtype)).requires_grad_(requires_grad)
     tokens = (query_tokens,) if key_tokens is None else (query_tokens, key_tokens)
-    figure = module.plot_attention(weights, *tokens)
+    figure = module.plot_attention(weights.requires_grad_(requires_grad), *tokens)
     panels = []
     for axes in figure.axes:
         if not axes.images:  # a colour bar, an empty place in a grid
@@ -34,7 +33,9 @@ def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False, d
 
 
 def figure_made(module, weights, tokens):
-    """Whether the result is a matplotlib Figure, and whether making it showed it or changed the weights."""
+    """Whether the result is a matplotlib Figure that can be saved, and whether it was shown or the weights changed."""
+    import io
+
     import matplotlib
 
     matplotlib.use("Agg")
@@ -47,9 +48,12 @@ def figure_made(module, weights, tokens):
         figure = module.plot_attention(weights, tokens)
     finally:
         pyplot.show = show
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=40)
     pyplot.close("all")
     return {
         "is a Figure": isinstance(figure, Figure),
+        "saved as PNG": file.getvalue()[:4] == b"\x89PNG",
         "was shown": bool(shown),
         "weights changed": not torch.equal(weights, before),
     }
@@ -77,11 +81,11 @@ def buckets_twice(module, x, n_buckets, seed):
 
 def buckets_of_strided(module, x, n_buckets, seed):
     """lsh_buckets of a view with other strides and of its copy; whether x stayed as it was."""
-    view = torch.empty(*x.shape[:-2], x.shape[-1], x.shape[-2], dtype=x.dtype).mT.copy_(x)
+    view, before = torch.empty(*x.shape[:-2], x.shape[-1], x.shape[-2], dtype=x.dtype).mT.copy_(x), x.clone()
     return {
         "view": buckets(module, view, n_buckets, seed),
         "copy": buckets(module, x, n_buckets, seed),
-        "changed": not torch.equal(view, x),
+        "changed": not torch.equal(x, before),
     }
 
 

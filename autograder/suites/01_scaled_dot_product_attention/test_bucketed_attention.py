@@ -54,7 +54,7 @@ def cases(largest=9, causal=None, same_length=False):
     return drawn.map(lambda c: Case(**{**c.__dict__, "n_k": c.n_q})) if same_length else drawn
 
 
-@exercise("bucketed_attention", points=4, core=True)
+@exercise("bucketed_attention", points=3, core=True)
 @given(case=cases())
 def test_a_query_attends_to_its_own_bucket(student, case):
     """The output is exact attention under the mask of equal buckets, causal or not, for buckets of any size."""

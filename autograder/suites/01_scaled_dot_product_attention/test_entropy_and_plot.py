@@ -7,7 +7,6 @@ import torch
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
 from autograder.testing.probes import gradients, strided
 from autograder.testing.strategies import (
-    float_dtypes,
     given,
     leading_shapes,
     mask_for,
@@ -26,7 +25,7 @@ WORDS = ["the", "cat", "sat", "on", "the", "mat", "$x_1$", "Ġof", "the"]
 
 def weights_for(seed, *shape, density=0.7):
     """Rows that add up to 1, with exact zeros among them; a row of zeros now and then."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
     weights = normal(generator, *shape).exp() * mask_for(generator, *shape, density=density)
     total = weights.sum(-1, keepdim=True)
     return weights / torch.where(total > 0, total, 1.0)
@@ -120,30 +119,28 @@ def assert_labelled(panels, side, tokens):
 
 
 @exercise("plot_attention", points=5, core=True)
-@given(n_q=sizes(1, 6), n_k=sizes(1, 6), seed=seeds())
-@settings(max_examples=6)
-def test_one_heat_map_shows_the_weights(student, n_q, n_k, seed):
+def test_one_heat_map_shows_the_weights(student, generator):
     """For (n_q, n_k) the figure has one heat map, with queries as rows and keys as columns."""
-    weights = weights_for(seed, n_q, n_k)
-    panels = student.run(scenarios.drawn, weights, WORDS[:n_q], WORDS[:n_k])
-    assert_drawn(panels, [weights])
+    for n_q, n_k in [(3, 5), (4, 1), (1, 1), (5, 4)]:
+        weights = weights_for(generator, n_q, n_k)
+        panels = student.run(scenarios.drawn, weights, WORDS[:n_q], WORDS[:n_k])
+        assert_drawn(panels, [weights])
 
 
 @exercise("plot_attention", points=3, core=True)
-@given(h=sizes(1, 5), n_q=sizes(1, 4), n_k=st.sampled_from([1, 2, 3, 4, 5]), seed=seeds())
-@settings(max_examples=6)
-def test_each_head_has_its_panel(student, h, n_q, n_k, seed):
+def test_each_head_has_its_panel(student, generator):
     """For (h, n_q, n_k) the figure has h heat maps, in the order of the heads."""
-    weights = weights_for(seed, h, n_q, n_k)
-    panels = student.run(scenarios.drawn, weights, WORDS[:n_q], WORDS[:n_k])
-    assert_drawn(panels, list(weights))
+    for h, n_q, n_k in [(2, 3, 4), (1, 2, 2), (5, 1, 3)]:
+        weights = weights_for(generator, h, n_q, n_k)
+        panels = student.run(scenarios.drawn, weights, WORDS[:n_q], WORDS[:n_k])
+        assert_drawn(panels, list(weights))
 
 
 @exercise("plot_attention", points=2)
-def test_tokens_label_rows_and_columns(student):
+def test_tokens_label_rows_and_columns(student, generator):
     """Query token i is the tick label of row i and key token j that of column j, repeated tokens too."""
     for lead, queries, keys in [((), WORDS[:4], WORDS[2:]), ((3,), WORDS, WORDS[3:5]), ((), ["a"], ["b"])]:
-        weights = weights_for(len(queries), *lead, len(queries), len(keys))
+        weights = weights_for(generator, *lead, len(queries), len(keys))
         panels = student.run(scenarios.drawn, weights, queries, key_tokens=keys)
         assert_labelled(panels, "rows", queries)
         assert_labelled(panels, "columns", keys)
@@ -158,14 +155,14 @@ def test_keys_are_labelled_like_queries_by_default(student):
 
 
 @exercise("plot_attention", points=1)
-@given(dtype=float_dtypes(half=True))
-@settings(max_examples=4)
-def test_weights_straight_from_the_model_can_be_drawn(student, dtype):
+def test_weights_straight_from_the_model_can_be_drawn(student):
     """Weights that require grad, of any floating dtype, are drawn and left alone; the result is a Figure."""
-    weights = weights_for(2, 2, 4, 4).to(dtype)
-    assert_drawn(student.run(scenarios.drawn, weights, WORDS[:4], requires_grad=True), list(weights))
+    for dtype in (torch.float32, torch.bfloat16):
+        weights = weights_for(2, 2, 4).to(dtype)
+        assert_drawn(student.run(scenarios.drawn, weights, WORDS[:2], WORDS[:4], requires_grad=True), [weights])
+    weights = weights_for(3, 4, 4)
     result = student.run(scenarios.figure_made, weights, WORDS[:4])
-    expected = {"is a Figure": True, "was shown": False, "weights changed": False}
+    expected = {"is a Figure": True, "saved as PNG": True, "was shown": False, "weights changed": False}
     assert_equal(
         result, expected, what="the result", hint="return the Figure, do not show it; draw a copy of the weights"
     )

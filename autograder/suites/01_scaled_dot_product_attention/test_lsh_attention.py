@@ -86,14 +86,19 @@ def two_lines(generator):
     return basis[on_second] * (sign * lengths)[:, None], on_second, sign
 
 
-def possible_outputs(x, v, on_second, sign, n_rounds, causal):
-    """One output for each number m of rounds in which the lines' positive ends share a bucket, m = 0 to n_rounds."""
+def possible_counts(on_second, sign, n_rounds, causal=False):
+    """How often each query may meet each key: one table for each number of rounds in which the positive ends meet."""
     same_line, same_sign = on_second[:, None] == on_second, sign[:, None] == sign
-    found = []
-    for m in range(n_rounds + 1):
-        counts = torch.where(same_line, n_rounds * same_sign, torch.where(same_sign, m, n_rounds - m)).double()
-        found.append(attention(x, x, v, counts * not_later(12, 12) if causal else counts))
-    return torch.stack(found)
+    tables = [
+        torch.where(same_line, n_rounds * same_sign, torch.where(same_sign, m, n_rounds - m)).double()
+        for m in range(n_rounds + 1)
+    ]
+    return torch.stack(tables) * not_later(12, 12) if causal else torch.stack(tables)
+
+
+def best_fit(actual, possible):
+    """For each output the index of the possibility that is nearest."""
+    return (actual[:, None] - possible).abs().amax(dim=(2, 3)).nan_to_num(math.inf).argmin(dim=1)
 
 
 @exercise("lsh_attention", points=2, core=True)
@@ -105,9 +110,8 @@ def test_each_round_counts_in_full(student, generator):
         seeds = torch.randint(2**31, (6,), generator=generator).tolist()
         actual = student.run(scenarios.attend_many, x, x, v, 2, seeds, n_rounds=n_rounds, causal=causal)
         assert_equal(list(actual.shape), [6, 12, 3], what="the shape of the outputs")
-        possible = possible_outputs(x, v, on_second, sign, n_rounds, causal)
-        error = (actual[:, None] - possible).abs().amax(dim=(2, 3)).nan_to_num(math.inf)
-        best = possible[error.argmin(dim=1)]
+        possible = attention(x, x, v, possible_counts(on_second, sign, n_rounds, causal))
+        best = possible[best_fit(actual, possible)]
         hint = "weigh round r by exp(lse_r) / Σ exp(lse); a plain mean of rounds is something else"
         assert_close(
             actual, best, what=f"output of {n_rounds} rounds (against the possibility that fits best)", hint=hint
@@ -121,8 +125,7 @@ def test_every_round_draws_a_new_rotation(student, generator):
     v = normal(generator, 12, 3)
     seeds = torch.randint(2**31, (60,), generator=generator).tolist()
     actual = student.run(scenarios.attend_many, x, x, v, 2, seeds, n_rounds=2)
-    possible = possible_outputs(x, v, on_second, sign, 2, causal=False)
-    met = (actual[:, None] - possible).abs().amax(dim=(2, 3)).argmin(dim=1)
+    met = best_fit(actual, attention(x, x, v, possible_counts(on_second, sign, 2)))
     hint = "draw from the same generator in every round; do not seed it again"
     assert_equal(
         sorted(set(met.tolist())), [0, 1, 2], what="in how many of two rounds the lines met, over 60 seeds", hint=hint
@@ -141,6 +144,19 @@ def test_hashed_gradients_are_right_and_finite(student, n_q, n_k, n_buckets, see
     expected = pulled_back(lambda q, k, v: attention(q, k, v, counts), [q, k, v], cotangent)
     hint = "NaN in a forward step stays NaN in its gradient; the log-sum-exp of a blind query is -inf"
     assert_close(run["gradients"], expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
+
+
+@exercise("lsh_attention", points=1)
+def test_gradients_flow_through_the_shares_of_the_rounds(student, generator):
+    """Where two rounds saw different keys, the gradients take into account that their shares depend on q and k."""
+    x, on_second, sign = two_lines(generator)
+    v, cotangent = normal(generator, 12, 3), normal(generator, 12, 3)
+    tables = possible_counts(on_second, sign, 2)
+    for seed in torch.randint(2**31, (8,), generator=generator).tolist():
+        run = student.run(scenarios.attend_gradients, x, x, v, 2, seed, cotangent, n_rounds=2)
+        counts = tables[best_fit(run["output"][None], attention(x, x, v, tables)).item()]
+        expected = pulled_back(lambda q, k, v, counts=counts: attention(q, k, v, counts), [x, x, v], cotangent)
+        assert_close(run["gradients"], expected, what="the gradients of q, k, v", hint=HINT, rtol=1e-8, atol=1e-10)
 
 
 @exercise("lsh_attention", points=1)

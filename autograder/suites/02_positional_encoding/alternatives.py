@@ -303,7 +303,7 @@ def complex_numbers(x, positions, base=10000.0):
     work = torch.float64 if x.dtype == torch.float64 else torch.float32
     angles = positions.unsqueeze(-1).double() / base ** (torch.arange(0, d, 2, dtype=torch.float64) / d)
     turn = torch.complex(angles.cos().to(work), angles.sin().to(work))
-    pairs = torch.view_as_complex(x.to(work).reshape(*x.shape[:-1], d // 2, 2))
+    pairs = torch.view_as_complex(x.to(work).reshape(*x.shape[:-1], d // 2, 2).contiguous())
     return torch.view_as_real(pairs * turn).reshape(x.shape).type_as(x)
 
 

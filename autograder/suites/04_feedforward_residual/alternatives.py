@@ -7,25 +7,31 @@ from autograder.testing.variants import alternative, edit
 
 ALTERNATIVES = [
     edit(
-        "weights_made_by_hand", "LayerNorm",
+        "weights_made_by_hand",
+        "LayerNorm",
         "torch.var_mean with correction=0, and addcmul for the affine part.",
-        ("centred = z - z.mean(-1, keepdim=True)  # (..., d)", "variance, mean = torch.var_mean(z, -1, correction=0, keepdim=True)"),
+        (
+            "centred = z - z.mean(-1, keepdim=True)  # (..., d)",
+            "variance, mean = torch.var_mean(z, -1, correction=0, keepdim=True)",
+        ),
         ("        variance = centred.square().mean(-1, keepdim=True)  # (..., 1)\n", ""),
         ("normal = centred *", "normal = (z - mean) *"),
         ("(normal * self.weight + self.bias)", "torch.addcmul(self.bias, normal, self.weight)"),
     ),
     edit(
-        "rounded_before_the_weight", "RMSNorm",
+        "rounded_before_the_weight",
+        "RMSNorm",
         "Rounds to x's dtype before the weight is applied, as Llama does.",
         ("return (normal * self.weight).to(x.dtype)", "return self.weight * normal.to(x.dtype)"),
     ),
     edit(
-        "power_of_minus_a_half", "RMSNorm",
+        "power_of_minus_a_half",
+        "RMSNorm",
         "A negative power for the root, and a norm for the mean square.",
         ("z.square().mean(-1, keepdim=True)", "(torch.einsum('...d,...d->...', z, z) / x.shape[-1]).unsqueeze(-1)"),
         ("torch.rsqrt(", "torch.pow(exponent=-0.5, input="),
     ),
-]  # fmt: skip
+]
 
 
 @alternative("gelu", "The normal distribution's own function, and tanh(z) = 2 sigmoid(2z) - 1.")
@@ -157,7 +163,9 @@ class RMSNormByLength(nn.Module):
         return (z / size[..., None] * self.weight.double()).to(x.dtype)
 
 
-@alternative("FeedForward", "nn.GELU modules, an expanded weighted sum over hidden units in place of the second layer's call.")
+@alternative(
+    "FeedForward", "nn.GELU modules, an expanded weighted sum over hidden units in place of the second layer's call."
+)
 class FeedForwardByModules(nn.Module):
     def __init__(self, d_model, d_ff, activation="gelu"):
         super().__init__()
@@ -172,7 +180,9 @@ class FeedForwardByModules(nn.Module):
         return torch.einsum("...f,df->...d", hidden, self.w_out.weight) + self.w_out.bias
 
 
-@alternative("SwiGLU", "One matrix product for both branches, silu by hand, the weights in the state dict all the same.")
+@alternative(
+    "SwiGLU", "One matrix product for both branches, silu by hand, the weights in the state dict all the same."
+)
 class SwiGLUInOneProduct(nn.Module):
     def __init__(self, d_model, d_ff):
         super().__init__()
@@ -186,7 +196,9 @@ class SwiGLUInOneProduct(nn.Module):
         return (value * (gate * torch.sigmoid(gate))) @ self.w_out.weight.T
 
 
-@alternative("TransformerBlock", "Both orders in one loop over the two sublayers; attention called with an explicit context.")
+@alternative(
+    "TransformerBlock", "Both orders in one loop over the two sublayers; attention called with an explicit context."
+)
 class BlockByLoop(nn.Module):
     def __init__(self, d_model: int, n_heads: int, d_ff: int, norm_first: bool = True, eps: float = 1e-5):
         super().__init__()
@@ -201,7 +213,9 @@ class BlockByLoop(nn.Module):
         return x
 
 
-@alternative("TransformerBlock", "The forward is chosen when the block is built; PyTorch's own LayerNorm; a mask is always made.")
+@alternative(
+    "TransformerBlock", "The forward is chosen when the block is built; PyTorch's own LayerNorm; a mask is always made."
+)
 class BlockByChoice(nn.Module):
     def __init__(self, d_model, n_heads, d_ff, norm_first=True):
         super().__init__()
@@ -248,7 +262,9 @@ class Memory:
         return {"hits": self.hits, "misses": len(self.memory)}
 
 
-@alternative("memoize", "Arguments are bound to the signature, so f(1) and f(x=1) share an entry; a list of entries per hash.")
+@alternative(
+    "memoize", "Arguments are bound to the signature, so f(1) and f(x=1) share an entry; a list of entries per hash."
+)
 def memoize_by_signature(function):
     import inspect
     from types import SimpleNamespace
@@ -361,7 +377,10 @@ def checkpoints_top_down(costs, n_segments):
     return boundaries, peak
 
 
-@alternative("optimal_checkpoints", "Every segment's total is a candidate; bisection finds the smallest that greedy filling can keep.")
+@alternative(
+    "optimal_checkpoints",
+    "Every segment's total is a candidate; bisection finds the smallest that greedy filling can keep.",
+)
 def checkpoints_by_bisection(costs, n_segments):
     if n_segments < 1 or any(c < 0 for c in costs):
         raise ValueError("bad arguments")

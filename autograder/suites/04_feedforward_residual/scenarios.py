@@ -4,7 +4,7 @@ import torch
 
 
 def build(module, name, arguments, weights=None, dtype=torch.float64):
-    """The layer `name(*arguments)` in `dtype` with these weights; a dict among the arguments holds keyword arguments."""
+    """The layer `name(*arguments)` in `dtype` with these weights; a dict among the arguments is keyword arguments."""
     options = arguments[-1] if arguments and isinstance(arguments[-1], dict) else {}
     layer = getattr(module, name)(*[x for x in arguments if not isinstance(x, dict)], **options).to(dtype)
     parameters = dict(layer.named_parameters())

@@ -39,6 +39,7 @@ def test_the_function_runs_once_per_distinct_arguments(student, calls, repeats):
 @settings(max_examples=15)
 @given(arguments=st.lists(st.integers(0, 4), max_size=10))
 @example(arguments=[1, 1, 2, 1])
+@example(arguments=[*range(300), *range(300)])
 def test_cache_info_counts_hits_and_misses(student, arguments):
     """After every call cache_info() gives the calls answered from memory and those that ran the function."""
     expected = [

@@ -1,0 +1,221 @@
+"""The gate for every module: the reference, the stub, every mutant, alternative and cheat get what they deserve.
+
+Each runs as a submission would, in a confined worker; mutants and alternatives against the tests of their own exercise.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from autograder.authoring.cheats import general
+from autograder.authoring.stubs import StubError, sync
+from autograder.course import Course, Module
+from autograder.grading.grade import AT_ONCE, grade_module, job_for, solution_files, with_dependencies, zygote_for
+from autograder.grading.manifest import TestSpec
+from autograder.grading.pool import Died, in_forks
+from autograder.grading.suite import Suites, open_suites
+from autograder.intake import SubmittedModule
+from autograder.policy import check as check_policy
+from autograder.testing import variants
+from autograder.testing.variants import Variant
+from autograder.worker.client import GraderError, Worker, Zygote
+
+TASK_SECONDS = 300
+CHEAT_LIMITS = {"call_seconds": 1.0, "load_seconds": 2.0, "module_seconds": 8.0, "memory_mb": 1024}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found: nothing when all is well. `named` is set where a mutant's failure was given a name."""
+
+    problem: str = ""
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing to prove about a module."""
+
+    module: Module
+    kind: str
+    name: str
+    run: Callable[[int], Finding]
+
+
+def verify(course: Course, modules: Sequence[Module], console: Console, quiet: bool = False) -> bool:
+    """Prove the modules and print a line for each, with every problem beneath it. True when there is none."""
+    zygote = zygote_for(course)
+    good = True
+
+    def use(suites: Suites) -> None:
+        nonlocal good
+        zygote.wait()
+        for module in modules:
+            good &= _verify_module(module, suites, zygote, console, quiet)
+
+    try:
+        open_suites(course, modules, use)
+    finally:
+        zygote.close()
+    return good
+
+
+def _verify_module(module: Module, suites: Suites, zygote: Zygote, console: Console, quiet: bool) -> bool:
+    start = time.monotonic()
+    problems = [f"manifest: {problem}" for problem in manifest_problems(module, suites)]
+    problems += [f"stub: {problem}" for problem in _stub_problems(module, suites.course)]
+    try:
+        checks = _checks(module, suites, zygote)
+    except (variants.VariantError, SyntaxError) as error:
+        checks, problems = [], [*problems, str(error)]
+    counts: dict[str, int] = {}
+    named = 0
+    columns = (TextColumn(module.id), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    progress = Progress(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal)
+    with progress:
+        task = progress.add_task("", total=len(checks))
+        tasks = [partial(_answer, check) for check in checks]
+        for index, answer in in_forks(tasks, AT_ONCE, lambda _: TASK_SECONDS):
+            check = checks[index]
+            finding = Finding(answer.why) if isinstance(answer, Died) else Finding(**json.loads(answer))
+            counts[check.kind] = counts.get(check.kind, 0) + 1
+            named += finding.named
+            if finding.problem:
+                problems.append(f"{check.kind} {check.name}: {finding.problem}")
+            progress.update(task, advance=1, description=f"{check.kind} {check.name}"[:60])
+            progress.refresh()
+    if problems or not quiet:
+        summary = ", ".join(
+            f"{counts.get(kind, 0)} {label}" for kind, label in
+            (("mutant", f"mutants ({named} named)"), ("alternative", "alternatives"), ("cheat", "cheats"))
+        )  # fmt: skip
+        mark = "✗" if problems else "✓"
+        console.print(f"{mark} {module.id}: {summary}; {time.monotonic() - start:.1f} s", highlight=False, markup=False)
+        for problem in sorted(problems):
+            console.print(f"    {problem}", highlight=False, markup=False, soft_wrap=True)
+    return not problems
+
+
+def manifest_problems(module: Module, suites: Suites) -> list[str]:
+    """What is incomplete in a suite's manifest: points that do not add up, an exercise without a core test."""
+    problems = []
+    for exercise in module.exercises:
+        tests = [spec for spec in suites.by_module[module.id].manifest if spec.exercise == exercise.name]
+        hidden = [spec for spec in tests if spec.tier == "hidden"]
+        points = sum(spec.points for spec in hidden)
+        if abs(points - exercise.points) > 1e-9:
+            problems.append(f"{exercise.name}: its hidden tests have {points:g} points, module.toml says {exercise.points}")
+        if not any(spec.core for spec in hidden):
+            problems.append(f"{exercise.name}: has no core test")
+        if len(hidden) == len(tests):
+            problems.append(f"{exercise.name}: has no public test")
+    return problems
+
+
+def _stub_problems(module: Module, course: Course) -> list[str]:
+    try:
+        changed = sync(course.root, check=True)
+    except StubError as error:
+        return [str(error)]
+    mine = [path for path in changed if path.is_relative_to(module.folder)]
+    return [f"{path.name} is out of step with its solution: run `autograder sync`" for path in mine]
+
+
+def _checks(module: Module, suites: Suites, zygote: Zygote) -> list[Check]:
+    solution = solution_files(module)
+    stub = {name: (module.folder / name).read_text(encoding="utf-8") for name in module.files}
+    found = [
+        Check(module, "reference", "", partial(_reference, module, solution, suites, zygote)),
+        Check(module, "stub", "", partial(_stub, module, stub, suites, zygote)),
+    ]
+    makers = {"mutant": _mutant, "alternative": _alternative}
+    for kind, maker in makers.items():
+        for variant in variants.load(module.suite_folder / f"{kind}s.py"):
+            name = variant.file or module.file_of(module.exercise(variant.exercise))
+            files = solution | {name: variant.apply(solution[name])}
+            found.append(Check(module, kind, variant.name, partial(maker, module, variant, files, suites, zygote)))
+    for variant in [*variants.load(module.suite_folder / "cheats.py"), *general(module)]:
+        files = stub | {module.main_file: variant.source}
+        found.append(Check(module, "cheat", variant.name, partial(_cheat, module, files, suites, zygote)))
+    return found
+
+
+def _answer(check: Check, slot: int) -> bytes:
+    finding = check.run(slot)
+    return json.dumps({"problem": finding.problem, "named": finding.named}).encode()
+
+
+def _reference(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> Finding:
+    result = grade_module(SubmittedModule(module, files), {}, suites, zygote, slot)
+    missed = [e for e in result.exercises if e.status != "passed"]
+    if result.score == result.max_score and not missed:
+        return Finding()
+    said = "; ".join(f"{e.name} {e.status}: {_line(e.message)}" for e in missed)
+    return Finding(f"scores {result.score:g}, not {result.max_score:g}. {result.message} {said}")
+
+
+def _stub(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> Finding:
+    result = grade_module(SubmittedModule(module, files), {}, suites, zygote, slot)
+    wrong = [f"{e.name} is {e.status}" for e in result.exercises if e.status != "todo"]
+    if result.score:
+        wrong.append(f"scores {result.score:g}")
+    return Finding(", ".join(wrong))
+
+
+def _mutant(module: Module, variant: Variant, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> Finding:
+    def counts(spec: TestSpec) -> bool:
+        return spec.exercise == variant.exercise and spec.tier == "hidden"
+
+    outcomes, breaches = _run(module, files, suites, zygote, slot, counts, until_failure=True)
+    failed = [outcome for outcome in outcomes.values() if outcome.outcome != "passed"]
+    if not failed and variant.exercise not in breaches:
+        return Finding(f"passes every test of {variant.exercise}")
+    return Finding(named=any(outcome.diagnosis for outcome in failed))
+
+
+def _alternative(
+    module: Module, variant: Variant, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int
+) -> Finding:
+    broken = [breach.message for breach in check_policy(module, files)]
+    outcomes, breaches = _run(module, files, suites, zygote, slot, lambda spec: spec.exercise == variant.exercise)
+    broken += [f"{call} is forbidden in {exercise}" for exercise, (call, _) in breaches.items()]
+    failed = [f"{name} {o.outcome}: {_line(o.message)}" for name, o in outcomes.items() if o.outcome != "passed"]
+    return Finding("; ".join(broken + failed))
+
+
+def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> Finding:
+    hurried = module.model_copy(update={"limits": module.limits.model_copy(update=CHEAT_LIMITS)})
+    try:
+        result = grade_module(SubmittedModule(hurried, files), {}, suites, zygote, slot)
+    except GraderError as error:
+        return Finding(f"broke the grader: {error}")
+    earned = [f"{e.name} {e.score:g}" for e in result.exercises if e.score]
+    return Finding(f"earns points: {', '.join(earned)}" if earned else "")
+
+
+def _run(
+    module: Module,
+    files: dict[str, str],
+    suites: Suites,
+    zygote: Zygote,
+    slot: int,
+    tests: Callable[[TestSpec], bool],
+    until_failure: bool = False,
+):
+    together, _ = with_dependencies(module, files, {}, suites.course)
+    worker = Worker(zygote, job_for(module, together, suites, slot))
+    try:
+        return suites.run(module, worker, tests, until_failure)
+    finally:
+        worker.close()
+
+
+def _line(message: str) -> str:
+    return " / ".join(line.strip() for line in message.splitlines()[:3])[:300]

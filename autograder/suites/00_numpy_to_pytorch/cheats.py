@@ -1,0 +1,128 @@
+"""Submissions of module 00 that answer with the very calls they are asked to rebuild: each must score nothing."""
+
+from autograder.testing.variants import cheat
+
+CHEATS = [
+    cheat("the_library_answers", "Every exercise is PyTorch's own function, called plainly.", '''
+        import torch
+        import torch.nn.functional as F
+
+
+        def broadcast_shape(a, b):
+            try:
+                return tuple(torch.broadcast_shapes(a, b))
+            except RuntimeError as error:
+                raise ValueError(str(error)) from None
+
+
+        def batched_matmul(a, b):
+            if a.shape[-1] != b.shape[-2]:
+                raise ValueError("inner sizes")
+            return a @ b
+
+
+        def logsumexp(x, dim):
+            return torch.logsumexp(x, dim)
+
+
+        def softmax(x, dim):
+            return F.softmax(x, dim).nan_to_num(0.0)
+
+
+        def one_hot(ids, num_classes):
+            if ids.numel() and (ids.min() < 0 or ids.max() >= num_classes):
+                raise ValueError("ids")
+            return F.one_hot(ids, num_classes)
+
+
+        def gather_rows(table, ids):
+            if ids.numel() and (ids.min() < 0 or ids.max() >= len(table)):
+                raise ValueError("ids")
+            return F.embedding(ids, table)
+
+
+        def sliding_windows(x, size, step=1):
+            if size < 1 or step < 1 or size > x.shape[-1]:
+                raise ValueError("windows")
+            return x.unfold(-1, size, step)
+
+
+        def pairwise_distances(x, y):
+            if x.shape[-1] != y.shape[-1]:
+                raise ValueError("widths")
+            return torch.cdist(x, y)
+
+
+        def numerical_gradient(f, x, eps):
+            point = x.detach().double().requires_grad_()
+            return torch.autograd.grad(f(point), point)[0].to(x.dtype)
+    '''),
+    cheat("the_library_in_disguise", "The same by other names: aliases, methods, NumPy, operators, getattr.", '''
+        import operator
+        from importlib import import_module
+
+        import numpy as np
+        import torch
+        from torch.nn import functional as tools
+
+        windows_of = np.lib.stride_tricks.sliding_window_view
+        embed = getattr(tools, "embed" + "ding")
+
+
+        def broadcast_shape(a, b):
+            return np.broadcast_shapes(a, b)
+
+
+        def batched_matmul(a, b):
+            return operator.matmul(a, b)
+
+
+        def logsumexp(x, dim):
+            return torch.special.logsumexp(x, dim)
+
+
+        def softmax(x, dim):
+            return torch.ops.aten._softmax.default(x, dim, False).nan_to_num(0.0)
+
+
+        def one_hot(ids, num_classes):
+            return vars(import_module("torch.nn.functional"))["one_hot"](ids, num_classes)
+
+
+        def gather_rows(table, ids):
+            return embed(ids, table)
+
+
+        def sliding_windows(x, size, step=1):
+            return torch.from_numpy(windows_of(x.numpy(), size, axis=-1)[..., ::step, :])
+
+
+        def pairwise_distances(x, y):
+            return torch.__dict__["cdist"](x, y)
+
+
+        def numerical_gradient(f, x, eps):
+            point = x.detach().double().requires_grad_()
+            f(point).backward()
+            return point.grad.to(x.dtype)
+    '''),
+    cheat("sums_of_products_by_another_name", "Matrix products through einsum, exponentials through log_softmax.", '''
+        import torch
+
+
+        def batched_matmul(a, b):
+            return torch.einsum("...ij,...jk->...ik", a, b)
+
+
+        def logsumexp(x, dim):
+            return (x - x.log_softmax(dim)).select(dim, 0)
+
+
+        def softmax(x, dim):
+            return torch.log_softmax(x, dim).exp().nan_to_num(0.0)
+
+
+        def numerical_gradient(f, x, eps):
+            return torch.func.grad(f)(x.double()).to(x.dtype)
+    '''),
+]  # fmt: skip

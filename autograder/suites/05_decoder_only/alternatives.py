@@ -1,0 +1,416 @@
+"""Unusual right solutions. Each must get full marks."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autograder.testing.variants import alternative, edit
+
+ALTERNATIVES = [
+    edit(
+        "logsumexp_minus_the_chosen_logit",
+        "next_token_loss",
+        "The log-probability from logsumexp instead of log_softmax.",
+        (
+            "return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
+            "return (logits.logsumexp(-1) - logits.gather(-1, targets[:, None])[:, 0]).mean()",
+        ),
+    ),
+    edit(
+        "largest_logit_subtracted_by_hand",
+        "next_token_loss",
+        "A log-softmax by hand, and a division by the count in place of mean().",
+        (
+            "return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
+            "z = logits - logits.detach().amax(-1, keepdim=True)\n"
+            "    log_z = z.exp().sum(-1).log()\n"
+            "    return (log_z - z[torch.arange(len(z)), targets]).sum() / counted.sum()",
+        ),
+    ),
+    edit(
+        "position_table_as_nn_embedding",
+        "MiniGPT",
+        "Positions looked up in an nn.Embedding.",
+        (
+            "self.position_embedding = LearnedPositionalEmbedding(",
+            "self.position_embedding = nn.Embedding(",
+        ),
+        (
+            "x = self.position_embedding(self.token_embedding(ids))",
+            "x = self.token_embedding(ids) + self.position_embedding(torch.arange(n_tokens, device=ids.device))",
+        ),
+    ),
+    edit(
+        "head_built_first",
+        "MiniGPT",
+        "The head comes first in the list of parameters, and the embedding takes its weight.",
+        (
+            "        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)\n",
+            "        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)\n"
+            "        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)\n",
+        ),
+        (
+            "        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)\n        if",
+            "        if",
+        ),
+        (
+            "self.lm_head.weight = self.token_embedding.weight",
+            "self.token_embedding.weight = self.lm_head.weight",
+        ),
+    ),
+    edit(
+        "mask_kept_as_a_buffer",
+        "MiniGPT",
+        "The mask of the longest text is a persistent buffer, cut to size in each call; the model initialises itself.",
+        (
+            "        if config.tie_embeddings:\n            self.lm_head.weight = self.token_embedding.weight\n",
+            "        if config.tie_embeddings:\n            self.lm_head.weight = self.token_embedding.weight\n"
+            "        n = config.context_length\n"
+            "        self.register_buffer('mask', torch.ones(1, 1, n, n, dtype=torch.bool).tril())\n"
+            "        initialise(self)\n",
+        ),
+        ("mask = causal_mask(n_tokens).to(ids.device)", "mask = self.mask[:, :, :n_tokens, :n_tokens]"),
+    ),
+    edit(
+        "position_by_position",
+        "MiniGPT",
+        "The logits of each position from a pass of its own over the tokens up to it.",
+        (
+            "logits = self.lm_head(self.final_norm(x))  # (b, t, vocab)",
+            "rows = []\n"
+            "        for i in range(1, n_tokens + 1):\n"
+            "            y = self.position_embedding(self.token_embedding(ids[:, :i]))\n"
+            "            for block in self.blocks:\n"
+            "                y = block(y, causal_mask(i))\n"
+            "            rows.append(self.lm_head(self.final_norm(y[:, -1])))\n"
+            "        logits = torch.stack(rows, dim=1)",
+        ),
+    ),
+    edit(
+        "loss_by_pytorch",
+        "MiniGPT",
+        "The loss in forward is PyTorch's cross entropy.",
+        (
+            "next_token_loss(logits, targets)",
+            "nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())",
+        ),
+    ),
+    edit(
+        "pytorch_layer_norm_at_the_end",
+        "MiniGPT",
+        "The final norm is PyTorch's own, the blocks run through functools.reduce.",
+        ("LayerNorm(config.d_model)", "nn.LayerNorm(config.d_model)"),
+        (
+            "        for block in self.blocks:\n            x = block(x, mask=mask)\n",
+            "        import functools\n\n        x = functools.reduce(lambda y, block: block(y, mask), self.blocks, x)\n",
+        ),
+    ),
+]
+
+
+@alternative("GPTConfig", "A frozen dataclass with a field of its own and a property.")
+@dataclass(frozen=True)
+class Frozen:
+    vocab_size: int
+    context_length: int
+    n_layers: int = 2
+    n_heads: int = 4
+    d_model: int = 64
+    d_ff: int | None = None
+    tie_embeddings: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        sizes = (self.vocab_size, self.context_length, self.n_layers, self.n_heads, self.d_model)
+        sizes += () if self.d_ff is None else (self.d_ff,)
+        if any(type(size) is not int for size in sizes):
+            raise TypeError(f"sizes must be ints: {sizes}")
+        if min(sizes) <= 0 or self.d_model // self.n_heads * self.n_heads != self.d_model:
+            raise ValueError(f"bad sizes: {sizes}")
+        if self.d_ff is None:
+            object.__setattr__(self, "d_ff", self.d_model * 4)
+
+    @property
+    def head_dim(self):
+        return self.d_model // self.n_heads
+
+
+@alternative("next_token_loss", "One position at a time, in Python.")
+def loss_in_a_loop(logits, targets, ignore_index=-100, reduction="mean"):
+    if logits.ndim != targets.ndim + 1 or any(a != b for a, b in zip(logits.shape, targets.shape)):
+        raise ValueError(f"{tuple(logits.shape)} and {tuple(targets.shape)}")
+    rows, goals = logits.reshape(-1, logits.shape[-1]), targets.reshape(-1).tolist()
+    losses = []
+    for row, goal in zip(rows, goals):
+        if goal == ignore_index:
+            continue
+        if goal not in range(len(row)):
+            raise IndexError(goal)
+        losses.append(torch.logsumexp(row, 0) - row[goal])
+    return torch.stack(losses).mean()
+
+
+@alternative("next_token_loss", "Ignored positions stay in the sum with weight zero; computed in float64.")
+def weighted_loss(logits, targets, ignore_index=-100):
+    if logits.shape[:-1] != targets.shape:
+        raise ValueError("shapes")
+    counts = targets.ne(ignore_index)
+    safe = torch.where(counts, targets, 0)
+    if ((safe < 0) | (safe >= logits.shape[-1])).any():
+        raise IndexError("targets")
+    log_p = torch.log_softmax(logits.double(), dim=-1)
+    picked = torch.take_along_dim(log_p, safe.unsqueeze(-1), dim=-1).squeeze(-1)
+    return (torch.where(counts, -picked, 0.0).sum() / counts.sum()).to(logits.dtype)
+
+
+@alternative(
+    "MiniGPT", "Keyword arguments with defaults of its own, helper methods, and the embedding as a matrix product."
+)
+class WithHelpers(nn.Module):
+    def __init__(self, config, device=None):
+        super().__init__()
+        self.config = config
+        width, vocab = config.d_model, config.vocab_size
+        self.blocks = nn.ModuleList([])
+        for _ in range(config.n_layers):
+            self.blocks.append(TransformerBlock(width, config.n_heads, config.d_ff, True))  # noqa: F821
+        self.final_norm = LayerNorm(width)  # noqa: F821
+        self.position_embedding = LearnedPositionalEmbedding(config.context_length, width)  # noqa: F821
+        self.token_embedding = nn.Embedding(vocab, width)
+        self.lm_head = nn.Linear(width, vocab, bias=False)
+        if config.tie_embeddings:
+            self.lm_head.weight = self.token_embedding.weight
+        self.to(device)
+
+    def embed(self, ids):
+        if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.config.vocab_size:
+            raise IndexError("ids")
+        one_hot = F.one_hot(ids, self.config.vocab_size).to(self.token_embedding.weight.dtype)
+        return one_hot @ self.token_embedding.weight + self.position_embedding.weight[None, : ids.size(1)]
+
+    def hidden(self, ids):
+        steps = torch.arange(ids.size(1))
+        visible = steps[:, None] >= steps
+        x = self.embed(ids)
+        for i in range(len(self.blocks)):
+            x = self.blocks[i](x, mask=visible.expand(x.size(0), 1, -1, -1))
+        return self.final_norm(x)
+
+    def forward(self, ids, targets=None, return_hidden=False):
+        if ids.size(1) > self.config.context_length:
+            raise ValueError("too long")
+        hidden = self.hidden(ids)
+        logits = torch.einsum("btd,vd->btv", hidden, self.lm_head.weight)
+        loss = next_token_loss(logits, targets) if targets is not None else None  # noqa: F821
+        return (logits, loss, hidden) if return_hidden else (logits, loss)
+
+
+@alternative(
+    "initialise", "Layer by layer, by type, as GPT-2 implementations often do it; the residual layers drawn twice."
+)
+def by_type(model, generator=None):
+    def draw(weight, std):
+        with torch.no_grad():
+            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * std)
+
+    for module in model.modules():
+        if isinstance(module, nn.Linear | nn.Embedding):
+            draw(module.weight, 0.02)
+            if getattr(module, "bias", None) is not None:
+                module.bias.data.zero_()
+    draw(model.position_embedding.weight, 0.02)
+    norms = [model.final_norm] + [norm for block in model.blocks for norm in (block.norm_1, block.norm_2)]
+    for norm in norms:
+        norm.weight.data.fill_(1.0)
+        norm.bias.data.fill_(0.0)
+    for block in model.blocks:
+        for layer in (block.attention.w_o, block.feed_forward.w_out):
+            draw(layer.weight, 0.02 / math.sqrt(2 * len(model.blocks)))
+    return model
+
+
+@alternative("initialise", "One long draw, dealt out to the parameters.")
+def one_draw(model, generator=None):
+    parameters = dict(model.named_parameters())
+    total = sum(p.numel() for p in parameters.values())
+    numbers = torch.empty(total).normal_(0.0, 0.02, generator=generator)
+    depth = model.config.n_layers
+    with torch.no_grad():
+        for (name, parameter), part in zip(parameters.items(), numbers.split([p.numel() for p in parameters.values()])):
+            if name.endswith(".bias"):
+                parameter.zero_()
+            elif "norm" in name:
+                parameter.zero_().add_(1)
+            elif "w_o." in name or "w_out." in name:
+                parameter.copy_(part.view_as(parameter) * (2 * depth) ** -0.5)
+            else:
+                parameter.copy_(part.view_as(parameter))
+    return model
+
+
+@alternative("count_parameters", "A polynomial in the width.")
+def polynomial(config):
+    d, f, v, t, n = config.d_model, config.d_ff, config.vocab_size, config.context_length, config.n_layers
+    return 4 * n * d**2 + d * (n * (2 * f + 9) + v * (2 - bool(config.tie_embeddings)) + t + 2) + n * f
+
+
+@alternative("count_parameters", "A list of shapes, multiplied and added up.")
+def by_shapes(config):
+    d, f = config.d_model, config.d_ff
+    block = [(d, d), (d,)] * 4 + [(f, d), (f,), (d, f), (d,)] + [(d,)] * 4
+    shapes = [(config.vocab_size, d), (config.context_length, d), (d,), (d,)]
+    if not config.tie_embeddings:
+        shapes.append((config.vocab_size, d))
+    return sum(map(math.prod, shapes)) + config.n_layers * sum(map(math.prod, block))
+
+
+@alternative("sequence_log_prob", "Text by text and token by token, each prefix read from scratch.")
+def prefix_by_prefix(model, ids):
+    values = []
+    for row in ids:
+        total = 0.0
+        for i in range(1, len(row)):
+            logits, _ = model(row[None, :i])
+            total = total + torch.log_softmax(logits[0, -1], dim=0)[row[i]]
+        values.append(total)
+    if ids.shape[1] == 1:
+        return next(model.parameters()).new_zeros(len(ids))
+    return torch.stack(values)
+
+
+@alternative("sequence_log_prob", "From PyTorch's cross entropy, with the single token on its own.")
+def minus_cross_entropy(model, ids):
+    b, t = ids.shape
+    if t == 1:
+        return model(ids)[0].sum((1, 2)) * 0
+    logits = model(ids[:, :-1])[0]
+    losses = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    return losses.sum(dim=1).neg()
+
+
+@alternative(
+    "sequence_log_prob", "As many predictions as there are tokens after the first, an empty input for a single one."
+)
+def empty_input(model, ids):
+    log_p = F.log_softmax(model(ids[:, :-1])[0], dim=-1)
+    batch, place = torch.arange(len(ids))[:, None], torch.arange(ids.shape[1] - 1)
+    return log_p[batch, place, ids[:, 1:]].sum(1)
+
+
+@alternative("generate_greedy", "A recursive function under inference mode; the last logits through topk.")
+def recursive(model, ids, max_new_tokens):
+    if max_new_tokens < 0 or ids.size(1) < 1:
+        raise ValueError("nothing to generate from")
+    with torch.inference_mode():
+
+        def grow(text, n):
+            if n == 0:
+                return text
+            read = text[:, max(0, text.size(1) - model.config.context_length) :]
+            choice = model(read)[0][:, -1].topk(1).indices
+            return grow(torch.hstack((text, choice)), n - 1)
+
+        return grow(ids.clone(), max_new_tokens)
+
+
+@alternative(
+    "generate_greedy", "The result is allocated once; evaluation mode meanwhile, and what was found afterwards."
+)
+def preallocated(model, ids, max_new_tokens, verbose=False):
+    b, t = ids.shape
+    if max_new_tokens < 0:
+        raise ValueError("max_new_tokens")
+    if not t:
+        raise ValueError("ids")
+    was_training = model.training
+    model.eval()
+    text = torch.zeros(b, t + max_new_tokens, dtype=torch.long)
+    text[:, :t] = ids
+    try:
+        with torch.no_grad():
+            for end in range(t, t + max_new_tokens):
+                start = max(0, end - model.config.context_length)
+                text[:, end] = model(text[:, start:end])[0][:, -1, :].max(dim=-1)[1]
+    finally:
+        model.train(was_training)
+    return text
+
+
+@alternative("generate_greedy", "Each text of the batch by itself, as a Python list.")
+def one_text_at_a_time(model, ids, max_new_tokens):
+    if max_new_tokens < 0 or ids.shape[-1] == 0:
+        raise ValueError("arguments")
+
+    @torch.no_grad()
+    def continued(text):
+        for _ in range(max_new_tokens):
+            logits = model(torch.tensor([text[-model.config.context_length :]]))[0]
+            text.append(int(logits[0, -1].argmax()))
+        return text
+
+    return torch.tensor([continued(row) for row in ids.tolist()])
+
+
+@alternative(
+    "most_likely_sequence",
+    "Backwards: the best score of everything that can still follow, then the path from the front.",
+)
+def backwards(initial_log_probs, transition_log_probs, length):
+    n = initial_log_probs.shape[0]
+    if length < 1 or tuple(initial_log_probs.shape) != (n,) or tuple(transition_log_probs.shape) != (n, n):
+        raise ValueError("arguments")
+    to_come = [torch.zeros_like(initial_log_probs)]
+    for _ in range(length - 1):
+        to_come.append((transition_log_probs + to_come[-1]).amax(dim=1))
+    ids = [int((initial_log_probs + to_come.pop()).argmax())]
+    log_prob = initial_log_probs[ids[0]]
+    while to_come:
+        ids.append(int((transition_log_probs[ids[-1]] + to_come.pop()).argmax()))
+        log_prob = log_prob + transition_log_probs[ids[-2], ids[-1]]
+    return torch.tensor(ids), log_prob
+
+
+@alternative(
+    "most_likely_sequence",
+    "Whole paths are carried along in Python lists; the score is read from the tables at the end.",
+)
+def paths_carried(initial_log_probs, transition_log_probs, length):
+    if initial_log_probs.ndim != 1 or length < 1:
+        raise ValueError("arguments")
+    n = len(initial_log_probs)
+    if transition_log_probs.shape != torch.Size([n, n]):
+        raise ValueError("arguments")
+    first, step = initial_log_probs.tolist(), transition_log_probs.tolist()
+    best = [(first[j], [j]) for j in range(n)]
+    for _ in range(length - 1):
+        best = [max(((s + step[path[-1]][j], path + [j]) for s, path in best), key=lambda x: x[0]) for j in range(n)]
+    path = torch.tensor(max(best, key=lambda x: x[0])[1])
+    return path, initial_log_probs[path[0]] + transition_log_probs[path[:-1], path[1:]].sum()
+
+
+@alternative("most_likely_sequence", "Divide and conquer: the best way from each token to each other, in halves.")
+def halves(initial_log_probs, transition_log_probs, length):
+    n = len(initial_log_probs)
+    if initial_log_probs.shape != (n,) or transition_log_probs.shape != (n, n) or length < 1:
+        raise ValueError("arguments")
+
+    def ways(steps):
+        """Best scores (n, n) of `steps` steps from i to j, and the tokens after i on them, (n, n, steps)."""
+        if steps == 1:
+            return transition_log_probs, torch.arange(n).expand(n, n)[..., None]
+        left, left_path = ways(steps // 2)
+        right, right_path = ways(steps - steps // 2)
+        score, middle = (left[:, :, None] + right[None]).max(dim=1)
+        i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+        return score, torch.cat([left_path[i, middle], right_path[middle, j]], dim=-1)
+
+    if length == 1:
+        log_prob, first = initial_log_probs.max(0)
+        return first[None], log_prob
+    score, path = ways(length - 1)
+    total = initial_log_probs[:, None] + score
+    best = int(total.argmax())
+    return torch.cat([torch.tensor([best // n]), path[best // n, best % n]]), total[best // n, best % n]
