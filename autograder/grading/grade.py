@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from autograder.course import Course, Module
+from autograder.grading.manifest import TestSpec
 from autograder.grading.pool import Died, in_forks
 from autograder.grading.score import score_module, totals
 from autograder.grading.suite import Suites, open_suites
@@ -103,7 +104,12 @@ def grade_submission(submission: Submission, suites: Suites, zygote: Zygote, slo
 
 
 def grade_module(
-    item: SubmittedModule, own: dict[str, dict[str, str]], suites: Suites, zygote: Zygote, slot: int = 0
+    item: SubmittedModule,
+    own: dict[str, dict[str, str]],
+    suites: Suites,
+    zygote: Zygote,
+    slot: int = 0,
+    tests: Callable[[TestSpec], bool] = lambda _: True,
 ) -> ModuleResult:
     """The result of one module; `own` holds the files of the student's earlier modules that passed."""
     module = item.module
@@ -114,7 +120,7 @@ def grade_module(
     files, substituted = with_dependencies(module, item.files, own, suites.course)
     worker = Worker(zygote, job_for(module, files, suites, slot))
     try:
-        outcomes, at_run_time = suites.run(module, worker)
+        outcomes, at_run_time = suites.run(module, worker, tests)
     finally:
         worker.close()
     for exercise, (call, line) in at_run_time.items():

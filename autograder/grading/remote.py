@@ -73,7 +73,7 @@ class RemoteModule:
         self.inputs_changed: list[str] = []
 
     def __getattr__(self, name: str) -> Callable:
-        if name.startswith("__"):
+        if name.startswith("_"):  # no exercise begins so, and reprs and debuggers go looking for such names
             raise AttributeError(name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -81,6 +81,9 @@ class RemoteModule:
 
         call.__name__ = name
         return call
+
+    def __repr__(self) -> str:
+        return "student"
 
     def run(self, scenario: Callable, *args: Any, **kwargs: Any) -> Any:
         """`scenario(module, *args, **kwargs)` beside the student's code."""
@@ -153,7 +156,7 @@ class RemoteModule:
             return Stop("failed", f"the file does not define {call.name}")
         builtin = builtin_exception(bases)
         said = f"{call.name} raised {kind[:80]}: {message}" + (f"\n  {where}" if where else "")
-        return self._said(builtin, said, call, builtin.__name__)
+        return self._said(builtin, said, call, kind)
 
     def _said(self, kind: type[Exception], said: str, call: Call, error: str) -> Exception:
         self._transcript.add(Call(call.name, call.args, call.kwargs, call.scenario, error=error))

@@ -24,12 +24,12 @@ from hypothesis.internal.conjecture import providers
 
 from autograder.course import Course, Module
 from autograder.grading.manifest import TestOutcome, TestSpec
-from autograder.grading.remote import RemoteModule, Stop, shared_key, transcript
+from autograder.grading.remote import RemoteModule, Stop, load_failure, shared_key, transcript
 from autograder.testing import probes, variants
 from autograder.testing.diagnose import diagnose
 from autograder.testing.local import LocalModule
 from autograder.testing.plugin import seed_for
-from autograder.worker.client import GraderError, Worker
+from autograder.worker.client import GraderError, LoadError, Stopped, Worker
 
 
 @dataclass(frozen=True)
@@ -124,19 +124,21 @@ class Suites:
         chosen = [(item, spec) for item, spec in zip(suite.items, suite.manifest, strict=True) if tests(spec)]
         outcomes: dict[str, TestOutcome] = {}
         late: dict[str, str] = {}
-        for index, (item, spec) in enumerate(chosen):
+        unusable = _unusable(run.worker) if run.worker else None
+        if unusable:
+            return {spec.name: unusable for _, spec in chosen}
+        for item, spec in chosen:
             if spec.exercise in late:
                 outcomes[spec.name] = TestOutcome("timeout", late[spec.exercise])
                 continue
-            following = chosen[index + 1][0] if index + 1 < len(chosen) else None
-            outcome = outcomes[spec.name] = self._test(suite, item, spec, following)
+            outcome = outcomes[spec.name] = self._test(suite, item, spec)
             if outcome.outcome == "timeout":
                 late[spec.exercise] = "not run, since an earlier test of this exercise did not end in time"
             if until_failure and outcome.outcome != "passed":
                 break
         return outcomes
 
-    def _test(self, suite: Suite, item: pytest.Item, spec: TestSpec, following: pytest.Item | None) -> TestOutcome:
+    def _test(self, suite: Suite, item: pytest.Item, spec: TestSpec) -> TestOutcome:
         run = self._session.run
         run.student = None
         start = time.monotonic()
@@ -146,7 +148,7 @@ class Suites:
             catch = _Catch()
             item.config.pluginmanager.register(catch)
             try:
-                reports = runtestprotocol(item, log=False, nextitem=following)
+                reports = runtestprotocol(item, log=False, nextitem=None)
             finally:
                 item.config.pluginmanager.unregister(catch)
         seconds = time.monotonic() - start
@@ -168,6 +170,18 @@ class Suites:
             return diagnose(transcript(run.student).executions, mutants, solution, f"diagnosed_{module.stem}")
         except Exception as error:  # a mutant that breaks in a new way must not cost a student the result
             return f"(the diagnosis failed: {type(error).__name__})" if os.environ.get("AUTOGRADER_DEBUG") else ""
+
+
+def _unusable(worker: Worker) -> TestOutcome | None:
+    """The outcome of every test, where the student's file cannot even be imported."""
+    try:
+        worker.start()
+    except LoadError as error:
+        stop = load_failure(error, worker)
+        return TestOutcome(stop.outcome, str(stop))
+    except Stopped as stopped:
+        return TestOutcome(stopped.kind, f"while the file was imported: {stopped}")
+    return None
 
 
 class _Catch:

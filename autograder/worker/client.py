@@ -138,6 +138,7 @@ class Worker:
         self.folder.chmod(0o711)
         self.end = time.monotonic() + job.module_seconds
         self._test: Channel | None = None
+        self._used = False
         self._control = zygote.connect()
         try:
             deadline = time.monotonic() + CONFINE_SECONDS
@@ -164,7 +165,10 @@ class Worker:
 
     def start(self) -> None:
         """Fork a child and let it import the student's module. LoadError or Stopped when that fails."""
+        if self._test is not None and not self._used:
+            return  # this child has answered nothing yet
         self.stop()
+        self._used = False
         ours, theirs = socket.socketpair()
         socket.send_fds(self._control.socket, [b"t"], [theirs.fileno()])
         theirs.close()
@@ -179,6 +183,7 @@ class Worker:
         """Send one request to the running test's child and return its reply. Stopped when it does not answer properly in time."""
         if self._test is None:
             self.start()
+        self._used = True
         self._number += 1
         limit = min(self.job.call_seconds, max(0.05, self.seconds_left))
         deadline = time.monotonic() + limit

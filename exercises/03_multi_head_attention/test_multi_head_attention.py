@@ -40,6 +40,16 @@ def build(module, name, config):
     getattr(module, name)(**config)
 
 
+def constructor(student, name):
+    """A function called `name` that builds the module, for assert_refused to call."""
+
+    def construct(**config):
+        return student.run(build, name, config)
+
+    construct.__name__ = name
+    return construct
+
+
 def gradients_of_merge(module, out_a, lse_a, out_b, lse_b):
     inputs = [x.requires_grad_() for x in (out_a, lse_a, out_b, lse_b)]
     out, lse = module.merge_attention(*inputs)
@@ -130,7 +140,7 @@ def test_it_has_four_linear_layers(student):
 @exercise("MultiHeadAttention")
 def test_a_width_of_seven_cannot_have_two_heads(student):
     """MultiHeadAttention refuses a d_model that n_heads does not divide."""
-    assert_refused(student.run, build, "MultiHeadAttention", {"d_model": 7, "n_heads": 2}, why="2 does not divide 7")
+    assert_refused(constructor(student, "MultiHeadAttention"), d_model=7, n_heads=2, why="2 does not divide 7")
 
 
 @exercise("MultiHeadAttention")
@@ -303,7 +313,7 @@ def test_keys_and_values_have_fewer_heads(student):
 def test_heads_that_cannot_share_evenly_are_refused(student):
     """n_kv_heads must divide n_heads, and n_heads must divide d_model."""
     for config in ({"d_model": 12, "n_heads": 4, "n_kv_heads": 3}, {"d_model": 10, "n_heads": 4, "n_kv_heads": 2}):
-        assert_refused(student.run, build, "GroupedQueryAttention", config, why="the heads do not divide")
+        assert_refused(constructor(student, "GroupedQueryAttention"), **config, why="the heads do not divide")
 
 
 @exercise("GroupedQueryAttention")

@@ -36,6 +36,12 @@ def pulled_back(function: Callable[..., Tensor], inputs: list[Tensor], cotangent
     return list(torch.autograd.grad((function(*inputs) * cotangent).sum(), inputs))
 
 
+def none_as_zeros(gradients: list[Tensor | None], expected: list[Tensor]) -> list[Tensor | None]:
+    """A missing gradient counts as zeros where zeros are expected: nothing was seen, so nothing need be connected."""
+    pairs = zip(gradients, expected, strict=True)
+    return [torch.zeros_like(e) if g is None and not e.any() else g for g, e in pairs]
+
+
 def cotangent_of(probe_seed: int, shape: tuple[int, ...]) -> Tensor:
     """The cotangent that the `gradients` probe draws for a single float64 output of this shape."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(probe_seed), dtype=torch.float64)

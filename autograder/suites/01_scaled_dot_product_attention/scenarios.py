@@ -113,7 +113,8 @@ def attend_gradients(module, q, k, v, n_buckets, seed, cotangent, **options):
     """The output of lsh_attention and the gradients of (output · cotangent) with respect to q, k and v."""
     inputs = [x.clone().requires_grad_() for x in (q, k, v)]
     output = attend(module, *inputs, n_buckets, seed, **options)
-    (output * cotangent).sum().backward()
+    if output.requires_grad:
+        (output * cotangent).sum().backward()
     return {"output": output, "gradients": [x.grad for x in inputs]}
 
 

@@ -21,11 +21,11 @@ from autograder.testing.strategies import (
     st,
 )
 
-from .oracles import attention, not_later
+from .oracles import attention, none_as_zeros, not_later
 
 
 @exercise("causal_mask", points=4, core=True)
-@given(n_q=sizes(0, 7), n_k=sizes(0, 7))
+@given(n_q=sizes(1, 7), n_k=sizes(1, 7))
 def test_a_query_sees_the_keys_that_are_not_later(student, n_q, n_k):
     """Entry (i, j) is True exactly where j <= i + n_k - n_q, for any two lengths."""
     assert_equal(
@@ -37,7 +37,7 @@ def test_a_query_sees_the_keys_that_are_not_later(student, n_q, n_k):
 
 
 @exercise("causal_mask", points=2)
-@given(n=sizes(0, 9))
+@given(n=sizes(1, 9))
 def test_keys_default_to_as_many_as_queries(student, n):
     """causal_mask(n) is the n by n lower triangle, diagonal included."""
     assert_equal(
@@ -52,7 +52,7 @@ def test_keys_default_to_as_many_as_queries(student, n):
 @given(n_k=sizes(1, 9), data=st.data())
 def test_new_queries_see_the_past_as_the_last_rows_of_the_square(student, n_k, data):
     """With fewer queries than keys the mask is the last rows of the square mask, as in decoding with a cache."""
-    n_q = data.draw(sizes(0, n_k))
+    n_q = data.draw(sizes(1, n_k))
     assert_equal(
         student.causal_mask(n_q, n_k=n_k),
         torch.ones(n_k, n_k, dtype=torch.bool).tril()[n_k - n_q :],
@@ -101,7 +101,7 @@ def test_output_agrees_with_pytorch(student, case):
 @exercise("scaled_dot_product_attention", points=3)
 @given(case=attention_cases(masks=("full", "shared")), row=sizes(0, 6))
 def test_a_query_that_may_attend_to_nothing_gets_zeros(student, case, row):
-    """A query whose mask is all False, or that has no key at all, gets zero weights and a zero output, not NaN."""
+    """A query whose mask is all False gets zero weights and a zero output, not NaN."""
     row %= case.n_q
     case.mask[..., row, :] = False
     output, weights = student.scaled_dot_product_attention(case.q, case.k, case.v, mask=case.mask)
@@ -109,9 +109,6 @@ def test_a_query_that_may_attend_to_nothing_gets_zeros(student, case, row):
     zeros = torch.zeros(1, dtype=torch.float64)
     assert_equal(weights[..., row, :], zeros.expand(*case.lead, case.n_k), what="weights of the blind query", hint=hint)
     assert_equal(output[..., row, :], zeros.expand(*case.lead, case.d_v), what="output of the blind query", hint=hint)
-    output, weights = student.scaled_dot_product_attention(case.q, case.k[..., :0, :], case.v[..., :0, :])
-    assert_equal(weights, torch.zeros(*case.lead, case.n_q, 0, dtype=torch.float64), what="weights without any key")
-    assert_equal(output, zeros.expand(*case.lead, case.n_q, case.d_v), what="output without any key")
 
 
 @exercise("scaled_dot_product_attention", points=3)
@@ -124,6 +121,7 @@ def test_gradients_are_right_and_finite(student, reference, case, blind):
     actual = student.run(gradients, *args)["gradients"]
     expected = reference.run(gradients, *args)["gradients"]
     hint = "NaN in a forward step stays NaN in its gradient, even if you replace the NaN afterwards"
+    actual = none_as_zeros(actual, expected)
     assert_close(actual, expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
 
 

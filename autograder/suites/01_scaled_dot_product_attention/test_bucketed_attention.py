@@ -9,7 +9,7 @@ from autograder.testing import assert_close, assert_equal, assert_inputs_untouch
 from autograder.testing.probes import gradients, largest_tensor, strided
 from autograder.testing.strategies import broadcastable, given, leading_shapes, normal, seeds, settings, sizes, st
 
-from .oracles import attention, cotangent_of, pulled_back, same_bucket
+from .oracles import attention, cotangent_of, none_as_zeros, pulled_back, same_bucket
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ def test_bucketed_gradients_are_right_and_finite(student, case):
     actual = student.run(gradients, "bucketed_attention", [*inputs, case.causal], seed=case.seed)["gradients"]
     cotangent = cotangent_of(case.seed, (*case.lead, case.n_q, case.d_v))
     expected = pulled_back(lambda *qkv: case.expected(*qkv, *inputs[3:]), inputs[:3], cotangent)
+    actual = none_as_zeros(actual, expected)
     hint = "write results with operations that carry gradients; no NaN in any step, not even to discard it"
     assert_close(actual, expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
 
@@ -144,19 +145,15 @@ def test_leading_dimensions_of_tensors_and_buckets_broadcast(student, data, lead
 @given(case=cases())
 @settings(max_examples=15)
 def test_a_query_alone_in_its_bucket_gets_zeros(student, case):
-    """A query whose bucket holds no key gets zeros, never NaN; no keys, no queries and no heads at all are fine too."""
+    """A query whose bucket holds no key gets zeros, never NaN, and so does everyone when no bucket does."""
     q, k, v, q_buckets, k_buckets = case.tensors()
     q_buckets[..., -1] = 1
     output = student.bucketed_attention(q, k, v, q_buckets, k_buckets, causal=case.causal)
     assert_equal(
         output[..., -1, :], torch.zeros(*case.lead, case.d_v).double(), what="output of the query that is alone"
     )
-    output = student.bucketed_attention(
-        q, k[..., :0, :], v[..., :0, :], q_buckets, k_buckets[..., :0], causal=case.causal
-    )
-    assert_equal(output, torch.zeros(*case.lead, case.n_q, case.d_v).double(), what="output without any key")
-    output = student.bucketed_attention(q[..., :0, :], k, v, q_buckets[..., :0], k_buckets, causal=case.causal)
-    assert_equal(output, torch.zeros(*case.lead, 0, case.d_v).double(), what="output without any query")
+    output = student.bucketed_attention(q, k, v, q_buckets, k_buckets + 50, causal=case.causal)
+    assert_equal(output, torch.zeros(*case.lead, case.n_q, case.d_v).double(), what="output when no bucket is shared")
 
 
 @exercise("bucketed_attention", points=1)

@@ -13,7 +13,7 @@ even = st.integers(1, 5).map(lambda half: 2 * half)
 
 
 @exercise("lsh_buckets", points=3, core=True)
-@given(lead=leading_shapes(), n=sizes(0, 6), d=sizes(1, 6), n_buckets=even, seed=seeds())
+@given(lead=leading_shapes(), n=sizes(1, 6), d=sizes(2, 6), n_buckets=even, seed=seeds())
 def test_bucket_depends_on_direction_alone(student, lead, n, d, n_buckets, seed):
     """Buckets are int64 in [0, n_buckets), one a vector, and scaling a vector by a positive number changes nothing."""
     x = normal(seed, *lead, n, d)
@@ -43,7 +43,7 @@ def test_every_bucket_is_used(student, n_buckets, d, seed):
 
 
 @exercise("lsh_buckets", points=3, core=True)
-@given(lead=leading_shapes(), n=sizes(1, 6), d=sizes(1, 6), n_buckets=even, seed=seeds())
+@given(lead=leading_shapes(), n=sizes(1, 6), d=sizes(2, 6), n_buckets=even, seed=seeds())
 def test_opposite_vectors_are_half_the_buckets_apart(student, lead, n, d, n_buckets, seed):
     """-x lands n_buckets / 2 further on, modulo n_buckets: the second half of the scores is the first half negated."""
     x = normal(seed, *lead, n, d)

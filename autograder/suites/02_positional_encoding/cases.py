@@ -29,10 +29,14 @@ def rotated(x: torch.Tensor, positions: torch.Tensor, base: float = 10000.0) -> 
 
 
 def tones(seed: int, n: int, channels: int, dtype: torch.dtype = torch.float32) -> tuple[torch.Tensor, torch.Tensor]:
-    """(table (n, channels), frequencies (channels,)) pure tones of any phase and size, well between 0 and one half."""
+    """(table (n, channels), frequencies (channels,)) pure tones of any phase and size, well between 0 and one half.
+
+    Every second tone goes round a whole number of times, so that its spectrum is one coefficient and nothing else.
+    """
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.rand(3, channels, generator=generator, dtype=torch.float64)
-    frequencies = (2 + (n / 2 - 4) * drawn[0]) / n
+    cycles = 2 + (n / 2 - 4) * drawn[0]
+    frequencies = torch.where(torch.arange(channels) % 2 == 0, cycles.round(), cycles) / n
     turns = frequencies * torch.arange(n)[:, None] + drawn[1]
     return ((0.2 + 3 * drawn[2]) * torch.cos(2 * math.pi * turns)).to(dtype), frequencies
 

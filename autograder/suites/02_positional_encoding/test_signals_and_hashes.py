@@ -134,7 +134,7 @@ def test_each_row_leads_back_to_its_position(student, max_len, d_model):
     assert_equal(actual, positions, what=f"the positions of rows {positions}")
 
 
-@exercise("nearest_position", points=3)
+@exercise("nearest_position", points=2)
 @given(p=st.integers(0, 255), d_model=sizes(16, 40).map(lambda pairs: 2 * pairs), seed=seeds())
 def test_noise_does_not_move_the_position(student, p, d_model, seed):
     """A row with noise added, much smaller than the distance between rows, still comes back as its position."""
@@ -144,7 +144,7 @@ def test_noise_does_not_move_the_position(student, p, d_model, seed):
     assert_equal(int(student.nearest_position(noisy, table)), p, what="the position of a noisy row", hint=hint)
 
 
-@exercise("nearest_position", points=1)
+@exercise("nearest_position", points=2)
 @given(n=sizes(1, 30), d=sizes(8, 14), p=st.integers(0, 29), seed=seeds())
 def test_rows_of_any_length_lead_back_to_their_positions(student, n, d, p, seed):
     """Rows of very different lengths, as in a learned table, come back too."""

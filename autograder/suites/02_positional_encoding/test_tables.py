@@ -197,11 +197,15 @@ def test_only_the_rows_in_use_learn(student, case):
 def test_the_layer_refuses_positions_that_it_has_no_row_for(student):
     """Negative offsets and positions past the last row are refused."""
     weight, x = normal(0, 4, 2, dtype=torch.float32), torch.zeros(3, 2)
+
+    def layer(x, offset=0):
+        return student.run(scenarios.embed, weight, x, offset)
+
     for offset in (-1, -3, -4, 2, 3, 9):
         why = f"offset {offset} with 3 tokens needs more than 4 rows"
-        assert_refused(student.run, scenarios.embed, weight, x, offset, why=why)
-    assert_refused(student.run, scenarios.embed, weight, torch.zeros(5, 2), why="there are 5 tokens and 4 rows")
-    assert_close(student.run(scenarios.embed, weight, x, 1), weight[1:], what="the last rows, which do exist")
+        assert_refused(layer, x, offset, why=why)
+    assert_refused(layer, torch.zeros(5, 2), why="there are 5 tokens and 4 rows")
+    assert_close(layer(x, 1), weight[1:], what="the last rows, which do exist")
 
 
 @exercise("LearnedPositionalEmbedding", points=1)
@@ -249,7 +253,8 @@ def test_both_axes_carry_a_label(student):
     """A reader can tell positions from channels."""
     table = normal(1, 6, 4, dtype=torch.float32)
     picture = student.run(scenarios.picture, table)
-    labels = picture["labels"][shown(picture, table)]
+    which = shown(picture, table)
+    labels = picture["labels"][which]
     assert all(label.strip() for label in labels), f"an axis has no label: x is {labels[0]!r}, y is {labels[1]!r}"
 
 

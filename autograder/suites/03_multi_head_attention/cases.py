@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from autograder.testing.strategies import mask_for, normal, seeds, sizes, st
 
+from . import scenarios
+
 MASKS = ("none", "queries by keys", "keys", "padding", "heads", "full")
 
 
@@ -146,6 +148,16 @@ def torch_multi_head_attention(case: LayerCase, mask: Tensor | None) -> Tensor:
             full = mask.expand(case.b, case.n_heads, case.n_q, context.shape[1])
             mask = ~full.reshape(case.b * case.n_heads, case.n_q, context.shape[1])
         return oracle(case.x, context, context, attn_mask=mask, need_weights=False)[0]
+
+
+def constructor(student, name: str):
+    """A function that builds `name(**config)` beside the student's code, for `assert_refused` to call and to name."""
+
+    def build(**config):
+        return student.run(scenarios.build, name, config)
+
+    build.__name__ = name
+    return build
 
 
 def with_one_key(mask: Tensor | None) -> Tensor | None:

@@ -213,6 +213,21 @@ MUTANTS = [
         ("if n_heads < 1 or d_model % n_heads:", "if n_heads < 1:"),
     ),
     edit(
+        "refused_by_assert",
+        MHA,
+        "A bad argument was refused by assert; python -O skips assertions. Raise a ValueError that names the argument.",
+        (
+            "if n_heads < 1 or d_model % n_heads:",
+            "assert d_model % n_heads == 0\n        if n_heads < 1 or d_model % n_heads:",
+        ),
+    ),
+    edit(
+        "mask_changed_in_place",
+        MHA,
+        "The caller's mask was changed in place: a name that ends in an underscore writes into its tensor.",
+        (ATTEND, "mask = mask if mask is None else ~mask.logical_not_()\n        " + ATTEND),
+    ),
+    edit(
         "head_dim_a_float",
         MHA,
         "head_dim is a whole number: d_model // n_heads.",
@@ -502,6 +517,12 @@ MUTANTS = [
         DIVIDE,
         "The scores were not divided by sqrt(d_k).",
         ("q = q / math.sqrt(q.shape[-1])", "q = q + 0.0"),
+    ),
+    edit(
+        "scaled_in_place",
+        DIVIDE,
+        "The caller's q was scaled in place: write q = q / s, not q /= s.",
+        ("q = q / math.sqrt(q.shape[-1])", "q /= math.sqrt(q.shape[-1])"),
     ),
     edit(
         "scaled_by_the_value_width",

@@ -6,7 +6,7 @@ from autograder.testing import assert_close, assert_equal, assert_refused, exerc
 from autograder.testing.strategies import given, settings, sizes, st
 
 from . import scenarios
-from .cases import LayerCase, layer_cases, torch_attention, torch_multi_head_attention, with_one_key
+from .cases import LayerCase, constructor, layer_cases, torch_attention, torch_multi_head_attention, with_one_key
 
 NAME = "GroupedQueryAttention"
 
@@ -81,7 +81,7 @@ def test_heads_that_do_not_divide_are_refused(student):
         (12, 2, 4, "2 query heads cannot be shared among 4 key heads"),
     ):
         config = {"d_model": d_model, "n_heads": n_heads, "n_kv_heads": n_kv_heads}
-        assert_refused(student.run, scenarios.build, NAME, config, why=why)
+        assert_refused(constructor(student, NAME), **config, why=why)
 
 
 @exercise(NAME, points=2)

@@ -6,7 +6,7 @@ from autograder.testing import assert_close, assert_equal, assert_refused, exerc
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .cases import LayerCase, layer_cases, torch_attention, torch_multi_head_attention, with_one_key
+from .cases import LayerCase, constructor, layer_cases, torch_attention, torch_multi_head_attention, with_one_key
 
 NAME = "MultiHeadAttention"
 
@@ -64,13 +64,8 @@ def test_layers_have_a_bias_unless_told_otherwise(student):
 def test_a_width_that_the_heads_do_not_divide_is_refused(student):
     """MultiHeadAttention refuses to be built when n_heads does not divide d_model."""
     for d_model, n_heads in ((7, 2), (10, 4), (2, 3)):
-        assert_refused(
-            student.run,
-            scenarios.build,
-            NAME,
-            {"d_model": d_model, "n_heads": n_heads},
-            why=f"n_heads={n_heads} does not divide d_model={d_model}",
-        )
+        why = f"{n_heads} does not divide {d_model}"
+        assert_refused(constructor(student, NAME), d_model=d_model, n_heads=n_heads, why=why)
 
 
 @exercise(NAME, points=3)

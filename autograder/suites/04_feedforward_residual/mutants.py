@@ -103,7 +103,7 @@ MUTANTS = [
         "unbiased_variance",
         "LayerNorm",
         "The variance divides by d_model - 1, as torch.var does by default: layer norm divides by d_model.",
-        ("centred.square().mean(-1, keepdim=True)", "z.var(-1, keepdim=True)"),
+        ("centred.square().mean(-1, keepdim=True)", "centred.square().sum(-1, keepdim=True) / (z.shape[-1] - 1)"),
     ),
     edit(
         "eps_outside_the_root",
@@ -828,7 +828,8 @@ MUTANTS = [
         "Old results are thrown away when there are many: once per distinct arguments means for good.",
         (
             "            misses += 1\n",
-            "            misses += 1\n            if len(results) == 128:\n                results.pop(next(iter(results)))\n",
+            "            misses += 1\n"
+            "            if len(results) == 128:\n                results.pop(next(iter(results)))\n",
         ),
     ),
     edit(

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from autograder.testing.variants import alternative, edit
@@ -105,7 +104,8 @@ ALTERNATIVES = [
         ("LayerNorm(config.d_model)", "nn.LayerNorm(config.d_model)"),
         (
             "        for block in self.blocks:\n            x = block(x, mask=mask)\n",
-            "        import functools\n\n        x = functools.reduce(lambda y, block: block(y, mask), self.blocks, x)\n",
+            "        import functools\n\n"
+            "        x = functools.reduce(lambda y, block: block(y, mask), self.blocks, x)\n",
         ),
     ),
 ]
@@ -188,7 +188,7 @@ class WithHelpers(nn.Module):
     def embed(self, ids):
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < self.config.vocab_size:
             raise IndexError("ids")
-        one_hot = F.one_hot(ids, self.config.vocab_size).to(self.token_embedding.weight.dtype)
+        one_hot = nn.functional.one_hot(ids, self.config.vocab_size).to(self.token_embedding.weight.dtype)
         return one_hot @ self.token_embedding.weight + self.position_embedding.weight[None, : ids.size(1)]
 
     def hidden(self, ids):
@@ -287,7 +287,7 @@ def minus_cross_entropy(model, ids):
     if t == 1:
         return model(ids)[0].sum((1, 2)) * 0
     logits = model(ids[:, :-1])[0]
-    losses = F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    losses = nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
     return losses.sum(dim=1).neg()
 
 
@@ -295,7 +295,7 @@ def minus_cross_entropy(model, ids):
     "sequence_log_prob", "As many predictions as there are tokens after the first, an empty input for a single one."
 )
 def empty_input(model, ids):
-    log_p = F.log_softmax(model(ids[:, :-1])[0], dim=-1)
+    log_p = nn.functional.log_softmax(model(ids[:, :-1])[0], dim=-1)
     batch, place = torch.arange(len(ids))[:, None], torch.arange(ids.shape[1] - 1)
     return log_p[batch, place, ids[:, 1:]].sum(1)
 

@@ -320,7 +320,8 @@ MUTANTS = [
         "MiniGPT",
         "All layers are one and the same block: call TransformerBlock once for each.",
         (
-            "            TransformerBlock(config.d_model, config.n_heads, config.d_ff) for _ in range(config.n_layers)\n",
+            "            TransformerBlock(config.d_model, config.n_heads, config.d_ff)"
+            " for _ in range(config.n_layers)\n",
             "            [TransformerBlock(config.d_model, config.n_heads, config.d_ff)] * config.n_layers\n",
         ),
     ),
@@ -364,7 +365,7 @@ MUTANTS = [
     edit(
         "tied_by_copying",
         "MiniGPT",
-        "The head holds a copy of the embedding, and they part at the first training step: assign the parameter itself.",
+        "The head holds a copy of the embedding, and they part at the first step: assign the parameter itself.",
         (
             "self.lm_head.weight = self.token_embedding.weight",
             "self.lm_head.weight = nn.Parameter(self.token_embedding.weight.detach().clone())",
@@ -373,7 +374,7 @@ MUTANTS = [
     edit(
         "tied_by_sharing_memory",
         "MiniGPT",
-        "Two parameters in the same memory are two parameters: the optimiser moves it twice. Assign the parameter itself.",
+        "Two parameters in the same memory are still two. Assign the parameter itself.",
         (
             "self.lm_head.weight = self.token_embedding.weight",
             "self.lm_head.weight = nn.Parameter(self.token_embedding.weight.detach())",
@@ -396,7 +397,8 @@ MUTANTS = [
         "MiniGPT",
         "A text longer than the context length must be refused, not silently cut.",
         (
-            '            raise ValueError(f"ids has {n_tokens} tokens, more than the context length of {context_length}")\n',
+            '            raise ValueError(f"ids has {n_tokens} tokens, '
+            'more than the context length of {context_length}")\n',
             "            ids, n_tokens = ids[:, -context_length:], context_length\n",
         ),
     ),
@@ -610,7 +612,8 @@ MUTANTS = [
         "PyTorch's global random state is touched: draw from the generator itself.",
         (
             "    residual_std =",
-            "    if generator is not None:\n        torch.manual_seed(generator.initial_seed())\n        generator = None\n"
+            "    if generator is not None:\n        torch.manual_seed(generator.initial_seed())\n"
+            "        generator = None\n"
             "    residual_std =",
         ),
     ),
@@ -747,7 +750,8 @@ MUTANTS = [
         "Work the number out from the sizes: building the model needs its whole memory.",
         (
             "    d, d_ff = config.d_model, config.d_ff\n",
-            "    return sum(p.numel() for p in MiniGPT(config).parameters())\n    d, d_ff = config.d_model, config.d_ff\n",
+            "    return sum(p.numel() for p in MiniGPT(config).parameters())\n"
+            "    d, d_ff = config.d_model, config.d_ff\n",
         ),
     ),
     edit(
@@ -1060,7 +1064,8 @@ MUTANTS = [
         "-inf means impossible: a large negative number in its place leaks into the result.",
         (
             "    best = initial_log_probs  #",
-            "    transition_log_probs = transition_log_probs.clamp(min=-1e4)\n    best = initial_log_probs.clamp(min=-1e4)  #",
+            "    transition_log_probs = transition_log_probs.clamp(min=-1e4)\n"
+            "    best = initial_log_probs.clamp(min=-1e4)  #",
         ),
     ),
     edit(

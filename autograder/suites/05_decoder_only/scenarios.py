@@ -111,7 +111,7 @@ def structure(module, sizes):
     model = module.MiniGPT(config)
     return {
         "is a module": isinstance(model, nn.Module),
-        "config is the one given": model.config is config,
+        "config is the one given": model.config == config,
         "blocks": len(model.blocks),
         "distinct blocks": len({id(block) for block in model.blocks}),
         "heads": [block.attention.n_heads for block in model.blocks],
@@ -143,7 +143,7 @@ def still_tied(module, sizes):
 
 
 def initialised(module, sizes, seed, fill=None, dtype=torch.float32, use_global=False):
-    """Every parameter by name after `initialise`, of a model whose parameters were all `fill` before."""
+    """Every parameter by name (both names of a tied one) after `initialise`, when all parameters were `fill` before."""
     model = module.MiniGPT(module.GPTConfig(**sizes)).to(dtype)
     with torch.no_grad():
         for parameter in model.parameters() if fill is not None else ():
@@ -153,7 +153,7 @@ def initialised(module, sizes, seed, fill=None, dtype=torch.float32, use_global=
         module.initialise(model)
     else:
         module.initialise(model, torch.Generator().manual_seed(seed))
-    return dict(model.named_parameters())
+    return named_parameters(model)
 
 
 def initialise_twice(module, sizes, first, second):

@@ -44,7 +44,7 @@ def test_weights_of_embeddings_and_linear_layers_have_std_0_02(student, seed, n_
     """Both embeddings, w_q, w_k, w_v, w_in and the head: normal around 0, whatever was there before."""
     config = WIDE | {"n_layers": n_layers, "tie_embeddings": tied}
     plain = kinds(student.run(scenarios.initialised, config, seed, fill))["plain"]
-    assert len(plain) == 2 + 4 * n_layers + (not tied)
+    assert len(plain) == 3 + 4 * n_layers
     for name, value in plain.items():
         assert_normal(name, value, 0.02, hint="is a tied weight drawn once, and nothing left out?")
 
