@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -22,6 +23,9 @@ app = typer.Typer(
 )
 
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+CourseOption = typer.Option(
+    "--course", help="The course's folder, if it is not the one with this package.", show_default=False
+)
 ModuleOption = Annotated[list[str] | None, typer.Option("--module", "-m", help="A module: 01, its folder or its file's name.")]
 
 
@@ -29,6 +33,7 @@ def main() -> None:
     """The console script `autograder`."""
     for name in SINGLE_THREADED:  # before anything imports torch: processes with threads must not fork
         os.environ[name] = "1"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made is cleaned away
     try:
         app(standalone_mode=False)
     except typer.Exit as stop:
@@ -53,12 +58,13 @@ def grade(
     module: ModuleOption = None,
     out: Annotated[Path, typer.Option(help="Results go to OUT/<submission>/results.json.")] = Path("results"),
     require_sandbox: Annotated[bool, typer.Option(help="Refuse to grade without Landlock and seccomp.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON lines instead of tables.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of tables.")] = False,
+    course_folder: Annotated[Path | None, CourseOption] = None,
 ) -> None:
     """Grade submissions with the hidden suites."""
     from autograder.grading import run
 
-    course = load_course()
+    course = load_course(course_folder)
     modules = [course.module(key) for key in module] if module else None
     names = name_all(submissions)
     taken = [collect(path, course, modules, name) for path, name in zip(submissions, names, strict=True)]
@@ -69,23 +75,26 @@ def grade(
 def verify(
     modules: Annotated[list[str] | None, typer.Argument(help="Modules, all of them when none is named.", show_default=False)] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
+    cheats: Annotated[bool, typer.Option("--cheats/--without-cheats", help="Whether to try the cheats, too.")] = True,
+    course_folder: Annotated[Path | None, CourseOption] = None,
 ) -> None:
     """Prove the suites: the reference, the stub, every mutant, alternative and cheat get what they deserve."""
     from autograder.authoring.verify import verify as prove
 
-    course = load_course()
-    raise typer.Exit(0 if prove(course, _chosen(course, modules), Console(), quiet) else 1)
+    course = load_course(course_folder)
+    raise typer.Exit(0 if prove(course, _chosen(course, modules), Console(), quiet, cheats) else 1)
 
 
 @app.command()
 def sync(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a stub is out of step.")] = False,
+    course_folder: Annotated[Path | None, CourseOption] = None,
 ) -> None:
     """Make the stubs in exercises/ from the solutions."""
     from autograder.authoring.stubs import StubError
     from autograder.authoring.stubs import sync as write_stubs
 
-    root = load_course().root
+    root = load_course(course_folder).root
     try:
         changed = write_stubs(root, check)
     except (StubError, FileNotFoundError) as error:

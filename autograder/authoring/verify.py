@@ -49,7 +49,9 @@ class Check:
     run: Callable[[int], Finding]
 
 
-def verify(course: Course, modules: Sequence[Module], console: Console, quiet: bool = False) -> bool:
+def verify(
+    course: Course, modules: Sequence[Module], console: Console, quiet: bool = False, cheats: bool = True
+) -> bool:
     """Prove the modules and print a line for each, with every problem beneath it. True when there is none."""
     zygote = zygote_for(course)
     good = True
@@ -58,7 +60,7 @@ def verify(course: Course, modules: Sequence[Module], console: Console, quiet: b
         nonlocal good
         zygote.wait()
         for module in modules:
-            good &= _verify_module(module, suites, zygote, console, quiet)
+            good &= _verify_module(module, suites, zygote, console, quiet, cheats)
 
     try:
         open_suites(course, modules, use)
@@ -67,12 +69,14 @@ def verify(course: Course, modules: Sequence[Module], console: Console, quiet: b
     return good
 
 
-def _verify_module(module: Module, suites: Suites, zygote: Zygote, console: Console, quiet: bool) -> bool:
+def _verify_module(
+    module: Module, suites: Suites, zygote: Zygote, console: Console, quiet: bool, cheats: bool
+) -> bool:
     start = time.monotonic()
     problems = [f"manifest: {problem}" for problem in manifest_problems(module, suites)]
     problems += [f"stub: {problem}" for problem in _stub_problems(module, suites.course)]
     try:
-        checks = _checks(module, suites, zygote)
+        checks = _checks(module, suites, zygote, cheats)
     except (variants.VariantError, SyntaxError) as error:
         checks, problems = [], [*problems, str(error)]
     counts: dict[str, int] = {}
@@ -128,7 +132,7 @@ def _stub_problems(module: Module, course: Course) -> list[str]:
     return [f"{path.name} is out of step with its solution: run `autograder sync`" for path in mine]
 
 
-def _checks(module: Module, suites: Suites, zygote: Zygote) -> list[Check]:
+def _checks(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> list[Check]:
     solution = solution_files(module)
     stub = {name: (module.folder / name).read_text(encoding="utf-8") for name in module.files}
     found = [
@@ -141,7 +145,7 @@ def _checks(module: Module, suites: Suites, zygote: Zygote) -> list[Check]:
             name = variant.file or module.file_of(module.exercise(variant.exercise))
             files = solution | {name: variant.apply(solution[name])}
             found.append(Check(module, kind, variant.name, partial(maker, module, variant, files, suites, zygote)))
-    for variant in [*variants.load(module.suite_folder / "cheats.py"), *general(module)]:
+    for variant in [*variants.load(module.suite_folder / "cheats.py"), *general(module)] if cheats else []:
         files = stub | {module.main_file: variant.source}
         found.append(Check(module, "cheat", variant.name, partial(_cheat, module, files, suites, zygote)))
     return found

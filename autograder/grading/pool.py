@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import select
@@ -36,6 +37,8 @@ def in_forks(
 
     A task is called with its slot, 0 .. at_once - 1, which no other running task has. One that takes longer than `seconds(index)` is killed.
     """
+    gc.collect()
+    gc.freeze()  # or each fork's collector would touch, and so copy, everything that they share
     waiting = list(range(len(tasks)))[::-1]
     running: dict[int, _Child] = {}
     free = list(range(at_once))[::-1]
@@ -77,6 +80,7 @@ def _fork(task: Callable[[int], bytes], slot: int, others: list[int]) -> tuple[i
         return reader, pid
     status = 3
     try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for descriptor in (reader, *others):
             os.close(descriptor)
         pages = int(open("/proc/self/statm").read().split()[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import inspect
+import re
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from autograder.worker.wire import WireError
 SHARED_SCENARIOS = ("scenarios.py", "probes.py")
 KEPT_FIRST, KEPT_LAST = 8, 4  # executions of a test body that are kept for diagnosis
 MAX_CALLS = 24
+_UNDEFINED = re.compile(r"module 'exercises\.[\w.]+' has no attribute '(\w+)'.*", re.DOTALL)
 
 
 class Stop(BaseException):
@@ -152,8 +154,9 @@ class RemoteModule:
         message = _without_paths(message, self._worker)
         if kind == "NotImplementedError" and message.startswith("TODO"):
             return Stop("todo", f"{message} is not written yet")
-        if kind == "AttributeError" and not where and call.scenario is None:
-            return Stop("failed", f"the file does not define {call.name}")
+        undefined = _UNDEFINED.fullmatch(message)
+        if kind == "AttributeError" and not where and undefined and undefined[1] in self._exercises:
+            return Stop("failed", f"the file does not define {undefined[1]}")
         builtin = builtin_exception(bases)
         said = f"{call.name} raised {kind[:80]}: {message}" + (f"\n  {where}" if where else "")
         return self._said(builtin, said, call, kind)

@@ -10,6 +10,8 @@ import contextlib
 import importlib
 import io
 import os
+import re
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +27,7 @@ from hypothesis.internal.conjecture import providers
 from autograder.course import Course, Module
 from autograder.grading.manifest import TestOutcome, TestSpec
 from autograder.grading.remote import RemoteModule, Stop, load_failure, shared_key, transcript
-from autograder.testing import probes, variants
+from autograder.testing import probes, strategies, variants  # noqa: F401  (strategies: registers the profiles)
 from autograder.testing.diagnose import diagnose
 from autograder.testing.local import LocalModule
 from autograder.testing.plugin import seed_for
@@ -203,9 +205,11 @@ def describe(error: BaseException) -> str:
         text = f"the test could not use what came back: {type(error).__name__}: {text}"
     elif not text:
         text = "the check failed"
-    shown = [line.strip().rstrip(",") for note in getattr(error, "__notes__", ()) for line in note.splitlines()]
+    lines = [line.partition("  # or any")[0] for note in getattr(error, "__notes__", ()) for line in note.splitlines()]
+    shown = [line.strip().rstrip(",") for line in lines]
     given = [line for line in shown if "=" in line and not line.startswith(("student=", "reference=", "generator=", "self="))]
-    return text + ("\n  with " + ", ".join(given)[:600] if given else "")
+    text += "\n  with " + ", ".join(given)[:600] if given else ""
+    return re.sub(r" at 0x[0-9a-f]+", "", text)  # addresses differ from run to run
 
 
 @contextlib.contextmanager
@@ -230,6 +234,9 @@ def open_suites(course: Course, modules: Sequence[Module], use: Callable[[Suites
         nothing = providers._local_constants
         providers._get_local_constants = lambda: nothing
 
+    if str(course.root) not in sys.path[:1]:
+        sys.path.insert(0, str(course.root))  # `solutions` is this course's, wherever it lies
+
     def ready(items: list[pytest.Item]) -> None:
         use(Suites(session, {module.id: _suite(course, module, items, session) for module in modules}))
 
@@ -240,6 +247,7 @@ def open_suites(course: Course, modules: Sequence[Module], use: Callable[[Suites
         "-p", "no:terminal", "-p", "no:faulthandler", "-p", "no:logging", "-p", "no:warnings", "--capture=no",
     ]  # fmt: skip
     torch.set_num_threads(1)
+    hypothesis.settings.load_profile("grading")
     with _environment(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_ADDOPTS=None, PYTEST_PLUGINS=None):
         status = pytest.main(arguments, plugins=[session])
     if session.failure is not None:

@@ -46,7 +46,11 @@ def assert_equal(actual: Any, expected: Any, what: str = "the result", hint: str
 def assert_refused(function: Callable, *args: Any, why: str = "", **kwargs: Any) -> None:
     """Calling with these bad arguments raises ValueError, TypeError or IndexError."""
     name = getattr(function, "__name__", "the function")
-    call = f"{name}({', '.join([*map(brief, args), *(f'{key}={brief(value)}' for key, value in kwargs.items())])})"
+    if args and callable(args[0]):  # student.run(scenario, ...)
+        name, shown = getattr(args[0], "__name__", name), args[1:]
+    else:
+        shown = args
+    call = f"{name}({', '.join([*map(brief, shown), *(f'{key}={brief(value)}' for key, value in kwargs.items())])})"
     reason = f" because {why}" if why else ""
     try:
         value = function(*args, **kwargs)

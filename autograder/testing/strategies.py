@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from hypothesis import HealthCheck, assume, example, given, settings
+from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 
 __all__ = [
@@ -24,9 +24,12 @@ settings.register_profile(
     derandomize=True,
     database=None,
     print_blob=False,
+    report_multiple_bugs=False,
     max_examples=30,
     suppress_health_check=list(HealthCheck),
 )
+# In grading an example is not shrunk: that costs hundreds of calls for each failure, and sizes are small to begin with.
+settings.register_profile("grading", settings.get_profile("course"), phases=(Phase.explicit, Phase.generate))
 settings.load_profile("course")
 
 

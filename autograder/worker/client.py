@@ -19,7 +19,7 @@ from typing import Any
 import autograder
 from autograder.testing.measure import cpu_seconds, memory
 from autograder.worker import wire
-from autograder.worker.channel import Channel, Closed, DeadlinePassed
+from autograder.worker.channel import Channel, Closed, Deadline, DeadlinePassed
 
 START_SECONDS = 120  # importing torch from a cold disk; only ever waited for once
 CONFINE_SECONDS = 20
@@ -75,6 +75,8 @@ class Zygote:
     """A process that has imported torch and forks workers. Its control socket may be shared by forks of this process."""
 
     def __init__(self, private: Sequence[Path] = (), preload: Sequence[str] = ()):
+        self.folder = tempfile.mkdtemp(prefix="llm-course-")  # all work folders lie in it and go with it
+        os.chmod(self.folder, 0o711)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "llm-from-scratch", "matplotlib")
         command = [sys.executable, "-m", "autograder.worker.zygote", str(theirs.fileno())]
@@ -127,6 +129,7 @@ class Zygote:
             self._process.kill()
             self._process.wait()
         self._process.stderr.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class Worker:
@@ -134,14 +137,14 @@ class Worker:
 
     def __init__(self, zygote: Zygote, job: Job):
         self.job = job
-        self.folder = Path(tempfile.mkdtemp(prefix="llm-course-"))
+        self.folder = Path(tempfile.mkdtemp(dir=zygote.folder))
         self.folder.chmod(0o711)
         self.end = time.monotonic() + job.module_seconds
         self._test: Channel | None = None
         self._used = False
         self._control = zygote.connect()
         try:
-            deadline = time.monotonic() + CONFINE_SECONDS
+            deadline = Deadline(CONFINE_SECONDS)
             self.pid: int = self._control.receive(deadline)["pid"]
             config = {
                 "files": job.files, "main": job.main, "scenarios": job.scenarios, "rules": job.rules, "slot": job.slot,
@@ -173,8 +176,7 @@ class Worker:
         socket.send_fds(self._control.socket, [b"t"], [theirs.fileno()])
         theirs.close()
         self._test = Channel(ours)
-        limit = min(self.job.load_seconds, max(0.05, self.seconds_left))
-        answer = self._receive(time.monotonic() + limit, f"importing the file took longer than {limit:.0f} s")
+        answer = self._receive(*self._deadline(self.job.load_seconds, "importing the file took longer than"))
         if "error" in answer:
             self.stop()
             raise LoadError(answer["error"])
@@ -185,9 +187,7 @@ class Worker:
             self.start()
         self._used = True
         self._number += 1
-        limit = min(self.job.call_seconds, max(0.05, self.seconds_left))
-        deadline = time.monotonic() + limit
-        late = f"the call did not return within {limit:.0f} s"
+        deadline, late = self._deadline(self.job.call_seconds, "the call did not return within")
         try:
             self._test.send({"id": self._number, **request}, deadline)
         except DeadlinePassed:
@@ -201,10 +201,8 @@ class Worker:
 
     def usage(self) -> tuple[int, int, float]:
         """(resident bytes, most resident bytes, processor seconds) of the running test's child, read from outside."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        if len(children) != 1:
-            return 0, 0, 0.0
-        return *memory(int(children[0])), cpu_seconds(int(children[0]))
+        child = self._child()
+        return (*memory(child), cpu_seconds(child)) if child else (0, 0, 0.0)
 
     def stop(self) -> int:
         """End the running test's child, if any; returns its wait status (9 when it had to be killed, as always when it lives)."""
@@ -214,7 +212,7 @@ class Worker:
         self._test = None
         try:
             self._control.send_raw(b"k")
-            return self._control.receive(time.monotonic() + CONFINE_SECONDS)["status"]
+            return self._control.receive(Deadline(CONFINE_SECONDS))["status"]
         except (Closed, DeadlinePassed, wire.WireError):
             raise GraderError("a worker is gone that should have been there") from None
 
@@ -230,7 +228,27 @@ class Worker:
                 pass
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _receive(self, deadline: float, late: str) -> dict[str, Any]:
+    def _deadline(self, seconds: float, what: str) -> tuple[Deadline, str]:
+        """A deadline for the child, and what to say when it passes. A child that the system keeps waiting gets more time."""
+        child = self._child()
+        began = cpu_seconds(child)
+
+        def starved() -> bool:
+            return _is_runnable(child) and cpu_seconds(child) - began < seconds / 2
+
+        if self.seconds_left < seconds:
+            return Deadline(max(0.05, self.seconds_left)), "the time for this module was used up"
+        return Deadline(seconds, starved), f"{what} {seconds:g} s"
+
+    def _child(self) -> int:
+        """The process number of the running test's child, as seen from here; 0 when there is none."""
+        try:
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        except OSError:
+            return 0
+        return int(children[0]) if len(children) == 1 else 0
+
+    def _receive(self, deadline: Deadline, late: str) -> dict[str, Any]:
         try:
             reply = self._test.receive(deadline)
         except DeadlinePassed:
@@ -250,6 +268,14 @@ class Worker:
         elif kind == "garbled":
             kind, message = "crashed", f"the code wrote to the grader's channel: {message}"
         return Stopped(kind, message)
+
+
+def _is_runnable(pid: int) -> bool:
+    """Whether the process would run if it got a processor (and does not sleep)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("R")
+    except OSError:
+        return False
 
 
 def _cause(status: int) -> str:

@@ -101,10 +101,10 @@ def drop_privileges(uid: int) -> list[str]:
     return [user, "no capabilities", "no new privileges"]
 
 
-def confine_files(readable: list[str], work: str) -> str | None:
-    """Landlock: read Python's installation, read and write the work folder; the phrase for the report, or None without Landlock."""
+def confine_files(readable: list[str], writable: str) -> str | None:
+    """Landlock: read Python's installation and the student's files, write in one folder; the phrase for the report, or None."""
     try:
-        return f"Landlock (ABI {landlock.restrict(readable, [work])})"
+        return f"Landlock (ABI {landlock.restrict(readable, [writable])})"
     except OSError:
         return None
 

@@ -13,6 +13,7 @@ import math
 import os
 import py_compile
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -30,6 +31,7 @@ from autograder.worker import sandbox, seccomp, wire
 from autograder.worker.audit import Audit
 from autograder.worker.channel import Channel, Closed
 
+SCRATCH = "scratch"  # the one folder that the student's code may write in
 AUDITED_CALLS = 2  # of each name and test: modes cost time, and a call that breaks the rules does so at once
 MAX_MESSAGE = 2000
 
@@ -60,7 +62,9 @@ def work(channel: Channel, namespaces: list[str], readable: list[str], bpf: byte
                 _become_test(descriptor, config, audit, scenarios, bpf)
             os.close(descriptor)
         elif command == b"k" and child:
-            channel.send({"status": _end(child)})
+            status = _end(child)
+            _empty(Path.cwd())
+            channel.send({"status": status})
             child = 0
     if child:
         _end(child)
@@ -75,6 +79,15 @@ def _end(child: int) -> int:
     return status
 
 
+def _empty(scratch: Path) -> None:
+    """Remove what a test left behind, so that the next one finds nothing of it."""
+    for entry in os.scandir(scratch):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            os.unlink(entry.path)
+
+
 def _confine(config: dict, namespaces: list[str], readable: list[str], bpf: bytes | None) -> list[str]:
     """Everything but the system-call filter; returns what is in force, in words."""
     folder = config["work"]
@@ -82,15 +95,17 @@ def _confine(config: dict, namespaces: list[str], readable: list[str], bpf: byte
     in_force = [f"namespaces: {' '.join(namespaces)}" if namespaces else "missing: namespaces"]
     if "mount" in namespaces and sandbox.private_work_folder(folder, uid):
         in_force.append("private work folder")
-    os.chdir(folder)
     _write_files(Path(folder), config["files"])
+    scratch = os.path.join(folder, SCRATCH)
+    os.mkdir(scratch)
+    os.chdir(scratch)
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     for name in list(os.environ):
         if name not in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LANG", "PATH", "MPLBACKEND"):
             del os.environ[name]
-    os.environ["TMPDIR"] = os.environ["HOME"] = os.environ["MPLCONFIGDIR"] = folder
+    os.environ["TMPDIR"] = os.environ["HOME"] = os.environ["MPLCONFIGDIR"] = scratch
     sys.path[:0] = [folder]
     sandbox.limit(config["memory_mb"], config["cpu_seconds"])
     in_force.append("resource limits")
@@ -98,7 +113,7 @@ def _confine(config: dict, namespaces: list[str], readable: list[str], bpf: byte
         for path in [folder, *map(str, Path(folder).rglob("*"))]:
             os.chown(path, uid, uid)
     in_force += sandbox.drop_privileges(uid)
-    landlock = sandbox.confine_files(readable, folder)
+    landlock = sandbox.confine_files([*readable, folder], scratch)
     return [*in_force, landlock or "missing: Landlock", "seccomp allow list" if bpf else "missing: seccomp"]
 
 

@@ -37,6 +37,10 @@ def main() -> None:
     bpf = seccomp.program()
     readable = sandbox.readable_paths(private)
     sys.path[:] = [path for path in sys.path if path and "site-packages" in path or path.startswith(sys.base_prefix)]
+    sys.path_importer_cache.clear()
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "autograder" and hasattr(module, "__path__"):
+            module.__path__ = []  # workers have what they need of the grader, and can look for no more of it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     gc.collect()
     gc.freeze()

@@ -1,6 +1,5 @@
 """Hidden tests: logsumexp and softmax, the exercises about exponentials."""
 
-import pytest
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
@@ -73,10 +72,10 @@ def test_the_gradient_of_logsumexp_is_the_softmax(student, case, seed):
 
 
 @exercise("logsumexp", points=1)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_logsumexp_keeps_dtype_and_input(student, generator, dtype):
+def test_logsumexp_keeps_dtype_and_input(student, generator):
     """float32 and half precision stay what they are, in any memory layout, and x is not changed."""
-    check_dtype_and_input(student, "logsumexp", normal(generator, 4, 5, dtype=dtype), torch.logsumexp)
+    for dtype in (torch.float32, *HALF):
+        check_dtype_and_input(student, "logsumexp", normal(generator, 4, 5, dtype=dtype), torch.logsumexp)
 
 
 @exercise("softmax", points=4, core=True)
@@ -130,10 +129,10 @@ def test_the_gradient_of_softmax_is_finite_everywhere(student, case, seed):
 
 
 @exercise("softmax", points=1)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-def test_softmax_keeps_dtype_and_input(student, generator, dtype):
+def test_softmax_keeps_dtype_and_input(student, generator):
     """float32 and half precision stay what they are, in any memory layout, and x is not changed."""
-    check_dtype_and_input(student, "softmax", normal(generator, 4, 5, dtype=dtype), torch.softmax)
+    for dtype in (torch.float32, *HALF):
+        check_dtype_and_input(student, "softmax", normal(generator, 4, 5, dtype=dtype), torch.softmax)
 
 
 def check_gradient(actual, expected, empty):

@@ -448,7 +448,8 @@ MUTANTS = [
         "set_xticks(positions, labels).",
         (
             "axes.set_yticks(range(len(query_tokens)), query_tokens)",
-            "axes.yaxis.set_major_formatter(__import__('matplotlib.ticker').ticker.FixedFormatter(list(query_tokens)))",
+            "names = [*query_tokens]\n"
+            "        axes.yaxis.set_major_formatter(lambda y, place: names[place] if 0 <= place < len(names) else '')",
         ),
     ),
     edit(

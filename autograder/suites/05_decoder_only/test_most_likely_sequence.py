@@ -5,7 +5,7 @@ import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import strided
-from autograder.testing.strategies import given, seeds, settings, sizes
+from autograder.testing.strategies import given, normal, seeds, settings, sizes
 
 from . import scenarios
 from .truth import best_score, score
@@ -58,7 +58,7 @@ def best_by_powers(initial, transition, length):
     return float(total.max())
 
 
-@exercise("most_likely_sequence", points=2)
+@exercise("most_likely_sequence", points=1)
 @settings(max_examples=8)
 @given(seed=seeds(), n=sizes(2, 9), length=sizes(30, 120))
 def test_long_sequences_are_found_without_trying_them_all(student, seed, n, length):
@@ -66,6 +66,16 @@ def test_long_sequences_are_found_without_trying_them_all(student, seed, n, leng
     initial, transition = chain(seed, n)
     actual = student.most_likely_sequence(initial, transition, length)
     assert_best(actual, initial, transition, length, best_by_powers(initial, transition, length))
+
+
+@exercise("most_likely_sequence", points=1)
+def test_probabilities_too_small_for_a_float_are_no_trouble(student, generator):
+    """Fifty tokens of about equal probability, 300 times: less than 1e-400 in all, and a fine logarithm."""
+    initial = normal(generator, 50, scale=0.1).log_softmax(-1)
+    transition = normal(generator, 50, 50, scale=0.1).log_softmax(-1)
+    actual = student.most_likely_sequence(initial, transition, 300)
+    hint = "add logarithms: a product of so many probabilities underflows to 0"
+    assert_best(actual, initial, transition, 300, best_by_powers(initial, transition, 300), hint)
 
 
 @exercise("most_likely_sequence", points=1)

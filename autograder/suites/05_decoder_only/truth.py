@@ -9,6 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
+try:  # here and not where it is used: the suites are collected once, and their tests run in forks
+    from transformers import GPT2Config, GPT2LMHeadModel
+except ImportError:
+    GPT2LMHeadModel = None
+
 Sizes = dict[str, int | bool | None]
 Weights = dict[str, Tensor]
 
@@ -77,9 +82,7 @@ def hugging_face_logits(sizes: Sizes, weights: Weights, ids: Tensor) -> Tensor:
 
     transformers belongs to the test extra; a grader installed without it compares with PyTorch's own layers instead.
     """
-    try:
-        from transformers import GPT2Config, GPT2LMHeadModel
-    except ImportError:
+    if GPT2LMHeadModel is None:
         return pytorch_logits(sizes, weights, ids)
     tied = sizes.get("tie_embeddings", True)
     config = GPT2Config(

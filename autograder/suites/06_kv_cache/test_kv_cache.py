@@ -1,0 +1,297 @@
+"""KVCache, against a cache of plain lists."""
+
+import torch
+
+from autograder.testing import assert_equal, exercise
+from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+
+from . import scenarios
+from .truth import PlainCache, Refused
+
+DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+
+
+@st.composite
+def cache_sizes(draw, smallest=1):
+    """The arguments of a KVCache."""
+    return {
+        "n_layers": draw(sizes(1, 3)),
+        "batch_size": draw(sizes(1, 3)),
+        "n_kv_heads": draw(sizes(1, 3)),
+        "max_len": draw(sizes(smallest, 7)),
+        "head_dim": draw(sizes(1, 4)),
+    }
+
+
+def new(seed, cache, t, dtype=torch.float64):
+    """Keys and values of t positions; no two numbers are the same."""
+    shape = cache["batch_size"], cache["n_kv_heads"], t, cache["head_dim"]
+    return normal(seed, *shape, dtype=dtype), normal(seed + 1, *shape, dtype=dtype)
+
+
+def step(seed, cache, t):
+    """The updates of one forward pass: every layer, in order."""
+    return [("update", layer, *new(seed + 2 * layer, cache, t)) for layer in range(cache["n_layers"])]
+
+
+def expected_of(cache, operations):
+    """What a cache of plain lists answers."""
+    plain, seen = PlainCache(**cache), []
+    for name, *args in operations:
+        try:
+            value, refused = getattr(plain, name)(*args), False
+        except Refused:
+            value, refused = None, True
+        seen.append({"value": value, "refused": refused, "length": plain.length})
+    return seen
+
+
+def check(student, cache, operations, hint=""):
+    """Every answer of the student's cache is that of the plain one, to the last bit."""
+    actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
+    for i, (found, wanted) in enumerate(zip(actual, expected_of(cache, operations), strict=True)):
+        history = ", ".join(describe(operation) for operation in operations[: i + 1])
+        assert_equal(found, wanted, what=f"after {history}: the answer", hint=hint)
+
+
+def describe(operation):
+    """An operation in a few characters."""
+    name, *args = operation
+    if name == "update":
+        return f"update(layer {args[0]}, {args[1].shape[2]} positions)"
+    return f"{name}({args[0].tolist() if isinstance(args[0], torch.Tensor) else args[0]})"
+
+
+@exercise("KVCache", points=5, core=True)
+@given(cache=cache_sizes(), seed=seeds(), pieces=st.lists(sizes(1, 3), min_size=1, max_size=5), spare=sizes(0, 2))
+def test_each_update_returns_all_keys_and_values_of_its_layer(student, cache, seed, pieces, spare):
+    """What was appended comes back in the order of the positions, each layer's own, and nothing behind it."""
+    cache = cache | {"max_len": sum(pieces) + spare}
+    operations = [operation for i, t in enumerate(pieces) for operation in step(seed + 100 * i, cache, t)]
+    check(student, cache, operations, hint="append along the positions; return the part that is filled")
+
+
+@exercise("KVCache", points=4)
+@settings(max_examples=40)
+@given(
+    cache=cache_sizes(),
+    seed=seeds(),
+    plan=st.lists(
+        st.one_of(
+            st.tuples(st.just("step"), sizes(1, 3)),
+            st.tuples(st.just("update"), st.integers(0, 2), sizes(1, 3)),
+            st.tuples(st.just("truncate"), st.integers(0, 6)),
+            st.tuples(st.just("reorder"), st.integers(0, 99)),
+        ),
+        min_size=1,
+        max_size=10,
+    ),
+)
+def test_any_sequence_of_operations_is_answered_as_by_plain_lists(student, cache, seed, plan):
+    """Updates in any order of the layers, truncations and reorderings, some of them refused: nothing gets lost or mixed up."""
+    operations = []
+    for i, (name, *args) in enumerate(plan):
+        if name == "step":
+            operations += step(seed + 100 * i, cache, *args)
+        elif name == "update":
+            operations.append(("update", args[0] % cache["n_layers"], *new(seed + 100 * i, cache, args[1])))
+        elif name == "reorder":
+            operations.append(("reorder", some_rows(args[0], cache["batch_size"])))
+        else:
+            operations.append((name, *args))
+    check(student, cache, operations + step(seed + 5000, cache, 1))
+
+
+def some_rows(seed, b):
+    """A beam index."""
+    return torch.randint(b, (b,), generator=torch.Generator().manual_seed(seed))
+
+
+@exercise("KVCache", points=2)
+@given(seed=seeds(), lengths=st.lists(sizes(0, 4), min_size=1, max_size=4), order=seeds())
+def test_length_counts_the_positions_that_every_layer_holds(student, seed, lengths, order):
+    """In the middle of a pass some layers are ahead; the length is that of the layers that are not."""
+    cache = {"n_layers": len(lengths), "batch_size": 2, "n_kv_heads": 1, "max_len": 5, "head_dim": 2}
+    layers = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(order)).tolist()
+    operations = [
+        ("update", layer, *new(seed + i, cache, 1)) for i in range(4) for layer in layers if i < lengths[layer]
+    ]
+    seen = student.run(scenarios.cache_session, cache, torch.float64, [("truncate", 0), *operations])
+    wanted = [entry["length"] for entry in expected_of(cache, [("truncate", 0), *operations])]
+    hint = "the smallest of the layers' own counts"
+    assert_equal([entry["length"] for entry in seen], wanted, what="the length after each update", hint=hint)
+
+
+@exercise("KVCache", points=3)
+@given(cache=cache_sizes(2), seed=seeds(), t=sizes(1, 6), keep=sizes(0, 6), more=sizes(1, 6))
+def test_a_truncated_cache_goes_on_after_the_positions_it_kept(student, cache, seed, t, keep, more):
+    """Truncate keeps the first positions of every layer, and the room behind them is free again."""
+    t = min(t, cache["max_len"])
+    keep = min(keep, t)
+    more = max(1, min(more, cache["max_len"] - keep))
+    operations = [*step(seed, cache, t), ("truncate", keep), *step(seed + 100, cache, more)]
+    check(student, cache, operations, hint="keep the first `length` positions, in every layer")
+
+
+@exercise("KVCache", points=1)
+@given(cache=cache_sizes(2), seed=seeds(), too_many=sizes(1, 4))
+def test_truncate_refuses_what_is_not_there_and_changes_nothing(student, cache, seed, too_many):
+    """More positions than every layer holds, and fewer than none."""
+    cache = cache | {"n_layers": 2}
+    t = cache["max_len"] - 1
+    ahead = ("update", 0, *new(seed + 50, cache, 1))  # one layer holds one position more than the other
+    last = ("update", 1, *new(seed + 60, cache, 1))
+    for bad in (t + too_many, -1):
+        operations = [*step(seed, cache, t), ahead, ("truncate", bad), last]
+        actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
+        assert actual[3]["refused"], f"truncate({bad}) should be refused: every layer holds {t} positions"
+        wanted = expected_of(cache, [operation for operation in operations if operation[0] == "update"])
+        assert_equal(actual[-1], wanted[-1], what=f"the update after truncate({bad}) was refused")
+
+
+@exercise("KVCache", points=3)
+@given(cache=cache_sizes(2), seed=seeds(), rows=seeds(), t=sizes(1, 6))
+def test_reorder_takes_every_row_from_where_the_index_says(student, cache, seed, rows, t):
+    """Row i becomes what row beam_index[i] was: rows swapped, repeated and dropped, keys and values, in all layers."""
+    t = min(t, cache["max_len"] - 1)
+    cache = cache | {"batch_size": cache["batch_size"] + 1}
+    for index in (some_rows(rows, cache["batch_size"]), torch.arange(cache["batch_size"]).roll(1)):
+        operations = [*step(seed, cache, t), ("reorder", index), *step(seed + 100, cache, 1)]
+        check(
+            student, cache, operations, hint="copy the rows out before you write any, in keys and values of all layers"
+        )
+
+
+@exercise("KVCache", points=1)
+def test_reorder_refuses_rows_that_do_not_exist_and_changes_nothing(student):
+    """An index of another length than the batch, and a row past the last."""
+    cache = {"n_layers": 2, "batch_size": 3, "n_kv_heads": 1, "max_len": 4, "head_dim": 2}
+    first, then = step(3, cache, 2), step(9, cache, 1)
+    for bad in ([0, 1], [0, 1, 2, 0], [2], [0, 3, 1]):
+        operations = [*first, ("reorder", torch.tensor(bad)), *then]
+        actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
+        assert actual[2]["refused"], f"reorder({bad}) of a batch of 3 should be refused"
+        assert_equal(
+            actual[3:], expected_of(cache, first + then)[2:], what=f"the updates after reorder({bad}) was refused"
+        )
+
+
+@exercise("KVCache", points=3)
+@given(cache=cache_sizes(), seed=seeds(), excess=sizes(1, 3))
+def test_an_update_that_does_not_fit_is_refused_and_changes_nothing(student, cache, seed, excess):
+    """Too many positions for the whole cache, for what is left of it, and for the one layer that is ahead."""
+    cache = cache | {"n_layers": 2, "max_len": cache["max_len"] + 1}
+    n = cache["max_len"]
+    full = [
+        ("update", 1, *new(seed, cache, n)),
+        ("update", 0, *new(seed + 10, cache, n - 1)),
+    ]  # the later layer is full
+    operations = [
+        ("update", 0, *new(seed + 20, cache, n + excess)),
+        *full,
+        ("update", 1, *new(seed + 30, cache, excess)),
+        ("update", 0, *new(seed + 40, cache, 1 + excess)),
+        ("update", 0, *new(seed + 50, cache, 1)),  # exactly fits
+        ("truncate", n - 1),
+        ("update", 1, *new(seed + 60, cache, 1)),
+        ("update", 0, *new(seed + 70, cache, 1)),
+    ]
+    check(student, cache, operations, hint="compare this layer's own count with max_len before you write anything")
+
+
+@exercise("KVCache", points=1)
+def test_keys_and_values_of_another_shape_are_refused(student):
+    """Another batch, another number of heads, another width, keys unlike values; a batch of 1 is not spread out."""
+    cache = {"n_layers": 1, "batch_size": 2, "n_kv_heads": 3, "max_len": 5, "head_dim": 4}
+    good, last = (2, 3, 1, 4), new(5, cache, 1)
+    wrong = [(1, 3, 1, 4), (3, 3, 1, 4), (2, 1, 1, 4), (2, 6, 1, 4), (2, 3, 1, 1), (2, 3, 1, 8)]
+    cases = (
+        [(bad, bad) for bad in wrong] + [(good, bad) for bad in wrong] + [(good, (2, 3, 2, 4)), ((2, 3, 2, 4), good)]
+    )
+    for k, v in cases:
+        operations = [
+            ("update", 0, *new(3, cache, 2)),
+            ("update", 0, normal(1, *k), normal(2, *v)),
+            ("update", 0, *last),
+        ]
+        actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
+        assert actual[1]["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
+        wanted = expected_of(cache, [operations[0], operations[2]])[1]
+        assert_equal(actual[2], wanted, what="the next update", hint="a refused update changes nothing")
+
+
+@exercise("KVCache", points=1)
+@given(cache=cache_sizes(), seed=seeds(), t=sizes(0, 6))
+def test_an_update_of_no_positions_reads_the_layer(student, cache, seed, t):
+    """t may be 0, on an empty cache too."""
+    t = min(t, cache["max_len"])
+    check(student, cache, [*step(seed, cache, t), *step(seed, cache, 0)])
+
+
+@exercise("KVCache", points=1)
+@given(cache=cache_sizes(), dtype=st.sampled_from(DTYPES), fill=sizes(0, 7))
+def test_nbytes_is_the_whole_capacity_of_keys_and_values(student, cache, dtype, fill):
+    """However much of it is filled, in any dtype."""
+    actual = student.run(scenarios.cache_size, cache, dtype, min(fill, cache["max_len"]))
+    n = 2 * torch.finfo(dtype).bits // 8
+    for size in cache.values():
+        n *= size
+    assert_equal(actual, [n, n], what="nbytes of the empty and of the filled cache", hint="keys and values")
+
+
+@exercise("KVCache", points=1)
+def test_the_cache_has_the_dtype_it_was_made_with(student):
+    """float32 where none is given."""
+    cache = {"n_layers": 1, "batch_size": 2, "n_kv_heads": 2, "max_len": 4, "head_dim": 3}
+    for dtype in (None, *DTYPES):
+        k, v = new(1, cache, 3, dtype or torch.float32)
+        (actual,) = student.run(scenarios.cache_session, cache, dtype, [("update", 0, k, v)])
+        assert_equal(actual["value"], (k, v), what=f"(k_all, v_all) of a cache with dtype={dtype}")
+
+
+@exercise("KVCache", points=1)
+@given(cache=cache_sizes(2), seed=seeds())
+def test_keys_and_values_are_copied_in(student, cache, seed):
+    """Whatever happens to k and v afterwards, and however they lie in memory."""
+    t = cache["max_len"] - 1
+    k, v, more = *new(seed, cache, t), new(seed + 9, cache, 1)[0]
+    actual, unchanged = student.run(scenarios.cache_copies_in, cache, k, v, more)
+    assert unchanged, "update changed its inputs"
+    expected = torch.cat([k, more], 2), torch.cat([v, more], 2)
+    assert_equal(actual, expected, what="(k_all, v_all)", hint="write into memory of the cache's own")
+
+
+@exercise("KVCache", points=1)
+def test_the_cost_of_an_update_does_not_grow_with_what_the_cache_holds(student):
+    """The new positions are written, and the rest is handed out as it lies: nothing that is there is copied."""
+    cache = {"n_layers": 2, "batch_size": 2, "n_kv_heads": 4, "max_len": 600, "head_dim": 8}
+    room = 8 * 2 * 2 * 4 * 8 * 4  # eight times the bytes of one new position's keys and values
+    for held in (10, 500):
+        actual = student.run(scenarios.bytes_made_by_update, cache, held, 1)
+        assert actual <= room, (
+            f"an update of 1 position made new tensors of {actual} bytes with {held} positions in the cache;"
+            f" {room} are plenty\n  hint: allocate once, write into a slice, return a view: no torch.cat, no clone"
+        )
+
+
+@exercise("cache_bytes", points=3, core=True)
+@given(
+    counts=st.tuples(sizes(0, 5), sizes(1, 5), sizes(1, 9), sizes(0, 99), sizes(0, 7)),
+    dtype=st.sampled_from((*DTYPES, torch.int8, torch.float8_e4m3fn)),
+)
+def test_bytes_are_those_of_real_tensors(student, counts, dtype):
+    """Keys and values for every layer, head, position, text and channel."""
+    n_layers, n_kv_heads, head_dim, seq_len, batch_size = counts
+    real = torch.empty(2, *counts, dtype=dtype)
+    actual = student.cache_bytes(n_layers, n_kv_heads, head_dim, seq_len, batch_size, dtype)
+    hint = "keys and values; dtype.itemsize bytes for each number"
+    assert_equal(actual, real.nbytes, what="cache_bytes", hint=hint)
+
+
+@exercise("cache_bytes", points=1)
+def test_bytes_of_large_models_are_exact_and_take_no_memory(student):
+    """Llama 3.1 405B at its full context, for a thousand users: 67,645,734,912,000 bytes."""
+    actual = student.cache_bytes(126, 8, 128, 131_072, 1000, torch.bfloat16)
+    assert_equal(actual, 67_645_734_912_000, what="cache_bytes")
+    actual = student.cache_bytes(n_layers=12, n_kv_heads=12, head_dim=64, seq_len=1, batch_size=1, dtype=torch.float16)
+    assert_equal(actual, 36 * 1024, what="bytes of one token of GPT-2")

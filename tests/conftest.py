@@ -1,0 +1,32 @@
+"""Shared by the machine's tests: the tiny course and the command line, run as a user would run it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tiny import make_course  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def tiny_course(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny course, its stub written."""
+    root = make_course(tmp_path_factory.mktemp("course"))
+    finished = autograder("sync", "--course", root)
+    assert finished.returncode == 0, finished.stderr
+    return root
+
+
+def autograder(*arguments: object, timeout: float = 570) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-c", "from autograder.cli import main; main()", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="session")
+def run_autograder():
+    """The function that runs the command line."""
+    return autograder

@@ -1,0 +1,202 @@
+"""The command `grade` from end to end on the tiny course: what a result says, malformed input, usage errors, sameness."""
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from autograder.reports.results import schema
+
+RIGHT = "def double(x):\n    return x + x\n\n\nclass Halver:\n    def __call__(self, x):\n        return x / 2\n"
+CASES = {
+    "right": RIGHT,
+    "stub": None,  # the generated stub itself
+    "tripled": RIGHT.replace("x + x", "x * 3"),
+    "in_place": RIGHT.replace("return x + x", "x *= 2\n    return x"),
+    "halver_missing": "def double(x):\n    return x + x\n",
+    "wrong_error": RIGHT.replace("return x + x", "raise KeyError('x')"),
+    "forbidden": "import torch\n" + RIGHT.replace("x + x", "torch.ldexp(x, torch.tensor(1))"),
+    "forbidden_in_disguise": "import torch\n" + RIGHT.replace("x + x", "getattr(torch, 'ld' + 'exp'[:3])(x, torch.ones(()))"),
+    "slow_import": "import time\ntime.sleep(0.3)\n" + RIGHT,
+    "syntax_error": "def double(x:\n",
+    "nested_too_deeply": "x = " + "(" * 5000 + ")" * 5000 + "\n",
+    "empty": "",
+    "prints_much": "print('x' * 100000)\n" + RIGHT,
+    "unusual_but_right": "double = lambda x: 2 * x\n\n\ndef Halver():\n    return lambda x: 0.5 * x\n",
+}  # fmt: skip
+
+
+def zipped(**files: str) -> bytes:
+    """A zip with these files; `up` stands for a climbing name."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr({"tiny": "exercises/00_tiny/tiny.py", "up": "../../tiny.py", "bare": "tiny.py"}[name], text)
+    return data.getvalue()
+
+
+def malformed(folder: Path) -> list[Path]:
+    """Submissions that are not even text of a sensible size."""
+    made = {
+        "not_utf8.py": b"\xff\xfe\x00def",
+        "nul.py": b"x = 1\x00",
+        "huge.py": b"# " + b"x" * (1 << 20),
+        "not_a_zip.zip": b"PK\x03\x04 and no more",
+        "climbing.zip": zipped(up=RIGHT),
+        "bomb.zip": zipped(tiny="#" * (1 << 26)),
+        "good.zip": zipped(tiny=RIGHT),
+    }
+    for name, data in made.items():
+        (folder / name).write_bytes(data)
+    for name in ("folder_for_file", "link_for_file", "nothing_in_it", "fifo_for_file"):
+        (folder / name).mkdir()
+    (folder / "folder_for_file" / "tiny.py").mkdir()
+    (folder / "link_for_file" / "tiny.py").symlink_to("/etc/passwd")
+    os.mkfifo(folder / "fifo_for_file" / "tiny.py")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def graded(tiny_course: Path, tmp_path_factory: pytest.TempPathFactory, run_autograder) -> dict[str, dict]:
+    folder, out = tmp_path_factory.mktemp("submissions"), tmp_path_factory.mktemp("results")
+    paths = malformed(folder)
+    for name, text in CASES.items():
+        paths.append(folder / f"{name}.py")
+        text = (tiny_course / "exercises/00_tiny/tiny.py").read_text() if text is None else text
+        paths[-1].write_text(text)
+    again = tmp_path_factory.mktemp("again")
+    for target in (out, again):
+        done = run_autograder("grade", *paths, "-m", "tiny", "--course", tiny_course, "--out", target, "--require-sandbox")
+        assert done.returncode == 0, done.stderr[-2000:]
+    found = {path.parent.name: json.loads(path.read_text()) for path in out.glob("*/results.json")}
+    found["(again)"] = {path.parent.name: json.loads(path.read_text()) for path in again.glob("*/results.json")}
+    found["(text)"] = done.stdout
+    return found
+
+
+def exercise(result: dict, name: str = "double") -> dict:
+    return next(e for e in result["modules"][0]["exercises"] if e["name"] == name)
+
+
+def core(result: dict, name: str = "double") -> dict:
+    return next(test for test in exercise(result, name)["tests"] if test["tier"] == "hidden")
+
+
+def test_every_result_is_valid(graded: dict) -> None:
+    for name, result in graded.items():
+        if not name.startswith("("):
+            jsonschema.validate(result, schema())
+            assert len(result["modules"]) == 1
+    assert len(graded) == len(CASES) + 11 + 2
+
+
+def test_the_right_one_gets_everything(graded: dict) -> None:
+    for name in ("right", "unusual_but_right", "good", "prints_much", "slow_import"):
+        assert graded[name]["score"] == graded[name]["max_score"] == 100, name
+        assert {e["status"] for e in graded[name]["modules"][0]["exercises"]} == {"passed"}
+
+
+def test_the_stub_is_all_todo(graded: dict) -> None:
+    module = graded["stub"]["modules"][0]
+    assert module["score"] == 0
+    assert {e["status"] for e in module["exercises"]} == {"todo"}
+    assert {t["outcome"] for e in module["exercises"] for t in e["tests"]} == {"todo"}
+
+
+def test_a_known_mistake_is_named(graded: dict) -> None:
+    assert core(graded["tripled"])["diagnosis"] == "This is three times x, not twice."
+    assert "first at index" in core(graded["tripled"])["message"]
+    assert exercise(graded["tripled"])["message"] == "This is three times x, not twice."
+
+
+def test_a_mistake_beside_the_point_costs_its_own_test(graded: dict) -> None:
+    result = exercise(graded["in_place"])
+    assert (result["status"], result["score"]) == ("partial", 50)
+    assert result["message"] == "x is changed in place."
+
+
+def test_a_missing_exercise_costs_only_itself(graded: dict) -> None:
+    assert exercise(graded["halver_missing"])["score"] == 70
+    assert "does not define Halver" in core(graded["halver_missing"], "Halver")["message"]
+
+
+def test_an_exception_is_shown_with_its_line(graded: dict) -> None:
+    message = core(graded["wrong_error"])["message"]
+    assert "double raised KeyError: 'x'" in message and "wrong_error" not in message
+    assert "tiny.py, line 2" in message
+
+
+@pytest.mark.parametrize("name", ["forbidden", "forbidden_in_disguise"])
+def test_a_forbidden_call_costs_its_exercise_alone(graded: dict, name: str) -> None:
+    result = exercise(graded[name])
+    assert (result["status"], result["score"]) == ("policy", 0)
+    assert "ldexp" in result["message"] and "line 3" in result["message"]
+    assert exercise(graded[name], "Halver")["score"] == 30
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("syntax_error", "line 1"),
+        ("nested_too_deeply", "nest"),
+        ("empty", "empty"),
+        ("not_utf8", "UTF-8"),
+        ("nul", "NUL"),
+        ("huge", "256"),
+        ("not_a_zip", "zip"),
+        ("climbing", "tiny.py"),
+        ("bomb", "256"),
+        ("folder_for_file", "folder"),
+        ("link_for_file", "link"),
+        ("nothing_in_it", "missing"),
+        ("fifo_for_file", "file"),
+    ],
+)
+def test_malformed_input_is_rejected_with_a_reason(graded: dict, name: str, says: str) -> None:
+    module = graded[name]["modules"][0]
+    assert (module["status"], module["score"]) == ("rejected", 0)
+    assert says.lower() in module["message"].lower(), module["message"]
+    assert {t["outcome"] for e in module["exercises"] for t in e["tests"]} == {"error"}
+
+
+def test_the_same_submission_gets_the_same_file_but_for_times(graded: dict) -> None:
+    def timeless(result: dict) -> str:
+        for module in result["modules"]:
+            for each in module["exercises"]:
+                for test in each["tests"]:
+                    test.pop("seconds")
+        return json.dumps(result)
+
+    for name, again in graded["(again)"].items():
+        assert timeless(graded[name]) == timeless(again)
+
+
+def test_the_table_shows_scores_and_named_mistakes(graded: dict) -> None:
+    assert "100 / 100" in graded["(text)"]
+    assert "three times x" in graded["(text)"]
+    assert "TODO" in graded["(text)"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["grade", "no/such/folder"], "no/such/folder"),
+        (["grade", "{course}", "-m", "99"], "99"),
+        (["grade"], "SUBMISSION"),
+        (["grade", "{file}"], "--module"),
+        (["verify", "nonsense"], "nonsense"),
+        (["flourish"], "flourish"),
+    ],
+)
+def test_a_usage_error_is_one_line_and_exit_2(tiny_course: Path, tmp_path: Path, run_autograder, arguments, says) -> None:
+    file = tmp_path / "homework.py"
+    file.write_text(RIGHT)
+    words = [word.format(course=tiny_course, file=file) for word in arguments]
+    done = run_autograder(*words, *(["--course", tiny_course] if len(words) > 1 else []))
+    assert done.returncode == 2
+    assert says in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    assert not done.stdout

@@ -1,0 +1,57 @@
+"""The gate: it passes a sound module, and every kind of fault in a suite stops it."""
+
+from pathlib import Path
+
+import pytest
+from tiny import make_course
+
+SUITE = "autograder/suites/00_tiny"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        (f"{SUITE}/test_tiny_hidden.py", "points=20", "points=25", "its hidden tests have 75 points"),
+        (f"{SUITE}/test_tiny_hidden.py", "points=30, core=True", "points=30", "Halver: has no core test"),
+        (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("2 * x", "x + x")', "mutant tripled: passes every test of double"),
+        (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("9 * x", "3 * x")', "'9 * x' occurs 0 times in double"),
+        (f"{SUITE}/alternatives.py", "value + value", "value", "alternative one_by_one: "),
+        (f"{SUITE}/alternatives.py", "value + value", "torch.ldexp(value, torch.ones(()))", "torch.ldexp is not allowed"),
+        ("solutions/00_tiny/tiny.py", "return 2 * x", "return 3 * x - x + x", "reference : scores"),
+        ("exercises/00_tiny/tiny.py", 'raise NotImplementedError("TODO: double")', "return 2 * x", "stub : double is passed"),
+        ("exercises/00_tiny/tiny.py", '"""Twice and half."""', '"""Twice."""', "out of step"),
+        ("exercises/00_tiny/test_tiny.py", '@exercise("Halver")', '@exercise("double")', "Halver: has no public test"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and " " in value else "",
+)
+def test_a_fault_is_found(tmp_path: Path, run_autograder, file: str, old: str, new: str, says: str) -> None:
+    make_course(tmp_path)
+    assert run_autograder("sync", "--course", tmp_path).returncode == 0
+    path = tmp_path / file
+    assert path.read_text().count(old) >= 1
+    path.write_text(path.read_text().replace(old, new, 1))
+    done = run_autograder("verify", "--course", tmp_path, "--without-cheats")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert says in done.stdout
+
+
+def test_a_sound_module_passes(tiny_course: Path, run_autograder) -> None:
+    done = run_autograder("verify", "--course", tiny_course)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "✓ 00_tiny: 4 mutants (4 named), 1 alternatives" in done.stdout
+
+
+def test_a_suite_that_cannot_be_collected_is_the_graders_fault(tmp_path: Path, run_autograder) -> None:
+    make_course(tmp_path)
+    run_autograder("sync", "--course", tmp_path)
+    (tmp_path / SUITE / "test_broken.py").write_text("import no_such_module\n")
+    done = run_autograder("verify", "--course", tmp_path)
+    assert done.returncode == 3
+    assert "test_broken.py" in done.stderr
+
+
+def test_sync_check_says_what_is_out_of_step(tmp_path: Path, run_autograder) -> None:
+    make_course(tmp_path)
+    assert run_autograder("sync", "--check", "--course", tmp_path).returncode == 1
+    assert run_autograder("sync", "--course", tmp_path).returncode == 0
+    assert run_autograder("sync", "--check", "--course", tmp_path).returncode == 0
