@@ -54,7 +54,7 @@ def main() -> None:
 
 @app.command()
 def grade(
-    submissions: Annotated[list[Path], typer.Argument(help="Folders, zip files or single .py files.", show_default=False)],
+    submissions: Annotated[list[Path], typer.Argument(metavar="SUBMISSION...", help="Folders, zip files or single .py files.", show_default=False)],
     module: ModuleOption = None,
     out: Annotated[Path, typer.Option(help="Results go to OUT/<submission>/results.json.")] = Path("results"),
     require_sandbox: Annotated[bool, typer.Option(help="Refuse to grade without Landlock and seccomp.")] = False,

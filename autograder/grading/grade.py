@@ -20,6 +20,7 @@ from autograder.worker.client import GraderError, Job, Worker, Zygote
 
 AT_ONCE = max(1, min(2, os.cpu_count() or 1))
 SLACK_SECONDS = 60  # beyond its modules' own limits, a submission's grading is stopped
+GRADER_FAILED = b"!"  # begins the answer of a task in which not the submission failed, but the grader
 REQUIRED = ("Landlock", "seccomp")
 _IMPORT_OF_SOLUTIONS = re.compile(r"^(\s*(?:from|import)\s+)solutions\b", re.MULTILINE)
 
@@ -75,20 +76,29 @@ def _grade_all(
         )  # fmt: skip
 
     def task(submission: Submission, slot: int) -> bytes:
-        return to_json(document(submission, grade_submission(submission, suites, zygote, slot))).encode()
+        try:
+            return to_json(document(submission, grade_submission(submission, suites, zygote, slot))).encode()
+        except GraderError as error:
+            return GRADER_FAILED + str(error).encode()
 
     def seconds(index: int) -> float:
         return SLACK_SECONDS + sum(item.module.limits.module_seconds for item in submissions[index].modules)
 
     tasks = [partial(task, submission) for submission in submissions]
+    own_failure = ""
     for index, answer in in_forks(tasks, AT_ONCE, seconds):
-        submission = submissions[index]
+        submission, why = submissions[index], ""
         if isinstance(answer, Died):
             why = f"grading this submission did not end properly: {answer.why}. Ask your instructor to look at it."
-            failed = [_rejected(suites, item.module, why) for item in submission.modules]
-            done(index, document(submission, failed))
+        elif answer.startswith(GRADER_FAILED):
+            own_failure = answer.removeprefix(GRADER_FAILED).decode()
+            why = f"the grader itself failed, which is not your doing: {own_failure}. Ask your instructor to grade again."
+        if why:
+            done(index, document(submission, [_rejected(suites, item.module, why) for item in submission.modules]))
         else:
             done(index, Results.model_validate_json(answer))
+    if own_failure:
+        raise GraderError(own_failure)
 
 
 def grade_submission(submission: Submission, suites: Suites, zygote: Zygote, slot: int) -> list[ModuleResult]:

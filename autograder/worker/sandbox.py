@@ -29,6 +29,7 @@ SECUREBITS_LOCKED = 0b11101111  # NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, NO_CAP
 CAPABILITY_VERSION_3 = 0x20080522
 FIRST_UID = 60000  # a slot's own user: nothing on the system belongs to it
 WORK_BYTES = 64 << 20
+PACKAGES = ("torch", "numpy", "matplotlib")  # installed where Python does not look first, perhaps: a folder named in a .pth file
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -116,6 +117,8 @@ def readable_paths(private: Iterable[str]) -> list[str]:
     paths |= {os.path.dirname(os.__file__), os.path.join(sys.base_prefix, "lib", f"python3.{sys.version_info.minor}")}
     paths |= {"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/urandom"}
     paths |= {"/usr/share/zoneinfo", "/usr/share/fonts", "/etc/localtime"}
+    packages = [module for name in PACKAGES if (module := sys.modules.get(name)) is not None]
+    paths |= {os.path.dirname(os.path.dirname(os.path.realpath(module.__file__))) for module in packages}
     hidden = [os.path.realpath(path) for path in private]
     found: set[str] = set()
     for path in paths:
@@ -137,14 +140,15 @@ def _without(path: str, hidden: list[str]) -> set[str]:
 
 
 def _unreadable(path: str) -> str | None:
-    """The first folder on the way to `path` that others may not enter, or the path itself where others may not read it."""
+    """The first folder on the way to `path` that others may not enter, or the file itself where others may not read it."""
     real = Path(os.path.realpath(path))
     if not real.exists():
         return None
     for folder in reversed(real.parents):
         if not folder.stat().st_mode & stat.S_IXOTH:
             return str(folder)
-    return None if real.stat().st_mode & stat.S_IROTH else str(real)
+    needed = stat.S_IXOTH if real.is_dir() else stat.S_IROTH
+    return None if real.stat().st_mode & needed else str(real)
 
 
 def _drop_capabilities() -> None:

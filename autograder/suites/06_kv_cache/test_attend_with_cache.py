@@ -1,0 +1,137 @@
+"""attend_with_cache, against causal attention over the whole text by PyTorch's own function."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, exercise
+from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+
+from . import scenarios
+from .truth import attention_rows
+
+HINT = "new queries against all cached keys, with the causal mask aligned bottom-right"
+
+
+@st.composite
+def layer_sizes(draw, grouped=False):
+    """The arguments of a MultiHeadAttention or a GroupedQueryAttention."""
+    n_kv_heads, group = draw(sizes(1, 3)), draw(sizes(1, 3)) if grouped else 1
+    n_heads = n_kv_heads * group
+    layer = {"d_model": n_heads * draw(sizes(1, 4)), "n_heads": n_heads, "bias": draw(st.booleans())}
+    return layer | ({"n_kv_heads": n_kv_heads} if grouped else {})
+
+
+def weights_of(layer, seed, dtype=torch.float64):
+    """The weights of such a layer by name."""
+    d = layer["d_model"]
+    d_kv = d // layer["n_heads"] * layer.get("n_kv_heads", layer["n_heads"])
+    weights = {}
+    for i, (name, rows) in enumerate({"w_q": d, "w_k": d_kv, "w_v": d_kv, "w_o": d}.items()):
+        weights[f"{name}.weight"] = normal(seed + 2 * i, rows, d, dtype=dtype, scale=0.7)
+        if layer["bias"]:
+            weights[f"{name}.bias"] = normal(seed + 2 * i + 1, rows, dtype=dtype)
+    return weights
+
+
+def rows_of(layer, weights, x):
+    """The rows of causal attention over the whole of x."""
+    return attention_rows(weights, x, layer["n_heads"], layer.get("n_kv_heads", layer["n_heads"]))
+
+
+@exercise("attend_with_cache", points=5, core=True)
+@given(layer=layer_sizes(), seed=seeds(), b=sizes(1, 3), pieces=st.lists(sizes(1, 4), min_size=1, max_size=4))
+def test_pieces_attended_to_one_after_the_other_give_the_rows_of_the_whole(student, layer, seed, b, pieces):
+    """However a text is cut into pieces, its rows are those of causal attention over all of it."""
+    weights, x = weights_of(layer, seed), normal(seed + 99, b, sum(pieces), layer["d_model"])
+    actual = student.run(scenarios.attended, layer, weights, x, pieces, sum(pieces) + seed % 3)
+    assert_close(actual, rows_of(layer, weights, x), what=f"the rows of pieces of {pieces} tokens", hint=HINT)
+
+
+@exercise("attend_with_cache", points=3)
+@given(
+    layer=layer_sizes(grouped=True), seed=seeds(), b=sizes(1, 3), pieces=st.lists(sizes(1, 4), min_size=1, max_size=4)
+)
+def test_grouped_heads_share_the_keys_and_values_that_are_cached(student, layer, seed, b, pieces):
+    """A GroupedQueryAttention: the cache holds n_kv_heads, query head i uses number i // (n_heads / n_kv_heads)."""
+    weights, x = weights_of(layer, seed), normal(seed + 99, b, sum(pieces), layer["d_model"])
+    actual = student.run(scenarios.attended, layer, weights, x, pieces, sum(pieces) + seed % 3)
+    hint = "heads of one group are neighbours: repeat_interleave, not repeat; the mask is the same for all heads"
+    assert_close(actual, rows_of(layer, weights, x), what=f"the rows of pieces of {pieces} tokens", hint=hint)
+
+
+@exercise("attend_with_cache", points=2)
+@settings(max_examples=15)
+@given(layer=layer_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(2, 9))
+def test_single_tokens_see_all_that_came_before(student, layer, seed, b, t):
+    """Token by token, as in generation."""
+    weights, x = weights_of(layer, seed), normal(seed + 99, b, t, layer["d_model"])
+    actual = student.run(scenarios.attended, layer, weights, x, [1] * t, t)
+    hint = "a single new token may attend to every key: with a mask of (1, n), all of it is True"
+    assert_close(actual, rows_of(layer, weights, x), what="the rows", hint=hint)
+
+
+@exercise("attend_with_cache", points=1)
+@settings(max_examples=15)
+@given(layer=layer_sizes(), seed=seeds(), past=sizes(1, 4), t=sizes(2, 5))
+def test_later_tokens_of_a_piece_do_not_change_earlier_rows(student, layer, seed, past, t):
+    """Nobody looks ahead, within a piece either."""
+    weights, x = weights_of(layer, seed), normal(seed + 99, 1, past + t, layer["d_model"])
+    other = x.clone()
+    other[:, -1] = 3.0
+    rows = [student.run(scenarios.attended, layer, weights, text, [past, t], past + t) for text in (x, other)]
+    assert_close(rows[1][:, :-1], rows[0][:, :-1], what="the rows before the token that was changed", hint=HINT)
+
+
+@exercise("attend_with_cache", points=1)
+@settings(max_examples=15)
+@given(layer=layer_sizes(), seed=seeds(), b=sizes(1, 2), t=sizes(1, 5))
+def test_every_layer_has_its_own_part_of_the_cache(student, layer, seed, b, t):
+    """Two layers that take turns, token by token, do not meet."""
+    first, second = weights_of(layer, seed), weights_of(layer, seed + 50)
+    x = normal(seed + 99, b, t, layer["d_model"])
+    actual = student.run(scenarios.attended_in_two_layers, layer, first, second, x)
+    expected = [rows_of(layer, first, x), rows_of(layer, second, x)]
+    assert_close(actual, expected, what="the rows of layer 0 and of layer 1", hint="pass `layer` on to the cache")
+
+
+@exercise("attend_with_cache", points=2)
+@settings(max_examples=15)
+@given(
+    layer=layer_sizes(grouped=True), seed=seeds(), b=sizes(1, 2), pieces=st.lists(sizes(1, 3), min_size=1, max_size=3)
+)
+def test_the_cache_then_holds_the_keys_and_values_of_all_tokens(student, layer, seed, b, pieces):
+    """Once each, split into the heads that they have, in the order of the text."""
+    weights, x = weights_of(layer, seed), normal(seed + 99, b, sum(pieces), layer["d_model"])
+    head_dim = layer["d_model"] // layer["n_heads"]
+    expected = []
+    for name in ("w_k", "w_v"):
+        y = torch.nn.functional.linear(x, weights[f"{name}.weight"], weights.get(f"{name}.bias"))
+        y = y.unflatten(-1, (-1, head_dim)).transpose(1, 2)
+        expected.append(torch.cat([y, torch.ones_like(y[:, :, :1])], dim=2))
+    held, length = student.run(scenarios.keys_after_attending, layer, weights, x, pieces)
+    assert_equal(length, sum(pieces), what="cache.length")
+    hint = "append keys and values as they come from w_k and w_v: n_kv_heads of them, unscaled, once"
+    assert_close(held, tuple(expected), what="(k_all, v_all), with ones appended", hint=hint)
+
+
+@exercise("attend_with_cache", points=1)
+@settings(max_examples=15)
+@given(layer=layer_sizes(), seed=seeds(), t=sizes(2, 5), excess=sizes(1, 3))
+def test_tokens_that_do_not_fit_are_refused_and_leave_the_cache_as_it_was(student, layer, seed, t, excess):
+    """The token that does fit, given next, gets the row that it would have got anyway."""
+    weights, x = weights_of(layer, seed), normal(seed + 99, 2, t, layer["d_model"])
+    too_long = normal(seed + 98, 2, 1 + excess, layer["d_model"])
+    refused, length, last = student.run(scenarios.attended_past_the_end, layer, weights, x, too_long)
+    assert refused, f"{1 + excess} tokens should be refused by a cache that has room for 1"
+    assert_equal(length, t - 1, what="cache.length after the refusal")
+    assert_close(last, rows_of(layer, weights, x)[:, -1:], what="the row of the token that fits")
+
+
+@exercise("attend_with_cache", points=1)
+def test_x_may_lie_in_memory_in_any_order_and_is_left_alone(student):
+    """In float32 too: the rows have the dtype of x."""
+    layer = {"d_model": 12, "n_heads": 4, "bias": True}
+    for dtype in (torch.float64, torch.float32):
+        weights, x = weights_of(layer, 7, dtype), normal(8, 3, 5, 12, dtype=dtype)
+        actual, untouched = student.run(scenarios.attended_scattered, layer, weights, x)
+        assert untouched, "x was changed"
+        assert_close(actual, rows_of(layer, weights, x), what="the rows", hint=HINT)

@@ -1,0 +1,114 @@
+"""generate, against greedy search that reads the whole text at every step."""
+
+import torch
+
+from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, seeds, settings, sizes
+
+from . import scenarios
+from .truth import SMALL, attention_flops, greedy, linear_flops, model_sizes, random_ids, random_weights
+
+
+def check(student, config, seed, b, t, n, hint=""):
+    """The tokens are those of greedy search: by default, with the cache and without it."""
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, t)
+    expected = greedy(config, weights, ids, n)
+    for use_cache in (None, True, False):
+        actual = student.run(scenarios.generated, config, weights, ids, n, use_cache=use_cache)["ids"]
+        how = "by default" if use_cache is None else f"with use_cache={use_cache}"
+        assert_equal(actual, expected, what=f"prompt and continuation, {how}", hint=hint)
+
+
+@exercise("generate", points=4, core=True)
+@given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 6), n=sizes(1, 7))
+def test_tokens_are_those_of_greedy_search_with_and_without_the_cache(student, config, seed, b, t, n):
+    """The prompt, then the most likely next token again and again."""
+    config = config | {"context_length": t + n + seed % 3 - 1}  # the last token is never read
+    check(
+        student, config, seed, b, t, n, hint="after the prompt, read the token that was chosen last, and only that one"
+    )
+
+
+@exercise("generate", points=3)
+@given(config=model_sizes(context=(1, 5)), seed=seeds(), b=sizes(1, 3), t=sizes(1, 4), n=sizes(3, 9))
+def test_past_the_context_the_window_moves_on(student, config, seed, b, t, n):
+    """The last context_length tokens are read, each at its new position, and the result keeps all tokens."""
+    hint = "when the window moves every position changes: empty the cache and fill it again, for every token"
+    check(student, config, seed, b, min(t, config["context_length"]), n, hint=hint)
+
+
+@exercise("generate", points=1)
+@given(config=model_sizes(context=(1, 5)), seed=seeds(), b=sizes(1, 2), beyond=sizes(1, 5), n=sizes(1, 4))
+def test_a_prompt_longer_than_the_context_is_cropped_for_the_model_only(student, config, seed, b, beyond, n):
+    """The model reads its end, the result holds all of it."""
+    check(student, config, seed, b, config["context_length"] + beyond, n, hint="crop what is read, not what is kept")
+
+
+@exercise("generate", points=1)
+@settings(max_examples=10)
+@given(config=model_sizes(context=(2, 6)), seed=seeds(), b=sizes(1, 2), n=sizes(0, 7))
+def test_nothing_but_the_result_is_left_behind(student, config, seed, b, n):
+    """No graph, the prompt, the model's mode and PyTorch's gradient mode as they were; no new tokens, no change."""
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, 2)
+    for training in (True, False):
+        actual = student.run(scenarios.generated, config, weights, ids, n, use_cache=True, training=training)
+        expected = {
+            "ids": greedy(config, weights, ids, n),
+            "the prompt is as it was": True,
+            "a graph was recorded": False,
+            "training": training,
+            "gradients are recorded afterwards": True,
+            "weights require gradients afterwards": True,
+        }
+        assert_equal(actual, expected, what=f"after {n} new tokens, what generate left behind")
+
+
+@exercise("generate", points=2)
+def test_the_cache_makes_the_work_linear(student):
+    """Matrix products: every token goes through the layers once, and attends to those before it."""
+    config = SMALL | {"context_length": 80, "d_model": 16, "d_ff": 64}
+    weights = random_weights(config, 3)
+    for b, t, n in ((1, 4, 20), (1, 4, 70), (2, 40, 30)):
+        count = student.run(scenarios.generation_flops, config, weights, random_ids(config, n, b, t), n, True)
+        n_read = t + n - 1
+        reading = t * attention_flops(config, t)  # a prompt that is read at once may be scored in full
+        writing = sum(attention_flops(config, i + 1) for i in range(t, n_read))
+        needed = b * (n_read * linear_flops(config) + reading + writing)
+        assert 0 < count <= 1.5 * needed, (
+            f"a prompt of {t} and {n} new tokens took {count:,} floating-point operations; {needed:,} are needed"
+            "\n  hint: read the prompt once, then one token a step"
+        )
+
+
+@exercise("generate", points=1)
+def test_without_the_cache_the_whole_text_is_read_at_every_step(student):
+    """That is what the cache is compared with."""
+    config = SMALL | {"context_length": 40, "d_model": 16, "d_ff": 64}
+    weights, ids, n = random_weights(config, 4), random_ids(config, 4, 1, 4), 36
+    count = student.run(scenarios.generation_flops, config, weights, ids, n, False)
+    # The output layer may be spared at all positions but the last.
+    needed = sum((4 + i) * (linear_flops(config) - 2 * 16 * config["vocab_size"]) for i in range(n))
+    assert count >= needed, (
+        f"{n} new tokens took {count:,} floating-point operations; to read the whole text for each takes {needed:,}"
+        "\n  hint: use_cache=False is generate_greedy"
+    )
+
+
+@exercise("generate", points=1)
+def test_the_model_can_be_trained_on_what_it_generated(student):
+    """The result is an ordinary tensor, in float32 too."""
+    for dtype in (torch.float32, torch.float64):
+        weights, ids = random_weights(SMALL, 6, dtype), random_ids(SMALL, 6, 2, 3)
+        gradient = student.run(scenarios.trained_on_generated, SMALL, weights, ids, 4)
+        hint = "tensors made under torch.inference_mode() stay out of autograd for good: make the result outside of it"
+        assert bool(gradient.isfinite().all()) and bool((gradient != 0).any()), f"there is no gradient\n  hint: {hint}"
+
+
+@exercise("generate", points=1)
+def test_a_negative_number_of_tokens_and_an_empty_prompt_are_refused(student):
+    """With the cache and without it."""
+    weights = random_weights(SMALL, 7)
+    for use_cache in (True, False):
+        for t, n, why in ((2, -1, "-1 tokens cannot be appended"), (0, 1, "there is no token to start from")):
+            ids = random_ids(SMALL, 7, 1, t)
+            assert_refused(student.run, scenarios.generated, SMALL, weights, ids, n, use_cache=use_cache, why=why)

@@ -1,0 +1,210 @@
+"""prefill and decode_step, against the logits of the whole text without a cache."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, exercise
+from autograder.testing.strategies import given, seeds, settings, sizes, st
+
+from . import scenarios
+from .truth import SMALL, attention_flops, linear_flops, logits_of, model_sizes, random_ids, random_weights
+
+EXACT = {"rtol": 0, "atol": 1e-10}
+POSITIONS = "the first new token stands at position cache.length"
+
+
+@exercise("prefill", points=4, core=True)
+@given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 9), spare=sizes(0, 3))
+def test_a_prompt_read_at_once_gets_the_logits_of_the_model(student, config, seed, b, t, spare):
+    """At every position, for every text of the batch."""
+    t = min(t, config["context_length"])
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, t)
+    (seen,) = student.run(scenarios.model_session, config, weights, b, t + spare, [("prefill", ids)])
+    hint = "embeddings with positions, the blocks with attend_with_cache, the final norm, the head"
+    assert_close(seen["value"], logits_of(config, weights, ids), what="the logits", hint=hint, **EXACT)
+
+
+@exercise("prefill", points=4)
+@given(
+    config=model_sizes(),
+    seed=seeds(),
+    b=sizes(1, 3),
+    pieces=st.lists(sizes(1, 4), min_size=2, max_size=4),
+    spare=sizes(0, 3),
+)
+def test_a_prompt_read_in_pieces_gets_the_same_logits(student, config, seed, b, pieces, spare):
+    """A piece goes on where the cache ends: its positions, and what its tokens may attend to."""
+    t = sum(pieces)
+    config = config | {"context_length": t + seed % 3}
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, t)
+    reads = [("prefill", piece) for piece in ids.split(pieces, dim=1)]
+    seen = student.run(scenarios.model_session, config, weights, b, t + spare, reads)
+    refused = any(entry["refused"] for entry in seen)
+    assert not refused, f"pieces of {pieces} tokens fit into a cache for {t + spare}, but one was refused"
+    actual = torch.cat([entry["value"] for entry in seen], dim=1)
+    expected = logits_of(config, weights, ids)
+    assert_close(actual, expected, what=f"the logits of pieces of {pieces} tokens", hint=POSITIONS, **EXACT)
+
+
+@exercise("prefill", points=2)
+@settings(max_examples=20)
+@given(config=model_sizes(context=(3, 9)), seed=seeds(), b=sizes(1, 3), keep=sizes(0, 8))
+def test_reading_on_after_truncation_forgets_what_was_cut_off(student, config, seed, b, keep):
+    """The first tokens of one text, then the rest of another: as if nothing else had ever been read."""
+    t = config["context_length"]
+    keep = min(keep, t - 1)
+    weights, ids, other = (
+        random_weights(config, seed),
+        random_ids(config, seed, b, t),
+        random_ids(config, seed + 1, b, t),
+    )
+    text = torch.cat([ids[:, :keep], other[:, keep:]], dim=1)
+    operations = [("prefill", ids), ("truncate", keep), ("prefill", other[:, keep:].contiguous())]
+    seen = student.run(scenarios.model_session, config, weights, b, t, operations)
+    expected = logits_of(config, weights, text)[:, keep:]
+    assert_close(seen[2]["value"], expected, what=f"the logits after truncate({keep})", hint=POSITIONS, **EXACT)
+
+
+@exercise("prefill", points=2)
+@settings(max_examples=20)
+@given(config=model_sizes(context=(2, 9)), seed=seeds(), b=sizes(2, 4))
+def test_reading_on_after_reordering_continues_the_chosen_texts(student, config, seed, b):
+    """Row i goes on from the text that was in row beam_index[i]."""
+    t = config["context_length"]
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, t - 1)
+    index, last = (
+        torch.randint(b, (b,), generator=torch.Generator().manual_seed(seed)),
+        random_ids(config, seed + 1, b, 1),
+    )
+    operations = [("prefill", ids), ("reorder", index), ("prefill", last)]
+    seen = student.run(scenarios.model_session, config, weights, b, t, operations)
+    expected = logits_of(config, weights, torch.cat([ids[index], last], dim=1))[:, -1:]
+    assert_close(seen[2]["value"], expected, what=f"the logits after reorder({index.tolist()})", **EXACT)
+
+
+@exercise("prefill", points=2)
+@settings(max_examples=15)
+@given(
+    config=model_sizes(context=(2, 9)),
+    seed=seeds(),
+    excess=sizes(1, 3),
+    bounded_by=st.sampled_from(["cache", "context"]),
+)
+def test_a_text_that_does_not_fit_is_refused_and_changes_nothing(student, config, seed, excess, bounded_by):
+    """Too long for the cache, or for the model's context; what does fit is read as if nothing had happened."""
+    t, beyond = config["context_length"], 5
+    if bounded_by == "cache":
+        config = config | {"context_length": t + beyond}
+    weights, ids = random_weights(config, seed), random_ids(config, seed, 2, t)
+    too_long = random_ids(config, seed + 1, 2, 1 + excess)
+    operations = [("prefill", ids[:, :-1].contiguous()), ("prefill", too_long), ("prefill", ids[:, -1:].contiguous())]
+    max_len = t if bounded_by == "cache" else t + beyond
+    seen = student.run(scenarios.model_session, config, weights, 2, max_len, operations)
+    assert seen[1]["refused"], f"{1 + excess} tokens should be refused: the {bounded_by} has room for 1"
+    assert_equal(seen[1]["length"], t - 1, what="cache.length after the refusal")
+    expected = logits_of(config, weights, ids)[:, -1:]
+    assert_close(seen[2]["value"], expected, what="the logits of the token that fits", **EXACT)
+
+
+@exercise("prefill", points=1)
+@settings(max_examples=15)
+@given(config=model_sizes(), seed=seeds(), pieces=st.lists(sizes(1, 3), min_size=1, max_size=3))
+def test_the_cache_then_holds_the_whole_text(student, config, seed, pieces):
+    """cache.length is the number of tokens that were read."""
+    config = config | {"context_length": sum(pieces)}
+    weights, ids = random_weights(config, seed), random_ids(config, seed, 2, sum(pieces))
+    reads = [("prefill", piece) for piece in ids.split(pieces, dim=1)]
+    seen = student.run(scenarios.model_session, config, weights, 2, sum(pieces), reads)
+    expected = [sum(pieces[: i + 1]) for i in range(len(pieces))]
+    assert_equal([entry["length"] for entry in seen], expected, what="cache.length after each piece")
+
+
+@exercise("prefill", points=1)
+def test_logits_have_the_dtype_of_the_model_and_ids_are_left_alone(student):
+    """float32 in, float32 out, wherever the ids lie in memory."""
+    for dtype in (torch.float64, torch.float32):
+        weights, ids = random_weights(SMALL, 5, dtype), random_ids(SMALL, 5, 3, 4)
+        logits, step, untouched = student.run(scenarios.ids_untouched, SMALL, weights, ids)
+        expected = logits_of(SMALL, weights, torch.cat([ids, ids[:, :1]], dim=1))
+        assert untouched, "ids was changed"
+        room = EXACT if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-4}
+        assert_close((logits, step), (expected[:, :-1], expected[:, -1]), what="the logits", **room)
+
+
+@exercise("decode_step", points=3, core=True)
+@given(config=model_sizes(context=(2, 9)), seed=seeds(), b=sizes(1, 3), prompt=sizes(1, 8), spare=sizes(0, 2))
+def test_each_step_gets_the_logits_of_the_whole_text(student, config, seed, b, prompt, spare):
+    """After the prompt, token by token, to the end of the context."""
+    t = config["context_length"]
+    prompt = min(prompt, t - 1)
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, t)
+    operations = [("prefill", ids[:, :prompt].contiguous())]
+    operations += [("decode_step", ids[:, i].contiguous()) for i in range(prompt, t)]
+    seen = student.run(scenarios.model_session, config, weights, b, t + spare, operations)
+    expected = logits_of(config, weights, ids)
+    for entry, i in zip(seen[1:], range(prompt, t), strict=True):
+        what = f"the logits at position {i} after a prompt of {prompt}"
+        assert_close(entry["value"], expected[:, i], what=what, hint=POSITIONS, **EXACT)
+        assert_equal(entry["length"], i + 1, what=f"cache.length after position {i}")
+
+
+@exercise("decode_step", points=1)
+@settings(max_examples=15)
+@given(config=model_sizes(), seed=seeds(), b=sizes(1, 3))
+def test_a_text_may_begin_with_a_step(student, config, seed, b):
+    """On an empty cache, the token is the first."""
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, config["context_length"])
+    operations = [("decode_step", column.contiguous()) for column in ids.T]
+    seen = student.run(scenarios.model_session, config, weights, b, config["context_length"], operations)
+    actual = torch.stack([entry["value"] for entry in seen], dim=1)
+    assert_close(actual, logits_of(config, weights, ids), what="the logits", hint=POSITIONS, **EXACT)
+
+
+@exercise("decode_step", points=1)
+@settings(max_examples=15)
+@given(config=model_sizes(context=(4, 9)), seed=seeds(), b=sizes(2, 4))
+def test_steps_follow_a_beam_that_is_reordered_and_cut_back(student, config, seed, b):
+    """As in beam search: some texts are dropped, others continued twice, the last token is taken back."""
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, 2)
+    draws = torch.Generator().manual_seed(seed)
+    first, second = torch.randint(b, (2, b), generator=draws)
+    tokens = random_ids(config, seed + 1, 3, b)
+    operations = [("prefill", ids), ("reorder", first), ("decode_step", tokens[0]), ("reorder", second)]
+    operations += [("decode_step", tokens[1]), ("truncate", 3), ("decode_step", tokens[2])]
+    seen = student.run(scenarios.model_session, config, weights, b, 4, operations)
+    text = torch.cat([ids[first], tokens[0][:, None]], dim=1)[second]
+    for entry, token in ((seen[4], tokens[1]), (seen[6], tokens[2])):
+        expected = logits_of(config, weights, torch.cat([text, token[:, None]], dim=1))[:, -1]
+        assert_close(entry["value"], expected, what="the logits", **EXACT)
+
+
+@exercise("decode_step", points=1)
+@settings(max_examples=10)
+@given(config=model_sizes(context=(2, 9)), seed=seeds(), bounded_by=st.sampled_from(["cache", "context"]))
+def test_a_step_past_the_end_is_refused_and_changes_nothing(student, config, seed, bounded_by):
+    """Past the end of the cache, or of the model's context; one position earlier there is still room."""
+    t = config["context_length"]
+    config = config | {"context_length": t + (3 if bounded_by == "cache" else 0)}
+    weights, ids = random_weights(config, seed), random_ids(config, seed, 2, t)
+    last = ids[:, -1].contiguous()
+    operations = [("prefill", ids), ("decode_step", last), ("truncate", t - 1), ("decode_step", last)]
+    seen = student.run(
+        scenarios.model_session, config, weights, 2, t + (3 if bounded_by == "context" else 0), operations
+    )
+    assert seen[1]["refused"], f"a step should be refused when the {bounded_by} is full"
+    assert_equal(seen[1]["length"], t, what="cache.length after the refusal")
+    assert_close(seen[3]["value"], logits_of(config, weights, ids)[:, -1], what="the logits of the last token", **EXACT)
+
+
+@exercise("decode_step", points=2)
+def test_a_step_does_the_work_of_one_token(student):
+    """Matrix products: two operations for each weight and text, and attention of one query to the cached keys."""
+    config = SMALL | {"context_length": 130, "d_model": 16, "d_ff": 64}
+    weights = random_weights(config, 3)
+    lengths, b = (16, 128), 2
+    counts = student.run(scenarios.step_flops, config, weights, [random_ids(config, n, b, n) for n in lengths])
+    for n, count in zip(lengths, counts, strict=True):
+        needed = b * (linear_flops(config) + attention_flops(config, n + 1))
+        assert 0 < count <= 1.5 * needed, (
+            f"with {n} cached positions, a step took {count:,} floating-point operations; {needed:,} are needed"
+            "\n  hint: only the new token goes through the layers; the text before it is in the cache"
+        )

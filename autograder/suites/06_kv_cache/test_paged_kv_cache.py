@@ -1,0 +1,183 @@
+"""PagedKVCache, against a pool of plain lists."""
+
+import torch
+
+from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+
+from . import scenarios
+from .truth import PlainPool, Refused
+
+
+@st.composite
+def pool_sizes(draw, smallest=1):
+    """The arguments of a PagedKVCache."""
+    return {
+        "n_blocks": draw(sizes(smallest, 7)),
+        "block_size": draw(sizes(1, 4)),
+        "n_kv_heads": draw(sizes(1, 3)),
+        "head_dim": draw(sizes(1, 4)),
+    }
+
+
+def new(seed, pool, t, dtype=torch.float32):
+    """Keys and values of t positions; no two numbers are the same."""
+    shape = pool["n_kv_heads"], t, pool["head_dim"]
+    return normal(seed, *shape, dtype=dtype), normal(seed + 1, *shape, dtype=dtype)
+
+
+def expected_of(pool, operations):
+    """What a pool of plain lists answers."""
+    plain = PlainPool(pool["n_blocks"], pool["block_size"])
+    seen = [{"value": None, "refused": False, "free": plain.n_free_blocks}]
+    for name, *args in operations:
+        try:
+            value, refused = getattr(plain, name)(*args), False
+        except Refused:
+            value, refused = None, True
+        seen.append({"value": value, "refused": refused, "free": plain.n_free_blocks})
+    return seen
+
+
+def check(student, pool, operations, hint=""):
+    """Every answer of the student's pool is that of the plain one, to the last bit."""
+    actual = student.run(scenarios.pool_session, pool, operations)
+    for i, (found, wanted) in enumerate(zip(actual, expected_of(pool, operations), strict=True)):
+        history = ", ".join(describe(operation) for operation in operations[:i]) or "the start"
+        assert_equal(found, wanted, what=f"after {history}: the answer", hint=hint)
+
+
+def describe(operation):
+    """An operation in a few characters."""
+    name, seq_id, *args = operation
+    return f"{name}({seq_id!r}, {args[0].shape[1]} positions)" if args else f"{name}({seq_id!r})"
+
+
+@exercise("PagedKVCache", points=3, core=True)
+@given(
+    pool=pool_sizes(),
+    seed=seeds(),
+    turns=st.lists(st.tuples(st.integers(0, 3), sizes(1, 5)), min_size=1, max_size=8),
+)
+def test_sequences_that_grow_in_turns_come_back_whole_and_in_order(student, pool, seed, turns):
+    """Each sequence is where its table says, however its blocks lie among those of others."""
+    pool = pool | {"n_blocks": sum(t for _, t in turns)}  # always enough
+    operations = []
+    for i, (seq_id, t) in enumerate(turns):
+        operations.append(("append", seq_id, *new(seed + 2 * i, pool, t)))
+        operations += [("gather", other) for other in sorted({seq_id for seq_id, _ in turns[: i + 1]})]
+    check(student, pool, operations, hint="position p is in block p // block_size of the table, at slot p % block_size")
+
+
+@exercise("PagedKVCache", points=3)
+@settings(max_examples=40)
+@given(
+    pool=pool_sizes(),
+    seed=seeds(),
+    plan=st.lists(
+        st.one_of(
+            st.tuples(st.just("append"), st.integers(0, 2), sizes(1, 6)),
+            st.tuples(st.just("gather"), st.integers(0, 2)),
+            st.tuples(st.just("free"), st.integers(0, 2)),
+        ),
+        min_size=1,
+        max_size=14,
+    ),
+)
+def test_any_workload_is_answered_as_by_plain_lists(student, pool, seed, plan):
+    """Sequences come, grow, are refused for want of blocks, go and come again."""
+    operations = [
+        (name, seq_id, *(new(seed + 2 * i, pool, *args) if args else ()))
+        for i, (name, seq_id, *args) in enumerate(plan)
+    ]
+    check(student, pool, operations + [("gather", seq_id) for seq_id in range(3)])
+
+
+@exercise("PagedKVCache", points=2)
+@given(pool=pool_sizes(2), seed=seeds(), t=sizes(1, 9))
+def test_a_sequence_takes_a_block_only_when_its_last_one_is_full(student, pool, seed, t):
+    """A sequence of n positions has ceil(n / block_size) blocks, whether they came one by one or at once."""
+    t = min(t, pool["n_blocks"] * pool["block_size"])
+    one_by_one = [("append", 0, *new(seed + 2 * i, pool, 1)) for i in range(t)]
+    for operations in (one_by_one, [("append", 0, *new(seed, pool, t))]):
+        found = [entry["free"] for entry in student.run(scenarios.pool_session, pool, [*operations, ("free", 0)])]
+        wanted = [entry["free"] for entry in expected_of(pool, [*operations, ("free", 0)])]
+        hint = "fill the last block first; free gives all of them back"
+        assert_equal(found, wanted, what="n_free_blocks after each append, and after free", hint=hint)
+
+
+@exercise("PagedKVCache", points=2)
+@given(pool=pool_sizes(2), seed=seeds(), excess=sizes(1, 5))
+def test_an_append_without_enough_blocks_is_refused_and_changes_nothing(student, pool, seed, excess):
+    """Not the sequence, not the free blocks; a sequence that never began is unknown; the last block can be filled."""
+    bs, n = pool["block_size"], pool["n_blocks"]
+    operations = [
+        ("append", "new", *new(seed, pool, n * bs + excess)),
+        ("gather", "new"),
+        ("append", "old", *new(seed + 2, pool, (n - 1) * bs)),
+        ("append", "old", *new(seed + 4, pool, bs + excess)),
+        ("append", "new", *new(seed + 6, pool, bs + excess)),
+        ("free", "new"),
+        ("gather", "old"),
+        ("append", "new", *new(seed + 8, pool, bs)),  # exactly the last block
+        ("gather", "new"),
+        ("append", "old", *new(seed + 10, pool, 1)),
+        ("free", "old"),
+        ("append", "new", *new(seed + 12, pool, (n - 1) * bs)),
+        ("gather", "new"),
+    ]
+    check(student, pool, operations, hint="count the blocks that are missing before you take the first one")
+
+
+@exercise("PagedKVCache", points=1)
+def test_an_unknown_sequence_is_refused(student):
+    """One that never began, and one that is gone, by gather and by free."""
+    pool = {"n_blocks": 3, "block_size": 2, "n_kv_heads": 1, "head_dim": 2}
+    operations = [
+        ("gather", 0),
+        ("free", 0),
+        ("append", 0, *new(1, pool, 3)),
+        ("gather", 1),
+        ("free", "0"),
+        ("free", 0),
+    ]
+    operations += [("free", 0), ("gather", 0), ("append", 1, *new(3, pool, 6)), ("gather", 1)]
+    check(student, pool, operations)
+
+
+@exercise("PagedKVCache", points=1)
+def test_what_does_not_fit_is_refused(student):
+    """Blocks without a slot; keys and values of another shape, which change nothing."""
+    pool = {"n_blocks": 4, "block_size": 2, "n_kv_heads": 2, "head_dim": 3}
+    for bad in (0, -1):
+        assert_refused(student.run, scenarios.pool_session, pool | {"block_size": bad}, [], why=f"block_size={bad}")
+    good, before, after = (2, 1, 3), ("append", 0, *new(1, pool, 1)), ("gather", 0)
+    for bad in ((1, 1, 3), (3, 1, 3), (2, 1, 1), (2, 1, 4), (2, 2, 3)):
+        for k, v in ((bad, good), (good, bad)) + (((bad, bad),) if bad != (2, 2, 3) else ()):
+            wrong = ("append", 0, normal(3, *k, dtype=torch.float32), normal(4, *v, dtype=torch.float32))
+            actual = student.run(scenarios.pool_session, pool, [before, wrong, after])
+            assert actual[2]["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
+            assert_equal(actual[3], expected_of(pool, [before, after])[2], what="what a refused append left behind")
+
+
+@exercise("PagedKVCache", points=1)
+def test_keys_and_values_keep_their_dtype(student):
+    """The pool takes the dtype of the first keys."""
+    pool = {"n_blocks": 4, "block_size": 2, "n_kv_heads": 2, "head_dim": 3}
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        operations = [("append", 0, *new(1, pool, 3, dtype)), ("append", 1, *new(3, pool, 1, dtype)), ("gather", 0)]
+        check(student, pool, operations, hint="allocate the pool when the first keys come: only they have a dtype")
+
+
+@exercise("PagedKVCache", points=1)
+@settings(max_examples=15)
+@given(pool=pool_sizes(2), seed=seeds())
+def test_keys_and_values_are_copied_in_and_out(student, pool, seed):
+    """What becomes of k and v afterwards does not matter, nor does the cache change what it has handed out."""
+    pool = pool | {"n_blocks": 1}
+    k, v = new(seed, pool, pool["block_size"])
+    other = new(seed + 2, pool, pool["block_size"])[0]
+    first, second, unchanged = student.run(scenarios.pool_keeps_copies, pool, k, v, other)
+    assert unchanged, "append changed its inputs"
+    assert_equal(first, (k, v), what="what gather returned, after the block went to another sequence")
+    assert_equal(second, (other, other), what="the other sequence")
