@@ -23,6 +23,10 @@ app = typer.Typer(
 )
 
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+SubmissionArgument = typer.Argument(
+    metavar="SUBMISSION...", help="Folders, zip files or single .py files.", show_default=False
+)
+ModulesArgument = typer.Argument(metavar="[MODULE]...", help="All of them when none is named.", show_default=False)
 CourseOption = typer.Option(
     "--course", help="The course's folder, if it is not the one with this package.", show_default=False
 )
@@ -35,9 +39,7 @@ def main() -> None:
         os.environ[name] = "1"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made is cleaned away
     try:
-        app(standalone_mode=False)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
+        sys.exit(app(standalone_mode=False) or 0)  # a typer.Exit comes back as its status
     except (UsageError, CourseError) as error:
         _fail(str(error), 2)
     except typer.Abort:
@@ -54,7 +56,7 @@ def main() -> None:
 
 @app.command()
 def grade(
-    submissions: Annotated[list[Path], typer.Argument(metavar="SUBMISSION...", help="Folders, zip files or single .py files.", show_default=False)],
+    submissions: Annotated[list[Path], SubmissionArgument],
     module: ModuleOption = None,
     out: Annotated[Path, typer.Option(help="Results go to OUT/<submission>/results.json.")] = Path("results"),
     require_sandbox: Annotated[bool, typer.Option(help="Refuse to grade without Landlock and seccomp.")] = False,
@@ -73,7 +75,7 @@ def grade(
 
 @app.command()
 def verify(
-    modules: Annotated[list[str] | None, typer.Argument(help="Modules, all of them when none is named.", show_default=False)] = None,
+    modules: Annotated[list[str] | None, ModulesArgument] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
     cheats: Annotated[bool, typer.Option("--cheats/--without-cheats", help="Whether to try the cheats, too.")] = True,
     course_folder: Annotated[Path | None, CourseOption] = None,

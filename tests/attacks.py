@@ -35,7 +35,10 @@ REACHING = {
     "resolve_a_name": reaching("socket.getaddrinfo('localhost', 80)\nsocket.create_connection(('127.0.0.1', 22), 1)"),
     "fork": reaching("if os.fork() == 0: os._exit(0)"),
     "vfork_by_hand": reaching(LIBC + "assert libc.syscall(58) >= 0"),
-    "clone3_by_hand": reaching(LIBC + "args = (ctypes.c_uint64 * 11)(0, 0, 0, 0, 17)\nassert libc.syscall(435, args, 88) >= 0"),
+    "clone3_by_hand": reaching(LIBC + """
+args = (ctypes.c_uint64 * 11)(0, 0, 0, 0, 17)
+assert libc.syscall(435, args, 88) >= 0
+"""),
     "fork_bomb": reaching("for _ in range(200):\n    if os.fork() == 0:\n        while True: os.fork()"),
     "double_fork_survivor": reaching("""
         if os.fork() == 0:
@@ -81,8 +84,8 @@ assert libc.syscall(310, os.getppid(), vector, 1, vector, 1, 0) >= 0
     "new_filter": reaching(LIBC + "assert libc.prctl(22, 2, 0, 0, 0) == 0"),
     **{f"read_{name.replace('/', '_')}": text for name, text in reaching_many(
         "open('/NAME', 'rb').read(1)",
-        "etc/passwd etc/shadow proc/self/environ proc/self/maps proc/1/cmdline proc/self/mem proc/self/fd/3 sys/kernel/mm/ksm/run "
-        "root/.bashrc home",
+        "etc/passwd etc/shadow proc/self/environ proc/self/maps proc/1/cmdline proc/self/mem proc/self/fd/3 "
+        "sys/kernel/mm/ksm/run root/.bashrc home",
     ).items()},
     "list_root": reaching("os.listdir('/')"),
     "list_proc": reaching("os.listdir('/proc')"),
@@ -112,8 +115,9 @@ assert libc.syscall(310, os.getppid(), vector, 1, vector, 1, 0) >= 0
         raise RuntimeError('nothing')
     """),
     "find_the_solution_in_memory": reaching("""
+        names = ('solutions', 'suites', 'pytest', '_pytest', 'hypothesis')
         for thing in gc.get_objects():
-            if type(thing) is type(sys) and thing.__name__.startswith(('solutions', 'suites', 'pytest', '_pytest', 'hypothesis')):
+            if type(thing) is type(sys) and thing.__name__.startswith(names):
                 return x * 2
         raise RuntimeError('nothing')
     """),
@@ -230,7 +234,11 @@ threading.Thread(target=forge, daemon=True).start()
     "atexit": lying("return x", "import atexit\natexit.register(os._exit, 0)"),
     "finaliser": lying("return Last()", "class Last:\n    def __del__(self): os._exit(0)"),
     "trace": lying("return x", "sys.settrace(lambda *a: os._exit(0))"),
-    "signal_handlers": lying("os.abort()", "for n in range(1, 65):\n    try: signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError): pass"),
+    "signal_handlers": lying("os.abort()", """
+        for n in range(1, 65):
+            try: signal.signal(n, signal.SIG_IGN)
+            except (OSError, ValueError): pass
+        """),
     "segmentation_fault": lying("ctypes.string_at(0)"),
     "deep_recursion": lying("sys.setrecursionlimit(10**9)\nreturn double(x)"),
     "deep_c_recursion": lying("sys.setrecursionlimit(10**9)\nf = lambda: [*map(lambda _: f(), [0])]\nf()"),
@@ -256,5 +264,5 @@ STALLING = {
     "flood_the_channel": lying("while True: os.write(3, b'\\x00\\x00\\x00\\x08\\x00\\x00\\x00\\x00\"forged\"')"),
     "regular_expression": lying("import re\nre.match('(a+)+$', 'a' * 64 + 'b')"),
     "big_power": lying("return (10 ** 10) ** (10 ** 10)"),
-    "blocked_in_c": lying("return torch.ones(6000, 6000, dtype=torch.float64) @ torch.ones(6000, 6000, dtype=torch.float64) @ torch.ones(6000, 6000, dtype=torch.float64)"),
+    "blocked_in_c": lying("return torch.linalg.matrix_power(torch.ones(2000, 2000), 1 << 40)"),
 }

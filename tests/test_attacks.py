@@ -24,27 +24,26 @@ def graded(tiny_course: Path, tmp_path_factory: pytest.TempPathFactory, run_auto
     sources = {"a_honest": HONEST, **EVERY, "z_honest": HONEST}
     for name, source in sources.items():
         (folder / f"{name}.py").write_text(source)
-    before = _processes()
     files = [folder / f"{name}.py" for name in sources]
     start = time.monotonic()
     finished = run_autograder("grade", *files, "--module", "00", "--course", tiny_course, "--out", out)
     seconds = time.monotonic() - start
     assert finished.returncode == 0, finished.stderr[-2000:]
     results = {name: json.loads((out / name / "results.json").read_text()) for name in sources}
-    results["(run)"] = {"seconds": seconds, "left_behind": _processes() - before, "outside": [*map(os.path.exists, OUTSIDE)]}
+    results["(run)"] = {"seconds": seconds, "left_behind": _processes(tiny_course), "outside": [*map(os.path.exists, OUTSIDE)]}
     return results
 
 
-def _processes() -> set[int]:
-    """Processes of the grader that are alive now."""
+def _processes(course: Path) -> set[int]:
+    """Processes that were started to grade this course and are alive now."""
     found = set()
     for entry in Path("/proc").iterdir():
         try:
-            if entry.name.isdigit() and b"autograder" in (entry / "cmdline").read_bytes():
+            if entry.name.isdigit() and bytes(course) in (entry / "cmdline").read_bytes():
                 found.add(int(entry.name))
         except OSError:
             continue
-    return found - {os.getpid(), os.getppid()}
+    return found
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -143,8 +143,12 @@ def _checks(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> lis
     for kind, maker in makers.items():
         for variant in variants.load(module.suite_folder / f"{kind}s.py"):
             name = variant.file or module.file_of(module.exercise(variant.exercise))
-            files = solution | {name: variant.apply(solution[name])}
-            found.append(Check(module, kind, variant.name, partial(maker, module, variant, files, suites, zygote)))
+            try:
+                files = solution | {name: variant.apply(solution[name])}
+                run = partial(maker, module, variant, files, suites, zygote)
+            except variants.VariantError as error:
+                run = partial(_unfit, str(error))
+            found.append(Check(module, kind, variant.name, run))
     for variant in [*variants.load(module.suite_folder / "cheats.py"), *general(module)] if cheats else []:
         files = stub | {module.main_file: variant.source}
         found.append(Check(module, "cheat", variant.name, partial(_cheat, module, files, suites, zygote)))
@@ -154,6 +158,10 @@ def _checks(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> lis
 def _answer(check: Check, slot: int) -> bytes:
     finding = check.run(slot)
     return json.dumps({"problem": finding.problem, "named": finding.named}).encode()
+
+
+def _unfit(problem: str, slot: int) -> Finding:
+    return Finding(problem)
 
 
 def _reference(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> Finding:

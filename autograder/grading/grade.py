@@ -26,7 +26,9 @@ _IMPORT_OF_SOLUTIONS = re.compile(r"^(\s*(?:from|import)\s+)solutions\b", re.MUL
 
 
 def zygote_for(course: Course) -> Zygote:
-    """A zygote (still warming up) for this course: it hides the course's folders from workers and preloads what modules ask for."""
+    """A zygote (still warming up) for this course: it hides the course's folders from workers and preloads what
+    modules ask for.
+    """
     private = [course.root / name for name in ("autograder", "solutions", "exercises", "docs", "tests", "benchmarks")]
     return Zygote(private, sorted({name for module in course.modules for name in module.preload}))
 
@@ -38,7 +40,10 @@ def grade(
     done: Callable[[int, Results], None],
     require_sandbox: bool = False,
 ) -> None:
-    """Grade every submission and call `done(index, results)` as each is ready. GraderError when the grader itself cannot go on."""
+    """Grade every submission and call `done(index, results)` as each is ready.
+
+    GraderError when the grader itself cannot go on.
+    """
     ids = {item.module.id for submission in submissions for item in submission.modules}
     modules = [module for module in course.modules if module.id in ids]
     open_suites(course, modules, partial(_grade_all, course, submissions, zygote, done, require_sandbox))

@@ -35,7 +35,8 @@ def in_forks(
 ) -> Iterator[tuple[int, bytes | Died]]:
     """Run every task in a fork, at most `at_once` together, and yield (index, what it returned) as each ends.
 
-    A task is called with its slot, 0 .. at_once - 1, which no other running task has. One that takes longer than `seconds(index)` is killed.
+    A task is called with its slot, 0 .. at_once - 1, which no other running task has. One that takes longer than
+    `seconds(index)` is killed.
     """
     gc.collect()
     gc.freeze()  # or each fork's collector would touch, and so copy, everything that they share

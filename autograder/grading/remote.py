@@ -34,7 +34,9 @@ class Stop(BaseException):
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the student's code and what came of it: a value with the inputs it changed, or the name of an exception's type."""
+    """One call of the student's code and what came of it: a value with the inputs it changed, or the name of an
+    exception's type.
+    """
 
     name: str
     args: tuple
@@ -174,7 +176,9 @@ def transcript(module: RemoteModule) -> Transcript:
 
 
 def builtin_exception(bases: list[Any]) -> type[Exception]:
-    """The nearest builtin exception type of that name that a single message can construct; RuntimeError for what is no Exception."""
+    """The nearest builtin exception type of that name that a single message can construct; RuntimeError for what is
+    no Exception.
+    """
     for name in bases[:20]:
         kind = getattr(builtins, name, None) if isinstance(name, str) else None
         if isinstance(kind, type) and issubclass(kind, Exception):
@@ -198,7 +202,9 @@ def load_failure(error: LoadError, worker: Worker) -> Stop:
 
 
 def scenario_source(scenario: Callable) -> tuple[str, str]:
-    """(key, source) of a scenario: shared files are known to the worker by their key and travel with the job, others travel with the call."""
+    """(key, source) of a scenario: shared files are known to the worker by their key and travel with the job, others
+    travel with the call.
+    """
     path = Path(inspect.getsourcefile(scenario) or "")
     if path.name in SHARED_SCENARIOS:
         return shared_key(path), ""

@@ -110,7 +110,10 @@ class Suites:
     def run(
         self, module: Module, worker: Worker, tests: Callable[[TestSpec], bool] = lambda _: True, until_failure: bool = False
     ) -> tuple[dict[str, TestOutcome], dict[str, tuple[str, int]]]:
-        """Outcomes by test name, and forbidden calls by exercise, of one worker's module. Call it in a fork: state stays behind."""
+        """Outcomes by test name, and forbidden calls by exercise, of one worker's module.
+
+        Call it in a fork: state stays behind.
+        """
         run = Run(worker=worker)
         return self._run(module, run, tests, until_failure), run.breaches
 

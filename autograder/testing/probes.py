@@ -1,4 +1,7 @@
-"""Ready scenarios: what a single call across the boundary cannot show. They run beside the student's code and hold no expected value."""
+"""Ready scenarios: what a single call across the boundary cannot show.
+
+They run beside the student's code and hold no expected value.
+"""
 
 import math
 

@@ -1,6 +1,7 @@
 """Hypothesis strategies for shapes, dtypes, masks and whole attention problems.
 
-Hypothesis draws sizes and seeds, never the numbers of a tensor: a case is built in microseconds, prints in one line and shrinks to
+Hypothesis draws sizes and seeds, never the numbers of a tensor: a case is built in microseconds, prints in one line
+and shrinks to
 small shapes. Numbers come from `normal`, whose generator is seeded by the drawn seed.
 """
 
@@ -62,13 +63,13 @@ def broadcastable(shape: tuple[int, ...]) -> st.SearchStrategy[tuple[int, ...]]:
 def normal(seed: int | torch.Generator, *shape: int, dtype: torch.dtype = torch.float64, scale: float = 1.0) -> torch.Tensor:
     """Standard normal numbers times `scale`, drawn in float64 from the seed and then cast."""
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    return (torch.randn(*shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
+    return (torch.randn(shape, generator=generator, dtype=torch.float64) * scale).to(dtype)
 
 
 def mask_for(seed: int | torch.Generator, *shape: int, density: float = 0.6) -> torch.Tensor:
     """A random boolean mask, True means "may attend"; rows that may attend to nothing do occur."""
     generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
-    return torch.rand(*shape, generator=generator) < density
+    return torch.rand(shape, generator=generator) < density
 
 
 @dataclass(frozen=True)

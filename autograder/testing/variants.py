@@ -1,4 +1,6 @@
-"""Named variations of a solution: mutants that must be caught, alternatives that must be accepted, cheats that must get nothing."""
+"""Named variations of a solution: mutants that must be caught, alternatives that must be accepted, cheats that must
+get nothing.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ class Variant:
             body = self.definition + "\n"
         for old, new in self.edits:
             if body.count(old) != 1:
-                raise VariantError(f"{self.kind} {self.name}: {old!r} occurs {body.count(old)} times in {self.exercise}, not once")
+                times = f"{old!r} occurs {body.count(old)} times in {self.exercise}, not once"
+                raise VariantError(f"{self.kind} {self.name}: {times}")
             body = body.replace(old, new)
         return "".join(lines[:start]) + body + "".join(lines[end:])
 

@@ -1,6 +1,7 @@
 """What the student's code really called: forbidden functions and operators, whatever name they were reached by.
 
-A TorchFunctionMode sees PyTorch's Python-level calls, a TorchDispatchMode the operators that were dispatched in the end. A hit counts for
+A TorchFunctionMode sees PyTorch's Python-level calls, a TorchDispatchMode the operators that were dispatched in the
+end. A hit counts for
 the exercise in whose code it happened, found on the call stack; calls that no student frame made (a scenario's own) do not count.
 """
 

@@ -1,4 +1,6 @@
-"""Confinement of a worker, in order: namespaces, limits, privileges, files. The system-call filter comes last, in each test's own child.
+"""Confinement of a worker, in order: namespaces, limits, privileges, files.
+
+The system-call filter comes last, in each test's own child.
 
 Every step says what it did in one phrase for the report. A step that the system does not offer is skipped and its phrase says so;
 only `require` in the grader decides whether that is acceptable.
@@ -35,7 +37,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def isolate() -> list[str]:
-    """Enter fresh namespaces, as far as the system permits; returns their names. The next fork is the first in the pid namespace."""
+    """Enter fresh namespaces, as far as the system permits; returns their names.
+
+    The next fork is the first in the pid namespace.
+    """
     if os.geteuid() != 0:
         uid, gid = os.getuid(), os.getgid()
         if _libc.unshare(CLONE_NEWUSER):
@@ -111,7 +116,9 @@ def confine_files(readable: list[str], writable: str) -> str | None:
 
 
 def readable_paths(private: Iterable[str]) -> list[str]:
-    """What Python needs to go on running, less whatever is `private`: a folder that holds a private one is listed by its other entries."""
+    """What Python needs to go on running, less whatever is `private`: a folder that holds a private one is listed by
+    its other entries.
+    """
     scheme = sysconfig.get_paths()
     paths = {scheme[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")} | set(site.getsitepackages())
     paths |= {os.path.dirname(os.__file__), os.path.join(sys.base_prefix, "lib", f"python3.{sys.version_info.minor}")}

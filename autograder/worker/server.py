@@ -1,6 +1,7 @@
 """The child's side: a confined worker that holds one submission's module, and the fork of it that runs one test.
 
-The worker itself runs none of the student's code. It confines itself, compiles the files, and then forks on request: the fork installs
+The worker itself runs none of the student's code. It confines itself, compiles the files, and then forks on request:
+the fork installs
 the system-call filter, imports the student's module and answers calls until it is killed. So nothing that a student's code does
 can reach another test, and no process can outlive its test, since that code cannot make one.
 """
@@ -216,7 +217,9 @@ def _run(module: types.ModuleType, request: dict, scenarios: dict, audit: Audit 
 
 
 def describe(error: BaseException, files: dict[str, str]) -> dict[str, Any]:
-    """An exception as plain data: the names of its types, nearest first, a bounded message, and where in the student's file it arose."""
+    """An exception as plain data: the names of its types, nearest first, a bounded message, and where in the
+    student's file it arose.
+    """
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"]
     try:
         message = str(error)[:MAX_MESSAGE]

@@ -51,7 +51,8 @@ def plain(value: Any, depth: int = 0) -> Any:
     """The value as plain data, or TypeError naming what cannot cross.
 
     NumPy scalars become Python numbers; subclasses of int, float, str, list, tuple and dict become those; a Parameter
-    becomes a tensor; tensors are detached. Other tensor subclasses, and tensors without data of their own on the CPU, are refused.
+    becomes a tensor; tensors are detached. Other tensor subclasses, and tensors without data of their own on the CPU,
+    are refused.
     """
     if value is None or type(value) in (bool, int, float, str, bytes, torch.dtype):
         return value

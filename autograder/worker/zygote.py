@@ -1,6 +1,7 @@
 """The warm start: a process that has imported torch, and forks a worker on request. It never sees a test, a solution or a secret.
 
-Run as `python -m autograder.worker.zygote CONTROL_FD PRIVATE_PATHS PRELOAD`. Each datagram on the control socket brings one descriptor,
+Run as `python -m autograder.worker.zygote CONTROL_FD PRIVATE_PATHS PRELOAD`. Each datagram on the control socket
+brings one descriptor,
 the worker's end of its channel. The worker's process number, as seen from outside, is the first thing sent on that channel.
 """
 

@@ -14,7 +14,7 @@ High-Performance Deep Learning Library"; Blanchard, Higham and Higham 2021, "Acc
 softmax functions".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -38,12 +38,12 @@ def as_tensor(array: np.ndarray) -> torch.Tensor:
     raise NotImplementedError("TODO: as_tensor")
 
 
-def broadcast_shape(a: Sequence[int], b: Sequence[int]) -> tuple[int, ...]:
+def broadcast_shape(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...]:
     """The shape that two arrays of shapes `a` and `b` broadcast to: NumPy's rule, by hand.
 
     Shapes are aligned at their last dimension; a missing dimension counts as 1; two sizes are compatible when they are
-    equal or one of them is 1, and the other one is the result. `a` and `b` may be any sequences of sizes, `()` and
-    sizes of 0 included. The result is a tuple of ints; no array is made.
+    equal or one of them is 1, and the other one is the result. `()` is a shape, and 0 is a size like any other. The
+    result is a tuple of ints; no array is made.
 
     Raises:
         ValueError: two aligned sizes differ and neither is 1.

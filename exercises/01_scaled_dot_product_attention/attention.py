@@ -138,12 +138,13 @@ def bucketed_attention(
 ) -> Tensor:
     """Exact attention in which a query sees only the keys of its own bucket: `(..., n_q, d_v)`.
 
-    `q_buckets (..., n_q)` and `k_buckets (..., n_k)` are any integers; their leading dimensions broadcast with those of
-    q, k and v, and each leading index may have buckets of its own. Buckets may differ in size; a query whose bucket
-    holds no key gets zeros. `causal` hides keys later than the query in the original order, aligned bottom-right as in
-    `causal_mask`. One bucket for all gives full attention. With several buckets the `(n_q, n_k)` matrix is never
-    formed, neither of scores nor of booleans. The scale is 1 / sqrt(d_k); dtype is kept, inputs are not changed,
-    gradients flow to q, k and v and are finite. Shapes that do not fit are refused.
+    `q_buckets (..., n_q)` and `k_buckets (..., n_k)` are integers from 0, not all of which need occur; their leading
+    dimensions broadcast with those of q, k and v, and each leading index may have buckets of its own. Buckets may
+    differ in size; a query whose bucket holds no key gets zeros. `causal` hides keys later than the query in the
+    original order, aligned bottom-right as in `causal_mask`. One bucket for all gives full attention. With several
+    buckets the `(n_q, n_k)` matrix is never formed, neither of scores nor of booleans. The scale is 1 / sqrt(d_k);
+    dtype is kept, inputs are not changed, gradients flow to q, k and v and are finite, large scores do not overflow.
+    Shapes that do not fit are refused.
     """
     check_shapes(q, k, v, None, q_buckets, k_buckets)
     # TODO: your code goes here, in place of the next line.

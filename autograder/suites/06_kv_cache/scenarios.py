@@ -182,9 +182,7 @@ def model_of(module, config, weights):
 
 def model_cache(module, config, b, max_len, dtype):
     """A cache for such a model."""
-    return module.KVCache(
-        config["n_layers"], b, config["n_heads"], max_len, config["d_model"] // config["n_heads"], dtype=dtype
-    )
+    return module.KVCache(config["n_layers"], b, config["n_heads"], max_len, config["d_model"] // config["n_heads"], dtype=dtype)
 
 
 def model_session(module, config, weights, b, max_len, operations):

@@ -47,9 +47,7 @@ def test_pieces_attended_to_one_after_the_other_give_the_rows_of_the_whole(stude
 
 
 @exercise("attend_with_cache", points=3)
-@given(
-    layer=layer_sizes(grouped=True), seed=seeds(), b=sizes(1, 3), pieces=st.lists(sizes(1, 4), min_size=1, max_size=4)
-)
+@given(layer=layer_sizes(grouped=True), seed=seeds(), b=sizes(1, 3), pieces=st.lists(sizes(1, 4), min_size=1, max_size=4))
 def test_grouped_heads_share_the_keys_and_values_that_are_cached(student, layer, seed, b, pieces):
     """A GroupedQueryAttention: the cache holds n_kv_heads, query head i uses number i // (n_heads / n_kv_heads)."""
     weights, x = weights_of(layer, seed), normal(seed + 99, b, sum(pieces), layer["d_model"])
@@ -95,9 +93,7 @@ def test_every_layer_has_its_own_part_of_the_cache(student, layer, seed, b, t):
 
 @exercise("attend_with_cache", points=2)
 @settings(max_examples=15)
-@given(
-    layer=layer_sizes(grouped=True), seed=seeds(), b=sizes(1, 2), pieces=st.lists(sizes(1, 3), min_size=1, max_size=3)
-)
+@given(layer=layer_sizes(grouped=True), seed=seeds(), b=sizes(1, 2), pieces=st.lists(sizes(1, 3), min_size=1, max_size=3))
 def test_the_cache_then_holds_the_keys_and_values_of_all_tokens(student, layer, seed, b, pieces):
     """Once each, split into the heads that they have, in the order of the text."""
     weights, x = weights_of(layer, seed), normal(seed + 99, b, sum(pieces), layer["d_model"])

@@ -113,9 +113,7 @@ def test_length_counts_the_positions_that_every_layer_holds(student, seed, lengt
     """In the middle of a pass some layers are ahead; the length is that of the layers that are not."""
     cache = {"n_layers": len(lengths), "batch_size": 2, "n_kv_heads": 1, "max_len": 5, "head_dim": 2}
     layers = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(order)).tolist()
-    operations = [
-        ("update", layer, *new(seed + i, cache, 1)) for i in range(4) for layer in layers if i < lengths[layer]
-    ]
+    operations = [("update", layer, *new(seed + i, cache, 1)) for i in range(4) for layer in layers if i < lengths[layer]]
     seen = student.run(scenarios.cache_session, cache, torch.float64, [("truncate", 0), *operations])
     wanted = [entry["length"] for entry in expected_of(cache, [("truncate", 0), *operations])]
     hint = "the smallest of the layers' own counts"
@@ -169,9 +167,7 @@ def test_reorder_refuses_rows_that_do_not_exist_and_changes_nothing(student):
         operations = [*first, ("reorder", torch.tensor(bad)), *then]
         actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
         assert actual[2]["refused"], f"reorder({bad}) of a batch of 3 should be refused"
-        assert_equal(
-            actual[3:], expected_of(cache, first + then)[2:], what=f"the updates after reorder({bad}) was refused"
-        )
+        assert_equal(actual[3:], expected_of(cache, first + then)[2:], what=f"the updates after reorder({bad}) was refused")
 
 
 @exercise("KVCache", points=3)
@@ -203,9 +199,7 @@ def test_keys_and_values_of_another_shape_are_refused(student):
     cache = {"n_layers": 1, "batch_size": 2, "n_kv_heads": 3, "max_len": 5, "head_dim": 4}
     good, last = (2, 3, 1, 4), new(5, cache, 1)
     wrong = [(1, 3, 1, 4), (3, 3, 1, 4), (2, 1, 1, 4), (2, 6, 1, 4), (2, 3, 1, 1), (2, 3, 1, 8)]
-    cases = (
-        [(bad, bad) for bad in wrong] + [(good, bad) for bad in wrong] + [(good, (2, 3, 2, 4)), ((2, 3, 2, 4), good)]
-    )
+    cases = [(bad, bad) for bad in wrong] + [(good, bad) for bad in wrong] + [(good, (2, 3, 2, 4)), ((2, 3, 2, 4), good)]
     for k, v in cases:
         operations = [
             ("update", 0, *new(3, cache, 2)),

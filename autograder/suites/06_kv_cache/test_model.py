@@ -13,6 +13,7 @@ POSITIONS = "the first new token stands at position cache.length"
 
 
 @exercise("prefill", points=4, core=True)
+@settings(max_examples=20)
 @given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 9), spare=sizes(0, 3))
 def test_a_prompt_read_at_once_gets_the_logits_of_the_model(student, config, seed, b, t, spare):
     """At every position, for every text of the batch."""
@@ -24,6 +25,7 @@ def test_a_prompt_read_at_once_gets_the_logits_of_the_model(student, config, see
 
 
 @exercise("prefill", points=4)
+@settings(max_examples=20)
 @given(
     config=model_sizes(),
     seed=seeds(),
@@ -46,7 +48,7 @@ def test_a_prompt_read_in_pieces_gets_the_same_logits(student, config, seed, b, 
 
 
 @exercise("prefill", points=2)
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(config=model_sizes(context=(3, 9)), seed=seeds(), b=sizes(1, 3), keep=sizes(0, 8))
 def test_reading_on_after_truncation_forgets_what_was_cut_off(student, config, seed, b, keep):
     """The first tokens of one text, then the rest of another: as if nothing else had ever been read."""
@@ -65,7 +67,7 @@ def test_reading_on_after_truncation_forgets_what_was_cut_off(student, config, s
 
 
 @exercise("prefill", points=2)
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(config=model_sizes(context=(2, 9)), seed=seeds(), b=sizes(2, 4))
 def test_reading_on_after_reordering_continues_the_chosen_texts(student, config, seed, b):
     """Row i goes on from the text that was in row beam_index[i]."""
@@ -131,6 +133,7 @@ def test_logits_have_the_dtype_of_the_model_and_ids_are_left_alone(student):
 
 
 @exercise("decode_step", points=3, core=True)
+@settings(max_examples=15)
 @given(config=model_sizes(context=(2, 9)), seed=seeds(), b=sizes(1, 3), prompt=sizes(1, 8), spare=sizes(0, 2))
 def test_each_step_gets_the_logits_of_the_whole_text(student, config, seed, b, prompt, spare):
     """After the prompt, token by token, to the end of the context."""
@@ -187,9 +190,7 @@ def test_a_step_past_the_end_is_refused_and_changes_nothing(student, config, see
     weights, ids = random_weights(config, seed), random_ids(config, seed, 2, t)
     last = ids[:, -1].contiguous()
     operations = [("prefill", ids), ("decode_step", last), ("truncate", t - 1), ("decode_step", last)]
-    seen = student.run(
-        scenarios.model_session, config, weights, 2, t + (3 if bounded_by == "context" else 0), operations
-    )
+    seen = student.run(scenarios.model_session, config, weights, 2, t + (3 if bounded_by == "context" else 0), operations)
     assert seen[1]["refused"], f"a step should be refused when the {bounded_by} is full"
     assert_equal(seen[1]["length"], t, what="cache.length after the refusal")
     assert_close(seen[3]["value"], logits_of(config, weights, ids)[:, -1], what="the logits of the last token", **EXACT)
@@ -198,7 +199,7 @@ def test_a_step_past_the_end_is_refused_and_changes_nothing(student, config, see
 @exercise("decode_step", points=2)
 def test_a_step_does_the_work_of_one_token(student):
     """Matrix products: two operations for each weight and text, and attention of one query to the cached keys."""
-    config = SMALL | {"context_length": 130, "d_model": 16, "d_ff": 64}
+    config = SMALL | {"context_length": 130, "n_layers": 1, "d_model": 16, "d_ff": 64}
     weights = random_weights(config, 3)
     lengths, b = (16, 128), 2
     counts = student.run(scenarios.step_flops, config, weights, [random_ids(config, n, b, n) for n in lengths])

@@ -87,8 +87,7 @@ def test_sequences_that_grow_in_turns_come_back_whole_and_in_order(student, pool
 def test_any_workload_is_answered_as_by_plain_lists(student, pool, seed, plan):
     """Sequences come, grow, are refused for want of blocks, go and come again."""
     operations = [
-        (name, seq_id, *(new(seed + 2 * i, pool, *args) if args else ()))
-        for i, (name, seq_id, *args) in enumerate(plan)
+        (name, seq_id, *(new(seed + 2 * i, pool, *args) if args else ())) for i, (name, seq_id, *args) in enumerate(plan)
     ]
     check(student, pool, operations + [("gather", seq_id) for seq_id in range(3)])
 

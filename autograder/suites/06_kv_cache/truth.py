@@ -60,9 +60,7 @@ def random_ids(config: Sizes, seed: int, *shape: int) -> Tensor:
 
 def attention_rows(weights: Weights, x: Tensor, n_heads: int, n_kv_heads: int) -> Tensor:
     """Causal (grouped) self-attention over the whole of x (b, t, d), head by head."""
-    projected = {
-        name: F.linear(x, weights[f"{name}.weight"], weights.get(f"{name}.bias")) for name in ("w_q", "w_k", "w_v")
-    }
+    projected = {name: F.linear(x, weights[f"{name}.weight"], weights.get(f"{name}.bias")) for name in ("w_q", "w_k", "w_v")}
     d = x.shape[-1] // n_heads
     heads = []
     for i in range(n_heads):

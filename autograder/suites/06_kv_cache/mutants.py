@@ -1,0 +1,1012 @@
+"""Named mistakes: each must fail in its exercise, and each says what a student who made it should read."""
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing.variants import edit, mutant
+
+MUTANTS = [
+    # KVCache
+    edit(
+        "whole_buffer_returned",
+        "KVCache",
+        "update returns the whole buffer, with the positions that nothing has been written to: return [..., :stop, :].",
+        (
+            "return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
+            "return self._keys[layer], self._values[layer]",
+        ),
+    ),
+    edit(
+        "only_new_returned",
+        "KVCache",
+        "update returns only what was just appended: return everything that the layer holds now.",
+        (
+            "return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
+            "return self._keys[layer, :, :, start:stop], self._values[layer, :, :, start:stop]",
+        ),
+    ),
+    edit(
+        "written_at_the_beginning",
+        "KVCache",
+        "Every update writes at position 0: the new positions belong behind those that the layer already holds.",
+        ("self._keys[layer, :, :, start:stop] = k.detach()", "self._keys[layer, :, :, : k.shape[2]] = k.detach()"),
+        ("self._values[layer, :, :, start:stop] = v.detach()", "self._values[layer, :, :, : v.shape[2]] = v.detach()"),
+    ),
+    edit(
+        "last_position_left_out",
+        "KVCache",
+        "One position too few comes back: after writing start:stop, the layer holds :stop.",
+        (
+            "return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
+            "return self._keys[layer, :, :, : stop - 1], self._values[layer, :, :, : stop - 1]",
+        ),
+    ),
+    edit(
+        "keys_for_values",
+        "KVCache",
+        "The values are a second copy of the keys: write v into the values' buffer.",
+        ("= v.detach()", "= k.detach()"),
+    ),
+    edit(
+        "newest_first",
+        "KVCache",
+        "The positions come back in another order than they came in: the oldest is first.",
+        (
+            "return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
+            "new, old = slice(start, stop), slice(0, start)\n"
+            "        join = lambda x: torch.cat([x[layer, :, :, new], x[layer, :, :, old]], dim=2)\n"
+            "        return join(self._keys), join(self._values)",
+        ),
+    ),
+    edit(
+        "one_count_for_all_layers",
+        "KVCache",
+        "One count serves all layers and moves on with the first: the second layer of the same pass then writes behind it. "
+        "Give every layer its own count.",
+        ("self._lengths[layer] = stop", "self._lengths = [stop] * n_layers"),
+    ),
+    edit(
+        "counted_at_the_last_layer",
+        "KVCache",
+        "The count moves on when the last layer is updated, whatever the others hold: give every layer its own count.",
+        ("self._lengths[layer] = stop", "self._lengths = [stop] * n_layers if layer == n_layers - 1 else self._lengths"),
+    ),
+    edit(
+        "length_of_the_first_layer",
+        "KVCache",
+        "length is the first layer's count, which runs ahead in the middle of a pass: take the smallest count.",
+        ("return min(self._lengths)", "return self._lengths[0]"),
+    ),
+    edit(
+        "length_of_the_longest_layer",
+        "KVCache",
+        "length is the largest of the layers' counts: positions that some layer does not hold yet are not there.",
+        ("return min(self._lengths)", "return max(self._lengths)"),
+    ),
+    edit(
+        "length_is_the_capacity",
+        "KVCache",
+        "length is the room that there is: it should count the positions that are filled.",
+        ("return min(self._lengths)", "return self._keys.shape[3]"),
+    ),
+    edit(
+        "overflow_by_one",
+        "KVCache",
+        "The last position of the cache is never used: stop may be equal to max_len.",
+        ("if stop > max_len:", "if stop >= max_len:"),
+    ),
+    edit(
+        "overflow_wraps_around",
+        "KVCache",
+        "What does not fit is cut off without a word: overflow is a ValueError.",
+        (
+            '            raise ValueError(f"layer {layer} holds {start} of {max_len} positions, no room for {k.shape[2]} more")',
+            "            k, v, stop = k[:, :, : max_len - start], v[:, :, : max_len - start], max_len",
+        ),
+    ),
+    edit(
+        "oldest_dropped_on_overflow",
+        "KVCache",
+        "When the cache is full the oldest positions are dropped: overflow is a ValueError and changes nothing.",
+        (
+            '            raise ValueError(f"layer {layer} holds {start} of {max_len} positions, no room for {k.shape[2]} more")',
+            "            k, v = k[:, :, -max_len:], v[:, :, -max_len:]\n"
+            "            start, stop, gone = max_len - k.shape[2], max_len, stop - max_len\n"
+            "            for buffer in (self._keys, self._values):\n"
+            "                buffer[layer, :, :, :start] = buffer[layer, :, :, gone : gone + start].clone()",
+        ),
+    ),
+    edit(
+        "overflow_checked_on_the_shortest_layer",
+        "KVCache",
+        "Room is checked against the shortest layer: another one may be ahead of it. Check the layer that is written to.",
+        (
+            "        if stop > max_len:\n",
+            "        if self.length + k.shape[2] <= max_len < stop:\n            stop = max_len\n"
+            "            k, v = k[:, :, : stop - start], v[:, :, : stop - start]\n        if stop > max_len:\n",
+        ),
+    ),
+    edit(
+        "counted_before_the_check",
+        "KVCache",
+        "The count has moved on when the overflow is noticed: check first, then change.",
+        ("        if stop > max_len:\n", "        self._lengths[layer] = min(stop, max_len)\n        if stop > max_len:\n"),
+    ),
+    edit(
+        "batch_of_one_spread_out",
+        "KVCache",
+        "A batch of 1 is written into every row by broadcasting: refuse keys and values of another shape.",
+        (
+            "if k.ndim != 4 or k.shape != v.shape or k.shape != (b, h, k.shape[2], head_dim):",
+            "if k.ndim != 4 or k.shape != v.shape or k.shape[1:] != (h, k.shape[2], head_dim) or len(k) not in (1, b):",
+        ),
+    ),
+    edit(
+        "values_of_another_length",
+        "KVCache",
+        "Keys are checked and values are not: both need the shape (b, h, t, head_dim), with the same t.",
+        ("k.shape != v.shape or ", "v.shape[2] not in (1, k.shape[2]) or k.shape[3] != v.shape[3] or "),
+    ),
+    edit(
+        "references_kept",
+        "KVCache",
+        "The cache keeps the very tensors that it was given: when the caller changes them, the past changes. Copy them in.",
+        (
+            "        self._keys[layer, :, :, start:stop] = k.detach()\n"
+            "        self._values[layer, :, :, start:stop] = v.detach()\n"
+            "        self._lengths[layer] = stop\n"
+            "        return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
+            "        if not hasattr(self, '_given'):\n            self._given = {}\n"
+            "        kept = [pair for pair in self._given.get(layer, []) if pair[0] < start]\n"
+            "        self._given[layer] = kept + [(start, k, v)]\n"
+            "        self._lengths[layer] = stop\n"
+            "        k_all, v_all = (torch.cat([pair[i] for pair in self._given[layer]], 2) for i in (1, 2))\n"
+            "        self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop] = k_all, v_all\n"
+            "        return k_all, v_all",
+        ),
+    ),
+    edit(
+        "copied_at_every_update",
+        "KVCache",
+        "Every update copies all that the cache holds, so n updates copy n² positions: write into the buffer and return "
+        "a view of it, without torch.cat and without clone.",
+        (
+            "return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
+            "return self._keys[layer, :, :, :stop].clone(), self._values[layer, :, :, :stop].clone()",
+        ),
+    ),
+    edit(
+        "truncate_keeps_the_last",
+        "KVCache",
+        "truncate keeps the last positions: it should keep the first ones.",
+        (
+            "        self._lengths = [length] * len(self._lengths)",
+            "        for layer, n in enumerate(self._lengths):\n"
+            "            for buffer in (self._keys, self._values):\n"
+            "                buffer[layer, :, :, :length] = buffer[layer, :, :, n - length : n].clone()\n"
+            "            self._lengths[layer] = length",
+        ),
+    ),
+    edit(
+        "truncate_cuts_off_that_many",
+        "KVCache",
+        "truncate(length) removes `length` positions: it should leave so many.",
+        ("[length] * len(self._lengths)", "[n - length for n in self._lengths]"),
+    ),
+    edit(
+        "truncate_of_the_first_layer",
+        "KVCache",
+        "truncate changes the first layer only: cut back every layer.",
+        ("[length] * len(self._lengths)", "[length, *self._lengths[1:]]"),
+    ),
+    edit(
+        "truncate_lengthens",
+        "KVCache",
+        "truncate accepts a length beyond what is there, and the cache then claims positions that were never written.",
+        ("if not 0 <= length <= self.length:", "if not 0 <= length <= self._keys.shape[3]:"),
+    ),
+    edit(
+        "truncate_to_the_longest_layer",
+        "KVCache",
+        "truncate compares with the layer that holds most: a length is there only when every layer holds it.",
+        ("if not 0 <= length <= self.length:", "if not 0 <= length <= max(self._lengths):"),
+    ),
+    edit(
+        "truncate_counts_from_the_end",
+        "KVCache",
+        "truncate takes a negative length, as a slice would: refuse it.",
+        (
+            "        if not 0 <= length <= self.length:\n",
+            "        length = self.length + length if length < 0 else length\n        if not 0 <= length <= self.length:\n",
+        ),
+    ),
+    edit(
+        "reorder_row_by_row",
+        "KVCache",
+        "reorder writes one row after the other into the buffer that it reads from: when row 1 is copied to row 0, row 0 is "
+        "gone before anyone else can have it. Take all rows out first.",
+        (
+            "            buffer[..., :held, :] = buffer[..., :held, :].index_select(1, beam_index)",
+            "            for i, row in enumerate(beam_index.tolist()):\n"
+            "                buffer[:, i, :, :held] = buffer[:, row, :, :held]",
+        ),
+    ),
+    edit(
+        "reorder_the_other_way_round",
+        "KVCache",
+        "reorder sends row i to beam_index[i]: row i should come from there.",
+        (
+            "            buffer[..., :held, :] = buffer[..., :held, :].index_select(1, beam_index)",
+            "            rows = buffer[..., :held, :].clone()\n"
+            "            for i, row in enumerate(beam_index.tolist()):\n"
+            "                buffer[:, row, :, :held] = rows[:, i]",
+        ),
+    ),
+    edit(
+        "reorder_keys_only",
+        "KVCache",
+        "reorder moves the keys and leaves the values where they are: each value belongs to its key.",
+        ("for buffer in (self._keys, self._values):", "for buffer in (self._keys,):"),
+    ),
+    edit(
+        "reorder_the_first_layer",
+        "KVCache",
+        "reorder changes one layer only: all layers hold the same texts.",
+        ("for buffer in (self._keys, self._values):", "for buffer in (self._keys[:1], self._values[:1]):"),
+    ),
+    edit(
+        "reorder_heads",
+        "KVCache",
+        "reorder moves heads in place of batch rows: index dimension 1 of (layers, b, h, t, head_dim).",
+        (
+            "buffer[..., :held, :] = buffer[..., :held, :].index_select(1, beam_index)",
+            "buffer[:, :, :b] = buffer[:, :, beam_index[: buffer.shape[2]] % buffer.shape[2]]",
+        ),
+    ),
+    edit(
+        "reorder_what_every_layer_holds",
+        "KVCache",
+        "reorder moves only the positions that every layer holds: a layer that is ahead keeps the old rows in the rest.",
+        ("held = max(self._lengths)", "held = min(self._lengths)"),
+    ),
+    edit(
+        "reorder_accepts_any_rows",
+        "KVCache",
+        "reorder takes an index of one row and spreads it over the batch: refuse an index that is not (b,).",
+        (
+            "if beam_index.shape != (b,) or not all(0 <= row < b for row in beam_index.tolist()):",
+            "if len(beam_index) not in (1, b) or not all(0 <= row < b for row in beam_index.tolist()):",
+        ),
+    ),
+    edit(
+        "reorder_wraps_around",
+        "KVCache",
+        "reorder takes a row past the last for one from the beginning: refuse rows that do not exist.",
+        ("not all(0 <= row < b for row in beam_index.tolist())", "len(beam_index) != b"),
+        ("index_select(1, beam_index)", "index_select(1, beam_index % b)"),
+    ),
+    edit(
+        "nbytes_of_the_keys",
+        "KVCache",
+        "nbytes counts the keys and forgets the values.",
+        ("return self._keys.nbytes + self._values.nbytes", "return self._keys.nbytes"),
+    ),
+    edit(
+        "nbytes_of_what_is_filled",
+        "KVCache",
+        "nbytes counts the positions that are filled: the memory is taken for the whole capacity.",
+        (
+            "return self._keys.nbytes + self._values.nbytes",
+            "return (self._keys.nbytes + self._values.nbytes) * self.length // self._keys.shape[3]",
+        ),
+    ),
+    edit(
+        "four_bytes_a_number",
+        "KVCache",
+        "nbytes takes every number for a float32: ask the dtype for its size.",
+        ("return self._keys.nbytes + self._values.nbytes", "return 8 * self._keys.numel()"),
+    ),
+    edit(
+        "dtype_ignored",
+        "KVCache",
+        "The buffers are float32 whatever dtype was asked for.",
+        ("self._keys = torch.empty(shape, dtype=dtype, device=device)", "self._keys = torch.empty(shape, device=device)"),
+        (
+            "self._values = torch.empty(shape, dtype=dtype, device=device)",
+            "self._values = torch.empty(shape, device=device)",
+        ),
+    ),
+    # attend_with_cache
+    edit(
+        "mask_top_left",
+        "attend_with_cache",
+        "The causal mask is aligned top-left: the new tokens are the last ones, and the last of them may see every key.",
+        ("causal_mask(t, k.shape[2])", "torch.ones(t, k.shape[2], dtype=torch.bool).tril()"),
+    ),
+    edit(
+        "no_mask",
+        "attend_with_cache",
+        "There is no causal mask among the new tokens: each of them sees those that come after it.",
+        ("mask = None if t == 1 else", "mask = None if t >= 1 else"),
+    ),
+    edit(
+        "mask_inverted",
+        "attend_with_cache",
+        "The mask is the wrong way round: True means may attend.",
+        ("causal_mask(t, k.shape[2]).to(x.device)", "(~causal_mask(t, k.shape[2])).to(x.device)"),
+    ),
+    edit(
+        "only_new_keys",
+        "attend_with_cache",
+        "The new tokens attend to each other only: attend to k_all and v_all, which the update returns.",
+        (
+            "    k, v = cache.update(layer, k_new, v_new)  # (b, kv heads, n, head_dim)\n",
+            "    cache.update(layer, k_new, v_new)\n    k, v = k_new, v_new\n",
+        ),
+    ),
+    edit(
+        "new_tokens_do_not_see_themselves",
+        "attend_with_cache",
+        "The new tokens attend to the cache as it was before them: a token attends to itself as well.",
+        (
+            "    mask = None if t == 1 else causal_mask(t, k.shape[2]).to(x.device).repeat(group, 1)\n",
+            "    mask = causal_mask(t, k.shape[2]).roll(-1, 1).index_fill(1, torch.tensor([k.shape[2] - 1]), False)\n"
+            "    mask[0, 0] = True\n    mask = mask.repeat(group, 1)\n",
+        ),
+    ),
+    edit(
+        "always_layer_0",
+        "attend_with_cache",
+        "Every layer writes into the part of layer 0: pass `layer` on.",
+        ("cache.update(layer, k_new, v_new)", "cache.update(0, k_new, v_new)"),
+    ),
+    edit(
+        "keys_and_values_swapped",
+        "attend_with_cache",
+        "Keys and values have changed places in the cache: update(layer, k, v).",
+        ("k, v = cache.update(layer, k_new, v_new)", "v, k = cache.update(layer, v_new, k_new)"),
+    ),
+    edit(
+        "group_heads_far_apart",
+        "attend_with_cache",
+        "The heads of a group are neighbours: query head i uses key head i // group (repeat_interleave), not i % n_kv_heads.",
+        (
+            "q = split_heads(attention.w_q(x), n_heads).reshape(b, n_kv_heads, group * t, head_dim)",
+            "q = split_heads(attention.w_q(x), n_heads).unflatten(1, (group, n_kv_heads)).transpose(1, 2)\n"
+            "    q = q.reshape(b, n_kv_heads, group * t, head_dim)",
+        ),
+        (
+            "heads.reshape(b, n_heads, t, head_dim)",
+            "heads.unflatten(2, (group, t)).transpose(1, 2).reshape(b, n_heads, t, head_dim)",
+        ),
+    ),
+    edit(
+        "repeated_heads_cached",
+        "attend_with_cache",
+        "The cache holds the keys once for every query head: it should hold n_kv_heads of them, that is what they save.",
+        (
+            "    k, v = cache.update(layer, k_new, v_new)  # (b, kv heads, n, head_dim)\n",
+            "    k_new, v_new = (y.repeat_interleave(group, 1) for y in (k_new, v_new))\n"
+            "    k, v = cache.update(layer, k_new, v_new)\n    n_kv_heads, group = n_heads, 1\n",
+        ),
+    ),
+    edit(
+        "scaled_twice",
+        "attend_with_cache",
+        "The queries are scaled, and F.scaled_dot_product_attention scales the scores once more.",
+        (".reshape(b, n_kv_heads, group * t, head_dim)", ".reshape(b, n_kv_heads, group * t, head_dim) / head_dim**0.5"),
+    ),
+    edit(
+        "no_output_projection",
+        "attend_with_cache",
+        "The heads are put together and w_o is forgotten.",
+        ("return attention.w_o(merge_heads(", "return (merge_heads("),
+    ),
+    edit(
+        "heads_cut_the_wrong_way",
+        "attend_with_cache",
+        "(b, t, d) is reshaped to (b, h, t, d/h) without a transpose: split_heads does both.",
+        ("k_new = split_heads(attention.w_k(x), n_kv_heads)", "k_new = attention.w_k(x).reshape(b, n_kv_heads, t, head_dim)"),
+    ),
+    edit(
+        "attended_twice",
+        "attend_with_cache",
+        "The new keys are written to the cache twice: update appends, and once is enough.",
+        (
+            "    k, v = cache.update(layer, k_new, v_new)  # (b, kv heads, n, head_dim)\n",
+            "    cache.update(layer, k_new, v_new)\n    k, v = cache.update(layer, k_new, v_new)\n",
+        ),
+    ),
+    # prefill
+    edit(
+        "positions_from_zero",
+        "prefill",
+        "The positions begin at 0 again: the first new token stands at position cache.length.",
+        (", offset=cache.length", ""),
+    ),
+    edit(
+        "positions_one_too_far",
+        "prefill",
+        "The positions are off by one: with n positions in the cache, the next token stands at position n.",
+        ("offset=cache.length", "offset=max(cache.length - 1, 0)"),
+    ),
+    edit(
+        "cache_emptied_first",
+        "prefill",
+        "prefill empties the cache before it reads: it should go on where the cache ends.",
+        ("    x = model.position", "    cache.truncate(0)\n    x = model.position"),
+    ),
+    edit(
+        "no_final_norm",
+        "prefill",
+        "The final norm before the output layer is forgotten.",
+        ("model.lm_head(model.final_norm(x))", "model.lm_head(x)"),
+    ),
+    edit(
+        "no_residual_around_attention",
+        "prefill",
+        "The attention replaces x: it should be added to it.",
+        ("x = x + attend_with_cache(", "x = attend_with_cache("),
+    ),
+    edit(
+        "post_norm",
+        "prefill",
+        "The blocks are pre-norm: attention reads norm_1(x), and x itself goes on.",
+        (
+            "        x = x + attend_with_cache(block.attention, block.norm_1(x), cache, layer)\n"
+            "        x = x + block.feed_forward(block.norm_2(x))\n",
+            "        x = block.norm_1(x + attend_with_cache(block.attention, x, cache, layer))\n"
+            "        x = block.norm_2(x + block.feed_forward(x))\n",
+        ),
+    ),
+    edit(
+        "one_layer_for_all_blocks",
+        "prefill",
+        "Every block attends with layer 0 of the cache: number them with enumerate.",
+        ("block.norm_1(x), cache, layer)", "block.norm_1(x), cache, 0)"),
+    ),
+    edit(
+        "only_the_last_logits",
+        "prefill",
+        "Only the last position's logits come back: prefill gives all of them, (b, t, vocab).",
+        ("if last_only:", "if True:"),
+    ),
+    edit(
+        "not_remembered",
+        "prefill",
+        "The prompt is run through the model's own forward, and the cache stays empty.",
+        ("    x = model.position", "    if cache.length == 0:\n        return model(ids)[0]\n    x = model.position"),
+    ),
+    edit(
+        "positions_wrap_around",
+        "prefill",
+        "Past the end of the position table the positions begin again: a text longer than the context is a ValueError.",
+        (
+            "    x = model.position_embedding(model.token_embedding(ids), offset=cache.length)  # (b, t, d)\n",
+            "    table = model.position_embedding.weight\n"
+            "    positions = torch.arange(cache.length, cache.length + ids.shape[1]) % len(table)\n"
+            "    x = model.token_embedding(ids) + table[positions]\n",
+        ),
+    ),
+    edit(
+        "too_long_a_piece_is_cropped",
+        "prefill",
+        "Of a piece that does not fit, the part that does is read: refuse all of it.",
+        (
+            "    x = model.position",
+            "    if cache.length and ids.shape[1] > 1:\n"
+            "        ids = ids[:, : max(1, model.config.context_length - cache.length)]\n    x = model.position",
+        ),
+    ),
+    edit(
+        "read_token_by_token_until_full",
+        "prefill",
+        "The tokens that fit are read before the overflow is noticed: a text that is refused changes nothing.",
+        (
+            "    x = model.position",
+            "    if ids.shape[1] > 1:\n"
+            "        return torch.cat([prefill(model, token, cache) for token in ids.split(1, dim=1)], dim=1)\n"
+            "    x = model.position",
+        ),
+    ),
+    # decode_step
+    edit(
+        "time_dimension_kept",
+        "decode_step",
+        "The logits still have a time dimension of 1: decode_step returns (b, vocab).",
+        ("cache)[:, 0]", "cache)"),
+    ),
+    edit(
+        "batch_taken_for_time",
+        "decode_step",
+        "The tokens of the batch are read as one text: token_ids[:, None] is (b, 1), token_ids[None] is (1, b).",
+        ("prefill(model, token_ids[:, None], cache)[:, 0]", "prefill(model, token_ids[None], cache)[0]"),
+    ),
+    edit(
+        "step_without_context",
+        "decode_step",
+        "The token is read by the model alone, without the cache: its logits know nothing of the text before it.",
+        ("prefill(model, token_ids[:, None], cache)[:, 0]", "model(token_ids[:, None])[0][:, -1]"),
+    ),
+    edit(
+        "step_leaves_no_trace",
+        "decode_step",
+        "The step is taken back when its logits are known: the next token has to see this one.",
+        (
+            "    return prefill(model, token_ids[:, None], cache)[:, 0]",
+            "    length = cache.length\n    logits = prefill(model, token_ids[:, None], cache)[:, 0]\n"
+            "    cache.truncate(length)\n    return logits",
+        ),
+    ),
+    edit(
+        "probabilities_returned",
+        "decode_step",
+        "These are probabilities: return the logits as they are.",
+        ("cache)[:, 0]", "cache)[:, 0].softmax(-1)"),
+    ),
+    edit(
+        "first_of_the_batch",
+        "decode_step",
+        "Only the first text's logits are returned.",
+        ("cache)[:, 0]", "cache)[0]"),
+    ),
+    edit(
+        "whole_text_read_again",
+        "decode_step",
+        "The whole text is read again for the new token: then the cache saves nothing.",
+        (
+            "    return prefill(model, token_ids[:, None], cache)[:, 0]",
+            "    text = torch.zeros(len(token_ids), model.config.context_length, dtype=torch.long)\n"
+            "    model(text[:, : cache.length + 1])\n"
+            "    return prefill(model, token_ids[:, None], cache)[:, 0]",
+        ),
+    ),
+    edit(
+        "oldest_forgotten_when_full",
+        "decode_step",
+        "When there is no room left the cache is cut back to make some: a step past the end is a ValueError.",
+        (
+            "    return prefill(",
+            "    if cache.length == model.config.context_length:\n        cache.truncate(cache.length - 1)\n    return prefill(",
+        ),
+    ),
+    # generate
+    edit(
+        "last_token_read_twice",
+        "generate",
+        "The last token of the prompt is read twice, by prefill and again by the first step: the prompt's own logits already "
+        "choose the first new token.",
+        (
+            "                logits = prefill(model, window, cache, last_only=True)[:, 0]",
+            "                prefill(model, window, cache)\n"
+            "                cache.truncate(min(cache.length, max_len - 1))\n"
+            "                logits = decode_step(model, window[:, -1], cache)\n"
+            "                cache.truncate(cache.length - 1)",
+        ),
+    ),
+    edit(
+        "stops_at_the_context",
+        "generate",
+        "Generation stops at the end of the context: the window should move on.",
+        ("for end in range(t, t + max_new_tokens):", "for end in range(t, min(t + max_new_tokens, context_length)):"),
+        ("    return text\n", "    return text[:, : max(t, min(t + max_new_tokens, context_length))]\n"),
+    ),
+    edit(
+        "old_positions_kept",
+        "generate",
+        "When the window moves, the oldest position is dropped and the rest of the cache is kept: it was made at other "
+        "positions. Read the window again.",
+        (
+            "            else:",
+            "            elif cache.length == context_length > 1:\n"
+            "                for buffer in (cache._keys, cache._values):\n"
+            "                    buffer[..., :-1, :] = buffer[..., 1:, :].clone()\n"
+            "                cache.truncate(context_length - 1)\n"
+            "                logits = decode_step(model, text[:, end - 1], cache)\n"
+            "            else:",
+        ),
+    ),
+    edit(
+        "prompt_cropped",
+        "generate",
+        "The result holds only what the model could read: crop what is read, not what is kept.",
+        ("    b, t = ids.shape\n", "    ids = ids[:, -model.config.context_length :]\n    b, t = ids.shape\n"),
+    ),
+    edit(
+        "first_tokens_of_a_long_prompt",
+        "generate",
+        "Of a prompt that is too long the model reads the beginning: it should read the end.",
+        ("window = text[:, max(0, end - context_length) : end]", "window = text[:, :end][:, :context_length]"),
+    ),
+    edit(
+        "window_too_short",
+        "generate",
+        "The window is one token shorter than the context: context_length tokens fit.",
+        ("max(0, end - context_length) : end]", "max(0, end - max(1, context_length - 1)) : end]"),
+    ),
+    edit(
+        "only_new_tokens_returned",
+        "generate",
+        "Only the new tokens are returned: the prompt belongs in front of them.",
+        ("    return text\n", "    return text[:, t:]\n"),
+    ),
+    edit(
+        "cache_never_used",
+        "generate",
+        "The whole text is read again at every step, with the cache too: after the prompt, read the last token alone.",
+        ("if cache.length == end - 1 < context_length:", "if cache.length == end - 1 < 1:"),
+    ),
+    edit(
+        "use_cache_inverted",
+        "generate",
+        "use_cache is the wrong way round.",
+        ("if not use_cache:", "if use_cache:"),
+    ),
+    edit(
+        "use_cache_ignored",
+        "generate",
+        "use_cache=False uses the cache all the same: then there is nothing to compare with.",
+        ("if not use_cache:", "if False:"),
+    ),
+    edit(
+        "float32_cache",
+        "generate",
+        "The cache is float32 whatever the model is: give it the dtype of the model's weights.",
+        ("dtype=weight.dtype, device", "device"),
+    ),
+    edit(
+        "result_made_in_inference_mode",
+        "generate",
+        "The result is an inference tensor, and no model can ever be trained on it: make it outside of inference_mode.",
+        ("    return text\n", "    with torch.inference_mode():\n        return text.clone()\n"),
+    ),
+    edit(
+        "graph_recorded",
+        "generate",
+        "Gradients are recorded all along, and every step keeps its activations: use torch.inference_mode or no_grad.",
+        ("with torch.inference_mode():", "with torch.enable_grad():"),
+    ),
+    edit(
+        "left_in_eval_mode",
+        "generate",
+        "The model is left in eval mode: leave it in the mode in which you found it.",
+        ("    context_length, weight =", "    model.eval()\n    context_length, weight ="),
+    ),
+    edit(
+        "gradients_switched_off_for_good",
+        "generate",
+        "Gradients are switched off for everyone, from now on: use a with block.",
+        ("    context_length, weight =", "    torch.set_grad_enabled(False)\n    context_length, weight ="),
+    ),
+    edit(
+        "prompt_changed",
+        "generate",
+        "The prompt is overwritten: it belongs to the caller.",
+        ("    return text\n", "    ids[:, :] = text[:, -t:]\n    return text\n"),
+    ),
+    edit(
+        "least_likely_token",
+        "generate",
+        "The least likely token is chosen: argmax, not argmin.",
+        ("logits.argmax(-1)", "logits.argmin(-1)"),
+    ),
+    edit(
+        "negative_numbers_accepted",
+        "generate",
+        "A negative max_new_tokens is taken for none: refuse it.",
+        ("    b, t = ids.shape\n", "    max_new_tokens = max(0, max_new_tokens)\n    b, t = ids.shape\n"),
+    ),
+    edit(
+        "empty_prompt_accepted",
+        "generate",
+        "A prompt without a token gets a token out of nowhere: refuse it.",
+        ("    b, t = ids.shape\n", "    ids = ids if ids.shape[1] else ids.new_zeros(len(ids), 1)\n    b, t = ids.shape\n"),
+    ),
+    # cache_bytes
+    edit("only_keys", "cache_bytes", "Keys are counted and values are not: twice as much.", ("return 2 * ", "return ")),
+    edit("numbers_not_bytes", "cache_bytes", "These are numbers, not bytes.", (" * dtype.itemsize", "")),
+    edit("bits", "cache_bytes", "These are bits: a byte has eight.", ("dtype.itemsize", "(8 * dtype.itemsize)")),
+    edit("batch_forgotten", "cache_bytes", "Every text of the batch has its own cache.", (" * batch_size", "")),
+    edit("layers_forgotten", "cache_bytes", "Every layer has its own keys and values.", ("2 * n_layers *", "2 *")),
+    edit("a_float", "cache_bytes", "Bytes come in whole numbers: return an int.", ("dtype.itemsize", "dtype.itemsize / 1.0")),
+    # PagedKVCache
+    edit(
+        "new_block_for_every_append",
+        "PagedKVCache",
+        "Every append takes new blocks, and the rest of the last one is lost: fill it first.",
+        ("n_more = -(-stop // block_size) - len(table)", "n_more = -(-k.shape[1] // block_size)"),
+        (
+            "position = torch.arange(start, stop)",
+            "start = (len(table) - n_more) * block_size\n        stop = start + k.shape[1]\n"
+            "        position = torch.arange(start, stop)",
+        ),
+    ),
+    edit(
+        "one_block_too_many",
+        "PagedKVCache",
+        "A block is taken as soon as the last one is full, before anything goes into it: ceil(n / block_size), not "
+        "n // block_size + 1.",
+        ("n_more = -(-stop // block_size) - len(table)", "n_more = stop // block_size + 1 - len(table)"),
+    ),
+    edit(
+        "one_block_at_most",
+        "PagedKVCache",
+        "An append takes one block at most: a long one may need several.",
+        ("n_more = -(-stop // block_size) - len(table)", "n_more = min(1, -(-stop // block_size) - len(table))"),
+    ),
+    edit(
+        "blocks_taken_before_the_check",
+        "PagedKVCache",
+        "Blocks are taken one after the other until there are none, and are not put back: count first.",
+        (
+            "        if n_more > len(self._free):\n",
+            "        if n_more > len(self._free):\n            self._free.clear()\n",
+        ),
+    ),
+    edit(
+        "unknown_until_it_fails",
+        "PagedKVCache",
+        "A sequence is entered in the table before it is clear that it fits: after a failed append it must still be unknown.",
+        (
+            "        if n_more > len(self._free):\n",
+            "        self._lengths.setdefault(seq_id, 0)\n        if n_more > len(self._free):\n"
+            "            self._tables.setdefault(seq_id, [])\n            self._allocate(k, v)\n",
+        ),
+        (
+            "        if self._keys is None:\n"
+            "            self._keys, self._values = k.new_empty(self._shape), v.new_empty(self._shape)\n",
+            "        self._allocate(k, v)\n",
+        ),
+        (
+            "    def gather(self,",
+            "    def _allocate(self, k, v):\n"
+            "        if self._keys is None:\n"
+            "            self._keys, self._values = k.new_empty(self._shape), v.new_empty(self._shape)\n\n"
+            "    def gather(self,",
+        ),
+    ),
+    edit(
+        "written_as_far_as_it_goes",
+        "PagedKVCache",
+        "What fits of an append is kept when the rest does not: a failed append changes nothing.",
+        (
+            "        if n_more > len(self._free):\n",
+            "        if n_more > len(self._free):\n"
+            "            fits = (len(table) + len(self._free)) * block_size - start\n"
+            "            if fits:\n                self.append(seq_id, k[:, :fits], v[:, :fits])\n",
+        ),
+    ),
+    edit(
+        "free_keeps_the_blocks",
+        "PagedKVCache",
+        "A freed sequence's blocks do not come back to the pool.",
+        ("self._free += self._tables.pop(seq_id)", "self._tables.pop(seq_id)"),
+    ),
+    edit(
+        "free_returns_one_block",
+        "PagedKVCache",
+        "A freed sequence gives back one block: it gives back all of them.",
+        ("self._free += self._tables.pop(seq_id)", "self._free += self._tables.pop(seq_id)[:1]"),
+    ),
+    edit(
+        "freed_sequence_lives_on",
+        "PagedKVCache",
+        "A freed sequence can still be read: its seq_id should be unknown.",
+        ("self._free += self._tables.pop(seq_id)", "self._free += self._tables[seq_id]"),
+        ("        del self._lengths[seq_id]", "        self._lengths[seq_id] = 0"),
+    ),
+    edit(
+        "length_survives_free",
+        "PagedKVCache",
+        "A freed sequence's length is remembered: when its seq_id begins again, it begins at 0.",
+        ("        del self._lengths[seq_id]\n", ""),
+        ("n_more = -(-stop // block_size) - len(table)", "n_more = max(0, -(-stop // block_size) - len(table))"),
+    ),
+    edit(
+        "block_given_to_two",
+        "PagedKVCache",
+        "The next free block is looked at and not taken out of the list: two sequences get the same one.",
+        ("self._free.pop() for _ in range(n_more)", "self._free[-1 - i] for i in range(n_more)"),
+        (
+            "return len(self._free)",
+            "return self._shape[0] - sum(map(len, self._tables.values()))",
+        ),
+    ),
+    edit(
+        "whole_blocks_gathered",
+        "PagedKVCache",
+        "gather returns whole blocks, with the unused rest of the last one: cut off what is beyond the sequence's length.",
+        (".flatten(0, 1)[:length]", ".flatten(0, 1)"),
+    ),
+    edit(
+        "blocks_in_pool_order",
+        "PagedKVCache",
+        "The blocks are gathered in the order in which they lie in the pool: their order is that of the table.",
+        ("pool[table]", "pool[sorted(table)]"),
+    ),
+    edit(
+        "blocks_side_by_side",
+        "PagedKVCache",
+        "A sequence is read from its first block on, as if its blocks lay side by side: look each of them up in the table.",
+        (
+            "pool[table]",
+            "pool[[(table[0] - i) % len(pool) for i in range(len(table))]]",
+        ),
+    ),
+    edit(
+        "slot_and_block_confused",
+        "PagedKVCache",
+        "The slot is the position modulo the number of blocks: it is the position modulo block_size.",
+        ("position % block_size  # (t,) each", "(position % len(table)) % block_size"),
+    ),
+    edit(
+        "values_are_keys",
+        "PagedKVCache",
+        "The keys are written twice: v belongs into the values' pool.",
+        ("= v.detach()", "= k.detach()"),
+    ),
+    edit(
+        "always_float32",
+        "PagedKVCache",
+        "The pool is float32 whatever the keys are: take their dtype.",
+        (
+            "k.new_empty(self._shape), v.new_empty(self._shape)",
+            "torch.empty(self._shape), torch.empty(self._shape)",
+        ),
+    ),
+    edit(
+        "unknown_is_empty",
+        "PagedKVCache",
+        "An unknown sequence can be freed without a word: refuse it.",
+        (
+            "        self._free += self._tables.pop(seq_id)\n        del self._lengths[seq_id]",
+            "        self._free += self._tables.pop(seq_id)\n        del self._lengths[seq_id]\n\n"
+            "    def _free_quietly(self, seq_id, free=free):\n"
+            "        if seq_id in self._tables:\n            free(self, seq_id)\n\n"
+            "    free = _free_quietly",
+        ),
+    ),
+    edit(
+        "pool_view_handed_out",
+        "PagedKVCache",
+        "A sequence of one block is handed out as a view of the pool, and changes when the block goes to another: copy it.",
+        (
+            "        table, length = self._tables[seq_id], self._lengths[seq_id]\n",
+            "        table, length = self._tables[seq_id], self._lengths[seq_id]\n"
+            "        table = table[0] if len(table) == 1 else table\n",
+        ),
+        (
+            "pool[table].flatten(0, 1)[:length]",
+            "pool[table].view(-1, *self._shape[2:])[:length]",
+        ),
+    ),
+    edit(
+        "no_slots_at_all",
+        "PagedKVCache",
+        "A block_size below 1 is accepted: such blocks hold nothing.",
+        ("if block_size < 1:", "if block_size < -99:"),
+    ),
+    edit(
+        "shapes_not_checked",
+        "PagedKVCache",
+        "Keys and values of one head are spread over all heads by broadcasting: refuse another shape than (h, t, head_dim).",
+        (
+            "if k.ndim != 3 or k.shape != v.shape or k.shape != (h, k.shape[1], head_dim):",
+            "if k.ndim != 3 or k.shape[1] != v.shape[1] or h % len(k) or head_dim % k.shape[2]:",
+        ),
+    ),
+    edit(
+        "sequences_named_by_number",
+        "PagedKVCache",
+        'Sequences are confused when their names look alike: 0 and "0" are two.',
+        ("start, table = self._lengths", "seq_id = str(seq_id)\n        start, table = self._lengths"),
+        (
+            "        if seq_id not in self._tables:\n"
+            '            raise ValueError(f"there is no sequence {seq_id!r}")\n'
+            "        table,",
+            "        seq_id = str(seq_id)\n        if seq_id not in self._tables:\n"
+            '            raise ValueError(f"there is no sequence {seq_id!r}")\n'
+            "        table,",
+        ),
+        (
+            "        if seq_id not in self._tables:\n"
+            '            raise ValueError(f"there is no sequence {seq_id!r}")\n'
+            "        self._free",
+            "        seq_id = str(seq_id)\n        if seq_id not in self._tables:\n"
+            '            raise ValueError(f"there is no sequence {seq_id!r}")\n'
+            "        self._free",
+        ),
+    ),
+]
+
+
+@mutant("KVCache", "Reordering goes to a new tensor that nobody keeps: assign it, or write it back into the buffer.")
+class ReorderedInVain:
+    def __init__(self, n_layers, batch_size, n_kv_heads, max_len, head_dim, dtype=torch.float32, device=None):
+        self.k, self.v = torch.zeros(2, n_layers, batch_size, n_kv_heads, max_len, head_dim, dtype=dtype, device=device)
+        self.counts = [0] * n_layers
+
+    def update(self, layer, k, v):
+        start, stop = self.counts[layer], self.counts[layer] + k.shape[2]
+        if k.shape != v.shape or k.shape != self.k[layer, :, :, : k.shape[2]].shape or stop > self.k.shape[3]:
+            raise ValueError("k, v")
+        self.k[layer, :, :, start:stop], self.v[layer, :, :, start:stop] = k, v
+        self.counts[layer] = stop
+        return self.k[layer, :, :, :stop], self.v[layer, :, :, :stop]
+
+    @property
+    def length(self):
+        return min(self.counts)
+
+    def truncate(self, length):
+        if length < 0 or length > self.length:
+            raise ValueError("length")
+        self.counts = [length for _ in self.counts]
+
+    def reorder(self, beam_index):
+        if beam_index.shape != self.k.shape[1:2]:
+            raise ValueError("beam_index")
+        for layer in range(len(self.counts)):
+            k, v = self.k[layer], self.v[layer]
+            k, v = k[beam_index], v[beam_index]
+
+    @property
+    def nbytes(self):
+        return self.k.nbytes + self.v.nbytes
+
+
+@mutant("attend_with_cache", "The queries of the cached tokens are wanted too: only the new tokens ask.")
+def asks_for_everything(attention, x, cache, layer):
+    b, t, d = x.shape
+    n_kv_heads = getattr(attention, "n_kv_heads", attention.n_heads)
+    group = attention.n_heads // n_kv_heads
+    k, v = cache.update(layer, split_heads(attention.w_k(x), n_kv_heads), split_heads(attention.w_v(x), n_kv_heads))
+    q = split_heads(attention.w_q(x), attention.n_heads)
+    q = F.pad(q, (0, 0, k.shape[2] - t, 0))
+    k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+    return attention.w_o(merge_heads(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
+
+
+@mutant(
+    "attend_with_cache",
+    "F.scaled_dot_product_attention(..., is_causal=True) aligns its mask top-left: with more keys than queries the new "
+    "tokens see only the oldest keys. Pass causal_mask(t, n).",
+)
+def is_causal(attention, x, cache, layer):
+    n_kv_heads = getattr(attention, "n_kv_heads", attention.n_heads)
+    group = attention.n_heads // n_kv_heads
+    k, v = cache.update(layer, split_heads(attention.w_k(x), n_kv_heads), split_heads(attention.w_v(x), n_kv_heads))
+    q = split_heads(attention.w_q(x), attention.n_heads)
+    k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+    return attention.w_o(merge_heads(F.scaled_dot_product_attention(q, k, v, is_causal=True)))
+
+
+@mutant("generate", "The token that was chosen is never read: every step continues the prompt alone.")
+def same_token_again(model, ids, max_new_tokens, use_cache=True):
+    if not use_cache or max_new_tokens < 1 or ids.shape[1] == 0:
+        return generate_greedy(model, ids, max_new_tokens)
+    first = generate_greedy(model, ids, 1)
+    return torch.cat([first, first[:, -1:].expand(-1, max_new_tokens - 1)], dim=1)
+
+
+@mutant(
+    "generate",
+    "When the context is full, half of it is thrown away so that there is room for a while: generate_greedy reads the last "
+    "context_length tokens at every step, and so must you to get the same tokens.",
+)
+def half_the_context_thrown_away(model, ids, max_new_tokens, use_cache=True):
+    if not use_cache or max_new_tokens < 1 or ids.shape[1] == 0:
+        return generate_greedy(model, ids, max_new_tokens)
+    attention, context_length = model.blocks[0].attention, model.config.context_length
+    sizes = len(model.blocks), len(ids), attention.n_heads, context_length, attention.head_dim
+    cache = KVCache(*sizes, dtype=model.lm_head.weight.dtype)
+    with torch.no_grad():
+        logits = prefill(model, ids[:, -context_length:], cache)[:, -1]
+        for _ in range(max_new_tokens - 1):
+            ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
+            if cache.length == context_length:
+                cache.truncate(0)
+                logits = prefill(model, ids[:, -(context_length // 2 + 1) :], cache)[:, -1]
+            else:
+                logits = decode_step(model, ids[:, -1], cache)
+    return torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
