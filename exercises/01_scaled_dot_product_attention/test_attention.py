@@ -26,12 +26,6 @@ def test_causal_mask_aligns_the_last_query_with_the_last_key(student):
     assert_equal(student.causal_mask(3, 2), expected, what="causal_mask(3, 2)", hint="align bottom-right, not top-left")
 
 
-@exercise("causal_mask")
-def test_causal_mask_refuses_negative_sizes(student):
-    """A negative size is an error."""
-    assert_refused(student.causal_mask, -1, why="a size cannot be negative")
-
-
 @exercise("scaled_dot_product_attention")
 def test_attention_by_hand(student):
     """Scores 0 and log 3 (after scaling) give weights 1/4 and 3/4."""
@@ -39,9 +33,7 @@ def test_attention_by_hand(student):
     k = torch.tensor([[0.0, 1.0, 0.0, 0.0], [math.log(3), 0.0, 0.0, 0.0]])
     v = torch.tensor([[0.0, 8.0], [4.0, 0.0]])
     output, weights = student.scaled_dot_product_attention(q, k, v)
-    assert_close(
-        weights, torch.tensor([[0.25, 0.75]]), what="weights", hint="divide q kᵀ by sqrt(d_k) = 2, then softmax"
-    )
+    assert_close(weights, torch.tensor([[0.25, 0.75]]), what="weights", hint="divide q kᵀ by sqrt(d_k) = 2, then softmax")
     assert_close(output, torch.tensor([[3.0, 2.0]]), what="output", hint="weights times values")
 
 
@@ -73,26 +65,12 @@ def test_a_query_without_any_key_gets_zeros_and_no_nan(student):
         )
 
 
-@exercise("scaled_dot_product_attention")
-def test_attention_refuses_what_does_not_fit(student):
-    """Widths or lengths that differ and masks that are not boolean are errors."""
-    x = torch.ones(3, 4)
-    assert_refused(student.scaled_dot_product_attention, x, torch.ones(3, 5), x, why="q and k differ in width")
-    assert_refused(student.scaled_dot_product_attention, x, x, torch.ones(2, 4), why="k and v differ in length")
-    assert_refused(student.scaled_dot_product_attention, x, x, x, torch.ones(3, 3), why="the mask is not boolean")
-    assert_refused(
-        student.scaled_dot_product_attention, x, x, x, torch.ones(2, 3).bool(), why="the mask does not broadcast"
-    )
-
-
 @exercise("attention_entropy")
 def test_entropy_by_hand(student):
     """One key: 0. Four alike: log 4. A half and two quarters: 1.5 log 2. Nothing at all: 0."""
     weights = torch.tensor([[1.0, 0, 0, 0], [0.25] * 4, [0.5, 0.25, 0.25, 0], [0.0] * 4], dtype=torch.float64)
     expected = torch.tensor([0.0, math.log(4), 1.5 * math.log(2), 0.0], dtype=torch.float64)
-    assert_close(
-        student.attention_entropy(weights), expected, what="entropy", hint="0 log 0 counts as 0; nats, not bits"
-    )
+    assert_close(student.attention_entropy(weights), expected, what="entropy", hint="0 log 0 counts as 0; nats, not bits")
 
 
 @exercise("attention_entropy")
@@ -153,27 +131,17 @@ def test_plot_has_a_panel_for_each_head(student):
     assert ["a", "b"] in [columns for _, _, columns in panels], "the keys should be labelled with the query tokens"
 
 
-@exercise("plot_attention")
-def test_plot_refuses_tokens_that_do_not_fit(student):
-    """Three tokens for two queries are an error."""
-    assert_refused(
-        student.plot_attention, torch.ones(2, 2) / 2, ["a", "b", "c"], why="there are 2 queries and 3 tokens"
-    )
-
-
 def hashed(module, x, n_buckets, seed):
     """lsh_buckets with a generator of this seed."""
     return module.lsh_buckets(x, n_buckets, torch.Generator().manual_seed(seed))
 
 
 @exercise("lsh_buckets")
-@given(lead=leading_shapes(), n=sizes(), d=sizes(), half=sizes(1, 4), seed=seeds())
+@given(lead=leading_shapes(), n=sizes(), d=sizes(2), half=sizes(1, 4), seed=seeds())
 def test_buckets_of_longer_and_opposite_vectors(student, lead, n, d, half, seed):
     """3x shares the bucket of x, and -x is n_buckets / 2 further on."""
     x = normal(seed, *lead, n, d)
-    of_x, of_longer, of_opposite = student.run(hashed, torch.cat([x, 3 * x, -x], dim=-2), 2 * half, seed).split(
-        n, dim=-1
-    )
+    of_x, of_longer, of_opposite = student.run(hashed, torch.cat([x, 3 * x, -x], dim=-2), 2 * half, seed).split(n, dim=-1)
     assert of_x.dtype == torch.int64 and 0 <= of_x.min() and of_x.max() < 2 * half, f"expected int64 in [0, {2 * half})"
     assert_equal(of_longer, of_x, what="the buckets of 3x")
     assert_equal(of_opposite, (of_x + half) % (2 * half), what="the buckets of -x", hint="argmax over [xR; -xR]")
@@ -184,9 +152,7 @@ def test_buckets_come_from_the_generator(student):
     """One seed gives the same buckets twice, another others; near vectors meet more often than far ones."""
     x = normal(0, 200, 8)
     first = student.run(hashed, x, 8, 1)
-    assert_equal(
-        student.run(hashed, x, 8, 1), first, what="buckets from the same seed", hint="draw R with the generator"
-    )
+    assert_equal(student.run(hashed, x, 8, 1), first, what="buckets from the same seed", hint="draw R with the generator")
     assert not torch.equal(student.run(hashed, x, 8, 2), first), "another seed should give another rotation"
     near = (student.run(hashed, x + 0.1 * normal(1, 200, 8), 8, 1) == first).double().mean()
     far = (student.run(hashed, normal(2, 200, 8), 8, 1) == first).double().mean()

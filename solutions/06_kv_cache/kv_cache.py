@@ -120,9 +120,7 @@ class KVCache:
         ### END SOLUTION
 
 
-def attend_with_cache(
-    attention: MultiHeadAttention | GroupedQueryAttention, x: Tensor, cache: KVCache, layer: int
-) -> Tensor:
+def attend_with_cache(attention: MultiHeadAttention | GroupedQueryAttention, x: Tensor, cache: KVCache, layer: int) -> Tensor:
     """Causal self-attention of t new tokens to everything that the cache holds for this layer, and to themselves.
 
     x `(b, t, d_model)` -> `(b, t, d_model)`: the rows that `attention(text, mask=causal)` has at these t positions,
@@ -150,26 +148,32 @@ def attend_with_cache(
     ### END SOLUTION
 
 
-def prefill(model: MiniGPT, ids: Tensor, cache: KVCache, last_only: bool = False) -> Tensor:
-    """Read t tokens in one pass, after those that the cache already holds: ids `(b, t)` -> logits `(b, t, vocab)`.
+def hidden_states(model: MiniGPT, ids: Tensor, cache: KVCache) -> Tensor:
+    """What `prefill` and `generate` share: t tokens go through the model as far as its final norm, `(b, t)` -> `(b, t, d)`.
 
-    The logits are those that `model` gives at these positions of the whole text, and the cache holds the whole text
-    afterwards. A prompt may be read in one piece or in several. t is at least 1.
-
-    With `last_only` just the last position's logits are computed, `(b, 1, vocab)`: generation needs no others, and the
-    output layer is the largest of a small model.
-
-    Raises ValueError when the cache has no room, or when the whole text is longer than the model's context length; the
-    cache is then as it was.
+    The output layer is not part of it: generation needs the logits of the last position alone, and in a small model
+    that layer is the largest.
     """
     ### BEGIN SOLUTION
     x = model.position_embedding(model.token_embedding(ids), offset=cache.length)  # (b, t, d)
     for layer, block in enumerate(model.blocks):
         x = x + attend_with_cache(block.attention, block.norm_1(x), cache, layer)
         x = x + block.feed_forward(block.norm_2(x))
-    if last_only:
-        x = x[:, -1:]
-    return model.lm_head(model.final_norm(x))
+    return model.final_norm(x)
+    ### END SOLUTION
+
+
+def prefill(model: MiniGPT, ids: Tensor, cache: KVCache) -> Tensor:
+    """Read t tokens in one pass, after those that the cache already holds: ids `(b, t)` -> logits `(b, t, vocab)`.
+
+    The logits are those that `model` gives at these positions of the whole text, and the cache holds the whole text
+    afterwards. A prompt may be read in one piece or in several. t is at least 1.
+
+    Raises ValueError when the cache has no room, or when the whole text is longer than the model's context length; the
+    cache is then as it was.
+    """
+    ### BEGIN SOLUTION
+    return model.lm_head(hidden_states(model, ids, cache))
     ### END SOLUTION
 
 
@@ -216,24 +220,20 @@ def generate(model: MiniGPT, ids: Tensor, max_new_tokens: int, use_cache: bool =
     text = torch.cat([ids, ids.new_empty(b, max_new_tokens)], dim=1)
     with torch.inference_mode():
         max_len = min(context_length, t + max_new_tokens)
-        cache = KVCache(
-            len(model.blocks), b, n_kv_heads, max_len, attention.head_dim, dtype=weight.dtype, device=weight.device
-        )
+        cache = KVCache(len(model.blocks), b, n_kv_heads, max_len, attention.head_dim, dtype=weight.dtype, device=weight.device)
         for end in range(t, t + max_new_tokens):
             if cache.length == end - 1 < context_length:  # all but the last token is cached where it stands
                 logits = decode_step(model, text[:, end - 1], cache)
             else:  # the prompt is unread, or the window has moved
                 cache.truncate(0)
                 window = text[:, max(0, end - context_length) : end]
-                logits = prefill(model, window, cache, last_only=True)[:, 0]
+                logits = model.lm_head(hidden_states(model, window, cache)[:, -1])
             text[:, end] = logits.argmax(-1)
     return text
     ### END SOLUTION
 
 
-def cache_bytes(
-    n_layers: int, n_kv_heads: int, head_dim: int, seq_len: int, batch_size: int, dtype: torch.dtype
-) -> int:
+def cache_bytes(n_layers: int, n_kv_heads: int, head_dim: int, seq_len: int, batch_size: int, dtype: torch.dtype) -> int:
     """Bytes of the keys and values of `batch_size` texts of `seq_len` tokens, without allocating any; an int.
 
     This is what limits how many texts one machine can serve at a time. GPT-2 small needs 36 KiB a token in float16.

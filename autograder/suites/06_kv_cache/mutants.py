@@ -3,7 +3,26 @@
 import torch
 import torch.nn.functional as F
 
-from autograder.testing.variants import edit, mutant
+from autograder.testing.variants import Variant, edit, mutant
+
+PREFILL = """\
+def prefill(model, ids, cache):
+    x = model.position_embedding(model.token_embedding(ids), offset=cache.length)
+    for layer, block in enumerate(model.blocks):
+        x = x + attend_with_cache(block.attention, block.norm_1(x), cache, layer)
+        x = x + block.feed_forward(block.norm_2(x))
+    return model.lm_head(model.final_norm(x))
+"""
+
+
+def prefill_with(name, says, *edits):
+    """A prefill in one piece with these changes: the solution shares most of it with generate."""
+    definition = PREFILL
+    for old, new in edits:
+        assert definition.count(old) == 1, f"{name}: {old!r}"
+        definition = definition.replace(old, new)
+    return Variant(name, "prefill", says, definition=definition)
+
 
 MUTANTS = [
     # KVCache
@@ -418,89 +437,79 @@ MUTANTS = [
         ),
     ),
     # prefill
-    edit(
+    prefill_with(
         "positions_from_zero",
-        "prefill",
         "The positions begin at 0 again: the first new token stands at position cache.length.",
         (", offset=cache.length", ""),
     ),
-    edit(
-        "positions_one_too_far",
-        "prefill",
+    prefill_with(
+        "positions_one_too_low",
         "The positions are off by one: with n positions in the cache, the next token stands at position n.",
         ("offset=cache.length", "offset=max(cache.length - 1, 0)"),
     ),
-    edit(
+    prefill_with(
         "cache_emptied_first",
-        "prefill",
         "prefill empties the cache before it reads: it should go on where the cache ends.",
         ("    x = model.position", "    cache.truncate(0)\n    x = model.position"),
     ),
-    edit(
+    prefill_with(
         "no_final_norm",
-        "prefill",
         "The final norm before the output layer is forgotten.",
         ("model.lm_head(model.final_norm(x))", "model.lm_head(x)"),
     ),
-    edit(
+    prefill_with(
         "no_residual_around_attention",
-        "prefill",
         "The attention replaces x: it should be added to it.",
         ("x = x + attend_with_cache(", "x = attend_with_cache("),
     ),
-    edit(
+    prefill_with(
+        "no_residual_around_feed_forward",
+        "The feed-forward layer replaces x: it should be added to it.",
+        ("x = x + block.feed_forward(", "x = block.feed_forward("),
+    ),
+    prefill_with(
         "post_norm",
-        "prefill",
         "The blocks are pre-norm: attention reads norm_1(x), and x itself goes on.",
         (
-            "        x = x + attend_with_cache(block.attention, block.norm_1(x), cache, layer)\n"
-            "        x = x + block.feed_forward(block.norm_2(x))\n",
-            "        x = block.norm_1(x + attend_with_cache(block.attention, x, cache, layer))\n"
-            "        x = block.norm_2(x + block.feed_forward(x))\n",
+            "x + attend_with_cache(block.attention, block.norm_1(x), cache, layer)",
+            "block.norm_1(x + attend_with_cache(block.attention, x, cache, layer))",
         ),
+        ("x + block.feed_forward(block.norm_2(x))", "block.norm_2(x + block.feed_forward(x))"),
     ),
-    edit(
+    prefill_with(
         "one_layer_for_all_blocks",
-        "prefill",
         "Every block attends with layer 0 of the cache: number them with enumerate.",
         ("block.norm_1(x), cache, layer)", "block.norm_1(x), cache, 0)"),
     ),
-    edit(
+    prefill_with(
         "only_the_last_logits",
-        "prefill",
         "Only the last position's logits come back: prefill gives all of them, (b, t, vocab).",
-        ("if last_only:", "if True:"),
+        ("model.final_norm(x)", "model.final_norm(x[:, -1:])"),
     ),
-    edit(
+    prefill_with(
         "not_remembered",
-        "prefill",
         "The prompt is run through the model's own forward, and the cache stays empty.",
         ("    x = model.position", "    if cache.length == 0:\n        return model(ids)[0]\n    x = model.position"),
     ),
-    edit(
+    prefill_with(
         "positions_wrap_around",
-        "prefill",
         "Past the end of the position table the positions begin again: a text longer than the context is a ValueError.",
         (
-            "    x = model.position_embedding(model.token_embedding(ids), offset=cache.length)  # (b, t, d)\n",
-            "    table = model.position_embedding.weight\n"
-            "    positions = torch.arange(cache.length, cache.length + ids.shape[1]) % len(table)\n"
-            "    x = model.token_embedding(ids) + table[positions]\n",
+            "model.position_embedding(model.token_embedding(ids), offset=cache.length)",
+            "model.token_embedding(ids) + model.position_embedding.weight[\n"
+            "        torch.arange(cache.length, cache.length + ids.shape[1]) % model.config.context_length\n    ]",
         ),
     ),
-    edit(
+    prefill_with(
         "too_long_a_piece_is_cropped",
-        "prefill",
         "Of a piece that does not fit, the part that does is read: refuse all of it.",
         (
             "    x = model.position",
-            "    if cache.length and ids.shape[1] > 1:\n"
-            "        ids = ids[:, : max(1, model.config.context_length - cache.length)]\n    x = model.position",
+            "    ids = ids[:, : max(1, model.config.context_length - cache.length)]\n    x = model.position",
         ),
     ),
-    edit(
-        "read_token_by_token_until_full",
-        "prefill",
+    prefill_with(
+        "read_until_it_is_full",
         "The tokens that fit are read before the overflow is noticed: a text that is refused changes nothing.",
         (
             "    x = model.position",
@@ -508,6 +517,11 @@ MUTANTS = [
             "        return torch.cat([prefill(model, token, cache) for token in ids.split(1, dim=1)], dim=1)\n"
             "    x = model.position",
         ),
+    ),
+    prefill_with(
+        "probabilities_for_logits",
+        "These are log-probabilities: return the logits as they are.",
+        ("return model.lm_head(model.final_norm(x))", "return model.lm_head(model.final_norm(x)).log_softmax(-1)"),
     ),
     # decode_step
     edit(
@@ -577,7 +591,7 @@ MUTANTS = [
         "The last token of the prompt is read twice, by prefill and again by the first step: the prompt's own logits already "
         "choose the first new token.",
         (
-            "                logits = prefill(model, window, cache, last_only=True)[:, 0]",
+            "                logits = model.lm_head(hidden_states(model, window, cache)[:, -1])",
             "                prefill(model, window, cache)\n"
             "                cache.truncate(min(cache.length, max_len - 1))\n"
             "                logits = decode_step(model, window[:, -1], cache)\n"

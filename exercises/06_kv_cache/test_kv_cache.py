@@ -1,0 +1,341 @@
+"""Public tests: pytest exercises/06_kv_cache [-k generate]"""
+
+import sys
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+
+REFUSALS = (ValueError, TypeError, IndexError)
+EXACT = {"rtol": 0, "atol": 1e-10}
+SMALL = {"vocab_size": 11, "context_length": 8, "n_layers": 2, "n_heads": 2, "d_model": 6, "d_ff": 5}
+
+
+# What runs beside your module: each function gets it as its first argument.
+
+
+def use_cache_object(module, sizes, operations):
+    """What each operation on a new KVCache returns ("refused" where it is), and the length after it."""
+    cache = module.KVCache(*sizes, dtype=torch.float64)
+    seen = []
+    for name, *args in operations:
+        try:
+            value = getattr(cache, name)(*args)
+            seen.append((tuple(x.clone() for x in value) if value else None, cache.length))
+        except REFUSALS:
+            seen.append(("refused", cache.length))
+    return seen
+
+
+def bytes_of_cache(module, sizes, dtype):
+    """KVCache.nbytes."""
+    return module.KVCache(*sizes, dtype=dtype).nbytes
+
+
+def attend_in_pieces(module, kind, sizes, x, pieces):
+    """Weights of a new attention layer, its rows for x piece by piece, and those of its own forward for the whole."""
+    torch.manual_seed(0)
+    attention = getattr(module, kind)(*sizes).double()
+    n_kv_heads = getattr(attention, "n_kv_heads", attention.n_heads)
+    cache = module.KVCache(1, len(x), n_kv_heads, x.shape[1] + 1, attention.head_dim, dtype=x.dtype)
+    with torch.no_grad():
+        rows = [module.attend_with_cache(attention, piece, cache, 0).clone() for piece in x.split(pieces, dim=1)]
+        whole = attention(x, mask=torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril())
+    return torch.cat(rows, dim=1), whole
+
+
+def new_model(module, seed, **config):
+    """A MiniGPT with random weights, in float64."""
+    model = module.MiniGPT(sys.modules[module.MiniGPT.__module__].GPTConfig(**config)).double()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+    return model
+
+
+def new_cache(module, model, b, max_len):
+    """A cache for it."""
+    config = model.config
+    return module.KVCache(config.n_layers, b, config.n_heads, max_len, config.d_model // config.n_heads, dtype=torch.float64)
+
+
+def read(module, seed, ids, pieces):
+    """Logits with the cache, piece by piece; logits of the plain model; cache.length. A piece of 0 is a decode_step."""
+    model = new_model(module, seed, **SMALL)
+    cache = new_cache(module, model, len(ids), SMALL["context_length"])
+    logits, start = [], 0
+    with torch.no_grad():
+        for piece in pieces:
+            if piece == 0:
+                logits.append(module.decode_step(model, ids[:, start], cache)[:, None])
+            else:
+                logits.append(module.prefill(model, ids[:, start : start + piece], cache))
+            start += max(piece, 1)
+        return torch.cat(logits, dim=1), model(ids)[0], cache.length
+
+
+def read_too_much(module, ids, name):
+    """Fill the context, then read one token more: was it refused, and the length afterwards."""
+    model = new_model(module, 0, **SMALL)
+    cache = new_cache(module, model, len(ids), SMALL["context_length"] + 5)
+    with torch.no_grad():
+        module.prefill(model, ids, cache)
+        try:
+            getattr(module, name)(model, ids[:, :1] if name == "prefill" else ids[:, 0], cache)
+        except REFUSALS:
+            return "refused", cache.length
+    return "accepted", cache.length
+
+
+def generate_three_ways(module, seed, ids, n, **config):
+    """The tokens of generate with the cache and without it, and those of generate_greedy."""
+    model = new_model(module, seed, **config)
+    with_cache = module.generate(model, ids, n)
+    return with_cache, module.generate(model, ids, n, use_cache=False), module.generate_greedy(model, ids, n)
+
+
+def tokens_read_while_generating(module, ids, n):
+    """How many positions went through the final norm in all, with the cache."""
+    model = new_model(module, 0, **(SMALL | {"context_length": 40}))
+    seen = []
+    model.blocks[0].norm_1.register_forward_hook(lambda norm, args, value: seen.append(args[0].shape[1]))
+    module.generate(model, ids, n)
+    return sum(seen)
+
+
+def use_pool(module, sizes, operations):
+    """What each operation on a new PagedKVCache returns ("refused" where it is), and the free blocks after it."""
+    pool = module.PagedKVCache(*sizes)
+    seen = []
+    for name, *args in operations:
+        try:
+            value = getattr(pool, name)(*args)
+            seen.append((tuple(x.clone() for x in value) if value else None, pool.n_free_blocks))
+        except (*REFUSALS, KeyError):
+            seen.append(("refused", pool.n_free_blocks))
+    return seen
+
+
+# KVCache
+
+
+def positions(*numbers, layer=0):
+    """Keys of one head and one channel, (2, 1, t, 1): row 0 has these numbers, row 1 ten times as much. Values are negative."""
+    k = torch.tensor([numbers, [10 * number for number in numbers]], dtype=torch.float64)[:, None, :, None]
+    return ("update", layer, k, -k)
+
+
+def held(*rows):
+    """(k_all, v_all) with these numbers in each row of the batch."""
+    k = torch.tensor(rows, dtype=torch.float64)[:, None, :, None]
+    return k, -k
+
+
+@exercise("KVCache")
+def test_cache_appends(student):
+    seen = student.run(use_cache_object, (1, 2, 1, 5, 1), [positions(1, 2), positions(3)])
+    assert_equal(seen[0][0], held([1, 2], [10, 20]), what="what the first update returns")
+    assert_equal(seen[1][0], held([1, 2, 3], [10, 20, 30]), what="what the second one returns", hint="all so far")
+    assert_equal([length for _, length in seen], [2, 3], what="length")
+
+
+@exercise("KVCache")
+def test_cache_keeps_layers_apart(student):
+    """length counts what every layer holds."""
+    operations = [positions(1, layer=0), positions(7, layer=1), positions(2, layer=0), positions(8, layer=1)]
+    seen = student.run(use_cache_object, (2, 2, 1, 5, 1), operations)
+    assert_equal(seen[2][0], held([1, 2], [10, 20]), what="layer 0")
+    assert_equal(seen[3][0], held([7, 8], [70, 80]), what="layer 1")
+    hint = "in the middle of a pass one layer is ahead of the other"
+    assert_equal([length for _, length in seen], [0, 1, 1, 2], what="length", hint=hint)
+
+
+@exercise("KVCache")
+def test_cache_is_cut_back(student):
+    seen = student.run(use_cache_object, (1, 2, 1, 5, 1), [positions(1, 2, 3), ("truncate", 1), positions(9)])
+    assert_equal(seen[1], (None, 1), what="(truncate(1), length)")
+    assert_equal(seen[2][0], held([1, 9], [10, 90]), what="the next update")
+
+
+@exercise("KVCache")
+def test_cache_is_reordered(student):
+    for index, expected in (
+        ([1, 0], held([10, 20, 5], [1, 2, 50])),
+        ([1, 1], held([10, 20, 5], [10, 20, 50])),
+        ([0, 0], held([1, 2, 5], [1, 2, 50])),
+    ):
+        operations = [positions(1, 2), ("reorder", torch.tensor(index)), positions(5)]
+        seen = student.run(use_cache_object, (1, 2, 1, 5, 1), operations)
+        hint = "row i comes from row beam_index[i]; take all rows out before you write any"
+        assert_equal(seen[2][0], expected, what=f"the update after reorder({index})", hint=hint)
+
+
+@exercise("KVCache")
+def test_cache_refuses_what_does_not_fit(student):
+    operations = [positions(1, 2), positions(3, 4), positions(5), positions(6), ("truncate", 4), ("truncate", 0)]
+    seen = student.run(use_cache_object, (1, 2, 1, 3, 1), operations)
+    hint = "3 positions fit; a refused operation changes nothing"
+    assert_equal(
+        [(value == "refused", length) for value, length in seen],
+        [(False, 2), (True, 2), (False, 3), (True, 3), (True, 3), (False, 0)],
+        what="(refused, length) after each operation", hint=hint,
+    )  # fmt: skip
+    assert_equal(seen[2][0], held([1, 2, 5], [10, 20, 50]), what="the cache when it is full")
+
+
+@exercise("KVCache")
+@settings(max_examples=10)
+@given(counts=st.tuples(*[sizes(1, 5)] * 5), dtype=st.sampled_from([torch.float32, torch.float64, torch.bfloat16]))
+def test_cache_size_is_cache_bytes(student, counts, dtype):
+    n_layers, b, h, max_len, head_dim = counts
+    real = torch.empty(2, *counts, dtype=dtype).nbytes
+    assert_equal(student.run(bytes_of_cache, counts, dtype), real, what="nbytes", hint="keys and values")
+
+
+# attend_with_cache
+
+
+@exercise("attend_with_cache")
+@settings(max_examples=20)
+@given(
+    seed=seeds(), b=sizes(1, 2), heads=st.sampled_from([(1, 1), (2, 2), (4, 2), (3, 1)]),
+    pieces=st.lists(sizes(1, 3), min_size=1, max_size=4),
+)  # fmt: skip
+def test_attention_in_pieces_is_attention(student, seed, b, heads, pieces):
+    """Module 03's own forward with a causal mask gives the same rows for the whole text."""
+    n_heads, n_kv_heads = heads
+    x = normal(seed, b, sum(pieces), 4 * n_heads)
+    kinds = {"MultiHeadAttention": (4 * n_heads, n_heads), "GroupedQueryAttention": (4 * n_heads, n_heads, n_kv_heads)}
+    for kind, arguments in kinds.items():
+        actual, expected = student.run(attend_in_pieces, kind, arguments, x, pieces)
+        hint = "new queries against all cached keys; the causal mask is aligned bottom-right"
+        assert_close(actual, expected, what=f"{kind}: the rows of pieces of {pieces} tokens", hint=hint)
+
+
+# prefill and decode_step
+
+
+@exercise("prefill")
+@settings(max_examples=15)
+@given(seed=seeds(), b=sizes(1, 3), pieces=st.lists(sizes(1, 3), min_size=1, max_size=3).filter(lambda p: sum(p) <= 8))
+def test_prefill_agrees_with_the_model(student, seed, b, pieces):
+    ids = torch.randint(11, (b, sum(pieces)), generator=torch.Generator().manual_seed(seed))
+    actual, expected, length = student.run(read, seed, ids, pieces)
+    hint = "the first new token stands at position cache.length"
+    assert_close(actual, expected, what=f"the logits of pieces of {pieces} tokens", hint=hint, **EXACT)
+    assert_equal(length, sum(pieces), what="cache.length")
+
+
+@exercise("decode_step")
+@settings(max_examples=15)
+@given(seed=seeds(), b=sizes(1, 3), prompt=sizes(1, 4), steps=sizes(1, 4))
+def test_steps_agree_with_the_model(student, seed, b, prompt, steps):
+    ids = torch.randint(11, (b, prompt + steps), generator=torch.Generator().manual_seed(seed))
+    actual, expected, length = student.run(read, seed, ids, [prompt] + [0] * steps)
+    assert_close(actual, expected, what="the logits of a prompt and of single steps", **EXACT)
+    assert_equal(length, prompt + steps, what="cache.length")
+
+
+@exercise("decode_step")
+def test_the_context_has_an_end(student):
+    """8 tokens fill the context; a ninth is refused, though the cache has room."""
+    ids = torch.zeros(2, 8, dtype=torch.long)
+    for name in ("prefill", "decode_step"):
+        assert_equal(student.run(read_too_much, ids, name), ("refused", 8), what=f"({name} of a ninth token, length)")
+
+
+# generate
+
+
+@exercise("generate")
+@settings(max_examples=15)
+@given(seed=seeds(), b=sizes(1, 2), t=sizes(1, 6), n=sizes(0, 8), context_length=sizes(1, 14))
+def test_generation_is_the_same_with_and_without_the_cache(student, seed, b, t, n, context_length):
+    """Also past the context, where the window moves on."""
+    ids = torch.randint(11, (b, t), generator=torch.Generator().manual_seed(seed))
+    config = SMALL | {"context_length": context_length}
+    cached, uncached, greedy = student.run(generate_three_ways, seed, ids, n, **config)
+    hint = "when the window moves, every position changes: fill the cache again"
+    assert_equal(cached, greedy, what="tokens with the cache, beside generate_greedy's", hint=hint)
+    assert_equal(uncached, greedy, what="tokens without the cache, beside generate_greedy's")
+
+
+@exercise("generate")
+def test_every_token_is_read_once(student):
+    """5 tokens of the prompt and 19 of the 20 new ones: nobody asks what comes after the last."""
+    actual = student.run(tokens_read_while_generating, torch.zeros(1, 5, dtype=torch.long), 20)
+    assert actual <= 25, (
+        f"{actual} tokens went through the first block, 24 are enough\n  hint: after the prompt, read only the new token"
+    )
+
+
+@exercise("generate")
+def test_generate_refuses_bad_arguments(student):
+    cases = ((torch.zeros(1, 2, dtype=torch.long), -1), (torch.zeros(1, 0, dtype=torch.long), 1))
+    for ids, n in cases:
+        assert_refused(student.run, generate_three_ways, 0, ids, n, **SMALL, why="nothing can be generated")
+
+
+# cache_bytes
+
+
+@exercise("cache_bytes")
+def test_bytes_of_gpt2(student):
+    """12 layers, 12 heads of 64, 1024 positions: 36 MiB in float16, 72 MiB in float32."""
+    for dtype, expected in ((torch.float16, 36 * 2**20), (torch.float32, 72 * 2**20)):
+        assert_equal(student.cache_bytes(12, 12, 64, 1024, 1, dtype), expected, what=f"cache_bytes in {dtype}")
+
+
+# PagedKVCache
+
+
+def row(*numbers):
+    """Keys of one head and one channel, (1, t, 1), and values that are their negatives."""
+    k = torch.tensor(numbers, dtype=torch.float32)[None, :, None]
+    return k, -k
+
+
+@exercise("PagedKVCache")
+def test_pool_by_hand(student):
+    """Four blocks of two positions for three sequences."""
+    operations = [
+        ("append", "a", *row(1)),  # a has one block, half full
+        ("append", "b", *row(10, 20, 30)),  # b has two
+        ("append", "a", *row(2, 3)),  # a fills its block and takes the last one
+        ("gather", "a"),
+        ("gather", "b"),
+        ("append", "b", *row(40, 50)),  # one fits, two do not
+        ("append", "c", *row(7)),
+        ("gather", "c"),
+        ("free", "a"),
+        ("gather", "a"),
+        ("append", "b", *row(40, 50)),
+        ("gather", "b"),
+    ]
+    seen = student.run(use_pool, (4, 2, 1, 1), operations)
+    free = [3, 1, 0, 0, 0, 0, 0, 0, 2, 2, 1, 1]
+    assert_equal([n for _, n in seen], free, what="n_free_blocks after each operation")
+    assert_equal(seen[3][0], row(1, 2, 3), what='gather("a")', hint="its blocks need not lie side by side")
+    assert_equal(seen[4][0], row(10, 20, 30), what='gather("b")')
+    refused = [value == "refused" for value, _ in seen]
+    expected = [i in (5, 6, 7, 9) for i in range(len(seen))]
+    assert_equal(refused, expected, what="whether each operation was refused", hint="out of blocks; unknown sequence")
+    assert_equal(seen[11][0], row(10, 20, 30, 40, 50), what='gather("b") after a block was freed')
+
+
+@exercise("PagedKVCache")
+@settings(max_examples=15)
+@given(seed=seeds(), block_size=sizes(1, 4), turns=st.lists(st.tuples(sizes(0, 2), sizes(1, 4)), min_size=1, max_size=6))
+def test_pool_returns_what_went_in(student, seed, block_size, turns):
+    shapes = [(2, t, 3) for _, t in turns]
+    pieces = [(normal(seed + i, *s, dtype=torch.float32), normal(seed + 100 + i, *s)) for i, s in enumerate(shapes)]
+    operations = [("append", name, k, v.float()) for (name, _), (k, v) in zip(turns, pieces)]
+    names = sorted({name for name, _ in turns})
+    seen = student.run(use_pool, (30, block_size, 2, 3), operations + [("gather", name) for name in names])
+    for name, (value, _) in zip(names, seen[len(turns) :]):
+        mine = [operation for operation in operations if operation[1] == name]
+        expected = tuple(torch.cat([operation[j] for operation in mine], dim=1) for j in (2, 3))
+        assert_equal(value, expected, what=f"gather({name})")
