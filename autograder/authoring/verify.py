@@ -89,8 +89,10 @@ def _verify_module(
         batches = _batches(checks)
         tasks = [partial(_answers, batch) for batch in batches]
         for index, answer in in_forks(tasks, AT_ONCE, lambda _: TASK_SECONDS):
-            died = isinstance(answer, Died)
-            findings = [Finding(answer.why) for _ in batches[index]] if died else [Finding(**found) for found in json.loads(answer)]
+            if isinstance(answer, Died):
+                findings = [Finding(answer.why) for _ in batches[index]]
+            else:
+                findings = [Finding(**found) for found in json.loads(answer)]
             for check, finding in zip(batches[index], findings, strict=True):
                 counts[check.kind] = counts.get(check.kind, 0) + 1
                 named += finding.named
@@ -159,7 +161,7 @@ def _checks(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> lis
 
 
 def _batches(checks: Sequence[Check]) -> list[list[Check]]:
-    """Checks that share a fork: mutants and alternatives a few at a time, since forking costs as much as they do; all others alone."""
+    """Checks that share a fork: mutants and alternatives a few at a time, since a fork costs as much as they do."""
     ours = [check for check in checks if check.kind in ("mutant", "alternative")]
     alone = [[check] for check in checks if check.kind not in ("mutant", "alternative")]
     return alone + [ours[start : start + BATCH] for start in range(0, len(ours), BATCH)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import select
@@ -10,6 +9,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+
+from autograder.worker import pages
 
 MEMORY_BYTES = 8 << 30  # beyond what is mapped at the fork: a bound on what a hostile reply can make a test compute
 
@@ -38,8 +39,7 @@ def in_forks(
     A task is called with its slot, 0 .. at_once - 1, which no other running task has. One that takes longer than
     `seconds(index)` is killed.
     """
-    gc.collect()
-    gc.freeze()  # or each fork's collector would touch, and so copy, everything that they share
+    pages.settle()
     waiting = list(range(len(tasks)))[::-1]
     running: dict[int, _Child] = {}
     free = list(range(at_once))[::-1]

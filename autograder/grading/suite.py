@@ -10,7 +10,6 @@ import contextlib
 import importlib
 import io
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,16 +20,17 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+import torch._dynamo  # noqa: F401  many torch functions import it on first use, and then each fork would
 from _pytest.runner import runtestprotocol
 from hypothesis.internal.conjecture import providers
 
 from autograder.course import Course, Module
 from autograder.grading.manifest import TestOutcome, TestSpec
 from autograder.grading.remote import RemoteModule, Stop, load_failure, shared_key, transcript
-from autograder.testing import probes, strategies, variants  # noqa: F401  (strategies: registers the profiles)
+from autograder.testing import messages, probes, strategies, variants  # noqa: F401  (strategies: registers the profiles)
 from autograder.testing.diagnose import diagnose
 from autograder.testing.local import LocalModule
-from autograder.testing.plugin import seed_for
+from autograder.testing.plugin import MARK, seed_for
 from autograder.worker.client import GraderError, LoadError, Stopped, Worker
 
 
@@ -84,7 +84,7 @@ class _Session:
         return torch.Generator().manual_seed(seed_for(self.course.settings.grading_seed, request.node.name))
 
     def pytest_configure(self, config: pytest.Config) -> None:
-        config.addinivalue_line("markers", "exercise(name, points, core): the exercise that a test belongs to")
+        config.addinivalue_line("markers", MARK)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -164,7 +164,7 @@ class Suites:
             return TestOutcome(error.outcome, str(error), seconds=seconds)
         if error is None or isinstance(error, pytest.skip.Exception | GraderError | KeyboardInterrupt):
             return TestOutcome("error", f"the test could not run: {error}", seconds=seconds)
-        return TestOutcome("failed", describe(error), self._diagnosis(suite.module, spec, run), time.monotonic() - start)
+        return TestOutcome("failed", messages.failure(error), self._diagnosis(suite.module, spec, run), time.monotonic() - start)
 
     def _diagnosis(self, module: Module, spec: TestSpec, run: Run) -> str:
         if not isinstance(run.student, RemoteModule):
@@ -199,20 +199,6 @@ class _Catch:
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> None:
         if call.excinfo is not None and self.error is None:
             self.error = call.excinfo.value
-
-
-def describe(error: BaseException) -> str:
-    """A failed test's message: what the check said, and the example that Hypothesis boiled it down to."""
-    text = str(error).strip()
-    if not isinstance(error, AssertionError) and not getattr(error, "from_student", False):
-        text = f"the test could not use what came back: {type(error).__name__}: {text}"
-    elif not text:
-        text = "the check failed"
-    lines = [line.partition("  # or any")[0] for note in getattr(error, "__notes__", ()) for line in note.splitlines()]
-    shown = [line.strip().rstrip(",") for line in lines]
-    given = [line for line in shown if "=" in line and not line.startswith(("student=", "reference=", "generator=", "self="))]
-    text += "\n  with " + ", ".join(given)[:600] if given else ""
-    return re.sub(r" at 0x[0-9a-f]+", "", text)  # addresses differ from run to run
 
 
 @contextlib.contextmanager

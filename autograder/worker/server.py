@@ -45,6 +45,9 @@ def work(channel: Channel, namespaces: list[str], readable: list[str], bpf: byte
         audit = Audit(config["rules"])
         audit.files = {str(path): path.stem for path in Path(config["work"], "exercises").rglob("*.py")}
         scenarios = {key: _scenarios(key, source) for key, source in config["scenarios"].items()}
+        random.seed(config["seed"])  # here, not in each test's child: that would touch, and so copy, a thousand pages
+        np.random.seed(config["seed"] & 0xFFFFFFFF)
+        torch.manual_seed(config["seed"])
         gc.collect()
         gc.freeze()
     except BaseException as error:
@@ -147,9 +150,6 @@ def _become_test(descriptor: int, config: dict, audit: Audit, scenarios: dict, b
         sandbox.die_with_parent()
         os.dup2(descriptor, 3)
         os.closerange(4, 1 << 16)
-        random.seed(config["seed"])
-        np.random.seed(config["seed"] & 0xFFFFFFFF)
-        torch.manual_seed(config["seed"])
         channel = Channel(socket.socket(fileno=3))
         if bpf:
             seccomp.install(bpf)

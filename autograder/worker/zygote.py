@@ -7,7 +7,6 @@ the worker's end of its channel. The worker's process number, as seen from outsi
 
 from __future__ import annotations
 
-import gc
 import importlib
 import json
 import os
@@ -25,7 +24,7 @@ def main() -> None:
     import torch
     import torch._dynamo  # noqa: F401  imported lazily by many torch functions, at half a second a time
 
-    from autograder.worker import sandbox, seccomp, server
+    from autograder.worker import pages, sandbox, seccomp, server
     from autograder.worker.channel import Channel
 
     for name in preload:
@@ -43,8 +42,7 @@ def main() -> None:
         if name.partition(".")[0] == "autograder" and hasattr(module, "__path__"):
             module.__path__ = []  # workers have what they need of the grader, and can look for no more of it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    gc.collect()
-    gc.freeze()
+    pages.settle()
     control.send(b"ready")
     while True:
         data, descriptors, _, _ = socket.recv_fds(control, 1, 1)

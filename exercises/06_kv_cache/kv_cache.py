@@ -95,9 +95,7 @@ class KVCache:
         raise NotImplementedError("TODO: KVCache.nbytes")
 
 
-def attend_with_cache(
-    attention: MultiHeadAttention | GroupedQueryAttention, x: Tensor, cache: KVCache, layer: int
-) -> Tensor:
+def attend_with_cache(attention: MultiHeadAttention | GroupedQueryAttention, x: Tensor, cache: KVCache, layer: int) -> Tensor:
     """Causal self-attention of t new tokens to everything that the cache holds for this layer, and to themselves.
 
     x `(b, t, d_model)` -> `(b, t, d_model)`: the rows that `attention(text, mask=causal)` has at these t positions,
@@ -112,14 +110,21 @@ def attend_with_cache(
     raise NotImplementedError("TODO: attend_with_cache")
 
 
-def prefill(model: MiniGPT, ids: Tensor, cache: KVCache, last_only: bool = False) -> Tensor:
+def hidden_states(model: MiniGPT, ids: Tensor, cache: KVCache) -> Tensor:
+    """What `prefill` and `generate` share: the model as far as its final norm, on t new tokens, `(b, t)` -> `(b, t, d)`.
+
+    The output layer is not part of it: generation needs the logits of the last position alone, and in a small model
+    that layer is the largest.
+    """
+    # TODO: your code goes here, in place of the next line.
+    raise NotImplementedError("TODO: hidden_states")
+
+
+def prefill(model: MiniGPT, ids: Tensor, cache: KVCache) -> Tensor:
     """Read t tokens in one pass, after those that the cache already holds: ids `(b, t)` -> logits `(b, t, vocab)`.
 
     The logits are those that `model` gives at these positions of the whole text, and the cache holds the whole text
     afterwards. A prompt may be read in one piece or in several. t is at least 1.
-
-    With `last_only` just the last position's logits are computed, `(b, 1, vocab)`: generation needs no others, and the
-    output layer is the largest of a small model.
 
     Raises ValueError when the cache has no room, or when the whole text is longer than the model's context length; the
     cache is then as it was.
@@ -159,9 +164,7 @@ def generate(model: MiniGPT, ids: Tensor, max_new_tokens: int, use_cache: bool =
     raise NotImplementedError("TODO: generate")
 
 
-def cache_bytes(
-    n_layers: int, n_kv_heads: int, head_dim: int, seq_len: int, batch_size: int, dtype: torch.dtype
-) -> int:
+def cache_bytes(n_layers: int, n_kv_heads: int, head_dim: int, seq_len: int, batch_size: int, dtype: torch.dtype) -> int:
     """Bytes of the keys and values of `batch_size` texts of `seq_len` tokens, without allocating any; an int.
 
     This is what limits how many texts one machine can serve at a time. GPT-2 small needs 36 KiB a token in float16.

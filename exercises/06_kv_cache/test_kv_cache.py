@@ -1,14 +1,10 @@
 """Public tests: pytest exercises/06_kv_cache [-k generate]"""
 
-import sys
-
 import torch
-import torch.nn.functional as F
 
-from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing import assert_close, assert_equal, exercise
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
-REFUSALS = (ValueError, TypeError, IndexError)
 EXACT = {"rtol": 0, "atol": 1e-10}
 SMALL = {"vocab_size": 11, "context_length": 8, "n_layers": 2, "n_heads": 2, "d_model": 6, "d_ff": 5}
 
@@ -24,86 +20,9 @@ def use_cache_object(module, sizes, operations):
         try:
             value = getattr(cache, name)(*args)
             seen.append((tuple(x.clone() for x in value) if value else None, cache.length))
-        except REFUSALS:
+        except (ValueError, TypeError, IndexError):
             seen.append(("refused", cache.length))
     return seen
-
-
-def bytes_of_cache(module, sizes, dtype):
-    """KVCache.nbytes."""
-    return module.KVCache(*sizes, dtype=dtype).nbytes
-
-
-def attend_in_pieces(module, kind, sizes, x, pieces):
-    """Weights of a new attention layer, its rows for x piece by piece, and those of its own forward for the whole."""
-    torch.manual_seed(0)
-    attention = getattr(module, kind)(*sizes).double()
-    n_kv_heads = getattr(attention, "n_kv_heads", attention.n_heads)
-    cache = module.KVCache(1, len(x), n_kv_heads, x.shape[1] + 1, attention.head_dim, dtype=x.dtype)
-    with torch.no_grad():
-        rows = [module.attend_with_cache(attention, piece, cache, 0).clone() for piece in x.split(pieces, dim=1)]
-        whole = attention(x, mask=torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril())
-    return torch.cat(rows, dim=1), whole
-
-
-def new_model(module, seed, **config):
-    """A MiniGPT with random weights, in float64."""
-    model = module.MiniGPT(sys.modules[module.MiniGPT.__module__].GPTConfig(**config)).double()
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
-    return model
-
-
-def new_cache(module, model, b, max_len):
-    """A cache for it."""
-    config = model.config
-    return module.KVCache(config.n_layers, b, config.n_heads, max_len, config.d_model // config.n_heads, dtype=torch.float64)
-
-
-def read(module, seed, ids, pieces):
-    """Logits with the cache, piece by piece; logits of the plain model; cache.length. A piece of 0 is a decode_step."""
-    model = new_model(module, seed, **SMALL)
-    cache = new_cache(module, model, len(ids), SMALL["context_length"])
-    logits, start = [], 0
-    with torch.no_grad():
-        for piece in pieces:
-            if piece == 0:
-                logits.append(module.decode_step(model, ids[:, start], cache)[:, None])
-            else:
-                logits.append(module.prefill(model, ids[:, start : start + piece], cache))
-            start += max(piece, 1)
-        return torch.cat(logits, dim=1), model(ids)[0], cache.length
-
-
-def read_too_much(module, ids, name):
-    """Fill the context, then read one token more: was it refused, and the length afterwards."""
-    model = new_model(module, 0, **SMALL)
-    cache = new_cache(module, model, len(ids), SMALL["context_length"] + 5)
-    with torch.no_grad():
-        module.prefill(model, ids, cache)
-        try:
-            getattr(module, name)(model, ids[:, :1] if name == "prefill" else ids[:, 0], cache)
-        except REFUSALS:
-            return "refused", cache.length
-    return "accepted", cache.length
-
-
-def generate_three_ways(module, seed, ids, n, **config):
-    """The tokens of generate with the cache and without it, and those of generate_greedy."""
-    model = new_model(module, seed, **config)
-    with_cache = module.generate(model, ids, n)
-    return with_cache, module.generate(model, ids, n, use_cache=False), module.generate_greedy(model, ids, n)
-
-
-def tokens_read_while_generating(module, ids, n):
-    """How many positions went through the final norm in all, with the cache."""
-    model = new_model(module, 0, **(SMALL | {"context_length": 40}))
-    seen = []
-    model.blocks[0].norm_1.register_forward_hook(lambda norm, args, value: seen.append(args[0].shape[1]))
-    module.generate(model, ids, n)
-    return sum(seen)
 
 
 def use_pool(module, sizes, operations):
@@ -114,8 +33,61 @@ def use_pool(module, sizes, operations):
         try:
             value = getattr(pool, name)(*args)
             seen.append((tuple(x.clone() for x in value) if value else None, pool.n_free_blocks))
-        except (*REFUSALS, KeyError):
+        except (ValueError, TypeError, IndexError, KeyError):
             seen.append(("refused", pool.n_free_blocks))
+    return seen
+
+
+def bytes_of_cache(module, sizes, dtype):
+    """KVCache.nbytes."""
+    return module.KVCache(*sizes, dtype=dtype).nbytes
+
+
+def attend_in_pieces(module, kind, sizes, x, pieces):
+    """Weights of a new attention layer, its rows for x piece by piece, and those of its own forward for the whole."""
+    attention = getattr(module, kind)(*sizes).double()
+    n_kv_heads = getattr(attention, "n_kv_heads", attention.n_heads)
+    cache = module.KVCache(1, len(x), n_kv_heads, x.shape[1] + 1, attention.head_dim, dtype=x.dtype)
+    with torch.no_grad():
+        rows = [module.attend_with_cache(attention, piece, cache, 0).clone() for piece in x.split(pieces, dim=1)]
+        whole = attention(x, mask=torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).tril())
+    return torch.cat(rows, dim=1), whole
+
+
+def use_model(module, seed, config, max_len, operations):
+    """What each operation on a MiniGPT with random weights returns ("refused" where it is), the length of the cache
+    after it, and how many tokens went through the first block for it."""
+    import sys
+
+    model = module.MiniGPT(sys.modules[module.MiniGPT.__module__].GPTConfig(**config)).double()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.5)
+    n_read, seen = [0], []
+
+    def count(norm, args, value):
+        n_read[0] += args[0].numel() // args[0].shape[-1]
+
+    model.blocks[0].norm_1.register_forward_hook(count)
+    b, n_heads = len(operations[0][1]), config["n_heads"]
+    cache = None
+    for name, ids, *args in operations:
+        n_read[0] = 0
+        if name in ("prefill", "decode_step") and cache is None:
+            sizes = config["n_layers"], b, n_heads, max_len, config["d_model"] // n_heads
+            cache = module.KVCache(*sizes, dtype=torch.float64)
+        try:
+            if name == "model":
+                value = model(ids)[0].detach()
+            elif name in ("prefill", "decode_step"):
+                with torch.no_grad():
+                    value = getattr(module, name)(model, ids, cache)
+            else:
+                value = getattr(module, name)(model, ids, *args)
+        except (ValueError, TypeError, IndexError):
+            value = "refused"
+        seen.append((value, 0 if cache is None else cache.length, n_read[0]))
     return seen
 
 
@@ -218,33 +190,48 @@ def test_attention_in_pieces_is_attention(student, seed, b, heads, pieces):
 # prefill and decode_step
 
 
+def random_ids(seed, *shape):
+    """Token ids."""
+    return torch.randint(11, shape, generator=torch.Generator().manual_seed(seed))
+
+
 @exercise("prefill")
 @settings(max_examples=15)
 @given(seed=seeds(), b=sizes(1, 3), pieces=st.lists(sizes(1, 3), min_size=1, max_size=3).filter(lambda p: sum(p) <= 8))
 def test_prefill_agrees_with_the_model(student, seed, b, pieces):
-    ids = torch.randint(11, (b, sum(pieces)), generator=torch.Generator().manual_seed(seed))
-    actual, expected, length = student.run(read, seed, ids, pieces)
+    ids = random_ids(seed, b, sum(pieces))
+    reads = [("prefill", piece.contiguous()) for piece in ids.split(pieces, dim=1)]
+    *seen, (expected, _, _) = student.run(use_model, seed, SMALL, 8, [*reads, ("model", ids)])
+    refused = any(isinstance(value, str) for value, _, _ in seen)
+    assert not refused, f"pieces of {pieces} tokens fit into a cache for 8, but one was refused"
+    logits = torch.cat([value for value, _, _ in seen], dim=1)
     hint = "the first new token stands at position cache.length"
-    assert_close(actual, expected, what=f"the logits of pieces of {pieces} tokens", hint=hint, **EXACT)
-    assert_equal(length, sum(pieces), what="cache.length")
+    assert_close(logits, expected, what=f"the logits of pieces of {pieces} tokens", hint=hint, **EXACT)
+    assert_equal(seen[-1][1], sum(pieces), what="cache.length")
 
 
 @exercise("decode_step")
 @settings(max_examples=15)
 @given(seed=seeds(), b=sizes(1, 3), prompt=sizes(1, 4), steps=sizes(1, 4))
 def test_steps_agree_with_the_model(student, seed, b, prompt, steps):
-    ids = torch.randint(11, (b, prompt + steps), generator=torch.Generator().manual_seed(seed))
-    actual, expected, length = student.run(read, seed, ids, [prompt] + [0] * steps)
-    assert_close(actual, expected, what="the logits of a prompt and of single steps", **EXACT)
-    assert_equal(length, prompt + steps, what="cache.length")
+    ids = random_ids(seed, b, prompt + steps)
+    operations = [("prefill", ids[:, :prompt].contiguous())]
+    operations += [("decode_step", column.contiguous()) for column in ids[:, prompt:].T]
+    _, *seen, (expected, _, _) = student.run(use_model, seed, SMALL, 8, [*operations, ("model", ids)])
+    for i, (logits, length, _) in enumerate(seen, prompt):
+        assert_close(logits, expected[:, i], what=f"the logits at position {i}, after a prompt of {prompt}", **EXACT)
+        assert_equal(length, i + 1, what=f"cache.length after position {i}")
 
 
 @exercise("decode_step")
 def test_the_context_has_an_end(student):
     """8 tokens fill the context; a ninth is refused, though the cache has room."""
-    ids = torch.zeros(2, 8, dtype=torch.long)
-    for name in ("prefill", "decode_step"):
-        assert_equal(student.run(read_too_much, ids, name), ("refused", 8), what=f"({name} of a ninth token, length)")
+    ids = random_ids(1, 2, 8)
+    operations = [("prefill", ids), ("prefill", ids[:, :1].contiguous()), ("decode_step", ids[:, 0].contiguous())]
+    seen = student.run(use_model, 1, SMALL, 13, operations)
+    for name, (value, length, _) in zip(("prefill", "decode_step"), seen[1:], strict=True):
+        refused = isinstance(value, str)
+        assert_equal((refused, length), (True, 8), what=f"({name} of a ninth token is refused, cache.length)")
 
 
 # generate
@@ -255,9 +242,10 @@ def test_the_context_has_an_end(student):
 @given(seed=seeds(), b=sizes(1, 2), t=sizes(1, 6), n=sizes(0, 8), context_length=sizes(1, 14))
 def test_generation_is_the_same_with_and_without_the_cache(student, seed, b, t, n, context_length):
     """Also past the context, where the window moves on."""
-    ids = torch.randint(11, (b, t), generator=torch.Generator().manual_seed(seed))
-    config = SMALL | {"context_length": context_length}
-    cached, uncached, greedy = student.run(generate_three_ways, seed, ids, n, **config)
+    ids = random_ids(seed, b, t)
+    operations = [("generate", ids, n), ("generate", ids, n, False), ("generate_greedy", ids, n)]
+    seen = student.run(use_model, seed, SMALL | {"context_length": context_length}, 0, operations)
+    cached, uncached, greedy = (value for value, _, _ in seen)
     hint = "when the window moves, every position changes: fill the cache again"
     assert_equal(cached, greedy, what="tokens with the cache, beside generate_greedy's", hint=hint)
     assert_equal(uncached, greedy, what="tokens without the cache, beside generate_greedy's")
@@ -266,17 +254,18 @@ def test_generation_is_the_same_with_and_without_the_cache(student, seed, b, t, 
 @exercise("generate")
 def test_every_token_is_read_once(student):
     """5 tokens of the prompt and 19 of the 20 new ones: nobody asks what comes after the last."""
-    actual = student.run(tokens_read_while_generating, torch.zeros(1, 5, dtype=torch.long), 20)
-    assert actual <= 25, (
-        f"{actual} tokens went through the first block, 24 are enough\n  hint: after the prompt, read only the new token"
-    )
+    config = SMALL | {"context_length": 40}
+    ((_, _, n_read),) = student.run(use_model, 0, config, 0, [("generate", random_ids(0, 1, 5), 20)])
+    hint = "after the prompt, read only the new token"
+    assert n_read <= 25, f"{n_read} tokens went through the first block, 24 are enough\n  hint: {hint}"
 
 
 @exercise("generate")
 def test_generate_refuses_bad_arguments(student):
-    cases = ((torch.zeros(1, 2, dtype=torch.long), -1), (torch.zeros(1, 0, dtype=torch.long), 1))
-    for ids, n in cases:
-        assert_refused(student.run, generate_three_ways, 0, ids, n, **SMALL, why="nothing can be generated")
+    operations = [("generate", random_ids(0, 1, 2), -1), ("generate", random_ids(0, 1, 0), 1)]
+    seen = student.run(use_model, 0, SMALL, 0, operations)
+    for (value, _, _), what in zip(seen, ("max_new_tokens=-1", "a prompt of no tokens"), strict=True):
+        assert isinstance(value, str), f"{what} should be refused with a ValueError"
 
 
 # cache_bytes

@@ -149,7 +149,7 @@ def attend_with_cache(attention: MultiHeadAttention | GroupedQueryAttention, x: 
 
 
 def hidden_states(model: MiniGPT, ids: Tensor, cache: KVCache) -> Tensor:
-    """What `prefill` and `generate` share: t tokens go through the model as far as its final norm, `(b, t)` -> `(b, t, d)`.
+    """What `prefill` and `generate` share: the model as far as its final norm, on t new tokens, `(b, t)` -> `(b, t, d)`.
 
     The output layer is not part of it: generation needs the logits of the last position alone, and in a small model
     that layer is the largest.

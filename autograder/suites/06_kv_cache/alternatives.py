@@ -46,34 +46,6 @@ ALTERNATIVES = [
         ),
     ),
     edit(
-        "positions_added_by_hand",
-        "prefill",
-        "The rows of the position table are added here, after a look at whether they are there.",
-        (
-            "    x = model.position_embedding(model.token_embedding(ids), offset=cache.length)  # (b, t, d)\n",
-            "    start, stop = cache.length, cache.length + ids.size(1)\n"
-            "    if stop > model.config.context_length:\n        raise IndexError(stop)\n"
-            "    x = model.token_embedding.weight[ids] + model.position_embedding.weight[start:stop]\n",
-        ),
-    ),
-    edit(
-        "token_by_token",
-        "prefill",
-        "The prompt goes through the model one token after the other, once it is clear that all of it fits.",
-        (
-            "    x = model.position",
-            "    b, t = ids.shape\n"
-            "    if t > 1:\n"
-            "        start = cache.length\n"
-            "        try:\n"
-            "            return torch.cat([prefill(model, token, cache) for token in ids.split(1, dim=1)], dim=1)\n"
-            "        except ValueError:\n"
-            "            cache.truncate(start)\n"
-            "            raise\n"
-            "    x = model.position",
-        ),
-    ),
-    edit(
         "a_last_row_of_a_list",
         "decode_step",
         "Each text's single token as a text of its own shape, with unsqueeze and squeeze.",
@@ -215,6 +187,31 @@ def head_by_head(attention, x, cache, layer):
     return attention.w_o(torch.cat(heads, dim=-1).to(x.dtype))
 
 
+@alternative("prefill", "The rows of the position table are added here, after a look at whether they are there.")
+def positions_added_by_hand(model, ids, cache):
+    start, stop = cache.length, cache.length + ids.size(1)
+    if stop > model.config.context_length:
+        raise IndexError(stop)
+    x = model.token_embedding.weight[ids] + model.position_embedding.weight[start:stop]
+    for i in range(len(model.blocks)):
+        block = model.blocks[i]
+        x = attend_with_cache(block.attention, block.norm_1(x), cache, i) + x
+        x = block.feed_forward(block.norm_2(x)) + x
+    return F.linear(model.final_norm(x), model.lm_head.weight)
+
+
+@alternative("prefill", "One token after the other, and back to where it began when one of them does not fit.")
+def token_by_token(model, ids, cache, progress=None):
+    start, logits = cache.length, []
+    try:
+        for token in ids.unbind(1):
+            logits.append(model.lm_head(hidden_states(model, token[:, None], cache))[:, 0])
+    except ValueError:
+        cache.truncate(start)
+        raise
+    return torch.stack(logits, dim=1)
+
+
 @alternative("prefill", "Each block runs its own forward, with an attention put in its place that uses the cache.")
 def through_the_blocks(model, ids, cache):
     class Cached(torch.nn.Module):
@@ -312,7 +309,7 @@ class BlocksInADictionary:
         if k.dim() != 3 or v.dim() != 3 or (k.size(0), k.size(2)) != (h, d) or k.shape != v.shape:
             raise TypeError("shape")
         before, t = self.used.get(seq_id, 0), k.size(1)
-        wanted = -int(-(before + t) / self.block_size) - -int(-before / self.block_size)
+        wanted = -(-(before + t) // self.block_size) - -(-before // self.block_size)
         if wanted > self.n_free_blocks:
             raise ValueError("out of blocks")
         self.n_free_blocks -= wanted
@@ -325,7 +322,7 @@ class BlocksInADictionary:
         self.used[seq_id] = before + t
 
     def _numbers(self, seq_id):
-        return range(-int(-self.used[seq_id] / self.block_size))
+        return range(-(-self.used[seq_id] // self.block_size))
 
     def gather(self, seq_id):
         both = torch.cat([self.blocks[seq_id, number] for number in self._numbers(seq_id)], dim=2)
@@ -364,7 +361,7 @@ class OwnersOfSlots:
         known = seq_id in self.names
         n, t = len(self._slots(seq_id)) if known else 0, k.shape[1]
         room = -n % self.block_size
-        wanted = max(0, -int(-(t - room) / self.block_size))
+        wanted = max(0, -(-(t - room) // self.block_size))
         if wanted > self.n_free_blocks:
             raise ValueError("out of blocks")
         name = self.names.setdefault(seq_id, max(self.names.values(), default=-1) + 1)

@@ -1,0 +1,41 @@
+"""A failed test in a few lines: what the check said, the example it failed on, and the line of the student's file."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Collection
+from pathlib import Path
+
+FIXTURES = ("student=", "reference=", "generator=", "self=")
+TODO = "TODO: "
+
+
+def failure(error: BaseException) -> str:
+    """What the check said, and the example that Hypothesis found. The same text for the same failure, run after run."""
+    text = str(error).strip()
+    if not isinstance(error, AssertionError) and not getattr(error, "from_student", False):
+        text = f"the test could not use what came back: {type(error).__name__}: {text}"
+    text = (text or "the check failed") + example(error)
+    return re.sub(r" at 0x[0-9a-f]+", "", text)  # addresses differ from run to run
+
+
+def example(error: BaseException) -> str:
+    """The arguments of the failing example, from Hypothesis's notes on the exception; empty where there are none."""
+    lines = [line.partition("  # or any")[0] for note in getattr(error, "__notes__", ()) for line in note.splitlines()]
+    shown = [line.strip().rstrip(",") for line in lines]
+    given = [line for line in shown if "=" in line and not line.startswith(FIXTURES)]
+    return "\n  with " + ", ".join(given)[:600] if given else ""
+
+
+def todo(error: BaseException) -> str | None:
+    """The name of the exercise (or Class.method) whose stub was called, if that is what failed."""
+    message = str(error)
+    return message.removeprefix(TODO) if isinstance(error, NotImplementedError) and message.startswith(TODO) else None
+
+
+def place(error: BaseException, files: Collection[Path]) -> str:
+    """The innermost line of these files that the exception passed, as `file.py, line 7: text`; empty when it passed none."""
+    names = {str(file) for file in files}
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in names]
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}: {frames[-1].line}" if frames else ""

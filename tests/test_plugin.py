@@ -1,0 +1,56 @@
+"""What a student sees in a terminal: pytest on the tiny course, in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny import make_course
+
+WRONG = "def double(x):\n    return x * 3\n\n\nclass Halver:\n    def __call__(self, x):\n        return x / y\n"
+
+
+@pytest.fixture
+def course(tmp_path: Path, run_autograder) -> Path:
+    make_course(tmp_path)
+    assert run_autograder("sync", "--course", tmp_path).returncode == 0
+    return tmp_path
+
+
+def check(course: Path, *options: str) -> tuple[int, str]:
+    """pytest's exit status and output on the tiny exercises."""
+    (course / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
+    command = [sys.executable, "-m", "pytest", "exercises/00_tiny", "-p", "no:cacheprovider", *options]
+    environment = {**os.environ, "PYTHONPATH": str(course)}
+    done = subprocess.run(command, cwd=course, env=environment, capture_output=True, text=True, timeout=120)
+    return done.returncode, done.stdout
+
+
+def test_a_stub_reads_as_todo_without_a_traceback(course: Path) -> None:
+    status, output = check(course)
+    assert status == 1
+    assert "2 todo" in output and "double, Halver.__call__" in output
+    assert "Traceback" not in output and "NotImplementedError" not in output
+
+
+def test_a_failure_teaches_in_a_few_lines(course: Path) -> None:
+    (course / "exercises/00_tiny/tiny.py").write_text(WRONG)
+    status, output = check(course)
+    assert status == 1
+    assert "double: Twice 1 is 2." in output
+    assert "expected 2, got 3" in output
+    assert "your code raised NameError: name 'y' is not defined" in output
+    assert "tiny.py, line 7: return x / y" in output
+    assert "assertions.py" not in output
+
+
+def test_verbose_gives_the_whole_traceback(course: Path) -> None:
+    (course / "exercises/00_tiny/tiny.py").write_text(WRONG)
+    assert "assertions.py" in check(course, "-vv")[1]
+
+
+def test_the_solution_passes(course: Path) -> None:
+    (course / "exercises/00_tiny/tiny.py").write_text((course / "solutions/00_tiny/tiny.py").read_text())
+    status, output = check(course)
+    assert status == 0 and "2 passed" in output
