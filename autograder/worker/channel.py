@@ -52,6 +52,8 @@ class Channel:
         self.socket = end
         self._fd = end.fileno()
         self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+        self._buffer = bytearray()
 
     def send(self, value: Any, deadline: Deadline | None = None) -> None:
         """Encode and send one value."""
@@ -85,23 +87,25 @@ class Channel:
         self.socket.close()
 
     def _exactly(self, n_bytes: int, deadline: Deadline | None) -> bytearray:
-        data = bytearray()  # grows with what really comes, whatever was announced
-        while len(data) < n_bytes:
+        while len(self._buffer) < n_bytes:  # it grows with what really comes, whatever was announced
+            self._wait(select.POLLIN, deadline)
             try:
-                piece = os.read(self._fd, min(CHUNK, n_bytes - len(data)))
+                piece = os.read(self._fd, CHUNK)
             except BlockingIOError:
-                self._wait(select.POLLIN, deadline)
                 continue
             except OSError:
                 raise Closed from None
             if not piece:
                 raise Closed
-            data += piece
-            if deadline is not None:
-                deadline.left()  # a trickle must not go on for ever
+            self._buffer += piece
+        data = self._buffer[:n_bytes]
+        del self._buffer[:n_bytes]
         return data
 
     def _wait(self, event: int, deadline: Deadline | None) -> None:
-        self._poll.register(self._fd, event)
-        while not self._poll.poll(None if deadline is None else deadline.left() * 1000):
+        poll = self._poll
+        if event != select.POLLIN:
+            poll = select.poll()
+            poll.register(self._fd, event)
+        while not poll.poll(None if deadline is None else deadline.left() * 1000):
             pass

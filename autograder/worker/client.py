@@ -230,11 +230,10 @@ class Worker:
 
     def _deadline(self, seconds: float, what: str) -> tuple[Deadline, str]:
         """A deadline for the child, and what to say when it passes. A child that the system keeps waiting gets more time."""
-        child = self._child()
-        began = cpu_seconds(child)
 
-        def starved() -> bool:
-            return _is_runnable(child) and cpu_seconds(child) - began < seconds / 2
+        def starved() -> bool:  # only asked once the time is up: a call in time costs nothing for it
+            child = self._child()
+            return _is_runnable(child) and cpu_seconds(child) < seconds / 2
 
         if self.seconds_left < seconds:
             return Deadline(max(0.05, self.seconds_left)), "the time for this module was used up"
