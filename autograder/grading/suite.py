@@ -137,6 +137,8 @@ class Suites:
                 outcomes[spec.name] = TestOutcome("timeout", late[spec.exercise])
                 continue
             outcome = outcomes[spec.name] = self._test(suite, item, spec)
+            if run.worker:
+                run.worker.renew()
             if outcome.outcome == "timeout":
                 late[spec.exercise] = "not run, since an earlier test of this exercise did not end in time"
             if until_failure and outcome.outcome != "passed":

@@ -38,6 +38,10 @@ class Audit:
             for name in forbidden.get("operators", ()):
                 self._operators.setdefault(name, set()).add(exercise)
 
+    def concerns(self, called: str | None) -> bool:
+        """Whether anything is forbidden to this exercise; for a scenario (None), to any."""
+        return bool(self._exercises) if called is None else called in self._exercises
+
     def watch(self, called: str | None) -> ExitStack:
         """A context in which forbidden calls are noted; `called` is the exercise that was called, None for a scenario."""
         stack = ExitStack()

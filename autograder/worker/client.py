@@ -141,7 +141,7 @@ class Worker:
         self.folder.chmod(0o711)
         self.end = time.monotonic() + job.module_seconds
         self._test: Channel | None = None
-        self._used = False
+        self._used = self._ready = False
         self._control = zygote.connect()
         try:
             deadline = Deadline(CONFINE_SECONDS)
@@ -168,18 +168,29 @@ class Worker:
 
     def start(self) -> None:
         """Fork a child and let it import the student's module. LoadError or Stopped when that fails."""
-        if self._test is not None and not self._used:
-            return  # this child has answered nothing yet
-        self.stop()
-        self._used = False
-        ours, theirs = socket.socketpair()
-        socket.send_fds(self._control.socket, [b"t"], [theirs.fileno()])
-        theirs.close()
-        self._test = Channel(ours)
+        if self._test is None or self._used:
+            self.stop()
+            self._fork()
+        if self._ready:
+            return
         answer = self._receive(*self._deadline(self.job.load_seconds, "importing the file took longer than"))
         if "error" in answer:
             self.stop()
             raise LoadError(answer["error"])
+        self._ready = True
+
+    def renew(self) -> None:
+        """The test is over: replace its child by a fresh one, which gets ready while the next test does."""
+        if self._test is not None and self._used:
+            self._test.close()
+            self._control.send_raw(b"q")
+            self._fork()
+
+    def _fork(self) -> None:
+        ours, theirs = socket.socketpair()
+        socket.send_fds(self._control.socket, [b"t"], [theirs.fileno()])
+        theirs.close()
+        self._test, self._used, self._ready = Channel(ours), False, False
 
     def request(self, **request: Any) -> dict[str, Any]:
         """Send one request to the running test's child and return its reply. Stopped when it does not answer properly in time."""

@@ -26,6 +26,7 @@ DTYPES: dict[str, torch.dtype] = {
         "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 bfloat16 float32 float64 complex64 complex128"
     ).split()
 }
+_SCALARS = frozenset((bool, int, float, str))
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -92,37 +93,44 @@ def _plain_tensor(value: torch.Tensor) -> torch.Tensor:
 
 def encode(value: Any, limits: Limits = LIMITS) -> bytes:
     """One frame. TypeError for what is not plain data, WireError for what is too large."""
-    buffers: list[memoryview] = []
+    buffers: list[memoryview | bytes] = []
     size = 0
 
-    def place(buffer: memoryview) -> int:
+    def place(buffer: memoryview | bytes, n_bytes: int) -> int:
         nonlocal size
         buffers.append(buffer)
-        size += -size % ALIGNMENT + buffer.nbytes
+        size += -size % ALIGNMENT + n_bytes
         if size > limits.body_bytes:
             raise WireError(f"more than {limits.body_bytes >> 20} MiB in one message")
-        return buffer.nbytes
+        return n_bytes
 
-    def tree(item: Any) -> Any:
-        if isinstance(item, torch.Tensor):
-            if item.numel() * item.element_size() > limits.body_bytes:  # an expanded tensor may be larger than its memory
+    def tree(item: Any, depth: int) -> Any:
+        kind = type(item)
+        if item is None or kind in _SCALARS:
+            return item
+        if depth > limits.depth:
+            raise TypeError(f"the value is nested more than {limits.depth} levels deep")
+        if kind is torch.Tensor:
+            tensor = _plain_tensor(item)
+            n_bytes = tensor.numel() * tensor.element_size()
+            if n_bytes > limits.body_bytes:  # an expanded tensor may be larger than its memory
                 raise WireError(f"a tensor of more than {limits.body_bytes >> 20} MiB")
-            place(memoryview(flat_bytes(item).numpy()) if item.numel() else memoryview(b""))
-            return ["T", NAMES[item.dtype], list(item.shape)]
-        if isinstance(item, bytes):
-            return ["b", place(memoryview(item))]
-        if isinstance(item, tuple):
-            return ["t", *map(tree, item)]
-        if isinstance(item, list):
-            return ["l", *map(tree, item)]
-        if isinstance(item, dict):
-            return ["d", *([tree(key), tree(entry)] for key, entry in item.items())]
-        if isinstance(item, torch.dtype):
+            place(_bytes_of(tensor) if n_bytes else b"", n_bytes)
+            return ["T", NAMES[tensor.dtype], list(tensor.shape)]
+        if kind is bytes:
+            return ["b", place(item, len(item))]
+        if kind is tuple:
+            return ["t", *[tree(entry, depth + 1) for entry in item]]
+        if kind is list:
+            return ["l", *[tree(entry, depth + 1) for entry in item]]
+        if kind is dict:
+            return ["d", *[[tree(key, depth + 1), tree(entry, depth + 1)] for key, entry in item.items()]]
+        if kind is torch.dtype:
             return ["y", NAMES[item]]
-        return item
+        return tree(plain(item, depth), depth)
 
     try:
-        head = json.dumps(tree(plain(value)), separators=(",", ":")).encode("ascii")
+        head = json.dumps(tree(value, 0), separators=(",", ":")).encode("ascii")
     except (ValueError, RecursionError) as error:
         raise WireError(f"a value that cannot be written down: {error}") from None
     if len(head) > limits.head_bytes:
@@ -132,8 +140,15 @@ def encode(value: Any, limits: Limits = LIMITS) -> bytes:
     for buffer in buffers:
         padding = -offset % ALIGNMENT
         parts += [bytes(padding), buffer]
-        offset += padding + buffer.nbytes
+        offset += padding + len(buffer)
     return b"".join(parts)
+
+
+def _bytes_of(tensor: torch.Tensor) -> bytes | memoryview:
+    try:
+        return tensor.numpy().tobytes()  # in C order, whatever the strides
+    except (TypeError, RuntimeError):  # bfloat16, or a lazily conjugated tensor
+        return memoryview(flat_bytes(tensor).numpy())
 
 
 def flat_bytes(tensor: torch.Tensor) -> torch.Tensor:
@@ -205,8 +220,9 @@ def decode(head: bytes, body: bytes | bytearray | memoryview, limits: Limits = L
         raw = take(n_bytes)
         if not n_bytes:
             return torch.empty(shape, dtype=dtype)
-        data = torch.frombuffer(bytearray(raw), dtype=torch.uint8)
-        return (data != 0).reshape(shape) if dtype is torch.bool else data.view(dtype).reshape(shape)
+        if dtype is torch.bool:  # a hostile byte need be neither 0 nor 1
+            return (torch.frombuffer(bytearray(raw), dtype=torch.uint8) != 0).reshape(shape)
+        return torch.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
 
     try:
         result = value(json.loads(head), 0)
