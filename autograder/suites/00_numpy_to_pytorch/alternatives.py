@@ -33,6 +33,13 @@ def by_as_tensor(array):
     return torch.as_tensor(array.copy() if any(stride < 0 for stride in array.strides) else array)
 
 
+@alternative("as_tensor", "torch.asarray, which shares all but 0-d arrays; a copy where some stride is negative.")
+def by_asarray(array, /, *, copy=None):
+    if any(stride < 0 for stride in array.strides):
+        return torch.from_numpy(array.copy())
+    return torch.asarray(array)
+
+
 @alternative("as_tensor", "Undoes the negative strides on a view, converts that, and flips the tensor, which copies.")
 def flipped_twice(array):
     axes = [axis for axis, stride in enumerate(array.strides) if stride < 0]

@@ -31,6 +31,23 @@ def copies_what_is_not_contiguous(array):
     return torch.from_numpy(array if array.flags.c_contiguous else array.copy())
 
 
+@mutant("as_tensor", "A stride of 0 is taken for one that PyTorch cannot describe: only negative ones are, so share.")
+def copies_strides_of_zero(array):
+    array = array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+    return torch.from_numpy(array.copy() if any(stride <= 0 for stride in array.strides) else array)
+
+
+@mutant("as_tensor", "Only the last stride is looked at: any stride may be negative, as that of array[::-1] in 2-D is.")
+def looks_at_the_last_stride(array):
+    return torch.from_numpy(array.copy() if array.ndim and array.strides[-1] < 0 else array)
+
+
+@mutant("as_tensor", "complex128 becomes complex64, and half of the digits are gone: keep the array's dtype.")
+def complex_numbers_cut_short(array):
+    array = array.astype(np.complex64) if array.dtype == np.complex128 else array
+    return torch.from_numpy(array.copy() if any(stride < 0 for stride in array.strides) else array)
+
+
 @mutant("as_tensor", "A 0-d array comes back with shape (1,): np.ascontiguousarray and np.atleast_1d add a dimension.")
 def scalars_become_vectors(array):
     try:
@@ -361,6 +378,23 @@ def logsumexp_changes_x(x, dim):
     return torch.where(total == 0, -torch.inf, total.where(total != 0, 1).log() + peak.squeeze(dim))
 
 
+@mutant("logsumexp", "x is changed where it is -inf: replace those entries in a copy, never in x or x.data.")
+def infinities_replaced_in_place(x, dim):
+    x.data[x == -torch.inf] = torch.finfo(x.dtype).min
+    peak = x.detach().amax(dim, keepdim=True)
+    total = (x - peak).exp().sum(dim).log() + peak.squeeze(dim)
+    return total.where(peak.squeeze(dim) > torch.finfo(x.dtype).min, -torch.inf)
+
+
+@mutant("softmax", "x is changed where a slice is all -inf: fill a copy, never x or x.data.")
+def empty_slices_filled_in_place(x, dim):
+    hidden = x == -torch.inf
+    x.data[hidden.all(dim, keepdim=True).expand_as(x)] = 0.0
+    weights = (x - x.detach().amax(dim, keepdim=True)).exp().masked_fill(hidden, 0.0)
+    total = weights.sum(dim, keepdim=True)
+    return weights / total.masked_fill(total == 0, 1)
+
+
 @mutant(
     "softmax", "NaN is painted over after the division: the values look right but the gradient is NaN. Avoid 0 / 0."
 )
@@ -415,6 +449,16 @@ def contiguous_first(x, size, step=1):
     x = x.contiguous()
     n_windows = (x.shape[-1] - size) // step + 1
     return x.as_strided((*x.shape[:-1], n_windows, size), (*x.stride()[:-1], step, 1), x.storage_offset())
+
+
+@mutant("sliding_windows", "An expanded x is copied first: a stride of 0 is a stride, and the windows can have it too.")
+def expanded_copied_first(x, size, step=1):
+    if size < 1 or step < 1 or size > x.shape[-1]:
+        raise ValueError("no such windows")
+    x = x.contiguous() if 0 in x.stride() else x
+    n_windows = (x.shape[-1] - size) // step + 1
+    *leading, stride = x.stride()
+    return x.as_strided((*x.shape[:-1], n_windows, size), (*leading, step * stride, stride), x.storage_offset())
 
 
 @mutant(

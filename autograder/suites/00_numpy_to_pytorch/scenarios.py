@@ -24,7 +24,13 @@ def laid_out(values, layout):
         larger = np.zeros((3, *plain.shape), plain.dtype)
         larger[2] = plain
         return larger[2, ...]
-    axes = {"reversed": range(plain.ndim), "reversed_last": range(plain.ndim)[-1:]}[layout]
+    if layout == "repeated":  # stride 0: one entry seen again and again along the first dimension
+        return np.lib.stride_tricks.as_strided(plain[:1].copy(), plain.shape, (0, *plain.strides[1:]))
+    axes = {
+        "reversed": range(plain.ndim),
+        "reversed_first": range(plain.ndim)[:1],
+        "reversed_last": range(plain.ndim)[-1:],
+    }[layout]
     return np.flip(np.flip(plain, tuple(axes)).copy(), tuple(axes))
 
 
@@ -110,8 +116,11 @@ def windows_of(module, values, layout, size, step):
 
 
 def windows_of_expanded(module, values, n_rows, size):
-    """sliding_windows of one row seen n_rows times, with stride 0."""
-    return module.sliding_windows(values.expand(n_rows, -1), size)
+    """sliding_windows of one row seen n_rows times, with stride 0, before and after the row is written to."""
+    windows = module.sliding_windows(values.expand(n_rows, -1), size)
+    before = windows.clone()
+    values += 1
+    return before, windows.clone()
 
 
 def windows_after_writing(module, values, layout, size, step, new_values):

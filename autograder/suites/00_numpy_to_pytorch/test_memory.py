@@ -10,10 +10,13 @@ from .cases import FULL_SHAPES, SHAPES, numbers, windows
 
 DTYPES = [
     torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
-    torch.uint16, torch.bool, torch.complex64,
+    torch.uint16, torch.uint32, torch.uint64, torch.bool, torch.complex64, torch.complex128,
 ]  # fmt: skip
 SHAREABLE = st.sampled_from(["plain", "fortran", "transposed", "strided", "offset"])
-LAYOUTS = st.sampled_from(["plain", "fortran", "transposed", "strided", "offset", "reversed", "reversed_last"])
+LAYOUTS = st.sampled_from(
+    ["plain", "fortran", "transposed", "strided", "offset", "reversed", "reversed_first", "reversed_last"]
+)
+ROWS = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)  # not (): torch.asarray copies 0-d arrays
 TENSOR_LAYOUTS = st.sampled_from(["plain", "transposed", "strided", "offset"])
 
 
@@ -27,13 +30,16 @@ def test_the_tensor_has_the_shape_dtype_and_values_of_the_array(student, shape, 
 
 
 @exercise("as_tensor", points=4)
-@given(shape=FULL_SHAPES, layout=SHAREABLE, dtype=st.sampled_from(DTYPES), seed=seeds())
+@given(shape=ROWS, layout=SHAREABLE, dtype=st.sampled_from(DTYPES), seed=seeds())
 def test_array_and_tensor_share_memory_whatever_the_strides(student, shape, layout, dtype, seed):
     """Writing to the array shows in the tensor, and the other way round, for every dtype and non-negative stride."""
     values, first, second = (numbers(seed + i, shape, dtype) for i in range(3))
     actual = student.run(scenarios.written_both_ways, values, layout, first, second)
     hint = "share memory; copy only where PyTorch cannot describe the array's memory"
     assert_equal(actual, (first, second), f"(tensor, {layout} array) after writing to the other", hint)
+    values, first, second = (x[:1].expand(shape).clone() for x in (values, first, second))
+    actual = student.run(scenarios.written_both_ways, values, "repeated", first, second)
+    assert_equal(actual, (first, second), "(tensor, array) with a stride of 0, after writing to the other", hint)
 
 
 @exercise("as_tensor", points=1)
@@ -91,6 +97,10 @@ def test_windows_share_the_memory_of_x(student, case, layout, seed):
     actual = student.run(scenarios.windows_after_writing, x, layout, size, step, new)
     hint = "a view has its own shape and strides over the same memory; indexing with tensors and stack copy"
     assert_equal(actual, (windows_by_hand(new, size, step), after), "(windows, x) after writing to the other", hint)
+    whole, new, after = (values.mul(10).long() for values in (x, new, after))
+    after[..., :size] = new[..., :size] + 1
+    actual = student.run(scenarios.windows_after_writing, whole, layout, size, step, new)
+    assert_equal(actual, (windows_by_hand(new, size, step), after), "(windows, x) of whole numbers", hint)
 
 
 @exercise("sliding_windows", points=2)
@@ -104,7 +114,8 @@ def test_windows_follow_any_strides_and_offset(student, lead, length, layout, se
     assert_equal(actual, windows_by_hand(x, size, step), f"the windows of a {layout} x", hint)
     row = normal(seed + 1, length)
     actual = student.run(scenarios.windows_of_expanded, row, 3, size)
-    assert_equal(actual, windows_by_hand(row.expand(3, -1), size, 1), "the windows of an expanded x", hint)
+    before, after = (windows_by_hand(x.expand(3, -1), size, 1) for x in (row, row + 1))
+    assert_equal(actual, (before, after), "the windows of an expanded x, before and after writing to it", hint)
 
 
 @exercise("sliding_windows", points=1)
