@@ -24,9 +24,9 @@ app = typer.Typer(
 
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 SubmissionArgument = typer.Argument(
-    metavar="SUBMISSION...", help="Folders, zip files or single .py files.", show_default=False
+    metavar="SUBMISSION", help="Folders, zip files or single .py files.", show_default=False
 )
-ModulesArgument = typer.Argument(metavar="[MODULE]...", help="All of them when none is named.", show_default=False)
+ModulesArgument = typer.Argument(metavar="MODULE", help="All of them when none is named.", show_default=False)
 CourseOption = typer.Option(
     "--course", help="The course's folder, if it is not the one with this package.", show_default=False
 )
