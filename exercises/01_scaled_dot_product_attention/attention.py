@@ -167,7 +167,8 @@ def lsh_attention(
     full: a key met in two rounds counts twice. A query that saw no key in any round gets zeros. `n_buckets=1` needs no
     hashing and is exact attention; any other odd number is refused, as by `lsh_buckets`. `causal` is as in
     `bucketed_attention`. Leading dimensions of q, k and v broadcast; dtype is kept, inputs are not changed, gradients
-    flow and are finite. Source: Kitaev et al. 2020, section 2 (without its correction for keys met twice).
+    flow and are finite, large scores do not overflow. Without a generator PyTorch's global one is used.
+    Source: Kitaev et al. 2020, section 2 (without its correction for keys met twice).
     """
     check_shapes(q, k, v)
     # TODO: your code goes here, in place of the next line.

@@ -93,17 +93,25 @@ def test_entropy_has_a_finite_gradient_at_weight_zero(student):
 
 
 def drawn(module, weights, *tokens):
-    """The images of the figure's axes, and the tick labels of each axes at its whole numbers."""
+    """The images of the figure's axes, and the tick labels at the centres of rows and columns."""
     figure = module.plot_attention(weights, *tokens)
     panels = []
     for axes in figure.axes:
         for image in axes.images:
-            labels = [
-                {round(label.get_position()[i], 6): label.get_text() for label in ticks}
-                for i, ticks in enumerate([axes.get_xticklabels(), axes.get_yticklabels()])
-            ]
             height, width = image.get_array().shape[:2]
-            rows, columns = [labels[1].get(i, "") for i in range(height)], [labels[0].get(j, "") for j in range(width)]
+            left, right, bottom, top = image.get_extent()
+            first, last = (bottom, top) if image.origin == "lower" else (top, bottom)
+            sides = [
+                (axes.get_yticklabels(), 1, height, first, last),
+                (axes.get_xticklabels(), 0, width, left, right),
+            ]
+            rows, columns = (
+                [
+                    next((x.get_text() for x in labels if abs(x.get_position()[axis] - centre) < 1e-3), "")
+                    for centre in (start + (end - start) * (i + 0.5) / n for i in range(n))
+                ]
+                for labels, axis, n, start, end in sides
+            )
             panels.append([torch.tensor(image.get_array().tolist()), rows, columns])
     return panels
 

@@ -108,8 +108,8 @@ def initialise(model: MiniGPT, generator: torch.Generator | None = None) -> Mini
     many terms are added up there, and this keeps the variance of their sum independent of depth (Radford et al. 2019,
     section 2.3). Biases are 0, norm weights 1.
 
-    Parameters stay the objects that they are, tied ones tied. Every draw comes from `generator`; PyTorch's global
-    random state is used only when there is none.
+    Parameters stay the objects that they are, tied ones tied, and the model in train or eval mode. Every draw comes
+    from `generator`; PyTorch's global random state is used only when there is none.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: initialise")
@@ -130,7 +130,7 @@ def sequence_log_prob(model: nn.Module, ids: Tensor) -> Tensor:
     ids `(b, t)` -> `(b,)`, in nats, of the logits' dtype; gradients flow to the model.
 
     t may be anything from 1, where the empty sum is 0, to `context_length + 1`, since the last token is predicted and
-    never read. `model` may be any module whose `model(ids)` returns `(logits, loss)`.
+    never read. `model` may be any module whose `model(ids)` returns `(logits, loss)`; it stays in train or eval mode.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: sequence_log_prob")

@@ -33,10 +33,10 @@ def by_as_tensor(array):
     return torch.as_tensor(array.copy() if any(stride < 0 for stride in array.strides) else array)
 
 
-@alternative("as_tensor", "torch.asarray, which shares all but 0-d arrays; a copy where some stride is negative.")
+@alternative("as_tensor", "torch.asarray, which shares all but 0-d arrays; np.ascontiguousarray for negative strides.")
 def by_asarray(array, /, *, copy=None):
     if any(stride < 0 for stride in array.strides):
-        return torch.from_numpy(array.copy())
+        return torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))
     return torch.asarray(array)
 
 

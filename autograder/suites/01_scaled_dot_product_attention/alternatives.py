@@ -395,3 +395,17 @@ def running_merge(q, k, v, n_buckets, n_rounds=1, causal=False, generator=None):
         total = total + share[..., None] * (output - total)
         lse_total = torch.where(either, merged, -torch.inf)
     return total
+
+
+@alternative(PLOT, "The picture has coordinates of its own (extent), and the labels stand at the centres of its cells.")
+def cells_with_corners_at_whole_numbers(weights, query_tokens, key_tokens=None, *, cmap="Blues"):
+    from matplotlib import pyplot
+
+    keys = list(query_tokens if key_tokens is None else key_tokens)
+    heads = weights.detach().double().reshape(-1, len(query_tokens), len(keys))
+    figure, panels = pyplot.subplots(len(heads), 1, squeeze=False)
+    for panel, head in zip(panels.flat, heads, strict=True):
+        panel.imshow(head, extent=(0, len(keys), len(query_tokens), 0), aspect="auto", cmap=cmap)
+        panel.set_xticks([j + 0.5 for j in range(len(keys))], keys)
+        panel.set_yticks([i + 0.5 for i in range(len(query_tokens))], list(query_tokens))
+    return figure

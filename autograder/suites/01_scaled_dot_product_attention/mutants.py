@@ -15,6 +15,21 @@ MASK, SDPA, ENTROPY, PLOT = "causal_mask", "scaled_dot_product_attention", "atte
 HASH, BUCKETS, LSH = "lsh_buckets", "bucketed_attention", "lsh_attention"
 
 MUTANTS = [
+    edit("weights_clamped", ENTROPY, "Weights below 1e-6 are taken for 1e-6 inside the logarithm: only 0 needs care.",
+         ("torch.where(weights > 0, weights, 1.0).log()", "weights.clamp(min=1e-6).log()")),
+    edit("every_second_label", PLOT, "With many tokens labels are left out. Every row and column has its own.",
+         ("axes.set_xticks(range(len(key_tokens)), key_tokens, rotation=90)",
+          "n = 1 + len(key_tokens) // 11\n        axes.set_xticks(range(0, len(key_tokens), n), key_tokens[::n])")),
+    edit("eight_heads_at_most", PLOT, "Heads after the eighth are not drawn. Every head has its panel.",
+         ("columns = max(1", "heads = heads[:8]\n    columns = max(1")),
+    edit("generator_taken_for_granted", LSH, "generator=None fails: it is the default, and torch.randn accepts it.",
+         ("outputs, lses = [], []", "generator.get_state()\n    outputs, lses = [], []")),
+    edit("shares_overflow", LSH, "Shares of the rounds overflow: exp of a large lse is infinite. Take a softmax over the rounds.",
+         ("torch.where(lse > -torch.inf, lse, torch.finfo(lse.dtype).min).softmax(0)",
+          "lse.exp() / torch.where(lse.exp().sum(0) > 0, lse.exp().sum(0), 1.0)")),
+    edit("one_bucket_detached", LSH, "With n_buckets=1 no gradient reaches q and k. Hand them on as they are.",
+         ("return scaled_dot_product_attention(q, k, v, mask)[0]",
+          "return scaled_dot_product_attention(q.detach(), k.detach(), v, mask)[0]")),
     # causal_mask
     edit(
         "aligned_top_left",
@@ -986,3 +1001,26 @@ def heads_taken_for_colours(weights, query_tokens, key_tokens=None):
     axes.set_xticks(range(len(key_tokens)), key_tokens)
     axes.set_yticks(range(len(query_tokens)), query_tokens)
     return figure
+
+
+@mutant(MASK, "With n_q = 0 all rows come back: mask[-0:] is mask[0:]. Cut at n - n_q, counted from the front.")
+def cut_at_minus_zero(n_q, n_k=None):
+    n_k = n_q if n_k is None else n_k
+    n = max(n_q, n_k)
+    return torch.ones(n, n, dtype=torch.bool).tril()[-n_q:, n - n_k :]
+
+
+@mutant(MASK, "Positions past 127 wrap round: int8 is too small for them. Leave torch.arange its own dtype.")
+def positions_in_a_byte(n_q, n_k=None):
+    n_k = n_q if n_k is None else n_k
+    position = (torch.arange(n_q) + n_k - n_q).to(torch.int8)
+    return torch.arange(n_k).to(torch.int8) <= position[:, None]
+
+
+@mutant(BUCKETS, "The full matrix is formed where there are leading dimensions. Gather each bucket's rows there too.")
+def full_matrix_for_batches(q, k, v, q_buckets, k_buckets, causal=False):
+    if max(q.ndim, k.ndim, v.ndim, q_buckets.ndim + 1, k_buckets.ndim + 1) == 2:
+        return attend_in_buckets(q, k, v, q_buckets, k_buckets, causal)[0]
+    mask = q_buckets[..., :, None] == k_buckets[..., None, :]
+    mask = mask & causal_mask(q.shape[-2], k.shape[-2]) if causal else mask
+    return scaled_dot_product_attention(q, k, v, mask)[0]

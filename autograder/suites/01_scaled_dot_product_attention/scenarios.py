@@ -18,14 +18,23 @@ def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False):
         if not axes.images:  # a colour bar, an empty place in a grid
             continue
         images = [numpy.ma.filled(numpy.ma.asarray(image.get_array(), float), numpy.nan) for image in axes.images]
-        columns = {round(label.get_position()[0], 6): label.get_text() for label in axes.get_xticklabels()}
-        rows = {round(label.get_position()[1], 6): label.get_text() for label in axes.get_yticklabels()}
         n_rows, n_columns = images[0].shape[:2]
+        left, right, bottom, top = axes.images[0].get_extent()
+        first, last = (bottom, top) if axes.images[0].origin == "lower" else (top, bottom)
+
+        def labelled(labels, axis, n, start, end):  # ticks count where they stand at the centre of a row or column
+            found = {}
+            for label in labels:
+                place = (label.get_position()[axis] - start) / (end - start) * n - 0.5
+                if abs(place - round(place)) < 1e-3:
+                    found[round(place)] = label.get_text()
+            return [found.get(i, "") for i in range(n)]
+
         panels.append(
             {
                 "images": [torch.from_numpy(image.copy()) for image in images],
-                "rows": [rows.get(i, "") for i in range(n_rows)],
-                "columns": [columns.get(j, "") for j in range(n_columns)],
+                "rows": labelled(axes.get_yticklabels(), 1, n_rows, first, last),
+                "columns": labelled(axes.get_xticklabels(), 0, n_columns, left, right),
             }
         )
     pyplot.close(figure)
@@ -74,7 +83,7 @@ def buckets_twice(module, x, n_buckets, seed):
     generator = torch.Generator().manual_seed(seed)
     before = torch.get_rng_state()
     first = module.lsh_buckets(x, n_buckets, generator)
-    second = module.lsh_buckets(x, n_buckets, generator)
+    second = module.lsh_buckets(x, n_buckets, generator=generator)
     untouched = torch.equal(before, torch.get_rng_state())
     return {"first": first, "second": second, "again": buckets(module, x, n_buckets, seed), "untouched": untouched}
 
@@ -92,6 +101,11 @@ def buckets_of_strided(module, x, n_buckets, seed):
 def attend(module, q, k, v, n_buckets, seed, **options):
     """lsh_attention with a generator of this seed."""
     return module.lsh_attention(q, k, v, n_buckets, generator=torch.Generator().manual_seed(seed), **options)
+
+
+def attend_by_position(module, q, k, v, n_buckets, n_rounds, causal, seed):
+    """lsh_attention with all arguments by position."""
+    return module.lsh_attention(q, k, v, n_buckets, n_rounds, causal, torch.Generator().manual_seed(seed))
 
 
 def attend_many(module, q, k, v, n_buckets, seeds, **options):

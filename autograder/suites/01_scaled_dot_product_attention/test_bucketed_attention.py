@@ -95,6 +95,13 @@ def test_the_full_matrix_is_never_formed(student, generator):
         )
         actual = student.bucketed_attention(q, k, v, *buckets, causal=causal)
         assert_close(actual, attention(q, k, v, same_bucket(*buckets, causal).double()), what="output")
+    q, k, v = (normal(generator, 2, 256, 8) for _ in "qkv")
+    buckets = (torch.arange(256) % 16).expand(2, 256)
+    largest = student.run(largest_tensor, "bucketed_attention", [q, k, v, buckets, buckets])
+    assert largest < 256 * 256, (
+        f"for two heads of 256 queries and keys in 16 buckets a tensor of {largest} elements was made, "
+        "no fewer than n_q * n_k\n  hint: leading dimensions do not change the rule: gather each bucket's rows first"
+    )
 
 
 @exercise("bucketed_attention", points=2)

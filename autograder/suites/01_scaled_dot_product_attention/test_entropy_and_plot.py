@@ -58,6 +58,10 @@ def test_a_weight_of_zero_adds_nothing(student, n, n_seen):
         what="entropy",
         hint="0 * log(0) is NaN: take no logarithm of 0. A small number added inside the log changes all values",
     )
+    tiny = torch.tensor([1e-4, 1e-6, 1e-8], dtype=torch.float64)
+    expected = -tiny * tiny.log() - (1 - tiny) * torch.log1p(-tiny)
+    actual = student.attention_entropy(torch.stack([tiny, 1 - tiny], dim=-1))
+    assert_close(actual, expected, what="entropy of a nearly certain row", hint="a small weight is not 0", atol=1e-10)
 
 
 @exercise("attention_entropy", points=2)
@@ -129,7 +133,7 @@ def test_one_heat_map_shows_the_weights(student, generator):
 @exercise("plot_attention", points=3, core=True)
 def test_each_head_has_its_panel(student, generator):
     """For (h, n_q, n_k) the figure has h heat maps, in the order of the heads."""
-    for h, n_q, n_k in [(2, 3, 4), (1, 2, 2), (5, 1, 3)]:
+    for h, n_q, n_k in [(2, 3, 4), (1, 2, 2), (5, 1, 3), (12, 2, 2)]:
         weights = weights_for(generator, h, n_q, n_k)
         panels = student.run(scenarios.drawn, weights, WORDS[:n_q], WORDS[:n_k])
         assert_drawn(panels, list(weights))
@@ -138,7 +142,8 @@ def test_each_head_has_its_panel(student, generator):
 @exercise("plot_attention", points=2)
 def test_tokens_label_rows_and_columns(student, generator):
     """Query token i is the tick label of row i and key token j that of column j, repeated tokens too."""
-    for lead, queries, keys in [((), WORDS[:4], WORDS[2:]), ((3,), WORDS, WORDS[3:5]), ((), ["a"], ["b"])]:
+    many = ((), WORDS * 2, WORDS * 3)
+    for lead, queries, keys in [((), WORDS[:4], WORDS[2:]), ((3,), WORDS, WORDS[3:5]), ((), ["a"], ["b"]), many]:
         weights = weights_for(generator, *lead, len(queries), len(keys))
         panels = student.run(scenarios.drawn, weights, queries, key_tokens=keys)
         assert_labelled(panels, "rows", queries)

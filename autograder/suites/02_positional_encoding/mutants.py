@@ -795,3 +795,61 @@ def curves_instead_of_a_map(table):
     axes.plot(table.detach().numpy())
     axes.set(xlabel="position", ylabel="value")
     return figure
+
+
+@mutant("sinusoidal_encoding", "Positions are counted in float16, which skips every second number beyond 2048.")
+def positions_in_float16(max_len, d_model, base=10000.0):
+    if max_len < 0 or d_model < 1:
+        raise ValueError("sizes")
+    frequencies = base ** (-torch.arange(0, d_model, 2, dtype=torch.float64) / d_model)
+    angles = torch.arange(max_len, dtype=torch.float16)[:, None].double() * frequencies
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :d_model].float()
+
+
+@mutant("sinusoidal_encoding", "PyTorch's default dtype is changed for everyone: name the dtype where it is needed.")
+def default_dtype_changed(max_len, d_model, base=10000.0):
+    if max_len < 0 or d_model < 1:
+        raise ValueError("sizes")
+    torch.set_default_dtype(torch.float64)
+    angles = torch.arange(max_len)[:, None] * base ** (-torch.arange(0, d_model, 2) / d_model)
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :d_model].float()
+
+
+@mutant("add_positions", "The third argument has another name: it is called offset, and callers may say so.")
+def offset_under_another_name(x, table, start=0):
+    if not 0 <= start <= table.shape[0] - x.shape[-2]:
+        raise ValueError("start")
+    return x + table[start : start + x.shape[-2]].to(x)
+
+
+@mutant("nearest_position", "A cosine knows directions only, so a row and its double look alike: use the distance.")
+def largest_cosine(vector, table):
+    return int(torch.nn.functional.cosine_similarity(table, vector[None], dim=-1).argmax())
+
+
+MUTANTS += [
+    edit(
+        "fastest_tone_left_out",
+        "channel_frequencies",
+        "The last coefficient, of the tone that changes sign at every position, is left out.",
+        ("dim=0).abs()", "dim=0).abs()[: max(table.shape[0] // 2, 1)]"),
+    ),
+    edit(
+        "base_remembered_from_the_first_call",
+        "shift_matrix",
+        "The base of an earlier call is used again: nothing may be kept from one call to the next.",
+        ("    if d_model % 2:", "    base = shift_matrix.__dict__.setdefault(d_model, base)\n    if d_model % 2:"),
+    ),
+    edit(
+        "one_position_for_each_token_required",
+        "apply_rope",
+        "Positions that all tokens share, of shape (..., 1), are refused: they broadcast like any others.",
+        ("    angles = ", "    assert positions.shape[-1] == x.shape[-2]\n    angles = "),
+    ),
+    edit(
+        "picture_of_numpys_dtypes_only",
+        "plot_encoding",
+        "NumPy has no bfloat16: turn the table into float32 before .numpy().",
+        ("table.detach().float().cpu()", "table.detach().cpu()"),
+    ),
+]

@@ -1,7 +1,34 @@
 """What one call cannot express: a layer with weights of our choosing, a generator, a figure."""
 
+import random
+
+import numpy as np
 import torch
 from matplotlib.figure import Figure
+
+
+def surroundings():
+    """Everything global that a call might change without being asked to."""
+    return {
+        "PyTorch's random state": torch.get_rng_state().tolist(),
+        "NumPy's random state": repr(np.random.get_state()),
+        "Python's random state": random.getstate(),
+        "the default dtype": torch.get_default_dtype(),
+        "whether gradients are recorded": torch.is_grad_enabled(),
+    }
+
+
+def changed_around(module, name, args):
+    """What a call of module.name(*args) changed outside its own result."""
+    before = surroundings()
+    getattr(module, name)(*args)
+    return differences(before)
+
+
+def differences(before):
+    """The names of what is no longer as it was."""
+    after = surroundings()
+    return [name for name in before if before[name] != after[name]]
 
 
 def embed(module, weight, x, offset=0, dtype=None):
@@ -10,7 +37,9 @@ def embed(module, weight, x, offset=0, dtype=None):
     layer = layer if dtype is None else layer.to(dtype)
     with torch.no_grad():
         layer.weight.copy_(weight)
-    return layer(x) if offset == 0 else layer(x, offset)
+    if offset == 0:
+        return layer(x)
+    return layer(x, offset) if offset % 2 else layer(x, offset=offset)
 
 
 def embedding_parameters(module, max_len, d_model):
@@ -53,7 +82,8 @@ def signature(module, table, n_bits, seed):
 def signature_twice(module, table, n_bits, seed):
     """Two signatures by one and the same generator, one after the other."""
     generator = torch.Generator().manual_seed(seed)
-    return [module.position_signature(table, n_bits, generator) for _ in range(2)]
+    first = module.position_signature(table, n_bits, generator)
+    return [first, module.position_signature(table=table, n_bits=n_bits, generator=generator)]
 
 
 def signature_and_random_state(module, table, n_bits, seed):

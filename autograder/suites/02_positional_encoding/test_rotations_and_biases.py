@@ -6,6 +6,7 @@ from autograder.testing import assert_close, assert_equal, assert_inputs_untouch
 from autograder.testing.probes import gradients, strided
 from autograder.testing.strategies import broadcastable, given, leading_shapes, normal, seeds, settings, sizes, st
 
+from . import scenarios
 from .cases import rotated
 
 EVEN = sizes(1, 8).map(lambda pairs: 2 * pairs)
@@ -47,22 +48,27 @@ def test_scores_know_only_the_distance(student, m, n, shift, d, seed):
 
 
 @exercise("apply_rope", points=1)
-@given(base=st.sampled_from([10.0, 500.0, 5e5]), t=sizes(2, 6), d=EVEN, seed=seeds())
-@settings(max_examples=15)
-def test_the_base_sets_how_slow_the_rotations_become(student, base, t, d, seed):
+@given(bases=st.permutations([10.0, 500.0, 5e5]), t=sizes(2, 6), d=EVEN, seed=seeds())
+@settings(max_examples=8)
+def test_the_base_sets_how_slow_the_rotations_become(student, bases, t, d, seed):
     """The argument base takes the place of 10000."""
     x, positions = normal(seed, t, d + 2), drawn_positions(seed, t)
-    actual = student.apply_rope(x, positions, base=base)
-    assert_close(actual, rotated(x, positions, base), what=f"x turned at base {base}", **ANGLES)
+    for base in bases:
+        actual = student.apply_rope(x, positions, base=base)
+        assert_close(actual, rotated(x, positions, base), what=f"x turned at base {base}", **ANGLES)
 
 
 @exercise("apply_rope", points=1)
-@given(shape=leading_shapes(3, 2).flatmap(lambda lead: st.tuples(st.just(lead), broadcastable(lead))), seed=seeds())
+@given(
+    shape=leading_shapes(3, 2).flatmap(lambda lead: st.tuples(st.just(lead), broadcastable(lead))),
+    t=st.sampled_from([5, 5, 1]),
+    seed=seeds(),
+)
 @settings(max_examples=20)
-def test_each_text_of_a_batch_may_have_its_own_positions(student, shape, seed):
-    """Positions of shape (..., t) broadcast against the leading dimensions of x."""
+def test_each_text_of_a_batch_may_have_its_own_positions(student, shape, t, seed):
+    """Positions broadcast against x's (..., t): a text may have its own, and all its tokens may share one."""
     lead, own = shape
-    x, positions = normal(seed, *lead, 5, 6), drawn_positions(seed, *own, 5)
+    x, positions = normal(seed, *lead, 5, 6), drawn_positions(seed, *own, t)
     hint = "make angles of shape positions.shape + (d / 2,), which broadcasts against the pairs"
     assert_close(student.apply_rope(x, positions), rotated(x, positions), what="x turned", hint=hint, **ANGLES)
 
@@ -114,6 +120,7 @@ def test_x_is_left_alone_however_it_lies_in_memory(student, lead, t, d, seed):
     x, positions = normal(seed, *lead, t, d), drawn_positions(seed, t)
     value = student.apply_rope(x, positions)
     assert_inputs_untouched(student)
+    assert_equal(student.run(scenarios.changed_around, "apply_rope", [x, positions]), [], what="what the call changed")
     assert_close(value, rotated(x, positions), what="x turned", **ANGLES)
     assert_close(student.run(strided, "apply_rope", [x, positions]), value, what="a strided x turned", **ANGLES)
 
@@ -178,3 +185,4 @@ def test_the_bias_is_float32_and_ready_to_be_added(student):
     for n_heads, n_q, n_k in [(1, 1, 1), (3, 2, 5), (4, 0, 3)]:
         bias = student.alibi_bias(n_heads, n_q, n_k)
         assert_equal([list(bias.shape), bias.dtype], [[n_heads, n_q, n_k], torch.float32], what="[shape, dtype]")
+    assert_equal(student.run(scenarios.changed_around, "alibi_bias", [2, 3, 4]), [], what="what the call changed")

@@ -13,7 +13,7 @@ from autograder.testing.strategies import mask_for, normal, seeds, sizes, st
 
 from . import scenarios
 
-MASKS = ("none", "queries by keys", "keys", "padding", "heads", "full")
+MASKS = ("none", "queries by keys", "keys", "queries", "padding", "heads", "full")
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class LayerCase:
             "none": None,
             "queries by keys": (self.n_q, n_k),
             "keys": (n_k,),
+            "queries": (self.n_q, 1),
             "padding": (self.b, 1, 1, n_k),
             "heads": (self.n_heads, self.n_q, n_k),
             "full": (self.b, self.n_heads, self.n_q, n_k),

@@ -839,3 +839,34 @@ class GroupedQueryAttentionAveraged(nn.Module):
         mask = mask[..., ::group, :, :] if mask is not None and mask.dim() > 2 and mask.shape[-3] > 1 else mask
         heads = scaled_dot_product_attention(q, k, v, mask=mask)[0]
         return self.w_o(merge_heads(heads.repeat_interleave(group, dim=1)))
+
+
+MUTANTS += [
+    edit(
+        "hidden_scores_are_only_small",
+        DIVIDE,
+        "Hidden keys get a score of -10,000, and visible ones may have less: mask with -inf.",
+        ("~mask[..., start:stop], -torch.inf", "~mask[..., start:stop], -1e4"),
+        ("    return attend(0, n_k)[0]", "    out = attend(0, n_k)[0]\n"
+         "    return out if mask is None else out.masked_fill(~mask.any(-1, keepdim=True), 0.0)"),
+    ),
+    edit(
+        "random_state_reset_by_merging",
+        "merge_heads",
+        "The call sets PyTorch's global seed: nothing here is random.",
+        ("    return", "    torch.manual_seed(0)\n    return"),
+    ),
+    edit(
+        "another_scale_in_evaluation",
+        MHA,
+        "The layer answers differently in evaluation mode: nothing here depends on the mode.",
+        ("self.w_o(merge_heads(heads))", "self.w_o(merge_heads(heads) * (1.0 if self.training else 0.9))"),
+    ),
+    edit(
+        "masks_of_all_keys_or_none_ignored",
+        LOOP,
+        "A mask of shape (t, 1), which hides all keys from some queries, broadcasts over the keys like any other.",
+        ("mask.expand(b, module.n_heads, t, t)", "mask[..., :1, :].expand(b, module.n_heads, t, t) "
+         "if mask.shape[-1] < t else mask.expand(b, module.n_heads, t, t)"),
+    ),
+]

@@ -1,7 +1,34 @@
 """Build a module, load given weights, run it: what a single call cannot say. These hold no expected values."""
 
+import random
+
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def surroundings():
+    """Everything global that a call might change without being asked to."""
+    return {
+        "PyTorch's random state": torch.get_rng_state().tolist(),
+        "NumPy's random state": repr(np.random.get_state()),
+        "Python's random state": random.getstate(),
+        "the default dtype": torch.get_default_dtype(),
+        "whether gradients are recorded": torch.is_grad_enabled(),
+    }
+
+
+def changed_around(module, name, args):
+    """What a call of module.name(*args) changed outside its own result."""
+    before = surroundings()
+    getattr(module, name)(*args)
+    return differences(before)
+
+
+def differences(before):
+    """The names of what is no longer as it was."""
+    after = surroundings()
+    return [name for name in before if before[name] != after[name]]
 
 
 def load(module, name, config, weights):
@@ -53,17 +80,17 @@ def forward_positionally(module, name, config, weights, x, context, mask):
 
 
 def forward_twice(module, name, config, weights, x, context, mask):
-    """What a call leaves behind: both outputs of two calls, the inputs and weights after, the random state's fate."""
+    """Both outputs of two calls, the second in evaluation mode; inputs and weights afterwards; what else changed."""
     layer = load(module, name, config, weights)
-    before = torch.get_rng_state()
+    before = surroundings()
     first = layer(x, context=context, mask=mask).detach().clone()
-    second = layer(x, context=context, mask=mask)
+    second = layer.eval()(x, context=context, mask=mask)
     return {
         "first": first,
         "second": second,
         "inputs": [x, context, mask],
         "weights": {key: value.detach() for key, value in layer.named_parameters()},
-        "random_state_kept": torch.equal(before, torch.get_rng_state()),
+        "changed": differences(before),
     }
 
 
@@ -94,7 +121,7 @@ def per_head_gradients(module, config, weights, cotangent, x, mask=None):
 def per_head_twice(module, config, weights, x, mask):
     """What two calls of `attention_per_head` leave behind."""
     layer = load(module, "MultiHeadAttention", config, weights)
-    before = torch.get_rng_state()
+    before = surroundings()
     first = module.attention_per_head(layer, x, mask).detach().clone()
     second = module.attention_per_head(layer, x, mask)
     return {
@@ -102,7 +129,7 @@ def per_head_twice(module, config, weights, x, mask):
         "second": second,
         "inputs": [x, mask],
         "weights": {key: value.detach() for key, value in layer.named_parameters()},
-        "random_state_kept": torch.equal(before, torch.get_rng_state()),
+        "changed": differences(before),
     }
 
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import flops, gradients, largest_tensor, random_state_untouched, strided
+from autograder.testing.probes import flops, gradients, largest_tensor, strided
 from autograder.testing.strategies import (
     attention_cases,
     broadcastable,
@@ -17,6 +17,7 @@ from autograder.testing.strategies import (
     st,
 )
 
+from . import scenarios
 from .cases import partial_attention
 
 NAME = "divide_and_conquer_attention"
@@ -134,16 +135,18 @@ def test_gradients_are_right_and_finite_at_empty_rows(student, case, block):
 
 @exercise(NAME, points=1)
 @given(
-    case=attention_cases(dtypes=(torch.float32, torch.float64)), block=sizes(1, 4), scale=st.sampled_from([1.0, 200.0])
+    case=attention_cases(dtypes=(torch.float32, torch.float64)),
+    block=sizes(1, 4),
+    scale=st.sampled_from([1.0, 200.0, 1e6]),
 )
 @settings(max_examples=15)
 def test_large_scores_dtype_and_inputs(student, case, block, scale):
     """Scores of any size do not overflow, the dtype stays, inputs stay, strides and random state do not matter."""
-    q = case.q * scale
+    q = case.q * (min(scale, 200.0) if case.dtype is torch.float32 else scale)
     expected = partial_attention(q.double(), case.k.double(), case.v.double(), case.mask)[0].to(case.dtype)
-    room = {"rtol": 1e-3, "atol": 1e-3} if case.dtype is torch.float32 else {"rtol": 1e-8, "atol": 1e-9}
+    room = {"rtol": 1e-3, "atol": 1e-3} if case.dtype is torch.float32 else {"rtol": 1e-7, "atol": 1e-7}
     arguments = [q, case.k, case.v, block, case.mask]
     assert_close(student.divide_and_conquer_attention(*arguments), expected, what=f"scores about {scale:g}", **room)
     assert_inputs_untouched(student)
     assert_close(student.run(strided, NAME, arguments), expected, what="the result of strided inputs", **room)
-    assert student.run(random_state_untouched, NAME, arguments), "the call changed the global random state"
+    assert_equal(student.run(scenarios.changed_around, NAME, arguments), [], what="what the call changed")

@@ -16,6 +16,7 @@ from autograder.testing.strategies import (
     st,
 )
 
+from . import scenarios
 from .cases import partial_attention
 
 NAME = "merge_attention"
@@ -162,5 +163,6 @@ def test_dtype_inputs_and_layout_do_not_matter(student, dtype, n_q, d_v, seed):
     room = 8 * torch.finfo(dtype).eps
     assert_close(student.merge_attention(*sides), expected, what=f"(out, lse) in {dtype}", rtol=room, atol=room)
     assert_inputs_untouched(student)
+    assert_equal(student.run(scenarios.changed_around, NAME, sides), [], what="what the call changed")
     got = student.run(strided, "merge_attention", sides)
     assert_close(got, expected, what="(out, lse) of strided inputs", rtol=room, atol=room)

@@ -1132,3 +1132,46 @@ def largest_segment_halved(costs, n_segments):
         cut = min(range(a + 1, b), key=lambda m: max(sum(costs[a:m]), sum(costs[m:b])))
         boundaries = sorted([*boundaries, cut])
     return boundaries, max((sum(costs[a:b]) for a, b in pairwise(boundaries)), default=0)
+
+
+MUTANTS += [
+    edit(
+        "half_precision_as_relu",
+        "gelu",
+        "In half precision the values are those of another function: only the rounding may differ.",
+        (
+            '    if approximate == "none":',
+            '    if x.dtype in HALF:\n        return x.relu()\n    if approximate == "none":',
+        ),
+    ),
+    edit(
+        "layer_norm_in_the_dtype_of_its_weight",
+        "LayerNorm",
+        "A float32 layer turns half precision into float32: cast the result to x's dtype.",
+        ("(normal * self.weight + self.bias).to(x.dtype)", "normal.to(x.dtype) * self.weight + self.bias"),
+    ),
+    edit(
+        "rms_norm_in_the_dtype_of_its_weight",
+        "RMSNorm",
+        "A float32 layer turns half precision into float32: cast the result to x's dtype.",
+        ("return (normal * self.weight).to(x.dtype)", "return normal.to(x.dtype) * self.weight"),
+    ),
+    edit(
+        "half_the_units_in_evaluation",
+        "FeedForward",
+        "The layer answers differently in evaluation mode: nothing here depends on the mode.",
+        ("self.activation(self.w_in(x))", "self.activation(self.w_in(x)) * (1.0 if self.training else 0.5)"),
+    ),
+    edit(
+        "order_of_many_keywords_matters",
+        "memoize",
+        "The same keywords in another order count as another call: the order of keywords means nothing.",
+        ("frozenset(kwargs.items())", "(tuple if len(kwargs) > 2 else frozenset)(kwargs.items())"),
+    ),
+    edit(
+        "costs_written_to",
+        "optimal_checkpoints",
+        "The caller's list of costs is changed: work on a copy.",
+        ("    boundaries = [n]\n", "    costs.append(0)\n    boundaries = [n]\n"),
+    ),
+]

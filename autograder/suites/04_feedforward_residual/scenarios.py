@@ -1,6 +1,33 @@
 """What a single call cannot show: layers loaded with given weights and run, functions that count their calls."""
 
+import random
+
+import numpy as np
 import torch
+
+
+def surroundings():
+    """Everything global that a call might change without being asked to."""
+    return {
+        "PyTorch's random state": torch.get_rng_state().tolist(),
+        "NumPy's random state": repr(np.random.get_state()),
+        "Python's random state": random.getstate(),
+        "the default dtype": torch.get_default_dtype(),
+        "whether gradients are recorded": torch.is_grad_enabled(),
+    }
+
+
+def changed_around(module, name, args):
+    """What a call of module.name(*args) changed outside its own result."""
+    before = surroundings()
+    getattr(module, name)(*args)
+    return differences(before)
+
+
+def differences(before):
+    """The names of what is no longer as it was."""
+    after = surroundings()
+    return [name for name in before if before[name] != after[name]]
 
 
 def build(module, name, arguments, weights=None, dtype=torch.float64):
@@ -38,17 +65,19 @@ def forward_strided(module, name, arguments, weights, x):
 
 
 def forward_and_input(module, name, arguments, weights, x, **options):
-    """x after the call, and whether the layer's parameters are still the given ones."""
+    """x after the call, and whether the parameters are still the given ones and everything global is as before."""
     layer = build(module, name, arguments, weights, x.dtype)
+    before = surroundings()
     layer(x, **options)
-    return x, all(torch.equal(value, weights[key]) for key, value in layer.named_parameters() if key in weights)
+    kept = all(torch.equal(value, weights[key]) for key, value in layer.named_parameters() if key in weights)
+    return x, kept and not differences(before)
 
 
 def forward_twice(module, name, arguments, weights, x, **options):
-    """Two outputs in a row in training mode, and whether the global random state is as before."""
+    """The outputs in training and in evaluation mode, and whether everything global is as before."""
     layer = build(module, name, arguments, weights, x.dtype).train()
-    before = torch.get_rng_state()
-    return layer(x, **options), layer(x, **options), torch.equal(before, torch.get_rng_state())
+    before = surroundings()
+    return layer(x, **options), layer.eval()(x, **options), not differences(before)
 
 
 def layer_gradients(module, name, arguments, weights, x, cotangent, **options):
@@ -59,6 +88,17 @@ def layer_gradients(module, name, arguments, weights, x, cotangent, **options):
     output.backward(cotangent)
     gradients = {key: value.grad for key, value in layer.named_parameters() if key in weights}
     return {"output": output, "x": x.grad, **gradients}
+
+
+def forward_of_another_dtype(module, name, arguments, weights, x):
+    """The output for x of a layer in the dtype of the weights."""
+    return build(module, name, arguments, weights, next(iter(weights.values())).dtype)(x)
+
+
+def costs_afterwards(module, costs, n_segments):
+    """The list of costs after the call."""
+    module.optimal_checkpoints(costs, n_segments)
+    return costs
 
 
 def stack(module, name, arguments, weights, x, depth):

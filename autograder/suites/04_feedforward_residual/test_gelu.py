@@ -5,9 +5,11 @@ import math
 import torch
 import torch.nn.functional as F
 
-from autograder.testing import assert_close, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import gradients, strided
 from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, st
+
+from . import scenarios
 
 MODES = ["none", "tanh"]
 
@@ -37,6 +39,9 @@ def test_gelu_keeps_the_dtype(student, generator):
         for dtype in (torch.float32, torch.float16, torch.bfloat16):
             actual = student.gelu(x.to(dtype), mode)
             assert actual.dtype == dtype, f"gelu of {dtype} came back as {actual.dtype}: keep the input's dtype"
+            room = 16 * torch.finfo(dtype).eps  # the formula as it stands, rounded at every step
+            truth = F.gelu(x.to(dtype).double(), approximate=mode)
+            assert_close(actual.double(), truth, what=f"gelu of {dtype}", rtol=room, atol=room)
         assert_close(student.gelu(x.float(), mode), F.gelu(x.float(), approximate=mode), what=f"gelu(x, {mode!r})")
 
 
@@ -71,8 +76,10 @@ def test_gelu_has_pytorchs_gradient(student, seed, mode):
 def test_gelu_leaves_its_input_alone(student, generator):
     """GELU does not write into x."""
     for mode in MODES:
-        student.gelu(normal(generator, 4, 5), mode)
+        x = normal(generator, 4, 5)
+        student.gelu(x, mode)
         assert_inputs_untouched(student)
+        assert_equal(student.run(scenarios.changed_around, "gelu", [x, mode]), [], what="what the call changed")
 
 
 @exercise("gelu", points=0.5)

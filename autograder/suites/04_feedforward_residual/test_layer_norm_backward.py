@@ -7,6 +7,8 @@ from autograder.testing import assert_close, assert_equal, assert_inputs_untouch
 from autograder.testing.probes import strided
 from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, sizes, st
 
+from . import scenarios
+
 MODES = ["none", "tanh"]
 EPSILONS = st.sampled_from([1e-5, 1e-6, 1e-3, 0.1])
 
@@ -67,7 +69,7 @@ def test_dbias_adds_up_over_all_vectors(student, seed, d, lead):
 def test_backward_of_a_single_vector(student, generator):
     """With no leading dimension there is nothing to sum over: all three gradients have shape (d,)."""
     x, weight, _, grad_output = vectors(generator, 6, ())
-    actual = student.layer_norm_backward(grad_output, x, weight, 1e-5)
+    actual = student.layer_norm_backward(grad_output=grad_output, x=x, weight=weight, eps=1e-5)
     assert_close(
         actual,
         backward_truth(grad_output, x, weight, 1e-5),
@@ -114,5 +116,7 @@ def test_backward_leaves_its_inputs_alone(student, generator):
     x, weight, _, grad_output = vectors(generator, 4, (2, 3))
     actual = student.layer_norm_backward(grad_output, x, weight, 1e-5)
     assert_inputs_untouched(student)
+    changed = student.run(scenarios.changed_around, "layer_norm_backward", [grad_output, x, weight, 1e-5])
+    assert_equal(changed, [], what="what the call changed")
     scattered = student.run(strided, "layer_norm_backward", [grad_output, x, weight, 1e-5])
     assert_close(scattered, actual, what="(dx, dweight, dbias) of non-contiguous inputs")

@@ -55,6 +55,8 @@ def test_the_order_of_keywords_does_not_matter(student):
     """f(a=1, b=2) and f(b=2, a=1) are one call; other names or values are another."""
     same = [([], {"a": 1, "b": 2}), ([], {"b": 2, "a": 1})]
     other = [([], {"a": 2, "b": 1}), ([], {"a": 1, "c": 2}), ([], {"a": 1}), ([1, 2], {}), ([], {})]
+    several = [([0], dict.fromkeys(names, 1)) for names in ("abcd", "dcba", "bdac")]
+    assert_equal(student.run(scenarios.memoized_calls, several)[1], 1, what="runs of one call in three orders")
     _, ran, counted = student.run(scenarios.memoized_calls, same)
     assert_equal([ran, counted], [1, [1, 1]], what="runs and [hits, misses] of f(a=1, b=2), f(b=2, a=1)")
     results, ran, _ = student.run(scenarios.memoized_calls, same + other)

@@ -101,6 +101,9 @@ def test_layer_norm_works_in_float32_inside_half_precision(student, generator):
         assert actual.dtype == dtype, f"LayerNorm of {dtype} came back as {actual.dtype}: cast the result back"
         truth = F.layer_norm(x.double(), (32,), weights["weight"].double(), weights["bias"].double())
         assert_close(actual.double(), truth, what=f"LayerNorm of {dtype}", rtol=tolerance, atol=tolerance)
+        single = {key: value.float() for key, value in weights.items()}
+        mixed = student.run(scenarios.forward_of_another_dtype, "LayerNorm", [32], single, x)
+        assert_close(mixed, truth.to(dtype), what=f"a float32 layer on {dtype}", rtol=tolerance, atol=tolerance)
 
 
 @exercise("LayerNorm", points=1)
@@ -122,7 +125,7 @@ def test_layer_norm_leaves_input_and_parameters_alone(student, generator):
     x = normal(generator, 2, 3, 4)
     after, kept = student.run(scenarios.forward_and_input, "LayerNorm", [4], weights, x)
     assert_equal(after, x, what="x after the call", hint="work on a copy: x - mean, not x -= mean")
-    assert kept, "the call changed LayerNorm's parameters in place"
+    assert kept, "the call changed LayerNorm's parameters in place, or something global"
 
 
 @exercise("LayerNorm", points=0.5)
@@ -196,6 +199,8 @@ def test_rms_norm_works_in_float32_inside_half_precision(student, generator):
         assert actual.dtype == dtype, f"RMSNorm of {dtype} came back as {actual.dtype}: cast the result back"
         truth = F.rms_norm(x.double(), (32,), weight.double(), 1e-6)
         assert_close(actual.double(), truth, what=f"RMSNorm of {dtype}", rtol=tolerance, atol=tolerance)
+        mixed = student.run(scenarios.forward_of_another_dtype, "RMSNorm", [32], {"weight": weight.float()}, x)
+        assert_close(mixed, truth.to(dtype), what=f"a float32 layer on {dtype}", rtol=tolerance, atol=tolerance)
 
 
 @exercise("RMSNorm", points=0.5)
@@ -205,7 +210,7 @@ def test_rms_norm_leaves_input_and_parameters_alone(student, generator):
     x = normal(generator, 2, 3, 4)
     after, kept = student.run(scenarios.forward_and_input, "RMSNorm", [4], weights, x)
     assert_equal(after, x, what="x after the call", hint="work on a copy: x * s, not x *= s")
-    assert kept, "the call changed RMSNorm's parameters in place"
+    assert kept, "the call changed RMSNorm's parameters in place, or something global"
     plain, scattered = student.run(scenarios.forward_strided, "RMSNorm", [4], weights, x)
     assert_close(scattered, plain, what="RMSNorm of a non-contiguous x")
 

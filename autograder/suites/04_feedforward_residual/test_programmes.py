@@ -8,6 +8,8 @@ import torch
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
 from autograder.testing.strategies import example, given, settings, st
 
+from . import scenarios
+
 # Residual paths
 
 
@@ -24,8 +26,8 @@ def test_path_counts_agree_with_walking_every_path(student):
 
 @exercise("residual_path_counts", points=2)
 def test_path_counts_are_exact_for_deep_stacks(student):
-    """64, 100 and 200 layers: exact integers (not floats, not 64 bits), without walking 2^n paths."""
-    for n in (40, 64, 100, 200):
+    """64, 100 and 300 layers: exact integers (not floats, not 64 bits), without walking 2^n paths."""
+    for n in (40, 64, 100, 300):
         expected = [math.comb(n, length) for length in range(n + 1)]
         assert_equal(
             student.residual_path_counts(n), expected, what=f"residual_path_counts({n})", hint="Python ints, row by row"
@@ -120,12 +122,11 @@ def test_more_segments_than_layers_and_layers_that_cost_nothing(student):
 @exercise("optimal_checkpoints", points=1)
 def test_costs_may_be_floats_or_very_large(student):
     """Fractions are not rounded, and integers beyond 2^53 stay exact."""
-    fractions = [0.5, 0.25, 1.75, 0.125, 0.625, 0.5, 1.0]
-    for n_segments in (1, 2, 3, 4):
+    for unit, n_segments in product((1.0, 2.0**-30), (1, 2, 3, 4)):
+        fractions = [unit * cost for cost in (0.5, 0.25, 1.75, 0.125, 0.625, 0.5, 1.0)]
         boundaries, peak = student.optimal_checkpoints(fractions, n_segments)
-        assert_close(
-            peak, least_peak(fractions, n_segments), what=f"the peak for costs {fractions} in {n_segments} segments"
-        )
+        what = f"the peak for costs {fractions} in {n_segments} segments"
+        assert_close(peak, least_peak(fractions, n_segments), what=what, rtol=1e-12, atol=0.0)
         check_boundaries(boundaries, fractions, n_segments, least_peak(fractions, n_segments))
     large = [2**54 + 1, 2**55 + 3, 2**54 + 7, 2**53 + 1, 2**55 + 9]
     for n_segments in (1, 2, 3):
@@ -144,7 +145,16 @@ def least_peak_by_bisection(costs, n_segments):
     return low
 
 
-@exercise("optimal_checkpoints", points=1)
+@exercise("optimal_checkpoints", points=0.5)
+def test_the_list_of_costs_is_left_as_it_was(student):
+    """The caller's list is read, never written to."""
+    for costs in ([3, 1, 2, 0], [5], []):
+        for n_segments in (1, 3, 9):
+            after = student.run(scenarios.costs_afterwards, list(costs), n_segments)
+            assert_equal(after, costs, what="the costs after the call", hint="work on a copy: costs = list(costs)")
+
+
+@exercise("optimal_checkpoints", points=0.5)
 def test_a_hundred_layers_are_no_trouble(student, generator):
     """100 layers have more splits than can be tried one by one."""
     costs = torch.randint(1, 1000, (100,), generator=generator).tolist()

@@ -1071,3 +1071,58 @@ def beam_of_one(initial_log_probs, transition_log_probs, length):
         log_prob = log_prob + step
         path.append(token)
     return torch.stack(path), log_prob
+
+
+MUTANTS += [
+    edit(
+        "nothing_to_predict_costs_nothing",
+        "next_token_loss",
+        "The mean over no position is NaN and not 0, which would look like a perfect prediction.",
+        ("    counted = targets != ignore_index\n", "    counted = targets != ignore_index\n"
+         "    if not counted.any():\n        return logits.sum() * 0.0\n"),
+    ),
+    edit(
+        "ignored_positions_times_zero",
+        "next_token_loss",
+        "-inf times 0 is NaN: leave out the positions that do not count, do not multiply them by 0.",
+        ("    logits, targets = logits[counted], targets[counted]  # (n, vocab), (n,)\n", "    goals = targets\n"
+         "    targets = targets[counted]\n"),
+        ("    return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
+         "    picked = logits.log_softmax(-1).gather(-1, goals.masked_fill(~counted, 0)[..., None])[..., 0]\n"
+         "    return -(picked * counted).sum() / counted.sum()"),
+    ),
+    edit(
+        "mask_kept_from_the_first_call",
+        "MiniGPT",
+        "The mask of the first text is kept and does not fit a longer one: make it for the text at hand.",
+        ("        mask = causal_mask(n_tokens).to(ids.device)\n",
+         "        self.mask = getattr(self, 'mask', causal_mask(n_tokens))\n"
+         "        mask = self.mask[:n_tokens, :n_tokens]\n"),
+    ),
+    edit(
+        "evaluation_sees_one_position",
+        "MiniGPT",
+        "In evaluation mode only the last position's logits come back: all positions are asked for.",
+        ("self.lm_head(self.final_norm(x))", "self.lm_head(self.final_norm(x if self.training else x[:, -1:]))"),
+    ),
+    edit(
+        "model_put_into_evaluation",
+        "sequence_log_prob",
+        "The model was training and is left in evaluation mode.",
+        ("    n_predicted", "    model.eval()\n    n_predicted"),
+    ),
+    edit(
+        "gradients_always_on_afterwards",
+        "generate_greedy",
+        "Gradients are recorded afterwards although the caller had switched them off: use no_grad as a context.",
+        ("    with torch.no_grad():\n        for", "    torch.set_grad_enabled(False)\n    if True:\n        for"),
+        ("    return ids\n", "    torch.set_grad_enabled(True)\n    return ids\n"),
+    ),
+    edit(
+        "rare_steps_raised_to_a_floor",
+        "most_likely_sequence",
+        "A step of log-probability -20,000 is unlikely, not impossible: do not stand in a large number for -inf.",
+        ("    best = initial_log_probs  #", "    transition_log_probs = transition_log_probs.clamp(min=-1e4)\n"
+         "    best = initial_log_probs  #"),
+    ),
+]

@@ -2,12 +2,38 @@
 
 import copy
 import dataclasses
+import random
 from types import SimpleNamespace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def surroundings():
+    """Everything global that a call might change without being asked to."""
+    return {
+        "PyTorch's random state": torch.get_rng_state().tolist(),
+        "NumPy's random state": repr(np.random.get_state()),
+        "Python's random state": random.getstate(),
+        "the default dtype": torch.get_default_dtype(),
+        "whether gradients are recorded": torch.is_grad_enabled(),
+    }
+
+
+def changed_around(module, name, args):
+    """What a call of module.name(*args) changed outside its own result."""
+    before = surroundings()
+    getattr(module, name)(*args)
+    return differences(before)
+
+
+def differences(before):
+    """The names of what is no longer as it was."""
+    after = surroundings()
+    return [name for name in before if before[name] != after[name]]
 
 
 def config_fields(module, *args, **sizes):
@@ -26,6 +52,11 @@ def config_survives_a_round_trip(module, **sizes):
 def parameter_count(module, **sizes):
     """count_parameters of a configuration."""
     return module.count_parameters(module.GPTConfig(**sizes))
+
+
+def changed_by_counting(module, **sizes):
+    """What count_parameters changed outside its own result."""
+    return changed_around(module, "count_parameters", [module.GPTConfig(**sizes)])
 
 
 def built_parameters(module, **sizes):
@@ -77,8 +108,8 @@ def forward(module, sizes, weights, ids, targets=None):
 
 
 def forward_of_several(module, sizes, weights, several_ids):
-    """The logits of the same model for each of several inputs."""
-    model = loaded(module, sizes, weights)
+    """The logits of the same model, in evaluation mode, for each of several inputs in turn."""
+    model = loaded(module, sizes, weights).eval()
     return [model(ids)[0] for ids in several_ids]
 
 
@@ -187,6 +218,7 @@ def initialise_in_place(module, sizes):
         "they are leaves of the graph": all(parameter.is_leaf for parameter in after.values()),
         "lm_head shares its weight": model.lm_head.weight is model.token_embedding.weight,
         "gradients are recorded": torch.is_grad_enabled(),
+        "the model is in training mode, as it was": model.training,
     }
 
 
@@ -223,11 +255,11 @@ class Toy(nn.Module):
         return logits, None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
-def log_prob(module, embedding, output, context_length, ids):
-    """sequence_log_prob of a toy model, and whether ids are as they were."""
-    before = ids.clone()
-    value = module.sequence_log_prob(Toy(embedding, output, context_length), ids)
-    return value, torch.equal(ids, before)
+def log_prob(module, embedding, output, context_length, ids, training=True):
+    """sequence_log_prob of a toy model, and whether ids, the model's mode and everything global are as they were."""
+    model, ids_before, before = Toy(embedding, output, context_length).train(training), ids.clone(), surroundings()
+    value = module.sequence_log_prob(model, ids)
+    return value, torch.equal(ids, ids_before) and model.training == training and not differences(before)
 
 
 def log_prob_gradients(module, embedding, output, context_length, ids, cotangent):
@@ -242,25 +274,28 @@ def log_prob_of_mini_gpt(module, sizes, weights, ids):
     return module.sequence_log_prob(loaded(module, sizes, weights), ids)
 
 
-def generated(module, embedding, output, context_length, ids, max_new_tokens, training=True):
+def generated(module, embedding, output, context_length, ids, max_new_tokens, training=True, recording=True):
     """generate_greedy on a toy model, and what could be seen from outside meanwhile."""
     model = Toy(embedding, output, context_length).train(training)
     before = ids.clone()
-    value = module.generate_greedy(model, ids, max_new_tokens)
+    with torch.set_grad_enabled(recording):
+        around = surroundings()
+        value = module.generate_greedy(model, ids, max_new_tokens)
+        changed = differences(around)
     return {
+        "changed": changed,
         "ids": value,
         "most tokens read at once": max(model.widths, default=0),
         "a graph was recorded": any(model.recorded),
         "the prompt is as it was": torch.equal(ids, before),
         "training": model.training,
-        "gradients are recorded afterwards": torch.is_grad_enabled(),
         "weights require gradients afterwards": all(weight.requires_grad for weight in model.parameters()),
     }
 
 
 def generated_by_mini_gpt(module, sizes, weights, ids, max_new_tokens):
     """generate_greedy on a MiniGPT."""
-    return module.generate_greedy(loaded(module, sizes, weights), ids, max_new_tokens)
+    return module.generate_greedy(model=loaded(module, sizes, weights), ids=ids, max_new_tokens=max_new_tokens)
 
 
 def best_sequence_gradients(module, initial, transition, length):

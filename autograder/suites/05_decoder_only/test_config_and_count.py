@@ -98,6 +98,8 @@ def test_gpt2_and_its_distilled_half_have_their_published_sizes(student):
 def test_counting_builds_nothing(student):
     """A closed form needs no tensor of the model's size: a model may be counted that would not fit into memory."""
     sizes = {"vocab_size": 5003, "context_length": 1009, "n_layers": 3, "n_heads": 4, "d_model": 128}
+    changed = student.run(scenarios.changed_by_counting, **sizes)
+    assert_equal(changed, [], what="what counting changed", hint="building a model draws random numbers")
     largest = student.run(scenarios.largest_tensor_while_counting, **sizes)
     assert largest < 5003, (
         f"counting made a tensor of {largest} elements: work the number out from the sizes, without a model"

@@ -132,6 +132,7 @@ def test_parameters_are_changed_in_place(student):
             "they are leaves of the graph": True,
             "lm_head shares its weight": tied,
             "gradients are recorded": True,
+            "the model is in training mode, as it was": True,
         }
         actual = student.run(scenarios.initialise_in_place, SMALL | {"tie_embeddings": tied})
         assert_equal(

@@ -97,9 +97,10 @@ def test_later_tokens_do_not_change_earlier_logits(student, config, seed, t):
     for i in range(1, t):
         other = ids.clone()
         other[:, i:] = random_ids(config, seed + i, 2, t - i)
-        full, changed, short = student.run(
-            scenarios.forward_of_several, config, weights, [ids, other, ids[:, :i].contiguous()]
+        short, full, changed = student.run(
+            scenarios.forward_of_several, config, weights, [ids[:, :i].contiguous(), ids, other]
         )
+        assert_close(full, pytorch_logits(config, weights, ids), what="the logits in evaluation mode", atol=1e-9)
         assert_close(
             changed[:, :i], full[:, :i], what=f"the logits before position {i} when the tokens from there on change"
         )

@@ -82,6 +82,9 @@ def test_probabilities_too_small_for_a_float_are_no_trouble(student, generator):
 @given(seed=seeds(), n=sizes(1, 4), length=sizes(1, 4))
 def test_what_cannot_happen_is_avoided_or_reported(student, seed, n, length):
     """-inf marks impossible steps; when no sequence is possible the log-probability is -inf, never NaN."""
+    for unlikely in (-2e4, -2e12):  # nearly impossible, and the only way: 0 0 1
+        tables = torch.tensor([0.0, -torch.inf]).double(), torch.tensor([[unlikely, 0.0], [-torch.inf] * 2]).double()
+        assert_best(student.most_likely_sequence(*tables, 3), *tables, 3, unlikely)
     initial, transition = chain(seed, n, density=0.4)
     best = best_score(initial, transition, length)
     actual = student.most_likely_sequence(initial, transition, length)
@@ -124,6 +127,8 @@ def test_tables_of_any_layout_and_dtype_are_read_and_left_alone(student, seed, n
             student.most_likely_sequence(initial, transition, length), initial, transition, length, best, rtol=rtol
         )
         assert_inputs_untouched(student)
+        changed = student.run(scenarios.changed_around, "most_likely_sequence", [initial, transition, length])
+        assert_equal(changed, [], what="what the call changed")
 
 
 @exercise("most_likely_sequence", points=1)

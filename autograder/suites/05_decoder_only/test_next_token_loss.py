@@ -5,9 +5,11 @@ import math
 import torch
 import torch.nn.functional as F
 
-from autograder.testing import assert_close, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import gradients, strided
 from autograder.testing.strategies import given, leading_shapes, normal, seeds, sizes, st
+
+from . import scenarios
 
 
 def problem(seed, lead, vocab, dtype=torch.float64, ignored=None, density=0.3):
@@ -66,7 +68,7 @@ def test_gradients_are_those_of_cross_entropy_and_finite(student, seed, lead, vo
     """Tokens ruled out by -inf and positions that do not count get the gradient 0, never NaN."""
     logits, targets = problem(seed, lead, vocab, ignored=-100)
     ruled_out = torch.rand(logits.shape, generator=torch.Generator().manual_seed(seed)) < 0.3
-    kept = targets.clamp(min=0)[..., None]
+    kept = targets.masked_fill(targets < 0, vocab - 1)[..., None]  # PyTorch's own gradient is NaN where all is -inf
     logits = logits.masked_fill(ruled_out.scatter(-1, kept, torch.zeros_like(kept, dtype=torch.bool)), -torch.inf)
     result = student.run(gradients, "next_token_loss", [logits, targets])
     leaf = logits.clone().requires_grad_()
@@ -111,6 +113,8 @@ def test_tensors_that_are_not_contiguous_are_fine_and_left_alone(student, seed, 
     assert_close(actual, expected, what="the loss", hint="use reshape or flatten where view complains")
     assert_close(student.next_token_loss(logits, targets), expected)
     assert_inputs_untouched(student)
+    changed = student.run(scenarios.changed_around, "next_token_loss", [logits, targets])
+    assert_equal(changed, [], what="what the call changed")
 
 
 @exercise("next_token_loss", points=1)
@@ -123,7 +127,16 @@ def test_the_loss_is_a_scalar_of_the_dtype_of_the_logits(student, generator):
         )
 
 
-@exercise("next_token_loss", points=1)
+@exercise("next_token_loss", points=0.5)
+def test_the_mean_over_nothing_is_nan(student, generator):
+    """Where no position counts there is no mean: NaN, as in PyTorch, and neither 0 nor an error."""
+    logits = normal(generator, 2, 3, 5)
+    for ignored in (-100, 2):
+        loss = student.next_token_loss(logits, torch.full((2, 3), ignored), ignore_index=ignored)
+        assert_equal([list(loss.shape), bool(loss.isnan())], [[], True], what="[shape, whether the loss is NaN]")
+
+
+@exercise("next_token_loss", points=0.5)
 def test_knowing_nothing_costs_the_log_of_the_vocabulary_size(student):
     """Equal logits give every token the probability 1 / vocab, whatever the targets are: log(vocab) nats."""
     for vocab in (1, 2, 65, 50257):

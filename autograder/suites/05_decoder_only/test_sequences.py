@@ -108,11 +108,12 @@ def test_log_probabilities_have_the_dtype_of_the_logits_and_survive_large_ones(s
     for dtype, rtol in ((torch.float32, 1e-4), (torch.float64, 1e-9)):
         embedding, output = toy(7, 5, dtype=dtype)
         output, ids = output * 1000, tokens(7, 5, 2, 6)
-        actual, untouched = student.run(scenarios.log_prob, embedding, output, 6, ids)
+        training = dtype is torch.float32
+        actual, untouched = student.run(scenarios.log_prob, embedding, output, 6, ids, training=training)
         expected = torch.stack([chain_rule(embedding, output, row) for row in ids.tolist()])
         hint = "log(softmax) underflows: use log_softmax"
         assert_close(actual, expected, what=f"{dtype} log-probabilities", hint=hint, rtol=rtol)
-        assert_equal(untouched, True, what="whether ids is as it was")
+        assert_equal(untouched, True, what="whether ids and the model's mode are as they were")
 
 
 def greedy(embedding, output, context_length, row, n):
@@ -176,12 +177,13 @@ def test_a_mini_gpt_continues_its_prompt(student, config, seed, b, t, n):
 def test_generating_records_no_gradients(student):
     """No graph is built for what is never differentiated; afterwards gradients are recorded as before."""
     embedding, output = toy(8, 6)
-    result = student.run(scenarios.generated, embedding, output, 9, tokens(8, 6, 2, 3), 4)
-    assert not result["a graph was recorded"], "the model ran with gradients recorded\n  hint: with torch.no_grad():"
-    assert result["gradients are recorded afterwards"], (
-        "gradients are switched off for good: use no_grad as a context, not set_grad_enabled"
-    )
-    assert result["weights require gradients afterwards"], "the model's weights no longer require gradients"
+    for recording in (True, False):
+        result = student.run(scenarios.generated, embedding, output, 9, tokens(8, 6, 2, 3), 4, recording=recording)
+        recorded = result["a graph was recorded"]
+        assert not recorded, "the model ran with gradients recorded\n  hint: with torch.no_grad():"
+        hint = "use no_grad as a context, not set_grad_enabled; greedy search draws no random numbers"
+        assert_equal(result["changed"], [], what="what is no longer as it was before the call", hint=hint)
+        assert result["weights require gradients afterwards"], "the model's weights no longer require gradients"
 
 
 @exercise("generate_greedy", points=1)
