@@ -5,6 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("machine", derandomize=True, deadline=None, database=None)  # a run says the same as the last
+settings.load_profile("machine")
 
 sys.path.insert(0, str(Path(__file__).parent))
 

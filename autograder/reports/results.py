@@ -50,7 +50,7 @@ def clean(text: str, limit: int = MESSAGE_LIMIT) -> str:
 
 def clean_line(text: str, limit: int = LINE_LIMIT) -> str:
     """The same in one line."""
-    return " ".join(clean(text, 4 * limit).split())[:limit]
+    return " ".join(clean(text, 4 * limit).split())[:limit].rstrip()
 
 
 def _printable(char: str) -> str:
