@@ -806,25 +806,11 @@ def positions_in_float16(max_len, d_model, base=10000.0):
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :d_model].float()
 
 
-@mutant("sinusoidal_encoding", "PyTorch's default dtype is changed for everyone: name the dtype where it is needed.")
-def default_dtype_changed(max_len, d_model, base=10000.0):
-    if max_len < 0 or d_model < 1:
-        raise ValueError("sizes")
-    torch.set_default_dtype(torch.float64)
-    angles = torch.arange(max_len)[:, None] * base ** (-torch.arange(0, d_model, 2) / d_model)
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :d_model].float()
-
-
 @mutant("add_positions", "The third argument has another name: it is called offset, and callers may say so.")
 def offset_under_another_name(x, table, start=0):
     if not 0 <= start <= table.shape[0] - x.shape[-2]:
         raise ValueError("start")
     return x + table[start : start + x.shape[-2]].to(x)
-
-
-@mutant("nearest_position", "A cosine knows directions only, so a row and its double look alike: use the distance.")
-def largest_cosine(vector, table):
-    return int(torch.nn.functional.cosine_similarity(table, vector[None], dim=-1).argmax())
 
 
 MUTANTS += [
@@ -845,11 +831,5 @@ MUTANTS += [
         "apply_rope",
         "Positions that all tokens share, of shape (..., 1), are refused: they broadcast like any others.",
         ("    angles = ", "    assert positions.shape[-1] == x.shape[-2]\n    angles = "),
-    ),
-    edit(
-        "picture_of_numpys_dtypes_only",
-        "plot_encoding",
-        "NumPy has no bfloat16: turn the table into float32 before .numpy().",
-        ("table.detach().float().cpu()", "table.detach().cpu()"),
     ),
 ]

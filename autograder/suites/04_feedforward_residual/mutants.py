@@ -1151,12 +1151,6 @@ MUTANTS += [
         ("(normal * self.weight + self.bias).to(x.dtype)", "normal.to(x.dtype) * self.weight + self.bias"),
     ),
     edit(
-        "rms_norm_in_the_dtype_of_its_weight",
-        "RMSNorm",
-        "A float32 layer turns half precision into float32: cast the result to x's dtype.",
-        ("return (normal * self.weight).to(x.dtype)", "return normal.to(x.dtype) * self.weight"),
-    ),
-    edit(
         "half_the_units_in_evaluation",
         "FeedForward",
         "The layer answers differently in evaluation mode: nothing here depends on the mode.",

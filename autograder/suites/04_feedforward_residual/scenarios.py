@@ -7,7 +7,14 @@ import torch
 
 
 def surroundings():
-    """Everything global that a call might change without being asked to."""
+    """Everything global that a call might change without being asked to, away from where an earlier call left it."""
+    torch.set_default_dtype(torch.float32)
+    torch.rand(1), np.random.rand(), random.random()
+    return state()
+
+
+def state():
+    """The global states by name."""
     return {
         "PyTorch's random state": torch.get_rng_state().tolist(),
         "NumPy's random state": repr(np.random.get_state()),
@@ -26,7 +33,7 @@ def changed_around(module, name, args):
 
 def differences(before):
     """The names of what is no longer as it was."""
-    after = surroundings()
+    after = state()
     return [name for name in before if before[name] != after[name]]
 
 

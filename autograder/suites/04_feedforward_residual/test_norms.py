@@ -199,8 +199,6 @@ def test_rms_norm_works_in_float32_inside_half_precision(student, generator):
         assert actual.dtype == dtype, f"RMSNorm of {dtype} came back as {actual.dtype}: cast the result back"
         truth = F.rms_norm(x.double(), (32,), weight.double(), 1e-6)
         assert_close(actual.double(), truth, what=f"RMSNorm of {dtype}", rtol=tolerance, atol=tolerance)
-        mixed = student.run(scenarios.forward_of_another_dtype, "RMSNorm", [32], {"weight": weight.float()}, x)
-        assert_close(mixed, truth.to(dtype), what=f"a float32 layer on {dtype}", rtol=tolerance, atol=tolerance)
 
 
 @exercise("RMSNorm", points=0.5)

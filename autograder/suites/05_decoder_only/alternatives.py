@@ -150,7 +150,7 @@ def loss_in_a_loop(logits, targets, ignore_index=-100, reduction="mean"):
         if goal not in range(len(row)):
             raise IndexError(goal)
         losses.append(torch.logsumexp(row, 0) - row[goal])
-    return torch.stack(losses).mean()
+    return torch.stack(losses).mean() if losses else logits.new_tensor(math.nan)
 
 
 @alternative("next_token_loss", "Ignored positions stay in the sum with weight zero; computed in float64.")

@@ -1115,8 +1115,8 @@ MUTANTS += [
         "gradients_always_on_afterwards",
         "generate_greedy",
         "Gradients are recorded afterwards although the caller had switched them off: use no_grad as a context.",
-        ("    with torch.no_grad():\n        for", "    torch.set_grad_enabled(False)\n    if True:\n        for"),
-        ("    return ids\n", "    torch.set_grad_enabled(True)\n    return ids\n"),
+        ("    with torch.no_grad():\n        for", "    torch.set_grad_enabled(False)\n    try:\n        for"),
+        ("    return ids\n", "    finally:\n        torch.set_grad_enabled(True)\n    return ids\n"),
     ),
     edit(
         "rare_steps_raised_to_a_floor",

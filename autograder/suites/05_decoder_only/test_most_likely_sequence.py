@@ -83,7 +83,8 @@ def test_probabilities_too_small_for_a_float_are_no_trouble(student, generator):
 def test_what_cannot_happen_is_avoided_or_reported(student, seed, n, length):
     """-inf marks impossible steps; when no sequence is possible the log-probability is -inf, never NaN."""
     for unlikely in (-2e4, -2e12):  # nearly impossible, and the only way: 0 0 1
-        tables = torch.tensor([0.0, -torch.inf]).double(), torch.tensor([[unlikely, 0.0], [-torch.inf] * 2]).double()
+        tables = torch.zeros(2, dtype=torch.float64), torch.full((2, 2), -torch.inf, dtype=torch.float64)
+        tables[0][1], tables[1][0, 0], tables[1][0, 1] = -torch.inf, unlikely, 0.0
         assert_best(student.most_likely_sequence(*tables, 3), *tables, 3, unlikely)
     initial, transition = chain(seed, n, density=0.4)
     best = best_score(initial, transition, length)

@@ -129,7 +129,7 @@ def test_the_loss_is_a_scalar_of_the_dtype_of_the_logits(student, generator):
 
 @exercise("next_token_loss", points=0.5)
 def test_the_mean_over_nothing_is_nan(student, generator):
-    """Where no position counts there is no mean: NaN, as in PyTorch, and neither 0 nor an error."""
+    """Where no position counts there is no mean: NaN, as in PyTorch, and not 0, a perfect prediction."""
     logits = normal(generator, 2, 3, 5)
     for ignored in (-100, 2):
         loss = student.next_token_loss(logits, torch.full((2, 3), ignored), ignore_index=ignored)
