@@ -106,7 +106,8 @@ def _verify_module(
             (("mutant", f"mutants ({named} named)"), ("alternative", "alternatives"), ("cheat", "cheats"))
         )  # fmt: skip
         mark = "✗" if problems else "✓"
-        console.print(f"{mark} {module.id}: {summary}; {time.monotonic() - start:.1f} s", highlight=False, markup=False)
+        line = f"{mark} {module.id}: {summary}; {time.monotonic() - start:.1f} s"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
         for problem in sorted(problems):
             console.print(f"    {problem}", highlight=False, markup=False, soft_wrap=True)
     return not problems

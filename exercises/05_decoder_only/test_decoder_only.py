@@ -79,7 +79,8 @@ def with_bigram_model(module, table, context_length, function, ids, *args):
             return logits, None
 
     model = Bigram()
-    return getattr(module, function)(model, ids, *args), model.n_read, model.recorded
+    with torch.enable_grad():  # and back to what it was before, whatever the call leaves behind
+        return getattr(module, function)(model, ids, *args), model.n_read, model.recorded
 
 
 # GPTConfig

@@ -135,18 +135,26 @@ def test_gradients_are_right_and_finite_at_empty_rows(student, case, block):
 
 @exercise(NAME, points=1)
 @given(
-    case=attention_cases(dtypes=(torch.float32, torch.float64)),
-    block=sizes(1, 4),
-    scale=st.sampled_from([1.0, 200.0, 1e6, 1e6]),
+    case=attention_cases(dtypes=(torch.float32, torch.float64)), block=sizes(1, 4), scale=st.sampled_from([1.0, 200.0])
 )
 @settings(max_examples=15)
 def test_large_scores_dtype_and_inputs(student, case, block, scale):
     """Scores of any size do not overflow, the dtype stays, inputs stay, strides and random state do not matter."""
-    q = case.q * (min(scale, 200.0) if case.dtype is torch.float32 else scale)
+    q = case.q * scale
     expected = partial_attention(q.double(), case.k.double(), case.v.double(), case.mask)[0].to(case.dtype)
-    room = {"rtol": 1e-3, "atol": 1e-3} if case.dtype is torch.float32 else {"rtol": 1e-7, "atol": 1e-7}
+    room = {"rtol": 1e-3, "atol": 1e-3} if case.dtype is torch.float32 else {"rtol": 1e-8, "atol": 1e-9}
     arguments = [q, case.k, case.v, block, case.mask]
     assert_close(student.divide_and_conquer_attention(*arguments), expected, what=f"scores about {scale:g}", **room)
     assert_inputs_untouched(student)
     assert_close(student.run(strided, NAME, arguments), expected, what="the result of strided inputs", **room)
     assert_equal(student.run(scenarios.changed_around, NAME, arguments), [], what="what the call changed")
+    mask = mask_for(case.seed, case.q.shape[-2], case.n_k)
+    q, k, v = case.q.double() * 1e6, case.k.double(), case.v.double()
+    assert_close(
+        student.divide_and_conquer_attention(q, k, v, block, mask),
+        partial_attention(q, k, v, mask)[0],
+        what="scores about a million, masked",
+        hint="no finite number is as low as a hidden key's score: use -inf",
+        rtol=1e-6,
+        atol=1e-6,
+    )

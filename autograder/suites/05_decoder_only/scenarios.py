@@ -302,7 +302,8 @@ def generated(module, embedding, output, context_length, ids, max_new_tokens, tr
 
 def generated_by_mini_gpt(module, sizes, weights, ids, max_new_tokens):
     """generate_greedy on a MiniGPT."""
-    return module.generate_greedy(model=loaded(module, sizes, weights), ids=ids, max_new_tokens=max_new_tokens)
+    with torch.enable_grad():  # and back to what it was before, whatever the call leaves behind
+        return module.generate_greedy(model=loaded(module, sizes, weights), ids=ids, max_new_tokens=max_new_tokens)
 
 
 def best_sequence_gradients(module, initial, transition, length):
