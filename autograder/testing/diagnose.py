@@ -6,10 +6,12 @@ differently from the solution. The first such mutant, in the order of `mutants.p
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,29 +38,43 @@ def diagnose(
     executions: Sequence[Sequence[Recorded]], mutants: Sequence[Variant], solution: Path, module_name: str
 ) -> str:
     """The sentence of the first mutant that explains the recorded calls; empty when none does. Gives up after a few seconds."""
+    return in_a_fork(lambda: _first_match(executions, mutants, solution, module_name), SECONDS)
+
+
+def in_a_fork(work: Callable[[], str], seconds: float) -> str:
+    """What `work` returns, computed in a fork, since a mutant may change global state, loop or crash; empty when it does not."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reader)
+            os.write(writer, work().encode()[:4096])
+        finally:
+            os._exit(0)
+    os.close(writer)
+    try:
+        ready = select.select([reader], [], [], seconds)[0]
+        return os.read(reader, 4096).decode() if ready else ""
+    finally:
+        os.close(reader)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _first_match(
+    executions: Sequence[Sequence[Recorded]], mutants: Sequence[Variant], solution: Path, module_name: str
+) -> str:
     calls = [call for execution in executions for call in execution]
     text = solution.read_text(encoding="utf-8")
-
-    def give_up(*_: object) -> None:
-        raise TimeoutError
-
-    previous = signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        right = load_module(text, solution, module_name)
-        telling = [call for call in calls if not _same(call, right)]
-        if not telling:
-            return ""
-        others = [call for call in calls if not any(call is other for other in telling)]
-        for mutant in mutants:
-            wrong = load_module(mutant.apply(text), solution, module_name)
-            if all(_same(call, wrong) for call in (*telling, *others)):
-                return mutant.says
-    except TimeoutError:
-        pass
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+    right = load_module(text, solution, module_name)
+    telling = [call for call in calls if not _same(call, right)]
+    if not telling:
+        return ""
+    others = [call for call in calls if not any(call is other for other in telling)]
+    for mutant in mutants:
+        wrong = load_module(mutant.apply(text), solution, module_name)
+        if all(_same(call, wrong) for call in (*telling, *others)):
+            return mutant.says
     return ""
 
 
@@ -80,8 +96,6 @@ def _same(call: Recorded, module: types.ModuleType) -> bool:
         else:
             value = local._caller(call.name)(*call.args, **call.kwargs)
             changed = tuple(local.inputs_changed)
-    except TimeoutError:
-        raise
     except Exception as error:
         return call.error == type(error).__name__
     if call.error or len(changed) != len(call.changed):
