@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import functools
 import inspect
+import marshal
 import re
 import textwrap
 from collections.abc import Callable
@@ -91,9 +93,9 @@ class RemoteModule:
 
     def run(self, scenario: Callable, *args: Any, **kwargs: Any) -> Any:
         """`scenario(module, *args, **kwargs)` beside the student's code."""
-        key, source = scenario_source(scenario)
+        key, code = scenario_code(scenario)
         return self._ask(
-            Call(scenario.__name__, args, kwargs, scenario), op="run", name=scenario.__name__, scenarios=key, source=source
+            Call(scenario.__name__, args, kwargs, scenario), op="run", name=scenario.__name__, scenarios=key, code=code
         )
 
     def measure(self, call: str | Callable, *args: Any, warm_up: tuple | None = None, **kwargs: Any) -> Measurement:
@@ -201,14 +203,21 @@ def load_failure(error: LoadError, worker: Worker) -> Stop:
     return Stop("failed", said + (f"\n  {where}" if where else ""))
 
 
-def scenario_source(scenario: Callable) -> tuple[str, str]:
-    """(key, source) of a scenario: shared files are known to the worker by their key and travel with the job, others
+@functools.cache
+def scenario_code(scenario: Callable) -> tuple[str, bytes]:
+    """(key, byte code) of a scenario: shared files are known to the worker by their key and travel with the job, others
     travel with the call.
     """
     path = Path(inspect.getsourcefile(scenario) or "")
     if path.name in SHARED_SCENARIOS:
-        return shared_key(path), ""
-    return f"{path.name}:{scenario.__qualname__}", textwrap.dedent(inspect.getsource(scenario))
+        return shared_key(path), b""
+    key = f"{path.name}:{scenario.__qualname__}"
+    return key, compiled(key, textwrap.dedent(inspect.getsource(scenario)))
+
+
+def compiled(key: str, source: str) -> bytes:
+    """A scenario's source as byte code for the worker, so that it is compiled once and not in every worker."""
+    return marshal.dumps(compile(source, f"<{key}>", "exec"))
 
 
 def shared_key(path: Path) -> str:

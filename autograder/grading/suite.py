@@ -26,7 +26,7 @@ from hypothesis.internal.conjecture import providers
 
 from autograder.course import Course, Module
 from autograder.grading.manifest import TestOutcome, TestSpec
-from autograder.grading.remote import RemoteModule, Stop, load_failure, shared_key, transcript
+from autograder.grading.remote import RemoteModule, Stop, compiled, load_failure, shared_key, transcript
 from autograder.testing import messages, probes, strategies, variants  # noqa: F401  (strategies: registers the profiles)
 from autograder.testing.diagnose import diagnose
 from autograder.testing.local import LocalModule
@@ -41,7 +41,7 @@ class Suite:
     module: Module
     items: tuple[pytest.Item, ...]
     manifest: tuple[TestSpec, ...]
-    scenarios: Mapping[str, str]
+    scenarios: Mapping[str, bytes]
 
 
 @dataclass
@@ -65,6 +65,7 @@ class _Session:
         self.references: dict[str, LocalModule] = {}
         self.problems: list[str] = []
         self.failure: BaseException | None = None
+        self.error: BaseException | None = None  # the first exception of the running test, whichever phase raised it
 
     @pytest.fixture
     def student(self, request: pytest.FixtureRequest) -> Any:
@@ -89,6 +90,11 @@ class _Session:
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.problems.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> None:
+        if call.excinfo is not None and self.error is None:
+            self.error = call.excinfo.value
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if not self.problems:
@@ -137,7 +143,7 @@ class Suites:
                 outcomes[spec.name] = TestOutcome("timeout", late[spec.exercise])
                 continue
             outcome = outcomes[spec.name] = self._test(suite, item, spec)
-            if run.worker:
+            if run.worker and item is not chosen[-1][0]:
                 run.worker.renew()
             if outcome.outcome == "timeout":
                 late[spec.exercise] = "not run, since an earlier test of this exercise did not end in time"
@@ -152,14 +158,10 @@ class Suites:
         reports: list[Any] = []
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             item._initrequest()  # so that an item can run more than once in a process
-            catch = _Catch()
-            item.config.pluginmanager.register(catch)
-            try:
-                reports = runtestprotocol(item, log=False, nextitem=None)
-            finally:
-                item.config.pluginmanager.unregister(catch)
+            self._session.error = None
+            reports = runtestprotocol(item, log=False, nextitem=None)
         seconds = time.monotonic() - start
-        error = catch.error
+        error = self._session.error
         if error is None and reports and all(report.outcome == "passed" for report in reports):
             return TestOutcome("passed", seconds=seconds)
         if isinstance(error, Stop):
@@ -189,18 +191,6 @@ def _unusable(worker: Worker) -> TestOutcome | None:
     except Stopped as stopped:
         return TestOutcome(stopped.kind, f"while the file was imported: {stopped}")
     return None
-
-
-class _Catch:
-    """Keeps the first exception of a test, whichever phase raised it."""
-
-    def __init__(self) -> None:
-        self.error: BaseException | None = None
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> None:
-        if call.excinfo is not None and self.error is None:
-            self.error = call.excinfo.value
 
 
 @contextlib.contextmanager
@@ -269,7 +259,7 @@ def _suite(course: Course, module: Module, items: list[pytest.Item], session: _S
     # The core tests of an exercise come first: when they hang, the rest need not be tried.
     specs.sort(key=lambda pair: (order[pair[1].exercise], pair[1].tier == "public", not pair[1].core))
     files = [Path(probes.__file__), *module.suite_folder.glob("scenarios.py"), *module.folder.glob("scenarios.py")]
-    scenarios = {shared_key(path): path.read_text(encoding="utf-8") for path in files}
+    scenarios = {shared_key(path): compiled(shared_key(path), path.read_text(encoding="utf-8")) for path in files}
     return Suite(module, tuple(item for item, _ in specs), tuple(spec for _, spec in specs), scenarios)
 
 

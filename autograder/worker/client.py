@@ -62,7 +62,7 @@ class Job:
 
     files: dict[str, str]
     main: str
-    scenarios: dict[str, str] = field(default_factory=dict)
+    scenarios: dict[str, bytes] = field(default_factory=dict)
     rules: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     memory_mb: int = 2048
     load_seconds: float = 10
@@ -148,7 +148,7 @@ class Worker:
             self.pid: int = self._control.receive(deadline)["pid"]
             config = {
                 "files": job.files, "main": job.main, "scenarios": job.scenarios, "rules": job.rules, "slot": job.slot,
-                "memory_mb": job.memory_mb, "cpu_seconds": job.module_seconds + 5, "seed": 0, "work": str(self.folder),
+                "memory_mb": job.memory_mb, "cpu_seconds": job.module_seconds + 5, "work": str(self.folder),
             }  # fmt: skip
             self._control.send(config, deadline)
             answer = self._control.receive(deadline)

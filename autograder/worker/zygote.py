@@ -17,12 +17,22 @@ import sys
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
+SEED = 0  # of the global random states: every test's child starts with the same
+
+
 def main() -> None:
     os.environ.update(THREADS)
+    # What modules do at a fork (random takes a new seed, logging renews its locks) has no use in a process without
+    # threads, costs a third of a fork, and would give each test another random state.
+    os.register_at_fork = lambda **handlers: None
+    import random
+
     control = socket.socket(fileno=int(sys.argv[1]))
     private, preload = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+    import numpy as np
     import torch
     import torch._dynamo  # noqa: F401  imported lazily by many torch functions, at half a second a time
+    import torch.utils.flop_counter  # noqa: F401  for the probes
 
     from autograder.worker import pages, sandbox, seccomp, server
     from autograder.worker.channel import Channel
@@ -32,6 +42,10 @@ def main() -> None:
     torch.set_num_threads(1)
     square = torch.ones(64, 64, requires_grad=True)
     (square @ square).sum().backward()  # the libraries set themselves up now, not in every worker
+    server.warm_up()
+    random.seed(SEED)
+    np.random.seed(SEED)
+    torch.manual_seed(SEED)
     threads = len(os.listdir("/proc/self/task"))
     assert threads == 1, f"the zygote must be single-threaded to fork safely, and has {threads} threads"
     bpf = seccomp.program()
