@@ -27,7 +27,7 @@ grade: $(READY)
 	@$(BIN)/autograder grade autograder/samples/*/ --out results
 
 test: $(READY)
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 	@$(BIN)/autograder verify
 
 lint: $(READY)

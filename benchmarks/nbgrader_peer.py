@@ -15,8 +15,8 @@ import one_exercise
 
 ASSIGNMENT, NOTEBOOK = "ps1", "softmax"
 MISSING = (
-    "nbgrader and ipykernel are not installed, so the one-exercise course has no peer. They are the extra `bench`: "
-    "pip install -c constraints.txt -e '.[bench]'"
+    "nbgrader and ipykernel are not installed, so the one-exercise course has no peer. They are in the extra `test`: "
+    "pip install -c constraints.txt -e '.[test]'"
 )
 
 

@@ -5,6 +5,7 @@ Each runs as a submission would, in a confined worker; mutants and alternatives 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from autograder.course import Course, Module
 from autograder.grading.grade import AT_ONCE, grade_module, job_for, solution_files, with_dependencies, zygote_for
 from autograder.grading.manifest import TestSpec
 from autograder.grading.pool import Died, in_forks
-from autograder.grading.suite import Suites, open_suites
+from autograder.grading.suite import Suites, known_mistakes_of, open_suites
 from autograder.intake import SubmittedModule
 from autograder.policy import check as check_policy
 from autograder.testing import variants
@@ -86,6 +87,9 @@ def _verify_module(
     progress = Progress(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal)
     with progress:
         task = progress.add_task("", total=len(checks))
+        with contextlib.suppress(variants.VariantError, SyntaxError):  # which are reported with their mutant
+            for exercise in module.exercises if checks else ():
+                known_mistakes_of(module, exercise.name)  # made here, shared by the forks
         batches = _batches(checks)
         tasks = [partial(_answers, batch) for batch in batches]
         for index, answer in in_forks(tasks, AT_ONCE, lambda _: TASK_SECONDS):
@@ -218,7 +222,8 @@ def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote
     hurried = module.model_copy(update={"limits": module.limits.model_copy(update=CHEAT_LIMITS)})
     try:
         # An exercise earns nothing unless its core tests pass, so these alone decide whether a cheat earns anything.
-        result = grade_module(SubmittedModule(hurried, files), {}, suites, zygote, slot, tests=lambda spec: spec.core)
+        submitted = SubmittedModule(hurried, files)
+        result = grade_module(submitted, {}, suites, zygote, slot, lambda spec: spec.core, until_failure=True, diagnosed=False)
     except GraderError as error:
         return Finding(f"broke the grader: {error}")
     earned = [f"{e.name} {e.score:g}" for e in result.exercises if e.score]

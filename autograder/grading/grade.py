@@ -125,6 +125,8 @@ def grade_module(
     zygote: Zygote,
     slot: int = 0,
     tests: Callable[[TestSpec], bool] = lambda _: True,
+    until_failure: bool = False,
+    diagnosed: bool = True,
 ) -> ModuleResult:
     """The result of one module; `own` holds the files of the student's earlier modules that passed."""
     module = item.module
@@ -135,7 +137,7 @@ def grade_module(
     files, substituted = with_dependencies(module, item.files, own, suites.course)
     worker = Worker(zygote, job_for(module, files, suites, slot))
     try:
-        outcomes, at_run_time = suites.run(module, worker, tests)
+        outcomes, at_run_time = suites.run(module, worker, tests, until_failure, diagnosed)
     finally:
         worker.close()
     for exercise, (call, line) in at_run_time.items():

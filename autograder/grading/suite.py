@@ -27,8 +27,8 @@ from hypothesis.internal.conjecture import providers
 from autograder.course import Course, Module
 from autograder.grading.manifest import TestOutcome, TestSpec
 from autograder.grading.remote import RemoteModule, Stop, compiled, load_failure, shared_key, transcript
-from autograder.testing import messages, probes, strategies, variants  # noqa: F401  (strategies: registers the profiles)
-from autograder.testing.diagnose import diagnose
+from autograder.testing import messages, probes, strategies  # noqa: F401  (strategies: registers the profiles)
+from autograder.testing.diagnose import Known, diagnose, known_mistakes
 from autograder.testing.local import LocalModule
 from autograder.testing.plugin import MARK, seed_for
 from autograder.worker.client import GraderError, LoadError, Stopped, Worker
@@ -49,6 +49,7 @@ class Run:
     """One submission's module while its tests run."""
 
     worker: Worker | None = None
+    diagnosed: bool = True
     local: LocalModule | None = None
     breaches: dict[str, tuple[str, int]] = field(default_factory=dict)
     student: Any = None
@@ -114,13 +115,18 @@ class Suites:
         self.by_module = suites
 
     def run(
-        self, module: Module, worker: Worker, tests: Callable[[TestSpec], bool] = lambda _: True, until_failure: bool = False
+        self,
+        module: Module,
+        worker: Worker,
+        tests: Callable[[TestSpec], bool] = lambda _: True,
+        until_failure: bool = False,
+        diagnosed: bool = True,
     ) -> tuple[dict[str, TestOutcome], dict[str, tuple[str, int]]]:
         """Outcomes by test name, and forbidden calls by exercise, of one worker's module.
 
-        Call it in a fork: state stays behind.
+        With `until_failure`, what is left of an exercise after a failure is not run. Call it in a fork: state stays behind.
         """
-        run = Run(worker=worker)
+        run = Run(worker=worker, diagnosed=diagnosed)
         return self._run(module, run, tests, until_failure), run.breaches
 
     def run_here(self, module: Module, local: LocalModule) -> dict[str, TestOutcome]:
@@ -138,9 +144,12 @@ class Suites:
         unusable = _unusable(run.worker) if run.worker else None
         if unusable:
             return {spec.name: unusable for _, spec in chosen}
+        done: set[str] = set()
         for item, spec in chosen:
             if spec.exercise in late:
                 outcomes[spec.name] = TestOutcome("timeout", late[spec.exercise])
+                continue
+            if spec.exercise in done:
                 continue
             outcome = outcomes[spec.name] = self._test(suite, item, spec)
             if run.worker and item is not chosen[-1][0]:
@@ -148,7 +157,7 @@ class Suites:
             if outcome.outcome == "timeout":
                 late[spec.exercise] = "not run, since an earlier test of this exercise did not end in time"
             if until_failure and outcome.outcome != "passed":
-                break
+                done.add(spec.exercise)
         return outcomes
 
     def _test(self, suite: Suite, item: pytest.Item, spec: TestSpec) -> TestOutcome:
@@ -171,14 +180,18 @@ class Suites:
         return TestOutcome("failed", messages.failure(error), self._diagnosis(suite.module, spec, run), time.monotonic() - start)
 
     def _diagnosis(self, module: Module, spec: TestSpec, run: Run) -> str:
-        if not isinstance(run.student, RemoteModule):
+        if not run.diagnosed or not isinstance(run.student, RemoteModule):
             return ""
-        mutants = [v for v in variants.load(module.suite_folder / "mutants.py") if v.exercise == spec.exercise]
-        solution = module.solution_folder / module.file_of(module.exercise(spec.exercise))
         try:
-            return diagnose(transcript(run.student).executions, mutants, solution, f"diagnosed_{module.stem}")
+            known = known_mistakes_of(module, spec.exercise)
+            return diagnose(transcript(run.student).executions, known, f"diagnosed_{module.stem}")
         except Exception as error:  # a mutant that breaks in a new way must not cost a student the result
             return f"(the diagnosis failed: {type(error).__name__})" if os.environ.get("AUTOGRADER_DEBUG") else ""
+
+
+def known_mistakes_of(module: Module, exercise: str) -> Known:
+    """What `diagnose` compares answers with; kept once it is made."""
+    return known_mistakes(module.suite_folder, module.solution_folder / module.file_of(module.exercise(exercise)), exercise)
 
 
 def _unusable(worker: Worker) -> TestOutcome | None:

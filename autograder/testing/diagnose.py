@@ -6,18 +6,20 @@ differently from the solution. The first such mutant, in the order of `mutants.p
 
 from __future__ import annotations
 
+import functools
 import os
 import select
 import signal
 import sys
 import types
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from autograder.testing import variants
 from autograder.testing.assertions import difference
 from autograder.testing.local import LocalModule
-from autograder.testing.variants import Variant
 
 SECONDS = 5.0
 
@@ -34,11 +36,27 @@ class Recorded(Protocol):
     error: str
 
 
-def diagnose(
-    executions: Sequence[Sequence[Recorded]], mutants: Sequence[Variant], solution: Path, module_name: str
-) -> str:
+@dataclass(frozen=True)
+class Known:
+    """An exercise's solution and its known mistakes, each a sentence and the whole file with the mistake in it, compiled."""
+
+    file: str
+    right: types.CodeType
+    wrong: tuple[tuple[str, types.CodeType], ...]
+
+
+@functools.cache
+def known_mistakes(suite_folder: Path, solution: Path, exercise: str) -> Known:
+    """What the answers to an exercise are compared with. Compiled once a process, since many tests of many students need it."""
+    text = solution.read_text(encoding="utf-8")
+    mutants = [mutant for mutant in variants.load(suite_folder / "mutants.py") if mutant.exercise == exercise]
+    wrong = tuple((mutant.says, compile(mutant.apply(text), str(solution), "exec")) for mutant in mutants)
+    return Known(str(solution), compile(text, str(solution), "exec"), wrong)
+
+
+def diagnose(executions: Sequence[Sequence[Recorded]], known: Known, module_name: str) -> str:
     """The sentence of the first mutant that explains the recorded calls; empty when none does. Gives up after a few seconds."""
-    return in_a_fork(lambda: _first_match(executions, mutants, solution, module_name), SECONDS)
+    return in_a_fork(lambda: _first_match(executions, known, module_name), SECONDS)
 
 
 def in_a_fork(work: Callable[[], str], seconds: float) -> str:
@@ -61,29 +79,26 @@ def in_a_fork(work: Callable[[], str], seconds: float) -> str:
         os.waitpid(pid, 0)
 
 
-def _first_match(
-    executions: Sequence[Sequence[Recorded]], mutants: Sequence[Variant], solution: Path, module_name: str
-) -> str:
+def _first_match(executions: Sequence[Sequence[Recorded]], known: Known, module_name: str) -> str:
     calls = [call for execution in executions for call in execution]
-    text = solution.read_text(encoding="utf-8")
-    right = load_module(text, solution, module_name)
+    right = load_module(known.right, known.file, module_name)
     telling = [call for call in calls if not _same(call, right)]
     if not telling:
         return ""
     others = [call for call in calls if not any(call is other for other in telling)]
-    for mutant in mutants:
-        wrong = load_module(mutant.apply(text), solution, module_name)
+    for says, code in known.wrong:
+        wrong = load_module(code, known.file, module_name)
         if all(_same(call, wrong) for call in (*telling, *others)):
-            return mutant.says
+            return says
     return ""
 
 
-def load_module(text: str, file: Path, name: str) -> types.ModuleType:
-    """The text as a module of its own, under a name that `inspect` and `pickle` can find."""
+def load_module(code: types.CodeType, file: str, name: str) -> types.ModuleType:
+    """The code as a module of its own, under a name that `inspect` and `pickle` can find."""
     module = types.ModuleType(name)
-    module.__file__ = str(file)
+    module.__file__ = file
     sys.modules[name] = module
-    exec(compile(text, str(file), "exec"), module.__dict__)
+    exec(code, module.__dict__)
     return module
 
 

@@ -1,6 +1,7 @@
 """The pytest plugin: `student` in the student's own checkout, and failures in a few lines instead of a wall of traceback.
 
-An exercise that is still a stub reads as TODO. `-vv`, `--tb=…` and `--pdb` give pytest's own reports.
+A run of nothing but exercises is shown by `autograder.testing.terminal`: one line per exercise, then what each has to
+teach. `-vv`, `--tb=…` and `--pdb` give pytest's own reports.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import textwrap
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,19 +19,36 @@ import torch
 
 from autograder.course import Course, Module, load_course
 from autograder.testing import messages
+from autograder.testing.clock import TookTooLong
+from autograder.testing.loading import Loader, LoadFailure
 from autograder.testing.local import LocalModule
+from autograder.testing.terminal import ExerciseLines
 
 MARK = "exercise(name, points, core): the exercise that a test belongs to"
+LOADER = pytest.StashKey[Loader]()
+LINES = "autograder-exercise-lines"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", MARK)
+    config.stash[LOADER] = Loader()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    config = session.config
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or not session.items or not _short_reports(config) or config.option.collectonly:
+        return
+    tests = [(_module_of(item), mark.args[0]) for item in session.items if (mark := item.get_closest_marker("exercise"))]
+    if len(tests) == len(session.items) and not session.testsfailed:
+        config.pluginmanager.register(ExerciseLines(config, reporter, tests), LINES)
 
 
 @pytest.fixture
 def student(request: pytest.FixtureRequest) -> LocalModule:
     """The module under test."""
-    return LocalModule(importlib.import_module(f"exercises.{_module(request.path.parent).stem}"))
+    root = _root(request.path.parent)
+    return LocalModule(request.config.stash[LOADER].load(_module(request.path.parent), root))
 
 
 @pytest.fixture
@@ -51,15 +70,20 @@ def seed_for(secret: str, name: str) -> int:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
+    """An exercise's test reports its `module`, `exercise` and `title`, and, failed, its `todo`, `load` and `lesson`."""
     report = yield
     mark = item.get_closest_marker("exercise")
-    if mark is None or call.excinfo is None or report.outcome != "failed":
+    if mark is None:
+        return report
+    report.module, report.exercise, report.title = _module_of(item), mark.args[0], title(item)
+    if call.excinfo is None or report.outcome != "failed":
         return report
     error = call.excinfo.value
     report.todo = _unwritten(item, error)
-    option = item.config.option
-    if option.verbose < 2 and option.tbstyle == "auto" and not option.usepdb:
-        report.longrepr = _short(item, mark.args[0], error)
+    report.load = isinstance(error, LoadFailure)
+    report.lesson = _lesson(item, error)
+    if _short_reports(item.config):
+        report.longrepr = _short(report)
     return report
 
 
@@ -69,31 +93,62 @@ def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, str] 
     return None
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     reports = terminalreporter.stats.get("todo", [])
-    if reports:
+    if reports and not config.pluginmanager.has_plugin(LINES):
         names = list(dict.fromkeys(report.todo for report in reports))
         terminalreporter.write_sep("-", "still to do")
         terminalreporter.write_line(textwrap.fill(", ".join(names), 100))
 
 
-def _short(item: pytest.Item, exercise: str, error: BaseException) -> str:
-    title = (getattr(item.obj, "__doc__", None) or "").strip().partition("\n")[0]
+def title(item: pytest.Item) -> str:
+    """What a test asks for: the first line of its docstring, or else its name as a sentence."""
+    text = (getattr(getattr(item, "obj", None), "__doc__", None) or "").strip().partition("\n")[0]
+    return text or getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
+
+
+def _short_reports(config: pytest.Config) -> bool:
+    option = config.option
+    whole = getattr(option, "verbose", 0) >= 2 or getattr(option, "tbstyle", "auto") != "auto"
+    return not whole and not getattr(option, "usepdb", False)
+
+
+def _short(report: Any) -> str:
+    if report.todo:
+        return f"{report.exercise}: {report.lesson}"
+    return textwrap.indent(f"{report.exercise}: {report.title}\n\n{report.lesson}", "  ").replace("  ", "", 1)
+
+
+def _lesson(item: pytest.Item, error: BaseException) -> str:
+    """What the student reads of a failure: the check's own words, or the line of their file that raised."""
     if unwritten := _unwritten(item, error):
-        return f"{exercise}: TODO: {unwritten} is not written yet"
-    module = _module(item.path.parent)
-    files = [module.folder / name for name in module.files]
-    place = messages.place(error, files)
+        return f"TODO: {unwritten} is not written yet"
+    if isinstance(error, LoadFailure):
+        return str(error)
+    place = messages.place(error, _files(item))
+    if isinstance(error, TookTooLong):
+        return str(error) + (f"\n  it was at {place}" if place else "")
     if place and not isinstance(error, AssertionError):
-        text = f"your code raised {type(error).__name__}: {error}\n  {place}" + messages.example(error)
-    else:
-        text = messages.failure(error)
-    return textwrap.indent(f"{exercise}: {title}\n\n{text}", "  ").replace("  ", "", 1)
+        raised = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return f"your code raised {raised}\n  {place}" + messages.example(error)
+    return messages.failure(error)
+
+
+def _files(item: pytest.Item) -> Sequence[Path]:
+    """The student's files that a test of this module passes through: its own and those of the modules it builds on."""
+    course, module = _course(_root(item.path.parent)), _module(item.path.parent)
+    modules = [module, *(course.module(name) for name in module.requires)]
+    here = item.path.parents[1]  # as pytest spells it: a symbolic link on the way is resolved in the course's own paths
+    return [folder / name for m in modules for folder in (m.folder, here / m.id) for name in m.files]
 
 
 def _module(folder: Path) -> Module:
     """The module of a test's folder: `exercises/NN_name`, or `autograder/suites/NN_name`."""
     return _course(_root(folder)).module(folder.name)
+
+
+def _module_of(item: pytest.Item) -> str:
+    return item.path.parent.name
 
 
 def _root(folder: Path) -> Path:

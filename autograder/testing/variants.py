@@ -5,6 +5,7 @@ get nothing.
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import runpy
 import textwrap
@@ -67,10 +68,13 @@ def cheat(name: str, says: str, source: str) -> Variant:
     return Variant(name, "", says, source=textwrap.dedent(source).lstrip("\n"))
 
 
-def load(path: Path) -> list[Variant]:
+def load(path: Path) -> tuple[Variant, ...]:
     """The variants of `mutants.py`, `alternatives.py` or `cheats.py`, in the order of the file; none where there is no file."""
-    if not path.exists():
-        return []
+    return _load(path, path.stat().st_mtime_ns) if path.exists() else ()
+
+
+@functools.cache
+def _load(path: Path, changed: int) -> tuple[Variant, ...]:
     kind = path.stem.removesuffix("s")
     namespace = runpy.run_path(str(path))
     found = list(namespace.get(path.stem.upper(), []))
@@ -80,7 +84,7 @@ def load(path: Path) -> list[Variant]:
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise VariantError(f"{path.name}: more than one {kind} is called {', '.join(sorted(repeated))}")
-    return [replace(variant, kind=kind) for variant in found]
+    return tuple(replace(variant, kind=kind) for variant in found)
 
 
 def _marked(kind: str, exercise: str, says: str, file: str) -> Callable[[Callable], Callable]:
@@ -111,7 +115,16 @@ def _renamed(node: ast.FunctionDef | ast.ClassDef, name: str) -> str:
 
 
 def _span(solution: str, variant: Variant) -> tuple[int, int]:
-    for node in ast.parse(solution).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == variant.exercise:
-            return min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1, node.end_lineno
-    raise VariantError(f"{variant.kind} {variant.name}: the solution does not define {variant.exercise}")
+    if variant.exercise not in _spans(solution):
+        raise VariantError(f"{variant.kind} {variant.name}: the solution does not define {variant.exercise}")
+    return _spans(solution)[variant.exercise]
+
+
+@functools.lru_cache(16)
+def _spans(solution: str) -> dict[str, tuple[int, int]]:
+    """From which line to which each function and class of the solution goes, its decorators included."""
+    return {
+        node.name: (min([node.lineno, *(d.lineno for d in node.decorator_list)]) - 1, node.end_lineno)
+        for node in reversed(ast.parse(solution).body)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }

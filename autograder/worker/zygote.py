@@ -22,6 +22,7 @@ SEED = 0  # of the global random states: every test's child starts with the same
 
 def main() -> None:
     os.environ.update(THREADS)
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is first imported, which torch does; a worker has no GPU
     # What modules do at a fork (random takes a new seed, logging renews its locks) has no use in a process without
     # threads, costs a third of a fork, and would give each test another random state.
     os.register_at_fork = lambda **handlers: None
@@ -61,7 +62,7 @@ def main() -> None:
     while True:
         data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not data:
-            return
+            os._exit(0)  # there is nothing to tidy up
         if os.fork() == 0:
             control.close()
             _start(Channel(socket.socket(fileno=descriptors[0])), sandbox, server, readable, bpf)

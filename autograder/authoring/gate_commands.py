@@ -1,0 +1,54 @@
+"""`autograder verify` and `autograder sync`: the suites are proved, and what is generated is kept in step."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autograder.course import load_course
+
+MODULES = typer.Argument(metavar="[MODULE]...", help="All of them when none is named.", show_default=False)
+COURSE = typer.Option("--course", help="The course's folder, if it is not the one with this package.", show_default=False)
+
+
+def verify(
+    modules: Annotated[list[str] | None, MODULES] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
+    cheats: Annotated[bool, typer.Option("--cheats/--without-cheats", help="Whether to try the cheats, too.")] = True,
+    course_folder: Annotated[Path | None, COURSE] = None,
+) -> None:
+    """Prove the suites: the reference, the stub, every mutant, alternative and cheat get what they deserve."""
+    course = load_course(course_folder)
+    chosen = [course.module(key) for key in modules] if modules else list(course.modules)
+    from autograder.authoring.verify import verify as prove
+
+    raise typer.Exit(0 if prove(course, chosen, Console(), quiet, cheats) else 1)
+
+
+def sync(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a file is out of step.")] = False,
+    course_folder: Annotated[Path | None, COURSE] = None,
+) -> None:
+    """Make the stubs and notebooks in exercises/ from the solutions."""
+    from autograder.authoring.stubs import StubError
+    from autograder.authoring.stubs import sync as write_stubs
+
+    root = load_course(course_folder).root
+    try:
+        changed = write_stubs(root, check)
+    except (StubError, FileNotFoundError) as error:
+        print(f"autograder: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    for path in changed:
+        print(f"{'out of step' if check else 'written'}: {path.relative_to(root)}")
+    raise typer.Exit(1 if check and changed else 0)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (verify, sync):
+        app.command()(command)

@@ -1,0 +1,40 @@
+"""`autograder grade`: submissions in, results out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autograder.course import load_course
+from autograder.intake import collect, name_all
+
+SUBMISSIONS = typer.Argument(
+    metavar="SUBMISSION", help="Folders, zip files or single .py or .ipynb files.", show_default=False
+)
+MODULE = typer.Option("--module", "-m", help="A module: 01, its folder or its file's name.", show_default=False)
+COURSE = typer.Option("--course", help="The course's folder, if it is not the one with this package.", show_default=False)
+
+
+def grade(
+    submissions: Annotated[list[Path], SUBMISSIONS],
+    module: Annotated[list[str] | None, MODULE] = None,
+    out: Annotated[Path, typer.Option(help="Results go to OUT/<submission>/results.json.")] = Path("results"),
+    require_sandbox: Annotated[bool, typer.Option(help="Refuse to grade without Landlock and seccomp.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the results as JSON instead of tables.")] = False,
+    course_folder: Annotated[Path | None, COURSE] = None,
+) -> None:
+    """Grade submissions with the hidden suites."""
+    course = load_course(course_folder)
+    modules = [course.module(key) for key in module] if module else None
+    names = name_all(submissions)
+    taken = [collect(path, course, modules, name) for path, name in zip(submissions, names, strict=True)]
+    from autograder.grading import run  # after all that can be said without it: it takes seconds
+
+    run.grade_and_report(course, taken, out, require_sandbox, json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(grade)

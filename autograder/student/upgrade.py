@@ -1,0 +1,232 @@
+"""A newer release into a student's checkout: the course's files are renewed, the student's work stays.
+
+A file is the student's where it differs from what the old release brought. Files that students write in keep their
+definitions; those that nobody has touched yet, and new ones, come from the new stub. Everything is decided before
+anything is written; what is replaced or removed goes into a backup folder first, and a failure puts it back.
+`release.json` is written last, so that an upgrade that was cut off is finished by running it again.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autograder.student.manifest import NAME, Definition, Manifest, ReleaseError, digest, installed, parts_of, read_release
+
+BACKUPS = Path(".autograder") / "backup"
+
+
+class Refused(Exception):
+    """The upgrade would lose work or break it; nothing was changed. One reason a line."""
+
+    def __init__(self, reasons: list[str]):
+        super().__init__("\n".join(reasons))
+        self.reasons = reasons
+
+
+@dataclass
+class Plan:
+    """What an upgrade does: new contents by path (None removes), files kept as the student has them, and what to say."""
+
+    contents: dict[str, bytes | None] = field(default_factory=dict)
+    aside: dict[str, bytes] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+
+def upgrade(root: Path, release: Path) -> tuple[Plan, Path | None]:
+    """Bring the checkout `root` to the release; returns what was done and the backup folder (None if it was not needed).
+
+    Raises:
+        ReleaseError: `release` is no sound release, or `root` was not made by one.
+        Refused: a signature changed under written code, or a new file would take the place of one of the student's.
+    """
+    old = installed(root)
+    new, contents = read_release(release)
+    plan = plan_upgrade(root, old, new, contents)
+    if plan.reasons:
+        raise Refused(plan.reasons)
+    if not plan.contents and (root / NAME).read_bytes() == contents[NAME]:
+        return plan, None
+    return plan, _apply(root, plan, contents[NAME])
+
+
+def plan_upgrade(root: Path, old: Manifest, new: Manifest, contents: Mapping[str, bytes]) -> Plan:
+    """What would be done, decided from three states of each file: as released then, as it is here, as released now."""
+    plan = Plan()
+    for path in sorted({*old.files, *new.files}):
+        target = root / path
+        if _through_a_link(root, path):
+            plan.reasons.append(f"{path} lies behind a symbolic link: put a plain file or folder there and upgrade again")
+            continue
+        here = target.read_bytes() if target.is_file() else None
+        before, now, is_now = old.files.get(path), new.files.get(path), None if here is None else digest(here)
+        if is_now == now or (before == now and here is not None):
+            continue  # it is there already, or the course has not changed it
+        if here is None or is_now == before:
+            plan.contents[path] = contents.get(path) if now else None
+        elif before is None:
+            plan.reasons.append(f"{path} is yours, and the release brings a file of that name: rename yours and upgrade again")
+        elif path in old.students:
+            _students_file(plan, path, here, old.students[path], contents.get(path) if now else None)
+        else:
+            plan.contents[path] = contents[path] if now else None
+            plan.notes.append(f"{path}: replaced; your changed one is in the backup")
+    return plan
+
+
+def _students_file(plan: Plan, path: str, here: bytes, old: Mapping[str, Definition], stub: bytes | None) -> None:
+    """A file that the student has worked in and the course has changed."""
+    if stub is None:
+        plan.notes.append(f"{path}: kept, though the course no longer has it")
+    elif not path.endswith(".py"):
+        plan.aside[path] = stub
+        plan.notes.append(f"{path}: kept as you have it; the course's new one lies in the backup folder, under new/")
+    else:
+        try:
+            merged, notes = merge(here.decode(), old, stub.decode(), path)
+        except (SyntaxError, ValueError) as error:
+            line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+            plan.reasons.append(f"{path}{line}: Python cannot read this file ({error}); mend it and upgrade again")
+        except Refused as refused:
+            plan.reasons += refused.reasons
+        else:
+            plan.notes += notes
+            plan.aside[path] = stub
+            if merged.encode() != here:
+                plan.contents[path] = merged.encode()
+
+
+def merge(mine: str, old: Mapping[str, Definition], stub: str, path: str) -> tuple[str, list[str]]:
+    """The student's file with what the new stub brings and the student has not touched; and what to say about it.
+
+    Raises:
+        Refused: the signature of something written has changed.
+        SyntaxError: the student's file does not parse.
+    """
+    written, wanted = parts_of(mine), parts_of(stub)
+    replaced: dict[str, str] = {}
+    added: list[str] = []
+    notes: list[str] = []
+    reasons: list[str] = []
+    for name, part in wanted.items():
+        before, have = old.get(name), written.get(name)
+        if before and before.text == part.definition().text:
+            continue
+        if have is None:
+            added.append(part.text)
+            notes.append(f"{path}: {name} is new")
+        elif before and have.definition().text == before.text:
+            replaced[name] = part.text
+            notes.append(f"{path}: {name} has changed; you had not begun it")
+        else:
+            for function, signature in part.signatures.items():
+                was, yours = (before.signatures if before else {}).get(function), have.signatures.get(function)
+                if signature not in (was, yours):
+                    reasons.append(_signature_reason(path, function, yours, signature))
+            notes.append(f"{path}: the course has changed {name} around your code; compare it with new/ in the backup folder")
+    if reasons:
+        raise Refused(reasons)
+    lines = mine.rstrip("\n").split("\n")
+    for name in sorted(replaced, key=lambda name: written[name].first, reverse=True):
+        lines[written[name].first - 1 : written[name].last] = replaced[name].split("\n")
+    text = "\n".join(lines) + "\n" + "".join(f"\n\n{part}\n" for part in added)
+    text = _with_given(text, stub)
+    compile(text, path, "exec", dont_inherit=True)
+    return text, notes
+
+
+def _signature_reason(path: str, function: str, yours: str | None, wanted: str) -> str:
+    have = f"yours is {yours}" if yours else "your file has none of that name"
+    return (
+        f"{path}: the signature of {function} changed under your code: it is {wanted} now, {have}. "
+        "Change yours to the new one and upgrade again"
+    )
+
+
+def _with_given(text: str, stub: str) -> str:
+    """The text with the imports and constants that the stub has at its top and the text lacks."""
+    tree = ast.parse(text)
+    have = {ast.dump(node) for node in tree.body} | {name for node in tree.body for name in _assigned(node)}
+    missing = [
+        ast.get_source_segment(stub, node)
+        for node in ast.parse(stub).body
+        if isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign)
+        and ast.dump(node) not in have
+        and not (_assigned(node) and set(_assigned(node)) <= have)
+    ]
+    if not missing:
+        return text
+    imports = [node.end_lineno for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    starts = tree.body[0].end_lineno if tree.body and ast.get_docstring(tree) is not None else 0
+    after = max(imports, default=starts)
+    lines = text.split("\n")
+    return "\n".join([*lines[:after], *missing, *lines[after:]])
+
+
+def _assigned(node: ast.stmt) -> list[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]
+
+
+def _through_a_link(root: Path, path: str) -> bool:
+    target = root / path
+    return any(part.is_symlink() for part in (target, *target.parents) if part != root and part.is_relative_to(root))
+
+
+def _apply(root: Path, plan: Plan, manifest: bytes) -> Path:
+    backup = _new_folder(root / BACKUPS)
+    for path, stub in plan.aside.items():
+        _write(backup / "new" / path, stub)
+    touched = {**plan.contents, NAME: manifest}  # the manifest last
+    had = [path for path in touched if (root / path).is_file()]
+    for path in had:
+        (backup / "old" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / path, backup / "old" / path)
+    done: list[str] = []
+    try:
+        for path, content in touched.items():
+            done.append(path)
+            if content is None:
+                (root / path).unlink(missing_ok=True)
+            else:
+                _write(root / path, content)
+    except BaseException:
+        for path in done:
+            if path in had:
+                shutil.copy2(backup / "old" / path, root / path)
+            else:
+                (root / path).unlink(missing_ok=True)
+        raise
+    _remove_empty_folders(root, [path for path, content in plan.contents.items() if content is None])
+    return backup
+
+
+def _new_folder(parent: Path) -> Path:
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        try:
+            (parent / str(number)).mkdir()
+            return parent / str(number)
+        except FileExistsError:
+            number += 1
+
+
+def _write(target: Path, content: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    part.write_bytes(content)
+    os.replace(part, target)
+
+
+def _remove_empty_folders(root: Path, removed: list[str]) -> None:
+    for path in removed:
+        for folder in (root / path).parents:
+            if folder == root or not folder.is_dir() or any(folder.iterdir()):
+                break
+            folder.rmdir()
