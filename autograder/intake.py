@@ -1,4 +1,4 @@
-"""A submission comes in: a folder, a zip or one .py file becomes the text of the files that the course knows.
+"""A submission comes in: a folder, a zip, one .py file or one notebook becomes the text of the files that the course knows.
 
 Nothing of it is run, extracted or listed: for each file that the course names, a few known places are opened, and only
 regular files of bounded size with UTF-8 text are taken. What is wrong with a submission is a sentence in
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from autograder.course import Course, Module
+from autograder.notebook import NOTEBOOK_BYTES, module_text, yields_to_notebook
 from autograder.sources import FILE_BYTES, Refusal, Source, open_source, printable, size
 
 SUBMISSION_BYTES = 4 * 1024 * 1024
@@ -55,18 +56,20 @@ def collect(path: Path, course: Course, modules: Sequence[Module] | None = None,
     """Take in the submission at `path`.
 
     A module's files are looked for at `exercises/NN_name/<file>`, `NN_name/<file>` and `<file>`, in this order; in a
-    zip also inside its single top-level folder. Without `modules`, the modules that are absent are left out (all of
-    them are reported if nothing was found); a module named in `modules` that is absent has a problem that says so.
+    zip also inside its single top-level folder. Where a module's main file is absent, is a stub in which nothing is
+    done yet, or was made from the notebook of that name, that notebook stands for it. Without `modules`, the modules
+    that are absent are left out (all of them are reported if nothing was found); a module named in `modules` that is
+    absent has a problem that says so.
     The submission's name is made from `path` unless `name` is given (see `name_all`).
 
     Raises:
-        UsageError: nothing is at `path`, it is of no known kind, or it is one .py file of an unknown module.
+        UsageError: nothing is at `path`, it is of no known kind, or it is one file of an unknown module.
     """
     path = Path(path)
     ids = {module.id for module in modules or course.modules}
     wanted = [module for module in course.modules if module.id in ids]
     kind = _kind(path)
-    single = _module_of(path, course, modules) if kind == "py" else None
+    single = _module_of(path, course, modules, kind) if kind in ("py", "ipynb") else None
     try:
         with open_source(path, kind, single[1] if single else "") as source:
             found = _read_modules(source, wanted)
@@ -123,7 +126,7 @@ def _name(path: Path) -> str:
 
 
 def _kind(path: Path) -> str:
-    """`"folder"`, `"zip"` or `"py"`."""
+    """`"folder"`, `"zip"`, `"py"` or `"ipynb"`."""
     try:
         mode = os.lstat(path).st_mode
         if stat.S_ISDIR(mode) or (stat.S_ISLNK(mode) and os.path.isdir(path)):
@@ -134,25 +137,23 @@ def _kind(path: Path) -> str:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"{printable(path)}: cannot be reached: {reason}") from None
     if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
-        raise UsageError(f"{printable(path)}: is not a regular file; hand in a folder, a .zip or a .py file")
+        raise UsageError(f"{printable(path)}: is not a regular file; hand in a folder, a .zip, a .py file or a notebook")
     suffix = path.suffix.lower()
-    if suffix == ".ipynb":
-        raise UsageError(f"{printable(path)}: notebooks are not supported yet; hand in the .py file")
-    if suffix not in (".zip", ".py"):
-        raise UsageError(f"{printable(path)}: is not a folder, a .zip or a .py file")
+    if suffix not in (".zip", ".py", ".ipynb"):
+        raise UsageError(f"{printable(path)}: is not a folder, a .zip, a .py file or a notebook (.ipynb)")
     return suffix[1:]
 
 
-def _module_of(path: Path, course: Course, modules: Sequence[Module] | None) -> tuple[Module, str]:
-    """The module and the file that a lone .py file stands for."""
+def _module_of(path: Path, course: Course, modules: Sequence[Module] | None, kind: str) -> tuple[Module, str]:
+    """The module and the file that a lone .py file or a lone notebook stands for."""
     matches = [
         (module, file)
         for module in modules or course.modules
-        for file in module.files
+        for file in (module.files if kind == "py" else [_notebook_of(module)])
         if PurePosixPath(file).stem == path.stem
     ]
     if modules and len(modules) == 1:
-        return matches[0] if matches else (modules[0], modules[0].main_file)
+        return matches[0] if matches else (modules[0], modules[0].main_file if kind == "py" else _notebook_of(modules[0]))
     if len(matches) == 1:
         return matches[0]
     ids = ", ".join(module.id for module in modules or course.modules)
@@ -167,18 +168,41 @@ def _read_modules(source: Source, modules: Sequence[Module]) -> list[SubmittedMo
         files, problem = {}, None
         try:
             for file in module.files:
-                for place in (f"exercises/{module.id}/{file}", f"{module.id}/{file}", file):
-                    data = source.read(place)
-                    if data is not None:
-                        files[file] = _text(file, data)
-                        room -= len(data)
-                        if room < 0:
-                            raise Refusal(f"{file}: the submission is larger than {size(SUBMISSION_BYTES)} in all.")
-                        break
+                data = _find(source, module, file)
+                text = None if data is None else _text(file, data)
+                if file == module.main_file and (text is None or yields_to_notebook(text, _in_main_file(module))):
+                    text = _from_notebook(source, module) or text
+                if text is not None:
+                    files[file] = text
+                    room -= len(text.encode())
+                    if room < 0:
+                        raise Refusal(f"{file}: the submission is larger than {size(SUBMISSION_BYTES)} in all.")
         except Refusal as refusal:
             files, problem = {}, str(refusal)
         found.append(SubmittedModule(module, files, problem))
     return found
+
+
+def _find(source: Source, module: Module, file: str, limit: int = FILE_BYTES) -> bytes | None:
+    places = (f"exercises/{module.id}/{file}", f"{module.id}/{file}", file)
+    return next((data for place in places if (data := source.read(place, limit)) is not None), None)
+
+
+def _notebook_of(module: Module) -> str:
+    return str(PurePosixPath(module.main_file).with_suffix(".ipynb"))
+
+
+def _from_notebook(source: Source, module: Module) -> str | None:
+    """The main file's text as the module's notebook has it; None where there is no notebook."""
+    name = _notebook_of(module)
+    data = _find(source, module, name, NOTEBOOK_BYTES)
+    if data is None:
+        return None
+    return _text(module.main_file, module_text(data, name, _in_main_file(module)).encode())
+
+
+def _in_main_file(module: Module) -> list[str]:
+    return [exercise.name for exercise in module.exercises if module.file_of(exercise) == module.main_file]
 
 
 def _text(file: str, data: bytes) -> str:

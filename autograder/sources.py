@@ -29,17 +29,17 @@ class Refusal(Exception):
 
 
 class Source(Protocol):
-    def read(self, name: str) -> bytes | None:
-        """At most `FILE_BYTES + 1` bytes of the regular file at the relative path `name`, or None if there is none."""
+    def read(self, name: str, limit: int = FILE_BYTES) -> bytes | None:
+        """At most `limit + 1` bytes of the regular file at the relative path `name`, or None if there is none."""
 
 
 @contextmanager
 def open_source(path: Path, kind: str, file: str = "") -> Iterator[Source]:
-    """The submission at `path`, of kind `"folder"`, `"zip"` or `"py"`; a lone .py file stands for the course's `file`.
+    """The submission at `path`, of kind `"folder"`, `"zip"` or else one file, which stands for the course's `file`.
 
     `Refusal` here means that nothing of the submission can be read; from `Source.read`, that one file cannot.
     """
-    if kind == "py":
+    if kind not in ("folder", "zip"):
         yield _Single(path, file)
     elif kind == "zip":
         data = _read_regular(str(path), None, printable(path.name), ARCHIVE_BYTES)
@@ -58,13 +58,13 @@ def open_source(path: Path, kind: str, file: str = "") -> Iterator[Source]:
 
 
 class _Single:
-    """One .py file that stands for one file of the course."""
+    """One file that stands for one file of the course."""
 
     def __init__(self, path: Path, file: str):
         self.path, self.file = path, file
 
-    def read(self, name: str) -> bytes | None:
-        return _read_regular(str(self.path), None, printable(self.path.name), FILE_BYTES) if name == self.file else None
+    def read(self, name: str, limit: int = FILE_BYTES) -> bytes | None:
+        return _read_regular(str(self.path), None, printable(self.path.name), limit) if name == self.file else None
 
 
 class _Folder:
@@ -73,7 +73,7 @@ class _Folder:
     def __init__(self, descriptor: int):
         self.descriptor = descriptor
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, limit: int = FILE_BYTES) -> bytes | None:
         *folders, file = name.split("/")
         with ExitStack() as stack:
             place = self.descriptor
@@ -89,7 +89,7 @@ class _Folder:
                     raise Refusal(f"{'/'.join(folders[:depth])} cannot be read ({error.strerror}).") from None
                 stack.callback(os.close, place)
             try:
-                return _read_regular(file, place, name, FILE_BYTES)
+                return _read_regular(file, place, name, limit)
             except FileNotFoundError:
                 return None
 
@@ -144,14 +144,14 @@ class _Archive:
         top = tops.pop() if len(tops) == 1 else None
         self.prefixes = ("", f"{top}/") if top in self.folders else ("",)
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, limit: int = FILE_BYTES) -> bytes | None:
         for prefix in self.prefixes:
-            data = self._read(prefix + name)
+            data = self._read(prefix + name, limit)
             if data is not None:
                 return data
         return None
 
-    def _read(self, name: str) -> bytes | None:
+    def _read(self, name: str, limit: int) -> bytes | None:
         for parent in PurePosixPath(name).parents:
             if any(_is_link(info) for info in self.members.get(str(parent), ())):
                 raise Refusal(_is_a_link(str(parent)))
@@ -172,11 +172,11 @@ class _Archive:
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             # The other methods decompress without a bound on memory.
             raise Refusal(f"{name} is compressed in an unusual way: zip your files with the usual method (deflate).")
-        if info.file_size > FILE_BYTES:
-            return b" " * (FILE_BYTES + 1)
+        if info.file_size > limit:
+            return b" " * (limit + 1)
         try:
             with self.archive.open(info) as member:
-                return member.read(FILE_BYTES + 1)
+                return member.read(limit + 1)
         except Exception:
             raise Refusal(f"{name} is damaged in the archive: zip your files again.") from None
 

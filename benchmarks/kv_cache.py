@@ -1,6 +1,6 @@
 """Cached against uncached generation, and against Hugging Face's on the same weights: `python benchmarks/kv_cache.py`.
 
-Prints one table; docs/kv-cache-speed.md says how to read it. Takes about ten minutes on a quiet machine with two cores.
+Prints one table; docs/kv-cache-speed.md says how to read it. Takes about five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -43,12 +43,9 @@ class Figure:
     unit: str
     peer: float | None = None
     peer_name: str = ""
+    ratio: float | None = None
     wanted: str = ""
     tokens: str = ""  # "same" where both wrote the same tokens
-
-    @property
-    def ratio(self) -> float | None:
-        return self.ours / self.peer if self.peer else None
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,12 @@ class Written:
 
     seconds: float
     ids: Tensor
-    ready: tuple[float, ...]  # seconds after the start at which the output layer was done
+    ready: tuple[float, ...]  # seconds after the start at which the token was chosen
+
+    @property
+    def prompt(self) -> float:
+        """Seconds until the first token is there, which is how long it takes to read the prompt."""
+        return self.ready[0]
 
     @property
     def step(self) -> float:
@@ -65,25 +67,46 @@ class Written:
         return statistics.median(b - a for a, b in pairwise(self.ready))
 
 
-def timed(run: Callable[[], Tensor], output_layer: nn.Module) -> Written:
-    """One run; nothing of an earlier one is collected while it lasts."""
-    ready: list[float] = []
-    hook = output_layer.register_forward_hook(lambda *_: ready.append(time.perf_counter()))
+def timed(run: Callable[[], Tensor], embedding: nn.Module) -> Written:
+    """One run; nothing of an earlier one is collected while it lasts. A token is ready when the next one is embedded."""
+    begun: list[float] = []
+    hook = embedding.register_forward_hook(lambda *_: begun.append(time.perf_counter()))
     gc.collect()
     gc.disable()
     try:
         start = time.perf_counter()
         ids = run()
-        return Written(time.perf_counter() - start, ids, tuple(moment - start for moment in ready))
+        stop = time.perf_counter()
     finally:
         gc.enable()
         hook.remove()
+    return Written(stop - start, ids, tuple(moment - start for moment in (*begun[1:], stop)))
 
 
-def best(runs: list[tuple[Callable[[], Tensor], nn.Module]], repeats: int) -> list[Written]:
-    """The fastest of `repeats` runs of each, in turns, so that a busy moment of the machine meets all of them."""
-    rounds = [[timed(*run) for run in runs] for _ in range(repeats)]
-    return [min(column, key=lambda written: written.seconds) for column in zip(*rounds, strict=True)]
+Run = tuple[Callable[[], Tensor], nn.Module]  # what to time, and its embedding
+
+
+def in_turns(ours: Run, theirs: Run, rounds: int) -> list[tuple[Written, Written]]:
+    """Both of them in every round, one right after the other, and each first in every second round."""
+    pairs = []
+    for i in range(rounds):
+        if i % 2:
+            second, first = timed(*theirs), timed(*ours)
+        else:
+            first, second = timed(*ours), timed(*theirs)
+        pairs.append((first, second))
+    return pairs
+
+
+def compared(
+    what: str, threads: int, pairs: list[tuple[Written, Written]], n_tokens: int, seconds: str, peer_name: str,
+    wanted: str = "", tokens: str = "",
+) -> Figure:  # fmt: skip
+    """Tokens a second of both, and the median of the rounds' ratios: what slows down a whole round cancels in them."""
+    ours, theirs = zip(*((getattr(a, seconds), getattr(b, seconds)) for a, b in pairs), strict=True)
+    ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
+    speed, peer_speed = n_tokens / statistics.median(ours), n_tokens / statistics.median(theirs)
+    return Figure(what, threads, speed, "tokens/s", peer_speed, peer_name, ratio, wanted, tokens)
 
 
 def same(a: Tensor, b: Tensor) -> str:
@@ -114,15 +137,15 @@ def mini(threads: int, options: argparse.Namespace) -> list[Figure]:
         prompt, n = torch.zeros(1, 1, dtype=torch.long), context_length - 1
         for use_cache in (True, False):
             generate(model, prompt, min(n, 8), use_cache)
-        (cached,) = best([(partial(generate, model, prompt, n), model.lm_head)], options.repeats)
-        slow = partial(generate, model, prompt, n, use_cache=False)
-        (uncached,) = best([(slow, model.lm_head)], options.repeats if n < 500 else 1)
+        cached, uncached = (
+            (partial(generate, model, prompt, n, use_cache), model.token_embedding) for use_cache in (True, False)
+        )
+        pairs = in_turns(cached, uncached, options.rounds if n < 500 else 1)
+        tokens = same(*(written.ids for written in pairs[0]))
+        wanted = ">= 10 (aim 20)" if context_length == 1024 else ""
         figures.append(
-            Figure(
-                f"Mini-GPT, {n} tokens from 1", threads, n / cached.seconds, "tokens/s", n / uncached.seconds,
-                "without the cache", ">= 10 (aim 20)" if context_length == 1024 else "", same(cached.ids, uncached.ids),
-            )
-        )  # fmt: skip
+            compared(f"Mini-GPT, {n} tokens from 1", threads, pairs, n, "seconds", "without the cache", wanted, tokens)
+        )
     return figures
 
 
@@ -161,26 +184,22 @@ def gpt2(threads: int, options: argparse.Namespace, model: MiniGPT, peer) -> lis
     """GPT-2 124M's dimensions: the last tokens before the end of the context, and the prompt before them."""
     n, context_length = options.new_tokens, model.config.context_length
     prompt = torch.randint(model.config.vocab_size, (1, context_length - n - 1), generator=torch.Generator().manual_seed(2))
-    runs = [(partial(generate, model, prompt, n + 1), model.lm_head)]
+    cached = partial(generate, model, prompt, n + 1), model.token_embedding
+    uncached = partial(generate, model, prompt, 2, use_cache=False), model.token_embedding
+    name, t = f"GPT-2 124M, {n} tokens at {context_length}", prompt.shape[1]
+    pairs = in_turns(cached, uncached, 1)
+    tokens = same(pairs[0][0].ids[:, : t + 2], pairs[0][1].ids)
+    figures = [compared(name, threads, pairs, 1, "step", "without the cache", "", tokens)]
     if peer is not None:
         mask = torch.ones_like(prompt)
         write = partial(peer.generate, prompt, attention_mask=mask, max_new_tokens=n + 1, do_sample=False, use_cache=True)
-        runs.append((write, peer.lm_head))
-    ours, *others = best(runs, options.repeats)
-    uncached = timed(partial(generate, model, prompt, 2, use_cache=False), model.lm_head)
-    name = f"GPT-2 124M, {n} tokens at {context_length}"
-    speed = 1 / ours.step
-    tokens = same(ours.ids[:, : uncached.ids.shape[1]], uncached.ids)
-    figures = [Figure(name, threads, speed, "tokens/s", 1 / uncached.step, "without the cache", "", tokens)]
-    for theirs in others:
-        peer_name, t = "Hugging Face", prompt.shape[1]
-        tokens = same(ours.ids, theirs.ids)
+        pairs = in_turns(cached, (write, peer.transformer.wte), options.rounds)
+        tokens = same(*(written.ids for written in pairs[0]))
         figures += [
-            Figure(name, threads, speed, "tokens/s", 1 / theirs.step, peer_name, ">= 1 (aim 1.5)", tokens),
-            Figure(f"  prompt of {t}", threads, t / ours.ready[0], "tokens/s", t / theirs.ready[0], peer_name),
-            Figure("  prompt and tokens together", threads, (n + 1) / ours.seconds, "tokens/s",
-                   (n + 1) / theirs.seconds, peer_name),
-        ]  # fmt: skip
+            compared(name, threads, pairs, 1, "step", "Hugging Face", ">= 1 (aim 1.5)", tokens),
+            compared(f"  prompt of {t}", threads, pairs, t, "prompt", "Hugging Face"),
+            compared("  prompt and tokens together", threads, pairs, n + 1, "seconds", "Hugging Face"),
+        ]
     return figures
 
 
@@ -194,9 +213,10 @@ def memory(model: MiniGPT) -> list[Figure]:
     assert cache.nbytes == per_token * config.context_length
     name = f"width {config.d_model}, {config.n_layers} layers"
     return [
-        Figure(f"cache of {config.context_length} tokens, {name}", 0, cache.nbytes / MIB, "MiB", weights / MIB, "weights"),
+        Figure(f"cache of {config.context_length} tokens, {name}", 0, cache.nbytes / MIB, "MiB", weights / MIB, "weights",
+               cache.nbytes / weights),
         Figure("  for each token", 0, per_token / 1024, "KiB"),
-    ]
+    ]  # fmt: skip
 
 
 def check_logits(model: MiniGPT, peer) -> None:
@@ -235,12 +255,12 @@ def main() -> None:
     parser.add_argument("--only", choices=["mini", "gpt2"], help="one of the two models")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads (default: 1 2)")
     parser.add_argument("--contexts", type=int, nargs="+", default=[256, 1024], help="context lengths of the Mini-GPT")
-    parser.add_argument("--new-tokens", type=int, default=64, help="tokens that the large model writes (default: 64)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of which the fastest counts (default: 3)")
+    parser.add_argument("--new-tokens", type=int, default=32, help="tokens that the large model writes (default: 32)")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of each, in turns; the median counts (default: 5)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
     options = parser.parse_args()
-    if not 1 <= options.new_tokens <= 1000 or options.repeats < 1:
-        parser.error("--new-tokens must lie in 1..1000, --repeats must be at least 1")
+    if not 1 <= options.new_tokens <= 1000 or options.rounds < 1:
+        parser.error("--new-tokens must lie in 1..1000, --rounds must be at least 1")
     console = Console(width=None if sys.stdout.isatty() else 130)
     figures: list[Figure] = []
     config = GPTConfig(50257, 1024, n_layers=12, n_heads=12, d_model=768)
@@ -266,7 +286,7 @@ def main() -> None:
     console.print(table(figures))
     if options.json:
         environment = {"torch": torch.__version__, "python": platform.python_version(), "cores": os.cpu_count()}
-        rows = [asdict(figure) | {"ratio": figure.ratio} for figure in figures]
+        rows = [asdict(figure) for figure in figures]
         options.json.write_text(json.dumps({"environment": environment, "figures": rows}, indent=2) + "\n")
 
 

@@ -150,11 +150,10 @@ def test_a_lone_file_of_an_unknown_module_is_a_usage_error(tmp_path):
 
 def test_a_wrong_command_line_is_a_usage_error_of_one_line(tmp_path):
     write(tmp_path / "notes.txt")
-    write(tmp_path / "attention.ipynb", "{}")
     os.mkfifo(tmp_path / "attention.py")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "socket.zip"))
-    for name in ("notes.txt", "attention.ipynb", "attention.py", "socket.zip", "absent", "absent.py", "new\nline",
+    for name in ("notes.txt", "attention.py", "socket.zip", "absent", "absent.py", "new\nline",
                  "x" * 300, "nul\0byte", "notes.txt/attention.py"):  # fmt: skip
         with pytest.raises(UsageError) as caught:
             collect(tmp_path / name, COURSE)

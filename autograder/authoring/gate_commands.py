@@ -34,13 +34,12 @@ def sync(
     course_folder: Annotated[Path | None, COURSE] = None,
 ) -> None:
     """Make the stubs and notebooks in exercises/ from the solutions."""
-    from autograder.authoring.stubs import StubError
-    from autograder.authoring.stubs import sync as write_stubs
+    from autograder.authoring import generated
 
     root = load_course(course_folder).root
     try:
-        changed = write_stubs(root, check)
-    except (StubError, FileNotFoundError) as error:
+        changed = generated.sync(root, check)
+    except generated.GenerationError as error:
         print(f"autograder: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     for path in changed:

@@ -56,7 +56,7 @@ def stub_source(solution_text: str, path: str | PurePosixPath) -> str:
         todo = _todo(tree, lines, block, path)
         lines[block.begin - 1 : block.end] = todo
         origin[block.begin - 1 : block.end] = [block.begin] * len(todo)
-    return _header(path) + _import_from_exercises("\n".join(lines) + "\n", path, origin)
+    return _header(path) + import_from_exercises("\n".join(lines) + "\n", path, origin)
 
 
 def sync(course_root: Path, check: bool = False) -> list[Path]:
@@ -81,7 +81,7 @@ def sync(course_root: Path, check: bool = False) -> list[Path]:
         if not target.is_file() or target.read_bytes() != wanted:
             changed.append(target)
             if not check:
-                _write(target, wanted)
+                write_file(target, wanted)
     for stale in _course_files(exercises):
         if stale not in stubs and stale.read_bytes().startswith(GENERATED.encode()):
             changed.append(stale)
@@ -190,7 +190,7 @@ def _first_line(statement: ast.stmt) -> int:
     return min([statement.lineno, *(decorator.lineno for decorator in decorators)])
 
 
-def _import_from_exercises(text: str, path: str, origin: list[int]) -> str:
+def import_from_exercises(text: str, path: str, origin: list[int]) -> str:
     """The same file, building on the student's earlier modules instead of the solutions."""
     text = _IMPORT_OF_SOLUTIONS.sub(r"\1exercises", text)
     tree = _parse(text, path, "the stub made from this file does not compile", origin)
@@ -211,7 +211,7 @@ def _import_from_exercises(text: str, path: str, origin: list[int]) -> str:
     return "\n".join(lines)
 
 
-def _write(target: Path, content: bytes) -> None:
+def write_file(target: Path, content: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     part.write_bytes(content)

@@ -15,8 +15,8 @@ from functools import partial
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from autograder.authoring import generated
 from autograder.authoring.cheats import general
-from autograder.authoring.stubs import StubError, sync
 from autograder.course import Course, Module
 from autograder.grading.grade import AT_ONCE, grade_module, job_for, solution_files, with_dependencies, zygote_for
 from autograder.grading.manifest import TestSpec
@@ -56,13 +56,20 @@ def verify(
 ) -> bool:
     """Prove the modules and print a line for each, with every problem beneath it. True when there is none."""
     zygote = zygote_for(course)
-    good = True
+    good, stale, why = True, [], ""
+    try:
+        stale = generated.sync(course.root, check=True)
+    except generated.GenerationError as error:
+        why = str(error)
 
     def use(suites: Suites) -> None:
         nonlocal good
         zygote.wait()
         for module in modules:
-            good &= _verify_module(module, suites, zygote, console, quiet, cheats)
+            out_of_step = [path.name for path in stale if path.is_relative_to(module.folder)]
+            problems = [f"stub: {name} is out of step with its solution: run `autograder sync`" for name in out_of_step]
+            problems += [f"stub: {why}"] if why else []
+            good &= _verify_module(module, suites, zygote, console, quiet, cheats, problems)
 
     try:
         open_suites(course, modules, use)
@@ -72,11 +79,10 @@ def verify(
 
 
 def _verify_module(
-    module: Module, suites: Suites, zygote: Zygote, console: Console, quiet: bool, cheats: bool
+    module: Module, suites: Suites, zygote: Zygote, console: Console, quiet: bool, cheats: bool, problems: list[str]
 ) -> bool:
     start = time.monotonic()
-    problems = [f"manifest: {problem}" for problem in manifest_problems(module, suites)]
-    problems += [f"stub: {problem}" for problem in _stub_problems(module, suites.course)]
+    problems = [*problems, *(f"manifest: {problem}" for problem in manifest_problems(module, suites))]
     try:
         checks = _checks(module, suites, zygote, cheats)
     except (variants.VariantError, SyntaxError) as error:
@@ -131,15 +137,6 @@ def manifest_problems(module: Module, suites: Suites) -> list[str]:
         if len(hidden) == len(tests):
             problems.append(f"{exercise.name}: has no public test")
     return problems
-
-
-def _stub_problems(module: Module, course: Course) -> list[str]:
-    try:
-        changed = sync(course.root, check=True)
-    except StubError as error:
-        return [str(error)]
-    mine = [path for path in changed if path.is_relative_to(module.folder)]
-    return [f"{path.name} is out of step with its solution: run `autograder sync`" for path in mine]
 
 
 def _checks(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> list[Check]:

@@ -14,6 +14,9 @@ heads · head_dim numbers a token, and for long texts and many users it outgrows
 well, in blocks with a table for each sequence, as an operating system hands out pages (vLLM, Kwon et al. 2023,
 "Efficient memory management for large language model serving with PagedAttention").
 
+What a step still costs is reading: every weight and every cached key, once, for a few operations with each. `linear`,
+which is given, is about that. Here PyTorch's fused functions are tools too: you have written each of them yourself.
+
 Shapes: keys and values are (b, h, t, head_dim), h being the number of key and value heads. A cache is for inference:
 it holds values and no graph, and no gradients are promised through it.
 Not handled here: rows of one batch that are of different lengths, and text that slides on without being read again.
@@ -23,7 +26,7 @@ from collections.abc import Hashable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from exercises.attention import causal_mask
 from exercises.decoder_only import MiniGPT, generate_greedy
@@ -93,6 +96,30 @@ class KVCache:
         """Bytes of the whole capacity, keys and values, however much of it is filled."""
         # TODO: your code goes here, in place of the next line.
         raise NotImplementedError("TODO: KVCache.nbytes")
+
+
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """`layer(x)`; given, to be used in place of it where x may be a single row: (..., in) -> (..., out).
+
+    With one row, each weight is read from memory for one multiplication, and reading is all that takes time. BLAS has
+    a routine for matrix times vector, which often reads with one core, at half of that core's speed; matrix times
+    matrix is written with more care. So cut the row in halves and make them two columns, and cut each row of the
+    weight in the same way, which takes nothing but another shape for the same numbers:
+
+        weight x = weight_left x_left + weight_right x_right
+
+    The product of all halves by all holds these two and two more that nobody needs: arithmetic is free here. A weight
+    below a mebibyte is in the processor's cache already, and a GPU's library chooses well by itself.
+    """
+    if type(layer) is not nn.Linear or layer.in_features * layer.out_features < 2**18:
+        return layer(x)
+    weight, bias, n_in = layer.weight, layer.bias, layer.in_features
+    one_row = x.shape[-1] == x.numel() == n_in and n_in % 2 == 0
+    if not one_row or x.dtype != torch.float32 or x.device.type != "cpu" or not weight.is_contiguous():
+        return layer(x)
+    halves = weight.view(-1, n_in // 2) @ x.reshape(2, -1).mT  # (2 out, 2)
+    y = halves[::2, 0] + halves[1::2, 1]  # left by left and right by right: (out,)
+    return (y if bias is None else y + bias).view(*x.shape[:-1], -1)
 
 
 def attend_with_cache(attention: MultiHeadAttention | GroupedQueryAttention, x: Tensor, cache: KVCache, layer: int) -> Tensor:

@@ -12,6 +12,9 @@ heads · head_dim numbers a token, and for long texts and many users it outgrows
 well, in blocks with a table for each sequence, as an operating system hands out pages (vLLM, Kwon et al. 2023,
 "Efficient memory management for large language model serving with PagedAttention").
 
+What a step still costs is reading: every weight and every cached key, once, for a few operations with each. `linear`,
+which is given, is about that. Here PyTorch's fused functions are tools too: you have written each of them yourself.
+
 Shapes: keys and values are (b, h, t, head_dim), h being the number of key and value heads. A cache is for inference:
 it holds values and no graph, and no gradients are promised through it.
 Not handled here: rows of one batch that are of different lengths, and text that slides on without being read again.
@@ -21,7 +24,7 @@ from collections.abc import Hashable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from solutions.attention import causal_mask
 from solutions.decoder_only import MiniGPT, generate_greedy
@@ -120,6 +123,30 @@ class KVCache:
         ### END SOLUTION
 
 
+def linear(layer: nn.Linear, x: Tensor) -> Tensor:
+    """`layer(x)`; given, to be used in place of it where x may be a single row: (..., in) -> (..., out).
+
+    With one row, each weight is read from memory for one multiplication, and reading is all that takes time. BLAS has
+    a routine for matrix times vector, which often reads with one core, at half of that core's speed; matrix times
+    matrix is written with more care. So cut the row in halves and make them two columns, and cut each row of the
+    weight in the same way, which takes nothing but another shape for the same numbers:
+
+        weight x = weight_left x_left + weight_right x_right
+
+    The product of all halves by all holds these two and two more that nobody needs: arithmetic is free here. A weight
+    below a mebibyte is in the processor's cache already, and a GPU's library chooses well by itself.
+    """
+    if type(layer) is not nn.Linear or layer.in_features * layer.out_features < 2**18:
+        return layer(x)
+    weight, bias, n_in = layer.weight, layer.bias, layer.in_features
+    one_row = x.shape[-1] == x.numel() == n_in and n_in % 2 == 0
+    if not one_row or x.dtype != torch.float32 or x.device.type != "cpu" or not weight.is_contiguous():
+        return layer(x)
+    halves = weight.view(-1, n_in // 2) @ x.reshape(2, -1).mT  # (2 out, 2)
+    y = halves[::2, 0] + halves[1::2, 1]  # left by left and right by right: (out,)
+    return (y if bias is None else y + bias).view(*x.shape[:-1], -1)
+
+
 def attend_with_cache(attention: MultiHeadAttention | GroupedQueryAttention, x: Tensor, cache: KVCache, layer: int) -> Tensor:
     """Causal self-attention of t new tokens to everything that the cache holds for this layer, and to themselves.
 
@@ -136,15 +163,17 @@ def attend_with_cache(attention: MultiHeadAttention | GroupedQueryAttention, x: 
     n_heads, head_dim = attention.n_heads, attention.head_dim
     n_kv_heads = getattr(attention, "n_kv_heads", n_heads)
     group = n_heads // n_kv_heads
-    k_new = split_heads(attention.w_k(x), n_kv_heads)  # (b, kv heads, t, head_dim)
-    v_new = split_heads(attention.w_v(x), n_kv_heads)
+    k_new = split_heads(linear(attention.w_k, x), n_kv_heads)  # (b, kv heads, t, head_dim)
+    v_new = split_heads(linear(attention.w_v, x), n_kv_heads)
     k, v = cache.update(layer, k_new, v_new)  # (b, kv heads, n, head_dim)
     # Query heads that share a key head are put below each other, as if they were more tokens: nothing is repeated.
-    q = split_heads(attention.w_q(x), n_heads).reshape(b, n_kv_heads, group * t, head_dim)
-    # A single new token is the last one and may see every key, so it needs no mask.
-    mask = None if t == 1 else causal_mask(t, k.shape[2]).to(x.device).repeat(group, 1)
-    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    return attention.w_o(merge_heads(heads.reshape(b, n_heads, t, head_dim)))
+    q = split_heads(linear(attention.w_q, x), n_heads).reshape(b, n_kv_heads, group * t, head_dim)
+    # A single new token is the last one and may see every key, so it needs no mask. Where nothing came before, the mask
+    # is square and `is_causal` means the same, without making it and without the scores that it would rule out.
+    square = group == 1 and t == k.shape[2]
+    mask = None if t == 1 or square else causal_mask(t, k.shape[2]).to(x.device).repeat(group, 1)
+    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=square)
+    return linear(attention.w_o, merge_heads(heads.reshape(b, n_heads, t, head_dim)))
     ### END SOLUTION
 
 
@@ -158,7 +187,8 @@ def hidden_states(model: MiniGPT, ids: Tensor, cache: KVCache) -> Tensor:
     x = model.position_embedding(model.token_embedding(ids), offset=cache.length)  # (b, t, d)
     for layer, block in enumerate(model.blocks):
         x = x + attend_with_cache(block.attention, block.norm_1(x), cache, layer)
-        x = x + block.feed_forward(block.norm_2(x))
+        wide = F.gelu(linear(block.feed_forward.w_in, block.norm_2(x)))  # (b, t, d_ff)
+        x = x + linear(block.feed_forward.w_out, wide)
     return model.final_norm(x)
     ### END SOLUTION
 
@@ -173,7 +203,7 @@ def prefill(model: MiniGPT, ids: Tensor, cache: KVCache) -> Tensor:
     cache is then as it was.
     """
     ### BEGIN SOLUTION
-    return model.lm_head(hidden_states(model, ids, cache))
+    return linear(model.lm_head, hidden_states(model, ids, cache))
     ### END SOLUTION
 
 
@@ -227,7 +257,7 @@ def generate(model: MiniGPT, ids: Tensor, max_new_tokens: int, use_cache: bool =
             else:  # the prompt is unread, or the window has moved
                 cache.truncate(0)
                 window = text[:, max(0, end - context_length) : end]
-                logits = model.lm_head(hidden_states(model, window, cache)[:, -1])
+                logits = linear(model.lm_head, hidden_states(model, window, cache)[:, -1])
             text[:, end] = logits.argmax(-1)
     return text
     ### END SOLUTION

@@ -26,17 +26,18 @@ ALTERNATIVES = [
         "attend_with_cache",
         "The mask is a matrix of zeros and minus infinities, for a single token too.",
         (
-            "    mask = None if t == 1 else causal_mask(t, k.shape[2]).to(x.device).repeat(group, 1)\n",
+            "    mask = None if t == 1 or square else causal_mask(t, k.shape[2]).to(x.device).repeat(group, 1)\n",
             "    mask = x.new_full((t, k.shape[2]), -torch.inf).triu(k.shape[2] - t + 1).repeat(group, 1)\n",
         ),
+        ("is_causal=square", "is_causal=False"),
     ),
     edit(
         "queries_one_by_one",
         "attend_with_cache",
         "Each new token attends by itself to as many keys as it may see, without any mask.",
         (
-            "    mask = None if t == 1 else causal_mask(t, k.shape[2]).to(x.device).repeat(group, 1)\n"
-            "    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)\n",
+            "    mask = None if t == 1 or square else causal_mask(t, k.shape[2]).to(x.device).repeat(group, 1)\n"
+            "    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=square)\n",
             "    q = q.unflatten(2, (group, t))\n"
             "    heads = torch.empty_like(q)\n"
             "    for i in range(t):\n"

@@ -346,13 +346,15 @@ MUTANTS = [
         "no_mask",
         "attend_with_cache",
         "There is no causal mask among the new tokens: each of them sees those that come after it.",
-        ("mask = None if t == 1 else", "mask = None if t >= 1 else"),
+        ("mask = None if t == 1 or square else", "mask = None if t >= 1 else"),
+        ("is_causal=square", "is_causal=False"),
     ),
     edit(
         "mask_inverted",
         "attend_with_cache",
         "The mask is the wrong way round: True means may attend.",
         ("causal_mask(t, k.shape[2]).to(x.device)", "(~causal_mask(t, k.shape[2])).to(x.device)"),
+        ("square = group == 1 and t == k.shape[2]", "square = False"),
     ),
     edit(
         "only_new_keys",
@@ -368,10 +370,11 @@ MUTANTS = [
         "attend_with_cache",
         "The new tokens attend to the cache as it was before them: a token attends to itself as well.",
         (
-            "    mask = None if t == 1 else causal_mask(t, k.shape[2]).to(x.device).repeat(group, 1)\n",
+            "    mask = None if t == 1 or square else causal_mask(t, k.shape[2]).to(x.device).repeat(group, 1)\n",
             "    mask = causal_mask(t, k.shape[2]).roll(-1, 1).index_fill(1, torch.tensor([k.shape[2] - 1]), False)\n"
             "    mask[0, 0] = True\n    mask = mask.repeat(group, 1)\n",
         ),
+        ("is_causal=square", "is_causal=False"),
     ),
     edit(
         "always_layer_0",
@@ -390,7 +393,7 @@ MUTANTS = [
         "attend_with_cache",
         "The heads of a group are neighbours: query head i uses key head i // group (repeat_interleave), not i % n_kv_heads.",
         (
-            "q = split_heads(attention.w_q(x), n_heads).reshape(b, n_kv_heads, group * t, head_dim)",
+            "q = split_heads(linear(attention.w_q, x), n_heads).reshape(b, n_kv_heads, group * t, head_dim)",
             "q = split_heads(attention.w_q(x), n_heads).unflatten(1, (group, n_kv_heads)).transpose(1, 2)\n"
             "    q = q.reshape(b, n_kv_heads, group * t, head_dim)",
         ),
@@ -419,13 +422,16 @@ MUTANTS = [
         "no_output_projection",
         "attend_with_cache",
         "The heads are put together and w_o is forgotten.",
-        ("return attention.w_o(merge_heads(", "return (merge_heads("),
+        ("return linear(attention.w_o, merge_heads(", "return (merge_heads("),
     ),
     edit(
         "heads_cut_the_wrong_way",
         "attend_with_cache",
         "(b, t, d) is reshaped to (b, h, t, d/h) without a transpose: split_heads does both.",
-        ("k_new = split_heads(attention.w_k(x), n_kv_heads)", "k_new = attention.w_k(x).reshape(b, n_kv_heads, t, head_dim)"),
+        (
+            "k_new = split_heads(linear(attention.w_k, x), n_kv_heads)",
+            "k_new = attention.w_k(x).reshape(b, n_kv_heads, t, head_dim)",
+        ),
     ),
     edit(
         "attended_twice",
@@ -591,7 +597,7 @@ MUTANTS = [
         "The last token of the prompt is read twice, by prefill and again by the first step: the prompt's own logits already "
         "choose the first new token.",
         (
-            "                logits = model.lm_head(hidden_states(model, window, cache)[:, -1])",
+            "                logits = linear(model.lm_head, hidden_states(model, window, cache)[:, -1])",
             "                prefill(model, window, cache)\n"
             "                cache.truncate(min(cache.length, max_len - 1))\n"
             "                logits = decode_step(model, window[:, -1], cache)\n"
