@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autograder.student.manifest import NAME, Definition, Manifest, ReleaseError, digest, installed, parts_of, read_release
+from autograder.student.manifest import NAME, Definition, Manifest, digest, installed, parts_of, read_release
 
 BACKUPS = Path(".autograder") / "backup"
 

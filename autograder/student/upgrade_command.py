@@ -17,11 +17,12 @@ def upgrade(release: Annotated[Path, RELEASE], course_folder: Annotated[Path | N
     from autograder.course import load_course
     from autograder.intake import UsageError
     from autograder.student import upgrade as upgrading
+    from autograder.student.manifest import ReleaseError
 
     root = load_course(course_folder).root
     try:
         plan, backup = upgrading.upgrade(root, release)
-    except upgrading.ReleaseError as error:
+    except ReleaseError as error:
         raise UsageError(str(error)) from error
     except upgrading.Refused as refused:
         print("autograder: nothing was changed:", file=sys.stderr)
