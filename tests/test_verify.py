@@ -3,36 +3,45 @@
 from pathlib import Path
 
 import pytest
-from tiny import make_course
+from tiny import make_course, numbered
 
 SUITE = "autograder/suites/00_tiny"
 
 
-@pytest.mark.parametrize(
-    ("file", "old", "new", "says"),
-    [
-        (f"{SUITE}/test_tiny_hidden.py", "points=20", "points=25", "its hidden tests have 75 points"),
-        (f"{SUITE}/test_tiny_hidden.py", "points=30, core=True", "points=30", "Halver: has no core test"),
-        (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("2 * x", "x + x")', "mutant tripled: passes every test of double"),
-        (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("9 * x", "3 * x")', "'9 * x' occurs 0 times in double"),
-        (f"{SUITE}/alternatives.py", "value + value", "value", "alternative one_by_one: "),
-        (f"{SUITE}/alternatives.py", "value + value", "torch.ldexp(value, torch.ones(()))", "torch.ldexp is not allowed"),
-        ("solutions/00_tiny/tiny.py", "return 2 * x", "return 3 * x - x + x", "reference : scores"),
-        ("exercises/00_tiny/tiny.py", 'raise NotImplementedError("TODO: double")', "return 2 * x", "stub : double is passed"),
-        ("exercises/00_tiny/tiny.py", '"""Twice and half."""', '"""Twice."""', "out of step"),
-        ("exercises/00_tiny/test_tiny.py", '@exercise("Halver")', '@exercise("double")', "Halver: has no public test"),
-    ],
-    ids=lambda value: value if isinstance(value, str) and " " in value else "",
+FAULTS = (  # file, what is replaced in it, by what, and what `verify` then says of the module
+    (f"{SUITE}/test_tiny_hidden.py", "points=20", "points=25", "its hidden tests have 75 points"),
+    (f"{SUITE}/test_tiny_hidden.py", "points=30, core=True", "points=30", "Halver: has no core test"),
+    (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("2 * x", "x + x")', "mutant tripled: passes every test of double"),
+    (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("9 * x", "3 * x")', "'9 * x' occurs 0 times in double"),
+    (f"{SUITE}/alternatives.py", "value + value", "value", "alternative one_by_one: "),
+    (f"{SUITE}/alternatives.py", "value + value", "torch.ldexp(value, torch.ones(()))", "torch.ldexp is not allowed"),
+    ("solutions/00_tiny/tiny.py", "return 2 * x", "return 3 * x - x + x", "reference : scores"),
+    ("exercises/00_tiny/tiny.py", 'raise NotImplementedError("TODO: double")', "return 2 * x", "stub : double is passed"),
+    ("exercises/00_tiny/tiny.py", '"""Twice and half."""', '"""Twice."""', "out of step"),
+    ("exercises/00_tiny/test_tiny.py", '@exercise("Halver")', '@exercise("double")', "Halver: has no public test"),
 )
-def test_a_fault_is_found(tmp_path: Path, run_autograder, file: str, old: str, new: str, says: str) -> None:
-    make_course(tmp_path)
-    assert run_autograder("sync", "--course", tmp_path).returncode == 0
-    path = tmp_path / file
-    assert path.read_text().count(old) >= 1
-    path.write_text(path.read_text().replace(old, new, 1))
-    done = run_autograder("verify", "--course", tmp_path, "--without-cheats")
+
+
+@pytest.fixture(scope="module")
+def said_of_faults(tmp_path_factory: pytest.TempPathFactory, run_autograder) -> list[str]:
+    """What one run of `verify` says of a course with a module for each fault, module by module."""
+    root = tmp_path_factory.mktemp("faults")
+    for number in range(len(FAULTS)):
+        make_course(root, number)
+    assert run_autograder("sync", "--course", root).returncode == 0
+    for number, (file, old, new, _) in enumerate(FAULTS):
+        path = root / numbered(file, number)
+        assert path.read_text().count(old) >= 1
+        path.write_text(path.read_text().replace(old, new, 1))
+    done = run_autograder("verify", "--course", root, "--without-cheats")
     assert done.returncode == 1, done.stdout + done.stderr
-    assert says in done.stdout
+    return done.stdout.split("✗ ")[1:]
+
+
+@pytest.mark.parametrize("number", range(len(FAULTS)), ids=[says for *_, says in FAULTS])
+def test_a_fault_is_found(said_of_faults: list[str], number: int) -> None:
+    assert said_of_faults[number].startswith(f"{number:02}_tiny")
+    assert FAULTS[number][3] in said_of_faults[number]
 
 
 def test_a_sound_module_passes(tiny_course: Path, run_autograder) -> None:

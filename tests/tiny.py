@@ -1,5 +1,6 @@
 """A course of one module with one small exercise, made in a folder: what the machine's own tests grade."""
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -142,10 +143,19 @@ FILES = {
 }  # fmt: skip
 
 
-def make_course(root: Path) -> Path:
-    """Write the course into the folder and return it."""
+def numbered(text: str, number: int) -> str:
+    """The text, or file name, as it is in the module of that number; number 0 is called plain tiny."""
+
+    def renamed(found: re.Match) -> str:
+        return found[0].replace("00_", f"{number:02}_") + str(number)
+
+    return re.sub(r"\b(?:00_)?tiny(?=\b|_)", renamed, text) if number else text
+
+
+def make_course(root: Path, number: int = 0) -> Path:
+    """Write the course into the folder and return it; a number gives its module another name, so that a course can have many."""
     for name, text in FILES.items():
-        path = root / name
+        path = root / numbered(name, number)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(textwrap.dedent(text).lstrip("\n"))
+        path.write_text(numbered(textwrap.dedent(text).lstrip("\n"), number))
     return root

@@ -1,0 +1,166 @@
+"""The Triton kernels of module 13, compiled for GPUs that this machine does not have.
+
+Compiling needs a process in which Triton does not interpret, so the file runs itself once (`python test_….py`, `--all` for
+every case) and the tests read what it prints: for each kernel the shared memory, the registers and the spilled bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED_MEMORY = {80: 163 * 1024, 90: 227 * 1024}  # CUDA programming guide, table of compute capabilities
+EVERYWHERE = 99 * 1024  # the plan for devices other than Hopper has to fit on 8.6 and 8.9 too
+# (capability, dtype, head_dim, causal, group, n_q, strided): each of them appears with what it can go wrong with
+CASES = [
+    (90, "bfloat16", 128, True, 1, 4096, False),
+    (90, "float16", 64, True, 4, 4096, False),
+    (80, "float16", 128, True, 1, 4096, False),
+    (80, "float32", 80, True, 2, 1000, True),
+]
+
+
+def every_case() -> list[tuple]:
+    """Both capabilities and masks, at widths that fill a tile and widths that are padded, lengths that do and that do not."""
+    return [
+        (capability, dtype, head_dim, causal, 2, n_q, False)
+        for capability in SHARED_MEMORY
+        for dtype in ("bfloat16", "float32")
+        for head_dim, n_q in ((128, 4096), (128, 1000), (80, 1000), (64, 4096), (48, 1000), (16, 4096))
+        for causal in (True, False)
+    ]
+
+
+def launches(case: tuple) -> list[tuple]:
+    """(kernel, arguments, options) of every launch that the given launch code makes for a case; nothing runs."""
+    import torch
+    import triton
+
+    from solutions import flash_attention_triton as module
+
+    capability, dtype, head_dim, causal, group, n_q, strided = case
+    seen = []
+
+    def record(kernel, *args, grid, warmup, **kwargs):
+        seen.append((kernel, args, kwargs))
+
+    run, plan_for = triton.JITFunction.run, module._plan_for
+    triton.JITFunction.run = record
+    module._plan_for = lambda q: module.plan(q.dtype, q.shape[-1], divmod(capability, 10), q.shape[-2] % 64 != 0)
+    try:
+        shape = (1, 4, n_q, head_dim), (1, 4 // group, n_q + 16, head_dim)
+        q, k = (torch.empty(*size, dtype=getattr(torch, dtype)) for size in shape)
+        if strided:
+            q, k = (torch.empty(*x.shape[:-1], 2 * head_dim, dtype=x.dtype)[..., ::2] for x in (q, k))
+        out, lse = module.attention_forward(q, k, k, causal, 0.1)
+        module.attention_backward(out, q, k, k, out, lse, causal, 0.1)
+    finally:
+        triton.JITFunction.run, module._plan_for = run, plan_for
+    return seen
+
+
+def specialise(value, path: tuple, constants: dict, attributes: dict):
+    """The type of a launch argument as Triton's own launcher sees it: 1 is a constant, multiples of 16 are known to be that."""
+    import torch
+
+    if isinstance(value, tuple):
+        return tuple(specialise(item, (*path, i), constants, attributes) for i, item in enumerate(value))
+    if isinstance(value, torch.Tensor):
+        attributes[path] = [["tt.divisibility", 16]]
+        names = {torch.float16: "fp16", torch.bfloat16: "bf16", torch.float32: "fp32"}
+        return "*" + names[value.dtype]
+    if isinstance(value, float):
+        return "fp32"
+    if value == 1:
+        constants[path] = 1
+        return "constexpr"
+    if value % 16 == 0:
+        attributes[path] = [["tt.divisibility", 16]]
+    return "i32" if value < 2**31 else "i64"
+
+
+def compiled(kernel, args: tuple, kwargs: dict, capability: int) -> dict:
+    """What one launch's kernel needs on a GPU of that capability."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    names = kernel.arg_names
+    options = {key: value for key, value in kwargs.items() if key not in names}
+    constants = {(names.index(key),): value for key, value in kwargs.items() if key in names}
+    attributes: dict = {}
+    signature = {name: specialise(arg, (i,), constants, attributes) for i, (name, arg) in enumerate(zip(names, args))}
+    signature |= {name: "constexpr" for name in names[len(args) :]}
+    source = ASTSource(kernel, signature, constants, attributes)
+    made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(made.asm["cubin"])
+        file.flush()
+        tool = triton.knobs.nvidia.cuobjdump.path
+        usage = subprocess.run([tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True).stdout
+    registers, stack = re.search(r"REG:(\d+) STACK:(\d+)", usage).groups()
+    return {
+        "kernel": kernel.__name__,
+        "shared": made.metadata.shared,
+        "registers": int(registers),
+        "stack": int(stack),
+        "wgmma": "wgmma" in made.asm["ptx"],
+        "mma": "mma.sync" in made.asm["ptx"],
+    }
+
+
+def main() -> None:
+    sys.path.insert(0, str(ROOT))
+    for case in every_case() if "--all" in sys.argv else CASES:
+        for kernel, args, kwargs in launches(case):
+            print(json.dumps({"case": list(case), **compiled(kernel, args, kwargs, case[0])}), flush=True)
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TRITON_")}
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton")), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, __file__], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_kernel_compiles(kernels):
+    assert [tuple(kernel["case"]) for kernel in kernels] == [case for case in CASES for _ in range(4)]
+    names = ["_forward_kernel", "_delta_kernel", "_keys_backward_kernel", "_queries_backward_kernel"]
+    assert [kernel["kernel"] for kernel in kernels] == names * len(CASES)
+
+
+def test_tiles_fit_into_shared_memory(kernels):
+    for kernel in kernels:
+        capability = kernel["case"][0]
+        room = SHARED_MEMORY[90] if capability == 90 and kernel["case"][1] != "float32" else EVERYWHERE
+        assert 0 <= kernel["shared"] <= room, kernel
+    assert any(kernel["shared"] > 0 for kernel in kernels)
+
+
+def test_no_register_is_spilled(kernels):
+    for kernel in kernels:
+        assert kernel["stack"] == 0 and 0 < kernel["registers"] <= 255, kernel
+
+
+def test_half_precision_runs_on_the_tensor_cores(kernels):
+    for kernel in kernels:
+        if kernel["kernel"] != "_delta_kernel" and kernel["case"][1] != "float32":
+            assert kernel["wgmma" if kernel["case"][0] == 90 else "mma"], kernel
+
+
+def test_float32_is_not_cut_to_fewer_bits(kernels):
+    assert not any(kernel["mma"] or kernel["wgmma"] for kernel in kernels if kernel["case"][1] == "float32")
+
+
+if __name__ == "__main__":
+    main()
