@@ -7,6 +7,7 @@ differently from the solution. The first such mutant, in the order of `mutants.p
 from __future__ import annotations
 
 import functools
+import linecache
 import os
 import select
 import signal
@@ -37,12 +38,24 @@ class Recorded(Protocol):
 
 
 @dataclass(frozen=True)
-class Known:
-    """An exercise's solution and its known mistakes, each a sentence and the whole file with the mistake in it, compiled."""
+class Version:
+    """A version of a solution's file, compiled; `says` names the mistake in it."""
 
-    file: str
-    right: types.CodeType
-    wrong: tuple[tuple[str, types.CodeType], ...]
+    text: str
+    code: types.CodeType
+    says: str = ""
+
+    @staticmethod
+    def of(text: str, file: str, says: str = "") -> Version:
+        return Version(text, compile(text, file, "exec"), says)
+
+
+@dataclass(frozen=True)
+class Known:
+    """An exercise's solution and its known mistakes."""
+
+    right: Version
+    wrong: tuple[Version, ...]
 
 
 @functools.cache
@@ -50,8 +63,8 @@ def known_mistakes(suite_folder: Path, solution: Path, exercise: str) -> Known:
     """What the answers to an exercise are compared with. Compiled once a process, since many tests of many students need it."""
     text = solution.read_text(encoding="utf-8")
     mutants = [mutant for mutant in variants.load(suite_folder / "mutants.py") if mutant.exercise == exercise]
-    wrong = tuple((mutant.says, compile(mutant.apply(text), str(solution), "exec")) for mutant in mutants)
-    return Known(str(solution), compile(text, str(solution), "exec"), wrong)
+    wrong = tuple(Version.of(mutant.apply(text), f"{mutant.name}/{solution.name}", mutant.says) for mutant in mutants)
+    return Known(Version.of(text, str(solution)), wrong)
 
 
 def diagnose(executions: Sequence[Sequence[Recorded]], known: Known, module_name: str) -> str:
@@ -81,24 +94,25 @@ def in_a_fork(work: Callable[[], str], seconds: float) -> str:
 
 def _first_match(executions: Sequence[Sequence[Recorded]], known: Known, module_name: str) -> str:
     calls = [call for execution in executions for call in execution]
-    right = load_module(known.right, known.file, module_name)
+    right = load_module(known.right, module_name)
     telling = [call for call in calls if not _same(call, right)]
     if not telling:
         return ""
     others = [call for call in calls if not any(call is other for other in telling)]
-    for says, code in known.wrong:
-        wrong = load_module(code, known.file, module_name)
+    for version in known.wrong:
+        wrong = load_module(version, module_name)
         if all(_same(call, wrong) for call in (*telling, *others)):
-            return says
+            return version.says
     return ""
 
 
-def load_module(code: types.CodeType, file: str, name: str) -> types.ModuleType:
-    """The code as a module of its own, under a name that `inspect` and `pickle` can find."""
+def load_module(version: Version, name: str) -> types.ModuleType:
+    """The version as a module of its own, under a name that `inspect` and `pickle` can find, its source where `inspect` looks."""
     module = types.ModuleType(name)
-    module.__file__ = file
+    module.__file__ = file = version.code.co_filename
+    linecache.cache[file] = (len(version.text), None, version.text.splitlines(keepends=True), file)
     sys.modules[name] = module
-    exec(code, module.__dict__)
+    exec(version.code, module.__dict__)
     return module
 
 

@@ -1,0 +1,223 @@
+"""Right solutions that were written another way, and must get full marks."""
+
+import math
+import runpy
+from pathlib import Path
+
+import torch
+from torch.autograd.function import once_differentiable
+
+from autograder.testing.variants import alternative, edit
+
+TILE, FORWARD, BACKWARD = "online_softmax_tile", "flash_attention_forward", "flash_attention_backward"
+FUNCTION, TRAFFIC, BLOCKS = "FlashAttention", "hbm_traffic", "pick_blocks"
+
+ALTERNATIVES = [
+    edit(
+        "maximum_detached_everywhere",
+        TILE,
+        "the maximum cancels in the result, so it needs no gradient, neither in m nor in the exponents",
+        ("torch.maximum(m, scores.amax(-1))", "torch.maximum(m.detach(), scores.detach().amax(-1))"),
+    ),
+    edit(
+        "shift_by_where_and_einsum",
+        TILE,
+        "where instead of masked_fill, max instead of amax, einsum instead of @",
+        ("torch.maximum(m, scores.amax(-1))", "torch.max(m, scores.max(dim=-1).values)"),
+        ("m_new.masked_fill(m_new == -torch.inf, 0.0)", "torch.where(torch.isinf(m_new), torch.zeros_like(m_new), m_new)"),
+        ("+ p @ v", '+ torch.einsum("...qk,...kd->...qd", p, v)'),
+    ),
+    edit(
+        "powers_of_two_with_the_factor",
+        TILE,
+        "exp2 with log2(e) in the exponent, as kernels do it",
+        ("(scores - shift.unsqueeze(-1)).exp()", "torch.exp2((scores - shift.unsqueeze(-1)) * math.log2(math.e))"),
+        ("(m - shift).exp()", "torch.exp2((m - shift) * math.log2(math.e))"),
+    ),
+    edit(
+        "scores_scaled_after_the_product",
+        FORWARD,
+        "the scale multiplies the scores, not q",
+        ("q_tile = q[..., top:bottom, :].to(dtype) * scale", "q_tile = q[..., top:bottom, :].to(dtype)"),
+        ("k[..., left:right, :].to(dtype).mT  # (..., block_q, block_k)", "k[..., left:right, :].to(dtype).mT * scale"),
+    ),
+    edit(
+        "every_visible_tile_masked",
+        FORWARD,
+        "the mask is applied to all visible tiles, those that the diagonal does not cross too",
+        ("if causal and right > top + offset + 1:", "if causal:"),
+    ),
+    edit(
+        "only_visible_keys_in_the_last_tile",
+        FORWARD,
+        "the last tile of keys ends where the last query of the tile stops seeing",
+        ("right = min(left + block_k, n_k)", "right = min(left + block_k, seen)"),
+    ),
+    edit(
+        "lse_through_where",
+        FORWARD,
+        "empty rows are put right at the end, with nan_to_num and where",
+        ("        l.masked_fill_(m == -torch.inf, 1.0)  # saw nothing: 0 / 1 and -inf + log(1)\n", ""),
+        ("acc / l.unsqueeze(-1)", "torch.where(l.unsqueeze(-1) > 0, acc / l.unsqueeze(-1), 0.0)"),
+    ),
+    edit(
+        "dq_from_a_buffer_in_float32",
+        BACKWARD,
+        "dq is summed in a buffer of full length, like dk and dv, scaled at the end",
+        ("dq = torch.empty_like(q)", "dq = torch.zeros_like(q, dtype=dtype)"),
+        ("        dq_tile = torch.zeros_like(q_tile)\n", ""),
+        ("dq_tile += ds @ k_tile", "dq[..., top:bottom, :] += ds @ k_tile"),
+        ("        dq[..., top:bottom, :] = dq_tile * scale\n", ""),
+        ("return dq, dk", "return (dq * scale).to(q.dtype), dk"),
+    ),
+    edit(
+        "hidden_weights_set_to_zero",
+        BACKWARD,
+        "the weights are masked, not the scores",
+        ("scores.masked_fill_(columns > rows + offset, -torch.inf)", "hidden = columns > rows + offset"),
+        ("            if causal and right > top", "            hidden = None\n            if causal and right > top"),
+        (
+            "p = (scores - lse_tile).exp()",
+            "p = (scores - lse_tile).exp() if hidden is None else (scores - lse_tile).exp().masked_fill(hidden, 0.0)",
+        ),
+    ),
+]
+
+# Other right kernels have a file of their own.
+ALTERNATIVES += runpy.run_path(str(Path(__file__).with_name("triton_alternatives.py")))["ALTERNATIVES"]
+
+
+@alternative(FORWARD, "keys in the outer loop, as in the first FlashAttention: the state of all queries is kept in full length")
+def keys_in_the_outer_loop(q, k, v, causal=False, block_q=64, block_k=64, scale=None):
+    check_arguments(q, k, v, block_q, block_k)  # noqa: F821
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    dtype = accumulation_dtype(q.dtype)  # noqa: F821
+    if scale is None:
+        scale = q.shape[-1] ** -0.5
+    m = torch.full(q.shape[:-1], float("-inf"), dtype=dtype)
+    total = torch.zeros(q.shape[:-1], dtype=dtype)
+    acc = torch.zeros(*q.shape[:-1], v.shape[-1], dtype=dtype)
+    for j in range(0, n_k, block_k):
+        k_tile, v_tile = k[..., j : j + block_k, :].to(dtype), v[..., j : j + block_k, :].to(dtype)
+        for i in range(0, n_q, block_q):
+            rows = slice(i, min(n_q, i + block_q))
+            if causal and j > rows.stop - 1 + n_k - n_q:
+                continue
+            scores = torch.matmul(q[..., rows, :].to(dtype), k_tile.transpose(-1, -2)) * scale
+            if causal:
+                seen = torch.arange(j, j + k_tile.shape[-2])[None, :] <= torch.arange(i, rows.stop)[:, None] + n_k - n_q
+                scores = torch.where(seen, scores, float("-inf"))
+            state = online_softmax_tile(m[..., rows], total[..., rows], acc[..., rows, :], scores, v_tile)  # noqa: F821
+            m[..., rows], total[..., rows], acc[..., rows, :] = state
+    nothing = total == 0
+    out = (acc / torch.where(nothing, 1.0, total).unsqueeze(-1)).to(q.dtype)
+    return out, torch.where(nothing, float("-inf"), m + torch.log(total))
+
+
+@alternative(FORWARD, "tiles are concatenated at the end; each keeps (out, lse) of the keys so far and merges, as in module 03")
+def merging_normalised_parts(q, k, v, causal=False, block_q=64, block_k=64, scale=None):
+    check_arguments(q, k, v, block_q, block_k)  # noqa: F821
+    n_q, n_k, dtype = q.shape[-2], k.shape[-2], accumulation_dtype(q.dtype)  # noqa: F821
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    outs, lses = [q.new_zeros(*q.shape[:-2], 0, v.shape[-1])], [q.new_zeros(*q.shape[:-2], 0, dtype=dtype)]
+    for i, q_tile in zip(range(0, n_q, block_q), q.split(block_q, dim=-2)):
+        out = torch.zeros(*q_tile.shape[:-1], v.shape[-1], dtype=dtype)
+        lse = torch.full(q_tile.shape[:-1], -torch.inf, dtype=dtype)
+        for j, k_tile, v_tile in zip(range(0, n_k, block_k), k.split(block_k, dim=-2), v.split(block_k, dim=-2)):
+            hidden = torch.arange(j, j + k_tile.shape[-2]) > torch.arange(i, i + q_tile.shape[-2])[:, None] + n_k - n_q
+            if causal and hidden.all():
+                break
+            scores = (q_tile.to(dtype) @ k_tile.to(dtype).mT) * scale
+            scores = scores.masked_fill(hidden, -torch.inf) if causal else scores
+            part = torch.logsumexp(scores, -1)
+            both = torch.logaddexp(lse, part)
+            safe = both.masked_fill(both == -torch.inf, 0.0).unsqueeze(-1)
+            out = out * (lse.unsqueeze(-1) - safe).exp() + (scores - safe).exp() @ v_tile.to(dtype)
+            lse = both
+        outs.append(out.to(q.dtype))
+        lses.append(lse)
+    return torch.cat(outs, -2), torch.cat(lses, -1)
+
+
+@alternative(BACKWARD, "two passes, as in a kernel: keys outside for dk and dv, queries outside for dq; no sums across programs")
+def two_passes(grad_out, q, k, v, out, lse, causal=False, block_q=64, block_k=64, scale=None):
+    check_arguments(q, k, v, block_q, block_k)  # noqa: F821
+    n_q, n_k, dtype = q.shape[-2], k.shape[-2], accumulation_dtype(q.dtype)  # noqa: F821
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    delta = (grad_out.to(dtype) * out.to(dtype)).sum(-1)
+    lse = lse.masked_fill(lse == -torch.inf, 0.0)
+
+    def weights(rows, columns):
+        p = torch.exp(q[..., rows, :].to(dtype) @ k[..., columns, :].to(dtype).mT * scale - lse[..., rows, None])
+        if causal:
+            i, j = torch.arange(rows.start, rows.stop), torch.arange(columns.start, columns.stop)
+            p = p.masked_fill(j > i[:, None] + n_k - n_q, 0.0)
+        do = grad_out[..., rows, :].to(dtype)
+        return p, p * (do @ v[..., columns, :].to(dtype).mT - delta[..., rows, None]) * scale, do
+
+    query_tiles = [slice(i, min(n_q, i + block_q)) for i in range(0, n_q, block_q)]
+    key_tiles = [slice(j, min(n_k, j + block_k)) for j in range(0, n_k, block_k)]
+
+    def visible(rows, columns):
+        return not causal or columns.start <= rows.stop - 1 + n_k - n_q
+
+    dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
+    for columns in key_tiles:
+        sum_k = torch.zeros(*k[..., columns, :].shape, dtype=dtype)
+        sum_v = torch.zeros(*v[..., columns, :].shape, dtype=dtype)
+        for rows in (rows for rows in query_tiles if visible(rows, columns)):
+            p, ds, do = weights(rows, columns)
+            sum_k += ds.mT @ q[..., rows, :].to(dtype)
+            sum_v += p.mT @ do
+        dk[..., columns, :], dv[..., columns, :] = sum_k.to(k.dtype), sum_v.to(v.dtype)
+    for rows in query_tiles:
+        sum_q = torch.zeros(*q[..., rows, :].shape, dtype=dtype)
+        for columns in (columns for columns in key_tiles if visible(rows, columns)):
+            sum_q += weights(rows, columns)[1] @ k[..., columns, :].to(dtype)
+        dq[..., rows, :] = sum_q.to(q.dtype)
+    return dq, dk, dv
+
+
+@alternative(FUNCTION, "everything lives on ctx by name, and only what is wanted is returned")
+class KeptByName(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, q, k, v, causal=False, block_q=64, block_k=64, scale=None):
+        out, lse = flash_attention_forward(q, k, v, causal=causal, block_q=block_q, block_k=block_k, scale=scale)  # noqa: F821
+        ctx.save_for_backward(q, k, v, out)
+        ctx.lse, ctx.keywords = lse, {"causal": causal, "block_q": block_q, "block_k": block_k, "scale": scale}
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_out):
+        q, k, v, out = ctx.saved_tensors
+        found = flash_attention_backward(grad_out.contiguous(), q, k, v, out, ctx.lse, **ctx.keywords)  # noqa: F821
+        return tuple(x if wanted else None for x, wanted in zip(found, ctx.needs_input_grad)) + (None,) * 4
+
+
+@alternative(TRAFFIC, "counted tile by tile of queries, with divmod")
+def counted_by_divmod(n, d, block_q, block_k, bytes_per_element=2):
+    for value in (n, d, block_q, block_k, bytes_per_element):
+        if value <= 0:
+            raise ValueError(f"must be positive, got {value}")
+    whole, rest = divmod(n, block_q)
+    tiles = whole + (rest > 0)
+    return bytes_per_element * 4 * n * (d + n), bytes_per_element * n * (2 * d * (1 + tiles) + 1)
+
+
+@alternative(BLOCKS, "doubling for as long as it fits")
+def doubling(d, sram_bytes, bytes_per_element=2):
+    if d <= 0 or bytes_per_element <= 0:
+        raise ValueError("d and bytes_per_element must be positive")
+
+    def fits(block_q, block_k):
+        return (2 * block_q + 2 * block_k) * d * bytes_per_element <= sram_bytes
+
+    if not fits(1, 1):
+        raise ValueError("not even blocks of 1 fit")
+    block_q = block_k = 1
+    while fits(2 * block_q, 1):
+        block_q *= 2
+    while fits(block_q, 2 * block_k):
+        block_k *= 2
+    return block_q, block_k

@@ -1,0 +1,52 @@
+"""What tiled attention may cost: the tiles that it has to look at, its largest tensor, its peak memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from autograder.testing.strategies import normal
+
+MIB = 2**20
+LENGTHS = (2048, 4096)
+NOISE = 4 * MIB  # what the allocator may hold back; a byte for each score would be 4 MiB and 16 MiB
+
+
+def visible_tiles(n_q: int, n_k: int, block_q: int, block_k: int) -> int:
+    """How many tiles are not wholly above the causal diagonal."""
+    last_queries = torch.arange(0, n_q, block_q).add(block_q - 1).clamp(max=n_q - 1)
+    first_keys = torch.arange(0, n_k, block_k)
+    return int((first_keys <= last_queries.unsqueeze(-1) + n_k - n_q).sum())
+
+
+def assert_no_tensor_holds_all_scores(
+    largest: Callable[[Tensor, Tensor, Tensor], int], lead: tuple[int, ...], seed: int
+) -> None:
+    """`largest(q, k, v)`, with blocks of 16, stays at the size of a tile or an input, with either length a single tile too."""
+    heads = lead[0] if lead else 1
+    for n_q, n_k in ((64, 80), (16, 160), (160, 16)):
+        q, k, v = normal(seed, *lead, n_q, 3), normal(seed + 1, *lead, n_k, 3), normal(seed + 2, *lead, n_k, 2)
+        made, allowed = largest(q, k, v), heads * max(16 * 16, 4 * max(n_q, n_k))
+        assert made <= allowed, (
+            f"{n_q} queries and {n_k} keys in blocks of 16: a tensor of {made} elements was made\n"
+            f"  a tile has {heads * 256}, q has {heads * n_q * 3}, all scores would be {heads * n_q * n_k}\n"
+            "  hint: make the scores, and the mask, of one tile at a time"
+        )
+
+
+def assert_memory_linear(student, scenario: Callable, generator: torch.Generator) -> None:
+    """`scenario(module, q, k, v, options)` takes at most 2.1 times the memory for twice the length, read from outside."""
+    options = [True, 256, 256, None]
+    small = [normal(generator, 512, 8, dtype=torch.float32) for _ in range(3)]
+    peaks = []
+    for n in LENGTHS:
+        q, k, v = (normal(generator, n, 8, dtype=torch.float32) for _ in range(3))
+        peaks.append(student.measure(scenario, q, k, v, options, warm_up=(*small, options)).peak_bytes)
+    shown = " and ".join(f"{peak / MIB:.1f} MiB" for peak in peaks)
+    assert peaks[1] <= 2.1 * max(peaks[0], NOISE), (
+        f"peak memory at n = {LENGTHS[0]} and {LENGTHS[1]}: {shown};\n"
+        f"  a single byte for each score would be {LENGTHS[1] ** 2 // MIB} MiB at n = {LENGTHS[1]}\n"
+        "  hint: let go of a tile before you begin the next; keep no list of them"
+    )

@@ -1,0 +1,150 @@
+"""What a single call cannot say: many tiles in a row, gradients, what is alive on the way. These hold no expected values."""
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def first_state(scores, v):
+    """m, l, acc before the first tile."""
+    m = torch.full(scores.shape[:-1], -torch.inf, dtype=scores.dtype)
+    return m, torch.zeros_like(m), torch.zeros(*m.shape, v.shape[-1], dtype=v.dtype)
+
+
+def tiles_in_a_row(module, scores, v, cuts):
+    """The states after each tile, the keys cut at `cuts`."""
+    state, states = first_state(scores, v), []
+    for left, right in zip([0, *cuts], [*cuts, scores.shape[-1]]):
+        state = module.online_softmax_tile(*state, scores[..., left:right], v[..., left:right, :])
+        states.append(list(state))
+    return states
+
+
+def tiles_in_order(module, scores, v, tiles):
+    """The last state when the tiles (start, stop) come in the order of the list."""
+    state = first_state(scores, v)
+    for left, right in tiles:
+        state = module.online_softmax_tile(*state, scores[..., left:right], v[..., left:right, :])
+    return list(state)
+
+
+def tile_gradients(module, scores, v, cuts, cotangent_out, cotangent_lse):
+    """The gradients of scores and v through (out, lse) of the normalised result; rows that see nothing have out 0."""
+    scores, v = scores.clone().requires_grad_(), v.clone().requires_grad_()
+    m, l, acc = first_state(scores, v)
+    for left, right in zip([0, *cuts], [*cuts, scores.shape[-1]]):
+        m, l, acc = module.online_softmax_tile(m, l, acc, scores[..., left:right], v[..., left:right, :])
+    seen = (scores.detach() > -torch.inf).any(-1)
+    total = torch.where(seen, l, torch.ones_like(l))
+    out = acc / total.unsqueeze(-1)
+    lse = torch.where(seen, m + total.log(), torch.zeros_like(m))
+    ((out * cotangent_out).sum() + (lse * cotangent_lse).sum()).backward()
+    return {"scores": scores.grad, "v": v.grad}
+
+
+def carried_gradients(module, m, l, acc, scores, v, cotangent):
+    """The gradients of l and acc, what was summed before, through acc / l after one more tile."""
+    l, acc = l.clone().requires_grad_(), acc.clone().requires_grad_()
+    _, total, after = module.online_softmax_tile(m, l, acc, scores, v)
+    ((after / total.unsqueeze(-1)) * cotangent).sum().backward()
+    return {"l": l.grad, "acc": acc.grad}
+
+
+def applied(module, q, k, v, options, wrt=(0, 1, 2), cotangent=None):
+    """out of FlashAttention.apply and the gradients of the inputs at `wrt`; without a cotangent, those of out.sum()."""
+    inputs = [x.clone().requires_grad_(i in wrt) for i, x in enumerate((q, k, v))]
+    out = module.FlashAttention.apply(*inputs, *options)
+    if cotangent is None:
+        out.sum().backward()
+    else:
+        out.backward(cotangent)
+    return {"out": out.detach(), "gradients": [x.grad for x in inputs], "inputs": [x.detach() for x in inputs]}
+
+
+def applied_through_views(module, q, k, v, options, cotangent):
+    """As `applied`, but each input is a transposed view of what its gradient belongs to."""
+    leaves = [x.transpose(0, 1).contiguous().requires_grad_() for x in (q, k, v)]
+    out = module.FlashAttention.apply(*(x.transpose(0, 1) for x in leaves), *options)
+    out.transpose(0, 1).backward(cotangent.transpose(0, 1).contiguous())
+    return {"out": out.detach(), "gradients": [x.grad.transpose(0, 1) for x in leaves]}
+
+
+def without_gradients(module, q, k, v, options):
+    """out under no_grad, and whether it is attached to anything."""
+    with torch.no_grad():
+        out = module.FlashAttention.apply(q.clone().requires_grad_(), k, v, *options)
+    return {"out": out, "attached": out.requires_grad}
+
+
+def second_derivative(module, q, k, v):
+    """What asking for a second derivative gives: "refused", or the gradient of the squared gradient."""
+    q = q.clone().requires_grad_()
+    out = module.FlashAttention.apply(q, k, v)
+    (first,) = torch.autograd.grad(out.square().sum(), q, create_graph=True)
+    try:
+        first.square().sum().backward()
+    except Exception:
+        return "refused"
+    return q.grad
+
+
+def is_a_function(module):
+    """Whether FlashAttention is what autograd calls a Function."""
+    return isinstance(module.FlashAttention, type) and issubclass(module.FlashAttention, torch.autograd.Function)
+
+
+def train(module, q, k, v, options):
+    """One forward and one backward pass; a number to show for it."""
+    inputs = [x.requires_grad_() for x in (q, k, v)]
+    module.FlashAttention.apply(*inputs, *options).sum().backward()
+    return float(inputs[0].grad.abs().sum())
+
+
+def forward_of(module, q, k, v, options):
+    """The sum of lse: a number to show for a forward pass."""
+    return float(module.flash_attention_forward(q, k, v, *options)[1].sum())
+
+
+def backward_of(module, q, k, v, options):
+    """A number to show for a backward pass with q in the place of out and of its gradient (of equal shape)."""
+    lse = torch.full(q.shape[:-1], 40.0, dtype=q.dtype)
+    return float(module.flash_attention_backward(q, q, k, v, q, lse, *options)[0].abs().sum())
+
+
+def largest_in_training(module, q, k, v, options):
+    """The number of elements of the largest tensor of a forward and a backward pass."""
+    inputs = [x.clone().requires_grad_() for x in (q, k, v)]
+    with Largest() as seen:
+        module.FlashAttention.apply(*inputs, *options).sum().backward()
+    return seen.n_elements
+
+
+def kept_for_backward(module, q, k, v, options):
+    """How many elements autograd keeps from the forward pass for the backward pass, inputs and outputs included."""
+    kept = {}
+    inputs = [x.clone().requires_grad_() for x in (q, k, v)]
+
+    def keep(x):
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes() // x.element_size()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        out = module.FlashAttention.apply(*inputs, *options)
+    on_the_side = [x for x in vars(out.grad_fn).values() if isinstance(x, torch.Tensor)] if out.grad_fn else []
+    for x in on_the_side:
+        keep(x)
+    return sum(kept.values())
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the most elements that the storage of any operator's result could hold."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_elements = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        value = operator(*args, **(kwargs or {}))
+        for x in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(x, torch.Tensor):
+                self.n_elements = max(self.n_elements, x.untyped_storage().nbytes() // x.element_size())
+        return value

@@ -1,0 +1,201 @@
+"""flash_attention_backward against autograd through the definition, and what it may cost."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import flops, largest_tensor, random_state_untouched, strided
+from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+
+from . import scenarios
+from .cases import attention, attention_gradients, flash_cases, nan_tiles
+from .costs import assert_memory_linear, assert_no_tensor_holds_all_scores, visible_tiles
+
+NAME = "flash_attention_backward"
+HINT = "p = exp(scores - lse); dv += pᵀ do; ds = p * (do vᵀ - delta); dq += ds k * scale; dk += dsᵀ q * scale"
+CAUSAL = "the recomputed scores need the mask of the forward pass: query i sees the keys up to i + n_k - n_q"
+
+
+def saved(case, k=None, v=None):
+    """The arguments of a backward pass, out and lse among them as the definition gives them."""
+    out, lse = attention(*case.inputs, case.causal, case.scale)
+    wide = torch.float32 if case.dtype.itemsize == 2 else case.dtype
+    k, v = case.k if k is None else k, case.v if v is None else v
+    return [case.grad_out, case.q, k, v, out.to(case.dtype), lse.to(wide), *case.options]
+
+
+def truth(case):
+    return attention_gradients(case.grad_out, *case.inputs, case.causal, case.scale)
+
+
+@exercise(NAME, points=6, core=True)
+@given(case=flash_cases())
+@settings(max_examples=24)
+def test_the_gradients_are_those_of_attention(student, case):
+    """(dq, dk, dv) for ragged lengths, blocks of any size, d_k ≠ d_v, causal or not, and any scale."""
+    actual = student.flash_attention_backward(*saved(case))
+    assert_close(actual, truth(case), what=f"(dq, dk, dv): {case.shown}", hint=CAUSAL if case.causal else HINT)
+
+
+@exercise(NAME, points=3, core=True)
+@given(case=flash_cases(causal=True, dims=1, smallest=3))
+@settings(max_examples=14)
+def test_the_causal_diagonal_is_that_of_the_forward_pass(student, case):
+    """With lengths that differ, a key gets gradients from the queries that see it, and from no other."""
+    *tensors, causal, block_q, block_k, scale = saved(case)
+    actual = student.flash_attention_backward(*tensors, causal=causal, block_q=block_q, block_k=block_k, scale=scale)
+    assert_close(actual, truth(case), what=f"(dq, dk, dv): {case.shown}", hint=CAUSAL)
+
+
+@exercise(NAME, points=1)
+def test_the_defaults_are_those_of_the_forward_pass(student, generator):
+    """No mask, blocks of 64 and 1 / sqrt(d_k), with 70 queries and 130 keys."""
+    q, k, v = normal(generator, 70, 3), normal(generator, 130, 3), normal(generator, 130, 2)
+    grad_out = normal(generator, 70, 2)
+    arguments = [grad_out, q, k, v, *attention(q, k, v)]
+    actual = student.flash_attention_backward(*arguments)
+    assert_close(actual, attention_gradients(grad_out, q, k, v), what="(dq, dk, dv)", hint=HINT)
+    largest = student.run(largest_tensor, NAME, arguments)
+    assert largest <= 64 * 64, f"a tensor of {largest} elements was made; a tile has at most 64 * 64 = {64 * 64}"
+
+
+@exercise(NAME, points=1)
+def test_arguments_that_do_not_fit_are_refused(student, generator):
+    """Blocks below 1, widths, lengths and leading dimensions that differ."""
+    q, k, v = normal(generator, 2, 4, 3), normal(generator, 2, 5, 3), normal(generator, 2, 5, 2)
+    out, lse = attention(q, k, v)
+    backward = student.flash_attention_backward
+    for blocks in ((0, 2), (2, 0), (-1, 2)):
+        assert_refused(backward, out, q, k, v, out, lse, False, *blocks, why="blocks are at least 1")
+    assert_refused(backward, out, q[..., :2], k, v, out, lse, why="q and k differ in width")
+    assert_refused(backward, out, q, k[:, :4], v, out, lse, why="k and v differ in length")
+    assert_refused(backward, out[:1], q[:1], k, v, out[:1], lse[:1], why="leading dimensions are not broadcast")
+
+
+@exercise(NAME, points=1)
+@given(case=flash_cases(dtypes=(torch.float32,)))
+@settings(max_examples=6)
+def test_dtype_is_kept_and_inputs_are_left_alone(student, case):
+    """float32 in, float32 out; any strides; the arguments and the random numbers are as they were."""
+    arguments, expected = saved(case), tuple(x.float() for x in truth(case))
+    actual = student.flash_attention_backward(*arguments)
+    assert_close(actual, expected, what=f"(dq, dk, dv): {case.shown}", rtol=1e-4, atol=2e-5)
+    assert_inputs_untouched(student)
+    actual = student.run(strided, NAME, arguments)
+    assert_close(actual, expected, what="the result of strided arguments", rtol=1e-4, atol=2e-5)
+    assert_equal(student.run(random_state_untouched, NAME, arguments), True, what="whether random numbers were left alone")
+
+
+@exercise(NAME, points=2)
+@given(case=flash_cases(causal=True), missing=sizes(0, 3))
+@settings(max_examples=8)
+def test_queries_that_see_nothing_have_no_gradient(student, case, missing):
+    """More queries than keys, no keys at all, or no queries: zeros and never NaN."""
+    q, k, v = case.q, case.k[..., :missing, :], case.v[..., :missing, :]
+    hint = "lse is -inf in such a row, and -inf - -inf is NaN: subtract 0 there, masked scores then give weights of 0"
+    if missing:
+        out, lse = attention(q, k, v, True)
+        expected = attention_gradients(case.grad_out, q, k, v, True)
+    else:
+        out, lse = torch.zeros_like(case.grad_out), torch.full(q.shape[:-1], -torch.inf, dtype=q.dtype)
+        expected = tuple(map(torch.zeros_like, (q, k, v)))
+    actual = student.flash_attention_backward(case.grad_out, q, k, v, out, lse, True, case.block_q, case.block_k)
+    assert_close(actual, expected, what=f"(dq, dk, dv): {case.n_q} queries, {missing} keys, causal", hint=hint)
+    none = [x[..., :0, :] for x in (case.grad_out, q, out)]
+    actual = student.flash_attention_backward(none[0], none[1], case.k, case.v, none[2], lse[..., :0], True)
+    expected = tuple(map(torch.zeros_like, (none[1], case.k, case.v)))
+    assert_close(actual, expected, what="(dq, dk, dv) without a query")
+
+
+@exercise(NAME, points=1)
+@given(case=flash_cases(causal=True, dims=1, largest=14, smallest=5))
+@settings(max_examples=12)
+def test_tiles_above_the_diagonal_are_never_looked_at(student, case):
+    """NaN in k and v of a tile wholly above the diagonal changes no dq of the queries that cannot see it."""
+    k, v, blind = nan_tiles(case)
+    dq = student.flash_attention_backward(*saved(case, k, v))[0]
+    hint = "skip the tile, as forward does: a weight of 0 times NaN is NaN"
+    what = f"dq of the first {blind.stop} queries: {case.shown}"
+    assert_close(dq[..., blind, :], truth(case)[0][..., blind, :], what=what, hint=hint)
+
+
+@exercise(NAME, points=2)
+@given(case=flash_cases(times=(1e3, 1e6)), sign=st.sampled_from([0.0, -1.0]))
+@settings(max_examples=12)
+def test_extreme_scores_give_finite_gradients(student, case, sign):
+    """Scores of thousands and millions, or all of them far below zero: exp(scores - lse) is never more than 1."""
+    if sign:
+        object.__setattr__(case, "q", case.q.abs())
+        object.__setattr__(case, "k", -case.k.abs())
+    actual = student.flash_attention_backward(*saved(case))
+    hint = "subtract lse before exp; exp(scores) / exp(lse) overflows"
+    assert_close(actual, truth(case), what=f"(dq, dk, dv): {case.shown}", hint=hint, rtol=1e-6, atol=1e-9 * case.times)
+
+
+@exercise(NAME, points=3)
+@given(case=flash_cases(dtypes=(torch.float16, torch.bfloat16)))
+@settings(max_examples=10)
+def test_half_precision_is_computed_in_float32(student, case):
+    """The gradients of half-precision inputs come in their dtype, close to the exact ones, and do not overflow on the way."""
+    actual = student.flash_attention_backward(*saved(case))
+    room = 8 * torch.finfo(case.dtype).eps  # `out` was rounded before it came here
+    hint = "convert each tile to float32 before the products, and round once, at the end"
+    expected = tuple(x.to(case.dtype) for x in truth(case))
+    assert_close(actual, expected, what=f"(dq, dk, dv) for {case.dtype}", hint=hint, rtol=room, atol=room)
+    for name in ("q", "k"):
+        object.__setattr__(case, name, getattr(case, name) * 300)
+    object.__setattr__(case, "scale", 1e-4)  # 300 * 300 * d is more than float16 can hold
+    expected = tuple(x.to(case.dtype) for x in truth(case))
+    actual = student.flash_attention_backward(*saved(case))
+    assert_close(actual, expected, what=f"(dq, dk, dv) for {case.dtype}, large q and k", hint=hint, rtol=room, atol=room)
+
+
+@exercise(NAME, points=1)
+def test_hundreds_of_small_tiles_add_up_in_half_precision(student):
+    """Hundreds of tiles of one query or one key: dq, dk and dv keep growing where bfloat16 sums would stop."""
+    one, sign = torch.ones(300, 1), torch.tensor([1.0, -1.0]).repeat(300).unsqueeze(-1)
+    two, signs = torch.ones(2, 1), torch.tensor([[1.0], [-1.0]])
+    many_queries = [one, one, 0 * two, signs, 0 * one, torch.full((300,), 2.0).log()]  # do, q, k, v, out, lse
+    many_keys = [two, 0 * two, sign, sign, 0 * two, torch.full((2,), 600.0).log()]
+    hint = "what is summed over many tiles has to be float32 when the inputs are half precision"
+    for tensors, blocks in ((many_queries, (1, 2)), (many_keys, (2, 1))):
+        do, q, k, v, out, lse = tensors
+        expected = [x.bfloat16() for x in attention_gradients(do, q, k, v, scale=1.0)]
+        half = [x.bfloat16() for x in (do, q, k, v, out)]
+        actual = student.flash_attention_backward(*half, lse, False, *blocks, 1.0)
+        what = f"[dq, dk, dv] of {len(q)} queries and {len(k)} keys in bfloat16, blocks {blocks}"
+        assert_close(list(actual), expected, what=what, hint=hint, rtol=0.008, atol=1e-5)
+
+
+@exercise(NAME, points=1)
+@given(causal=st.booleans(), lead=st.sampled_from([(), (3,)]), seed=seeds())
+@settings(max_examples=3)
+def test_no_tensor_holds_all_weights(student, causal, lead, seed):
+    """No tensor on the way is larger than a tile or an input: the weights come back one tile at a time."""
+
+    def largest(q, k, v):
+        out, lse = attention(q, k, v, causal)
+        return student.run(largest_tensor, NAME, [out, q, k, v, out, lse, causal, 16, 16])
+
+    assert_no_tensor_holds_all_scores(largest, lead, seed)
+
+
+@exercise(NAME, points=1)
+def test_memory_grows_with_the_length_and_not_with_its_square(student, generator):
+    """Seen from outside the process: twice the length takes little more than twice the memory."""
+    assert_memory_linear(student, scenarios.backward_of, generator)
+
+
+@exercise(NAME, points=1)
+@given(n_q=sizes(30, 60), n_k=sizes(30, 60), block_q=sizes(6, 12), block_k=sizes(6, 12), seed=seeds())
+@settings(max_examples=4)
+def test_tiles_above_the_diagonal_cost_no_work(student, n_q, n_k, block_q, block_k, seed):
+    """The matrix products of the visible tiles, scores and dp at most twice, as two separate loops would have them."""
+    q, k, v, do = (normal(seed + i, n, 4) for i, n in enumerate((n_q, n_k, n_k, n_q)))
+    work = student.run(flops, NAME, [do, q, k, v, *attention(q, k, v, True), True, block_q, block_k])
+    tiles = visible_tiles(n_q, n_k, block_q, block_k)
+    allowed = 7 * 2 * tiles * block_q * block_k * 4
+    assert work <= allowed, (
+        f"{n_q} queries, {n_k} keys, blocks {block_q} and {block_k}: {work} floating-point operations in matrix products,\n"
+        f"  and the {tiles} tiles that are not wholly above the diagonal need at most {allowed}\n"
+        "  hint: leave out the tiles that forward leaves out"
+    )

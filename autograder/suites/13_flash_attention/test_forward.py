@@ -1,0 +1,175 @@
+"""flash_attention_forward against attention by its definition, and what it may cost."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import flops, largest_tensor, random_state_untouched, strided
+from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+
+from . import scenarios
+from .cases import attention, flash_cases, nan_tiles
+from .costs import assert_memory_linear, assert_no_tensor_holds_all_scores, visible_tiles
+
+NAME = "flash_attention_forward"
+HINT = "each tile takes its own rows of q, k and v; divide acc by l once, after the last tile; lse = m + log(l)"
+CAUSAL = "query i sees the keys up to i + n_k - n_q, whatever tile it is in"
+
+
+@exercise(NAME, points=6, core=True)
+@given(case=flash_cases())
+@settings(max_examples=24)
+def test_out_and_lse_are_those_of_attention(student, case):
+    """(out, lse) for ragged lengths, blocks of any size, d_k ≠ d_v, causal or not, and any scale."""
+    actual = student.flash_attention_forward(*case.inputs, *case.options)
+    expected = attention(*case.inputs, case.causal, case.scale)
+    assert_close(actual, expected, what=f"(out, lse): {case.shown}", hint=CAUSAL if case.causal else HINT)
+
+
+@exercise(NAME, points=3, core=True)
+@given(case=flash_cases(causal=True, dims=1, smallest=3))
+@settings(max_examples=14)
+def test_the_causal_diagonal_ends_in_the_last_corner(student, case):
+    """With more keys than queries the last query sees them all; with fewer, the first queries see nothing."""
+    causal, block_q, block_k, scale = case.options
+    actual = student.flash_attention_forward(*case.inputs, causal=causal, block_q=block_q, block_k=block_k, scale=scale)
+    expected = attention(*case.inputs, True, case.scale)
+    assert_close(actual, expected, what=f"(out, lse): {case.shown}", hint=CAUSAL)
+
+
+@exercise(NAME, points=1)
+def test_the_defaults_are_no_mask_blocks_of_64_and_one_over_the_root_of_d_k(student, generator):
+    """flash_attention_forward(q, k, v) alone, with 70 queries and 130 keys."""
+    q, k, v = normal(generator, 70, 3), normal(generator, 130, 3), normal(generator, 130, 2)
+    assert_close(student.flash_attention_forward(q, k, v), attention(q, k, v), what="(out, lse)", hint=HINT)
+    largest = student.run(largest_tensor, NAME, [q, k, v])
+    assert largest <= 64 * 64, f"a tensor of {largest} elements was made; a tile has at most 64 * 64 = {64 * 64}"
+
+
+@exercise(NAME, points=1)
+def test_arguments_that_do_not_fit_are_refused(student, generator):
+    """Blocks below 1, widths, lengths and leading dimensions that differ: no broadcasting here."""
+    q, k, v = normal(generator, 2, 4, 3), normal(generator, 2, 5, 3), normal(generator, 2, 5, 2)
+    forward = student.flash_attention_forward
+    for blocks in ((0, 2), (2, 0), (-1, 2), (2, -3)):
+        assert_refused(forward, q, k, v, False, *blocks, why="blocks are at least 1")
+    assert_refused(forward, q[..., :2], k, v, why="q and k differ in width")
+    assert_refused(forward, q, k[:, :4], v, why="k and v differ in length")
+    assert_refused(forward, q[:1], k, v, why="leading dimensions are not broadcast")
+    assert_refused(forward, q, k[0], v[0], why="leading dimensions are not broadcast")
+
+
+@exercise(NAME, points=1)
+@given(case=flash_cases(dtypes=(torch.float32,)))
+@settings(max_examples=6)
+def test_dtype_is_kept_and_inputs_are_left_alone(student, case):
+    """float32 in, float32 out; any strides; the inputs and the random numbers are as they were."""
+    arguments = [*case.inputs, *case.options]
+    expected = tuple(x.float() for x in attention(*case.inputs, case.causal, case.scale))
+    assert_close(student.flash_attention_forward(*arguments), expected, what=f"(out, lse): {case.shown}", rtol=1e-4, atol=1e-5)
+    assert_inputs_untouched(student)
+    assert_close(student.run(strided, NAME, arguments), expected, what="the result of strided inputs", rtol=1e-4, atol=1e-5)
+    assert_equal(student.run(random_state_untouched, NAME, arguments), True, what="whether random numbers were left alone")
+
+
+@exercise(NAME, points=2)
+@given(case=flash_cases(causal=True), missing=sizes(0, 3))
+@settings(max_examples=8)
+def test_queries_that_see_nothing_get_zeros(student, case, missing):
+    """More queries than keys, no keys at all, or no queries: zeros and an lse of -inf, never NaN."""
+    q, k, v = case.q, case.k[..., :missing, :], case.v[..., :missing, :]
+    hint = "where l is 0, divide by 1; m is -inf there, and that is the lse"
+    for causal in (True, False):
+        actual = student.flash_attention_forward(q, k, v, causal, case.block_q, case.block_k)
+        expected = attention(q, k, v, causal) if missing else (torch.zeros_like(actual[0]), torch.full(q.shape[:-1], -torch.inf))
+        expected = (expected[0].to(q.dtype), expected[1].to(q.dtype))
+        what = f"(out, lse): {case.n_q} queries, {missing} keys, causal={causal}"
+        if not missing:
+            assert_equal(list(actual[0].shape), [*q.shape[:-1], v.shape[-1]], what=f"the shape of out with {missing} keys")
+        assert_close(actual, expected, what=what, hint=hint)
+    empty = student.flash_attention_forward(q[..., :0, :], case.k, case.v, True, case.block_q, case.block_k)
+    assert_equal([list(x.shape) for x in empty], [[*case.lead, 0, case.d_v], [*case.lead, 0]], what="shapes without a query")
+
+
+@exercise(NAME, points=1)
+@given(case=flash_cases(causal=True, dims=1, largest=14, smallest=5))
+@settings(max_examples=12)
+def test_tiles_above_the_diagonal_are_never_looked_at(student, case):
+    """NaN in k and v of a tile wholly above the diagonal changes no out of the queries that cannot see it."""
+    k, v, blind = nan_tiles(case)
+    actual = student.flash_attention_forward(case.q, k, v, *case.options)
+    expected = attention(*case.inputs, True, case.scale)
+    hint = "skip the tile: a weight of 0 times a value of NaN is NaN"
+    what = f"of the first {blind.stop} queries: {case.shown}"
+    assert_close(actual[0][..., blind, :], expected[0][..., blind, :], what=f"out {what}", hint=hint)
+    assert_close(actual[1][..., blind], expected[1][..., blind], what=f"lse {what}", hint=hint)
+
+
+@exercise(NAME, points=2)
+@given(case=flash_cases(times=(1e3, 1e6)), sign=st.sampled_from([0.0, -1.0, 1.0]))
+@settings(max_examples=12)
+def test_extreme_scores_neither_overflow_nor_vanish(student, case, sign):
+    """Scores of thousands and millions, or all of them far below zero."""
+    q, k = case.q, case.k
+    if sign:
+        q, k = q.abs(), k.abs() * sign
+    actual = student.flash_attention_forward(q, k, case.v, *case.options)
+    expected = attention(q, k, case.v, case.causal, case.scale)
+    hint = "the maximum starts at -inf, not at 0 or some large negative number, and hidden scores are -inf"
+    assert_close(actual, expected, what=f"(out, lse): {case.shown}", hint=hint, rtol=1e-6, atol=1e-8)
+
+
+@exercise(NAME, points=3)
+@given(case=flash_cases(dtypes=(torch.float16, torch.bfloat16)))
+@settings(max_examples=10)
+def test_half_precision_is_computed_in_float32_and_rounded_once(student, case):
+    """out is attention in float32, rounded to the inputs' dtype; lse stays float32. Sums keep growing and do not overflow."""
+    room = {"rtol": torch.finfo(case.dtype).eps, "atol": 1e-5}
+    hint = "convert each tile to float32 before the products, keep m, l and acc in float32, and round out at the end"
+    q, k, v = case.inputs
+    for times, scale in ((1, case.scale), (300, 1e-4)):  # 300 * 300 * d is more than float16 can hold
+        expected = attention(q * times, k * times, v, case.causal, scale)
+        out, lse = student.flash_attention_forward(q * times, k * times, v, case.causal, case.block_q, case.block_k, scale)
+        assert_close(lse, expected[1].float(), what=f"lse for {case.dtype}", hint=hint, rtol=2e-5, atol=2e-5)
+        assert_close(out, expected[0].to(case.dtype), what=f"out for {case.dtype}", hint=hint, **room)
+
+
+@exercise(NAME, points=1)
+def test_hundreds_of_small_tiles_add_up_in_half_precision(student):
+    """300 tiles of one key each: bfloat16 sums stop growing at 256."""
+    q, k, v = torch.zeros(2, 1), torch.ones(300, 1), torch.arange(300.0).unsqueeze(-1) % 3
+    out, lse = student.flash_attention_forward(*(x.bfloat16() for x in (q, k, v)), block_q=2, block_k=1)
+    hint = "l and acc have to be float32 when the inputs are half precision"
+    assert_close(lse, torch.full((2,), 300.0).log(), what="lse of 300 equal scores", hint=hint)
+    assert_close(out, torch.ones(2, 1).bfloat16(), what="the mean of 100 zeros, ones and twos", hint=hint, rtol=0.008)
+
+
+@exercise(NAME, points=1)
+@given(causal=st.booleans(), lead=st.sampled_from([(), (3,)]), seed=seeds())
+@settings(max_examples=3)
+def test_no_tensor_holds_all_scores(student, causal, lead, seed):
+    """No tensor on the way, a mask neither, is larger than a tile or an input, also when one length is a single tile."""
+    assert_no_tensor_holds_all_scores(
+        lambda q, k, v: student.run(largest_tensor, NAME, [q, k, v, causal, 16, 16]), lead, seed
+    )
+
+
+@exercise(NAME, points=1)
+def test_memory_grows_with_the_length_and_not_with_its_square(student, generator):
+    """Seen from outside the process: twice the length takes little more than twice the memory."""
+    assert_memory_linear(student, scenarios.forward_of, generator)
+
+
+@exercise(NAME, points=1)
+@given(n_q=sizes(30, 60), n_k=sizes(30, 60), block_q=sizes(6, 12), block_k=sizes(6, 12), seed=seeds())
+@settings(max_examples=4)
+def test_tiles_above_the_diagonal_cost_no_work(student, n_q, n_k, block_q, block_k, seed):
+    """Causal attention multiplies no more than the tiles that touch or lie below the diagonal."""
+    q, k, v = normal(seed, n_q, 4), normal(seed + 1, n_k, 4), normal(seed + 2, n_k, 3)
+    work = student.run(flops, NAME, [q, k, v, True, block_q, block_k])
+    tiles = visible_tiles(n_q, n_k, block_q, block_k)
+    allowed = 2 * tiles * block_q * block_k * (4 + 3)
+    assert work <= allowed, (
+        f"{n_q} queries, {n_k} keys, blocks {block_q} and {block_k}: {work} floating-point operations in matrix products,\n"
+        f"  and the {tiles} tiles that are not wholly above the diagonal need at most {allowed}\n"
+        "  hint: end the inner loop where the tile's last query stops seeing"
+    )

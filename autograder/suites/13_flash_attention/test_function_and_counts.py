@@ -1,0 +1,159 @@
+"""FlashAttention as autograd sees it; hbm_traffic and pick_blocks against counting one by one."""
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+
+from . import scenarios
+from .cases import attention, attention_gradients, flash_cases
+from .costs import assert_memory_linear, assert_no_tensor_holds_all_scores
+
+NAME = "FlashAttention"
+
+
+@exercise(NAME, points=4, core=True)
+@given(case=flash_cases())
+@settings(max_examples=20)
+def test_apply_gives_attention_and_its_gradients(student, case):
+    """out is attention, and backward gives q, k and v their gradients, whatever the options."""
+    actual = student.run(scenarios.applied, *case.inputs, list(case.options), cotangent=case.grad_out)
+    expected = {
+        "out": attention(*case.inputs, case.causal, case.scale)[0],
+        "gradients": list(attention_gradients(case.grad_out, *case.inputs, case.causal, case.scale)),
+        "inputs": list(case.inputs),
+    }
+    hint = "hand the same causal, block_q, block_k and scale to both passes; gradients in the order of the arguments"
+    assert_close(actual, expected, what=f"FlashAttention: {case.shown}", hint=hint)
+
+
+@exercise(NAME, points=1)
+@given(case=flash_cases(dims=1, causal=False), wrt=st.sampled_from([[0], [1], [2], [0, 2], []]))
+@settings(max_examples=8)
+def test_gradients_go_where_they_are_wanted(student, case, wrt):
+    """Some inputs need none; the defaults may be left out; views, and the expanded gradient of a sum, are no trouble."""
+    no_options = [False, 64, 64, None]
+    if wrt:
+        actual = student.run(scenarios.applied, *case.inputs, [], wrt=wrt)["gradients"]
+        expected = attention_gradients(torch.ones_like(case.grad_out), *case.inputs)
+        expected = [x if i in wrt else None for i, x in enumerate(expected)]
+        assert_close(actual, expected, what=f"the gradients when the inputs {wrt} want one and out.sum() is pulled back")
+    else:
+        actual = student.run(scenarios.without_gradients, *case.inputs, no_options)
+        expected = {"out": attention(*case.inputs)[0], "attached": False}
+        assert_close(actual, expected, what="what comes under no_grad")
+    q, k, v = (x if x.dim() == 3 else x.unsqueeze(0) for x in case.inputs)
+    grad_out = case.grad_out.reshape(*q.shape[:-1], v.shape[-1])
+    actual = student.run(scenarios.applied_through_views, q, k, v, [True], grad_out)
+    gradients = list(attention_gradients(grad_out, q, k, v, True))
+    expected = {"out": attention(q, k, v, True)[0], "gradients": gradients}
+    assert_close(actual, expected, what="out and gradients of transposed views", hint="reshape where view refuses")
+
+
+@exercise(NAME, points=1)
+def test_nothing_of_the_size_of_the_scores_is_made_or_kept(student, generator):
+    """Both passes together: no tensor larger than a tile or an input, and q, k, v, out and lse are all that is kept."""
+    options = [True, 16, 16, None]
+    seed = int(torch.randint(2**31 - 1, (), generator=generator))
+    assert_no_tensor_holds_all_scores(lambda *x: student.run(scenarios.largest_in_training, *x, options), (), seed)
+    q, k, v = normal(generator, 96, 3), normal(generator, 120, 3), normal(generator, 120, 2)
+    kept = student.run(scenarios.kept_for_backward, q, k, v, options)
+    needed = 96 * 3 + 120 * 3 + 120 * 2 + 96 * 2 + 96
+    assert kept <= 2 * needed, (
+        f"{kept} elements are kept for the backward pass; q, k, v, out and lse have {needed}, the scores {96 * 120}\n"
+        "  hint: save lse, and compute the weights again"
+    )
+
+
+@exercise(NAME, points=1)
+def test_memory_grows_with_the_length_and_not_with_its_square(student, generator):
+    """Seen from outside the process, over both passes."""
+    assert_memory_linear(student, scenarios.train, generator)
+
+
+@exercise(NAME, points=1)
+def test_it_is_an_autograd_function_that_is_once_differentiable(student, generator):
+    """A second derivative is refused: it would be wrong without a word."""
+    assert_equal(student.run(scenarios.is_a_function), True, what="whether FlashAttention is a torch.autograd.Function")
+    q, k, v = (normal(generator, 4, 3) for _ in range(3))
+    answer = student.run(scenarios.second_derivative, q, k, v)
+    assert answer == "refused", (
+        "a second derivative should raise an error\n"
+        "  hint: @once_differentiable under @staticmethod; lse is kept as a number, so its own derivative is missing"
+    )
+
+
+def counted_traffic(n, d, block_q, block_k):
+    """Elements that are moved, reads and writes counted one tile and one tensor at a time."""
+    standard = sum([n * d, n * d, n * n])  # read q, k; write scores
+    standard += sum([n * n, n * n])  # read scores; write weights
+    standard += sum([n * n, n * d, n * d])  # read weights, v; write out
+    flash = 0
+    for top in range(0, n, block_q):
+        rows = min(block_q, n - top)
+        flash += rows * d  # read a tile of q
+        for left in range(0, n, block_k):
+            flash += 2 * min(block_k, n - left) * d  # read a tile of k and one of v
+        flash += rows * d + rows  # write out, lse
+    return standard, flash
+
+
+@exercise("hbm_traffic", points=3, core=True)
+@given(n=sizes(1, 90), d=sizes(1, 130), block_q=sizes(1, 40), block_k=sizes(1, 40), size=st.sampled_from([1, 2, 4, 8]))
+@settings(max_examples=30)
+def test_traffic_is_what_one_counts_tile_by_tile(student, n, d, block_q, block_k, size):
+    """The bytes of both methods, exactly, also when the blocks do not divide n."""
+    standard, flash = counted_traffic(n, d, block_q, block_k)
+    what = f"hbm_traffic({n}, {d}, {block_q}, {block_k}, {size})"
+    hint = "ceil(n / block_q) tiles of queries read all of k and v; count lse, and bytes rather than elements"
+    actual = student.hbm_traffic(n, d, block_q, block_k, size)
+    assert_equal(actual, (size * standard, size * flash), what=what, hint=hint)
+    expected = (2 * standard, 2 * flash)
+    actual = student.hbm_traffic(n, d, block_q, block_k)
+    assert_equal(actual, expected, what="with two bytes an element, the default", hint=hint)
+
+
+@exercise("hbm_traffic", points=1)
+def test_traffic_of_large_problems_is_exact_and_nonsense_is_refused(student):
+    """Whole numbers of any size; arguments below 1 are refused."""
+    n, d = 10**9 + 7, 128
+    expected = (2 * (4 * n * d + 4 * n * n), 2 * (2 * n * d + 2 * n * d * -(-n // 96) + n))
+    hint = "n // block_q with rounding up in whole numbers; math.ceil(n / block_q) goes through a float"
+    assert_equal(student.hbm_traffic(n, d, 96, 64), expected, what="hbm_traffic of a billion tokens", hint=hint)
+    for arguments in ((0, 8, 4, 4), (8, 0, 4, 4), (8, 8, 0, 4), (8, 8, 4, 0), (8, 8, 4, -1), (8, 8, 4, 4, 0)):
+        assert_refused(student.hbm_traffic, *arguments, why="every argument is at least 1")
+
+
+def best_blocks(d, sram_bytes, size):
+    """Of all pairs of powers of two that fit, the largest block_q and then the largest block_k; None when none fits."""
+    powers = [2**i for i in range(12)]
+    fitting = [(a, b) for a in powers for b in powers if (2 * a + 2 * b) * d * size <= sram_bytes]
+    return max(fitting, default=None)
+
+
+@exercise("pick_blocks", points=3, core=True)
+@given(d=sizes(1, 160), rows=st.integers(2, 500), rest=seeds(), size=st.sampled_from([1, 2, 4]))
+@settings(max_examples=25)
+def test_blocks_are_the_best_of_all_that_fit(student, d, rows, rest, size):
+    """The largest block_q that leaves room for a key, then the largest block_k, at any size of the fast memory."""
+    unit = 2 * d * size
+    sram_bytes = rows * unit + rest % unit
+    for case in ((d, sram_bytes, size), (d, 2 ** (rows % 9) * unit + unit, size), (d, 2 ** (rows % 9 + 1) * unit, size)):
+        hint = "powers of two; block_q + block_k is at most sram_bytes // (2 * d * bytes_per_element), and may equal it"
+        assert_equal(student.pick_blocks(*case), best_blocks(*case), what=f"pick_blocks{case}", hint=hint)
+    expected = best_blocks(d, sram_bytes * 4, 2)
+    if expected:
+        actual = student.pick_blocks(d, sram_bytes * 4)
+        assert_equal(actual, expected, what=f"pick_blocks({d}, {sram_bytes * 4}), two bytes an element")
+
+
+@exercise("pick_blocks", points=1)
+@given(d=sizes(1, 200), size=st.sampled_from([1, 2, 4]))
+@settings(max_examples=10)
+def test_memory_too_small_for_one_query_and_one_key_is_refused(student, d, size):
+    """Just enough gives (1, 1); one byte less, none, or no width at all are refused."""
+    assert_equal(student.pick_blocks(d, 4 * d * size, size), (1, 1), what=f"pick_blocks({d}, {4 * d * size}, {size})")
+    for sram_bytes in (4 * d * size - 1, 0, -64):
+        assert_refused(student.pick_blocks, d, sram_bytes, size, why="not even blocks of 1 fit")
+    assert_refused(student.pick_blocks, 0, 1024, size, why="a width is at least 1")
+    assert_refused(student.pick_blocks, d, 1024, 0, why="an element has at least one byte")

@@ -1,0 +1,202 @@
+"""flash_attention of flash_attention_triton.py, on Triton's CPU interpreter, against attention by its definition in float64.
+
+The interpreter computes float32 and float16 as a GPU does and bfloat16 wrongly, so bfloat16 is left to the GPU milestone.
+It takes milliseconds for each tile: sizes are small, yet reach over several tiles and their ragged ends.
+"""
+
+import math
+
+import pytest
+import torch
+
+from autograder.testing import assert_close, assert_refused, exercise
+from autograder.testing.strategies import normal
+
+NAME = "flash_attention"
+ROOM = {torch.float32: 2e-5, torch.float16: 4e-3}  # of numbers of size one, summed in float32 and rounded to the dtype
+CAUSAL = "query i sees the keys up to i + n_k - n_q, in every tile; a tile that is not seen whole needs a mask"
+ENDS = "loads beyond n_q and n_k must give 0, and the scores of keys beyond n_k must be -inf before the maximum is taken"
+
+
+def attended(module, q, k, v, causal=False, scale=None, grad=None, layout="plain"):
+    """out, with `grad` the gradients of q, k and v too, from the module's Triton file, and whether the inputs are as before."""
+    import importlib
+    import os
+
+    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is defined
+    package, _, name = module.__name__.rpartition(".")
+    kernels = importlib.import_module(f"{package}.flash_attention_triton") if name == "flash_attention" else module
+    inputs = []
+    for x in (q, k, v):
+        if layout == "tokens first":  # as a projection leaves it: (b, n, h, d), seen through a transposition
+            x = x.transpose(-3, -2).contiguous().requires_grad_(grad is not None).transpose(-3, -2)
+        elif layout == "scattered":  # every second column of something wider
+            wide = torch.stack([x, torch.full_like(x, float("nan"))], -1).flatten(-2)
+            x = wide.requires_grad_(grad is not None)[..., ::2]
+        else:
+            x = x.clone().requires_grad_(grad is not None)
+        inputs.append(x)
+    before = [x.detach().clone() for x in inputs]
+    out = kernels.flash_attention(*inputs, causal, scale)
+    result = {"out": out.detach()}
+    if grad is not None:
+        gradients = torch.autograd.grad(out, inputs, grad)
+        result |= dict(zip(("dq", "dk", "dv"), gradients))
+    result["inputs kept"] = all(torch.equal(a, b) for a, b in zip(before, inputs))
+    return result
+
+
+def work_of(module, q, k, v):
+    """How many times Triton was asked to run a kernel, and the largest tensor that PyTorch made, in forward and backward."""
+    import importlib
+    import os
+
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    os.environ["TRITON_INTERPRET"] = "1"
+    kernels = importlib.import_module(module.__name__.rpartition(".")[0] + ".flash_attention_triton")
+    from triton.runtime.interpreter import GridExecutor
+
+    seen = {"launches": 0, "largest": 0}
+    launch = GridExecutor.__call__
+
+    def counted(self, *args, **kwargs):
+        seen["launches"] += 1
+        return launch(self, *args, **kwargs)
+
+    class Largest(TorchDispatchMode):
+        def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+            value = operator(*args, **(kwargs or {}))
+            for x in value if isinstance(value, tuple | list) else [value]:
+                if isinstance(x, torch.Tensor):
+                    seen["largest"] = max(seen["largest"], x.numel())
+            return value
+
+    GridExecutor.__call__ = counted
+    try:
+        with Largest():
+            out = kernels.flash_attention(q.requires_grad_(), k.requires_grad_(), v.requires_grad_())
+            forward = seen["launches"]
+            torch.autograd.grad(out, (q, k, v), q.detach())
+    finally:
+        GridExecutor.__call__ = launch
+    return {"forward": forward, "backward": seen["launches"] - forward, "largest": seen["largest"]}
+
+
+def problem(generator, q_shape, k_shape, dtype=torch.float32, times=1.0):
+    """q, k, v and a gradient of out."""
+    shapes = q_shape, k_shape, k_shape, q_shape
+    return [normal(generator, *shape, dtype=dtype, scale=times if i == 0 else 1.0) for i, shape in enumerate(shapes)]
+
+
+def by_definition(q, k, v, grad, causal=False, scale=None):
+    """What `attended` should return, in float64, with each head of k and v repeated for its group."""
+    dtype = q.dtype
+    q, k, v = (x.double().requires_grad_() for x in (q, k, v))
+    group = q.shape[-3] // k.shape[-3]
+    scores = q @ k.repeat_interleave(group, -3).mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    n_q, n_k = scores.shape[-2:]
+    seen = torch.ones(n_q, n_k, dtype=torch.bool).tril(n_k - n_q if causal else n_k)
+    weights = torch.where(seen, scores.masked_fill(~seen, torch.finfo(torch.float64).min).softmax(-1), 0.0)
+    out = weights @ v.repeat_interleave(group, -3)
+    gradients = torch.autograd.grad(out, (q, k, v), grad.double())
+    values = (out.detach(), *gradients)
+    return {name: x.to(dtype) for name, x in zip(("out", "dq", "dk", "dv"), values)} | {"inputs kept": True}
+
+
+def compare(actual, expected, what, hint, room=None):
+    """Each tensor of the answer within `room` of the largest number of the expected one."""
+    assert set(actual) == set(expected), f"{what}: expected {sorted(expected)}, got {sorted(actual)}"
+    for name, x in expected.items():
+        size = max(1.0, float(x.abs().max())) if isinstance(x, torch.Tensor) and x.numel() else 1.0
+        atol = None if isinstance(x, bool) else (room or ROOM[x.dtype]) * size
+        assert_close(actual[name], x, what=f"{name}, {what}", hint=hint, rtol=0.0, atol=atol)
+
+
+RAGGED = [  # n_q, n_k, head_dim, causal: less than a tile, whole tiles, a tile and a bit, widths that are no powers of two
+    (1, 1, 16, False),
+    (64, 64, 32, True),
+    (33, 97, 24, False),
+    (40, 129, 17, True),
+]
+
+
+@exercise(NAME, points=1.5, core=True)
+@pytest.mark.parametrize("n_q, n_k, head_dim, causal", RAGGED)
+def test_out_is_that_of_attention(student, generator, n_q, n_k, head_dim, causal):
+    """Out for lengths and widths that fill no tile, causal and not, in float32."""
+    q, k, v, grad = problem(generator, (1, 2, n_q, head_dim), (1, 2, n_k, head_dim))
+    expected = by_definition(q, k, v, grad, causal)
+    actual = student.run(attended, q, k, v, causal)
+    what = f"{n_q} queries, {n_k} keys, head_dim {head_dim}{', causal' if causal else ''}"
+    compare(actual, {name: expected[name] for name in ("out", "inputs kept")}, what, CAUSAL if causal else ENDS)
+
+
+@exercise(NAME, points=1.5, core=True)
+@pytest.mark.parametrize("n_q, n_k, head_dim, causal", RAGGED)
+def test_gradients_are_those_of_attention(student, generator, n_q, n_k, head_dim, causal):
+    """dq, dk and dv for the same lengths and widths, in float32."""
+    q, k, v, grad = problem(generator, (1, 1, n_q, head_dim), (1, 1, n_k, head_dim))
+    actual = student.run(attended, q, k, v, causal, None, grad)
+    what = f"{n_q} queries, {n_k} keys, head_dim {head_dim}{', causal' if causal else ''}"
+    hint = "dv = pᵀ do; ds = p (do vᵀ - delta); dq = scale ds k; dk = scale dsᵀ q"
+    compare(actual, by_definition(q, k, v, grad, causal), what, hint)
+
+
+@exercise(NAME, points=2)
+def test_half_precision_is_summed_in_float32(student, generator):
+    """float16 in, float16 out, and nothing lost on the way over many keys."""
+    q, k, v, grad = problem(generator, (1, 1, 8, 16), (1, 1, 320, 16), torch.float16, times=0.1)
+    v[..., :160, :] += 64  # what these add up to is taken away again by the others: float16 would be off by 16 on the way
+    v[..., 160:, :] -= 64
+    hint = "m, l and acc are float32; only the weights are cast, for tl.dot"
+    compare(student.run(attended, q, k, v, False, None, grad), by_definition(q, k, v, grad), "float16", hint)
+
+
+@exercise(NAME, points=2)
+def test_heads_of_q_share_heads_of_k_and_v(student, generator):
+    """With 4 heads of q and 2 of k and v, neighbours share, and dk and dv sum over those that share."""
+    q, k, v, grad = problem(generator, (1, 4, 35, 16), (1, 2, 40, 16))
+    hint = "head h of q belongs to head h // group of k and v; dk and dv are sums over the group's heads"
+    compare(student.run(attended, q, k, v, True, None, grad), by_definition(q, k, v, grad, True), "4 heads on 2", hint)
+
+
+@exercise(NAME, points=1)
+def test_a_query_that_sees_nothing_gets_zeros(student, generator):
+    """Causal with more queries than keys: the first rows are 0, their gradients too, and nothing is NaN."""
+    q, k, v, grad = problem(generator, (1, 1, 75, 16), (1, 1, 20, 16))
+    hint = "with m = -inf, -inf - m is NaN: subtract 0 there; l = 0 must not divide"
+    compare(student.run(attended, q, k, v, True, None, grad), by_definition(q, k, v, grad, True), "20 keys for 75 queries", hint)
+
+
+@exercise(NAME, points=1)
+def test_any_strides_will_do(student, generator):
+    """Transposed and scattered inputs give what contiguous ones give, and nothing beside them is read."""
+    q, k, v, grad = problem(generator, (1, 2, 33, 16), (1, 2, 34, 16))
+    for layout in ("tokens first", "scattered"):
+        actual = student.run(attended, q, k, v, True, None, grad, layout)
+        hint = "step through memory with the strides you are given"
+        compare(actual, by_definition(q, k, v, grad, True), f"inputs {layout}", hint)
+
+
+@exercise(NAME, points=1)
+def test_scores_of_any_size_and_scale(student, generator):
+    """Scores in the hundreds do not overflow; a scale of 0 or below is a scale like any other."""
+    q, k, v, grad = problem(generator, (1, 1, 40, 16), (1, 1, 70, 16), times=40.0)
+    hint = "subtract the running maximum before exp2, and rescale l and acc when it grows"
+    # float32 rounds a score of 500 by 3e-5, which is the relative error of its weight; the gradients of k scale with q.
+    compare(student.run(attended, q, k, v, True, None, grad), by_definition(q, k, v, grad, True), "large scores", hint, 5e-4)
+    q, k, v, grad = problem(generator, (1, 1, 5, 16), (1, 1, 40, 16))
+    for scale in (-0.3, 0.0):
+        actual = student.run(attended, q, k, v, False, scale, grad)
+        compare(actual, by_definition(q, k, v, grad, False, scale), f"scale {scale}", "the scale is an argument")
+    assert_refused(student.run, attended, q.double(), k.double(), v.double(), why="float64 has no kernel")
+
+
+@exercise(NAME, points=1, core=True)
+def test_the_work_is_done_in_kernels(student, generator):
+    """Forward and backward launch Triton kernels, and no tensor of n_q · n_k elements exists beside them."""
+    q, k, v, _ = problem(generator, (1, 1, 48, 16), (1, 1, 48, 16))
+    work = student.run(work_of, q, k, v)
+    assert work["forward"] >= 1 and work["backward"] >= 1, f"expected kernels to be launched, got {work}"
+    assert work["largest"] < 48 * 48, f"a tensor of {work['largest']} elements was made: the scores of 48 x 48 must not exist"

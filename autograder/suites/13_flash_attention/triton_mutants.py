@@ -1,0 +1,122 @@
+"""Mistakes that are made in the kernels of flash_attention_triton.py; `mutants.py` takes them over.
+
+The kernels are functions beside the exercise's own, so a mutant here is a whole file: the solution with some texts replaced.
+"""
+
+from pathlib import Path
+
+from autograder.testing.variants import Variant
+
+FILE = "flash_attention_triton.py"
+SOLUTION = Path(__file__).parents[3] / "solutions" / Path(__file__).parent.name / FILE
+
+
+def edited(name: str, says: str, *edits: tuple[str, str]) -> Variant:
+    """The solution with each old text, which must occur exactly once there, replaced by a new one."""
+    source = SOLUTION.read_text(encoding="utf-8")
+    for old, new in edits:
+        if source.count(old) != 1:
+            raise ValueError(f"{name}: {old!r} occurs {source.count(old)} times in {FILE}, not once")
+        source = source.replace(old, new)
+    return Variant(f"triton_{name}", "flash_attention", says, source=source, file=FILE)
+
+
+MUTANTS = [
+    edited(
+        "not_rescaled",
+        "acc is not rescaled when the running maximum grows: multiply it by exp2(m - m_new) before the next tile is added.",
+        ("acc * rescale[:, None]", "acc"),
+    ),
+    edited(
+        "sum_not_rescaled",
+        "The running sum is not rescaled when the maximum grows: l = l * exp2(m - m_new) + the tile's sum.",
+        ("l = l * rescale + tl.sum(p, 1)", "l = l + tl.sum(p, 1)"),
+    ),
+    edited(
+        "maximum_forgotten",
+        "m is not taken over from tile to tile: set m = m_new at the end of the loop.",
+        ("        m = m_new\n", ""),
+    ),
+    edited(
+        "maximum_of_one_tile",
+        "m_new is the maximum of the tile alone: it has to be the maximum of that and of m.",
+        ("m_new = tl.maximum(m, tl.max(scores, 1) * scale_log2)", "m_new = tl.max(scores, 1) * scale_log2"),
+    ),
+    edited(
+        "no_maximum",
+        "No maximum is subtracted: large scores overflow. Subtract the running maximum before exp2.",
+        ("        m_new = tl.maximum(m, tl.max(scores, 1) * scale_log2)\n", "        m_new = tl.zeros_like(m)\n"),
+        ('m = tl.full((BLOCK_Q,), float("-inf"), tl.float32)', "m = tl.zeros((BLOCK_Q,), tl.float32)"),
+    ),
+    edited(
+        "nan_for_blind_rows",
+        "Rows that have seen nothing become NaN: where m_new is -inf, subtract 0 instead.",
+        ('shift = tl.where(m_new == float("-inf"), 0.0, m_new)', "shift = m_new"),
+    ),
+    edited(
+        "mask_one_off",
+        "The causal mask is one key short: a query sees its own position, keys up to and with last_seen.",
+        (
+            'scores = tl.where(keys[None, :] <= last_seen[:, None], scores, float("-inf"))\n        m_new',
+            'scores = tl.where(keys[None, :] < last_seen[:, None], scores, float("-inf"))\n        m_new',
+        ),
+    ),
+    edited(
+        "not_masked",
+        "Masked tiles are not masked: scores of keys after last_seen must be -inf before the maximum is taken.",
+        (
+            'scores = tl.where(keys[None, :] <= last_seen[:, None], scores, float("-inf"))\n        m_new',
+            "scores = scores\n        m_new",
+        ),
+    ),
+    edited(
+        "natural_exponential",
+        "scale_log2 holds the factor log2(e) for powers of two: with exp instead of exp2 the scores are scaled twice.",
+        ("p = tl.exp2(scores * scale_log2 - shift[:, None])", "p = tl.exp(scores * scale_log2 - shift[:, None])"),
+        ("rescale = tl.exp2(m - shift)", "rescale = tl.exp(m - shift)"),
+    ),
+    edited(
+        "values_stand_still",
+        "Every tile takes the first tile's values: move v_rows on by v_step, as k_rows by k_step.",
+        ("        v_rows += v_step\n    return m, l, acc", "    return m, l, acc"),
+    ),
+    edited(
+        "half_precision_accumulator",
+        "acc is kept in the inputs' dtype: it has to be float32 until it is stored.",
+        ("        m = m_new\n        k_rows", "        acc = acc.to(v.dtype).to(tl.float32)\n        m = m_new\n        k_rows"),
+    ),
+    edited(
+        "backward_without_delta",
+        "ds lacks delta: ds = p * (dp - delta), where delta is the row sum of out times its gradient.",
+        ("ds = p * (dp - delta[None, :])", "ds = p * dp"),
+        ("ds = p * (dp - delta[:, None])", "ds = p * dp"),
+    ),
+    edited(
+        "keys_backward_not_masked",
+        "dk and dv count queries that do not see the key: mask the scores where MASKED says so.",
+        ('scores = tl.where(queries[None, :] >= first_seen[:, None], scores, float("-inf"))', "scores = scores"),
+    ),
+    edited(
+        "queries_backward_not_masked",
+        "dq counts keys that the query does not see: mask the scores where MASKED says so.",
+        (
+            'scores = tl.where(keys[None, :] <= last_seen[:, None], scores, float("-inf"))\n        p = ',
+            "scores = scores\n        p = ",
+        ),
+    ),
+    edited(
+        "ragged_end_of_queries",
+        "The last tile of queries reads beyond n_q: pass RAGGED to the load, and let lse be inf there.",
+        ("lse = _load_lse(lse_ptr + queries, queries < n_q)", "lse = _load_lse(lse_ptr + queries, queries < n_q - 1)"),
+    ),
+    edited(
+        "keys_and_values_swapped",
+        "dk and dv are swapped: dv is the sum of pᵀ do, dk that of dsᵀ q.",
+        ("    return dk, dv, q_rows, grad_rows", "    return dv, dk, q_rows, grad_rows"),
+    ),
+    edited(
+        "dq_from_values",
+        "dq multiplies ds with v: the gradient of q is a sum of keys, dq += ds k.",
+        ("dq = tl.dot(ds.to(k.dtype), k, dq,", "dq = tl.dot(ds.to(k.dtype), v, dq,"),
+    ),
+]
