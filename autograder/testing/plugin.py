@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import textwrap
 from collections.abc import Sequence
 from functools import cache
@@ -30,6 +31,7 @@ LINES = "autograder-exercise-lines"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels are tested on the CPU, unless TRITON_INTERPRET=0 says otherwise
     config.addinivalue_line("markers", MARK)
     config.stash[LOADER] = Loader()
 

@@ -1,0 +1,61 @@
+"""From a submission to the milestone's result, in the form that all results have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from autograder.course import Course
+from autograder.grading.score import score_module, totals
+from autograder.intake import Submission
+from autograder.milestones import flash_attention
+from autograder.reports.results import Environment, Identity, Results
+
+MARGIN = 1.1  # above the ceiling that was measured, for a ceiling measured on a hot device
+
+
+def grade(course: Course, submission: Submission, scale: flash_attention.Scale, ceiling: float) -> Results:
+    """The result of the FlashAttention milestone. `ceiling` is in operations a second."""
+    module = flash_attention.milestone_module(course)
+    specs = flash_attention.manifest(scale)
+    item = submission.modules[0]
+    source = item.files.get(flash_attention.FILE)
+    sandbox: list[str] = []
+    if item.problem or source is None:
+        rejected = item.problem or f"{flash_attention.FILE} is missing: the milestone is about this file."
+        result = score_module(module, specs, {}, rejected=rejected)
+    elif breaches := flash_attention.breaches_of(module, source):
+        result = score_module(module, specs, {}, breaches=breaches)
+    else:
+        private = [course.root / name for name in ("autograder", "solutions", "exercises", "docs", "tests", "benchmarks")]
+        milestone = flash_attention.Milestone(scale, ceiling * MARGIN, free_bytes(scale.device), private)
+        outcomes, sandbox = flash_attention.run(milestone, source)
+        result = score_module(module, specs, outcomes)
+    score, max_score = totals([result])
+    return Results(
+        course=Identity(name=course.settings.name, digest=course.digest()),
+        submission=Identity(name=submission.name, digest=submission.digest),
+        environment=Environment.here(), sandbox=sandbox, score=score, max_score=max_score, modules=[result],
+    )  # fmt: skip
+
+
+def free_bytes(device: str) -> Callable[[], int]:
+    """How much of the device's memory is free, whoever has the rest. On a CPU nothing is watched."""
+    if not device.startswith("cuda"):
+        return lambda: 0
+    return lambda: torch.cuda.mem_get_info(torch.device(device))[0]
+
+
+def device_ceiling(device: torch.device, n: int = 8192, repeats: int = 20) -> float:
+    """Operations a second of the fastest of some large bfloat16 matrix products, which no attention can exceed."""
+    a, b = (torch.randn(n, n, device=device, dtype=torch.bfloat16) for _ in range(2))
+    best = float("inf")
+    for _ in range(repeats):
+        torch.cuda.synchronize(device)
+        start = time.perf_counter()
+        a @ b
+        torch.cuda.synchronize(device)
+        best = min(best, time.perf_counter() - start)
+    return 2.0 * n**3 / best
