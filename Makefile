@@ -32,6 +32,7 @@ test: $(READY)
 
 lint: $(READY)
 	@$(BIN)/ruff check .
+	@$(BIN)/autograder ci lint
 
 clean:
 	rm -rf $(VENV) results build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -98,7 +98,7 @@ def test_the_document_has_the_promised_keys_in_order():
     assert {"id", "status", "score", "max_score", "substituted", "exercises"} <= set(module)
     assert {"name", "status", "score", "max_score", "tests"} <= set(module["exercises"][0])
     assert set(module["exercises"][0]["tests"][0]) == {
-        "name", "tier", "outcome", "points", "max_points", "message", "diagnosis", "seconds",
+        "name", "title", "tier", "outcome", "points", "max_points", "message", "diagnosis", "seconds",
     }  # fmt: skip
 
 

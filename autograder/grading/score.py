@@ -101,6 +101,7 @@ def _exercise(
         tests=[
             TestResult(
                 name=spec.name,
+                title=spec.title,
                 tier=spec.tier,
                 outcome=result.outcome,
                 points=_rounded(earned[spec.name]),

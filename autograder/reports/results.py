@@ -85,11 +85,12 @@ class _Model(BaseModel):
 
 
 class TestResult(_Model):
-    """One test: what it was worth and what came of it."""
+    """One test: what it was worth and what came of it. `title` is what it is about, in plain words."""
 
     __test__: ClassVar[bool] = False  # pytest: a noun, not a test
 
     name: Line
+    title: Line = ""
     tier: Tier
     outcome: Outcome
     points: Points
