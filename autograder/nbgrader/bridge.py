@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autograder.course import Course, CourseError, Module
+from autograder.inert import block
 from autograder.intake import Submission, SubmittedModule, UsageError, collect, name_all
 from autograder.nbgrader.sheet import Released, autograded
 from autograder.notebook import NOTEBOOK_BYTES, read_cells
-from autograder.reports.inert import block
 from autograder.reports.results import ExerciseResult, ModuleResult, Results
 from autograder.reports.visibility import visible
 from autograder.sources import Refusal, open_source
