@@ -335,6 +335,88 @@ MUTANTS = [
             "self._values = torch.empty(shape, device=device)",
         ),
     ),
+    edit(
+        "counts_of_the_class",
+        "KVCache",
+        "The counts belong to the class, and every cache moves those of all others on: write self._lengths.",
+        ("self._lengths = [0] * n_layers", "KVCache._lengths = [0] * n_layers"),
+        ("self._lengths = [length] * len(self._lengths)", "KVCache._lengths = [length] * len(self._lengths)"),
+    ),
+    edit(
+        "memory_of_the_class",
+        "KVCache",
+        "Caches of one size share their memory, and one overwrites the other: each needs its own.",
+        ("    def __init__(", "    _made = {}\n\n    def __init__("),
+        (
+            "self._keys = torch.empty(shape, dtype=dtype, device=device)",
+            "self._keys = self._made.setdefault((shape, dtype), torch.empty(shape, dtype=dtype, device=device))",
+        ),
+    ),
+    edit(
+        "graph_in_the_cache",
+        "KVCache",
+        "The graph of every step is kept with its keys and values, and grows with the text: write k.detach().",
+        ("k.detach()", "k"),
+        ("v.detach()", "v"),
+    ),
+    edit(
+        "dtype_of_the_first_keys",
+        "KVCache",
+        "The cache takes the dtype of the first keys: it has its own, and keys of another are converted.",
+        (
+            "        start = self._lengths[layer]\n",
+            "        if max(self._lengths) == 0:\n"
+            "            self._keys, self._values = self._keys.to(k.dtype), self._values.to(v.dtype)\n"
+            "        start = self._lengths[layer]\n",
+        ),
+    ),
+    edit(
+        "by_way_of_float16",
+        "KVCache",
+        "Numbers of a bfloat16 cache are converted to float16 on the way, which has no room for the large ones.",
+        ("= k.detach()", "= (k.detach().half() if self._keys.dtype == torch.bfloat16 else k.detach())"),
+    ),
+    edit(
+        "device_ignored",
+        "KVCache",
+        "The device is ignored: pass it on to both buffers.",
+        ("self._keys = torch.empty(shape, dtype=dtype, device=device)", "self._keys = torch.empty(shape, dtype=dtype)"),
+        ("self._values = torch.empty(shape, dtype=dtype, device=device)", "self._values = torch.empty(shape, dtype=dtype)"),
+    ),
+    edit(
+        "default_dtype_changed",
+        "KVCache",
+        "PyTorch's default dtype is changed for everyone: pass the dtype on instead.",
+        ("        shape = (n_layers,", "        torch.set_default_dtype(dtype)\n        shape = (n_layers,"),
+    ),
+    edit(
+        "gradients_off_after_an_update",
+        "KVCache",
+        "Gradients are switched off for everyone, from the first update on: use detach, or a with block.",
+        (
+            "        start = self._lengths[layer]\n",
+            "        torch.set_grad_enabled(False)\n        start = self._lengths[layer]\n",
+        ),
+    ),
+    edit(
+        "layer_ahead_not_cut_back",
+        "KVCache",
+        "truncate(cache.length) does nothing: a layer that is ahead has to be cut back, too.",
+        (
+            "        self._lengths = [length] * len(self._lengths)",
+            "        if length < self.length:\n            self._lengths = [length] * len(self._lengths)",
+        ),
+    ),
+    edit(
+        "contiguous_now_and_then",
+        "KVCache",
+        "Some updates return a copy of all that the cache holds: return a view, always.",
+        (
+            "        return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
+            "        views = self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]\n"
+            "        return views if stop % 2 else tuple(x.contiguous() for x in views)",
+        ),
+    ),
     # attend_with_cache
     edit(
         "mask_top_left",
@@ -431,6 +513,49 @@ MUTANTS = [
         (
             "k_new = split_heads(linear(attention.w_k, x), n_kv_heads)",
             "k_new = attention.w_k(x).reshape(b, n_kv_heads, t, head_dim)",
+        ),
+    ),
+    edit(
+        "large_negative_number_for_infinity",
+        "attend_with_cache",
+        "Masked scores become -10000, and scores can be lower than that: use minus infinity.",
+        (
+            "    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=square)\n",
+            "    mask = causal_mask(t, t) if square else mask\n"
+            "    scores = q @ k.mT / head_dim**0.5\n"
+            "    scores = scores if mask is None else scores.masked_fill(~mask, -1e4)\n"
+            "    heads = scores.softmax(-1) @ v\n",
+        ),
+    ),
+    edit(
+        "exp_of_large_scores",
+        "attend_with_cache",
+        "exp of a large score is infinite, and the row NaN: subtract the largest score first, as softmax does.",
+        (
+            "    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=square)\n",
+            "    mask = causal_mask(t, t) if square else mask\n"
+            "    scores = (q @ k.mT / head_dim**0.5).exp()\n"
+            "    scores = scores if mask is None else scores.masked_fill(~mask, 0.0)\n"
+            "    heads = scores / scores.sum(-1, keepdim=True) @ v\n",
+        ),
+    ),
+    edit(
+        "mask_for_cache_length",
+        "attend_with_cache",
+        "The mask is made for cache.length positions, which is that of the layer that holds least: ask k_all for this layer's.",
+        ("    k, v = cache.update(", "    past = cache.length\n    k, v = cache.update("),
+        ("causal_mask(t, k.shape[2])", "causal_mask(t, past + t)"),
+        ("square = group == 1 and t == k.shape[2]", "square = group == 1 and past == 0"),
+    ),
+    edit(
+        "copy_of_the_weights_kept",
+        "attend_with_cache",
+        "A copy of the weights is kept from the first call on, and training changes the weights: use the layers themselves.",
+        (
+            "    k_new = split_heads(linear(attention.w_k, x), n_kv_heads)",
+            "    if not hasattr(attention, '_w_k'):\n"
+            "        attention._w_k = attention.w_k.weight.detach().clone()\n"
+            "    k_new = split_heads(F.linear(x, attention._w_k, attention.w_k.bias), n_kv_heads)",
         ),
     ),
     edit(
@@ -722,6 +847,56 @@ MUTANTS = [
         "A prompt without a token gets a token out of nowhere: refuse it.",
         ("    b, t = ids.shape\n", "    ids = ids if ids.shape[1] else ids.new_zeros(len(ids), 1)\n    b, t = ids.shape\n"),
     ),
+    edit(
+        "long_prompt_cropped_for_no_tokens",
+        "generate",
+        "Without new tokens a long prompt comes back cropped: the result holds all of it.",
+        (
+            "    if not use_cache:\n",
+            "    if max_new_tokens == 0:\n        return ids[:, -model.config.context_length :]\n    if not use_cache:\n",
+        ),
+    ),
+    edit(
+        "result_remembered",
+        "generate",
+        "The text is remembered with the model, and returned again after training: keep nothing from call to call.",
+        (
+            "    if not use_cache:\n",
+            "    memo, key = model.__dict__.setdefault('_texts', {}), (tuple(ids.flatten().tolist()), max_new_tokens)\n"
+            "    if use_cache and key in memo:\n        return memo[key]\n    if not use_cache:\n",
+        ),
+        ("    return text\n", "    memo[key] = text\n    return text\n"),
+    ),
+    edit(
+        "default_dtype_of_the_model",
+        "generate",
+        "PyTorch's default dtype is changed for everyone: give the cache its dtype instead.",
+        ("    text = torch.cat(", "    torch.set_default_dtype(weight.dtype)\n    text = torch.cat("),
+    ),
+    edit(
+        "seed_set",
+        "generate",
+        "The global random state is set: nothing here is random, leave it alone.",
+        ("    text = torch.cat(", "    torch.manual_seed(0)\n    text = torch.cat("),
+    ),
+    edit(
+        "gradients_cleared",
+        "generate",
+        "The gradients that the model holds are thrown away: they belong to whoever trains it.",
+        ("    text = torch.cat(", "    model.zero_grad()\n    text = torch.cat("),
+    ),
+    edit(
+        "work_hidden_from_the_count",
+        "generate",
+        "The whole text is read again at every step, where nobody counts: after the prompt, read the last token alone.",
+        (
+            "    context_length, weight =",
+            "    from torch.utils._python_dispatch import _disable_current_modes\n\n"
+            "    model.lm_head.weight.detach()[:1] @ model.lm_head.weight.detach()[:1].T\n"
+            "    with _disable_current_modes():\n        return generate_greedy(model, ids, max_new_tokens)\n"
+            "    context_length, weight =",
+        ),
+    ),
     # cache_bytes
     edit("only_keys", "cache_bytes", "Keys are counted and values are not: twice as much.", ("return 2 * ", "return ")),
     edit("numbers_not_bytes", "cache_bytes", "These are numbers, not bytes.", (" * dtype.itemsize", "")),
@@ -729,6 +904,19 @@ MUTANTS = [
     edit("batch_forgotten", "cache_bytes", "Every text of the batch has its own cache.", (" * batch_size", "")),
     edit("layers_forgotten", "cache_bytes", "Every layer has its own keys and values.", ("2 * n_layers *", "2 *")),
     edit("a_float", "cache_bytes", "Bytes come in whole numbers: return an int.", ("dtype.itemsize", "dtype.itemsize / 1.0")),
+    edit(
+        "bytes_as_a_float",
+        "cache_bytes",
+        "The product goes through a float, which rounds large numbers: multiply whole numbers.",
+        ("return 2 *", "return int(2.0 *"),
+        ("dtype.itemsize", "dtype.itemsize)"),
+    ),
+    edit(
+        "floating_dtypes_only",
+        "cache_bytes",
+        "torch.finfo knows floating-point dtypes only, and caches are kept in int8 as well: dtype.itemsize.",
+        ("dtype.itemsize", "(torch.finfo(dtype).bits // 8)"),
+    ),
     # PagedKVCache
     edit(
         "new_block_for_every_append",
@@ -901,6 +1089,54 @@ MUTANTS = [
         ),
     ),
     edit(
+        "blocks_of_the_class",
+        "PagedKVCache",
+        "The free blocks belong to the class, and two pools take them from each other: write self._free.",
+        ("self._free = list(range(n_blocks))", "PagedKVCache._free = list(range(n_blocks))"),
+        ("self._free += self._tables.pop(seq_id)", "PagedKVCache._free += self._tables.pop(seq_id)"),
+    ),
+    edit(
+        "tables_of_the_class",
+        "PagedKVCache",
+        "The tables belong to the class, and a second pool empties those of the first: write self._tables.",
+        ("self._tables: dict[Hashable, list[int]] = {}", "PagedKVCache._tables = {}"),
+    ),
+    edit(
+        "strings_and_numbers_only",
+        "PagedKVCache",
+        "None and tuples are refused as names: any hashable value is one.",
+        (
+            "        start, table = self._lengths",
+            "        if not isinstance(seq_id, int | str):\n            raise TypeError(seq_id)\n"
+            "        start, table = self._lengths",
+        ),
+    ),
+    edit(
+        "gathered_once",
+        "PagedKVCache",
+        "What gather returned is remembered and handed out again: it is stale when a name begins anew. Read the pool.",
+        (
+            "        table, length = self._tables[seq_id], self._lengths[seq_id]\n",
+            "        table, length = self._tables[seq_id], self._lengths[seq_id]\n"
+            "        memo = self.__dict__.setdefault('_gathered', {})\n"
+            "        if (seq_id, length, *table) in memo:\n            return memo[seq_id, length, *table]\n",
+        ),
+        ("        return k, v\n", "        memo[seq_id, length, *table] = k, v\n        return k, v\n"),
+    ),
+    edit(
+        "neighbouring_blocks_handed_out",
+        "PagedKVCache",
+        "Blocks that lie side by side are handed out as a view of the pool, and change with it: copy them.",
+        ("self._free = list(range(n_blocks))", "self._free = list(range(n_blocks))[::-1]"),
+        (
+            "        k, v = (pool[table]",
+            "        if table == list(range(table[0], table[0] + len(table))):\n"
+            "            views = (pool[table[0] : table[-1] + 1] for pool in (self._keys, self._values))\n"
+            "            return tuple(x.flatten(0, 1)[:length].transpose(0, 1) for x in views)\n"
+            "        k, v = (pool[table]",
+        ),
+    ),
+    edit(
         "no_slots_at_all",
         "PagedKVCache",
         "A block_size below 1 is accepted: such blocks hold nothing.",
@@ -1030,3 +1266,32 @@ def half_the_context_thrown_away(model, ids, max_new_tokens, use_cache=True):
             else:
                 logits = decode_step(model, ids[:, -1], cache)
     return torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
+
+
+@mutant("PagedKVCache", "Every append copies the whole sequence with torch.cat, and blocks are only counted: write into a pool.")
+class CountedBlocks:
+    def __init__(self, n_blocks, block_size, n_kv_heads, head_dim):
+        if block_size < 1:
+            raise ValueError("block_size")
+        self.n_blocks, self.block_size, self.width, self.held = n_blocks, block_size, (n_kv_heads, head_dim), {}
+
+    @property
+    def n_free_blocks(self):
+        return self.n_blocks - sum(-(-k.shape[1] // self.block_size) for k, _ in self.held.values())
+
+    def append(self, seq_id, k, v):
+        if k.shape != v.shape or (k.shape[0], k.shape[2]) != self.width:
+            raise ValueError("shape")
+        before = dict(self.held)
+        old = self.held.get(seq_id, (k[:, :0], v[:, :0]))
+        self.held[seq_id] = torch.cat([old[0], k.detach()], dim=1), torch.cat([old[1], v.detach()], dim=1)
+        if self.n_free_blocks < 0:
+            self.held = before
+            raise ValueError("out of blocks")
+
+    def gather(self, seq_id):
+        k, v = self.held[seq_id]
+        return k.clone(), v.clone()
+
+    def free(self, seq_id):
+        del self.held[seq_id]

@@ -17,6 +17,12 @@ def kept(value):
     return tuple(map(kept, value)) if isinstance(value, tuple | list) else value
 
 
+def scatter(x):
+    """A copy that lies in memory in another order."""
+    backwards = tuple(reversed(range(x.ndim)))
+    return x.permute(backwards).clone(memory_format=torch.contiguous_format).permute(backwards)
+
+
 def refused(call, *args, also=()):
     """(the value, whether it was refused)."""
     try:
@@ -49,33 +55,60 @@ def cache_size(module, sizes, dtype, fill):
 
 
 def cache_copies_in(module, sizes, k, v, more):
-    """Append k and v that lie in memory in another order, overwrite them, append more; whether inputs were changed."""
+    """Append k and v that lie in memory in another order and require gradients, overwrite them, append more; and what
+    else could be seen from outside."""
+    default = torch.get_default_dtype()
     cache = module.KVCache(**sizes, dtype=k.dtype)
-    scattered = [x.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0) for x in (k, v)]
+    scattered = [scatter(x).requires_grad_() for x in (k, v)]
     cache.update(0, *scattered)
-    unchanged = torch.equal(scattered[0], k) and torch.equal(scattered[1], v)
-    for x in scattered:
-        x.zero_()
-    return kept(cache.update(0, more, more)), unchanged
+    seen = {"k and v are as they were": torch.equal(scattered[0], k) and torch.equal(scattered[1], v)}
+    with torch.no_grad():
+        for x in scattered:
+            x.zero_()
+    k_all, v_all = cache.update(0, more, more)
+    return kept((k_all, v_all)), seen | {
+        "a graph is kept": k_all.requires_grad or v_all.requires_grad,
+        "gradients are recorded afterwards": torch.is_grad_enabled() and not torch.is_inference_mode_enabled(),
+        "the default dtype is as it was": torch.get_default_dtype() == default,
+    }
+
+
+def two_caches(module, sizes, k, v):
+    """Two caches of one size take turns: k and v go position by position into one, v and k into the other."""
+    caches = [module.KVCache(**sizes, dtype=k.dtype) for _ in range(2)]
+    for i in range(k.shape[2]):
+        caches[0].update(0, k[:, :, i : i + 1], v[:, :, i : i + 1])
+        caches[1].update(0, v[:, :, i : i + 1], k[:, :, i : i + 1])
+    caches[1].truncate(1)
+    return [kept(cache.update(0, k[:, :, :0], v[:, :, :0])) for cache in caches], [cache.length for cache in caches]
 
 
 class _Made(TorchDispatchMode):
     """Counts the bytes of the storages that operators made; views of what was there count nothing."""
 
-    def __init__(self):
+    def __init__(self, device="cpu"):
         super().__init__()
-        self.n_bytes = 0
+        self.n_bytes, self.device = 0, device
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         there = set()
         for x in torch.utils._pytree.tree_leaves((args, kwargs)):
             if isinstance(x, torch.Tensor):
-                there.add(x.untyped_storage().data_ptr())
+                there.add(x.untyped_storage()._cdata)  # on the meta device there is no address
         value = operator(*args, **(kwargs or {}))
         for x in torch.utils._pytree.tree_leaves(value):
-            if isinstance(x, torch.Tensor) and x.untyped_storage().data_ptr() not in there:
+            if not isinstance(x, torch.Tensor) or x.device.type != self.device:
+                continue
+            if x.untyped_storage()._cdata not in there:
                 self.n_bytes += x.untyped_storage().nbytes()
         return value
+
+
+def bytes_made_by_constructor(module, sizes, device):
+    """Bytes of the tensors that KVCache makes on this device."""
+    with _Made(device) as made:
+        module.KVCache(**sizes, device=device)
+    return made.n_bytes
 
 
 def bytes_made_by_update(module, sizes, held, t):
@@ -174,6 +207,17 @@ def attended_past_the_end(module, sizes, weights, x, too_long):
         return was_refused, length, kept(module.attend_with_cache(attention, x[:, -1:], cache, 0))
 
 
+def attended_before_and_after_training(module, sizes, first, second, x):
+    """The rows of one and the same attention layer with its first weights, then with others."""
+    attention, rows = attention_of(module, sizes, first), []
+    for weights in (first, second):
+        load(attention, weights)
+        cache = attention_cache(module, attention, 1, len(x), x.shape[1], x.dtype)
+        with torch.no_grad():
+            rows.append(kept(module.attend_with_cache(attention, x, cache, 0)))
+    return rows
+
+
 def model_of(module, config, weights):
     """A MiniGPT with the given weights."""
     gpt = course(module, "MiniGPT", "decoder_only")
@@ -236,6 +280,8 @@ def generated(module, config, weights, ids, n, use_cache=None, training=True):
     model = model_of(module, config, weights).train(training)
     scattered = ids.t().contiguous().t()
     recorded = []
+    model.final_norm.weight.grad = gradient = torch.ones_like(model.final_norm.weight)
+    default, random_state = torch.get_default_dtype(), torch.get_rng_state()
     model.final_norm.register_forward_hook(lambda norm, args, value: recorded.append(value.requires_grad))
     value = module.generate(model, scattered, n, **({} if use_cache is None else {"use_cache": use_cache}))
     return {
@@ -245,24 +291,30 @@ def generated(module, config, weights, ids, n, use_cache=None, training=True):
         "training": model.training,
         "gradients are recorded afterwards": torch.is_grad_enabled() and not torch.is_inference_mode_enabled(),
         "weights require gradients afterwards": all(weight.requires_grad for weight in model.parameters()),
+        "gradients are as they were": model.final_norm.weight.grad is gradient and bool((gradient == 1).all()),
+        "the default dtype is as it was": torch.get_default_dtype() == default,
+        "the random state is as it was": torch.equal(torch.get_rng_state(), random_state),
     }
 
 
-def trained_on_generated(module, config, weights, ids, n):
-    """Generate, then take the gradient of a loss on the generated text: of the token embedding."""
+def trained_on_generated(module, config, weights, trained, ids, n):
+    """Generate, then take the gradient of a loss on the generated text, of the token embedding; and what the same
+    model generates from the same prompt when training has given it other weights."""
     model = model_of(module, config, weights)
     text = module.generate(model, ids, n)
     logits, _ = model(text[:, :-1])
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), text[:, 1:].flatten()).backward()
-    return model.token_embedding.weight.grad
+    gradient = model.token_embedding.weight.grad.clone()
+    return gradient, kept(module.generate(load(model, trained), ids, n))
 
 
 def generation_flops(module, config, weights, ids, n, use_cache):
-    """Operations of the matrix products of a whole generation."""
-    model = model_of(module, config, weights)
+    """Operations of the matrix products of a whole generation, and how many tokens the first block's norm read for it."""
+    model, n_read = model_of(module, config, weights), []
+    model.blocks[0].norm_1.register_forward_hook(lambda norm, args, value: n_read.append(value.shape[:-1].numel()))
     with FlopCounterMode(display=False) as counter:
         module.generate(model, ids, n, use_cache=use_cache)
-    return counter.get_total_flops()
+    return counter.get_total_flops(), sum(n_read)
 
 
 # PagedKVCache
@@ -279,14 +331,32 @@ def pool_session(module, sizes, operations):
 
 
 def pool_keeps_copies(module, sizes, k, v, other):
-    """Append k and v that lie in memory in another order, overwrite them, gather, and give the blocks to another."""
-    pool = module.PagedKVCache(**sizes)
-    scattered = [x.permute(2, 1, 0).contiguous().permute(2, 1, 0) for x in (k, v)]
+    """Append k and v that lie in memory in another order, overwrite them, gather, overwrite what was gathered, gather
+    again, give the blocks to another and to a second sequence of the same name; beside it a second pool is filled."""
+    pool, second_pool = (module.PagedKVCache(**sizes) for _ in range(2))
+    scattered = [scatter(x) for x in (k, v)]
     pool.append("a", *scattered)
     unchanged = torch.equal(scattered[0], k) and torch.equal(scattered[1], v)
     for x in scattered:
         x.zero_()
+    second_pool.append("a", other, other)
+    for x in pool.gather("a"):
+        x.zero_()
     first = pool.gather("a")
     pool.free("a")
+    free = [pool.n_free_blocks, second_pool.n_free_blocks]
     pool.append("b", other, other)
-    return first, kept(pool.gather("b")), unchanged
+    gathered = [first, kept(pool.gather("b")), kept(second_pool.gather("a"))]
+    pool.free("b")
+    pool.append("a", other, k)
+    return [*gathered, kept(pool.gather("a"))], free, unchanged
+
+
+def bytes_made_by_append(module, sizes, held):
+    """Bytes of new tensors made by an append of one position when `held` are there already."""
+    pool = module.PagedKVCache(**sizes)
+    k, one = (torch.ones(sizes["n_kv_heads"], t, sizes["head_dim"]) for t in (held, 1))
+    pool.append(0, k, k)
+    with _Made() as made:
+        pool.append(0, one, one)
+    return made.n_bytes

@@ -71,12 +71,15 @@ def test_single_tokens_see_all_that_came_before(student, layer, seed, b, t):
 @settings(max_examples=15)
 @given(layer=layer_sizes(), seed=seeds(), past=sizes(1, 4), t=sizes(2, 5))
 def test_later_tokens_of_a_piece_do_not_change_earlier_rows(student, layer, seed, past, t):
-    """Nobody looks ahead, within a piece either."""
-    weights, x = weights_of(layer, seed), normal(seed + 99, 1, past + t, layer["d_model"])
+    """Nobody looks ahead, within a piece either, however large the scores are."""
+    weights, x = weights_of(layer, seed), normal(seed + 99, 1, past + t, layer["d_model"], scale=100.0)
     other = x.clone()
-    other[:, -1] = 3.0
+    other[:, -1] *= -3.0
     rows = [student.run(scenarios.attended, layer, weights, text, [past, t], past + t) for text in (x, other)]
-    assert_close(rows[1][:, :-1], rows[0][:, :-1], what="the rows before the token that was changed", hint=HINT)
+    hint = HINT + "; a masked score is minus infinity, not only a large negative number"
+    assert_close(rows[1][:, :-1], rows[0][:, :-1], what="the rows before the token that was changed", hint=hint)
+    large = {"rtol": 1e-6, "atol": 1e-6}  # rounding of scores of 1e5 is multiplied by exp
+    assert_close(rows[0], rows_of(layer, weights, x), what="the rows with large scores", hint=hint, **large)
 
 
 @exercise("attend_with_cache", points=1)
@@ -89,6 +92,11 @@ def test_every_layer_has_its_own_part_of_the_cache(student, layer, seed, b, t):
     actual = student.run(scenarios.attended_in_two_layers, layer, first, second, x)
     expected = [rows_of(layer, first, x), rows_of(layer, second, x)]
     assert_close(actual, expected, what="the rows of layer 0 and of layer 1", hint="pass `layer` on to the cache")
+    pieces = [1, t, 1] if t > 1 else [1]
+    x = normal(seed + 98, b, sum(pieces), layer["d_model"])
+    actual = student.run(scenarios.attended, layer, first, x, pieces, x.shape[1], n_layers=2, layer=1)
+    hint = "cache.length is that of the layer that holds least; k_all says how many positions this one holds"
+    assert_close(actual, rows_of(layer, first, x), what="the rows of layer 1, with nothing in layer 0", hint=hint)
 
 
 @exercise("attend_with_cache", points=2)
@@ -131,3 +139,8 @@ def test_x_may_lie_in_memory_in_any_order_and_is_left_alone(student):
         actual, untouched = student.run(scenarios.attended_scattered, layer, weights, x)
         assert untouched, "x was changed"
         assert_close(actual, rows_of(layer, weights, x), what="the rows", hint=HINT)
+    trained = weights_of(layer, 70, dtype)
+    actual = student.run(scenarios.attended_before_and_after_training, layer, weights, trained, x)
+    expected = [rows_of(layer, weights, x), rows_of(layer, trained, x)]
+    hint = "weights change in training: keep no copy of them"
+    assert_close(actual, expected, what="the rows with two sets of weights, one after the other", hint=hint)

@@ -85,14 +85,16 @@ def test_sequences_that_grow_in_turns_come_back_whole_and_in_order(student, pool
     ),
 )
 def test_any_workload_is_answered_as_by_plain_lists(student, pool, seed, plan):
-    """Sequences come, grow, are refused for want of blocks, go and come again."""
+    """Sequences with names of any kind come, grow, are refused for want of blocks, go and come again."""
+    names = [[0, 1, 2], [-1, -2, None], ["", (), (0, "")]][seed % 3]
+    plan = [(name, names[i], *args) for name, i, *args in plan]
     operations = [
         (name, seq_id, *(new(seed + 2 * i, pool, *args) if args else ())) for i, (name, seq_id, *args) in enumerate(plan)
     ]
-    check(student, pool, operations + [("gather", seq_id) for seq_id in range(3)])
+    check(student, pool, operations + [("gather", seq_id) for seq_id in names])
 
 
-@exercise("PagedKVCache", points=2)
+@exercise("PagedKVCache", points=1)
 @given(pool=pool_sizes(2), seed=seeds(), t=sizes(1, 9))
 def test_a_sequence_takes_a_block_only_when_its_last_one_is_full(student, pool, seed, t):
     """A sequence of n positions has ceil(n / block_size) blocks, whether they came one by one or at once."""
@@ -103,6 +105,18 @@ def test_a_sequence_takes_a_block_only_when_its_last_one_is_full(student, pool, 
         wanted = [entry["free"] for entry in expected_of(pool, [*operations, ("free", 0)])]
         hint = "fill the last block first; free gives all of them back"
         assert_equal(found, wanted, what="n_free_blocks after each append, and after free", hint=hint)
+
+
+@exercise("PagedKVCache", points=1)
+def test_the_cost_of_an_append_does_not_grow_with_the_sequence(student):
+    """The new positions are written; what the sequence holds stays in the blocks where it lies."""
+    pool = {"n_blocks": 50, "block_size": 16, "n_kv_heads": 4, "head_dim": 64}
+    room = 12 * 2 * 16 * 4 * 64 * 4  # the bytes of twelve blocks; the sequence has 40
+    actual = student.run(scenarios.bytes_made_by_append, pool, 640)
+    assert actual <= room, (
+        f"an append of 1 position made new tensors of {actual} bytes with 640 positions in the sequence;"
+        f" {room} are plenty\n  hint: write into the blocks of a pool that is allocated once: no torch.cat"
+    )
 
 
 @exercise("PagedKVCache", points=2)
@@ -130,8 +144,8 @@ def test_an_append_without_enough_blocks_is_refused_and_changes_nothing(student,
 
 @exercise("PagedKVCache", points=1)
 def test_an_unknown_sequence_is_refused(student):
-    """One that never began, and one that is gone, by gather and by free."""
-    pool = {"n_blocks": 3, "block_size": 2, "n_kv_heads": 1, "head_dim": 2}
+    """One that never began, and one that is gone, by gather and by free; any hashable value is a name."""
+    pool = {"n_blocks": 5, "block_size": 2, "n_kv_heads": 1, "head_dim": 2}
     operations = [
         ("gather", 0),
         ("free", 0),
@@ -139,8 +153,19 @@ def test_an_unknown_sequence_is_refused(student):
         ("gather", 1),
         ("free", "0"),
         ("free", 0),
+        ("append", None, *new(5, pool, 1)),
+        ("gather", None),
+        ("free", None),
+        ("append", -1, *new(7, pool, 1)),
+        ("append", -2, *new(9, pool, 2)),
+        ("append", ("text", 0), *new(11, pool, 2)),
+        ("gather", -1),
+        ("gather", ("text", 0)),
+        ("free", -1),
+        ("free", -2),
+        ("free", ("text", 0)),
     ]
-    operations += [("free", 0), ("gather", 0), ("append", 1, *new(3, pool, 6)), ("gather", 1)]
+    operations += [("free", 0), ("gather", 0), ("append", 1, *new(3, pool, 10)), ("gather", 1)]
     check(student, pool, operations)
 
 
@@ -173,10 +198,15 @@ def test_keys_and_values_keep_their_dtype(student):
 @given(pool=pool_sizes(2), seed=seeds())
 def test_keys_and_values_are_copied_in_and_out(student, pool, seed):
     """What becomes of k and v afterwards does not matter, nor does the cache change what it has handed out."""
-    pool = pool | {"n_blocks": 1}
-    k, v = new(seed, pool, pool["block_size"])
-    other = new(seed + 2, pool, pool["block_size"])[0]
-    first, second, unchanged = student.run(scenarios.pool_keeps_copies, pool, k, v, other)
+    pool = pool | {"n_blocks": 1 + seed % 3}
+    k, v = new(seed, pool, pool["n_blocks"] * pool["block_size"])
+    other = new(seed + 2, pool, k.shape[1])[0]
+    (first, second, beside, again), free, unchanged = student.run(scenarios.pool_keeps_copies, pool, k, v, other)
     assert unchanged, "append changed its inputs"
-    assert_equal(first, (k, v), what="what gather returned, after the block went to another sequence")
+    hint = "gather makes a new tensor every time, and no view of the pool"
+    what = "what gather returned, after an earlier result was overwritten and the blocks went to another sequence"
+    assert_equal(first, (k, v), what=what, hint=hint)
     assert_equal(second, (other, other), what="the other sequence")
+    hint = "the pool, its tables and its free blocks belong to self, not to the class"
+    assert_equal((beside, free), ((other, other), [pool["n_blocks"], 0]), what="(a second pool, free blocks of both)", hint=hint)
+    assert_equal(again, (other, k), what="a sequence that began again under the name of one that was freed")
