@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import resource
 import select
@@ -72,7 +71,6 @@ def in_forks(
             os.kill(child.pid, signal.SIGKILL)
             os.waitpid(child.pid, 0)
             os.close(reader)
-        gc.unfreeze()  # so that what the interpreter holds is let go when it ends
 
 
 def _fork(task: Callable[[int], bytes], slot: int, others: list[int]) -> tuple[int, int]:

@@ -6,6 +6,7 @@ pages, nothing happens.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 from pathlib import Path
@@ -17,6 +18,8 @@ MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25  # the second since Linux 6.1
 def settle() -> None:
     """Call once, after the imports and before the first fork."""
     gc.collect()
+    atexit.unregister(gc.unfreeze)
+    atexit.register(gc.unfreeze)  # so that the interpreter can let go of everything when it ends
     gc.freeze()  # or each fork's collector would touch, and so copy, everything that is shared
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
