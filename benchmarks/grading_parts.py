@@ -25,12 +25,14 @@ from one_exercise import ROOT
 from process_tree import adopt_orphans, cpu_seconds, reap
 
 from autograder.course import Course, Module, load_course
-from autograder.grading.grade import grade, grade_submission, job_for, solution_files, with_dependencies, zygote_for
+from autograder.grading.grade import AT_ONCE, grade, grade_module, grade_submission, job_for, solution_files
 from autograder.grading.pool import Died, in_forks
 from autograder.grading.suite import Suites, open_suites
-from autograder.intake import Submission, collect
+from autograder.grading.warm import zygote_for
+from autograder.intake import Submission, SubmittedModule, collect
 from autograder.reports.results import ModuleResult, Results, write
 from autograder.testing.local import LocalModule
+from autograder.worker import pages
 from autograder.worker.client import Worker, Zygote
 
 TASK_SECONDS = 600  # a bound on one measured task
@@ -57,12 +59,12 @@ def boundary(repeats: int) -> dict:
 
 
 def _over_boundary(suites: Suites, module: Module) -> tuple[float, float]:
-    """(wall, CPU) of making a worker of a warm zygote, running every test and closing it; warming up is left out."""
+    """(wall, CPU) of grading the module as a submission that has the machine to itself; warming up is left out."""
     zygote = zygote_for(suites.course)
     zygote.wait()
     before = cpu_seconds()
     try:
-        wall, _ = _in_a_fork(partial(_tests_in_worker, suites, module, zygote))
+        wall, _ = _in_a_fork(partial(_graded_alone, suites, module, zygote))
     finally:
         zygote.close()
     reap()
@@ -75,14 +77,10 @@ def _within(suites: Suites, module: Module) -> tuple[float, float]:
     return wall, cpu_seconds() - before
 
 
-def _tests_in_worker(suites: Suites, module: Module, zygote: Zygote, slot: int) -> bytes:
-    files, _ = with_dependencies(module, solution_files(module), {}, suites.course)
-    worker = Worker(zygote, job_for(module, files, suites, slot))
-    try:
-        outcomes, _ = suites.run(module, worker)
-    finally:
-        worker.close()
-    return _checked(outcomes)
+def _graded_alone(suites: Suites, module: Module, zygote: Zygote, slot: int) -> bytes:
+    result = grade_module(SubmittedModule(module, solution_files(module)), {}, suites, zygote, slot, hands=AT_ONCE)
+    _refuse_less_than_full(result.score, result.max_score)
+    return b""
 
 
 def _tests_here(suites: Suites, module: Module, slot: int) -> bytes:
@@ -99,6 +97,7 @@ def _checked(outcomes: dict) -> bytes:
 
 def _in_a_fork(task: Callable[[int], bytes]) -> tuple[float, bytes]:
     """(wall time, answer) of a task run as the grader runs one: in a fork that starts from the collected suites."""
+    pages.settle()
     start = time.monotonic()
     ((_, answer),) = in_forks([task], 1, lambda _: TASK_SECONDS)
     if isinstance(answer, Died):
@@ -124,10 +123,10 @@ def cost(root: str, submission: str, repeats: int) -> dict:
         try:
             for number in range(repeats + 1):
                 _step(f"cost of a submission, {number} of {repeats}")
+                wall, answer = _in_a_fork(partial(graded, suites, zygote))
                 start = time.monotonic()
-                _, answer = _in_a_fork(partial(graded, suites, zygote))
                 result = ModuleResult.model_validate_json(answer)
-                wall = time.monotonic() - start
+                wall += time.monotonic() - start
                 _refuse_less_than_full(result.score, result.max_score)
                 plain = float(_in_a_fork(partial(_tests_here, suites, module))[1])
                 staged = _stages(suites, module, zygote)

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from autograder.course import load_course
+from autograder.grading.warm import zygote_for
 
 MODULES = typer.Argument(metavar="[MODULE]...", help="All of them when none is named.", show_default=False)
 COURSE = typer.Option("--course", help="The course's folder, if it is not the one with this package.", show_default=False)
@@ -24,9 +25,10 @@ def verify(
     """Prove the suites: the reference, the stub, every mutant, alternative and cheat get what they deserve."""
     course = load_course(course_folder)
     chosen = [course.module(key) for key in modules] if modules else list(course.modules)
-    from autograder.authoring.verify import verify as prove
+    zygote = zygote_for(course)
+    from autograder.authoring.verify import verify as prove  # while the zygote warms up: it takes seconds, too
 
-    raise typer.Exit(0 if prove(course, chosen, Console(), quiet, cheats) else 1)
+    raise typer.Exit(0 if prove(course, chosen, zygote, Console(), quiet, cheats) else 1)
 
 
 def sync(

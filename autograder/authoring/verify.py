@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from autograder.authoring import generated
 from autograder.authoring.cheats import general
 from autograder.course import Course, Module
-from autograder.grading.grade import AT_ONCE, grade_module, job_for, solution_files, with_dependencies, zygote_for
+from autograder.grading.grade import AT_ONCE, grade_module, job_for, solution_files, with_dependencies
 from autograder.grading.manifest import TestSpec
 from autograder.grading.pool import Died, in_forks
 from autograder.grading.suite import Suites, known_mistakes_of, open_suites
@@ -26,6 +26,7 @@ from autograder.intake import SubmittedModule
 from autograder.policy import check as check_policy
 from autograder.testing import variants
 from autograder.testing.variants import Variant
+from autograder.worker import pages
 from autograder.worker.client import GraderError, Worker, Zygote
 
 TASK_SECONDS = 300
@@ -52,10 +53,12 @@ class Check:
 
 
 def verify(
-    course: Course, modules: Sequence[Module], console: Console, quiet: bool = False, cheats: bool = True
+    course: Course, modules: Sequence[Module], zygote: Zygote, console: Console, quiet: bool = False, cheats: bool = True
 ) -> bool:
-    """Prove the modules and print a line for each, with every problem beneath it. True when there is none."""
-    zygote = zygote_for(course)
+    """Prove the modules and print a line for each, with every problem beneath it. True when there is none.
+
+    Closes the zygote.
+    """
     good, stale, why = True, [], ""
     try:
         stale = generated.sync(course.root, check=True)
@@ -98,6 +101,7 @@ def _verify_module(
                 known_mistakes_of(module, exercise.name)  # made here, shared by the forks
         batches = _batches(checks)
         tasks = [partial(_answers, batch) for batch in batches]
+        pages.settle()
         for index, answer in in_forks(tasks, AT_ONCE, lambda _: TASK_SECONDS):
             if isinstance(answer, Died):
                 findings = [Finding(answer.why) for _ in batches[index]]
@@ -220,7 +224,9 @@ def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote
     try:
         # An exercise earns nothing unless its core tests pass, so these alone decide whether a cheat earns anything.
         submitted = SubmittedModule(hurried, files)
-        result = grade_module(submitted, {}, suites, zygote, slot, lambda spec: spec.core, until_failure=True, diagnosed=False)
+        result = grade_module(
+            submitted, {}, suites, zygote, slot, tests=lambda spec: spec.core, until_failure=True, diagnosed=False
+        )
     except GraderError as error:
         return Finding(f"broke the grader: {error}")
     earned = [f"{e.name} {e.score:g}" for e in result.exercises if e.score]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autograder.ci.fetched import read, submission
 from autograder.course import Course
+from autograder.grading.warm import zygote_for
 from autograder.reports.results import Results, write
 
 
@@ -17,8 +18,6 @@ def grade_fetched(
 
     None, and no file, where there is nothing to grade. GraderError, and no files, where the grader itself fails.
     """
-    from autograder.grading.grade import grade, zygote_for
-
     notes = [read(folder) for folder in folders]
     wanted = [(folder, note) for folder, note in zip(folders, notes, strict=True) if note.modules]
     graded: dict[Path, Results] = {}
@@ -26,6 +25,8 @@ def grade_fetched(
         taken = [submission(folder, note, course) for folder, note in wanted]
         zygote = zygote_for(course)
         try:
+            from autograder.grading.grade import grade  # while the zygote warms up
+
             grade(course, taken, zygote, lambda at, results: graded.update({wanted[at][0]: results}), require_sandbox)
         finally:
             zygote.close()

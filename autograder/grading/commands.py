@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from autograder.course import load_course
+from autograder.grading.warm import zygote_for
 from autograder.intake import collect, name_all
 
 SUBMISSIONS = typer.Argument(
@@ -30,9 +31,10 @@ def grade(
     modules = [course.module(key) for key in module] if module else None
     names = name_all(submissions)
     taken = [collect(path, course, modules, name) for path, name in zip(submissions, names, strict=True)]
+    zygote = zygote_for(course)
     from autograder.grading import run  # after all that can be said without it: it takes seconds
 
-    run.grade_and_report(course, taken, out, require_sandbox, json)
+    run.grade_and_report(course, taken, zygote, out, require_sandbox, json)
 
 
 def register(app: typer.Typer) -> None:

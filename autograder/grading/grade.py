@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from autograder.course import Course, Module
-from autograder.grading.manifest import TestSpec
+from autograder.grading.manifest import TestOutcome, TestSpec
 from autograder.grading.pool import Died, in_forks
 from autograder.grading.score import score_module, totals
 from autograder.grading.suite import Suites, open_suites
 from autograder.intake import Submission, SubmittedModule
 from autograder.policy import SyntaxProblem, check, parse, runtime_rules
 from autograder.reports.results import Environment, Identity, ModuleResult, Results, to_json
+from autograder.worker import pages
 from autograder.worker.client import GraderError, Job, Worker, Zygote
 
 AT_ONCE = max(1, min(2, os.cpu_count() or 1))
-SLACK_SECONDS = 60  # beyond its modules' own limits, a submission's grading is stopped
+PARTS = 2  # of a module, each with a worker and module_seconds of its own
+SLACK_SECONDS, PART_SLACK_SECONDS = 60, 20  # beyond its modules' own limits, a submission's grading is stopped, or a part's
 GRADER_FAILED = b"!"  # begins the answer of a task in which not the submission failed, but the grader
 REQUIRED = ("Landlock", "seccomp")
+_NOT_ENDED = "grading this submission did not end properly: {}. Ask your instructor to look at it."
 _IMPORT_OF_SOLUTIONS = re.compile(r"^(\s*(?:from|import)\s+)solutions\b", re.MULTILINE)
-
-
-def zygote_for(course: Course) -> Zygote:
-    """A zygote (still warming up) for this course: it hides the course's folders from workers and preloads what
-    modules ask for.
-    """
-    private = [course.root / name for name in ("autograder", "solutions", "exercises", "docs", "tests", "benchmarks")]
-    return Zygote(private, sorted({name for module in course.modules for name in module.preload}))
 
 
 def grade(
@@ -65,6 +63,7 @@ def _grade_all(
     require_sandbox: bool,
     suites: Suites,
 ) -> None:
+    pages.settle()  # while the zygote warms up
     sandbox = sandbox_in_force(zygote)
     missing = [name for name in REQUIRED if not any(name in entry and "missing" not in entry for entry in sandbox)]
     if require_sandbox and missing:
@@ -80,21 +79,24 @@ def _grade_all(
             modules=list(modules),
         )  # fmt: skip
 
+    at_once = min(AT_ONCE, len(submissions)) or 1
+    hands = AT_ONCE // at_once  # a submission that has the machine to itself has its parts graded side by side
+
     def task(submission: Submission, slot: int) -> bytes:
         try:
-            return to_json(document(submission, grade_submission(submission, suites, zygote, slot))).encode()
+            return to_json(document(submission, grade_submission(submission, suites, zygote, slot, hands))).encode()
         except GraderError as error:
             return GRADER_FAILED + str(error).encode()
 
     def seconds(index: int) -> float:
-        return SLACK_SECONDS + sum(item.module.limits.module_seconds for item in submissions[index].modules)
+        return SLACK_SECONDS + sum(PARTS * item.module.limits.module_seconds for item in submissions[index].modules)
 
     tasks = [partial(task, submission) for submission in submissions]
     own_failure = ""
-    for index, answer in in_forks(tasks, AT_ONCE, seconds):
+    for index, answer in in_forks(tasks, at_once, seconds):
         submission, why = submissions[index], ""
         if isinstance(answer, Died):
-            why = f"grading this submission did not end properly: {answer.why}. Ask your instructor to look at it."
+            why = _NOT_ENDED.format(answer.why)
         elif answer.startswith(GRADER_FAILED):
             own_failure = answer.removeprefix(GRADER_FAILED).decode()
             why = f"the grader itself failed, which is not your doing: {own_failure}. Ask your instructor to grade again."
@@ -106,12 +108,12 @@ def _grade_all(
         raise GraderError(own_failure)
 
 
-def grade_submission(submission: Submission, suites: Suites, zygote: Zygote, slot: int) -> list[ModuleResult]:
+def grade_submission(submission: Submission, suites: Suites, zygote: Zygote, slot: int, hands: int = 1) -> list[ModuleResult]:
     """The results of a submission's modules, in course order, each built on the earlier ones that passed."""
     own: dict[str, dict[str, str]] = {}
     results = []
     for item in submission.modules:
-        result = grade_module(item, own, suites, zygote, slot)
+        result = grade_module(item, own, suites, zygote, slot, hands)
         if all(exercise.status == "passed" for exercise in result.exercises):
             own[item.module.id] = item.files
         results.append(result)
@@ -124,27 +126,68 @@ def grade_module(
     suites: Suites,
     zygote: Zygote,
     slot: int = 0,
+    hands: int = 1,
     tests: Callable[[TestSpec], bool] = lambda _: True,
     until_failure: bool = False,
     diagnosed: bool = True,
 ) -> ModuleResult:
-    """The result of one module; `own` holds the files of the student's earlier modules that passed."""
+    """The result of one module; `own` holds the files of the student's earlier modules that passed.
+
+    Its exercises are graded in parts, `hands` of them at a time, each by a worker and in a fork of its own; how a
+    module is parted does not depend on `hands`, so its result does not either.
+    """
     module = item.module
     problem = item.problem or _syntax_problem(item.files)
     if problem:
         return _rejected(suites, module, problem)
     breaches = {breach.exercise: breach.message for breach in reversed(check(module, item.files))}
     files, substituted = with_dependencies(module, item.files, own, suites.course)
-    worker = Worker(zygote, job_for(module, files, suites, slot))
-    try:
-        outcomes, at_run_time = suites.run(module, worker, tests, until_failure, diagnosed)
-    finally:
-        worker.close()
-    for exercise, (call, line) in at_run_time.items():
-        message = f"{module.main_file}, line {line}: {call} is called in {exercise}: this exercise asks you to write it yourself."
-        breaches.setdefault(exercise, message)
     manifest = suites.by_module[module.id].manifest
+    parts = [part for part in parts_of(manifest) if any(spec.exercise in part and tests(spec) for spec in manifest)]
+
+    def run(part: frozenset[str], hand: int) -> bytes:
+        try:
+            worker = Worker(zygote, job_for(module, files, suites, slot + AT_ONCE * hand))
+            try:
+                chosen = partial(_counts, part, tests)
+                outcomes, called = suites.run(module, worker, chosen, until_failure, diagnosed)
+            finally:
+                worker.close()
+        except GraderError as error:
+            return GRADER_FAILED + str(error).encode()
+        return json.dumps([{name: asdict(outcome) for name, outcome in outcomes.items()}, called]).encode()
+
+    outcomes: dict[str, TestOutcome] = {}
+    for answer in _answers([partial(run, part) for part in parts], hands, PART_SLACK_SECONDS + module.limits.module_seconds):
+        if isinstance(answer, Died):
+            return _rejected(suites, module, _NOT_ENDED.format(answer.why))
+        if answer.startswith(GRADER_FAILED):
+            raise GraderError(answer.removeprefix(GRADER_FAILED).decode())
+        of_part, at_run_time = json.loads(answer)
+        outcomes |= {name: TestOutcome(**outcome) for name, outcome in of_part.items()}
+        for exercise, (call, line) in at_run_time.items():
+            message = f"{module.main_file}, line {line}: {call} is called in {exercise}: this exercise asks you to write it yourself."
+            breaches.setdefault(exercise, message)
     return score_module(module, manifest, outcomes, breaches=breaches, substituted=substituted)
+
+
+def parts_of(manifest: Sequence[TestSpec]) -> list[frozenset[str]]:
+    """The exercises of a module in at most PARTS parts with about as many tests each."""
+    tests = Counter(spec.exercise for spec in manifest)
+    parts: list[list[str]] = [[] for _ in range(PARTS)]
+    for exercise in tests:
+        min(parts, key=lambda part: sum(tests[name] for name in part)).append(exercise)
+    return [frozenset(part) for part in parts if part]
+
+
+def _answers(parts: Sequence[Callable[[int], bytes]], hands: int, seconds: float) -> Iterable[bytes | Died]:
+    if len(parts) == 1:  # this process is a submission's own: it needs no further fork
+        return [parts[0](0)]
+    return [answer for _, answer in in_forks(parts, hands, lambda _: seconds)]
+
+
+def _counts(part: frozenset[str], tests: Callable[[TestSpec], bool], spec: TestSpec) -> bool:
+    return spec.exercise in part and tests(spec)
 
 
 def job_for(module: Module, files: dict[str, str], suites: Suites, slot: int = 0) -> Job:

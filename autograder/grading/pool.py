@@ -9,8 +9,9 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from autograder.worker import pages
+from autograder.worker import sandbox
 
 MEMORY_BYTES = 8 << 30  # beyond what is mapped at the fork: a bound on what a hostile reply can make a test compute
 
@@ -37,9 +38,8 @@ def in_forks(
     """Run every task in a fork, at most `at_once` together, and yield (index, what it returned) as each ends.
 
     A task is called with its slot, 0 .. at_once - 1, which no other running task has. One that takes longer than
-    `seconds(index)` is killed.
+    `seconds(index)` is killed, and so are its own forks. Forks are cheap after `pages.settle()`.
     """
-    pages.settle()
     waiting = list(range(len(tasks)))[::-1]
     running: dict[int, _Child] = {}
     free = list(range(at_once))[::-1]
@@ -81,11 +81,12 @@ def _fork(task: Callable[[int], bytes], slot: int, others: list[int]) -> tuple[i
         return reader, pid
     status = 3
     try:
+        sandbox.die_with_parent()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for descriptor in (reader, *others):
             os.close(descriptor)
-        pages = int(open("/proc/self/statm").read().split()[0])
-        bound = pages * resource.getpagesize() + MEMORY_BYTES
+        mapped = int(Path("/proc/self/statm").read_text().split()[0])
+        bound = mapped * resource.getpagesize() + MEMORY_BYTES
         resource.setrlimit(resource.RLIMIT_AS, (bound, resource.RLIM_INFINITY))
         answer = memoryview(task(slot))
         while answer:

@@ -9,18 +9,20 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from autograder.course import Course
-from autograder.grading.grade import grade, zygote_for
+from autograder.grading.grade import grade
 from autograder.intake import Submission
 from autograder.reports.console import show, show_summary
 from autograder.reports.results import Results, to_json, write
+from autograder.worker.launch import Zygote
 
 
-def grade_and_report(course: Course, submissions: Sequence[Submission], out: Path, require_sandbox: bool, as_json: bool) -> None:
-    """Grade, write `out/<name>/results.json`, and print each result once all before it are printed."""
+def grade_and_report(
+    course: Course, submissions: Sequence[Submission], zygote: Zygote, out: Path, require_sandbox: bool, as_json: bool
+) -> None:
+    """Grade, write `out/<name>/results.json`, and print each result once all before it are printed. Closes the zygote."""
     console, errors = Console(), Console(stderr=True)
     results: dict[int, Results] = {}
     printed = 0
-    zygote = zygote_for(course)
     columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     # No refreshing thread: this process forks, and a process that forks has one thread.
     progress = Progress(*columns, console=errors, transient=True, auto_refresh=False, disable=not errors.is_terminal)

@@ -26,11 +26,11 @@ def nbgrader(
 ) -> None:
     """Grade every submission of an nbgrader assignment; scores and comments go into its gradebook."""
     from autograder.course import load_course
+    from autograder.grading.warm import zygote_for
     from autograder.intake import UsageError
 
     if importlib.util.find_spec("nbgrader") is None:
         raise UsageError("nbgrader is not installed: pip install -e '.[notebooks]'")
-    from autograder.grading.run import grade_and_report
     from autograder.nbgrader import bridge
     from autograder.reports.results import read
 
@@ -40,7 +40,10 @@ def nbgrader(
     taken = bridge.submissions(found, course)
     if not taken:
         raise UsageError(f"{found.folder('submitted', '*')}: nobody has handed in {assignment}")
-    grade_and_report(course, list(taken.values()), out, require_sandbox, False)
+    zygote = zygote_for(course)
+    from autograder.grading.run import grade_and_report  # while the zygote warms up: it takes seconds, too
+
+    grade_and_report(course, list(taken.values()), zygote, out, require_sandbox, False)
     for student, submission in taken.items():
         bridge.record(found, student, read(out / submission.name / "results.json"), course)
     missing = bridge.unread(found, list(taken))

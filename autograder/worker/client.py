@@ -1,43 +1,23 @@
-"""The trusted side of the boundary: a warm zygote, a worker for one submission's module, and a session for one test."""
+"""The trusted side of the boundary: a worker for one submission's module, and a session for one test."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import autograder
 from autograder.testing.measure import cpu_seconds, memory
 from autograder.worker import wire
 from autograder.worker.channel import Channel, Closed, Deadline, DeadlinePassed
+from autograder.worker.launch import GraderError, Zygote
 
-START_SECONDS = 120  # importing torch from a cold disk; only ever waited for once
 CONFINE_SECONDS = 20
-CLEAN_ENVIRONMENT = {
-    "PATH": "/usr/bin:/bin",
-    "LANG": "C.UTF-8",
-    "MPLBACKEND": "Agg",
-    "PYTHONHASHSEED": "0",
-    "PYTHONSAFEPATH": "1",
-    "PYTHONNOUSERSITE": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
-
-
-class GraderError(Exception):
-    """The grader's own machinery failed; never the student's doing."""
 
 
 class Stopped(Exception):
@@ -71,67 +51,6 @@ class Job:
     slot: int = 0
 
 
-class Zygote:
-    """A process that has imported torch and forks workers. Its control socket may be shared by forks of this process."""
-
-    def __init__(self, private: Sequence[Path] = (), preload: Sequence[str] = ()):
-        self.folder = tempfile.mkdtemp(prefix="llm-course-")  # all work folders lie in it and go with it
-        os.chmod(self.folder, 0o711)
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "llm-from-scratch", "matplotlib")
-        command = [sys.executable, "-m", "autograder.worker.zygote", str(theirs.fileno())]
-        hidden = json.dumps([str(path) for path in [*private, Path(autograder.__file__).parent]])
-        self._process = subprocess.Popen(
-            [*command, hidden, json.dumps(list(preload))],
-            env={**CLEAN_ENVIRONMENT, "MPLCONFIGDIR": str(cache)},
-            cwd="/",
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-        )
-        theirs.close()
-        self._ready = False
-
-    def wait(self) -> None:
-        """Return once the zygote is warm; GraderError with what it printed when it cannot start."""
-        if self._ready:
-            return
-        self._control.settimeout(START_SECONDS)
-        try:
-            answer = self._control.recv(16)
-        except OSError:
-            answer = b""
-        if answer != b"ready":
-            self._process.kill()
-            said = self._process.stderr.read().decode(errors="replace").strip().splitlines()
-            raise GraderError(f"the worker process could not start: {said[-1] if said else 'it did not answer'}")
-        self._control.settimeout(None)
-        self._ready = True
-
-    def connect(self) -> Channel:
-        """A channel to a fresh worker."""
-        ours, theirs = socket.socketpair()
-        try:
-            socket.send_fds(self._control, [b"w"], [theirs.fileno()])
-        except OSError as error:
-            raise GraderError(f"the worker process is gone: {error}") from None
-        finally:
-            theirs.close()
-        return Channel(ours)
-
-    def close(self) -> None:
-        self._control.close()
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process.stderr.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
 class Worker:
     """One submission's module in a confined process; `start()` begins a test in a fresh fork of it."""
 
@@ -142,7 +61,7 @@ class Worker:
         self.end = time.monotonic() + job.module_seconds
         self._test: Channel | None = None
         self._used = self._ready = False
-        self._control = zygote.connect()
+        self._control = Channel(zygote.connect())
         try:
             deadline = Deadline(CONFINE_SECONDS)
             self.pid: int = self._control.receive(deadline)["pid"]
