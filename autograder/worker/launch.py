@@ -20,6 +20,7 @@ CLEAN_ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "MPLBACKEND": "Agg",
     "PYTHONHASHSEED": "0",
+    "PYTHONMALLOC": "malloc",  # see pages.py
     "PYTHONSAFEPATH": "1",
     "PYTHONNOUSERSITE": "1",
     "OMP_NUM_THREADS": "1",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import importlib.util
 import marshal
 import math
 import os
@@ -59,6 +60,8 @@ def work(channel: Channel, namespaces: list[str], readable: list[str], bpf: byte
         in_force = _confine(config, namespaces, readable, bpf)
         audit = Audit(config["rules"])
         audit.files = {str(path): path.stem for path in Path(config["work"], "exercises").rglob("*.py")}
+        importlib.import_module("exercises")  # ours and empty; finders now know the folder
+        importlib.util.find_spec(f"exercises.{config['main'].partition('.')[0]}")
         scenarios = {key: _scenarios(key, code) for key, code in config["scenarios"].items()}
         gc.collect()
         gc.freeze()
