@@ -31,7 +31,7 @@ from autograder.worker.client import GraderError, Worker, Zygote
 
 TASK_SECONDS = 300
 BATCH = 8
-CHEAT_LIMITS = {"call_seconds": 0.5, "load_seconds": 1.0, "module_seconds": 2.0, "memory_mb": 512}
+CHEAT_LIMITS = {"call_seconds": 0.5, "load_seconds": 0.5, "module_seconds": 1.0, "memory_mb": 512}
 
 
 @dataclass(frozen=True)

@@ -251,6 +251,8 @@ def open_suites(course: Course, modules: Sequence[Module], use: Callable[[Suites
 
 
 def _suite(course: Course, module: Module, items: list[pytest.Item], session: _Session) -> Suite:
+    for name in module.preload:  # the solution needs it as the student's code does, and so does each fork that diagnoses
+        importlib.import_module(name)
     solution = module.solution_folder / module.main_file
     stem = ".".join(Path(module.main_file).with_suffix("").parts)
     session.references[module.suite_folder.name] = LocalModule(_imported(f"solutions.{stem}", solution))

@@ -17,6 +17,7 @@ import sys
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
+M_MMAP_THRESHOLD, OWN_MEMORY_BYTES = -3, 128 << 10
 SEED = 0  # of the global random states: every test's child starts with the same
 
 
@@ -26,8 +27,11 @@ def main() -> None:
     # What modules do at a fork (random takes a new seed, logging renews its locks) has no use in a process without
     # threads, costs a third of a fork, and would give each test another random state.
     os.register_at_fork = lambda **handlers: None
+    import ctypes
     import random
 
+    # Tensors get memory of their own and give it back at once, so that peaks are what the code holds and nothing else.
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, OWN_MEMORY_BYTES)
     control = socket.socket(fileno=int(sys.argv[1]))
     private, preload = json.loads(sys.argv[2]), json.loads(sys.argv[3])
     import numpy as np
