@@ -166,8 +166,8 @@ def grade_module(
         of_part, at_run_time = json.loads(answer)
         outcomes |= {name: TestOutcome(**outcome) for name, outcome in of_part.items()}
         for exercise, (call, line) in at_run_time.items():
-            message = f"{module.main_file}, line {line}: {call} is called in {exercise}: this exercise asks you to write it yourself."
-            breaches.setdefault(exercise, message)
+            what = f"{call} is called in {exercise}: this exercise asks you to write it yourself."
+            breaches.setdefault(exercise, f"{module.main_file}, line {line}: {what}")
     return score_module(module, manifest, outcomes, breaches=breaches, substituted=substituted)
 
 
