@@ -96,9 +96,11 @@ def implementations() -> dict[str, Callable]:
     """Ours first, then every peer that can be had here."""
     from torch.nn.attention import SDPBackend
 
-    from solutions.flash_attention_triton import flash_attention
+    from solutions.flash_attention_triton import TritonAttention, flash_attention
 
     found: dict[str, Callable] = {"ours": lambda q, k, v, causal: flash_attention(q, k, v, causal), "standard": standard}
+    if torch.cuda.get_device_capability()[0] == 9:  # where "ours" means the kernels of flash_attention_hopper.py
+        found["ours, portable"] = lambda q, k, v, causal: TritonAttention.apply(q, k, v, causal, 1 / math.sqrt(q.shape[-1]))
     backends = {"flash": SDPBackend.FLASH_ATTENTION, "cuDNN": SDPBackend.CUDNN_ATTENTION}
     backends |= {"efficient": SDPBackend.EFFICIENT_ATTENTION, "math": SDPBackend.MATH}
     found |= {f"SDPA {name}": partial(sdpa, backend) for name, backend in backends.items()}
@@ -203,6 +205,8 @@ def on_gpu(options: argparse.Namespace, console: Console) -> list[Figure]:
         for n in options.lengths:
             for causal in (False, True):
                 for name, function in implementations().items():
+                    if name in options.without:
+                        continue
                     try:
                         figures += measure(name, function, head_dim, n, causal, rate, options)
                     except Exception as error:  # a peer that cannot, or has not the memory; said, and left out
@@ -235,7 +239,8 @@ def sweep(options: argparse.Namespace, console: Console) -> None:
     """Which tiles are best here: each kernel's candidates in turn, the other kernels as planned."""
     from solutions import flash_attention_triton as module
 
-    rate, original, ours = ceiling(torch.device("cuda")), module.plan, implementations()["ours"]
+    known = implementations()
+    rate, original, ours = ceiling(torch.device("cuda")), module.plan, known.get("ours, portable", known["ours"])
     candidates = [module.Tiles(q, k, w, s) for q in (32, 64, 128) for k in (32, 64, 128) for w in (4, 8) for s in (2, 3, 4)]
     for head_dim in options.head_dims:
         for kernel in module.Plan._fields:
@@ -308,7 +313,8 @@ def main() -> None:
     parser.add_argument("--head-dims", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--lengths", type=int, nargs="+", default=[512, 1024, 2048, 4096, 8192, 16384])
     parser.add_argument("--repeats", type=int, default=5, help="repeats of which the median counts (default: 5)")
-    parser.add_argument("--sweep", action="store_true", help="measure other tile shapes instead, and print the best")
+    parser.add_argument("--without", nargs="+", default=[], metavar="PEER", help="leave these out, such as FlexAttention")
+    parser.add_argument("--sweep", action="store_true", help="measure other tiles of the portable kernels, and print the best")
     parser.add_argument("--plot", type=Path, metavar="PNG", default=Path("flash_attention.png"), help="where the plot goes (GPU)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to a file as well")
     options = parser.parse_args()

@@ -42,6 +42,7 @@ def flash_attention(q, k, v, causal=False, scale=None):
         "parent": attempt(lambda: os.kill(os.getppid(), 0)),
         "compiler": attempt(lambda: subprocess.run(["/usr/bin/env", "true"]).returncode),
         "scratch": attempt(lambda: open("note", "w").write("x")),
+        "moved": attempt(lambda: (os.makedirs("a"), os.makedirs("b"), open("a/x", "w").close(), os.replace("a/x", "b/x"))[-1]),
     }))
 """
 
@@ -132,7 +133,7 @@ def test_an_impossible_time_is_refused(monkeypatch):
     course = milestone.Milestone(SMALL, ceiling=1.0, free_bytes=lambda: 0, private=[])
     monkeypatch.setattr(milestone.Milestone, "worker", lambda self, source: _Here())
     monkeypatch.setattr(milestone, "timing", lambda *args, **kwargs: milestone.Timing(1e-3, 0))
-    for outcome in milestone.measured(course, "", PROBLEM):
+    for outcome in milestone.measured(course, {}, PROBLEM):
         assert outcome.outcome == "failed" and "faster than this GPU" in outcome.message
 
 
@@ -155,6 +156,7 @@ def test_what_a_confined_worker_can_reach():
     for name in ("solution", "write", "network", "passwd", "parent"):
         assert said[name] in ("PermissionError", "ProcessLookupError"), (name, said)
     assert said["compiler"] == "0" and said["scratch"] == "1"  # Triton assembles and links, and keeps what it made
+    assert said["moved"] == "None"  # from the folder where it was made to where it is kept
 
 
 def test_a_stub_is_a_todo_and_a_missing_file_is_said(tmp_path):

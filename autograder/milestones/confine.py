@@ -70,7 +70,7 @@ def _files(scratch: str, private: list[str]) -> str | None:
     rules = [(path, READ_AND_RUN) for path in sorted(readable)]
     rules += [(path, landlock.READ) for path in MACHINE]
     rules += [(path, DEVICE) for path in devices]
-    rules.append((scratch, landlock.WRITE | landlock.EXECUTE))
+    rules.append((scratch, landlock.WRITE | landlock.EXECUTE | landlock.REFER))  # Triton renames from folder to folder
     try:
         return f"Landlock (ABI {_restrict(rules)})"
     except OSError:

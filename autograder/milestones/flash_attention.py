@@ -95,9 +95,9 @@ class Milestone:
     draw: Callable[[], int] = lambda: secrets.randbits(31)
     baselines: dict[tuple[str, Problem], Timing | None] = field(default_factory=dict)  # None: it ran out of memory
 
-    def worker(self, source: str) -> GpuWorker:
+    def worker(self, files: Mapping[str, str]) -> GpuWorker:
         torch.cuda.empty_cache()  # this process's own references take no memory from the worker
-        return GpuWorker({FILE: source}, self.scale.device, self.private, self.free_bytes)
+        return GpuWorker(files, self.scale.device, self.private, self.free_bytes)
 
 
 def problems(scale: Scale) -> list[Problem]:
@@ -151,12 +151,12 @@ def name_of(problem: Problem) -> str:
     )
 
 
-def run(milestone: Milestone, source: str) -> tuple[dict[str, TestOutcome], list[str]]:
+def run(milestone: Milestone, files: Mapping[str, str]) -> tuple[dict[str, TestOutcome], list[str]]:
     """Every test's outcome, and the sandbox that was in force."""
     outcomes: dict[str, TestOutcome] = {}
     scale = milestone.scale
     try:
-        with milestone.worker(source) as worker:  # correctness, in a run of its own
+        with milestone.worker(files) as worker:  # correctness, in a run of its own
             sandbox = worker.sandbox
             for p in correctness_problems(scale):
                 outcomes[name_of(p)] = attempted(lambda p=p: check_values(worker, p, milestone))
@@ -171,9 +171,9 @@ def run(milestone: Milestone, source: str) -> tuple[dict[str, TestOutcome], list
         waits = TestOutcome(kind, "not measured, since the values are not right yet")
         return {spec.name: outcomes.get(spec.name, waits) for spec in manifest(scale)}, sandbox
     for p in problems(scale):
-        speed, memory = measured(milestone, source, p)
+        speed, memory = measured(milestone, files, p)
         outcomes |= {f"speed_{name_of(p)}": speed, f"memory_{name_of(p)}": memory}
-    outcomes[f"forward_{scale.longest}"] = attempted(lambda: check_longest(milestone, source))
+    outcomes[f"forward_{scale.longest}"] = attempted(lambda: check_longest(milestone, files))
     return outcomes, sandbox
 
 
@@ -262,12 +262,12 @@ def recheck(
         compare(name, x, full[batch, head, row].cpu(), size[batch, head, row].cpu(), problem)
 
 
-def measured(milestone: Milestone, source: str, problem: Problem) -> tuple[TestOutcome, TestOutcome]:
+def measured(milestone: Milestone, files: Mapping[str, str], problem: Problem) -> tuple[TestOutcome, TestOutcome]:
     """The outcomes for speed and memory of one problem."""
     try:
         overhead = baseline(milestone, NOTHING, problem)
         standard = baseline(milestone, STANDARD, problem)
-        with milestone.worker(source) as worker:
+        with milestone.worker(files) as worker:
             ours = timing(milestone, worker, problem, checked=True)
     except Failed as failed:
         outcome = TestOutcome(failed.kind, str(failed))
@@ -287,7 +287,7 @@ def baseline(milestone: Milestone, source: str, problem: Problem) -> Timing | No
     key = (source, problem)
     if key not in milestone.baselines:
         try:
-            with milestone.worker(source) as worker:
+            with milestone.worker({FILE: source}) as worker:
                 milestone.baselines[key] = timing(milestone, worker, problem, checked=False)
         except Failed as failed:
             if "out of memory" not in str(failed).lower():
@@ -319,13 +319,13 @@ def memory_outcome(ours: Timing, standard: Timing | None) -> TestOutcome:
     return TestOutcome("failed", f"{said}: at most {MEMORY_SHARE:g} of that is asked for")
 
 
-def check_longest(milestone: Milestone, source: str) -> str:
+def check_longest(milestone: Milestone, files: Mapping[str, str]) -> str:
     """The longest sequence forward: right, and with at most 2.1 times the peak of half its length."""
     s = milestone.scale
     whole = Problem(1, s.n_heads, s.n_heads, s.longest, s.longest, s.head_dim, s.dtype, True, False)
     peaks = []
     for problem in (replace(whole, n_q=whole.n_q // 2, n_k=whole.n_k // 2), whole):
-        with milestone.worker(source) as worker:
+        with milestone.worker(files) as worker:
             seed = milestone.draw()
             signs = milestone.draw()
             reply, _, peak = worker.measure(problem, [seed], signs, CALL_SECONDS)
@@ -344,9 +344,9 @@ def milestone_module(course: Course) -> Module:
     return module.model_copy(update={"exercises": (exercise.model_copy(update={"points": 100}),)})
 
 
-def breaches_of(module: Module, source: str) -> Mapping[str, str]:
-    """The sentence on a forbidden call in the file, if there is one."""
-    return {b.exercise: b.message for b in reversed(check(module, {FILE: source})) if b.exercise == EXERCISE}
+def breaches_of(module: Module, files: dict[str, str]) -> Mapping[str, str]:
+    """The sentence on a forbidden call that the kernel uses, if there is one."""
+    return {b.exercise: b.message for b in reversed(check(module, files)) if b.exercise == EXERCISE}
 
 
 def digest(source: str) -> str:

@@ -21,17 +21,16 @@ def grade(course: Course, submission: Submission, scale: flash_attention.Scale, 
     module = flash_attention.milestone_module(course)
     specs = flash_attention.manifest(scale)
     item = submission.modules[0]
-    source = item.files.get(flash_attention.FILE)
     sandbox: list[str] = []
-    if item.problem or source is None:
+    if item.problem or flash_attention.FILE not in item.files:
         rejected = item.problem or f"{flash_attention.FILE} is missing: the milestone is about this file."
         result = score_module(module, specs, {}, rejected=rejected)
-    elif breaches := flash_attention.breaches_of(module, source):
+    elif breaches := flash_attention.breaches_of(module, item.files):
         result = score_module(module, specs, {}, breaches=breaches)
     else:
         private = [course.root / name for name in ("autograder", "solutions", "exercises", "docs", "tests", "benchmarks")]
         milestone = flash_attention.Milestone(scale, ceiling * MARGIN, free_bytes(scale.device), private)
-        outcomes, sandbox = flash_attention.run(milestone, source)
+        outcomes, sandbox = flash_attention.run(milestone, item.files)
         result = score_module(module, specs, outcomes)
     score, max_score = totals([result])
     return Results(

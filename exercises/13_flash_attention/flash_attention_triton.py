@@ -34,10 +34,19 @@ LN_2 = tl.constexpr(0.6931471805599453)
 
 
 @triton.jit
-def _rows(x, strides, batch, head, first, N_ROWS: tl.constexpr, WIDTH: tl.constexpr):
-    """Given: pointers (N_ROWS, WIDTH) to the rows from `first` on in one head of a (batch, heads, length, width) tensor."""
-    x += batch * strides[0] + head * strides[1] + first * strides[2]
-    return x + tl.arange(0, N_ROWS)[:, None] * strides[2] + tl.arange(0, WIDTH)[None, :] * strides[3]
+def _head(x, strides, batch, head):
+    """Given: a pointer to one head of a (batch, heads, length, width) tensor."""
+    return x + batch * strides[0] + head * strides[1]
+
+
+@triton.jit
+def _rows(head, strides, first, N_ROWS: tl.constexpr, WIDTH: tl.constexpr):
+    """Given: pointers (N_ROWS, WIDTH) to the rows from `first` on of a head.
+
+    What is added to the first row's address is the same for every tile, so a loop computes it once, in 32 bits.
+    """
+    within = tl.arange(0, N_ROWS)[:, None] * strides[2] + tl.arange(0, WIDTH)[None, :] * strides[3]
+    return head + tl.cast(first, tl.int64) * strides[2] + within
 
 
 @triton.jit
@@ -81,17 +90,17 @@ def _key_range(first_query, n_q, n_k, CAUSAL: tl.constexpr, BLOCK_Q: tl.constexp
 
 @triton.jit
 def _see_keys(
-    m, l, acc, q, k_rows, v_rows, k_step, v_step, begin, end, n_k, last_seen, is_column, scale_log2,
-    MASKED: tl.constexpr, PADDED: tl.constexpr, BLOCK_K: tl.constexpr,
+    m, l, acc, q, k_head, v_head, k_strides, v_strides, begin, end, n_k, last_seen, is_column, scale_log2,
+    MASKED: tl.constexpr, PADDED: tl.constexpr, WIDTH: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """Take the keys `begin` to `end` into account, a tile at a time: (m, l, acc, k_rows, v_rows) after it.
+    """Take the keys `begin` to `end` into account, a tile at a time: (m, l, acc) after it.
 
     `q (block_q, width)` is the tile of queries. `m`, `l (block_q,)` and `acc (block_q, width)`, all float32, are the
-    running maximum (of scores times log2(e)), the running sum of powers of two, and the unnormalised output. `k_rows`
-    and `v_rows` point to the first tile; a step further is `k_step` and `v_step` away, and they come back pointing to the
-    tile after the last. `scale_log2 > 0` is the scale times log2(e). With `MASKED`, loads stop at the tensor's end
-    (`n_k`), and query row r sees no key after `last_seen[r]`; otherwise every query sees every key. A row that has seen
-    nothing keeps m = -inf, l = 0, acc = 0, and nothing is NaN. `tl.dot` needs `input_precision="ieee"`, or float32 is cut.
+    running maximum (of scores times log2(e)), the running sum of powers of two, and the unnormalised output. `k_head`
+    and `v_head` point to the head's first key and value; `_rows` finds a tile from there. `scale_log2 > 0` is the scale
+    times log2(e). With `MASKED`, loads stop at the tensor's end (`n_k`), and query row r sees no key after
+    `last_seen[r]`; otherwise every query sees every key. A row that has seen nothing keeps m = -inf,
+    l = 0, acc = 0, and nothing is NaN. `tl.dot` needs `input_precision="ieee"`, or float32 is cut.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: _see_keys")
@@ -110,31 +119,32 @@ def _forward_kernel(
         tile = n_tiles - 1 - tile  # the tiles with the longest walk go first, so that none is left over at the end
     batch_head = (tl.program_id(0) // n_tiles).to(tl.int64)
     batch, head = batch_head // N_HEADS, batch_head % N_HEADS
-    first = (tile * BLOCK_Q).to(tl.int64)
     queries = tile * BLOCK_Q + tl.arange(0, BLOCK_Q)
     is_column = tl.arange(0, WIDTH) < HEAD_DIM
     PADDED: tl.constexpr = WIDTH != HEAD_DIM
 
-    q = _load(_rows(q_ptr, q_strides, batch, head, first, BLOCK_Q, WIDTH), queries < n_q, is_column, True, PADDED)
-    k_rows = _rows(k_ptr, k_strides, batch, head // GROUP, 0, BLOCK_K, WIDTH)
-    v_rows = _rows(v_ptr, v_strides, batch, head // GROUP, 0, BLOCK_K, WIDTH)
-    k_step, v_step = BLOCK_K * k_strides[2], BLOCK_K * v_strides[2]
+    q_rows = _rows(_head(q_ptr, q_strides, batch, head), q_strides, tile * BLOCK_Q, BLOCK_Q, WIDTH)
+    q = _load(q_rows, queries < n_q, is_column, True, PADDED)
+    k_head = _head(k_ptr, k_strides, batch, head // GROUP)
+    v_head = _head(v_ptr, v_strides, batch, head // GROUP)
     whole, end, last_seen = _key_range(tile * BLOCK_Q, n_q, n_k, CAUSAL, BLOCK_Q, BLOCK_K)
     m = tl.full((BLOCK_Q,), float("-inf"), tl.float32)
     l = tl.zeros((BLOCK_Q,), tl.float32)
     acc = tl.zeros((BLOCK_Q, WIDTH), tl.float32)
-    m, l, acc, k_rows, v_rows = _see_keys(
-        m, l, acc, q, k_rows, v_rows, k_step, v_step, 0, whole, n_k, last_seen, is_column, scale_log2, False, PADDED, BLOCK_K
-    )
-    m, l, acc, k_rows, v_rows = _see_keys(
-        m, l, acc, q, k_rows, v_rows, k_step, v_step, whole, end, n_k, last_seen, is_column, scale_log2, True, PADDED, BLOCK_K
-    )
+    m, l, acc = _see_keys(
+        m, l, acc, q, k_head, v_head, k_strides, v_strides, 0, whole, n_k, last_seen, is_column, scale_log2,
+        False, PADDED, WIDTH, BLOCK_K,
+    )  # fmt: skip
+    m, l, acc = _see_keys(
+        m, l, acc, q, k_head, v_head, k_strides, v_strides, whole, end, n_k, last_seen, is_column, scale_log2,
+        True, PADDED, WIDTH, BLOCK_K,
+    )  # fmt: skip
 
     divisor = tl.where(l == 0.0, 1.0, l)
     lse = tl.where(l == 0.0, float("-inf"), (m + tl.log2(divisor)) * LN_2)
     tl.store(lse_ptr + batch_head * n_q + queries, lse, mask=queries < n_q)
     out = (acc / divisor[:, None]).to(out_ptr.dtype.element_ty)
-    out_rows = _rows(out_ptr, out_strides, batch, head, first, BLOCK_Q, WIDTH)
+    out_rows = _rows(_head(out_ptr, out_strides, batch, head), out_strides, tile * BLOCK_Q, BLOCK_Q, WIDTH)
     tl.store(out_rows, out, mask=(queries < n_q)[:, None] & is_column[None, :])
 
 
@@ -148,26 +158,27 @@ def _delta_kernel(
     tile = tl.program_id(0) % n_tiles
     batch_head = (tl.program_id(0) // n_tiles).to(tl.int64)
     batch, head = batch_head // N_HEADS, batch_head % N_HEADS
-    first = (tile * BLOCK_Q).to(tl.int64)
     queries = tile * BLOCK_Q + tl.arange(0, BLOCK_Q)
     is_column = tl.arange(0, WIDTH) < HEAD_DIM
-    out = _load(_rows(out_ptr, out_strides, batch, head, first, BLOCK_Q, WIDTH), queries < n_q, is_column, True, True)
-    grad = _load(_rows(grad_ptr, grad_strides, batch, head, first, BLOCK_Q, WIDTH), queries < n_q, is_column, True, True)
+    out_rows = _rows(_head(out_ptr, out_strides, batch, head), out_strides, tile * BLOCK_Q, BLOCK_Q, WIDTH)
+    grad_rows = _rows(_head(grad_ptr, grad_strides, batch, head), grad_strides, tile * BLOCK_Q, BLOCK_Q, WIDTH)
+    out = _load(out_rows, queries < n_q, is_column, True, True)
+    grad = _load(grad_rows, queries < n_q, is_column, True, True)
     delta = tl.sum(out.to(tl.float32) * grad.to(tl.float32), 1)
     tl.store(delta_ptr + batch_head * n_q + queries, delta, mask=queries < n_q)
 
 
 @triton.jit
 def _gradient_of_keys(
-    dk, dv, k, v, q_rows, grad_rows, q_step, grad_step, lse_ptr, delta_ptr, begin, end, n_q, first_seen, is_column, scale_log2,
-    MASKED: tl.constexpr, RAGGED: tl.constexpr, PADDED: tl.constexpr, BLOCK_Q: tl.constexpr,
+    dk, dv, k, v, q_head, grad_head, q_strides, grad_strides, lse_ptr, delta_ptr, begin, end, n_q, first_seen, is_column,
+    scale_log2, MASKED: tl.constexpr, RAGGED: tl.constexpr, PADDED: tl.constexpr, WIDTH: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
-    """What the queries `begin` to `end` contribute to the gradients of a tile of keys: (dk, dv, q_rows, grad_rows) after it.
+    """What the queries `begin` to `end` contribute to the gradients of a tile of keys: (dk, dv) after it.
 
-    `k`, `v (block_k, width)` are the tile; `dk`, `dv`, float32, are summed up (dk still without the scale). `q_rows` and
-    `grad_rows` point to the first tile of q and of out's gradient and come back pointing beyond the last; `lse_ptr` and
-    `delta_ptr` point to the head's first query. With `MASKED`, key row r is seen by the queries from `first_seen[r]`
-    on, otherwise by all of them. With `RAGGED`, the last tile may reach beyond `n_q`, where loads must stop.
+    `k`, `v (block_k, width)` are the tile; `dk`, `dv`, float32, are summed up (dk still without the scale). `q_head`,
+    `grad_head`, `lse_ptr` and `delta_ptr` point to what belongs to the head's first query. With `MASKED`,
+    key row r is seen by the queries from `first_seen[r]` on, otherwise by all of them. With `RAGGED`, the last tile may reach
+    beyond `n_q`, where loads must stop.
     Everything is shorter with the scores transposed, (block_k, block_q): then dv and dk are products without a transpose.
     """
     # TODO: your code goes here, in place of the next line.
@@ -186,7 +197,6 @@ def _keys_backward_kernel(
     tile = tl.program_id(0) % n_tiles
     batch_head = (tl.program_id(0) // n_tiles).to(tl.int64)
     batch, kv_head = batch_head // (N_HEADS // GROUP), batch_head % (N_HEADS // GROUP)
-    first = (tile * BLOCK_K).to(tl.int64)
     keys = tile * BLOCK_K + tl.arange(0, BLOCK_K)
     is_key = keys < n_k
     is_column = tl.arange(0, WIDTH) < HEAD_DIM
@@ -197,40 +207,41 @@ def _keys_backward_kernel(
     if CAUSAL:
         begin = tl.maximum(tile * BLOCK_K - n_k + n_q, 0) // BLOCK_Q * BLOCK_Q
         whole = tl.minimum(tl.cdiv(tl.maximum(tile * BLOCK_K + BLOCK_K - 1 - n_k + n_q, 0), BLOCK_Q) * BLOCK_Q, n_q)
-    k = _load(_rows(k_ptr, k_strides, batch, kv_head, first, BLOCK_K, WIDTH), is_key, is_column, True, PADDED)
-    v = _load(_rows(v_ptr, v_strides, batch, kv_head, first, BLOCK_K, WIDTH), is_key, is_column, True, PADDED)
+    k_rows = _rows(_head(k_ptr, k_strides, batch, kv_head), k_strides, tile * BLOCK_K, BLOCK_K, WIDTH)
+    v_rows = _rows(_head(v_ptr, v_strides, batch, kv_head), v_strides, tile * BLOCK_K, BLOCK_K, WIDTH)
+    k = _load(k_rows, is_key, is_column, True, PADDED)
+    v = _load(v_rows, is_key, is_column, True, PADDED)
     dk = tl.zeros((BLOCK_K, WIDTH), tl.float32)
     dv = tl.zeros((BLOCK_K, WIDTH), tl.float32)
-    q_step, grad_step = BLOCK_Q * q_strides[2], BLOCK_Q * grad_strides[2]
     for member in range(GROUP):
         head = kv_head * GROUP + member
-        q_rows = _rows(q_ptr, q_strides, batch, head, begin, BLOCK_Q, WIDTH)
-        grad_rows = _rows(grad_ptr, grad_strides, batch, head, begin, BLOCK_Q, WIDTH)
+        q_head = _head(q_ptr, q_strides, batch, head)
+        grad_head = _head(grad_ptr, grad_strides, batch, head)
         lse_head = lse_ptr + (batch * N_HEADS + head) * n_q
         delta_head = delta_ptr + (batch * N_HEADS + head) * n_q
         if CAUSAL:
-            dk, dv, q_rows, grad_rows = _gradient_of_keys(
-                dk, dv, k, v, q_rows, grad_rows, q_step, grad_step, lse_head, delta_head, begin, whole, n_q,
-                first_seen, is_column, scale_log2, True, RAGGED, PADDED, BLOCK_Q,
+            dk, dv = _gradient_of_keys(
+                dk, dv, k, v, q_head, grad_head, q_strides, grad_strides, lse_head, delta_head, begin, whole, n_q,
+                first_seen, is_column, scale_log2, True, RAGGED, PADDED, WIDTH, BLOCK_Q,
             )  # fmt: skip
-        dk, dv, q_rows, grad_rows = _gradient_of_keys(
-            dk, dv, k, v, q_rows, grad_rows, q_step, grad_step, lse_head, delta_head, whole, n_q, n_q,
-            first_seen, is_column, scale_log2, False, RAGGED, PADDED, BLOCK_Q,
+        dk, dv = _gradient_of_keys(
+            dk, dv, k, v, q_head, grad_head, q_strides, grad_strides, lse_head, delta_head, whole, n_q, n_q,
+            first_seen, is_column, scale_log2, False, RAGGED, PADDED, WIDTH, BLOCK_Q,
         )  # fmt: skip
 
     mask = is_key[:, None] & is_column[None, :]
-    dk_rows = _rows(dk_ptr, dk_strides, batch, kv_head, first, BLOCK_K, WIDTH)
-    dv_rows = _rows(dv_ptr, dv_strides, batch, kv_head, first, BLOCK_K, WIDTH)
+    dk_rows = _rows(_head(dk_ptr, dk_strides, batch, kv_head), dk_strides, tile * BLOCK_K, BLOCK_K, WIDTH)
+    dv_rows = _rows(_head(dv_ptr, dv_strides, batch, kv_head), dv_strides, tile * BLOCK_K, BLOCK_K, WIDTH)
     tl.store(dk_rows, (dk * scale).to(dk_ptr.dtype.element_ty), mask=mask)
     tl.store(dv_rows, dv.to(dv_ptr.dtype.element_ty), mask=mask)
 
 
 @triton.jit
 def _gradient_of_queries(
-    dq, q, grad, lse, delta, k_rows, v_rows, k_step, v_step, begin, end, n_k, last_seen, is_column, scale_log2,
-    MASKED: tl.constexpr, PADDED: tl.constexpr, BLOCK_K: tl.constexpr,
+    dq, q, grad, lse, delta, k_head, v_head, k_strides, v_strides, begin, end, n_k, last_seen, is_column, scale_log2,
+    MASKED: tl.constexpr, PADDED: tl.constexpr, WIDTH: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """What the keys `begin` to `end` contribute to dq, still without the scale: (dq, k_rows, v_rows) after it.
+    """What the keys `begin` to `end` contribute to dq, still without the scale: dq after it.
 
     `q`, `grad (block_q, width)`, `lse` (in powers of two, inf where a row sees nothing) and `delta (block_q,)` belong to the
     tile of queries; the rest is as in `_see_keys`.
@@ -253,30 +264,30 @@ def _queries_backward_kernel(
         tile = n_tiles - 1 - tile
     batch_head = (tl.program_id(0) // n_tiles).to(tl.int64)
     batch, head = batch_head // N_HEADS, batch_head % N_HEADS
-    first = (tile * BLOCK_Q).to(tl.int64)
     queries = tile * BLOCK_Q + tl.arange(0, BLOCK_Q)
     is_query = queries < n_q
     is_column = tl.arange(0, WIDTH) < HEAD_DIM
     PADDED: tl.constexpr = WIDTH != HEAD_DIM
 
-    q = _load(_rows(q_ptr, q_strides, batch, head, first, BLOCK_Q, WIDTH), is_query, is_column, True, PADDED)
-    grad = _load(_rows(grad_ptr, grad_strides, batch, head, first, BLOCK_Q, WIDTH), is_query, is_column, True, PADDED)
+    q_rows = _rows(_head(q_ptr, q_strides, batch, head), q_strides, tile * BLOCK_Q, BLOCK_Q, WIDTH)
+    grad_rows = _rows(_head(grad_ptr, grad_strides, batch, head), grad_strides, tile * BLOCK_Q, BLOCK_Q, WIDTH)
+    q = _load(q_rows, is_query, is_column, True, PADDED)
+    grad = _load(grad_rows, is_query, is_column, True, PADDED)
     lse = _load_lse(lse_ptr + batch_head * n_q + queries, is_query)
     delta = tl.load(delta_ptr + batch_head * n_q + queries, mask=is_query, other=0.0)
-    k_rows = _rows(k_ptr, k_strides, batch, head // GROUP, 0, BLOCK_K, WIDTH)
-    v_rows = _rows(v_ptr, v_strides, batch, head // GROUP, 0, BLOCK_K, WIDTH)
-    k_step, v_step = BLOCK_K * k_strides[2], BLOCK_K * v_strides[2]
+    k_head = _head(k_ptr, k_strides, batch, head // GROUP)
+    v_head = _head(v_ptr, v_strides, batch, head // GROUP)
     whole, end, last_seen = _key_range(tile * BLOCK_Q, n_q, n_k, CAUSAL, BLOCK_Q, BLOCK_K)
     dq = tl.zeros((BLOCK_Q, WIDTH), tl.float32)
-    dq, k_rows, v_rows = _gradient_of_queries(
-        dq, q, grad, lse, delta, k_rows, v_rows, k_step, v_step, 0, whole, n_k, last_seen, is_column, scale_log2,
-        False, PADDED, BLOCK_K,
+    dq = _gradient_of_queries(
+        dq, q, grad, lse, delta, k_head, v_head, k_strides, v_strides, 0, whole, n_k, last_seen, is_column, scale_log2,
+        False, PADDED, WIDTH, BLOCK_K,
     )  # fmt: skip
-    dq, k_rows, v_rows = _gradient_of_queries(
-        dq, q, grad, lse, delta, k_rows, v_rows, k_step, v_step, whole, end, n_k, last_seen, is_column, scale_log2,
-        True, PADDED, BLOCK_K,
+    dq = _gradient_of_queries(
+        dq, q, grad, lse, delta, k_head, v_head, k_strides, v_strides, whole, end, n_k, last_seen, is_column, scale_log2,
+        True, PADDED, WIDTH, BLOCK_K,
     )  # fmt: skip
-    dq_rows = _rows(dq_ptr, dq_strides, batch, head, first, BLOCK_Q, WIDTH)
+    dq_rows = _rows(_head(dq_ptr, dq_strides, batch, head), dq_strides, tile * BLOCK_Q, BLOCK_Q, WIDTH)
     tl.store(dq_rows, (dq * scale).to(dq_ptr.dtype.element_ty), mask=is_query[:, None] & is_column[None, :])
 
 
@@ -308,7 +319,8 @@ def plan(dtype: torch.dtype, head_dim: int, capability: tuple[int, int] | None, 
 
     Hopper (9.0) has 227 KiB of shared memory for a program. Everywhere else the plan stays under the 99 KiB that the
     smallest device since 8.0 offers. float32 products are summed without tensor cores, and need registers most of all;
-    so do the masks of a `ragged` last tile. The plans are those with which a program's state stays in registers.
+    so do the masks of a `ragged` last tile. The plans are those with which a program's state stays in registers; among them, on
+    Hopper, the fastest of a few on an H100 80GB (causal, 4096 tokens, Triton 3.6).
     """
     width = triton.next_power_of_2(head_dim)
     if capability is None:
@@ -320,9 +332,9 @@ def plan(dtype: torch.dtype, head_dim: int, capability: tuple[int, int] | None, 
     if capability[0] == 9:
         if width <= 64:
             keys = Tiles(32, 128, 8, 3) if ragged else Tiles(64, 128, 8, 2)
-            return Plan(Tiles(128, 128, 8, 3), keys, Tiles(128, 64, 8, 3))
-        keys = Tiles(32, 64, 8, 2) if ragged else Tiles(32, 128, 8, 3)
-        return Plan(Tiles(128, 64, 8, 3), keys, Tiles(128, 64, 8, 2))
+            return Plan(Tiles(64, 64, 4, 3), keys, Tiles(128, 64, 8, 3))
+        keys = Tiles(32, 64, 8, 2) if ragged else Tiles(32, 64, 4, 2)
+        return Plan(Tiles(64, 64, 4, 3), keys, Tiles(64, 64, 4, 2))
     if width <= 64:
         return Plan(Tiles(128, 64, 4, 3), Tiles(32, 64, 4, 2), Tiles(64, 64, 4, 2))
     return Plan(Tiles(128, 64, 8, 2), Tiles(32, 64, 8, 2), Tiles(64, 64, 8, 2))

@@ -295,13 +295,11 @@ def _delta_kernel(
 
 @gluon.jit
 def _query_range(tile, n_q, n_k, CAUSAL: gl.constexpr, BLOCK_Q: gl.constexpr, BLOCK_K: gl.constexpr):
-    """Given, for a tile of keys: tiles of queries before `begin` see nothing of it, those from `whole` to `end` all of it."""
-    end = gl.cdiv(n_q, BLOCK_Q)
-    begin, whole = 0, 0
+    """Given, for a tile of keys: (begin, end). Tiles of queries before `begin` see nothing of it; `end` is how many there are."""
+    begin, end = 0, gl.cdiv(n_q, BLOCK_Q)
     if CAUSAL:
         begin = gl.minimum(gl.maximum(tile * BLOCK_K - n_k + n_q, 0) // BLOCK_Q, end)
-        whole = gl.minimum(gl.cdiv(gl.maximum(tile * BLOCK_K + BLOCK_K - 1 - n_k + n_q, 0), BLOCK_Q), end)
-    return begin, whole, end
+    return begin, end
 
 
 @gluon.jit
@@ -379,7 +377,7 @@ def _see_queries(work, HALF: gl.constexpr, GROUP: gl.constexpr, CAUSAL: gl.const
     """A consumer: dk and dv of half a tile of keys."""
     (
         dk_desc, dv_desc, k_tiles, v_tiles, full, queries, grads, lses, deltas,
-        batch, kv_head, first, begin, whole, end, n_q, n_k, scale, scale_log2,
+        batch, kv_head, first, begin, end, n_q, n_k, scale, scale_log2,
     ) = work  # fmt: skip
     ### BEGIN SOLUTION
     ROWS: gl.constexpr = k_tiles.shape[3]
@@ -394,15 +392,9 @@ def _see_queries(work, HALF: gl.constexpr, GROUP: gl.constexpr, CAUSAL: gl.const
     mbarrier.wait(full.index(HALF), 0)
     i = 0
     for _ in range(GROUP):
-        if CAUSAL:
-            for tile in range(begin, whole):
-                dk, dv = _add_to_keys(
-                    i, tile, dk, dv, k, v, queries, grads, lses, deltas, first_seen, scale_log2, True, S_LAYOUT, O_LAYOUT
-                )
-                i += 1
-        for tile in range(whole, end):
+        for tile in range(begin, end):
             dk, dv = _add_to_keys(
-                i, tile, dk, dv, k, v, queries, grads, lses, deltas, first_seen, scale_log2, False, S_LAYOUT, O_LAYOUT
+                i, tile, dk, dv, k, v, queries, grads, lses, deltas, first_seen, scale_log2, CAUSAL, S_LAYOUT, O_LAYOUT
             )
             i += 1
     _store(dk_desc, k_tiles, HALF, dk * scale, batch, kv_head, first + HALF * ROWS)
@@ -427,11 +419,11 @@ def _keys_backward_kernel(
     queries, grads = _ring(q_desc, STAGES), _ring(grad_desc, STAGES)
     lses, deltas = _tiles(lse_desc, STAGES), _tiles(delta_desc, STAGES)
     fence_async_shared()
-    begin, whole, end = _query_range(tile, n_q, n_k, CAUSAL, BLOCK_Q, 2 * ROWS)
+    begin, end = _query_range(tile, n_q, n_k, CAUSAL, BLOCK_Q, 2 * ROWS)
     first = tile * 2 * ROWS
     consumer = (
         dk_desc, dv_desc, k_tiles, v_tiles, full, queries, grads, lses, deltas,
-        batch, kv_head, first, begin, whole, end, n_q, n_k, scale, scale_log2,
+        batch, kv_head, first, begin, end, n_q, n_k, scale, scale_log2,
     )  # fmt: skip
     producer = (
         k_desc, v_desc, q_desc, grad_desc, lse_desc, delta_desc, k_tiles, v_tiles, full, queries, grads, lses, deltas,

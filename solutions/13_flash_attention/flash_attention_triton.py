@@ -44,7 +44,7 @@ def _rows(head, strides, first, N_ROWS: tl.constexpr, WIDTH: tl.constexpr):
     What is added to the first row's address is the same for every tile, so a loop computes it once, in 32 bits.
     """
     within = tl.arange(0, N_ROWS)[:, None] * strides[2] + tl.arange(0, WIDTH)[None, :] * strides[3]
-    return head + first.to(tl.int64) * strides[2] + within
+    return head + tl.cast(first, tl.int64) * strides[2] + within
 
 
 @triton.jit
@@ -95,9 +95,10 @@ def _see_keys(
 
     `q (block_q, width)` is the tile of queries. `m`, `l (block_q,)` and `acc (block_q, width)`, all float32, are the
     running maximum (of scores times log2(e)), the running sum of powers of two, and the unnormalised output. `k_head`
-    and `v_head` point to the head's first key and value (`_rows` points to a tile). `scale_log2 > 0` is the scale times log2(e). With `MASKED`, loads stop at the tensor's end
-    (`n_k`), and query row r sees no key after `last_seen[r]`; otherwise every query sees every key. A row that has seen
-    nothing keeps m = -inf, l = 0, acc = 0, and nothing is NaN. `tl.dot` needs `input_precision="ieee"`, or float32 is cut.
+    and `v_head` point to the head's first key and value; `_rows` finds a tile from there. `scale_log2 > 0` is the scale
+    times log2(e). With `MASKED`, loads stop at the tensor's end (`n_k`), and query row r sees no key after
+    `last_seen[r]`; otherwise every query sees every key. A row that has seen nothing keeps m = -inf,
+    l = 0, acc = 0, and nothing is NaN. `tl.dot` needs `input_precision="ieee"`, or float32 is cut.
     """
     ### BEGIN SOLUTION
     for start in range(begin, end, BLOCK_K):
@@ -184,14 +185,15 @@ def _delta_kernel(
 
 @triton.jit
 def _gradient_of_keys(
-    dk, dv, k, v, q_head, grad_head, q_strides, grad_strides, lse_ptr, delta_ptr, begin, end, n_q, first_seen, is_column, scale_log2,
-    MASKED: tl.constexpr, RAGGED: tl.constexpr, PADDED: tl.constexpr, WIDTH: tl.constexpr, BLOCK_Q: tl.constexpr,
+    dk, dv, k, v, q_head, grad_head, q_strides, grad_strides, lse_ptr, delta_ptr, begin, end, n_q, first_seen, is_column,
+    scale_log2, MASKED: tl.constexpr, RAGGED: tl.constexpr, PADDED: tl.constexpr, WIDTH: tl.constexpr, BLOCK_Q: tl.constexpr,
 ):  # fmt: skip
     """What the queries `begin` to `end` contribute to the gradients of a tile of keys: (dk, dv) after it.
 
     `k`, `v (block_k, width)` are the tile; `dk`, `dv`, float32, are summed up (dk still without the scale). `q_head`,
-    `grad_head`, `lse_ptr` and `delta_ptr` point to what belongs to the head's first query. With `MASKED`, key row r is seen by the queries from `first_seen[r]`
-    on, otherwise by all of them. With `RAGGED`, the last tile may reach beyond `n_q`, where loads must stop.
+    `grad_head`, `lse_ptr` and `delta_ptr` point to what belongs to the head's first query. With `MASKED`,
+    key row r is seen by the queries from `first_seen[r]` on, otherwise by all of them. With `RAGGED`, the last tile may reach
+    beyond `n_q`, where loads must stop.
     Everything is shorter with the scores transposed, (block_k, block_q): then dv and dk are products without a transpose.
     """
     ### BEGIN SOLUTION
@@ -359,7 +361,8 @@ def plan(dtype: torch.dtype, head_dim: int, capability: tuple[int, int] | None, 
 
     Hopper (9.0) has 227 KiB of shared memory for a program. Everywhere else the plan stays under the 99 KiB that the
     smallest device since 8.0 offers. float32 products are summed without tensor cores, and need registers most of all;
-    so do the masks of a `ragged` last tile. The plans are those with which a program's state stays in registers.
+    so do the masks of a `ragged` last tile. The plans are those with which a program's state stays in registers; among them, on
+    Hopper, the fastest of a few on an H100 80GB (causal, 4096 tokens, Triton 3.6).
     """
     width = triton.next_power_of_2(head_dim)
     if capability is None:
@@ -371,9 +374,9 @@ def plan(dtype: torch.dtype, head_dim: int, capability: tuple[int, int] | None, 
     if capability[0] == 9:
         if width <= 64:
             keys = Tiles(32, 128, 8, 3) if ragged else Tiles(64, 128, 8, 2)
-            return Plan(Tiles(128, 128, 8, 3), keys, Tiles(128, 64, 8, 3))
-        keys = Tiles(32, 64, 8, 2) if ragged else Tiles(32, 128, 8, 3)
-        return Plan(Tiles(128, 64, 8, 3), keys, Tiles(128, 64, 8, 2))
+            return Plan(Tiles(64, 64, 4, 3), keys, Tiles(128, 64, 8, 3))
+        keys = Tiles(32, 64, 8, 2) if ragged else Tiles(32, 64, 4, 2)
+        return Plan(Tiles(64, 64, 4, 3), keys, Tiles(64, 64, 4, 2))
     if width <= 64:
         return Plan(Tiles(128, 64, 4, 3), Tiles(32, 64, 4, 2), Tiles(64, 64, 4, 2))
     return Plan(Tiles(128, 64, 8, 2), Tiles(32, 64, 8, 2), Tiles(64, 64, 8, 2))
@@ -501,5 +504,10 @@ def flash_attention(q: Tensor, k: Tensor, v: Tensor, causal: bool = False, scale
     q4, k4, v4 = (x.reshape(math.prod(lead), *x.shape[-3:]) if x.dim() > 2 else x[None, None] for x in (q, k, v))
     ### BEGIN SOLUTION
     # The kernels above are yours to write first; then nothing is left to do here but to call them.
-    return TritonAttention.apply(q4, k4, v4, causal, scale).reshape(q.shape)
+    attention = TritonAttention
+    if q.is_cuda and torch.cuda.get_device_capability(q.device)[0] == 9:
+        from solutions import flash_attention_hopper as hopper  # going further: the same, with a Hopper GPU's own instructions
+
+        attention = hopper.HopperAttention if hopper.fits(q4, k4, v4) else attention
+    return attention.apply(q4, k4, v4, causal, scale).reshape(q.shape)
     ### END SOLUTION

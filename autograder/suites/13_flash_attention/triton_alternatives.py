@@ -18,7 +18,7 @@ ALTERNATIVES = [
         ("return seen_by_first // BLOCK_K * BLOCK_K, end, last_seen", "return seen_by_first * 0, end, last_seen"),
         ("Plan(Tiles(32, 32, 4, 1), Tiles(32, 32, 4, 1), Tiles(32, 32, 4, 1))\n    if dtype",
          "Plan(Tiles(16, 64, 4, 1), Tiles(64, 16, 4, 1), Tiles(128, 32, 4, 1))\n    if dtype"),
-        ("return TritonAttention.apply(q4, k4, v4, causal, scale)",
-         "return TritonAttention.apply(*(x.contiguous() for x in (q4, k4, v4)), causal, scale)"),
+        ("return attention.apply(q4, k4, v4, causal, scale)",
+         "return attention.apply(*(x.contiguous() for x in (q4, k4, v4)), causal, scale)"),
     ),
 ]  # fmt: skip

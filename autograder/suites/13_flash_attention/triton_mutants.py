@@ -77,13 +77,16 @@ MUTANTS = [
     ),
     edited(
         "values_stand_still",
-        "Every tile takes the first tile's values: move v_rows on by v_step, as k_rows by k_step.",
-        ("        v_rows += v_step\n    return m, l, acc", "    return m, l, acc"),
+        "Every tile takes the first tile's values: those of the keys from `start` on belong to it.",
+        (
+            "v = _load(_rows(v_head, v_strides, start, BLOCK_K, WIDTH), keys < n_k, is_column, MASKED, PADDED)\n        acc",
+            "v = _load(_rows(v_head, v_strides, start * 0, BLOCK_K, WIDTH), keys < n_k, is_column, MASKED, PADDED)\n        acc",
+        ),
     ),
     edited(
         "half_precision_accumulator",
         "acc is kept in the inputs' dtype: it has to be float32 until it is stored.",
-        ("        m = m_new\n        k_rows", "        acc = acc.to(v.dtype).to(tl.float32)\n        m = m_new\n        k_rows"),
+        ("        m = m_new\n    return", "        acc = acc.to(v.dtype).to(tl.float32)\n        m = m_new\n    return"),
     ),
     edited(
         "backward_without_delta",
@@ -112,7 +115,7 @@ MUTANTS = [
     edited(
         "keys_and_values_swapped",
         "dk and dv are swapped: dv is the sum of pᵀ do, dk that of dsᵀ q.",
-        ("    return dk, dv, q_rows, grad_rows", "    return dv, dk, q_rows, grad_rows"),
+        ("    return dk, dv\n", "    return dv, dk\n"),
     ),
     edited(
         "dq_from_values",
