@@ -14,6 +14,9 @@ import pytest
 from autograder.course import Course, load_course
 from autograder.testing import messages
 
+# The last plugin collects all of torch's garbage, twice, which takes longer than most tests.
+OPTIONS = ["-q", "--capture=no", "-p", "no:cacheprovider", "-p", "no:unraisableexception"]
+
 
 class NotYet(AssertionError):
     """A public test failed; a notebook shows the message without the traceback, which has nothing of the student's."""
@@ -40,7 +43,7 @@ def check(module: str, exercise: str) -> None:
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            status = pytest.main(["-q", "--capture=no", "-p", "no:cacheprovider", *tests], plugins=[run])
+            status = pytest.main([*OPTIONS, *tests], plugins=[run])
     finally:
         sys.modules.pop(name, None)
         if before is not None:
