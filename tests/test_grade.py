@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from tiny import make_course
 
 from autograder.reports.results import schema
 
@@ -182,6 +183,22 @@ def test_alone_a_submission_gets_what_it_gets_in_a_class(
     done = run_autograder("grade", submission, "-m", "tiny", "--course", tiny_course, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr[-2000:]
     assert timeless(json.loads((tmp_path / "out" / name / "results.json").read_text())) == timeless(graded[name])
+
+
+def test_a_second_file_that_was_not_handed_in_is_named(tmp_path: Path, run_autograder) -> None:
+    root = make_course(tmp_path / "course")
+    changes = {
+        "exercises/00_tiny/module.toml": ('files = ["tiny.py"]', 'files = ["tiny.py", "second.py"]'),
+        "autograder/suites/00_tiny/scenarios.py": ("return", "import exercises.second\n    return"),
+    }
+    for path, (old, new) in changes.items():
+        (root / path).write_text((root / path).read_text().replace(old, new))
+    (root / "solutions/00_tiny/second.py").write_text("")
+    (tmp_path / "tiny.py").write_text(RIGHT)
+    done = run_autograder("grade", tmp_path / "tiny.py", "--course", root, "--out", tmp_path / "results")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "results/tiny/results.json").read_text())
+    assert core(result, "Halver")["message"] == "second.py was not handed in"
 
 
 def test_the_table_shows_scores_and_named_mistakes(graded: dict) -> None:

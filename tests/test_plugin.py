@@ -11,6 +11,18 @@ from tiny import make_course
 
 WRONG = "def double(x):\n    return x * 3\n\n\nclass Halver:\n    def __call__(self, x):\n        return x / y\n"
 
+DRAWN = '''
+from autograder.testing import exercise
+from autograder.testing.strategies import given, seeds
+
+
+@exercise("double")
+@given(seed=seeds())
+def test_twice(student, seed):
+    """Twice what is drawn."""
+    assert student.double(seed) == 2 * seed
+'''
+
 
 @pytest.fixture
 def course(tmp_path: Path, run_autograder) -> Path:
@@ -55,3 +67,21 @@ def test_the_solution_passes(course: Path) -> None:
     (course / "exercises/00_tiny/tiny.py").write_text((course / "solutions/00_tiny/tiny.py").read_text())
     status, output = check(course)
     assert status == 0 and "2 passed" in output
+
+
+def test_the_name_of_an_exercise_selects_its_tests_and_no_others(course: Path) -> None:
+    tests = course / "exercises/00_tiny/test_tiny.py"
+    other = '\n\n@exercise("Halver")\ndef test_the_opposite_of_double(student):\n    """Half of it."""\n'
+    tests.write_text(tests.read_text().replace("def test_", "def test_some_") + other)
+    output = check(course, "-k", "double")[1]
+    assert "double  TODO" in output and "Halver" not in output and "2 deselected" in output
+
+
+def test_a_stub_is_called_once_where_hypothesis_would_call_it_again(course: Path) -> None:
+    calls = course / "calls"
+    stub = course / "exercises/00_tiny/tiny.py"
+    counted = f'    open({str(calls)!r}, "a").write("x")\n    raise NotImplementedError("TODO: double")'
+    stub.write_text(stub.read_text().replace('    raise NotImplementedError("TODO: double")', counted))
+    (course / "exercises/00_tiny/test_tiny.py").write_text(DRAWN)
+    output = check(course)[1]
+    assert "double  TODO" in output and calls.read_text() == "x", output

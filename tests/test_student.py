@@ -200,6 +200,23 @@ def test_a_process_that_waits_does_what_a_fork_does(course: Path) -> None:
     assert "expected 2, got 3" in outcome.exercises[0].message
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Triton is for Linux")
+def test_a_warm_process_runs_kernels_in_tritons_interpreter(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    toml = course / "exercises/00_tiny/module.toml"
+    toml.write_text(toml.read_text().replace("[limits]", 'preload = ["triton.language"]\n\n[limits]', 1))
+    interpreted = "    import triton.language\n    assert 'Interpreted' in type(triton.language.cdiv).__name__\n    return 2 * x"
+    (course / "exercises/00_tiny/tiny.py").write_text(RIGHT.replace("    return 2 * x", interpreted))
+    done = student(course, "check", "00")
+    assert done.returncode == 0, done.stdout
+
+
+def test_what_fails_comes_before_what_is_still_to_do(course: Path) -> None:
+    (course / "exercises/00_tiny/tiny.py").write_text(STUB.replace('NotImplementedError("TODO: Halver.__call__")', "KeyError"))
+    assert "next: Halver" in student(course, "check", "00").stdout
+    assert "hint 1 of 2 for Halver" in student(course, "hint", "00").stdout
+
+
 def test_hints_come_one_at_a_time_and_are_remembered(course: Path) -> None:
     first, second, third = (student(course, "hint", "00", "double").stdout for _ in range(3))
     assert "hint 1 of 2" in first and "Add." in first and "x + x" not in first
@@ -399,7 +416,7 @@ def test_watch_is_plain_where_there_is_no_terminal_and_ends_with_control_c(cours
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment)
     try:
         output = b""
-        while b"exercises pass" not in output:
+        while b"hint: autograder" not in output:
             data = process.stdout.readline()
             assert data, output
             output += data

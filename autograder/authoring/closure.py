@@ -1,8 +1,9 @@
-"""Which files of the package a student needs: what the student's commands and the tests import, and what that imports."""
+"""Which files of the package a student needs: what their commands, tests and notebooks import, and what that imports."""
 
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class LeftOutError(Exception):
 
 
 def needed_files(house: Path, outside: Iterable[Path]) -> list[Path]:
-    """The package's files that `outside` (tests and stubs) and a student's commands need, sorted.
+    """The package's files that `outside` (tests, stubs and notebooks) and a student's commands need, sorted.
 
     Raises LeftOutError where one of them needs a file that is for staff only.
     """
@@ -44,8 +45,14 @@ def needed_files(house: Path, outside: Iterable[Path]) -> list[Path]:
 
 
 def imports_of(file: Path, package: str) -> Iterator[tuple[str, int]]:
-    """Every module that a file imports, anywhere in it, with the line; `from a import b` gives `a` and `a.b`."""
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
+    """Every module that a file imports, anywhere in it, with the line; `from a import b` gives `a` and `a.b`.
+
+    Of a notebook, which imports as its code cells do, the lines count through all of these.
+    """
+    text = file.read_text(encoding="utf-8")
+    if file.suffix == ".ipynb":
+        text = "\n".join("".join(cell["source"]) for cell in json.loads(text)["cells"] if cell["cell_type"] == "code")
+    for node in ast.walk(ast.parse(text, str(file))):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, node.lineno

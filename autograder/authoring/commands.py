@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tempfile
@@ -78,7 +79,7 @@ def _make(
     started = time.monotonic()
     course = load_course(course_folder)
     selection = releases.select(course, modules, solved)
-    out = Path(out).absolute()
+    out = Path(os.path.abspath(out))
     archive = out.with_name(f"{out.name}.zip")
     releases.refuse_to_lose(out)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,7 @@ def contents_of(course: Course, selection: Selection) -> dict[str, bytes]:
         sources |= {path: file for path, file in found.items() if file.name != "lesson.py"}
     if (course.root / "datasets").is_dir():
         sources |= _folder(course.root / "datasets", course.root)
-    python = [file for path, file in sources.items() if path.endswith(".py")]
+    python = [file for path, file in sources.items() if path.endswith((".py", ".ipynb"))]
     sources |= {file.relative_to(HOUSE).as_posix(): file for file in needed_files(HOUSE, python)}
     sources |= {name: HOUSE / name for name in (*COPIED, *STUDENT_DOCS) if (HOUSE / name).is_file()}
     contents = {path: file.read_bytes() for path, file in sources.items()}
@@ -210,6 +210,7 @@ def _filled(template: bytes, course: Course, selection: Selection) -> bytes:
         "{{modules}}": "\n".join(f"| `{module.id}` | {module.title} | {module.summary} |" for module in selection.modules),
         "{{first}}": first.id,
         "{{first_file}}": first.main_file,
+        "{{first_notebook}}": f"{first.stem}.ipynb",
         "{{first_exercise}}": first.exercises[0].name,
     }
     for key, word in words.items():

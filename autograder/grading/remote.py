@@ -20,6 +20,7 @@ from autograder.worker.wire import WireError
 SHARED_SCENARIOS = ("scenarios.py", "probes.py")
 KEPT_FIRST, KEPT_LAST = 8, 4  # executions of a test body that are kept for diagnosis
 MAX_CALLS = 24
+_ABSENT = re.compile(r"No module named 'exercises\.(\w+)'")
 _UNDEFINED = re.compile(r"module 'exercises\.[\w.]+' has no attribute '(\w+)'.*", re.DOTALL)
 
 
@@ -158,6 +159,9 @@ class RemoteModule:
         message = _without_paths(message, self._worker)
         if kind == "NotImplementedError" and message.startswith("TODO"):
             return Stop("todo", f"{message} is not written yet")
+        absent = _ABSENT.fullmatch(message)
+        if kind == "ModuleNotFoundError" and not where and absent:  # it was the test that asked for it
+            return Stop("failed", f"{absent[1]}.py was not handed in")
         undefined = _UNDEFINED.fullmatch(message)
         if kind == "AttributeError" and not where and undefined and undefined[1] in self._exercises:
             return Stop("failed", f"the file does not define {undefined[1]}")

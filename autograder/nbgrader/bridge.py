@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 import stat
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,9 @@ class Assignment:
 
     def gradebook(self) -> Gradebook:
         from nbgrader.api import Gradebook
+        from sqlalchemy.exc import SAWarning
 
+        warnings.simplefilter("ignore", SAWarning)  # of nbgrader's own order of steps, which a user can do nothing about
         return Gradebook(self.app.coursedir.db_url, self.app.coursedir.course_id)
 
 

@@ -39,6 +39,7 @@ class Request:
 def warm_up(preload: Sequence[str]) -> None:
     """Import now what every run needs, single-threaded, so that a fork or a waiting process can begin at once."""
     os.environ.setdefault("MPLBACKEND", "agg")  # a test opens no window
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # as in `pytest`; Triton decides when it is imported
     import torch
     import torch._dynamo  # noqa: F401  many torch functions import it on first use
 
@@ -92,7 +93,7 @@ def run_tests(request: Request, tell: Callable[[dict[str, Any]], None]) -> None:
     arguments = [
         *tests, "-c", os.devnull, "--rootdir", request.root, "--import-mode=importlib", "--noconftest",
         "-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:faulthandler", "-p", "autograder.testing.plugin",
-        "-W", "ignore",
+        "-p", "no:unraisableexception", "-W", "ignore",  # that plugin collects all of torch's garbage, twice
     ]  # fmt: skip
     order = [exercise.name for exercise in module.exercises]
     status = pytest.main(arguments, plugins=[_Teller(request, order, module.limits.call_seconds, tell)])

@@ -194,12 +194,11 @@ def _report(console: Console, outcome: ModuleOutcome) -> None:
     if found and not outcome.problem:
         console.print()
         module = outcome.module
-        exercise = failed[0] if failed else found
-        if exercise.waits_for:
-            show.line(console, ("next: ", "bold"), f"{exercise.name} waits; first finish {show.origin(exercise.waits_for)}")
+        if found.waits_for:
+            show.line(console, ("next: ", "bold"), f"{found.name} waits; first finish {show.origin(found.waits_for)}")
         else:
-            show.assignment(console, module, module.exercise(exercise.name))
-            show.line(console, f"    a hint: autograder hint {module.number} {exercise.name}")
+            show.assignment(console, module, module.exercise(found.name))
+            show.line(console, f"    a hint: autograder hint {module.number} {found.name}")
     console.print()
 
 

@@ -60,9 +60,9 @@ class ModuleOutcome:
         return sum(self.module.exercise(e.name).points for e in self.exercises if e.status == "passed")
 
     def next_exercise(self, preferred: str = "") -> ExerciseOutcome | None:
-        """What to work on: the preferred exercise while it does not pass, else the first that does not."""
+        """What to work on: the preferred exercise while it does not pass, else the first that fails, else the first to do."""
         open_ones = [exercise for exercise in self.exercises if exercise.status not in ("passed", "skipped")]
-        return next((e for e in open_ones if e.name == preferred), open_ones[0] if open_ones else None)
+        return min(open_ones, key=lambda e: (e.name != preferred, e.status != "failed"), default=None)
 
 
 def summarise(

@@ -6,6 +6,7 @@ fork, so the next process is started and warmed up in advance. Either way a run 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -67,9 +68,11 @@ class Forks:
         words, theirs = os.pipe()
         sys.stdout.flush()
         sys.stderr.flush()
+        gc.freeze()  # a collection in the fork would touch, and so copy, every page with an object in it
         pid = os.fork()
         if pid == 0:
             self._work(request, theirs)
+        gc.unfreeze()
         os.close(theirs)
         return Process(pid, words, lambda: os.waitpid(pid, 0), ready=True)
 

@@ -120,8 +120,9 @@ class _Session:
         self.run = Run(self.course, module, self.starter, self.focus)
 
     def _show_early(self) -> None:
-        """The first exercise that is known not to pass, before the others have run."""
-        decided = next((result for result in self.run.results if result.outcome in ("failed", "todo")), None)
+        """The first exercise that fails, before the others have run; a stub only if it is the one at hand."""
+        results = (r for r in self.run.results if r.outcome == "failed" or r.outcome == "todo" and r.exercise == self.focus)
+        decided = next(results, None)
         if decided is None:
             return
         self.shown_early = True

@@ -36,6 +36,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LOADER] = Loader()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """`-k NAME` with the name of an exercise means its tests, whatever they are called, and no others."""
+    exercises = {item: mark.args[0] for item in items if (mark := item.get_closest_marker("exercise"))}
+    for item, name in exercises.items():
+        item.extra_keyword_matches.add(name)
+    wanted = getattr(config.option, "keyword", "")
+    if wanted in exercises.values():
+        config.hook.pytest_deselected(items=[item for item in items if exercises.get(item) != wanted])
+        items[:] = [item for item in items if exercises.get(item) == wanted]
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     reporter = config.pluginmanager.get_plugin("terminalreporter")

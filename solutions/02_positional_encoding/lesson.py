@@ -240,7 +240,7 @@ for d_model, marker in ((8, "o"), (32, "s"), (128, "^"), (512, "D")):
     ]
     axes.plot(noise_levels, read_back, marker=marker, label=f"width {d_model}")
 axes.axvline(2**-0.5, color="0.5", linestyle=":")
-axes.annotate("as loud as the table", (2**-0.5, 0.03), xytext=(4, 0), textcoords="offset points", color="0.4")
+axes.annotate("as loud as the table", (2**-0.5, 0.88), xytext=(4, 0), textcoords="offset points", color="0.4")
 axes.set(xlabel="noise in each channel, standard deviation", ylabel="positions read back", ylim=(0, 1.03))
 axes.legend()
 plt.show()
