@@ -125,7 +125,7 @@ MUTANTS = [
          ("x.detach().amax(", "x.detach().amin(")),
     edit("distances_of_halves_widened", "pairwise_distances",
          "The distances of half-precision points are float32: keep their dtype.",
-         ("    x_squared =", "    if x.dtype in (torch.float16, torch.bfloat16):\n        x, y = x.float(), y.float()\n    x_squared =")),
+         ("    x_squared =", "    if x.element_size() == 2:\n        x, y = x.float(), y.float()\n    x_squared =")),
     edit("larger_size_without_check", "broadcast_shape",
          "The larger size is taken without a check: sizes that differ must be refused unless one of them is 1.",
          ("if size_a != size_b and 1 not in (size_a, size_b):", "if False:"),
