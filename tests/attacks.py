@@ -245,6 +245,37 @@ threading.Thread(target=forge, daemon=True).start()
     "syntax_bomb": lying("return eval('(' * 90 + ')' * 90) if x is None else eval('-' * 1_000_000 + '1')"),
     "output_flood": lying("for _ in range(200): os.write(1, b'x' * (1 << 20)); os.write(2, b'y' * (1 << 20))\nreturn x"),
     "print_passed": lying("print('1 passed in 0.01s')\nreturn x"),
+    "error_whose_text_never_ends": lying("class E(Exception):\n    def __str__(self):\n        while True: pass\nraise E"),
+    "error_with_lying_bases": lying("raise E", """
+        class Meta(type):
+            def mro(cls): return [cls, Exception, BaseException, object]
+            @property
+            def __mro__(cls): raise KeyboardInterrupt
+        class E(Exception, metaclass=Meta): pass
+        """),
+    "error_called_todo": lying("raise type('NotImplementedError', (Exception,), {'__module__': 'builtins'})('TODO: double')"),
+    "error_of_many": lying("raise ExceptionGroup('x', [ValueError(str(i)) for i in range(100_000)])"),
+    "number_with_a_conversion": lying("class I(int):\n    def __int__(self): os._exit(0)\nreturn I(1)"),
+    "list_without_end": lying("class L(list):\n    def __iter__(self):\n        while True: yield 1\nreturn L([1])"),
+    "dict_of_many": lying("return dict.fromkeys(range(100_000), 1.0)"),
+    "freed_storage": lying("y = x.clone()\ny.untyped_storage().resize_(0)\nreturn y"),
+    "foreign_memory": lying("return torch.frombuffer((ctypes.c_char * 8).from_address(16), dtype=torch.float64)"),
+    "escaped_from_vmap": lying("kept = []\ntorch.vmap(lambda a: kept.append(a) or a)(x)\nreturn kept[0]"),
+    "changed_by_a_thread": lying("""
+        y = x.clone()
+        threading.Thread(target=lambda: [y.mul_(1.0) for _ in range(10**6)], daemon=True).start()
+        return y
+        """),
+    "audit_hook": lying("return x", "sys.addaudithook(lambda *a: os._exit(0))"),
+    "fault_handler_on_the_channel": lying("return x", """
+        import faulthandler
+        faulthandler.dump_traceback_later(0.01, repeat=True, file=3)
+        time.sleep(0.1)
+        """),
+    "ready_twice": lying("return x", "os.write(3, struct.pack('>II', 18, 0) + b'[\"d\",[\"ready\",true]]'[:18])"),
+    "number_of_many_digits": lying("os.write(3, struct.pack('>II', 200_001, 0) + b'1' * 200_001)\nos._exit(0)"),
+    "no_modules_left": lying("return x", "for name in list(sys.modules): del sys.modules[name]"),
+    "default_device": lying("return x", "torch.set_default_device('meta')\ntorch.set_default_dtype(torch.float16)"),
     "no_such_function": HEAD + "def triple(x):\n    return x * 3\n",
     "not_a_function": HEAD + "double = 2\n",
     "empty_module": "# nothing here\n",
@@ -265,4 +296,42 @@ STALLING = {
     "regular_expression": lying("import re\nre.match('(a+)+$', 'a' * 64 + 'b')"),
     "big_power": lying("return (10 ** 10) ** (10 ** 10)"),
     "blocked_in_c": lying("return torch.linalg.matrix_power(torch.ones(2000, 2000), 1 << 40)"),
+}
+
+# Right answers by a call that the exercise forbids, out of sight of whoever reads the source.
+LDEXP = "getattr(torch, 'pxedl'[::-1])(x, torch.ones_like(x))"
+
+FORBIDDEN = {
+    "by_a_computed_name": lying(f"return {LDEXP}"),
+    "by_evaluation": lying("return eval('torch.' + 'pxedl'[::-1])(x, torch.ones_like(x))"),
+    "by_an_operator": lying("return getattr(torch.ops.aten, 'pxedl'[::-1])(x, torch.ones_like(x))"),
+    "by_a_trace": lying("return traced(x, torch.ones_like(x))", """
+        hidden = getattr(torch, 'pxedl'[::-1])
+        traced = torch.jit.trace(lambda a, b: hidden(a, b), (torch.ones(2), torch.ones(2)))
+        """),
+    "in_a_thread": lying(f"""
+        kept = []
+        thread = threading.Thread(target=lambda: kept.append({LDEXP}))
+        thread.start(); thread.join()
+        return kept[0]
+        """),
+    "with_the_modes_off": lying(f"""
+        from torch.utils._python_dispatch import _disable_current_modes
+        with _disable_current_modes(), torch._C.DisableTorchFunction():
+            return {LDEXP}
+        """),
+    "where_it_is_not_trivial": lying(f"return x + x if x.numel() < 2 else {LDEXP}"),
+    "from_the_second_call_on": lying(f"""
+        double.calls = getattr(double, 'calls', 0) + 1
+        return x + x if double.calls < 2 else {LDEXP}
+        """),
+    "after_emptying_the_rules": lying(f"""
+        frame = sys._getframe()
+        while frame:
+            audit = frame.f_locals.get('audit')
+            if audit is not None: audit._functions.clear(); audit._operators.clear()
+            frame = frame.f_back
+        return {LDEXP}
+        """),
+    "after_patching_the_audit": lying(f"import autograder.worker.audit as a\na.Audit._note = lambda *k: None\nreturn {LDEXP}"),
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from attacks import LYING, REACHING, STALLING
+from attacks import FORBIDDEN, LYING, REACHING, STALLING
 
 from autograder.reports.results import schema
 
@@ -21,7 +21,7 @@ OUTSIDE = ("/tmp/llm-course-was-here",)
 def graded(tiny_course: Path, tmp_path_factory: pytest.TempPathFactory, run_autograder) -> dict[str, dict]:
     """The results of every attack, with an honest submission at either end."""
     folder, out = tmp_path_factory.mktemp("attacks"), tmp_path_factory.mktemp("results")
-    sources = {"a_honest": HONEST, **EVERY, "z_honest": HONEST}
+    sources = {"a_honest": HONEST, **EVERY, **FORBIDDEN, "z_honest": HONEST}
     for name, source in sources.items():
         (folder / f"{name}.py").write_text(source)
     files = [folder / f"{name}.py" for name in sources]
@@ -66,6 +66,13 @@ def test_what_never_ends_is_stopped_in_time(graded: dict[str, dict], name: str) 
     tests = [test for exercise in graded[name]["modules"][0]["exercises"] for test in exercise["tests"]]
     assert sum(test["seconds"] for test in tests) < MODULE_SECONDS + 5
     assert {"timeout", "crashed"} & {test["outcome"] for test in tests}
+
+
+@pytest.mark.parametrize("name", FORBIDDEN)
+def test_a_forbidden_call_costs_its_exercise_however_it_is_hidden(graded: dict[str, dict], name: str) -> None:
+    double = graded[name]["modules"][0]["exercises"][0]
+    assert (double["name"], double["score"]) == ("double", 0)
+    assert double["status"] == ("failed" if name == "after_patching_the_audit" else "policy")
 
 
 def test_honest_submissions_beside_attacks_lose_nothing(graded: dict[str, dict]) -> None:

@@ -34,7 +34,6 @@ from autograder.worker.audit import Audit
 from autograder.worker.channel import Channel, Closed
 
 SCRATCH = "scratch"  # the one folder that the student's code may write in
-AUDITED_CALLS = 1  # of each name and test: modes cost time, and whoever is right without the call has no need of it
 MAX_MESSAGE = 2000
 
 
@@ -176,20 +175,27 @@ def _become_test(descriptor: int, config: dict, audit: Audit, scenarios: dict, b
 
 
 def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types.ModuleType]) -> None:
+    audit.guard()
+    for name in [name for name in sys.modules if name.partition(".")[0] == "autograder"]:
+        del sys.modules[name]  # the student's code needs nothing of the grader, and could only change it
     try:
         module = importlib.import_module(f"exercises.{main}")
         channel.send({"ready": True})
     except BaseException as error:
         channel.send({"error": describe(error, audit.files)})
         return
-    seen: dict[str, int] = {}
+    seen: dict[str, tuple[int, int]] = {}
     while True:
         request = channel.receive()
         reply: dict[str, Any] = {"id": request["id"]}
         audit.breaches = []
         name = request["name"]
-        seen[name] = seen.get(name, 0) + 1
-        audited = seen[name] <= AUDITED_CALLS and audit.concerns(name if request["op"] == "call" else None)
+        # Modes cost time, and whoever is right without the call has no need of it: so only some calls of each name are
+        # watched, the first of them and every one that is larger than those that were, since the first may be trivial.
+        calls, largest = seen.get(name, (0, -1))
+        size = _size((request["args"], request["kwargs"]))
+        audited = (size > largest or calls & (calls + 1) == 0) and audit.concerns(name if request["op"] == "call" else None)
+        seen[name] = (calls + 1, max(size, largest))
         try:
             if request["op"] == "run":
                 value, changed = _run(module, request, scenarios, audit if audited else None), []
@@ -205,6 +211,15 @@ def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types
             returned = {"type": "AssertionError", "returned": str(error)[:MAX_MESSAGE], "message": "", "where": ""}
             frame = wire.encode({"id": request["id"], "error": returned, "breaches": audit.breaches})
         channel.send_raw(frame)
+
+
+def _size(value: Any) -> int:
+    """How many numbers the tensors in the value hold together."""
+    if isinstance(value, torch.Tensor):
+        return value.numel()
+    if isinstance(value, dict):
+        value = value.values()
+    return sum(map(_size, value)) if not isinstance(value, str | bytes) and hasattr(value, "__iter__") else 0
 
 
 def _call(module: types.ModuleType, request: dict, audit: Audit | None) -> tuple[Any, list[str]]:

@@ -109,7 +109,8 @@ def entry_by_entry(a, b):
         lead = broadcast_shape(a.shape[:-2], b.shape[:-2])
         return a.new_zeros(*lead, a.shape[-2], b.shape[-1])
     rows = [
-        torch.stack([(a[..., i, :] * b[..., :, j]).sum(-1) for j in range(b.shape[-1])], -1) for i in range(a.shape[-2])
+        torch.stack([(a[..., i, :] * b[..., :, j]).sum(-1, dtype=a.dtype) for j in range(b.shape[-1])], -1)
+        for i in range(a.shape[-2])
     ]
     return torch.stack(rows, -2)
 

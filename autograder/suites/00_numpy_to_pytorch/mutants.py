@@ -101,6 +101,31 @@ def bools_become_bytes(array):
 
 
 MUTANTS = [
+    edit("small_integers_promoted", "batched_matmul",
+         "int32 factors give an int64 product: sum promotes small integers. Say which dtype it shall have, dtype=a.dtype.",
+         ("products.sum(-1, dtype=a.dtype)", "products.sum(-1)")),
+    edit("half_precision_widened", "batched_matmul",
+         "The product of half-precision factors is float32: sum in float32 if you like, and convert back.",
+         ("dtype=a.dtype", "dtype=torch.float32 if a.dtype in (torch.float16, torch.bfloat16) else a.dtype")),
+    edit("integers_through_floats", "batched_matmul",
+         "Whole numbers are summed as floats, which hold 53 bits of them: large ones lose their last digits.",
+         ("products.sum(-1, dtype=a.dtype)", "products.sum(-1, dtype=torch.float64).to(a.dtype)")),
+    edit("nothing_meets_one", "batched_matmul",
+         "0 columns are accepted against 1 row: the inner sizes differ, even though they would broadcast.",
+         ("if a.shape[-1] != b.shape[-2]:",
+          "if a.shape[-1] != b.shape[-2] and {a.shape[-1], b.shape[-2]} != {0, 1}:")),
+    edit("smallest_entry_taken_out", "logsumexp",
+         "The smallest entry is taken out: entries far above it still overflow. Take out the largest.",
+         ("x.detach().amax(", "x.detach().amin(")),
+    edit("mean_taken_out", "logsumexp",
+         "The mean is taken out: entries far above it still overflow. Take out the largest.",
+         ("x.detach().amax(", "x.detach().mean(")),
+    edit("smallest_entry_subtracted", "softmax",
+         "The smallest entry is subtracted: entries far above it still overflow. Subtract the largest.",
+         ("x.detach().amax(", "x.detach().amin(")),
+    edit("distances_of_halves_widened", "pairwise_distances",
+         "The distances of half-precision points are float32: keep their dtype.",
+         ("    x_squared =", "    if x.element_size() == 2:\n        x, y = x.float(), y.float()\n    x_squared =")),
     edit("larger_size_without_check", "broadcast_shape",
          "The larger size is taken without a check: sizes that differ must be refused unless one of them is 1.",
          ("if size_a != size_b and 1 not in (size_a, size_b):", "if False:"),
@@ -513,3 +538,38 @@ def vectors_only(f, x, eps):
         step[i] = eps
         gradient[i] = ((f(point + step) - f(point - step)) / (2 * eps)).item()
     return gradient.to(x.dtype)
+
+
+@mutant(
+    "pairwise_distances",
+    "With leading dimensions all differences are held at once: expand |x - y|^2 there, too, and use one product.",
+)
+def all_differences_of_batches(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+    if x.dim() > 2 or y.dim() > 2:
+        squared = (x.unsqueeze(-2) - y.unsqueeze(-3)).square().sum(-1)
+    else:
+        squared = x.square().sum(-1, keepdim=True) + y.square().sum(-1) - 2 * x @ y.mT
+    return squared.where(squared > 0, 1).sqrt().where(squared > 0, 0)
+
+
+@mutant(
+    "gather_rows",
+    "The rows come from a product with indicators, and 0 times infinity is NaN: index the table instead.",
+)
+def rows_by_a_product(table, ids):
+    if ids.numel() and not (0 <= ids.min() and ids.max() < len(table)):
+        raise IndexError("ids out of range")
+    if table.dtype == torch.bool:
+        return table[ids]
+    return (ids.unsqueeze(-1) == torch.arange(len(table))).to(table.dtype) @ table
+
+
+@mutant("as_tensor", "Long doubles are cut to float64 and durations read as numbers: let PyTorch's TypeError through.")
+def numbers_of_any_kind(array):
+    if array.dtype.kind == "m":
+        array = array.view(np.int64)
+    if array.dtype in (np.longdouble, np.clongdouble):
+        array = array.astype(np.float64 if array.dtype.kind == "f" else np.complex128)
+    return torch.from_numpy(array.copy() if min(array.strides, default=0) < 0 else array)

@@ -44,8 +44,11 @@ def test_array_and_tensor_share_memory_whatever_the_strides(student, shape, layo
 
 @exercise("as_tensor", points=1)
 def test_arrays_without_a_dtype_in_pytorch_are_refused(student):
-    """Objects, strings and dates have no tensor: they are refused and not converted to something else."""
-    for values, kind in (([1, 2], "object"), (["1", "2"], "U3"), (["2020-01-01"], "datetime64[s]")):
+    """Objects, strings, dates and long doubles have no tensor: they are refused and not converted to something else."""
+    for values, kind in (
+        ([1, 2], "object"), (["1", "2"], "U3"), (["1", "2"], "S3"), (["2020-01-01"], "datetime64[s]"),
+        ([1, 2], "timedelta64[s]"), ([1.5], "longdouble"), ([1.5], "clongdouble"), ([(1, 2.0)], "i4, f4"),
+    ):  # fmt: skip
         assert_refused(student.run, scenarios.array_of, values, kind, why=f"PyTorch has no dtype for {kind}")
 
 

@@ -122,19 +122,23 @@ def test_gradients_reach_both_factors(student, case, seed):
 
 
 @exercise("batched_matmul", points=1)
-@given(case=matmul_cases(), dtype=st.sampled_from([torch.float32, torch.int64]))
+@given(case=matmul_cases(), dtype=st.sampled_from([torch.float32, torch.int64, torch.int32, torch.float16, torch.bfloat16]))
 def test_the_product_keeps_the_dtype(student, case, dtype):
-    """float32 factors give a float32 product, integer factors an integer one."""
-    a, b = ((10 * x).to(dtype) for x in case)
-    tolerance = {"rtol": 1e-5, "atol": 1e-3} if dtype is torch.float32 else {}  # entries of a and b are of size 10
-    assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product", **tolerance)
+    """float32 factors give a float32 product, int32 ones an int32 one, and whole numbers lose no digit."""
+    a, b = ((x * 2.0**28 if dtype is torch.int64 else 10 * x).to(dtype) for x in case)
+    expected = torch.matmul(a, b) if not dtype.is_floating_point else torch.matmul(a.double(), b.double()).to(dtype)
+    # Entries of a and b are of size 10, so products are of size 100, and there are up to six of them.
+    room = {torch.float32: 1e-3, torch.float16: 2.0, torch.bfloat16: 16.0}.get(dtype)
+    hint = "sum turns int32 into int64: say which dtype it shall have, sum(..., dtype=a.dtype)"
+    tolerance = {"rtol": 1e-5, "atol": room} if room else {"rtol": 0.0, "atol": 0.0}
+    assert_close(student.batched_matmul(a, b), expected, "the product", hint, **tolerance)
 
 
 @exercise("batched_matmul", points=2)
 @given(n=sizes(2, 5), k=sizes(1, 5), m=sizes(2, 5), more=sizes(1, 3), lead=leading_shapes())
 def test_inner_sizes_that_differ_are_refused(student, n, k, m, more, lead):
     """k columns against any other number of rows is an error, above all where a 1 would broadcast unseen."""
-    for left, right in ((k, k + more), (k + more, k), (1, 1 + more), (1 + more, 1)):
+    for left, right in ((k, k + more), (k + more, k), (1, 1 + more), (1 + more, 1), (0, 1), (1, 0)):
         a, b = torch.ones(*lead, n, left), torch.ones(*lead, right, m)
         assert_refused(student.batched_matmul, a, b, why=f"{left} columns do not meet {right} rows")
 

@@ -39,6 +39,8 @@ def entry_by_entry(n_q, n_k=None):
 
 @alternative(MASK, "The last rows of a square that is large enough for both lengths.")
 def cut_from_a_square(n_q, n_k=None):
+    if min(n_q, n_k or 0) < 0:
+        raise IndexError('negative length')
     n_k = n_q if n_k is None else n_k
     n = max(n_q, n_k)
     return torch.tril(torch.full((n, n), True))[n - n_q :, n - n_k :]
@@ -46,6 +48,7 @@ def cut_from_a_square(n_q, n_k=None):
 
 @alternative(SDPA, "-inf before the softmax, and the NaN of blind rows replaced where no gradient passes.")
 def minus_infinity_and_fill(q, k, v, mask=None, scale=None):
+    check_shapes(q, k, v, mask)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     scores = torch.einsum("...qd,...kd->...qk", q, k) * scale
     if mask is not None:
@@ -58,6 +61,7 @@ def minus_infinity_and_fill(q, k, v, mask=None, scale=None):
 
 @alternative(SDPA, "One query after another, each with the keys that it may see picked out by index.")
 def one_query_after_another(q, k, v, mask=None, scale=None):
+    check_shapes(q, k, v, mask)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     n_q, n_k = q.shape[-2], k.shape[-2]
     lead = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
@@ -89,6 +93,7 @@ def in_log_space(q, k, v, mask=None, scale=None):
 
 @alternative(SDPA, "The softmax by hand: shift by the maximum of what may be seen, and never divide by zero.")
 def softmax_by_hand(q, k, v, mask=None, scale=None, *, keep_graph=True):
+    check_shapes(q, k, v, mask)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = scale * (q.unsqueeze(-2) * k.unsqueeze(-3)).sum(-1)
     seen = torch.ones_like(scores) if mask is None else mask.to(scores.dtype).expand(scores.shape)
@@ -172,6 +177,8 @@ def pyplot_with_shared_axes(weights, query_tokens, key_tokens=None):
     key_tokens = list(query_tokens if key_tokens is None else key_tokens)
     heads = weights.detach().to(torch.float32)
     heads = heads[None] if heads.dim() == 2 else heads
+    if heads.shape[1:] != (len(query_tokens), len(key_tokens)):
+        raise ValueError('one token for each row and column')
     figure, axes = pyplot.subplots(1, heads.shape[0], sharey=True, squeeze=False)
     for head, panel in zip(heads, axes[0], strict=True):
         image = panel.imshow(head.tolist(), cmap="Greys", aspect="auto")
@@ -190,6 +197,9 @@ def column_with_keys_on_top(weights, query_tokens, key_tokens=None):
     from matplotlib.ticker import FuncFormatter, MultipleLocator
 
     key_tokens = query_tokens if key_tokens is None else key_tokens
+    fits = weights.shape[-2:] == (len(query_tokens), len(key_tokens))
+    if weights.dim() > 3 or not fits:
+        raise ValueError('one token for each row and column')
     heads = weights.detach().double().reshape(-1, len(query_tokens), len(key_tokens))
     figure = Figure(figsize=(6, 4 * len(heads)))  # noqa: F821
     for number, head in enumerate(heads):
@@ -211,6 +221,9 @@ def grid_with_empty_places(weights, query_tokens, key_tokens=None):
     from matplotlib import pyplot
 
     key_tokens = query_tokens if key_tokens is None else key_tokens
+    fits = weights.shape[-2:] == (len(query_tokens), len(key_tokens))
+    if weights.dim() > 3 or not fits:
+        raise ValueError('one token for each row and column')
     heads = weights.detach().float().reshape(-1, len(query_tokens), len(key_tokens)).numpy()
     side = math.ceil(len(heads) ** 0.5)
     figure, grid = pyplot.subplots(side, side, sharex=True, sharey=True, squeeze=False)
@@ -286,6 +299,7 @@ def boolean_vector_for_each_bucket(q, k, v, q_buckets, k_buckets, causal=False):
 
 @alternative(BUCKETS, "Buckets padded to the largest one and attended to in one batch.")
 def padded_to_the_largest_bucket(q, k, v, q_buckets, k_buckets, causal=False):
+    check_shapes(q, k, v, None, q_buckets, k_buckets)
     n_q, n_k = q.shape[-2], k.shape[-2]
     lead = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v)), q_buckets.shape[:-1], k_buckets.shape[:-1])
     if lead:
@@ -312,6 +326,7 @@ def padded_to_the_largest_bucket(q, k, v, q_buckets, k_buckets, causal=False):
     BUCKETS, "One query at a time, with a dictionary of where each bucket's keys are; result added in by index."
 )
 def dictionary_of_buckets(q, k, v, q_buckets, k_buckets, causal=False):
+    check_shapes(q, k, v, None, q_buckets, k_buckets)
     n_q, n_k = q.shape[-2], k.shape[-2]
     lead = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v)), q_buckets.shape[:-1], k_buckets.shape[:-1])
     heads = math.prod(lead)
@@ -402,6 +417,8 @@ def cells_with_corners_at_whole_numbers(weights, query_tokens, key_tokens=None, 
     from matplotlib import pyplot
 
     keys = list(query_tokens if key_tokens is None else key_tokens)
+    if list(weights.shape[-2:]) != [len(query_tokens), len(keys)]:
+        raise IndexError('one token for each row and column')
     heads = weights.detach().double().reshape(-1, len(query_tokens), len(keys))
     figure, panels = pyplot.subplots(len(heads), 1, squeeze=False)
     for panel, head in zip(panels.flat, heads, strict=True):

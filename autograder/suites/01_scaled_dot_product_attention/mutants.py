@@ -15,6 +15,39 @@ MASK, SDPA, ENTROPY, PLOT = "causal_mask", "scaled_dot_product_attention", "atte
 HASH, BUCKETS, LSH = "lsh_buckets", "bucketed_attention", "lsh_attention"
 
 MUTANTS = [
+    edit("negative_lengths_accepted", MASK, "Negative lengths are accepted. Keep the check: they raise ValueError.",
+         ("if n_q < 0 or (n_k is not None and n_k < 0):", "if False:"),
+         ("torch.arange(n_q)", "torch.arange(max(0, n_q))"), ("torch.arange(n_k) <=", "torch.arange(max(0, n_k)) <=")),
+    edit("negative_key_counts_accepted", MASK, "A negative number of keys is accepted. Keep the check: it raises ValueError.",
+         ("if n_q < 0 or (n_k is not None and n_k < 0):", "if n_q < 0:"),
+         ("torch.arange(n_k) <=", "torch.arange(max(0, n_k)) <=")),
+    edit("minus_a_billion", SDPA,
+         "Masked scores are set to -1e9. Real scores can be lower, and then the mask loses. Use the lowest finite number.",
+         ("torch.finfo(scores.dtype).min", "-1e9")),
+    edit("scores_clamped", SDPA, "Large scores are clamped, which changes their weights. The softmax needs no help.",
+         ("weights = scores.softmax(-1)\n    else", "weights = scores.clamp(max=80).softmax(-1)\n    else")),
+    edit("any_mask_taken", SDPA, "A mask of numbers is taken for a boolean one. Refuse it: 0 and 1 could mean anything.",
+         ("check_shapes(q, k, v, mask)", "mask = None if mask is None else mask.bool()\n    check_shapes(q, k, v, mask)")),
+    edit("additive_masks_taken", SDPA, "A mask of numbers is added to the scores. Masks are boolean here: refuse others.",
+         ("check_shapes(q, k, v, mask)", "pass"),
+         ("    if mask is None:\n        weights", "    if mask is not None and mask.dtype != torch.bool:\n"
+          "        weights = (scores + mask).softmax(-1)\n    elif mask is None:\n        weights")),
+    edit("widths_cut", SDPA, "q and k of different widths are cut to the smaller one. They do not fit: refuse them.",
+         ("check_shapes(q, k, v, mask)", "d = min(q.shape[-1], k.shape[-1])\n    q, k = q[..., :d], k[..., :d]")),
+    edit("lengths_cut", SDPA, "Keys and values of different lengths are cut to the shorter. They do not fit: refuse them.",
+         ("check_shapes(q, k, v, mask)", "n = min(k.shape[-2], v.shape[-2])\n    k, v = k[..., :n, :], v[..., :n, :]")),
+    edit("tokens_unchecked", PLOT, "Tokens that do not fit the weights are accepted, and the picture lies. Keep the check.",
+         ("if weights.ndim not in (2, 3) or tuple(weights.shape[-2:]) != tokens:", "if False:")),
+    edit("columns_cut_off", PLOT, "The axes show only the first four columns. Leave their limits to imshow.",
+         ("image = axes.imshow(", "axes.set_xlim(-0.5, 3.5)\n        image = axes.imshow("),
+         ('title=f"head', 'xlim=(-0.5, 3.5), title=f"head')),
+    edit("no_generator_refused", HASH, "generator=None fails: torch.randn accepts it and then uses the global random state.",
+         ("rotation = torch.randn", "generator.device\n    rotation = torch.randn")),
+    edit("uniform_about_zero", HASH, "R is drawn from a cube, so diagonals are likelier. Draw standard normal numbers.",
+         ("torch.randn(", "torch.rand("), ("rotated = x @ rotation", "rotated = x @ (rotation - 0.5)")),
+    edit("bucket_numbers_wrap", BUCKETS, "Bucket numbers wrap round at 64, and different buckets meet. Leave the numbers alone.",
+         ("output, _ = attend_in_buckets(q, k, v, q_buckets, k_buckets, causal)",
+          "output, _ = attend_in_buckets(q, k, v, q_buckets % 64, k_buckets % 64, causal)")),
     edit("weights_clamped", ENTROPY, "Weights below 1e-6 are taken for 1e-6 inside the logarithm: only 0 needs care.",
          ("torch.where(weights > 0, weights, 1.0).log()", "weights.clamp(min=1e-6).log()")),
     edit("every_second_label", PLOT, "With many tokens labels are left out. Every row and column has its own.",
@@ -1024,3 +1057,29 @@ def full_matrix_for_batches(q, k, v, q_buckets, k_buckets, causal=False):
     mask = q_buckets[..., :, None] == k_buckets[..., None, :]
     mask = mask & causal_mask(q.shape[-2], k.shape[-2]) if causal else mask
     return scaled_dot_product_attention(q, k, v, mask)[0]
+
+
+@mutant(PLOT, "Every picture is drawn into the same figure: pyplot.gcf() hands out one that is in use. Make a new one.")
+def drawn_into_the_current_figure(weights, query_tokens, key_tokens=None):
+    from matplotlib import pyplot
+
+    key_tokens = query_tokens if key_tokens is None else key_tokens
+    heads = weights.detach().float().reshape(-1, len(query_tokens), len(key_tokens))
+    figure = pyplot.gcf()
+    for head, head_weights in enumerate(heads):
+        axes = figure.add_subplot(1, len(heads), head + 1)
+        axes.imshow(head_weights.numpy())
+        axes.set_xticks(range(len(key_tokens)), key_tokens)
+        axes.set_yticks(range(len(query_tokens)), query_tokens)
+    return figure
+
+
+@mutant(SDPA, "One maximum is taken for the whole table: rows far below it become 0 / 0. Each row has its own.")
+def one_maximum_for_the_table(q, k, v, mask=None, scale=None):
+    check_shapes(q, k, v, mask)
+    scores = (q @ k.mT) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    powers = (scores - scores.detach().max()).exp()
+    powers = powers if mask is None else powers * mask
+    total = powers.sum(-1, keepdim=True)
+    weights = powers / torch.where(total > 0, total, 1.0)
+    return weights @ v, weights

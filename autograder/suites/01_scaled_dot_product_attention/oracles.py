@@ -2,9 +2,12 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from autograder.testing import assert_refused
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tensor:
@@ -45,3 +48,18 @@ def none_as_zeros(gradients: list[Tensor | None], expected: list[Tensor]) -> lis
 def cotangent_of(probe_seed: int, shape: tuple[int, ...]) -> Tensor:
     """The cotangent that the `gradients` probe draws for a single float64 output of this shape."""
     return torch.randn(shape, generator=torch.Generator().manual_seed(probe_seed), dtype=torch.float64)
+
+
+def assert_not_accepted(function: Callable, *args: Any, why: str, **kwargs: Any) -> None:
+    """As `assert_refused`, and any error will do: the check is given with the exercise, and PyTorch's own RuntimeError
+    is a refusal, too, where a student has left it out. An answer is not.
+    """
+
+    def refused(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except RuntimeError as error:
+            raise error if isinstance(error, NotImplementedError) else ValueError(str(error)) from None
+
+    refused.__name__ = getattr(function, "__name__", "the function")
+    assert_refused(refused, *args, why=why, **kwargs)

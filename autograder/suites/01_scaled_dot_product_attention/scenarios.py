@@ -30,14 +30,31 @@ def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False):
                     found[round(place)] = label.get_text()
             return [found.get(i, "") for i in range(n)]
 
+        (x_low, x_high), (y_low, y_high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
+        seen = x_low <= min(left, right), x_high >= max(left, right), y_low <= min(bottom, top), y_high >= max(bottom, top)
         panels.append(
             {
+                "whole": all(seen),
                 "images": [torch.from_numpy(image.copy()) for image in images],
                 "rows": labelled(axes.get_yticklabels(), 1, n_rows, first, last),
                 "columns": labelled(axes.get_xticklabels(), 0, n_columns, left, right),
             }
         )
     pyplot.close(figure)
+    return panels
+
+
+def drawn_after_another(module, first, first_queries, first_keys, second, second_tokens):
+    """Draw twice and then count the heat maps of either figure."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figures = {"first": module.plot_attention(first, first_queries, first_keys)}
+    figures["second"] = module.plot_attention(second, second_tokens)
+    panels = {name: sum(bool(axes.images) for axes in figure.axes) for name, figure in figures.items()}
+    pyplot.close("all")
     return panels
 
 

@@ -21,10 +21,10 @@ from autograder.testing.strategies import (
     st,
 )
 
-from .oracles import attention, none_as_zeros, not_later
+from .oracles import assert_not_accepted, attention, none_as_zeros, not_later
 
 
-@exercise("causal_mask", points=4, core=True)
+@exercise("causal_mask", points=3, core=True)
 @given(n_q=sizes(1, 7), n_k=sizes(1, 7))
 def test_a_query_sees_the_keys_that_are_not_later(student, n_q, n_k):
     """Entry (i, j) is True exactly where j <= i + n_k - n_q, for any two lengths."""
@@ -75,7 +75,14 @@ def test_queries_before_the_first_key_see_nothing(student, n_k, extra):
     )
 
 
-@exercise("scaled_dot_product_attention", points=6, core=True)
+@exercise("causal_mask", points=1)
+def test_negative_lengths_are_refused(student):
+    """A negative number of queries or of keys raises ValueError."""
+    for lengths in ((-1,), (-2, 3), (3, -1), (0, -2)):
+        assert_not_accepted(student.causal_mask, *lengths, why="a length is never negative")
+
+
+@exercise("scaled_dot_product_attention", points=5, core=True)
 @given(case=attention_cases())
 def test_output_is_the_weighted_mean_of_the_values(student, reference, case):
     """The output is the mean of the values, weighted by softmax(q kᵀ / sqrt(d_k)) over the keys allowed."""
@@ -141,9 +148,9 @@ def test_a_given_scale_replaces_the_default(student, case, scale):
 @exercise("scaled_dot_product_attention", points=2)
 @given(dtype=float_dtypes(), sign=st.sampled_from([-1.0, 1.0]), n_k=sizes(2, 7), d_k=sizes(1, 6), seed=seeds())
 def test_scores_of_any_size_give_the_right_weights(student, dtype, sign, n_k, d_k, seed):
-    """Scores of ±50,000 and more neither overflow nor outdo the mask."""
+    """Scores of any size, in rows of any size, neither overflow nor outdo the mask."""
     q, k = torch.zeros(3, d_k, dtype=dtype), torch.zeros(n_k, d_k, dtype=dtype)
-    q[:, 0], k[:, 0] = 256.0 * sign, 512.0  # one coordinate, powers of two: equal scores to the last bit
+    q[:, 0], k[:, 0] = 2.0**20 * sign, 2.0**22  # one coordinate, powers of two: equal scores to the last bit
     v = normal(seed, n_k, 4, dtype=dtype)
     mask = torch.ones(3, n_k, dtype=torch.bool)
     mask[1, 0] = mask[2, 1:] = False
@@ -155,6 +162,11 @@ def test_scores_of_any_size_give_the_right_weights(student, dtype, sign, n_k, d_
     assert_close(
         student.scaled_dot_product_attention(q, k, v)[0], v.mean(0).expand(3, 4), what="output, no mask", hint=hint
     )
+    q = normal(seed + 1, 3, d_k) * torch.tensor([[1e-2], [1.0], [1e4]], dtype=torch.float64)
+    k, v = normal(seed + 2, n_k, d_k), v.double()
+    expected = F.scaled_dot_product_attention(q, k, v)
+    hint = "each row has a largest score of its own: one for the whole table is not enough, and clamping changes the weights"
+    assert_close(student.scaled_dot_product_attention(q, k, v)[0], expected, what="output of rows of all sizes", hint=hint)
 
 
 @st.composite
@@ -203,6 +215,19 @@ def test_dtype_is_kept(student, case, dtype):
     room = {torch.float32: 1e-5, torch.float16: 8e-3, torch.bfloat16: 6e-2}[dtype]  # a few roundings of scores up to 4
     assert_close(output, expected, what="output", rtol=0, atol=room)
     assert_equal(str(weights.dtype), str(dtype), what="the dtype of weights")
+
+
+@exercise("scaled_dot_product_attention", points=1)
+@given(n_q=sizes(2, 4), n_k=sizes(2, 4), d=sizes(2, 4), more=sizes(1, 2), dtype=st.sampled_from([torch.float64, torch.int64]))
+@settings(max_examples=8)
+def test_what_does_not_fit_is_refused(student, n_q, n_k, d, more, dtype):
+    """q and k of different widths, k and v of different lengths, and masks that are not boolean are refused."""
+    q, k, v = torch.ones(n_q, d), torch.ones(n_k, d), torch.ones(n_k, 3)
+    attend = student.scaled_dot_product_attention
+    assert_not_accepted(attend, q, torch.ones(n_k, d + more), v, why=f"widths {d} and {d + more} differ")
+    assert_not_accepted(attend, q, k, torch.ones(n_k + more, 3), why=f"{n_k} keys cannot have {n_k + more} values")
+    mask = torch.ones(n_q, n_k, dtype=dtype)
+    assert_not_accepted(attend, q, k, v, mask=mask, why="a mask is boolean, and ones and zeros could mean anything")
 
 
 @exercise("scaled_dot_product_attention", points=1)

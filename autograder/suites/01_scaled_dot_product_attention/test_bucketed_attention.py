@@ -9,7 +9,7 @@ from autograder.testing import assert_close, assert_equal, assert_inputs_untouch
 from autograder.testing.probes import gradients, largest_tensor, strided
 from autograder.testing.strategies import broadcastable, given, leading_shapes, normal, seeds, settings, sizes, st
 
-from .oracles import attention, cotangent_of, none_as_zeros, pulled_back, same_bucket
+from .oracles import assert_not_accepted, attention, cotangent_of, none_as_zeros, pulled_back, same_bucket
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Case:
         return [q, k, normal(g, *self.lead, self.n_k, self.d_v), *buckets]
 
     def buckets(self, g, *shape):
-        return 3 * torch.randint(self.n_buckets, shape, generator=g)  # with gaps in the numbering
+        return 64 * torch.randint(self.n_buckets, shape, generator=g)  # with gaps in the numbering
 
     def expected(self, q, k, v, q_buckets, k_buckets):
         return attention(q, k, v, same_bucket(q_buckets, k_buckets, self.causal).double())
@@ -67,7 +67,7 @@ def test_a_query_attends_to_its_own_bucket(student, case):
     )
 
 
-@exercise("bucketed_attention", points=2)
+@exercise("bucketed_attention", points=1)
 @given(case=cases(causal=False))
 @settings(max_examples=20)
 def test_one_bucket_gives_full_attention(student, case):
@@ -161,6 +161,21 @@ def test_a_query_alone_in_its_bucket_gets_zeros(student, case):
     )
     output = student.bucketed_attention(q, k, v, q_buckets, k_buckets + 50, causal=case.causal)
     assert_equal(output, torch.zeros(*case.lead, case.n_q, case.d_v).double(), what="output when no bucket is shared")
+
+
+@exercise("bucketed_attention", points=1)
+@given(n_q=sizes(2, 4), n_k=sizes(2, 4), d=sizes(2, 4), more=sizes(1, 2))
+@settings(max_examples=8)
+def test_shapes_that_do_not_fit_are_refused(student, n_q, n_k, d, more):
+    """Widths of q and k, lengths of k and v, and the number of buckets on either side must agree."""
+    q, k, v = torch.ones(n_q, d), torch.ones(n_k, d), torch.ones(n_k, 3)
+    of_q, of_k = torch.zeros(n_q, dtype=torch.int64), torch.zeros(n_k, dtype=torch.int64)
+    attend = student.bucketed_attention
+    assert_not_accepted(attend, q, torch.ones(n_k, d + more), v, of_q, of_k, why=f"widths {d} and {d + more} differ")
+    assert_not_accepted(attend, q, k, torch.ones(n_k + more, 3), of_q, of_k, why=f"{n_k} keys cannot have {n_k + more} values")
+    longer = [torch.zeros(n + more, dtype=torch.int64) for n in (n_q, n_k)]
+    assert_not_accepted(attend, q, k, v, longer[0], of_k, why=f"{n_q} queries cannot have {n_q + more} buckets")
+    assert_not_accepted(attend, q, k, v, of_q, longer[1], why=f"{n_k} keys cannot have {n_k + more} buckets")
 
 
 @exercise("bucketed_attention", points=1)

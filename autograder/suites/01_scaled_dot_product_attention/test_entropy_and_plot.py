@@ -18,7 +18,7 @@ from autograder.testing.strategies import (
 )
 
 from . import scenarios
-from .oracles import cotangent_of
+from .oracles import assert_not_accepted, cotangent_of
 
 WORDS = ["the", "cat", "sat", "on", "the", "mat", "$x_1$", "Ġof", "the"]
 
@@ -109,6 +109,7 @@ def assert_drawn(panels, heads):
         assert len(panel["images"]) == 1, f"panel {head} holds {len(panel['images'])} images, not one"
         hint = "rows are queries, columns are keys; show the weights themselves"
         assert_close(panel["images"][0], weights.double(), what=f"the image of panel {head}", hint=hint, atol=1e-6)
+        assert panel["whole"], f"panel {head} shows only a part of its image: its axes' limits cut rows or columns off"
 
 
 def assert_labelled(panels, side, tokens):
@@ -121,7 +122,7 @@ def assert_labelled(panels, side, tokens):
     )
 
 
-@exercise("plot_attention", points=5, core=True)
+@exercise("plot_attention", points=4, core=True)
 def test_one_heat_map_shows_the_weights(student, generator):
     """For (n_q, n_k) the figure has one heat map, with queries as rows and keys as columns."""
     for n_q, n_k in [(3, 5), (4, 1), (1, 1), (5, 4)]:
@@ -130,7 +131,7 @@ def test_one_heat_map_shows_the_weights(student, generator):
         assert_drawn(panels, [weights])
 
 
-@exercise("plot_attention", points=3, core=True)
+@exercise("plot_attention", points=2, core=True)
 def test_each_head_has_its_panel(student, generator):
     """For (h, n_q, n_k) the figure has h heat maps, in the order of the heads."""
     for h, n_q, n_k in [(2, 3, 4), (1, 2, 2), (5, 1, 3), (12, 2, 2)]:
@@ -156,6 +157,24 @@ def test_keys_are_labelled_like_queries_by_default(student):
     panels = student.run(scenarios.drawn, weights_for(1, 5, 5), WORDS[:5])
     assert_labelled(panels, "rows", WORDS[:5])
     assert_labelled(panels, "columns", WORDS[:5])
+
+
+@exercise("plot_attention", points=1)
+def test_every_call_makes_a_figure_of_its_own(student, generator):
+    """A second picture leaves the first one as it was."""
+    first, second = weights_for(generator, 2, 3), weights_for(generator, 3, 4, 4)
+    panels = student.run(scenarios.drawn_after_another, first, WORDS[:2], WORDS[:3], second, WORDS[:4])
+    hint = "make a new figure: pyplot.gcf() and figures with a name hand out one that is in use"
+    assert_equal(panels, {"first": 1, "second": 3}, what="the heat maps in each of the two figures", hint=hint)
+
+
+@exercise("plot_attention", points=1)
+def test_tokens_that_do_not_fit_are_refused(student):
+    """There is one token for each query and one for each key, else a ValueError says what does not fit."""
+    for shape, queries, keys in [((3, 4), 3, 3), ((3, 4), 4, 4), ((2, 3, 3), 2, 3), ((3, 4), 3, None), ((4,), 4, 4)]:
+        tokens = [WORDS[:queries]] if keys is None else [WORDS[:queries], WORDS[:keys]]
+        why = f"weights of shape {shape} do not fit {queries} query tokens and {keys or queries} key tokens"
+        assert_not_accepted(student.run, scenarios.drawn, torch.ones(shape), *tokens, why=why)
 
 
 @exercise("plot_attention", points=1)

@@ -69,12 +69,15 @@ def test_a_bucket_is_a_cone(student, d, n_buckets, seed):
 @exercise("lsh_buckets", points=1)
 def test_chance_to_meet_falls_with_the_angle(student, generator):
     """With two buckets, vectors at angle θ share one with probability 1 - θ/π, along the axes and off them."""
-    angles = torch.tensor([20.0, 45.0, 90.0, 120.0, 160.0], dtype=torch.float64).deg2rad()
-    others = torch.stack([angles.cos(), angles.sin(), torch.zeros(5)], dim=-1)
-    x = torch.cat([torch.tensor([[1.0, 0.0, 0.0]], dtype=torch.float64), others])
-    trials = 800
-    seeds = torch.randint(2**31, (trials,), generator=generator).tolist()
-    buckets = student.run(scenarios.buckets_many, x, 2, seeds)
+    angles = torch.tensor([28.0, 45.0, 90.0, 120.0, 152.0], dtype=torch.float64).deg2rad()
+    others = torch.stack([angles.cos(), angles.sin()], dim=-1)
+    x = torch.cat([torch.tensor([[1.0, 0.0]], dtype=torch.float64), others])
+    # Many planes at right angles to each other are as many trials of one call: R has rows of its own for each of them.
+    planes, calls = 100, 200
+    x = torch.einsum("vc,pq->pvqc", x, torch.eye(planes, dtype=torch.float64)).reshape(planes * 6, planes * 2)
+    seeds = torch.randint(2**31, (calls,), generator=generator).tolist()
+    buckets = student.run(scenarios.buckets_many, x.float(), 2, seeds).reshape(calls * planes, 6)
+    trials = calls * planes
     rate = (buckets[:, 1:] == buckets[:, :1]).double().mean(0)
     expected = 1 - angles / math.pi
     room = 5 * (expected * (1 - expected) / trials).sqrt()  # five standard deviations
@@ -107,6 +110,8 @@ def test_randomness_comes_from_the_generator(student, seed):
         "the second call with one generator drew the first rotation again"
     )
     assert result["untouched"], "the global random state was used: pass generator=generator to torch.randn"
+    without = student.lsh_buckets(normal(seed, 64, 8), 8, None)
+    assert_equal(list(without.shape), [64], what="the shape of the buckets without a generator (None)")
 
 
 @exercise("lsh_buckets", points=1)
