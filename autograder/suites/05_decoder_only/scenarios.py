@@ -12,37 +12,6 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 
-def surroundings():
-    """Everything global that a call might change without being asked to, away from where an earlier call left it."""
-    torch.set_default_dtype(torch.float32)
-    torch.rand(1), np.random.rand(), random.random()
-    return state()
-
-
-def state():
-    """The global states by name."""
-    return {
-        "PyTorch's random state": torch.get_rng_state().tolist(),
-        "NumPy's random state": repr(np.random.get_state()),
-        "Python's random state": random.getstate(),
-        "the default dtype": torch.get_default_dtype(),
-        "whether gradients are recorded": torch.is_grad_enabled(),
-    }
-
-
-def changed_around(module, name, args):
-    """What a call of module.name(*args) changed outside its own result."""
-    before = surroundings()
-    getattr(module, name)(*args)
-    return differences(before)
-
-
-def differences(before):
-    """The names of what is no longer as it was."""
-    after = state()
-    return [name for name in before if before[name] != after[name]]
-
-
 def config_fields(module, *args, **sizes):
     """The fields of a configuration after it was made."""
     config = module.GPTConfig(*args, **sizes)
