@@ -8,7 +8,8 @@ from autograder.testing.probes import differences, sets_a_seed, surroundings
 def build(module, name, arguments, weights=None, dtype=torch.float64):
     """The layer `name(*arguments)` in `dtype` with these weights; a dict among the arguments is keyword arguments."""
     options = arguments[-1] if arguments and isinstance(arguments[-1], dict) else {}
-    layer = getattr(module, name)(*[x for x in arguments if not isinstance(x, dict)], **options).to(dtype)
+    layer = getattr(module, name)(*[x for x in arguments if not isinstance(x, dict)], **options)
+    layer = layer if dtype is None else layer.to(dtype)
     parameters = dict(layer.named_parameters())
     for key, value in (weights or {}).items():
         if key not in parameters:
@@ -126,6 +127,19 @@ def memoized_calls(module, calls):
         args = tuple(tuple(x) if isinstance(x, list) else x for x in args)
         results.append(probe(*args, **kwargs))
     return results, len(ran), counts(probe)
+
+
+def memoized_many(module, n):
+    """How often a memoized function ran in three calls for each of n numbers, the numbers one after the other."""
+    ran = []
+
+    @module.memoize
+    def probe(i):
+        ran.append(i)
+        return -i
+
+    right = [probe(i) for _ in range(3) for i in range(n)] == [-i for _ in range(3) for i in range(n)]
+    return right, len(ran)
 
 
 def memoized_counts(module, arguments):
