@@ -74,7 +74,8 @@ def differences(before):
 
 
 def changed_around(module, name, args, kwargs=None):
-    """What a call of module.name changed outside its own result."""
+    """What a call of module.name changed outside its own result, gradients being recorded when it begins."""
+    torch.set_grad_enabled(True)
     before = surroundings()
     getattr(module, name)(*args, **(kwargs or {}))
     return differences(before)
