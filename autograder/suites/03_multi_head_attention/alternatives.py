@@ -406,7 +406,7 @@ class GroupedQueryAttentionInLoops(nn.Module):
 
 
 @alternative("MultiHeadAttention", "one product for queries, keys and values in self-attention; layers made in another order")
-class MultiHeadAttentionFused(nn.Module):
+class MultiHeadAttentionOneProduct(nn.Module):
     def __init__(self, d_model, n_heads, bias=True):
         super().__init__()
         if d_model % n_heads != 0:

@@ -17,7 +17,6 @@ from autograder.testing.strategies import (
     st,
 )
 
-from . import scenarios
 from .cases import partial_attention
 
 NAME = "divide_and_conquer_attention"

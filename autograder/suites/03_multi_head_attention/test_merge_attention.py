@@ -16,7 +16,6 @@ from autograder.testing.strategies import (
     st,
 )
 
-from . import scenarios
 from .cases import partial_attention
 
 NAME = "merge_attention"

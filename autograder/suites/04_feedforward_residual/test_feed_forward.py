@@ -110,7 +110,9 @@ def test_feed_forward_keeps_dtype_and_input(student, generator):
     trained = {key: 0.5 * value.flip(-1) for key, value in weights.items()}
     actual = student.run(scenarios.forward_again, "FeedForward", [4, 6, "relu"], weights, trained, x)
     hint = "weights change in training: keep no copy of them, and do the same in both modes"
-    assert_close(actual, [feed_forward_truth(trained, x, "relu")] * 2, what="[training, evaluation] after other weights", hint=hint, rtol=1e-4, atol=1e-4)
+    expected = feed_forward_truth(trained, x, "relu")
+    what = "[training, evaluation] after other weights"
+    assert_close(actual, [expected, expected], what=what, hint=hint, rtol=1e-4, atol=1e-4)
 
 
 @exercise("FeedForward", points=0.5)
@@ -196,4 +198,6 @@ def test_swiglu_keeps_dtype_and_input(student, generator):
     trained = {key: 0.5 * value.flip(-1) for key, value in weights.items()}
     actual = student.run(scenarios.forward_again, "SwiGLU", [4, 6], weights, trained, x)
     hint = "weights change in training: keep no copy of them, and do the same in both modes"
-    assert_close(actual, [swiglu_truth(trained, x)] * 2, what="[training, evaluation] after other weights", hint=hint, rtol=1e-4, atol=1e-4)
+    expected = swiglu_truth(trained, x)
+    what = "[training, evaluation] after other weights"
+    assert_close(actual, [expected, expected], what=what, hint=hint, rtol=1e-4, atol=1e-4)

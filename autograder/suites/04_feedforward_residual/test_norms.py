@@ -137,7 +137,8 @@ def test_layer_norm_leaves_input_and_parameters_alone(student, generator):
     assert kept, "the call changed LayerNorm's parameters in place, or something global"
     other = normal(generator, 2, 3, 4)
     hint = "weights change in training: keep no copy of them, and do the same in both modes"
-    again = student.run(scenarios.forward_again, "LayerNorm", [4], weights, {key: value + 1 for key, value in weights.items()}, other)
+    trained = {key: value + 1 for key, value in weights.items()}
+    again = student.run(scenarios.forward_again, "LayerNorm", [4], weights, trained, other)
     expected = F.layer_norm(other, (4,), weights["weight"] + 1, weights["bias"] + 1)
     assert_close(again, [expected, expected], what="[training, evaluation] after other weights", hint=hint)
 
