@@ -167,10 +167,17 @@ def _checks(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> lis
 
 
 def _batches(checks: Sequence[Check]) -> list[list[Check]]:
-    """Checks that share a fork: mutants and alternatives a few at a time, since a fork costs as much as they do."""
-    ours = [check for check in checks if check.kind in ("mutant", "alternative")]
-    alone = [[check] for check in checks if check.kind not in ("mutant", "alternative")]
-    return alone + [ours[start : start + BATCH] for start in range(0, len(ours), BATCH)]
+    """Checks that share a fork: mutants and alternatives a few at a time, since a fork costs as much as they do.
+
+    What takes longest begins first and single cheats come last, so that all slots are busy to the end.
+    """
+
+    def of(*kinds: str) -> list[Check]:
+        return [check for kind in kinds for check in checks if check.kind == kind]
+
+    ours = of("alternative", "mutant")
+    together = [ours[start : start + BATCH] for start in range(0, len(ours), BATCH)]
+    return [[check] for check in of("reference", "stub")] + together + [[check] for check in of("cheat")]
 
 
 def _answers(checks: Sequence[Check], slot: int) -> bytes:

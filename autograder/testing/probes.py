@@ -4,7 +4,9 @@ They run beside the student's code and hold no expected value.
 """
 
 import math
+import random
 
+import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -47,10 +49,59 @@ def random_state_untouched(module, name, args, kwargs=None):
     return torch.equal(before, torch.get_rng_state())
 
 
+def surroundings():
+    """Everything global that a call might change without being asked to, away from where an earlier call left it."""
+    torch.set_default_dtype(torch.float32)
+    torch.rand(1), np.random.rand(), random.random()
+    return global_state()
+
+
+def global_state():
+    """The global states by name."""
+    return {
+        "PyTorch's random state": torch.get_rng_state().tolist(),
+        "NumPy's random state": repr(np.random.get_state()),
+        "Python's random state": random.getstate(),
+        "the default dtype": torch.get_default_dtype(),
+        "whether gradients are recorded": torch.is_grad_enabled(),
+    }
+
+
+def differences(before):
+    """The names of what is no longer as it was: `before` is what `surroundings` gave."""
+    after = global_state()
+    return [name for name in before if before[name] != after[name]]
+
+
+def changed_around(module, name, args, kwargs=None):
+    """What a call of module.name changed outside its own result, gradients being recorded when it begins."""
+    torch.set_grad_enabled(True)
+    before = surroundings()
+    getattr(module, name)(*args, **(kwargs or {}))
+    return differences(before)
+
+
+def sets_a_seed(make):
+    """Whether make() leaves PyTorch's random state the same whatever it was before, as after torch.manual_seed."""
+    before, after = torch.get_rng_state(), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        make()
+        after.append(torch.get_rng_state())
+    torch.set_rng_state(before)
+    return torch.equal(*after)
+
+
 def twice(module, name, args, kwargs=None):
     """The results of two calls in a row."""
     first = getattr(module, name)(*args, **(kwargs or {}))
     return [first, getattr(module, name)(*args, **(kwargs or {}))]
+
+
+def again_after_overwriting(module, name, args, kwargs=None):
+    """The result of a second call, the first one's having been overwritten by whoever it was given to."""
+    getattr(module, name)(*args, **(kwargs or {})).untyped_storage().fill_(0)
+    return getattr(module, name)(*args, **(kwargs or {}))
 
 
 def requires_grad(module, name, args, kwargs=None):
@@ -61,7 +112,7 @@ def requires_grad(module, name, args, kwargs=None):
     return bool(outputs) and outputs[0].requires_grad
 
 
-class _Largest(TorchDispatchMode):
+class Largest(TorchDispatchMode):
     """Remembers the most elements that any storage made by an operator could hold."""
 
     def __init__(self):
@@ -78,7 +129,7 @@ class _Largest(TorchDispatchMode):
 
 def largest_tensor(module, name, args, kwargs=None):
     """The number of elements of the largest tensor (its storage) that the call made, inputs and views of them included."""
-    with _Largest() as seen:
+    with Largest() as seen:
         getattr(module, name)(*args, **(kwargs or {}))
     return seen.n_elements
 

@@ -247,13 +247,6 @@ def sorted_distances(vector, table):
     return int(torch.argsort(torch.cdist(vector[None].double(), table.double())[0])[0])
 
 
-@alternative("nearest_position", "The largest cosine.")
-def largest_cosine(vector, table):
-    return (
-        torch.nn.functional.cosine_similarity(table.double(), vector.double()[None], dim=-1).max(dim=0).indices.item()
-    )
-
-
 @alternative("nearest_position", "City-block distance.")
 def city_block(vector, table):
     import numpy as np
@@ -395,3 +388,41 @@ def with_a_second_panel(table):
     right.set_xlabel("channel")
     right.set_ylabel("position")
     return figure
+
+
+@alternative("sinusoidal_encoding", "Points on the unit circle as complex numbers, their two parts swapped.")
+def points_on_the_circle(max_len, d_model, base=10000.0):
+    if not (max_len >= 0 and d_model >= 1):
+        raise ValueError("max_len and d_model")
+    clocks = torch.pow(torch.tensor(base, dtype=torch.float64), -2 * torch.arange((d_model + 1) // 2) / d_model)
+    angles = torch.outer(torch.arange(max_len).double(), clocks)
+    return torch.view_as_real(torch.polar(torch.ones_like(angles), angles)).flip(-1).flatten(1)[:, :d_model].float()
+
+
+@alternative("add_positions", "Lets narrow find out what does not fit, and adds x to the expanded rows.")
+def rows_expanded_first(x, table, offset=0):
+    if offset < 0:
+        raise ValueError("offset")
+    try:
+        rows = table.narrow(0, offset, x.shape[-2])
+    except RuntimeError as error:
+        raise ValueError("past the table") from error
+    return rows.to(x.dtype).expand(x.shape).add(x)
+
+
+@alternative("nearest_position", "Squares multiplied out in double precision, without the vector's own.")
+def squares_multiplied_out(vector, table):
+    rows, v = table.double(), vector.double()
+    return int(((rows * rows).sum(1) - 2 * rows @ v).argmin())
+
+
+@alternative("apply_rope", "A 2 x 2 matrix for each pair, applied with einsum.")
+def matrices_by_einsum(x, positions, base=10000.0):
+    d = x.shape[-1]
+    if d % 2:
+        raise TypeError("odd width")
+    clocks = torch.tensor([base ** (-2.0 * i / d) for i in range(d // 2)], dtype=torch.float64)
+    angles = torch.einsum("...,i->...i", positions.double(), clocks)
+    rows = torch.stack([angles.cos(), -angles.sin()], -1), torch.stack([angles.sin(), angles.cos()], -1)
+    pairs = x.double().unflatten(-1, (-1, 2))
+    return torch.einsum("...ij,...j->...i", torch.stack(rows, -2), pairs).flatten(-2).to(x.dtype)

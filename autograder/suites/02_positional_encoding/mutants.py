@@ -833,3 +833,114 @@ MUTANTS += [
         ("    angles = ", "    assert positions.shape[-1] == x.shape[-2]\n    angles = "),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "base_rounded",
+        "sinusoidal_encoding",
+        "The base is cut to a whole number: any number may be the base.",
+        ("frequencies = base **", "frequencies = int(base) **"),
+    ),
+    edit(
+        "table_handed_out_again",
+        "sinusoidal_encoding",
+        "The same tensor is handed out twice, so whoever changes one table changes the other: hand out a copy.",
+        ("    if max_len < 0", "    kept = sinusoidal_encoding.__dict__.setdefault('kept', {})\n"
+         "    if (max_len, d_model, base) in kept:\n        return kept[max_len, d_model, base]\n    if max_len < 0"),
+        ("    return table[:, :d_model].float()",
+         "    kept[max_len, d_model, base] = table[:, :d_model].float()\n    return kept[max_len, d_model, base]"),
+    ),
+    edit(
+        "seed_set_by_the_layer",
+        "LearnedPositionalEmbedding",
+        "Making a layer sets PyTorch's seed, and every random number of the program after it: leave the seed alone.",
+        ("super().__init__()", "super().__init__()\n        torch.manual_seed(0)"),
+    ),
+    edit(
+        "positions_in_training_only",
+        "LearnedPositionalEmbedding",
+        "In evaluation mode the positions are left out: nothing here depends on the mode.",
+        ("return add_positions(x, self.weight, offset)",
+         "return add_positions(x, self.weight, offset) if self.training else x"),
+    ),
+    edit(
+        "rows_of_the_first_call",
+        "LearnedPositionalEmbedding",
+        "The rows are those of the first call, though the weights have changed since: keep no copy of them.",
+        ("return add_positions(x, self.weight, offset)",
+         "self.__dict__.setdefault('rows', self.weight.detach().clone())\n"
+         "        return add_positions(x, self.weight + (self.rows - self.weight).detach(), offset)"),
+    ),
+    edit(
+        "one_position_less",
+        "channel_frequencies",
+        "The index is divided by max_len - 1, which makes the fastest tone faster than half a cycle a position: n samples "
+        "have bins of 1/n.",
+        ("table.shape[0]", "(table.shape[0] - 1)"),
+    ),
+    edit(
+        "largest_cosine",
+        "nearest_position",
+        "This is the row at the smallest angle, and rows of one direction have the same: take the smallest distance.",
+        ("(table - vector).square().sum(dim=-1).argmin()",
+         "torch.nn.functional.cosine_similarity(table, vector[None], dim=-1).argmax()"),
+    ),
+    edit(
+        "distances_in_half_precision",
+        "nearest_position",
+        "In half precision rows that lie close together are one: measure distances in the table's own precision.",
+        ("(table - vector)", "(table.half() - vector.half())"),
+    ),
+    edit(
+        "position_of_another_type",
+        "nearest_position",
+        "The position is NumPy's integer and not Python's: .item() makes it an int.",
+        (".item()", ".numpy()[()]"),
+    ),
+    edit(
+        "directions_from_a_cube",
+        "position_signature",
+        "The directions fill a cube, so its corners get more than their share: normal numbers are even in all directions.",
+        ("torch.randn(table.shape[1], n_bits, generator=generator, dtype=table.dtype)",
+         "torch.rand(table.shape[1], n_bits, generator=generator, dtype=table.dtype) - 0.5"),
+    ),
+    edit(
+        "negative_positions_mirrored",
+        "apply_rope",
+        "Position -3 turns forward, as 3 does: a negative position turns back.",
+        ("positions[..., None] *", "positions.abs()[..., None] *"),
+    ),
+    edit(
+        "positions_meant_for_the_batch",
+        "apply_rope",
+        "Positions (2, t) beside x (2, 2, t, d) are taken for the batch: they broadcast against (..., t) from the right.",
+        ("angles = positions[..., None] * frequencies",
+         "angles = positions[..., None] * frequencies\n"
+         "    if x.dim() == 4 and positions.dim() == 2 and len(positions) == len(x):\n        angles = angles.unsqueeze(1)"),
+    ),
+    edit(
+        "bias_has_a_floor",
+        "alibi_bias",
+        "Far away keys all get one bias: it grows with the distance and has no floor.",
+        ("-slopes[:, None, None] * distance", "(-slopes[:, None, None] * distance).clamp(min=-20.0)"),
+    ),
+    edit(
+        "distances_as_half",
+        "alibi_bias",
+        "Large distances are inexact: half precision has whole numbers up to 2048 only.",
+        ("* distance", "* distance.half()"),
+    ),
+    edit(
+        "a_corner_of_the_table",
+        "plot_encoding",
+        "Only the first 64 rows and channels are drawn.",
+        ("axes.imshow(values,", "axes.imshow(values[:64, :64],"),
+    ),
+    edit(
+        "picture_saved",
+        "plot_encoding",
+        "The picture is written to a file: return the figure, and leave it to the caller what becomes of it.",
+        ("return figure", "figure.savefig('encoding.png')\n    return figure"),
+    ),
+]

@@ -1,41 +1,10 @@
 """What one call cannot express: a layer with weights of our choosing, a generator, a figure."""
 
-import random
-
-import numpy as np
 import torch
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-
-def surroundings():
-    """Everything global that a call might change without being asked to, away from where an earlier call left it."""
-    torch.set_default_dtype(torch.float32)
-    torch.rand(1), np.random.rand(), random.random()
-    return state()
-
-
-def state():
-    """The global states by name."""
-    return {
-        "PyTorch's random state": torch.get_rng_state().tolist(),
-        "NumPy's random state": repr(np.random.get_state()),
-        "Python's random state": random.getstate(),
-        "the default dtype": torch.get_default_dtype(),
-        "whether gradients are recorded": torch.is_grad_enabled(),
-    }
-
-
-def changed_around(module, name, args):
-    """What a call of module.name(*args) changed outside its own result."""
-    before = surroundings()
-    getattr(module, name)(*args)
-    return differences(before)
-
-
-def differences(before):
-    """The names of what is no longer as it was."""
-    after = state()
-    return [name for name in before if before[name] != after[name]]
+from autograder.testing.probes import sets_a_seed
 
 
 def embed(module, weight, x, offset=0, dtype=None):
@@ -47,6 +16,21 @@ def embed(module, weight, x, offset=0, dtype=None):
     if offset == 0:
         return layer(x)
     return layer(x, offset) if offset % 2 else layer(x, offset=offset)
+
+
+def embed_again(module, first, weight, x, offset):
+    """The sums in training and in evaluation mode, of a layer that was in use before with the weights `first`."""
+    layer, sums = module.LearnedPositionalEmbedding(*weight.shape), []
+    for values in (first, weight):
+        with torch.no_grad():
+            layer.weight.copy_(values)
+        sums = [layer.train()(x, offset), layer.eval()(x, offset)]
+    return sums
+
+
+def embedding_sets_a_seed(module, max_len, d_model):
+    """Whether making a layer sets PyTorch's seed."""
+    return sets_a_seed(lambda: module.LearnedPositionalEmbedding(max_len, d_model))
 
 
 def embedding_parameters(module, max_len, d_model):
@@ -105,6 +89,23 @@ def signature_and_random_state(module, table, n_bits, seed):
         untouched = untouched and torch.equal(before, torch.get_rng_state())
     torch.set_rng_state(kept)
     return {"signatures": results, "untouched": untouched}
+
+
+def type_of_position(module, vector, table):
+    """The name of the type of nearest_position's result."""
+    return type(module.nearest_position(vector, table)).__name__
+
+
+def shown_or_saved(module, table):
+    """How often drawing the table showed or saved a picture."""
+    calls, kept = [], (pyplot.show, Figure.show, Figure.savefig)
+    pyplot.show = Figure.show = Figure.savefig = lambda *args, **kwargs: calls.append(args)
+    try:
+        module.plot_encoding(table)
+    finally:
+        pyplot.show, Figure.show, Figure.savefig = kept
+        pyplot.close("all")
+    return len(calls)
 
 
 def picture(module, table, as_parameter=False):

@@ -3,10 +3,9 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import gradients, strided
+from autograder.testing.probes import again_after_overwriting, changed_around, gradients, strided
 from autograder.testing.strategies import broadcastable, given, leading_shapes, normal, seeds, settings, sizes, st
 
-from . import scenarios
 from .cases import rotated
 
 EVEN = sizes(1, 8).map(lambda pairs: 2 * pairs)
@@ -34,7 +33,7 @@ def test_each_pair_turns_by_its_clock(student, lead, t, d, seed):
 
 
 @exercise("apply_rope", points=2)
-@given(m=sizes(0, 30), n=sizes(0, 30), shift=sizes(1, 50), d=EVEN, seed=seeds())
+@given(m=st.integers(-20, 30), n=st.integers(-20, 30), shift=sizes(1, 50), d=EVEN, seed=seeds())
 def test_scores_know_only_the_distance(student, m, n, shift, d, seed):
     """The dot product of a query at m and a key at n does not change when both move by the same distance."""
     q, k = normal(seed, 1, d), normal(seed + 1, 1, d)
@@ -69,6 +68,8 @@ def test_each_text_of_a_batch_may_have_its_own_positions(student, shape, t, seed
     """Positions broadcast against x's (..., t): a text may have its own, and all its tokens may share one."""
     lead, own = shape
     x, positions = normal(seed, *lead, 5, 6), drawn_positions(seed, *own, t)
+    square, beside = normal(seed, 2, 2, 5, 6), drawn_positions(seed, 2, 5)  # (2, 5) stands beside the second 2
+    assert_close(student.apply_rope(square, beside), rotated(square, beside), what="x (2, 2, 5, 6), positions (2, 5)", **ANGLES)
     hint = "make angles of shape positions.shape + (d / 2,), which broadcasts against the pairs"
     assert_close(student.apply_rope(x, positions), rotated(x, positions), what="x turned", hint=hint, **ANGLES)
 
@@ -120,7 +121,7 @@ def test_x_is_left_alone_however_it_lies_in_memory(student, lead, t, d, seed):
     x, positions = normal(seed, *lead, t, d), drawn_positions(seed, t)
     value = student.apply_rope(x, positions)
     assert_inputs_untouched(student)
-    assert_equal(student.run(scenarios.changed_around, "apply_rope", [x, positions]), [], what="what the call changed")
+    assert_equal(student.run(changed_around, "apply_rope", [x, positions]), [], what="what the call changed")
     assert_close(value, rotated(x, positions), what="x turned", **ANGLES)
     assert_close(student.run(strided, "apply_rope", [x, positions]), value, what="a strided x turned", **ANGLES)
 
@@ -185,4 +186,6 @@ def test_the_bias_is_float32_and_ready_to_be_added(student):
     for n_heads, n_q, n_k in [(1, 1, 1), (3, 2, 5), (4, 0, 3)]:
         bias = student.alibi_bias(n_heads, n_q, n_k)
         assert_equal([list(bias.shape), bias.dtype], [[n_heads, n_q, n_k], torch.float32], what="[shape, dtype]")
-    assert_equal(student.run(scenarios.changed_around, "alibi_bias", [2, 3, 4]), [], what="what the call changed")
+    assert_bias(student.alibi_bias(3, 2, 2101), 3, 2, 2101)  # far back it goes on, and to the last whole number
+    assert_bias(student.run(again_after_overwriting, "alibi_bias", [2, 3, 4]), 2, 3, 4)
+    assert_equal(student.run(changed_around, "alibi_bias", [2, 3, 4]), [], what="what the call changed")

@@ -1,8 +1,11 @@
 """shift_matrix, channel_frequencies, nearest_position and position_signature."""
 
+import math
+
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import again_after_overwriting, changed_around
 from autograder.testing.strategies import float_dtypes, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
@@ -64,7 +67,9 @@ def test_the_matrix_is_float32_as_the_table_is(student):
         table = sinusoids(range(9), d_model).float()
         assert_close(table[:-3] @ matrix.mT, table[3:], what="table[:-3] @ M.T", **SHIFTS)
         assert_equal(matrix.dtype, torch.float32, what="the dtype of M")
-        changed = student.run(scenarios.changed_around, "shift_matrix", [3, d_model])
+        again = student.run(again_after_overwriting, "shift_matrix", [3, d_model])
+        assert_equal(again, matrix, what="M, after an earlier one was overwritten", hint="hand out a copy of what you keep")
+        changed = student.run(changed_around, "shift_matrix", [3, d_model])
         assert_equal(changed, [], what="what the call changed")
 
 
@@ -105,7 +110,10 @@ def test_pure_tones_of_any_phase_and_size_are_named(student, n, channels, seed):
     if n % 2 == 0:  # the fastest tone there is: up, down, up, down
         table = torch.cat([table, 1.0 - 2.0 * (torch.arange(n)[:, None] % 2)], dim=1)
         frequencies = torch.cat([frequencies, torch.tensor([0.5], dtype=torch.float64)])
-    assert_within_one_bin(student.channel_frequencies(table), frequencies, n)
+    actual = student.channel_frequencies(table)
+    assert_within_one_bin(actual, frequencies, n)
+    hint = "coefficient k stands for k cycles in max_len positions"
+    assert_equal(bool((actual <= 0.5).all()), True, what="whether no tone is faster than half a cycle a position", hint=hint)
 
 
 @exercise("channel_frequencies", points=1)
@@ -126,7 +134,7 @@ def test_the_table_survives_its_analysis(student, n, channels, seed):
     table, frequencies = tones(seed, n, channels)
     actual = student.channel_frequencies(table)
     assert_inputs_untouched(student)
-    changed = student.run(scenarios.changed_around, "channel_frequencies", [table])
+    changed = student.run(changed_around, "channel_frequencies", [table])
     assert_equal(changed, [], what="what the call changed")
     assert_within_one_bin(actual, frequencies, n)
 
@@ -159,17 +167,23 @@ def test_rows_of_any_length_lead_back_to_their_positions(student, n, d, p, seed)
     table, p = rows_of_many_lengths(seed, n, d), p % n
     hint = "the largest dot product favours long rows: take the smallest distance"
     assert_equal(int(student.nearest_position(table[p], table)), p, what="the position of a row", hint=hint)
+    hint = "rows of one direction are told apart by their lengths alone: the angle between them is 0"
+    ray = table[:1] * torch.arange(1.0, n + 1)[:, None]
+    assert_equal(int(student.nearest_position(ray[p], ray)), p, what="the position of one of several parallel rows", hint=hint)
+    close = table[:1] + 1e-4 * normal(seed, n, d)
+    assert_equal(int(student.nearest_position(close[p], close)), p, what="the position of one of several rows close together")
 
 
 @exercise("nearest_position", points=1)
 def test_the_position_is_a_python_int(student):
     """The result can index a list, and the inputs are left alone."""
     table = sinusoids(range(12), 10)
+    kind = student.run(scenarios.type_of_position, table[5], table)
+    assert_equal(kind, "int", what="the type of the position", hint="see Tensor.item()")
     actual = student.nearest_position(table[5], table)
-    assert_equal(type(actual).__name__, "int", what="the type of the position", hint="see Tensor.item()")
     assert_equal(actual, 5, what="the position of row 5")
     assert_inputs_untouched(student)
-    changed = student.run(scenarios.changed_around, "nearest_position", [table[5].clone(), table])
+    changed = student.run(changed_around, "nearest_position", [table[5].clone(), table])
     assert_equal(changed, [], what="what the call changed")
 
 
@@ -182,6 +196,15 @@ def test_bits_differ_as_often_as_the_angle_says(student, n, d, seed):
     table[n // 2] = -table[0] + 0.3 * table[n // 2]
     bits = student.run(scenarios.signature, table, 4096, seed)
     assert_equal(list(bits.shape), [n, 4096], what="the shape of the signatures")
+    corner = student.run(scenarios.signature, torch.tensor([[1.0, 0.0], [1.0, 0.4]], dtype=torch.float64), 40_000, seed)
+    assert_close(
+        hamming(corner)[0, 1].item(),
+        math.atan(0.4) / math.pi,
+        what="the fraction of bits in which (1, 0) and (1, 0.4) differ",
+        hint="uniform numbers fill a square, which has corners: directions are even if their numbers are normal",
+        rtol=0.0,
+        atol=0.014,  # eight standard deviations; a square gives 0.1 in place of 0.121
+    )
     # one plane hits with probability a / pi: six standard deviations of 4096 planes
     assert_close(
         hamming(bits),

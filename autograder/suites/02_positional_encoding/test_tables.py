@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import gradients, strided
+from autograder.testing.probes import again_after_overwriting, changed_around, gradients, strided
 from autograder.testing.strategies import float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
@@ -11,7 +11,7 @@ from .cases import sinusoids
 
 # float32 angles of up to a hundred radians, however they were computed
 ANGLES = {"rtol": 0.0, "atol": 5e-5}
-BASES = st.sampled_from([3.0, 100.0, 500.0, 1e4, 2e5])
+BASES = st.sampled_from([2.5, 100.0, 517.25, 1e4, 2e5])
 
 
 @exercise("sinusoidal_encoding", points=6, core=True)
@@ -77,7 +77,10 @@ def test_the_table_is_float32_and_may_be_empty(student):
     for max_len, d_model in [(0, 4), (0, 3), (1, 1), (1, 2), (5, 7)]:
         table = student.sinusoidal_encoding(max_len, d_model)
         assert_equal([list(table.shape), table.dtype], [[max_len, d_model], torch.float32], what="[shape, dtype]")
-    assert_equal(student.run(scenarios.changed_around, "sinusoidal_encoding", [5, 4]), [], what="what the call changed")
+    assert_equal(student.run(changed_around, "sinusoidal_encoding", [5, 4]), [], what="what the call changed")
+    again = student.run(again_after_overwriting, "sinusoidal_encoding", [5, 4])
+    hint = "hand out a copy of what you keep"
+    assert_close(again, sinusoids(range(5), 4).float(), what="the table, after an earlier one was overwritten", hint=hint)
 
 
 @exercise("sinusoidal_encoding", points=2)
@@ -150,7 +153,7 @@ def test_inputs_are_left_as_they_were(student, case):
     x, table, offset = case
     value = student.add_positions(x, table, offset)
     assert_inputs_untouched(student)
-    assert_equal(student.run(scenarios.changed_around, "add_positions", list(case)), [], what="what the call changed")
+    assert_equal(student.run(changed_around, "add_positions", list(case)), [], what="what the call changed")
     assert_close(student.run(strided, "add_positions", [x, table, offset]), value, what="the sum of strided inputs")
 
 
@@ -172,6 +175,9 @@ def test_the_layer_adds_its_own_rows(student, case):
     expected = x + table[offset : offset + x.shape[-2]]
     actual = student.run(scenarios.embed, table, x, offset)
     assert_close(actual, expected, what=f"layer(x, offset={offset})", hint="return the sum, not the rows alone")
+    actual = student.run(scenarios.embed_again, table + 1.0, table, x, offset)
+    hint = "the weights change in training: keep no copy of them, and do the same in both modes"
+    assert_close(actual, [expected, expected], what="[training, evaluation] after the weights have changed", hint=hint)
 
 
 @exercise("LearnedPositionalEmbedding", points=2)
@@ -233,6 +239,8 @@ def test_a_new_layer_holds_numbers(student):
     """The start values are finite: memory from torch.empty has to be filled."""
     weight = student.run(scenarios.embedding_start, 50, 7)
     assert_equal(bool(torch.isfinite(weight).all()), True, what="whether every start value is finite")
+    hint = "whoever makes the layer decides the seed"
+    assert_equal(student.run(scenarios.embedding_sets_a_seed, 5, 3), False, what="whether a seed is set", hint=hint)
 
 
 def shown(picture, table):
@@ -250,8 +258,9 @@ def shown(picture, table):
 @settings(max_examples=4)
 def test_the_heat_map_shows_position_by_channel(student, max_len, d_model, seed):
     """The image has a row for each position and a column for each channel, with the table's own numbers."""
-    table = normal(seed, max_len + d_model, d_model, dtype=torch.float32)
-    shown(student.run(scenarios.picture, table), table)
+    for size in (0, 64):  # a picture shows large tables whole
+        table = normal(seed, size + max_len + d_model, size + d_model, dtype=torch.float32)
+        shown(student.run(scenarios.picture, table), table)
 
 
 @exercise("plot_encoding", points=1)
@@ -270,3 +279,5 @@ def test_a_learned_table_can_be_drawn(student):
     for dtype in (torch.float32, torch.float64, torch.float16):
         table = normal(2, 7, 3, dtype=dtype)
         shown(student.run(scenarios.picture, table, as_parameter=True), table)
+    hint = "return the figure, and leave it to the caller what becomes of it"
+    assert_equal(student.run(scenarios.shown_or_saved, table), 0, what="how often a picture was shown or saved", hint=hint)

@@ -403,3 +403,71 @@ class GroupedQueryAttentionInLoops(nn.Module):
                 allowed = None if mask is None else mask[:, i]
                 heads.append(scaled_dot_product_attention(q[i], k[shared], v[shared], allowed)[0])
         return self.w_o(torch.cat(heads, -1))
+
+
+@alternative("MultiHeadAttention", "one product for queries, keys and values in self-attention; layers made in another order")
+class MultiHeadAttentionOneProduct(nn.Module):
+    def __init__(self, d_model, n_heads, bias=True):
+        super().__init__()
+        if d_model % n_heads != 0:
+            raise ValueError("n_heads")
+        self.n_heads, self.head_dim = n_heads, d_model // n_heads
+        for name in ("w_o", "w_v", "w_k", "w_q"):
+            setattr(self, name, nn.Linear(d_model, d_model, bias))
+
+    def forward(self, x, context=None, mask=None):
+        if context is None:
+            layers = self.w_q, self.w_k, self.w_v
+            bias = None if self.w_q.bias is None else torch.cat([layer.bias for layer in layers])
+            q, k, v = F.linear(x, torch.cat([layer.weight for layer in layers]), bias).chunk(3, -1)
+        else:
+            q, k, v = self.w_q(x), self.w_k(context), self.w_v(context)
+        q, k, v = (y.unflatten(-1, (self.n_heads, self.head_dim)).transpose(1, 2) for y in (q, k, v))
+        scores = torch.einsum("bhqd,bhkd->bhqk", q, k) * self.head_dim**-0.5
+        empty = torch.zeros((), dtype=torch.bool)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+            empty = ~mask.expand_as(scores).any(-1, keepdim=True)
+        weights = scores.masked_fill(empty, 0.0).softmax(-1).masked_fill(empty, 0.0)
+        return self.w_o(torch.einsum("bhqk,bhkd->bqhd", weights, v).flatten(2))
+
+
+@alternative("merge_attention", "the larger side first, the other as a correction to it; a named tuple")
+def merged_as_a_correction(out_a, lse_a, out_b, lse_b):
+    from collections import namedtuple
+
+    swap = lse_b > lse_a
+    high, low = torch.where(swap, lse_b, lse_a), torch.where(swap, lse_a, lse_b)
+    empty, zero = high == -torch.inf, torch.zeros_like(high)
+    share = torch.where(empty, zero, low - torch.where(empty, zero, high)).exp()
+    large, small = torch.where(swap[..., None], out_b, out_a), torch.where(swap[..., None], out_a, out_b)
+    out = ((large + share[..., None] * small) / (1 + share)[..., None]).masked_fill(empty[..., None], 0.0)
+    return namedtuple("Part", "out lse")(out, high + torch.log1p(share))
+
+
+@alternative("GroupedQueryAttention", "repeats rows of the weights of w_k and w_v in place of the heads")
+class GroupedQueryAttentionWiderWeights(nn.Module):
+    def __init__(self, d_model, n_heads, n_kv_heads, bias=True):
+        super().__init__()
+        if d_model % n_heads or n_heads % n_kv_heads:
+            raise TypeError("heads")
+        self.n_heads, self.n_kv_heads = n_heads, n_kv_heads
+        self.w_q, self.w_o = (nn.Linear(d_model, d_model, bias=bias) for _ in range(2))
+        self.w_k, self.w_v = (nn.Linear(d_model, d_model // n_heads * n_kv_heads, bias=bias) for _ in range(2))
+
+    @property
+    def head_dim(self):
+        return self.w_q.out_features // self.n_heads
+
+    def wide(self, layer, x):
+        group = self.n_heads // self.n_kv_heads
+        weight, bias = (
+            y if y is None else y.unflatten(0, (self.n_kv_heads, -1)).repeat_interleave(group, 0).flatten(0, 1)
+            for y in (layer.weight, layer.bias)
+        )
+        return split_heads(F.linear(x, weight, bias), self.n_heads)
+
+    def forward(self, x, context=None, mask=None):
+        context = x if context is None else context
+        k, v = self.wide(self.w_k, context), self.wide(self.w_v, context)
+        return self.w_o(merge_heads(scaled_dot_product_attention(split_heads(self.w_q(x), self.n_heads), k, v, mask)[0]))

@@ -870,3 +870,85 @@ MUTANTS += [
          "if mask.shape[-1] < t else mask.expand(b, module.n_heads, t, t)"),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "half_precision_widened",
+        "split_heads",
+        "A float16 x comes back as float32: splitting moves numbers and leaves their dtype alone.",
+        ("    return x.unflatten", "    x = x.float() if x.dtype == torch.float16 else x\n    return x.unflatten"),
+    ),
+    edit(
+        "half_precision_merged_wider",
+        "merge_heads",
+        "A float16 x comes back as float32: merging moves numbers and leaves their dtype alone.",
+        ("x.transpose(-3, -2)", "(x.float() if x.dtype == torch.float16 else x).transpose(-3, -2)"),
+    ),
+    edit(
+        "seed_set_by_the_layer",
+        MHA,
+        "Making a layer sets PyTorch's seed, so all layers start alike: leave the seed alone.",
+        ("super().__init__()", "super().__init__()\n        torch.manual_seed(0)"),
+    ),
+    edit(
+        "mask_of_the_first_call",
+        MHA,
+        "The mask of the first call is used for all later ones: keep nothing of a call.",
+        ("heads, _ = ", "if mask is not None:\n            mask = self.__dict__.setdefault('_masks', {}).setdefault(mask.shape, "
+         "mask)\n        heads, _ = "),
+    ),
+    edit(
+        "keys_of_the_first_call",
+        MHA,
+        "Keys and values are kept for each context, though the weights or the context may change: compute them anew.",
+        ("heads, _ = ", "k, v = self.__dict__.setdefault('_memory', {}).setdefault(context.data_ptr(), (k, v))\n"
+         "        heads, _ = "),
+    ),
+    edit(
+        "half_precision_refused",
+        MHA,
+        "A half-precision layer fails: heads are widened to float32 and w_o does not take them. Keep the dtype.",
+        ("scaled_dot_product_attention(q, k, v, mask=mask)",
+         "scaled_dot_product_attention(*(y if y.dtype == torch.float64 else y.float() for y in (q, k, v)), mask=mask)"),
+    ),
+    edit(
+        "module_put_into_evaluation",
+        LOOP,
+        "The module is left in evaluation mode: a function that uses a module does not change it.",
+        ("heads = []", "heads = []\n    module.eval()"),
+    ),
+    edit(
+        "first_side_passed_on_where_both_are_empty",
+        "merge_attention",
+        "Where both sets are empty, out_a comes back as it is: whatever stands there counts for nothing, the result is zero.",
+        ("    return out, (top", "    out = torch.where(empty.unsqueeze(-1), out_a, out)\n    return out, (top"),
+    ),
+    edit(
+        "one_dimensional_mask_for_queries",
+        DIVIDE,
+        "A mask (n_k,) is taken for one of queries where both lengths are equal: it broadcasts from the right, over keys.",
+        ("mask = mask.expand(*mask.shape[:-1], n_k)",
+         "mask = mask[:, None] if mask.dim() == 1 and len(mask) == q.shape[-2] else mask\n"
+         "        mask = mask.expand(*mask.shape[:-1], n_k)"),
+    ),
+    edit(
+        "one_key_more_than_a_block",
+        DIVIDE,
+        "Pieces of block + 1 keys are not cut any more: a piece has at most block keys.",
+        ("if stop - start > block:", "if stop - start > block + 1:"),
+    ),
+    edit(
+        "half_precision_pieces_widened",
+        DIVIDE,
+        "A bfloat16 q gives a float32 result: keep the dtype.",
+        ("q = q / math.sqrt(q.shape[-1])",
+         "q, k, v = (x.float() if x.dtype == torch.bfloat16 else x for x in (q, k, v))\n    q = q / math.sqrt(q.shape[-1])"),
+    ),
+    edit(
+        "seed_set_by_grouped_layers",
+        GQA,
+        "Making a layer sets PyTorch's seed, so all layers start alike: leave the seed alone.",
+        ("super().__init__()", "super().__init__()\n        torch.manual_seed(0)"),
+    ),
+]

@@ -1,41 +1,8 @@
 """Build a module, load given weights, run it: what a single call cannot say. These hold no expected values."""
 
-import random
-
-import numpy as np
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-
-def surroundings():
-    """Everything global that a call might change without being asked to, away from where an earlier call left it."""
-    torch.set_default_dtype(torch.float32)
-    torch.rand(1), np.random.rand(), random.random()
-    return state()
-
-
-def state():
-    """The global states by name."""
-    return {
-        "PyTorch's random state": torch.get_rng_state().tolist(),
-        "NumPy's random state": repr(np.random.get_state()),
-        "Python's random state": random.getstate(),
-        "the default dtype": torch.get_default_dtype(),
-        "whether gradients are recorded": torch.is_grad_enabled(),
-    }
-
-
-def changed_around(module, name, args):
-    """What a call of module.name(*args) changed outside its own result."""
-    before = surroundings()
-    getattr(module, name)(*args)
-    return differences(before)
-
-
-def differences(before):
-    """The names of what is no longer as it was."""
-    after = state()
-    return [name for name in before if before[name] != after[name]]
+from autograder.testing.probes import Largest, differences, sets_a_seed, surroundings
 
 
 def load(module, name, config, weights):
@@ -86,6 +53,27 @@ def forward_positionally(module, name, config, weights, x, context, mask):
     return load(module, name, config, weights)(x, context, mask)
 
 
+def forward_again(module, name, config, first, weights, x, context=None, mask=None):
+    """The outputs in training and in evaluation mode, of a layer that was in use before with the weights `first`, with
+    other inputs and another mask."""
+    layer = load(module, name, config, first)
+    others = [value if value is None else value.flip(-1) for value in (x, context, mask)]
+    for mode in (True, False):
+        layer.train(mode)(others[0], **given(*others[1:]))
+    with torch.no_grad():
+        for value, other in zip([x, context], others):
+            if value is not None:
+                other.copy_(value)  # the very tensors, with other numbers in them
+        for key, parameter in layer.named_parameters():
+            parameter.copy_(weights[key])
+    return [layer.train(mode)(others[0], **given(others[1], mask)) for mode in (True, False)]
+
+
+def sets_the_seed(module, name, config):
+    """Whether making the layer sets PyTorch's seed."""
+    return sets_a_seed(lambda: getattr(module, name)(**config))
+
+
 def forward_twice(module, name, config, weights, x, context, mask):
     """Both outputs of two calls, the second in evaluation mode; inputs and weights afterwards; what else changed."""
     layer = load(module, name, config, weights)
@@ -130,8 +118,11 @@ def per_head_twice(module, config, weights, x, mask):
     layer = load(module, "MultiHeadAttention", config, weights)
     before = surroundings()
     first = module.attention_per_head(layer, x, mask).detach().clone()
-    second = module.attention_per_head(layer, x, mask)
+    second = module.attention_per_head(layer.eval(), x, mask)
+    modes = [layer.training]
+    module.attention_per_head(layer.train(), x, mask)
     return {
+        "training": [*modes, layer.training],
         "first": first,
         "second": second,
         "inputs": [x, mask],
@@ -160,18 +151,3 @@ def pull_back(layer, call, cotangent, x, context):
         "context": None if context is None else context.grad,
         "parameters": {key: parameter.grad for key, parameter in layer.named_parameters()},
     }
-
-
-class Largest(TorchDispatchMode):
-    """Remembers the most elements that the storage of any operator's result could hold."""
-
-    def __init__(self):
-        super().__init__()
-        self.n_elements = 0
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        value = operator(*args, **(kwargs or {}))
-        for x in value if isinstance(value, tuple | list) else [value]:
-            if isinstance(x, torch.Tensor):
-                self.n_elements = max(self.n_elements, x.untyped_storage().nbytes() // x.element_size())
-        return value

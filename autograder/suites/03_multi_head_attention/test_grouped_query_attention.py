@@ -110,3 +110,10 @@ def test_empty_rows_and_repeated_calls_leave_nothing_behind(student):
     assert_equal(after["weights"], case.weights, what="the weights after the call")
     assert_equal(after["second"], after["first"], what="the second call, in evaluation mode")
     assert_equal(after["changed"], [], what="what else the call changed", hint="attention draws no random numbers")
+    arguments, expected = [case.weights, case.x, case.context, mask], after["first"]
+    other = LayerCase(2, 4, 5, 6, 2, 3, True, True, "full", seed=17, dtype=torch.float32)
+    hint = "weights change in training, and so do inputs and masks from call to call: keep nothing of them"
+    again = student.run(scenarios.forward_again, NAME, case.config, other.weights, *arguments)
+    assert_close(again, [expected, expected], what="[training, evaluation], after other weights and inputs", hint=hint)
+    seeded = student.run(scenarios.sets_the_seed, NAME, case.config)
+    assert_equal(seeded, False, what="whether making the layer sets PyTorch's seed")

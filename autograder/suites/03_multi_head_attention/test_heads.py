@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import gradients, strided
+from autograder.testing.probes import changed_around, gradients, strided
 from autograder.testing.strategies import given, normal, seeds, settings, sizes
 
 from . import scenarios
@@ -49,10 +49,11 @@ def test_gradients_flow_back_through_the_split(student, b, t, n_heads, head_dim,
 @settings(max_examples=10)
 def test_split_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads, head_dim, seed):
     """split_heads works on any dtype and memory layout and leaves its input alone."""
-    x = normal(seed, b, t, n_heads * head_dim, dtype=torch.float32)
-    assert_equal(student.split_heads(x, n_heads), heads_by_slices(x, n_heads), what="split_heads of float32")
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        x = normal(seed, b, t, n_heads * head_dim, dtype=dtype)
+        assert_equal(student.split_heads(x, n_heads), heads_by_slices(x, n_heads), what=f"split_heads of {dtype}")
     assert_inputs_untouched(student)
-    assert_equal(student.run(scenarios.changed_around, "split_heads", [x, n_heads]), [], what="what the call changed")
+    assert_equal(student.run(changed_around, "split_heads", [x, n_heads]), [], what="what the call changed")
     assert_equal(
         student.run(strided, "split_heads", [x, n_heads]), heads_by_slices(x, n_heads), what="split_heads(strided x)"
     )
@@ -87,11 +88,12 @@ def test_gradients_flow_back_through_the_merge(student, b, t, n_heads, head_dim,
 @settings(max_examples=10)
 def test_merge_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads, head_dim, seed):
     """merge_heads works on any dtype and memory layout and leaves its input alone."""
-    x = normal(seed, b, n_heads, t, head_dim, dtype=torch.float32)
-    expected = torch.cat(x.unbind(1), dim=-1)
-    assert_equal(student.merge_heads(x), expected, what="merge_heads of float32")
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        x = normal(seed, b, n_heads, t, head_dim, dtype=dtype)
+        expected = torch.cat(x.unbind(1), dim=-1)
+        assert_equal(student.merge_heads(x), expected, what=f"merge_heads of {dtype}")
     assert_inputs_untouched(student)
-    assert_equal(student.run(scenarios.changed_around, "merge_heads", [x]), [], what="what the call changed")
+    assert_equal(student.run(changed_around, "merge_heads", [x]), [], what="what the call changed")
     assert_equal(student.run(strided, "merge_heads", [x]), expected, what="merge_heads(strided x)")
 
 
@@ -157,4 +159,5 @@ def test_the_loop_leaves_its_inputs_and_the_module_alone(student):
     assert_equal(after["inputs"], [case.x, case.mask], what="[x, mask] after the call")
     assert_equal(after["weights"], case.weights, what="the module's weights after the call")
     assert_equal(after["second"], after["first"], what="the second of two equal calls")
+    assert_equal(after["training"], [False, True], what="whether the module is in training mode, as it was")
     assert_equal(after["changed"], [], what="what else the call changed", hint="attention draws no random numbers")

@@ -124,6 +124,12 @@ def test_single_precision_stays_single(student, case):
         rtol=1e-4,
         atol=2e-5,
     )
+    for dtype in (torch.float16, torch.bfloat16):
+        half = LayerCase(2, 3, 4, 2, None, 4, True, True, "none", seed=case.seed, dtype=dtype)
+        actual = student.run(scenarios.forward, NAME, *half.layer, half.x, half.context)
+        wide = LayerCase(2, 3, 4, 2, None, 4, True, True, "none", seed=case.seed)
+        room = 32 * torch.finfo(dtype).eps  # a chain of five products of eight terms, rounded after each
+        assert_close(actual, torch_attention(wide, None).to(dtype), what=f"the output in {dtype}", rtol=room, atol=room)
 
 
 @exercise(NAME, points=1)
@@ -137,3 +143,10 @@ def test_a_call_leaves_inputs_weights_and_random_state_alone(student):
     assert_equal(after["changed"], [], what="what else the call changed", hint="attention draws no random numbers")
     in_order = student.run(scenarios.forward_positionally, NAME, *case.layer, case.x, case.context, case.mask)
     assert_equal(in_order, after["first"], what="module(x, context, mask) against module(x, context=..., mask=...)")
+    arguments, expected = [case.weights, case.x, case.context, case.mask], after["first"]
+    other = LayerCase(2, 4, 5, 3, None, 2, True, True, "full", seed=17)
+    hint = "weights change in training, and so do inputs and masks from call to call: keep nothing of them"
+    again = student.run(scenarios.forward_again, NAME, case.config, other.weights, *arguments)
+    assert_close(again, [expected, expected], what="[training, evaluation], after other weights and inputs", hint=hint)
+    seeded = student.run(scenarios.sets_the_seed, NAME, case.config)
+    assert_equal(seeded, False, what="whether making the layer sets PyTorch's seed")

@@ -22,7 +22,7 @@ ALTERNATIVES = [
         "rounded_before_the_weight",
         "RMSNorm",
         "Rounds to x's dtype before the weight is applied, as Llama does.",
-        ("return (normal * self.weight).to(x.dtype)", "return self.weight * normal.to(x.dtype)"),
+        ("return (normal * self.weight).to(x.dtype)", "return self.weight.to(x.dtype) * normal.to(x.dtype)"),
     ),
     edit(
         "power_of_minus_a_half",
@@ -432,3 +432,67 @@ def checkpoints_with_all_segments(costs, n_segments):
         end = choice[end, s]
         boundaries.append(end)
     return [np.int64(b) for b in reversed(boundaries)], table[n, k]
+
+
+@alternative("layer_norm_backward", "One fraction with d in it, sums by einsum, a named tuple.")
+def one_fraction(grad_output, x, weight, eps):
+    from collections import namedtuple
+
+    d = x.shape[-1]
+    centred = x - x.mean(-1, keepdim=True)
+    std = (centred.pow(2).mean(-1, keepdim=True) + eps).sqrt()
+    normal, g = centred / std, grad_output * weight
+    along = torch.einsum("...i,...i->...", g, normal).unsqueeze(-1)
+    dx = (d * g - g.sum(-1, keepdim=True) - normal * along) / (d * std)
+    flat = [torch.einsum("ni->i", y.reshape(y.numel() // d, d)) for y in (grad_output * normal, grad_output)]
+    return namedtuple("Gradients", "dx dweight dbias")(dx, *flat)
+
+
+@alternative("memoize", "An object that can be called, its key sorted by the names of the keywords.")
+class Remembering:
+    def __init__(self, function):
+        functools.update_wrapper(self, function)
+        self.function, self.table, self.hits, self.misses = function, {}, 0, 0
+
+    def __call__(self, *args, **kwargs):
+        key = args, tuple(sorted(kwargs.items(), key=lambda item: item[0]))
+        try:
+            value = self.table[key]
+        except KeyError:
+            pass
+        else:
+            self.hits += 1
+            return value
+        self.misses += 1
+        return self.table.setdefault(key, self.function(*args, **kwargs))
+
+    def cache_info(self):
+        return CacheInfo(hits=self.hits, misses=self.misses)
+
+
+@alternative("optimal_checkpoints", "Bisection over the totals of all contiguous pieces, filling segments greedily up to each.")
+def bisection_over_totals(costs, n_segments):
+    costs = list(costs)
+    if n_segments < 1 or min(costs, default=0) < 0:
+        raise ValueError("costs")
+    if not costs:
+        return [0], 0
+
+    def cut(limit):
+        boundaries, filled = [0], 0
+        for i, cost in enumerate(costs):
+            if cost > limit:
+                return None
+            if filled + cost > limit:
+                boundaries.append(i)
+                filled = 0
+            filled += cost
+        return [*boundaries, len(costs)] if len(boundaries) <= n_segments else None
+
+    limits = sorted({sum(costs[i:j]) for i in range(len(costs)) for j in range(i + 1, len(costs) + 1)})
+    low, high = 0, len(limits) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if cut(limits[middle]) is None else (low, middle)
+    boundaries = cut(limits[low]) or [0, len(costs)]
+    return tuple(boundaries), max(sum(costs[a:b]) for a, b in pairwise(boundaries))

@@ -1169,3 +1169,121 @@ MUTANTS += [
         ("    boundaries = [n]\n", "    costs.append(0)\n    boundaries = [n]\n"),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "no_mode_taken_for_exact",
+        "gelu",
+        "None is taken for the exact form: any `approximate` but the two names is refused.",
+        ('if approximate == "none":', 'if approximate in ("none", None):'),
+    ),
+    edit(
+        "layer_norm_in_training_only",
+        "LayerNorm",
+        "In evaluation mode x is passed through: a norm does the same in both modes.",
+        ("return (normal", "if not self.training:\n            return x.clone()\n        return (normal"),
+    ),
+    edit(
+        "layer_norm_rounded_on_the_way",
+        "LayerNorm",
+        "The normalised x is rounded to half precision before weight and bias: round once, at the end.",
+        ("normal = centred * torch.rsqrt(variance + self.eps)",
+         "normal = (centred * torch.rsqrt(variance + self.eps)).to(x.dtype).to(z.dtype)"),
+    ),
+    edit(
+        "bfloat16_squares",
+        "LayerNorm",
+        "bfloat16 is normalised in bfloat16: its sums have two digits. Normalise both half precisions in float32.",
+        ("x.dtype in HALF", "x.dtype == torch.float16"),
+    ),
+    edit(
+        "layer_norm_made_in_double",
+        "LayerNorm",
+        "The weight is float64: parameters are made in PyTorch's default dtype, as those of other layers.",
+        ("torch.ones(d_model)", "torch.ones(d_model, dtype=torch.float64)"),
+    ),
+    edit(
+        "rms_in_training_only",
+        "RMSNorm",
+        "In evaluation mode x is passed through: a norm does the same in both modes.",
+        ("return (normal", "if not self.training:\n            return x.clone()\n        return (normal"),
+    ),
+    edit(
+        "rms_bfloat16_squares",
+        "RMSNorm",
+        "bfloat16 is normalised in bfloat16: its sums have two digits. Normalise both half precisions in float32.",
+        ("x.dtype in HALF", "x.dtype == torch.float16"),
+    ),
+    edit(
+        "rms_dtype_of_the_weight",
+        "RMSNorm",
+        "A float32 layer answers half-precision x in float32: cast the product to x's dtype.",
+        ("(normal * self.weight).to(x.dtype)", "normal.to(x.dtype) * self.weight"),
+    ),
+    edit(
+        "more_activations_than_promised",
+        "FeedForward",
+        "Names that the docstring does not list are taken: a name like gelu_new may mean the other GELU, so refuse it.",
+        ('"relu": torch.relu', '"relu": torch.relu, "gelu_new": gelu, "silu": F.silu'),
+    ),
+    edit(
+        "feed_forward_sets_the_seed",
+        "FeedForward",
+        "Making a layer sets PyTorch's seed, so all layers start alike: leave the seed alone.",
+        ("super().__init__()", "super().__init__()\n        torch.manual_seed(0)"),
+    ),
+    edit(
+        "swiglu_sets_the_seed",
+        "SwiGLU",
+        "Making a layer sets PyTorch's seed, so all layers start alike: leave the seed alone.",
+        ("super().__init__()", "super().__init__()\n        torch.manual_seed(0)"),
+    ),
+    edit(
+        "swiglu_keeps_the_first_gate",
+        "SwiGLU",
+        "The weights of the first call are used for all later ones: they change in training.",
+        ("F.silu(self.w_gate(x))", "F.silu(F.linear(x, self.__dict__.setdefault('kept', self.w_gate.weight.clone()))"
+         " + self.w_gate(x) - self.w_gate(x).detach())"),
+    ),
+    edit(
+        "block_sets_the_seed",
+        "TransformerBlock",
+        "Making a block sets PyTorch's seed, so all blocks of a model start alike: leave the seed alone.",
+        ("super().__init__()", "super().__init__()\n        torch.manual_seed(0)"),
+    ),
+    edit(
+        "mask_of_the_first_call",
+        "TransformerBlock",
+        "The mask of the first call is used for all later ones of its shape: keep nothing of a call.",
+        ("if self.norm_first:", "if mask is not None:\n            mask = self.__dict__.setdefault('_masks', {})"
+         ".setdefault(mask.shape, mask)\n        if self.norm_first:"),
+    ),
+    edit(
+        "mask_of_heads_taken_for_the_batch",
+        "TransformerBlock",
+        "A mask (h, t, t) is taken for one of texts: it broadcasts to (b, h, t, t) from the right.",
+        ("if self.norm_first:", "mask = mask.unsqueeze(1) if mask is not None and mask.dim() == 3 else mask\n"
+         "        if self.norm_first:"),
+    ),
+    edit(
+        "order_of_arguments_lost",
+        "memoize",
+        "f(1, 2) and f(2, 1) share a key: the order of positional arguments counts.",
+        ("key = args, frozenset", "key = tuple(sorted(args, key=repr)), frozenset"),
+    ),
+    edit(
+        "memory_of_a_thousand_entries",
+        "memoize",
+        "After a thousand different calls the first ones are forgotten: every result is kept.",
+        ("results[key] = function(*args, **kwargs)",
+         "results[key] = function(*args, **kwargs)\n            if len(results) > 1000:\n"
+         "                results.pop(next(iter(results)))"),
+    ),
+    edit(
+        "lists_only",
+        "optimal_checkpoints",
+        "Costs given as a tuple are refused: any sequence will do.",
+        ("    if any(cost < 0", "    if not isinstance(costs, list):\n        raise TypeError('costs')\n    if any(cost < 0"),
+    ),
+]

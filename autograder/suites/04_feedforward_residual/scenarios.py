@@ -1,46 +1,15 @@
 """What a single call cannot show: layers loaded with given weights and run, functions that count their calls."""
 
-import random
-
-import numpy as np
 import torch
 
-
-def surroundings():
-    """Everything global that a call might change without being asked to, away from where an earlier call left it."""
-    torch.set_default_dtype(torch.float32)
-    torch.rand(1), np.random.rand(), random.random()
-    return state()
-
-
-def state():
-    """The global states by name."""
-    return {
-        "PyTorch's random state": torch.get_rng_state().tolist(),
-        "NumPy's random state": repr(np.random.get_state()),
-        "Python's random state": random.getstate(),
-        "the default dtype": torch.get_default_dtype(),
-        "whether gradients are recorded": torch.is_grad_enabled(),
-    }
-
-
-def changed_around(module, name, args):
-    """What a call of module.name(*args) changed outside its own result."""
-    before = surroundings()
-    getattr(module, name)(*args)
-    return differences(before)
-
-
-def differences(before):
-    """The names of what is no longer as it was."""
-    after = state()
-    return [name for name in before if before[name] != after[name]]
+from autograder.testing.probes import differences, sets_a_seed, surroundings
 
 
 def build(module, name, arguments, weights=None, dtype=torch.float64):
     """The layer `name(*arguments)` in `dtype` with these weights; a dict among the arguments is keyword arguments."""
     options = arguments[-1] if arguments and isinstance(arguments[-1], dict) else {}
-    layer = getattr(module, name)(*[x for x in arguments if not isinstance(x, dict)], **options).to(dtype)
+    layer = getattr(module, name)(*[x for x in arguments if not isinstance(x, dict)], **options)
+    layer = layer if dtype is None else layer.to(dtype)
     parameters = dict(layer.named_parameters())
     for key, value in (weights or {}).items():
         if key not in parameters:
@@ -55,9 +24,29 @@ def parameter_shapes(module, name, arguments):
     return {key: list(value.shape) for key, value in build(module, name, arguments).named_parameters()}
 
 
+def sets_the_seed(module, name, arguments):
+    """Whether making the layer sets PyTorch's seed."""
+    return sets_a_seed(lambda: build(module, name, arguments))
+
+
+def forward_again(module, name, arguments, first, weights, x, **options):
+    """The outputs in training and in evaluation mode, of a layer that was in use before with the weights `first`, with
+    another x and other options."""
+    layer = build(module, name, arguments, first, x.dtype)
+    other = x.flip(0)
+    for mode in (True, False, True):
+        layer.train(mode)(other, **{key: value.flip(-1) for key, value in options.items()})
+    other.copy_(x)  # the very tensor, with other numbers in it
+    parameters = dict(layer.named_parameters())
+    with torch.no_grad():
+        for key, value in weights.items():
+            parameters[key].copy_(value)
+    return [layer.train(mode)(other, **options) for mode in (True, False)]
+
+
 def initial_parameters(module, name, arguments):
     """The layer's parameters as they are at the start."""
-    return {key: value.detach() for key, value in build(module, name, arguments).named_parameters()}
+    return {key: value.detach() for key, value in build(module, name, arguments, dtype=None).named_parameters()}
 
 
 def forward(module, name, arguments, weights, x, dtype=None, **options):
@@ -138,6 +127,19 @@ def memoized_calls(module, calls):
         args = tuple(tuple(x) if isinstance(x, list) else x for x in args)
         results.append(probe(*args, **kwargs))
     return results, len(ran), counts(probe)
+
+
+def memoized_many(module, n):
+    """How often a memoized function ran in three calls for each of n numbers, the numbers one after the other."""
+    ran = []
+
+    @module.memoize
+    def probe(i):
+        ran.append(i)
+        return -i
+
+    right = [probe(i) for _ in range(3) for i in range(n)] == [-i for _ in range(3) for i in range(n)]
+    return right, len(ran)
 
 
 def memoized_counts(module, arguments):

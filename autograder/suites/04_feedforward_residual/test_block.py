@@ -53,6 +53,7 @@ def block_case(seed, b, t, n_heads, head_dim, d_ff):
     return [d, n_heads, d_ff], block_weights(draw, d, d_ff), normal(draw, b, t, d)
 
 
+FORMS = ["(t, t)", "(h, t, t)", "(b, 1, t, t)", "(b, h, t, t)", "causal"]
 cases = given(seed=seeds(), b=sizes(1, 3), t=sizes(1, 6), n_heads=sizes(1, 3), head_dim=sizes(1, 4), d_ff=sizes(1, 9))
 
 
@@ -83,13 +84,13 @@ def test_the_block_can_be_post_norm(student, seed, b, t, n_heads, head_dim, d_ff
 @exercise("TransformerBlock", points=2)
 @settings(max_examples=15)
 @given(
-    seed=seeds(), norm_first=st.booleans(), form=st.sampled_from(["(t, t)", "(b, 1, t, t)", "(b, h, t, t)", "causal"])
+    seed=seeds(), norm_first=st.booleans(), form=st.sampled_from(FORMS)
 )
 def test_the_block_hands_the_mask_to_attention(student, seed, norm_first, form):
     """True means "may attend"; the mask broadcasts over batch and heads."""
     b, t, h = 2, 5, 2
     arguments, weights, x = block_case(seed, b, t, h, 3, 7)
-    shape = {"(t, t)": (t, t), "(b, 1, t, t)": (b, 1, t, t), "(b, h, t, t)": (b, h, t, t), "causal": (t, t)}[form]
+    shape = {"(h, t, t)": (h, t, t), "(b, 1, t, t)": (b, 1, t, t), "(b, h, t, t)": (b, h, t, t)}.get(form, (t, t))
     mask = mask_for(seed, *shape, density=0.5) | torch.eye(t, dtype=torch.bool)
     mask = torch.ones(t, t, dtype=torch.bool).tril() if form == "causal" else mask
     blocked = ~mask.expand(b, h, t, t).reshape(b * h, t, t)
@@ -189,3 +190,10 @@ def test_the_block_leaves_everything_else_alone(student, generator):
         single = student.run(scenarios.forward, *layer, x.float())
         assert single.dtype == torch.float32, f"a float32 block gave {single.dtype}"
         assert_close(single.double(), first, what="the block in float32", rtol=1e-3, atol=1e-3)
+        trained, mask = block_weights(generator, arguments[0], arguments[2]), mask_for(generator, 4, 4)
+        expected = student.run(scenarios.forward, *layer[:2], trained, x, mask=mask)
+        actual = student.run(scenarios.forward_again, *layer, trained, x, mask=mask)
+        hint = "weights, x and mask change from call to call: keep nothing of them, and do the same in both modes"
+        assert_close(actual, [expected] * 2, what="[training, evaluation] after other weights and another mask", hint=hint)
+    seeded = student.run(scenarios.sets_the_seed, "TransformerBlock", arguments)
+    assert_equal(seeded, False, what="whether making the block sets PyTorch's seed")

@@ -105,12 +105,20 @@ def test_feed_forward_keeps_dtype_and_input(student, generator):
     assert kept, "the call changed the layer's parameters in place, or something global"
     empty = student.run(scenarios.forward, "FeedForward", [4, 6, "relu"], weights, x[:0])
     assert_equal(empty, x[:0], what="FeedForward of an empty batch")
+    seeded = student.run(scenarios.sets_the_seed, "FeedForward", [4, 6, "relu"])
+    assert_equal(seeded, False, what="whether making the layer sets PyTorch's seed")
+    trained = {key: 0.5 * value.flip(-1) for key, value in weights.items()}
+    actual = student.run(scenarios.forward_again, "FeedForward", [4, 6, "relu"], weights, trained, x)
+    hint = "weights change in training: keep no copy of them, and do the same in both modes"
+    expected = feed_forward_truth(trained, x, "relu")
+    what = "[training, evaluation] after other weights"
+    assert_close(actual, [expected, expected], what=what, hint=hint, rtol=1e-4, atol=1e-4)
 
 
 @exercise("FeedForward", points=0.5)
 def test_feed_forward_refuses_an_unknown_activation(student):
     """A misspelt activation is an error when the layer is built."""
-    for wrong in ("GELU", "swish", ""):
+    for wrong in ("GELU", "swish", "silu", "tanh", "gelu_new", "none", "", None):
         assert_refused(
             student.run,
             scenarios.parameter_shapes,
@@ -185,3 +193,11 @@ def test_swiglu_keeps_dtype_and_input(student, generator):
     after, kept = student.run(scenarios.forward_and_input, "SwiGLU", [4, 6], weights, x)
     assert_equal(after, x, what="x after the call")
     assert kept, "the call changed the layer's parameters in place, or something global"
+    seeded = student.run(scenarios.sets_the_seed, "SwiGLU", [4, 6])
+    assert_equal(seeded, False, what="whether making the layer sets PyTorch's seed")
+    trained = {key: 0.5 * value.flip(-1) for key, value in weights.items()}
+    actual = student.run(scenarios.forward_again, "SwiGLU", [4, 6], weights, trained, x)
+    hint = "weights change in training: keep no copy of them, and do the same in both modes"
+    expected = swiglu_truth(trained, x)
+    what = "[training, evaluation] after other weights"
+    assert_close(actual, [expected, expected], what=what, hint=hint, rtol=1e-4, atol=1e-4)

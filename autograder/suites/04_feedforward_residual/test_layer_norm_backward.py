@@ -4,10 +4,8 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
-from autograder.testing.probes import strided
+from autograder.testing.probes import changed_around, strided
 from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, sizes, st
-
-from . import scenarios
 
 MODES = ["none", "tanh"]
 EPSILONS = st.sampled_from([1e-5, 1e-6, 1e-3, 0.1])
@@ -116,7 +114,7 @@ def test_backward_leaves_its_inputs_alone(student, generator):
     x, weight, _, grad_output = vectors(generator, 4, (2, 3))
     actual = student.layer_norm_backward(grad_output, x, weight, 1e-5)
     assert_inputs_untouched(student)
-    changed = student.run(scenarios.changed_around, "layer_norm_backward", [grad_output, x, weight, 1e-5])
+    changed = student.run(changed_around, "layer_norm_backward", [grad_output, x, weight, 1e-5])
     assert_equal(changed, [], what="what the call changed")
     scattered = student.run(strided, "layer_norm_backward", [grad_output, x, weight, 1e-5])
     assert_close(scattered, actual, what="(dx, dweight, dbias) of non-contiguous inputs")

@@ -35,7 +35,7 @@ def test_the_function_runs_once_per_distinct_arguments(student, calls, repeats):
     assert_equal(ran, distinct(calls), what="how often the function ran", hint="once per distinct arguments")
 
 
-@exercise("memoize", points=1)
+@exercise("memoize", points=0.5)
 @settings(max_examples=15)
 @given(arguments=st.lists(st.integers(0, 4), max_size=10))
 @example(arguments=[1, 1, 2, 1])
@@ -48,6 +48,15 @@ def test_cache_info_counts_hits_and_misses(student, arguments):
     actual = student.run(scenarios.memoized_counts, arguments)
     assert_equal([row[:2] for row in actual], expected, what="[hits, misses] after each call")
     assert_equal([row[2] for row in actual], [misses for _, misses in expected], what="how often the function ran")
+
+
+@exercise("memoize", points=0.5)
+def test_the_memory_has_no_bounds(student):
+    """However many different calls there were, the first is still remembered."""
+    hint = "once per distinct arguments, and nothing is forgotten"
+    for n in (129, 6000):
+        actual = student.run(scenarios.memoized_many, n)
+        assert_equal(actual, (True, n), what=f"(whether all results are right, runs) of {n} calls, three times over", hint=hint)
 
 
 @exercise("memoize", points=1)
@@ -74,7 +83,7 @@ def test_arguments_that_only_look_alike_are_told_apart(student):
     """f(("a", 1)) is not f(a=1); 1 is not "1"; -1 and -2 share a hash and nothing else."""
     calls = [
         ([["a", 1]], {}), ([], {"a": 1}), (["a", 1], {}), ([1], {}), (["1"], {}), ([1, 2], {}), ([[1, 2]], {}),
-        (["1, 2"], {}), ([-1], {}), ([-2], {}), ([None], {}), (["None"], {}), ([], {}), ([[]], {}),
+        ([2, 1], {}), ([1, 1], {}), (["1, 2"], {}), ([-1], {}), ([-2], {}), ([None], {}), (["None"], {}), ([], {}), ([[]], {}),
     ]  # fmt: skip
     results, ran, _ = student.run(scenarios.memoized_calls, calls * 2)
     assert_equal(

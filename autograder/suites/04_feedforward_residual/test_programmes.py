@@ -152,6 +152,8 @@ def test_the_list_of_costs_is_left_as_it_was(student):
         for n_segments in (1, 3, 9):
             after = student.run(scenarios.costs_afterwards, list(costs), n_segments)
             assert_equal(after, costs, what="the costs after the call", hint="work on a copy: costs = list(costs)")
+    _, peak = student.optimal_checkpoints((3, 1, 2, 0), 2)
+    assert_equal(peak, 3, what="the peak for costs given as a tuple", hint="any sequence of costs will do")
 
 
 @exercise("optimal_checkpoints", points=0.5)

@@ -414,3 +414,66 @@ def halves(initial_log_probs, transition_log_probs, length):
     total = initial_log_probs[:, None] + score
     best = int(total.argmax())
     return torch.cat([torch.tensor([best // n]), path[best // n, best % n]]), total[best // n, best % n]
+
+
+@alternative("GPTConfig", "Frozen, with slots, and fills in d_ff past its own lock.")
+@dataclass(frozen=True, slots=True)
+class FrozenConfig:
+    vocab_size: int
+    context_length: int
+    n_layers: int = 2
+    n_heads: int = 4
+    d_model: int = 64
+    d_ff: int | None = None
+    tie_embeddings: bool = True
+
+    def __post_init__(self):
+        import numbers
+
+        if self.d_ff is None:
+            object.__setattr__(self, "d_ff", 4 * self.d_model)
+        for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "d_ff"):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral):
+                raise TypeError(f"{name}: {value!r}")
+            if value <= 0:
+                raise ValueError(name)
+        if self.d_model % self.n_heads != 0:
+            raise ValueError("n_heads")
+
+
+@alternative("initialise", "Module by module, and the residual layers shrunk afterwards.")
+def shrunk_afterwards(model, generator=None):
+    done = set()
+    with torch.no_grad():
+        for part in model.modules():
+            if isinstance(part, nn.Linear | nn.Embedding):
+                if id(part.weight) not in done:
+                    part.weight.copy_(torch.randn(part.weight.shape, generator=generator, dtype=part.weight.dtype) * 0.02)
+                    done.add(id(part.weight))
+                if getattr(part, "bias", None) is not None:
+                    part.bias.zero_()
+            elif isinstance(part, LayerNorm):
+                part.weight.fill_(1.0)
+                part.bias.fill_(0.0)
+        model.position_embedding.weight.normal_(0.0, 0.02, generator=generator)
+        for block in model.blocks:
+            for layer in (block.attention.w_o, block.feed_forward.w_out):
+                layer.weight.mul_((2 * len(model.blocks)) ** -0.5)
+    return model
+
+
+@alternative("most_likely_sequence", "From the end backwards: the best that can still come after each token.")
+def best_that_can_still_come(initial_log_probs, transition_log_probs, length):
+    n = initial_log_probs.numel()
+    if tuple(initial_log_probs.shape) != (n,) or tuple(transition_log_probs.shape) != (n, n) or length < 1:
+        raise TypeError("tables or length")
+    future, choices = torch.zeros_like(initial_log_probs), []
+    for _ in range(length - 1):
+        future, choice = (transition_log_probs + future).max(1)
+        choices.insert(0, choice)
+    total = initial_log_probs + future
+    ids = [int(total.argmax())]
+    for choice in choices:
+        ids.append(int(choice[ids[-1]]))
+    return torch.tensor(ids), total[ids[0]]

@@ -1126,3 +1126,38 @@ MUTANTS += [
          "    best = initial_log_probs  #"),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "sizes_in_words",
+        "GPTConfig",
+        "A size given as text gets through: a size is a whole number.",
+        ("if not isinstance(size, int) or size < 1", "if not isinstance(size, str) and (not isinstance(size, int) or size < 1)"),
+    ),
+    edit(
+        "seed_set_by_the_model",
+        "MiniGPT",
+        "Making a model sets PyTorch's seed, and every random number of the program after it: leave the seed alone.",
+        ("super().__init__()", "super().__init__()\n        torch.manual_seed(0)"),
+    ),
+    edit(
+        "put_into_training",
+        "initialise",
+        "The model is left in training mode, whatever it was in before.",
+        ("return model", "return model.train()"),
+    ),
+    edit(
+        "put_into_evaluation",
+        "initialise",
+        "The model is left in evaluation mode, whatever it was in before.",
+        ("return model", "return model.eval()"),
+    ),
+    edit(
+        "counted_in_32_bits",
+        "count_parameters",
+        "The number is cut to 32 bits: a large model has more parameters than that.",
+        ("return embeddings", "return (-2**31) + (2**31 + embeddings"),
+        ("+ norm + head", "+ norm + head) % 2**32"),
+    ),
+]

@@ -2,45 +2,13 @@
 
 import copy
 import dataclasses
-import random
 from types import SimpleNamespace
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-
-def surroundings():
-    """Everything global that a call might change without being asked to, away from where an earlier call left it."""
-    torch.set_default_dtype(torch.float32)
-    torch.rand(1), np.random.rand(), random.random()
-    return state()
-
-
-def state():
-    """The global states by name."""
-    return {
-        "PyTorch's random state": torch.get_rng_state().tolist(),
-        "NumPy's random state": repr(np.random.get_state()),
-        "Python's random state": random.getstate(),
-        "the default dtype": torch.get_default_dtype(),
-        "whether gradients are recorded": torch.is_grad_enabled(),
-    }
-
-
-def changed_around(module, name, args):
-    """What a call of module.name(*args) changed outside its own result."""
-    before = surroundings()
-    getattr(module, name)(*args)
-    return differences(before)
-
-
-def differences(before):
-    """The names of what is no longer as it was."""
-    after = state()
-    return [name for name in before if before[name] != after[name]]
+from autograder.testing.probes import Largest, changed_around, differences, sets_a_seed, surroundings
 
 
 def config_fields(module, *args, **sizes):
@@ -71,20 +39,10 @@ def built_parameters(module, **sizes):
     return sum(parameter.numel() for parameter in module.MiniGPT(module.GPTConfig(**sizes)).parameters())
 
 
-class _Largest(TorchDispatchMode):
-    n_elements = 0
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        value = operator(*args, **(kwargs or {}))
-        if isinstance(value, torch.Tensor):
-            self.n_elements = max(self.n_elements, value.numel())
-        return value
-
-
 def largest_tensor_while_counting(module, **sizes):
     """Elements of the largest tensor that count_parameters makes."""
     config = module.GPTConfig(**sizes)
-    with _Largest() as seen:
+    with Largest() as seen:
         module.count_parameters(config)
     return seen.n_elements
 
@@ -180,6 +138,12 @@ def still_tied(module, sizes):
     return [a is b for a, b in ends]
 
 
+def building_sets_the_seed(module, sizes):
+    """Whether making a model sets PyTorch's seed."""
+    config = module.GPTConfig(**sizes)
+    return sets_a_seed(lambda: module.MiniGPT(config))
+
+
 def initialised(module, sizes, seed, fill=None, dtype=torch.float32, use_global=False):
     """Every parameter by name (both names of a tied one) after `initialise`, when all parameters were `fill` before."""
     model = module.MiniGPT(module.GPTConfig(**sizes)).to(dtype)
@@ -212,9 +176,9 @@ def initialise_and_look_at_the_global_state(module, sizes):
     return torch.equal(before, torch.get_rng_state())
 
 
-def initialise_in_place(module, sizes):
+def initialise_in_place(module, sizes, training):
     """What `initialise` must leave as it is."""
-    model = module.MiniGPT(module.GPTConfig(**sizes))
+    model = module.MiniGPT(module.GPTConfig(**sizes)).train(training)
     before = dict(model.named_parameters())
     module.initialise(model, torch.Generator().manual_seed(0))
     after = dict(model.named_parameters())
@@ -225,7 +189,7 @@ def initialise_in_place(module, sizes):
         "they are leaves of the graph": all(parameter.is_leaf for parameter in after.values()),
         "lm_head shares its weight": model.lm_head.weight is model.token_embedding.weight,
         "gradients are recorded": torch.is_grad_enabled(),
-        "the model is in training mode, as it was": model.training,
+        "every part is in training mode": all(part.training for part in model.modules()),
     }
 
 

@@ -1,5 +1,6 @@
 """GPTConfig and count_parameters."""
 
+import torch
 from torch import nn
 
 from autograder.testing import assert_equal, assert_refused, exercise
@@ -35,9 +36,9 @@ def test_the_defaults_are_a_two_layer_model_of_width_64(student):
 
 @exercise("GPTConfig", points=1)
 def test_sizes_that_are_not_positive_whole_numbers_are_refused(student):
-    """0, -1 and 2.5 are no sizes, whichever field they are given for."""
+    """0, -1, 2.5 and "8" are no sizes, whichever field they are given for."""
     for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "d_ff"):
-        for value in (0, -1, -SMALL[name], 2.5):
+        for value in (0, -1, -SMALL[name], 2.5, str(SMALL[name])):
             why = f"{name} must be a positive whole number"
             assert_refused(student.run, scenarios.config_fields, **(SMALL | {name: value}), why=why)
 
@@ -92,6 +93,11 @@ def test_gpt2_and_its_distilled_half_have_their_published_sizes(student):
         assert_equal(
             actual, published, what=f"the size of GPT-2 with {n_layers} layers", hint="the embeddings are tied"
         )
+    sizes |= {"context_length": 2048, "n_layers": 96, "n_heads": 96, "d_model": 12288, "tie_embeddings": False}
+    with torch.device("meta"):  # shapes without memory
+        expected = built_from_pytorch(sizes | {"d_ff": None})
+    actual = student.run(scenarios.parameter_count, **sizes)
+    assert_equal(actual, expected, what="the size of a model as large as GPT-3", hint="Python's own whole numbers have no end")
 
 
 @exercise("count_parameters", points=2)

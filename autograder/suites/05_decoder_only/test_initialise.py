@@ -125,16 +125,16 @@ def test_the_global_random_state_is_touched_only_without_a_generator(student):
 @exercise("initialise", points=1)
 def test_parameters_are_changed_in_place(student):
     """An optimiser made before still holds the model's parameters; they need gradients, and tied ends stay tied."""
-    for tied in (True, False):
+    for tied, training in ((True, True), (False, False)):
         expected = {
             "the parameters are the same objects": True,
             "they require gradients": True,
             "they are leaves of the graph": True,
             "lm_head shares its weight": tied,
             "gradients are recorded": True,
-            "the model is in training mode, as it was": True,
+            "every part is in training mode": training,
         }
-        actual = student.run(scenarios.initialise_in_place, SMALL | {"tie_embeddings": tied})
+        actual = student.run(scenarios.initialise_in_place, SMALL | {"tie_embeddings": tied}, training)
         assert_equal(
             actual,
             expected,

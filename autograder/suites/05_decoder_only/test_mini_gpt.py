@@ -135,6 +135,8 @@ def test_the_model_has_the_parameters_of_its_parts_and_no_others(student, config
     actual = student.run(scenarios.built_parameters, **config)
     hint = "lm_head has no bias; blocks belong into an nn.ModuleList, each made by its own call"
     assert_equal(actual, expected, what="the number of parameters", hint=hint)
+    seeded = student.run(scenarios.building_sets_the_seed, config)
+    assert_equal(seeded, False, what="whether making a model sets PyTorch's seed", hint="leave the seed to the caller")
 
 
 @exercise("MiniGPT", points=1)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import strided
+from autograder.testing.probes import changed_around, strided
 from autograder.testing.strategies import given, normal, seeds, settings, sizes
 
 from . import scenarios
@@ -128,7 +128,7 @@ def test_tables_of_any_layout_and_dtype_are_read_and_left_alone(student, seed, n
             student.most_likely_sequence(initial, transition, length), initial, transition, length, best, rtol=rtol
         )
         assert_inputs_untouched(student)
-        changed = student.run(scenarios.changed_around, "most_likely_sequence", [initial, transition, length])
+        changed = student.run(changed_around, "most_likely_sequence", [initial, transition, length])
         assert_equal(changed, [], what="what the call changed")
 
 

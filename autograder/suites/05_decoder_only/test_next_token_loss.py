@@ -6,10 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import gradients, strided
+from autograder.testing.probes import changed_around, gradients, strided
 from autograder.testing.strategies import given, leading_shapes, normal, seeds, sizes, st
-
-from . import scenarios
 
 
 def problem(seed, lead, vocab, dtype=torch.float64, ignored=None, density=0.3):
@@ -113,7 +111,7 @@ def test_tensors_that_are_not_contiguous_are_fine_and_left_alone(student, seed, 
     assert_close(actual, expected, what="the loss", hint="use reshape or flatten where view complains")
     assert_close(student.next_token_loss(logits, targets), expected)
     assert_inputs_untouched(student)
-    changed = student.run(scenarios.changed_around, "next_token_loss", [logits, targets])
+    changed = student.run(changed_around, "next_token_loss", [logits, targets])
     assert_equal(changed, [], what="what the call changed")
 
 

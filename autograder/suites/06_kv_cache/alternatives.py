@@ -384,3 +384,97 @@ class OwnersOfSlots:
         mine = self.owner == self.names[seq_id]
         self.owner[mine], self.position[mine] = -1, -1
         del self.names[seq_id]
+
+
+@alternative("KVCache", "One buffer, narrow and copy_, a new buffer when rows are rearranged, a named tuple.")
+class OneBuffer:
+    __slots__ = ("buffer", "filled")
+
+    def __init__(self, n_layers, batch_size, n_kv_heads, max_len, head_dim, dtype=torch.float32, device=None):
+        self.buffer = torch.zeros(2, n_layers, batch_size, n_kv_heads, max_len, head_dim, dtype=dtype, device=device)
+        self.filled = [0] * n_layers
+
+    @property
+    def length(self):
+        return sorted(self.filled)[0]
+
+    @property
+    def nbytes(self):
+        return self.buffer.numel() * self.buffer.element_size()
+
+    @torch.no_grad()
+    def update(self, layer, k, v):
+        from collections import namedtuple
+
+        _, _, b, h, max_len, d = self.buffer.shape
+        if k.dim() != 4 or tuple(k.shape) != (b, h, k.size(2), d) or tuple(v.shape) != tuple(k.shape):
+            raise TypeError("shape")
+        at, t = self.filled[layer], k.size(2)
+        if t > max_len - at:
+            raise IndexError("full")
+        for buffer, new in zip(self.buffer[:, layer], (k, v)):
+            buffer.narrow(2, at, t).copy_(new)
+        self.filled[layer] += t
+        return namedtuple("Held", "k v")(*self.buffer[:, layer, :, :, : at + t].unbind(0))
+
+    def truncate(self, length):
+        if length < 0 or length > self.length:
+            raise IndexError("length")
+        self.filled = [min(n, length) for n in self.filled]
+
+    def reorder(self, beam_index):
+        b = self.buffer.shape[2]
+        if beam_index.dim() != 1 or len(beam_index) != b or (beam_index >= b).any() or (beam_index < 0).any():
+            raise ValueError("beam_index")
+        self.buffer = self.buffer[:, :, beam_index]
+
+
+@alternative("attend_with_cache", "einsum over groups and their members, the mask from positions.")
+def einsum_over_groups(attention, x, cache, layer):
+    b, t, d = x.shape
+    n_kv_heads = getattr(attention, "n_kv_heads", attention.n_heads)
+    k, v = cache.update(layer, *(split_heads(w(x), n_kv_heads) for w in (attention.w_k, attention.w_v)))
+    n = k.shape[2]
+    q = attention.w_q(x).view(b, t, n_kv_heads, -1, attention.head_dim)
+    scores = torch.einsum("btghd,bgnd->bghtn", q, k) / attention.head_dim**0.5
+    scores = scores.masked_fill(torch.arange(n) > torch.arange(n - t, n)[:, None], float("-inf"))
+    return attention.w_o(torch.einsum("bghtn,bgnd->btghd", scores.softmax(-1), v).reshape(b, t, d))
+
+
+@alternative("PagedKVCache", "A queue of idle blocks, one flat pool of slots, refusals by other errors.")
+class FlatPool:
+    def __init__(self, n_blocks, block_size, n_kv_heads, head_dim):
+        from collections import deque
+
+        if block_size <= 0:
+            raise TypeError("block_size")
+        self.block_size, self.width, self.n_slots = block_size, (n_kv_heads, head_dim), n_blocks * block_size
+        self.idle, self.sequences, self.pool = deque(range(n_blocks)), {}, None
+
+    @property
+    def n_free_blocks(self):
+        return len(self.idle)
+
+    def slots(self, blocks, n):
+        return [block * self.block_size + slot for block in blocks for slot in range(self.block_size)][:n]
+
+    def append(self, seq_id, k, v):
+        if k.dim() != 3 or k.shape != v.shape or k.shape[::2] != self.width:
+            raise TypeError("shape")
+        blocks, n = self.sequences.get(seq_id, ([], 0))
+        total = n + k.shape[1]
+        n_more = (total + self.block_size - 1) // self.block_size - len(blocks)
+        if n_more > len(self.idle):
+            raise IndexError("no blocks")
+        if self.pool is None:
+            self.pool = torch.zeros(2, self.width[0], self.n_slots, self.width[1], dtype=k.dtype)
+        blocks = [*blocks, *(self.idle.popleft() for _ in range(n_more))]
+        self.pool[:, :, self.slots(blocks, total)[n:]] = torch.stack((k, v)).detach()
+        self.sequences[seq_id] = blocks, total
+
+    def gather(self, seq_id):
+        blocks, n = self.sequences[seq_id]
+        return self.pool[:, :, self.slots(blocks, n)].unbind(0)
+
+    def free(self, seq_id):
+        self.idle.extend(self.sequences.pop(seq_id)[0])

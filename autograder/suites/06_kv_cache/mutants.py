@@ -1295,3 +1295,51 @@ class CountedBlocks:
 
     def free(self, seq_id):
         del self.held[seq_id]
+
+
+MUTANTS += [
+    edit(
+        "time_before_heads_accepted",
+        "KVCache",
+        "Keys (b, t, h, head_dim) are taken and turned round in silence: refuse every shape but (b, h, t, head_dim).",
+        ("if k.ndim != 4", "if k.shape == v.shape == (b, k.shape[1], h, head_dim):\n"
+         "            k, v = (x if x.shape[1] == h else x.transpose(1, 2) for x in (k, v))\n        if k.ndim != 4"),
+    ),
+    edit(
+        "rows_copied_until_one_is_missing",
+        "KVCache",
+        "Rows are copied before the index is checked, so a refused reorder has changed some: check first.",
+        ("        if beam_index.shape != (b,)", "        if beam_index.shape == (b,):\n"
+         "            before = self._keys.clone()\n            for i, row in enumerate(beam_index.tolist()):\n"
+         "                if row >= b:\n                    break\n                self._keys[:, i] = before[:, row]\n"
+         "            else:\n                self._keys.copy_(before)\n        if beam_index.shape != (b,)"),
+    ),
+    edit(
+        "cache_wider_than_a_half_model",
+        "generate",
+        "The cache of a half-precision model is float32, and its keys do not fit the queries: give it the model's dtype.",
+        ("dtype=weight.dtype, device", "dtype=torch.promote_types(weight.dtype, torch.float32), device"),
+    ),
+    edit(
+        "parts_left_in_training",
+        "generate",
+        "A part of the model is left in another mode than it was in.",
+        ("    context_length, weight =", "    model.final_norm.train(not model.training)\n    context_length, weight ="),
+    ),
+    edit(
+        "dtype_of_refused_keys",
+        "PagedKVCache",
+        "The pool takes the dtype of keys that it refuses: a failed append changes nothing.",
+        ("        if n_more > len(self._free):", "        if self._keys is None:\n"
+         "            self._keys, self._values = k.new_empty(self._shape), v.new_empty(self._shape)\n"
+         "        if n_more > len(self._free):"),
+    ),
+    edit(
+        "numbers_counted_and_not_their_shape",
+        "PagedKVCache",
+        "Keys with as many numbers a position but other heads are reshaped in silence: refuse them.",
+        ("k.shape != (h, k.shape[1], head_dim)", "k.shape[0] * k.shape[2] != h * head_dim"),
+        ("k.detach().transpose(0, 1)", "k.detach().transpose(0, 1).reshape(-1, h, head_dim)"),
+        ("v.detach().transpose(0, 1)", "v.detach().transpose(0, 1).reshape(-1, h, head_dim)"),
+    ),
+]

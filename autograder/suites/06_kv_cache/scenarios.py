@@ -288,7 +288,7 @@ def generated(module, config, weights, ids, n, use_cache=None, training=True):
         "ids": kept(value),
         "the prompt is as it was": torch.equal(scattered, ids),
         "a graph was recorded": any(recorded),
-        "training": model.training,
+        "training": sorted({part.training for part in model.modules()}),
         "gradients are recorded afterwards": torch.is_grad_enabled() and not torch.is_inference_mode_enabled(),
         "weights require gradients afterwards": all(weight.requires_grad for weight in model.parameters()),
         "gradients are as they were": model.final_norm.weight.grad is gradient and bool((gradient == 1).all()),

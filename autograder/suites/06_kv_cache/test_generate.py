@@ -6,7 +6,7 @@ from autograder.testing import assert_equal, assert_refused, exercise
 from autograder.testing.strategies import given, seeds, settings, sizes
 
 from . import scenarios
-from .truth import SMALL, attention_flops, greedy, linear_flops, model_sizes, random_ids, random_weights
+from .truth import SMALL, attention_flops, greedy, linear_flops, logits_of, model_sizes, random_ids, random_weights
 
 
 def check(student, config, seed, b, t, n, hint=""):
@@ -57,7 +57,7 @@ def test_nothing_but_the_result_is_left_behind(student, config, seed, b, n):
             "ids": greedy(config, weights, ids, n),
             "the prompt is as it was": True,
             "a graph was recorded": False,
-            "training": training,
+            "training": [training],
             "gradients are recorded afterwards": True,
             "weights require gradients afterwards": True,
             "gradients are as they were": True,
@@ -67,7 +67,23 @@ def test_nothing_but_the_result_is_left_behind(student, config, seed, b, n):
         assert_equal(actual, expected, what=f"after {n} new tokens, what generate left behind")
 
 
-@exercise("generate", points=2, core=True)
+@exercise("generate", points=1)
+def test_a_model_in_half_precision_generates_too(student):
+    """The cache takes the model's dtype; each new token has a logit as large as any, up to the rounding of the dtype."""
+    config = SMALL | {"context_length": 8}
+    for dtype in (torch.bfloat16, torch.float32):
+        weights, ids = random_weights(config, 12, dtype), random_ids(config, 12, 2, 3)
+        text = student.run(scenarios.generated, config, weights, ids, 8)["ids"]
+        assert_equal([list(text.shape), text[:, :3]], [[2, 11], ids], what="[shape, prompt]")
+        exact = {name: value.double() for name, value in weights.items()}
+        for end in range(3, 11):
+            logits = logits_of(config, exact, text[:, max(0, end - 8) : end])[:, -1]
+            short = logits.amax(-1) - logits.gather(-1, text[:, end : end + 1]).squeeze(-1)
+            room = 64 * torch.finfo(dtype).eps * float(logits.abs().max())
+            assert bool((short <= room).all()), f"in {dtype}, a token was chosen for position {end} that is not the likeliest"
+
+
+@exercise("generate", points=1, core=True)
 def test_the_cache_makes_the_work_linear(student):
     """Matrix products: every token goes through the layers once, and attends to those before it."""
     config = SMALL | {"context_length": 48, "n_layers": 1, "d_model": 16, "d_ff": 64}

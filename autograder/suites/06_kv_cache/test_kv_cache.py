@@ -167,7 +167,7 @@ def test_reorder_refuses_rows_that_do_not_exist_and_changes_nothing(student):
     """An index of another length than the batch, and a row past the last."""
     cache = {"n_layers": 2, "batch_size": 3, "n_kv_heads": 1, "max_len": 4, "head_dim": 2}
     first, then = step(3, cache, 2), step(9, cache, 1)
-    for bad in ([0, 1], [0, 1, 2, 0], [2], [0, 3, 1]):
+    for bad in ([0, 1], [0, 1, 2, 0], [2], [0, 3, 1], [2, 0, 3]):
         operations = [*first, ("reorder", torch.tensor(bad)), *then]
         actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
         assert actual[2]["refused"], f"reorder({bad}) of a batch of 3 should be refused"
@@ -202,7 +202,7 @@ def test_keys_and_values_of_another_shape_are_refused(student):
     """Another batch, another number of heads, another width, keys unlike values; a batch of 1 is not spread out."""
     cache = {"n_layers": 1, "batch_size": 2, "n_kv_heads": 3, "max_len": 5, "head_dim": 4}
     good, last = (2, 3, 1, 4), new(5, cache, 1)
-    wrong = [(1, 3, 1, 4), (3, 3, 1, 4), (2, 1, 1, 4), (2, 6, 1, 4), (2, 3, 1, 1), (2, 3, 1, 8)]
+    wrong = [(1, 3, 1, 4), (3, 3, 1, 4), (2, 1, 1, 4), (2, 1, 3, 4), (2, 6, 1, 4), (2, 3, 1, 1), (2, 3, 1, 8)]
     cases = [(bad, bad) for bad in wrong] + [(good, bad) for bad in wrong] + [(good, (2, 3, 2, 4)), ((2, 3, 2, 4), good)]
     for k, v in cases:
         operations = [

@@ -176,7 +176,7 @@ def test_what_does_not_fit_is_refused(student):
     for bad in (0, -1):
         assert_refused(student.run, scenarios.pool_session, pool | {"block_size": bad}, [], why=f"block_size={bad}")
     good, before, after = (2, 1, 3), ("append", 0, *new(1, pool, 1)), ("gather", 0)
-    for bad in ((1, 1, 3), (3, 1, 3), (2, 1, 1), (2, 1, 4), (2, 2, 3)):
+    for bad in ((1, 1, 3), (3, 1, 3), (2, 1, 1), (2, 1, 4), (3, 1, 2), (1, 1, 6), (2, 2, 3)):
         for k, v in ((bad, good), (good, bad)) + (((bad, bad),) if bad != (2, 2, 3) else ()):
             wrong = ("append", 0, normal(3, *k, dtype=torch.float32), normal(4, *v, dtype=torch.float32))
             actual = student.run(scenarios.pool_session, pool, [before, wrong, after])
@@ -191,6 +191,13 @@ def test_keys_and_values_keep_their_dtype(student):
     for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
         operations = [("append", 0, *new(1, pool, 3, dtype)), ("append", 1, *new(3, pool, 1, dtype)), ("gather", 0)]
         check(student, pool, operations, hint="allocate the pool when the first keys come: only they have a dtype")
+        other = torch.float32 if dtype == torch.float64 else torch.float64
+        refused = [("append", 0, *new(1, pool, 9, other)), ("append", 0, new(1, pool, 1, other)[0], new(1, pool, 2, other)[0])]
+        for wrong in refused:
+            seen = student.run(scenarios.pool_session, pool, [wrong, *operations])
+            assert seen[1]["refused"], f"{describe(wrong)} should be refused"
+            what = f"what came back from a pool for {dtype} after {other} was refused"
+            assert_equal(seen[2:], expected_of(pool, operations)[1:], what=what, hint="a failed append changes nothing")
 
 
 @exercise("PagedKVCache", points=1)

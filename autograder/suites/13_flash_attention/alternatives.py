@@ -221,3 +221,50 @@ def doubling(d, sram_bytes, bytes_per_element=2):
     while fits(block_q, 2 * block_k):
         block_k *= 2
     return block_q, block_k
+
+
+@alternative(FUNCTION, "lse on ctx, and a derivative of the gradient refused by hand, as soon as its graph is asked for")
+class RefusesByHand(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, q, k, v, causal=False, block_q=64, block_k=64, scale=None):
+        with torch.no_grad():
+            out, ctx.lse = flash_attention_forward(q, k, v, causal, block_q, block_k, scale)
+        ctx.save_for_backward(q, k, v, out)
+        ctx.options = {"causal": causal, "block_q": block_q, "block_k": block_k, "scale": scale}
+        return out
+
+    @staticmethod
+    def backward(ctx, grad_out):
+        if torch.is_grad_enabled():
+            raise RuntimeError("once differentiable")
+        return (*flash_attention_backward(grad_out, *ctx.saved_tensors, ctx.lse, **ctx.options), *[None] * 4)
+
+
+@alternative(BACKWARD, "delta by einsum; queries in the outer loop for dq, keys for dk and dv, each tile computed twice")
+def tiles_computed_twice(grad_out, q, k, v, out, lse, causal=False, block_q=64, block_k=64, scale=None):
+    check_arguments(q, k, v, block_q, block_k)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    dtype, n_q, n_k = accumulation_dtype(q.dtype), q.shape[-2], k.shape[-2]
+    safe = torch.where(lse == -torch.inf, torch.zeros_like(lse), lse)
+    delta = torch.einsum("...d,...d->...", grad_out.to(dtype), out.to(dtype))
+
+    def tile(rows, columns):
+        scores = q[..., rows, :].to(dtype) @ k[..., columns, :].to(dtype).mT * scale
+        if causal:
+            last = torch.arange(rows.start, rows.stop)[:, None] + n_k - n_q
+            scores = scores.masked_fill(torch.arange(columns.start, columns.stop) > last, -torch.inf)
+        p = (scores - safe[..., rows, None]).exp()
+        return p, p * (grad_out[..., rows, :].to(dtype) @ v[..., columns, :].to(dtype).mT - delta[..., rows, None]) * scale
+
+    def cuts(n, block):
+        return [slice(start, min(start + block, n)) for start in range(0, n, block)]
+
+    dq, dk, dv = (torch.zeros(x.shape, dtype=dtype) for x in (q, k, v))
+    seen = [(r, c) for r in cuts(n_q, block_q) for c in cuts(n_k, block_k) if not causal or c.start < r.stop + n_k - n_q]
+    for rows, columns in seen:
+        dq[..., rows, :] += tile(rows, columns)[1] @ k[..., columns, :].to(dtype)
+    for rows, columns in sorted(seen, key=lambda cut: cut[1].start):
+        p, ds = tile(rows, columns)
+        dk[..., columns, :] += ds.mT @ q[..., rows, :].to(dtype)
+        dv[..., columns, :] += p.mT @ grad_out[..., rows, :].to(dtype)
+    return [dq.to(q.dtype), dk.to(k.dtype), dv.to(v.dtype)]

@@ -884,3 +884,57 @@ def multiples_of_sixteen(d, sram_bytes, bytes_per_element=2):
     if rows < 2:
         raise ValueError("too small")
     return max(16, rows // 2 // 16 * 16), max(16, rows // 2 // 16 * 16)
+
+
+MUTANTS += [
+    edit(
+        "gradients_off_for_good",
+        "flash_attention_forward",
+        "Gradients are switched off and stay off for the whole program: use torch.no_grad() as a context, if at all.",
+        ("    check_arguments(q, k, v, block_q, block_k)",
+         "    check_arguments(q, k, v, block_q, block_k)\n    torch.set_grad_enabled(False)"),
+    ),
+    edit(
+        "acc_rounded_before_the_division",
+        "flash_attention_forward",
+        "acc is rounded to half precision before it is divided, and the quotient once more: round once, at the end.",
+        ("= acc / l.unsqueeze(-1)", "= acc.to(q.dtype).to(dtype) / l.unsqueeze(-1)"),
+    ),
+    edit(
+        "values_broadcast",
+        "flash_attention_forward",
+        "The leading dimensions of v broadcast: here those of q, k and v are equal, and others are refused.",
+        ("    check_arguments(q, k, v, block_q, block_k)",
+         "    check_arguments(q, k, k[..., : v.shape[-2], :] if v.shape[-2] < k.shape[-2] else k, block_q, block_k)\n"
+         "    if k.shape[-2] != v.shape[-2]:\n        raise ValueError('lengths')"),
+    ),
+    edit(
+        "backward_values_broadcast",
+        "flash_attention_backward",
+        "The leading dimensions of v broadcast: here those of q, k and v are equal, and others are refused.",
+        ("    check_arguments(q, k, v, block_q, block_k)",
+         "    check_arguments(q, k, k, block_q, block_k)\n"
+         "    if k.shape[-2] != v.shape[-2]:\n        raise ValueError('lengths')\n"
+         "    v = v.expand(*q.shape[:-2], *v.shape[-2:])"),
+    ),
+    edit(
+        "options_of_the_last_call",
+        "FlashAttention",
+        "The options are kept in the class, so a second call overwrites those of the first: put them into ctx.",
+        ("ctx.options = (causal", "FlashAttention.options = (causal"),
+        ("*ctx.options", "*FlashAttention.options"),
+    ),
+    edit(
+        "tensors_of_the_last_call",
+        "FlashAttention",
+        "The tensors are kept in the class, so a second call overwrites those of the first: use ctx.save_for_backward.",
+        ("ctx.save_for_backward(q, k, v, out, lse)", "FlashAttention.saved = (q, k, v, out, lse)"),
+        ("*ctx.saved_tensors", "*FlashAttention.saved"),
+    ),
+    edit(
+        "power_by_logarithm",
+        "pick_blocks",
+        "The power of two comes from a logarithm in floating point, which rounds up just below a power: use whole numbers.",
+        ("1 << ((rows - 1).bit_length() - 1)", "2 ** int(math.log2(rows - 1))"),
+    ),
+]

@@ -1,7 +1,8 @@
 """What a single call cannot say: many tiles in a row, gradients, what is alive on the way. These hold no expected values."""
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from autograder.testing.probes import Largest
 
 
 def first_state(scores, v):
@@ -60,6 +61,17 @@ def applied(module, q, k, v, options, wrt=(0, 1, 2), cotangent=None):
     return {"out": out.detach(), "gradients": [x.grad for x in inputs], "inputs": [x.detach() for x in inputs]}
 
 
+def applied_twice(module, first, second):
+    """out and gradients of two problems, (q, k, v, options, cotangent) each: both forward passes, then both backward."""
+    runs = []
+    for q, k, v, options, cotangent in (first, second):
+        inputs = [x.clone().requires_grad_() for x in (q, k, v)]
+        runs.append((inputs, module.FlashAttention.apply(*inputs, *options), cotangent))
+    for _, out, cotangent in runs:
+        out.backward(cotangent)
+    return [{"out": out.detach(), "gradients": [x.grad for x in inputs]} for inputs, out, _ in runs]
+
+
 def applied_through_views(module, q, k, v, options, cotangent):
     """As `applied`, but each input is a transposed view of what its gradient belongs to."""
     leaves = [x.transpose(0, 1).contiguous().requires_grad_() for x in (q, k, v)]
@@ -79,8 +91,8 @@ def second_derivative(module, q, k, v):
     """What asking for a second derivative gives: "refused", or the gradient of the squared gradient."""
     q = q.clone().requires_grad_()
     out = module.FlashAttention.apply(q, k, v)
-    (first,) = torch.autograd.grad(out.square().sum(), q, create_graph=True)
-    try:
+    try:  # to refuse the graph of the first is to refuse the second
+        (first,) = torch.autograd.grad(out.square().sum(), q, create_graph=True)
         first.square().sum().backward()
     except Exception:
         return "refused"
@@ -133,18 +145,3 @@ def kept_for_backward(module, q, k, v, options):
     for x in on_the_side:
         keep(x)
     return sum(kept.values())
-
-
-class Largest(TorchDispatchMode):
-    """Remembers the most elements that the storage of any operator's result could hold."""
-
-    def __init__(self):
-        super().__init__()
-        self.n_elements = 0
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        value = operator(*args, **(kwargs or {}))
-        for x in value if isinstance(value, tuple | list) else [value]:
-            if isinstance(x, torch.Tensor):
-                self.n_elements = max(self.n_elements, x.untyped_storage().nbytes() // x.element_size())
-        return value

@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import flops, largest_tensor, random_state_untouched, strided
+from autograder.testing.probes import changed_around, flops, largest_tensor, strided
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
 from . import scenarios
@@ -69,6 +69,7 @@ def test_arguments_that_do_not_fit_are_refused(student, generator):
     assert_refused(backward, out, q[..., :2], k, v, out, lse, why="q and k differ in width")
     assert_refused(backward, out, q, k[:, :4], v, out, lse, why="k and v differ in length")
     assert_refused(backward, out[:1], q[:1], k, v, out[:1], lse[:1], why="leading dimensions are not broadcast")
+    assert_refused(backward, out, q, k, v[:1], out, lse, why="leading dimensions are not broadcast, v's neither")
 
 
 @exercise(NAME, points=1)
@@ -82,7 +83,7 @@ def test_dtype_is_kept_and_inputs_are_left_alone(student, case):
     assert_inputs_untouched(student)
     actual = student.run(strided, NAME, arguments)
     assert_close(actual, expected, what="the result of strided arguments", rtol=1e-4, atol=2e-5)
-    assert_equal(student.run(random_state_untouched, NAME, arguments), True, what="whether random numbers were left alone")
+    assert_equal(student.run(changed_around, NAME, arguments), [], what="what the call changed outside its result")
 
 
 @exercise(NAME, points=2)
@@ -193,7 +194,7 @@ def test_tiles_above_the_diagonal_cost_no_work(student, n_q, n_k, block_q, block
     q, k, v, do = (normal(seed + i, n, 4) for i, n in enumerate((n_q, n_k, n_k, n_q)))
     work = student.run(flops, NAME, [do, q, k, v, *attention(q, k, v, True), True, block_q, block_k])
     tiles = visible_tiles(n_q, n_k, block_q, block_k)
-    allowed = 7 * 2 * tiles * block_q * block_k * 4
+    allowed = 7 * 2 * tiles * block_q * block_k * 4 + 2 * n_q * 4  # delta may be a product as well
     assert work <= allowed, (
         f"{n_q} queries, {n_k} keys, blocks {block_q} and {block_k}: {work} floating-point operations in matrix products,\n"
         f"  and the {tiles} tiles that are not wholly above the diagonal need at most {allowed}\n"

@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import flops, largest_tensor, random_state_untouched, strided
+from autograder.testing.probes import changed_around, flops, largest_tensor, strided
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
 from . import scenarios
@@ -56,6 +56,8 @@ def test_arguments_that_do_not_fit_are_refused(student, generator):
     assert_refused(forward, q, k[:, :4], v, why="k and v differ in length")
     assert_refused(forward, q[:1], k, v, why="leading dimensions are not broadcast")
     assert_refused(forward, q, k[0], v[0], why="leading dimensions are not broadcast")
+    assert_refused(forward, q, k, v[:1], why="leading dimensions are not broadcast, v's neither")
+    assert_refused(forward, *(x.unsqueeze(1).expand(2, n, *x.shape[1:]) for x, n in ((q, 3), (k, 1), (v, 1))), why="3 is not 1")
 
 
 @exercise(NAME, points=1)
@@ -68,7 +70,7 @@ def test_dtype_is_kept_and_inputs_are_left_alone(student, case):
     assert_close(student.flash_attention_forward(*arguments), expected, what=f"(out, lse): {case.shown}", rtol=1e-4, atol=1e-5)
     assert_inputs_untouched(student)
     assert_close(student.run(strided, NAME, arguments), expected, what="the result of strided inputs", rtol=1e-4, atol=1e-5)
-    assert_equal(student.run(random_state_untouched, NAME, arguments), True, what="whether random numbers were left alone")
+    assert_equal(student.run(changed_around, NAME, arguments), [], what="what the call changed outside its result")
 
 
 @exercise(NAME, points=2)
@@ -123,14 +125,15 @@ def test_extreme_scores_neither_overflow_nor_vanish(student, case, sign):
 @settings(max_examples=10)
 def test_half_precision_is_computed_in_float32_and_rounded_once(student, case):
     """out is attention in float32, rounded to the inputs' dtype; lse stays float32. Sums keep growing and do not overflow."""
-    room = {"rtol": torch.finfo(case.dtype).eps, "atol": 1e-5}
+    room = {"rtol": 0.502 * torch.finfo(case.dtype).eps, "atol": 5e-6}  # half a digit: the nearest number of that dtype
     hint = "convert each tile to float32 before the products, keep m, l and acc in float32, and round out at the end"
     q, k, v = case.inputs
     for times, scale in ((1, case.scale), (300, 1e-4)):  # 300 * 300 * d is more than float16 can hold
         expected = attention(q * times, k * times, v, case.causal, scale)
         out, lse = student.flash_attention_forward(q * times, k * times, v, case.causal, case.block_q, case.block_k, scale)
         assert_close(lse, expected[1].float(), what=f"lse for {case.dtype}", hint=hint, rtol=2e-5, atol=2e-5)
-        assert_close(out, expected[0].to(case.dtype), what=f"out for {case.dtype}", hint=hint, **room)
+        assert_equal(out.dtype, case.dtype, what="the dtype of out")
+        assert_close(out.double(), expected[0], what=f"out for {case.dtype}", hint=hint, **room)
 
 
 @exercise(NAME, points=1)

@@ -48,6 +48,14 @@ def test_gradients_go_where_they_are_wanted(student, case, wrt):
     gradients = list(attention_gradients(grad_out, q, k, v, True))
     expected = {"out": attention(q, k, v, True)[0], "gradients": gradients}
     assert_close(actual, expected, what="out and gradients of transposed views", hint="reshape where view refuses")
+    problems = [(q, k, v, [True, 2, 3, 0.7], grad_out), (k, q, q + 1, [False, 5, 1], normal(case.seed, *k.shape))]
+    actual = student.run(scenarios.applied_twice, *problems)
+    expected = []
+    for a, b, c, (causal, _, _, *scale), cotangent in problems:
+        expected.append({"out": attention(a, b, c, causal, *scale)[0]})
+        expected[-1]["gradients"] = list(attention_gradients(cotangent, a, b, c, causal, *scale))
+    hint = "what backward needs belongs to ctx, which each call has of its own, and not to the class"
+    assert_close(actual, expected, what="two calls, then the gradients of both", hint=hint)
 
 
 @exercise(NAME, points=1)
@@ -141,6 +149,9 @@ def test_blocks_are_the_best_of_all_that_fit(student, d, rows, rest, size):
     for case in ((d, sram_bytes, size), (d, 2 ** (rows % 9) * unit + unit, size), (d, 2 ** (rows % 9 + 1) * unit, size)):
         hint = "powers of two; block_q + block_k is at most sram_bytes // (2 * d * bytes_per_element), and may equal it"
         assert_equal(student.pick_blocks(*case), best_blocks(*case), what=f"pick_blocks{case}", hint=hint)
+    large = 4 * d * size * 2**60 - 2 * d * size  # one row less than two blocks of 2 ** 60
+    hint = "whole numbers, not logarithms: log2(2 ** 61 - 2) is 61.0 as a float"
+    assert_equal(student.pick_blocks(d, large, size), (2**60, 2**59), what="the blocks for a very large memory", hint=hint)
     expected = best_blocks(d, sram_bytes * 4, 2)
     if expected:
         actual = student.pick_blocks(d, sram_bytes * 4)
