@@ -25,6 +25,7 @@ CASES = [
     (90, "bfloat16", 128, True, 1, 4096),
     (80, "float16", 80, True, 2, 1000),
 ]
+HOPPER = [(128, True), (64, False)]  # (head_dim, causal) of the kernels in flash_attention_hopper.py
 FORWARD_ONLY = [(80, "float32", 128, False, 1, 1000)]  # compiling takes seconds, and float32 is nobody's fast path
 
 
@@ -100,9 +101,13 @@ def compiled(kernel, args: tuple, kwargs: dict, capability: int) -> dict:
     source = ASTSource(kernel, signature, constants, attributes)
     with contextlib.redirect_stdout(io.StringIO()) as log:  # where Triton prints what its assembler says
         made = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-    said = log.getvalue()
+    return needs(kernel.__name__, made, log.getvalue())
+
+
+def needs(name: str, made, said: str) -> dict:
+    """The resources of a compiled kernel, from its metadata and from what the assembler said."""
     return {
-        "kernel": kernel.__name__,
+        "kernel": name,
         "shared": made.metadata.shared,
         "registers": int(re.search(r"Used (\d+) registers", said)[1]),
         "spilled": sum(map(int, re.findall(r"(\d+) bytes spill", said))),
@@ -111,21 +116,88 @@ def compiled(kernel, args: tuple, kwargs: dict, capability: int) -> dict:
     }
 
 
+class NoDevice:
+    """Stands in for Triton's driver where kernels are compiled for a device that is not there."""
+
+    def get_current_target(self):
+        from triton.backends.compiler import GPUTarget
+
+        return GPUTarget("cuda", 90, 32)
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+def hopper_kernels(head_dim: int, causal: bool) -> list[dict]:
+    """What each kernel of flash_attention_hopper.py needs, launched as the file launches it, but not run."""
+    import torch
+    import triton
+    from triton.compiler.compiler import CompiledKernel
+
+    from solutions import flash_attention_hopper as module
+
+    triton.runtime.driver.set_active(NoDevice())
+    CompiledKernel._init_handles = lambda self: None  # it would load the kernel onto the device
+    run, found = triton.JITFunction.run, []
+
+    def compile_only(kernel, *args, grid, warmup, **kwargs):
+        with contextlib.redirect_stdout(io.StringIO()) as log:
+            made = run(kernel, *args, grid=grid, warmup=True, **kwargs)
+        found.append(needs(kernel.__name__, made, log.getvalue()))
+
+    triton.JITFunction.run = compile_only
+    try:
+        q = torch.empty(1, 4, 1000, head_dim, dtype=torch.bfloat16)
+        out, lse = module.attention_forward(q, q, q, causal, 0.1)
+        module.attention_backward(out, q, q, q, out, lse, causal, 0.1)
+    finally:
+        triton.JITFunction.run = run
+    return found
+
+
 def main() -> None:
     sys.path.insert(0, str(ROOT))
     os.environ.update(TRITON_ALWAYS_COMPILE="1", TRITON_DUMP_PTXAS_LOG="1")
     for case in every_case() if "--all" in sys.argv else [*CASES, *FORWARD_ONLY]:
         for kernel, args, kwargs in launches(case)[: 1 if case in FORWARD_ONLY else None]:
             print(json.dumps({"case": list(case), **compiled(kernel, args, kwargs, case[0])}), flush=True)
+    for head_dim, causal in HOPPER:
+        for kernel in hopper_kernels(head_dim, causal):
+            print(json.dumps({"case": [90, "hopper", head_dim, causal], **kernel}), flush=True)
 
 
 @pytest.fixture(scope="module")
-def kernels(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+def everything(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("TRITON_")}
     environment |= {"TRITON_CACHE_DIR": str(tmp_path_factory.mktemp("triton")), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, __file__], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture
+def kernels(everything) -> list[dict]:
+    return [kernel for kernel in everything if "hopper" not in kernel["case"]]
+
+
+@pytest.fixture
+def for_hopper(everything) -> list[dict]:
+    return [kernel for kernel in everything if "hopper" in kernel["case"]]
+
+
+def test_hoppers_own_kernels_fit(for_hopper):
+    names = ["_forward_kernel", "_delta_kernel", "_keys_backward_kernel", "_queries_backward_kernel"]
+    assert [kernel["kernel"] for kernel in for_hopper] == names * len(HOPPER)
+    for kernel in for_hopper:
+        assert 0 <= kernel["shared"] <= SHARED_MEMORY[90], kernel
+        assert kernel["wgmma"] == (kernel["kernel"] != "_delta_kernel"), kernel
+        if kernel["kernel"] != "_delta_kernel":  # 168 on the average: consumers take 240, the producer 24
+            assert kernel["registers"] == 168, kernel
+        # The masks of a tile of keys leave no register free: up to a few dozen of a thread's values, outside the products.
+        assert kernel["spilled"] <= (256 if kernel["kernel"] == "_keys_backward_kernel" else 0), kernel
 
 
 def test_every_kernel_compiles(kernels):
