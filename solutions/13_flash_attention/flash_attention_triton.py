@@ -366,7 +366,7 @@ def plan(dtype: torch.dtype, head_dim: int, capability: tuple[int, int] | None, 
     """
     width = triton.next_power_of_2(head_dim)
     if capability is None:
-        return Plan(Tiles(32, 32, 4, 1), Tiles(32, 32, 4, 1), Tiles(32, 32, 4, 1))
+        return Plan(Tiles(32, 64, 4, 1), Tiles(32, 64, 4, 1), Tiles(32, 64, 4, 1))
     if dtype == torch.float32:
         if width <= 64:
             return Plan(Tiles(32, 32, 8, 1), Tiles(32, 32, 8, 1), Tiles(32, 32, 8, 1))
