@@ -79,7 +79,7 @@ class Audit:
     def guard(self) -> None:
         """From now on the student's threads are watched as well, and what would hide calls from the watch is a breach.
 
-        Called in a test's own process, before the student's code is imported.
+        Called in the worker, before any test's process begins.
         """
         for home, names in BLINDFOLDS.items():
             for name in names.split():

@@ -65,6 +65,9 @@ def work(channel: Channel, namespaces: list[str], readable: list[str], bpf: byte
         importlib.import_module("exercises")  # ours and empty; finders now know the folder
         importlib.util.find_spec(f"exercises.{config['main'].partition('.')[0]}")
         scenarios = {key: _scenarios(key, code) for key, code in config["scenarios"].items()}
+        audit.guard()
+        for name in OURS:
+            del sys.modules[name]  # the student's code needs nothing of the grader, and could only change it
         gc.collect()
         gc.freeze()
     except BaseException as error:
@@ -178,9 +181,6 @@ def _become_test(descriptor: int, config: dict, audit: Audit, scenarios: dict, b
 
 
 def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types.ModuleType]) -> None:
-    audit.guard()
-    for name in OURS:
-        del sys.modules[name]  # the student's code needs nothing of the grader, and could only change it
     try:
         module = importlib.import_module(f"exercises.{main}")
         channel.send({"ready": True})
