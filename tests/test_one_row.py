@@ -8,6 +8,20 @@ from solutions.decoder_only import GPTConfig, MiniGPT, generate_greedy
 from solutions.kv_cache import generate, linear
 
 
+@pytest.fixture(params=["AMD EPYC", "Intel Xeon"], autouse=True)
+def processor(request, monkeypatch):
+    """The way of either maker's processors, whatever this machine's is."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"cpu_name": request.param})
+    return request.param
+
+
+def test_the_layer_is_called_where_it_is_fast_already(processor, monkeypatch):
+    called, forward = [], nn.Linear.forward
+    monkeypatch.setattr(nn.Linear, "forward", lambda layer, x: called.append(1) or forward(layer, x))
+    linear(nn.Linear(512, 512), torch.zeros(1, 512))
+    assert bool(called) == (processor == "Intel Xeon")
+
+
 def test_a_row_of_any_shape_gives_what_the_layer_gives():
     torch.manual_seed(0)
     for n_in, n_out, bias in ((512, 512, True), (1024, 257, False), (514, 1031, True), (515, 600, True), (64, 64, True)):

@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import types
 import warnings
 from collections.abc import Callable, Sequence
@@ -74,24 +75,29 @@ def diagnose(executions: Sequence[Sequence[Recorded]], known: Known, module_name
 
 
 def in_a_fork(work: Callable[[], str], seconds: float) -> str:
-    """What `work` returns, computed in a fork, since a mutant may change global state, loop or crash; empty when it does not."""
+    """What `work` returns, computed in a fork and in a folder of its own; empty when it does not return in time.
+
+    A mutant may change global state, loop, crash or write a file.
+    """
     reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+    with tempfile.TemporaryDirectory(prefix="diagnosis-") as folder:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(reader)
+                os.chdir(folder)
+                warnings.simplefilter("ignore")  # what a wrong version warns of is nobody's concern
+                os.write(writer, work().encode()[:4096])
+            finally:
+                os._exit(0)
+        os.close(writer)
         try:
-            os.close(reader)
-            warnings.simplefilter("ignore")  # what a wrong version warns of is nobody's concern
-            os.write(writer, work().encode()[:4096])
+            ready = select.select([reader], [], [], seconds)[0]
+            return os.read(reader, 4096).decode() if ready else ""
         finally:
-            os._exit(0)
-    os.close(writer)
-    try:
-        ready = select.select([reader], [], [], seconds)[0]
-        return os.read(reader, 4096).decode() if ready else ""
-    finally:
-        os.close(reader)
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+            os.close(reader)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
 
 
 def _first_match(executions: Sequence[Sequence[Recorded]], known: Known, module_name: str) -> str:

@@ -126,10 +126,11 @@ class KVCache:
 def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     """`layer(x)`; given, to be used in place of it where x may be a single row: (..., in) -> (..., out).
 
-    With one row, each weight is read from memory for one multiplication, and reading is all that takes time. BLAS has
-    a routine for matrix times vector, which often reads with one core, at half of that core's speed; matrix times
-    matrix is written with more care. So cut the row in halves and make them two columns, and cut each row of the
-    weight in the same way, which takes nothing but another shape for the same numbers:
+    With one row, each weight is read from memory for one multiplication, and reading is all that takes time. The BLAS
+    under PyTorch has a routine for matrix times vector. On Intel's processors it reads as fast as memory gives; on AMD's
+    it reads with one core, at half of that core's speed, and there matrix times matrix is written with more care. So
+    cut the row in halves and make them two columns, and cut each row of the weight in the same way, which takes nothing
+    but another shape for the same numbers:
 
         weight x = weight_left x_left + weight_right x_right
 
@@ -141,6 +142,8 @@ def linear(layer: nn.Linear, x: Tensor) -> Tensor:
     weight, bias, n_in = layer.weight, layer.bias, layer.in_features
     one_row = x.shape[-1] == x.numel() == n_in and n_in % 2 == 0
     if not one_row or x.dtype != torch.float32 or x.device.type != "cpu" or not weight.is_contiguous():
+        return layer(x)
+    if "AMD" not in torch.cpu.get_capabilities().get("cpu_name", ""):
         return layer(x)
     halves = weight.view(-1, n_in // 2) @ x.reshape(2, -1).mT  # (2 out, 2)
     y = halves[::2, 0] + halves[1::2, 1]  # left by left and right by right: (out,)
