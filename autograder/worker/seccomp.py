@@ -6,7 +6,9 @@ There is no `socket`, no `execve`, no way to make a process, to signal one or to
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import os
 import tempfile
 
@@ -33,8 +35,11 @@ F_SETOWN, F_SETSIG, F_SETOWN_EX, F_NOTIFY = 8, 10, 15, 1026
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
 class _Program(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
+    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
 
 
 def program() -> bytes | None:
@@ -45,6 +50,8 @@ def program() -> bytes | None:
         return None
     refuse = pyseccomp.ERRNO(1)
     rules = pyseccomp.SyscallFilter(refuse)
+    with contextlib.suppress(OSError, ValueError):
+        rules.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)  # a search tree: the kernel tries every call at each installation
 
     def allow(name: str, *arguments: object) -> None:
         try:
@@ -70,14 +77,19 @@ def program() -> bytes | None:
     with tempfile.TemporaryFile() as file:
         rules.export_bpf(file)
         file.seek(0)
-        return file.read()
+        bpf = file.read()
+    _prepared(bpf)
+    return bpf
 
 
 def install(bpf: bytes) -> None:
     """Confine this process to the filter for good. OSError where the kernel refuses."""
-    buffer = ctypes.create_string_buffer(bpf, len(bpf))
-    filter_program = _Program(len(bpf) // 8, ctypes.cast(buffer, ctypes.c_void_p).value)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(filter_program), 0, 0):
+    if _libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(_prepared(bpf)), 0, 0):
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
+
+
+@functools.cache
+def _prepared(bpf: bytes) -> _Program:
+    """The filter as the kernel takes it. Made before the first fork, so that every child spares itself the memory it touches."""
+    return _Program(len(bpf) // 8, bpf)
