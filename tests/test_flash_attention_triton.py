@@ -55,7 +55,7 @@ def launches(case: tuple) -> list[tuple]:
 
     run, plan_for = triton.JITFunction.run, module._plan_for
     triton.JITFunction.run = record
-    module._plan_for = lambda q: module.plan(q.dtype, q.shape[-1], divmod(capability, 10), q.shape[-2] % 64 != 0)
+    module._plan_for = lambda q: module.plan(q.dtype, q.shape[-1], divmod(capability, 10))
     try:
         shape = (1, 4, n_q, head_dim), (1, 4 // group, n_q + 16, head_dim)
         q, k = (torch.empty(*size, dtype=getattr(torch, dtype)) for size in shape)
@@ -196,8 +196,8 @@ def test_hoppers_own_kernels_fit(for_hopper):
         assert kernel["wgmma"] == (kernel["kernel"] != "_delta_kernel"), kernel
         if kernel["kernel"] != "_delta_kernel":  # 168 on the average: consumers take 240, the producer 24
             assert kernel["registers"] == 168, kernel
-        # The masks of a tile of keys leave no register free: up to a few dozen of a thread's values, outside the products.
-        assert kernel["spilled"] <= (256 if kernel["kernel"] == "_keys_backward_kernel" else 0), kernel
+        # Some assemblers keep one number of a program, after its last store, in memory: 4 bytes to it and 4 from it.
+        assert kernel["spilled"] <= (8 if kernel["kernel"] == "_keys_backward_kernel" else 0), kernel
 
 
 def test_every_kernel_compiles(kernels):

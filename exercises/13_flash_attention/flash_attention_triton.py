@@ -292,18 +292,20 @@ def _queries_backward_kernel(
 
 
 class Tiles(NamedTuple):
-    """Given: the shape of a kernel's tiles, the warps that share one, and how many tiles are on their way at once."""
+    """Given: the shape of a kernel's tiles, the warps that share one, how many tiles are on their way at once, and the registers
+    that a thread may have: without a number the assembler decides, and may keep some of a program's state in memory to save them.
+    """
 
     block_q: int
     block_k: int
     num_warps: int
     num_stages: int
-
+    maxnreg: int | None = None
 
     @property
     def options(self) -> dict[str, int | bool]:
         """What Triton's compiler needs to know. Without fusion, each score would cost a product and a sum, not one step."""
-        return dict(num_warps=self.num_warps, num_stages=self.num_stages, enable_fp_fusion=True)
+        return dict(num_warps=self.num_warps, num_stages=self.num_stages, maxnreg=self.maxnreg, enable_fp_fusion=True)
 
 
 class Plan(NamedTuple):
@@ -314,35 +316,33 @@ class Plan(NamedTuple):
     queries: Tiles
 
 
-def plan(dtype: torch.dtype, head_dim: int, capability: tuple[int, int] | None, ragged: bool = False) -> Plan:
+def plan(dtype: torch.dtype, head_dim: int, capability: tuple[int, int] | None) -> Plan:
     """Given: the tiles for a device of this compute capability; None is Triton's interpreter, which likes small ones.
 
     Hopper (9.0) has 227 KiB of shared memory for a program. Everywhere else the plan stays under the 99 KiB that the
-    smallest device since 8.0 offers. float32 products are summed without tensor cores, and need registers most of all;
-    so do the masks of a `ragged` last tile. The plans are those with which a program's state stays in registers; among them, on
-    Hopper, the fastest of a few on an H100 80GB (causal, 4096 tokens, Triton 3.6).
+    smallest device since 8.0 offers. float32 products are summed without tensor cores, and need registers most of all.
+    The plans are those with which a program's state stays in registers; among them, on Hopper, the fastest of a few on an
+    H100 80GB (causal, 4096 tokens, Triton 3.6), but for the keys', which `flash_attention_hopper.py` mostly takes over there.
     """
     width = triton.next_power_of_2(head_dim)
     if capability is None:
         return Plan(Tiles(32, 64, 4, 1), Tiles(32, 64, 4, 1), Tiles(32, 64, 4, 1))
     if dtype == torch.float32:
         if width <= 64:
-            return Plan(Tiles(32, 32, 8, 1), Tiles(32, 32, 8, 1), Tiles(32, 32, 8, 1))
-        return Plan(Tiles(32, 16, 8, 1), Tiles(16, 32, 8, 1), Tiles(32, 16, 8, 1))
+            return Plan(*[Tiles(32, 32, 8, 1, 255)] * 3)
+        return Plan(Tiles(32, 16, 8, 1, 255), Tiles(16, 32, 8, 1, 255), Tiles(32, 16, 8, 1, 255))
     if capability[0] == 9:
         if width <= 64:
-            keys = Tiles(32, 128, 8, 3) if ragged else Tiles(64, 128, 8, 2)
-            return Plan(Tiles(64, 64, 4, 3), keys, Tiles(128, 64, 8, 3))
-        keys = Tiles(32, 64, 8, 2) if ragged else Tiles(32, 64, 4, 2)
-        return Plan(Tiles(64, 64, 4, 3), keys, Tiles(64, 64, 4, 2))
+            return Plan(Tiles(64, 64, 4, 3), Tiles(32, 128, 8, 3), Tiles(128, 64, 8, 3))
+        return Plan(Tiles(64, 64, 4, 3), Tiles(32, 64, 8, 2), Tiles(64, 64, 4, 2))
     if width <= 64:
-        return Plan(Tiles(128, 64, 4, 3), Tiles(32, 64, 4, 2), Tiles(64, 64, 4, 2))
+        return Plan(Tiles(128, 64, 4, 3), Tiles(32, 64, 8, 2), Tiles(64, 64, 4, 2))
     return Plan(Tiles(128, 64, 8, 2), Tiles(32, 64, 8, 2), Tiles(64, 64, 8, 2))
 
 
 def _plan_for(q: Tensor) -> Plan:
     capability = torch.cuda.get_device_capability(q.device) if q.is_cuda else None
-    return plan(q.dtype, q.shape[-1], capability, q.shape[-2] % 64 != 0)
+    return plan(q.dtype, q.shape[-1], capability)
 
 
 def attention_forward(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor]:

@@ -329,14 +329,15 @@ def _send_queries(
         mbarrier.expect(full.index(half), 2 * k_desc.block_type.nbytes)
         copy_in(k_desc, [batch, kv_head, first + half * ROWS, 0], full.index(half), k_tiles.index(half))
         copy_in(v_desc, [batch, kv_head, first + half * ROWS, 0], full.index(half), v_tiles.index(half))
-    i = 0
-    for member in range(GROUP):
-        head = kv_head * GROUP + member
-        for tile in range(begin, end):
-            at = (batch * N_HEADS + head) * n_rows + tile * BLOCK_Q
-            _send_with_row(queries, lses, i, q_desc, lse_desc, batch, head, tile * BLOCK_Q, at)
-            _send_with_row(grads, deltas, i, grad_desc, delta_desc, batch, head, tile * BLOCK_Q, at)
-            i += 1
+    tile, head = begin, kv_head * GROUP
+    for i in range(GROUP * (end - begin)):
+        at = (batch * N_HEADS + head) * n_rows + tile * BLOCK_Q
+        _send_with_row(queries, lses, i, q_desc, lse_desc, batch, head, tile * BLOCK_Q, at)
+        _send_with_row(grads, deltas, i, grad_desc, delta_desc, batch, head, tile * BLOCK_Q, at)
+        tile += 1
+        if tile == end:
+            tile = begin
+            head += 1
     ### END SOLUTION
 
 
@@ -393,13 +394,14 @@ def _see_queries(work, HALF: gl.constexpr, GROUP: gl.constexpr, CAUSAL: gl.const
     dv = gl.zeros([ROWS, WIDTH], gl.float32, O_LAYOUT)
     k, v = _matrix(k_tiles, HALF), _matrix(v_tiles, HALF)
     mbarrier.wait(full.index(HALF), 0)
-    i = 0
-    for _ in range(GROUP):
-        for tile in range(begin, end):
-            dk, dv = _add_to_keys(
-                i, tile, dk, dv, k, v, queries, grads, lses, deltas, first_seen, scale_log2, CAUSAL, S_LAYOUT, O_LAYOUT
-            )
-            i += 1
+    tile = begin
+    for i in range(GROUP * (end - begin)):  # one loop, for a second one would need registers that there are none of
+        dk, dv = _add_to_keys(
+            i, tile, dk, dv, k, v, queries, grads, lses, deltas, first_seen, scale_log2, CAUSAL, S_LAYOUT, O_LAYOUT
+        )
+        tile += 1
+        if tile == end:
+            tile = begin
     _store(dk_desc, k_tiles, HALF, dk * scale, batch, kv_head, first + HALF * ROWS)
     _store(dv_desc, v_tiles, HALF, dv, batch, kv_head, first + HALF * ROWS)
     tma.store_wait(0)
