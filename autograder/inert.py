@@ -21,6 +21,7 @@ def name(text: str) -> str:
 
 def block(text: str, width: int = WIDTH) -> str:
     """Text as a fenced block of its own, long lines wrapped. It has to begin at the start of a line."""
+    text = _encodable(text)
     lines = [part for line in text.splitlines() for part in _wrapped(line, width)]
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -36,13 +37,17 @@ def command(level: str, message: str, **properties: str | int) -> str:
     return f"::{level} {given}::{_data(message)}"
 
 
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
 def _wrapped(line: str, width: int) -> list[str]:
     indent = line[: len(line) - len(line.lstrip(" "))][: width // 2]
     return textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False, replace_whitespace=False) or [""]
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return _encodable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

@@ -29,7 +29,8 @@ NOTEBOOK_CELLS = 5_000
 NAMED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 IMPORTS = ast.Import | ast.ImportFrom
 
-_MAGIC = re.compile(r"^([ \t]*)(?:[%!?].*|[^#'\"\n]*?=[ \t]*[%!].*|[\w.]+\?{1,2}[ \t]*)$", re.MULTILINE)
+_MAGIC = re.compile(r"[%!?]|[\w.]+\?{1,2}[ \t]*\Z")  # %time, !ls, ?name, name??
+_BOUND_MAGIC = re.compile(r"=[ \t]*[%!]")  # files = !ls
 _MAGICS_OF_PYTHON = ("%%time", "%%capture")  # cell magics whose cell is Python and binds its names as any other does
 _NBGRADER_STUB = re.compile(r"(# YOUR CODE HERE\n\s*raise NotImplementedError)\(\)")
 
@@ -133,11 +134,19 @@ def _parsed(source: str) -> tuple[ast.Module | SyntaxProblem, str]:
         source = "\n" + rest if first.split()[0] in _MAGICS_OF_PYTHON else ""
     tree = _tree(source)
     if isinstance(tree, SyntaxProblem):
-        plain = _MAGIC.sub(r"\1pass", source)
+        plain = "\n".join(map(_without_magic, source.split("\n")))
         again = _tree(plain)
         if isinstance(again, ast.Module):
             return again, plain
     return tree, source
+
+
+def _without_magic(line: str) -> str:
+    """The line, or `pass` where only IPython understands it. Takes time in proportion to the line's length, whatever it is."""
+    rest = line.lstrip(" \t")
+    if _MAGIC.match(rest) or _BOUND_MAGIC.search(re.split("[#'\"]", rest, maxsplit=1)[0]):
+        return line[: len(line) - len(rest)] + "pass"
+    return line
 
 
 def _tree(source: str) -> ast.Module | SyntaxProblem:
@@ -154,17 +163,18 @@ def _tree(source: str) -> ast.Module | SyntaxProblem:
 
 def _statements(tree: ast.Module, source: str, cell: int, role: str) -> Iterator[_Statement]:
     lines = source.split("\n")
+    encoded = [line.encode() for line in lines]
     body = tree.body
     starts = [min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", []))]) for node in body]
     for i, (node, start) in enumerate(zip(body, starts)):
         text = "\n".join(lines[start - 1 : node.end_lineno])
         if (i and body[i - 1].end_lineno == start) or (i + 1 < len(body) and starts[i + 1] == node.end_lineno):
-            text = _between(lines, node)  # another statement stands on one of its lines
+            text = _between(encoded, node)  # another statement stands on one of its lines
         yield _Statement((cell, i), text, node, frozenset(_bound(node)), frozenset(_global_names(text)), role)
 
 
-def _between(lines: list[str], node: ast.stmt) -> str:
-    part = [line.encode() for line in lines[node.lineno - 1 : node.end_lineno]]
+def _between(encoded: list[bytes], node: ast.stmt) -> str:
+    part = encoded[node.lineno - 1 : node.end_lineno]
     part[-1] = part[-1][: node.end_col_offset]
     part[0] = part[0][node.col_offset :]
     return b"\n".join(part).decode()

@@ -129,20 +129,19 @@ class _Archive:
         except Exception:
             raise Refusal("this is not a zip archive, or it is damaged: zip your files again.") from None
         self.members: dict[str, list[zipfile.ZipInfo]] = {}
-        self.folders: set[str] = set()
+        self.names: list[str] = []
         tops = set()
         for info in infos:
             name = info.orig_filename.removeprefix("./")
             _check_member_name(name)
             if _is_link(info) or not name.endswith("/"):
                 self.members.setdefault(name.rstrip("/"), []).append(info)
-            if len(name) <= 1000:
-                self.folders.update(str(parent) for parent in PurePosixPath(name + "x").parents)
+            self.names.append(name)
             top = name.partition("/")[0]
             if top not in ("__MACOSX", ".DS_Store"):
                 tops.add(top)
         top = tops.pop() if len(tops) == 1 else None
-        self.prefixes = ("", f"{top}/") if top in self.folders else ("",)
+        self.prefixes = ("", f"{top}/") if top and self._is_folder(top) else ("",)
 
     def read(self, name: str, limit: int = FILE_BYTES) -> bytes | None:
         for prefix in self.prefixes:
@@ -157,7 +156,7 @@ class _Archive:
                 raise Refusal(_is_a_link(str(parent)))
         infos = self.members.get(name)
         if infos is None:
-            if name in self.folders:
+            if self._is_folder(name):
                 raise Refusal(f"{name} is a folder: hand in a file of Python.")
             return None
         if len(infos) > 1:
@@ -179,6 +178,9 @@ class _Archive:
                 return member.read(limit + 1)
         except Exception:
             raise Refusal(f"{name} is damaged in the archive: zip your files again.") from None
+
+    def _is_folder(self, name: str) -> bool:
+        return any(each.startswith(f"{name}/") for each in self.names)
 
 
 def _check_member_name(name: str) -> None:

@@ -300,6 +300,8 @@ STALLING = {
 
 # Right answers by a call that the exercise forbids, out of sight of whoever reads the source.
 LDEXP = "getattr(torch, 'pxedl'[::-1])(x, torch.ones_like(x))"
+NUMPYS = "torch.from_numpy(np.asarray(getattr(np, 'pxedl'[::-1])(x.numpy(), 1)))"
+NUMPY = "import numpy as np\n"
 
 FORBIDDEN = {
     "by_a_computed_name": lying(f"return {LDEXP}"),
@@ -333,5 +335,29 @@ FORBIDDEN = {
             frame = frame.f_back
         return {LDEXP}
         """),
+    "by_numpy": lying(f"return {NUMPYS}", NUMPY),
+    "by_numpys_own_c_function": lying(f"return {NUMPYS.replace('(np,', '(np._core._multiarray_umath,')}", NUMPY),
+    "by_what_numpy_calls_for_it": lying(
+        "return torch.from_numpy(np.vectorize(getattr(np, 'pxedl'[::-1]), otypes='d')(x.numpy(), 1)).to(x.dtype)", NUMPY),
+    "by_numpy_in_a_thread": lying(f"""
+        from concurrent.futures import ThreadPoolExecutor
+        with ThreadPoolExecutor(1) as pool: return pool.submit(lambda: {NUMPYS}).result()
+        """, NUMPY),
+    "from_a_file_of_another_name": lying(f"return {LDEXP}", """
+        import gc
+        class Rename:
+            def __del__(self): double.__code__ = double.__code__.replace(co_filename='/another')
+        rename = Rename()
+        """).rstrip() + "\n\n\ndel rename\n",
+    "from_what_seems_numpys_file": lying("return torch.from_numpy(np.asarray(scope['twice'](x.numpy())))", NUMPY + """
+scope = {'np': np}
+exec(compile("def twice(x): return np." + 'pxedl'[::-1] + "(x, 1)", np.__file__, 'exec'), scope)
+"""),
+    "after_putting_numpy_back": lying(f"return {NUMPYS}", NUMPY + """
+noting = getattr(np, 'pxedl'[::-1])
+(real,) = (cell.cell_contents for cell in noting.__closure__ if isinstance(cell.cell_contents, np.ufunc))
+setattr(np, 'pxedl'[::-1], real)
+"""),
+    "by_native_code": lying("libm = ctypes.CDLL(None)\nreturn x + x"),
     "after_patching_the_audit": lying(f"import autograder.worker.audit as a\na.Audit._note = lambda *k: None\nreturn {LDEXP}"),
 }

@@ -214,6 +214,8 @@ def test_the_table_shows_scores_and_named_mistakes(graded: dict) -> None:
         (["grade", "{course}", "-m", "99"], "99"),
         (["grade"], "SUBMISSION"),
         (["grade", "{file}"], "--module"),
+        (["grade", "{file}", "-m", "tiny", "--out", "{file}"], "--out"),
+        (["grade", "{file}", "-m", "tiny", "--out", "/proc/self/results"], "--out"),
         (["verify", "nonsense"], "nonsense"),
         (["flourish"], "flourish"),
     ],

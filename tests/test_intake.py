@@ -5,6 +5,8 @@ import os
 import socket
 import stat
 import struct
+import time
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -402,6 +404,48 @@ def test_a_flood_of_members_is_refused_before_it_is_read(tmp_path, monkeypatch):
     path = zipped(tmp_path / "a.zip", {f"{number}": b"" for number in range(sources.ARCHIVE_MEMBERS + 1)})
     monkeypatch.setattr(zipfile, "ZipFile", None)
     assert "over 10000 members" in problem(path)
+
+
+def test_deep_paths_in_an_archive_cost_neither_time_nor_memory(tmp_path):
+    """Each of these members lies below 500 folders of its own: to know all of them would take gigabytes."""
+    members = {f"{number}/" + "b/" * 499 + "x": b"" for number in range(9000)}
+    path = zipped(tmp_path / "a.zip", {**members, "attention.py": CODE})
+    tracemalloc.start()
+    start = time.process_time()
+    assert collect(path, COURSE).modules[0].files == {"attention.py": CODE}
+    assert time.process_time() - start < 5
+    assert tracemalloc.get_traced_memory()[1] < 8 * path.stat().st_size
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda data: b"#!/bin/sh\nexit\n" + data, None),
+        (lambda data: data + b"junk" * 100, None),
+        (lambda data: data[: len(data) // 2], "damaged"),
+        (lambda data: data.replace(b"PK\3\4", b"PK\3\5"), "damaged"),
+        (lambda data: data.replace(b"attention.py", b"attentiom.py", 1), "damaged"),
+        (lambda data: _set(data, 10, struct.pack("<H", 99)), "unusual way"),
+        (lambda data: _set(data, 42, struct.pack("<L", 1 << 30)), "damaged"),
+        (lambda data: _set(data, 20, b"\xff" * 8), "larger"),
+        (lambda data: _set(data, 46, b"ATTENTION.PY"), "missing"),
+        (lambda data: _set(data, 46, b"attention.p\0"), "leads out"),
+    ],
+)
+def test_a_crafted_zip_is_read_as_it_says_or_refused(tmp_path, change, says):
+    path = zipped(tmp_path / "a.zip", {"attention.py": CODE})
+    write(path, change(path.read_bytes()))
+    if says:
+        assert says in problem(path)
+    else:
+        assert found(path, [ATTENTION]) == {"01_attention_basics": ["attention.py"]}
+
+
+def _set(data: bytes, at: int, value: bytes) -> bytes:
+    """With `value` at this place of the member's entry in the directory."""
+    at += data.index(b"PK\1\2")
+    return data[:at] + value + data[at + len(value) :]
 
 
 def test_a_large_archive_is_refused(tmp_path, monkeypatch):

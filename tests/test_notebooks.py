@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -306,6 +307,18 @@ def test_a_hard_cell_leaves_the_others_as_they_are(hard):
     text = module_text(notebook("class Halver: pass", hard), "tiny.ipynb", EXERCISES)
     assert "class Halver: pass" in text
     compile(text, "tiny.py", "exec")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [" " * 120_000 + "x (", "\t" * 60_000 + "a" + "= " * 30_000 + "(", "x = '" + "é" * 60_000 + "';" + "y=1;" * 10_000],
+    ids=["spaces", "equals signs", "one line"],
+)
+def test_a_long_line_takes_time_in_proportion(source):
+    """Each took minutes where the time grows with the square of the length."""
+    start = time.process_time()
+    module_text(notebook("class Halver: pass", source), "tiny.ipynb", EXERCISES)
+    assert time.process_time() - start < 5
 
 
 KEYS = st.sampled_from(["cells", "cell_type", "source", "metadata", "nbgrader", "grade_id", "solution", "locked", "grade"])

@@ -14,11 +14,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from rich.console import Console
 
 from autograder import inert
 from autograder.course import load_course
 from autograder.definitions import definition_line
 from autograder.reports.annotations import annotations, commands
+from autograder.reports.console import show, show_summary
 from autograder.reports.csv import csv
 from autograder.reports.gradescope import gradescope
 from autograder.reports.junit import junit
@@ -161,7 +163,8 @@ def test_a_command_is_one_line_and_reads_back(message: str, title: str) -> None:
     head, _, data = line.removeprefix("::warning ").partition("::")
     properties = dict(part.split("=", 1) for part in head.split(","))
     assert list(properties) == ["file", "line", "title"]
-    assert (_plain(properties["title"]), _plain(data)) == (title, message)
+    sent = [text.encode(errors="replace").decode() for text in (title, message)]
+    assert [_plain(properties["title"]), _plain(data)] == sent
 
 
 def _plain(text: str) -> str:
@@ -279,6 +282,50 @@ def test_a_table_of_points_runs_nothing_in_a_spreadsheet() -> None:
     assert rows[1:] == [
         ["alice", "0", "100", "0", "0", "0"], ["'=cmd()", "0", "70", "0", "0", ""], ["b, c", "0", "30", "0", "", "0"],
     ]  # fmt: skip
+
+
+HOSTILE = {
+    "html": "<script>alert(1)</script><!-- <details> <img src=x onerror=y> ]]> &lt;",
+    "markdown": "![x](http://e.example/x.png) [a](javascript:x) https://e.example | b |\n# c\n```suggestion\nx\n~~~\n`````",
+    "mentions": "@all @everyone #1 GH-1 owner/repo#1 a@b.example",
+    "escapes": "\x1b[31mred\x1b]0;title\x07\x9b31m\x08\x08\x7f",
+    "rich": "[red]x[/red][link=http://x]y[/link][/] :smile:",
+    "formula": "=HYPERLINK(1)",
+    "full width": "\uff1dHYPERLINK(1)",
+    "formula after blanks": " \t\r\n@SUM(1)",
+    "workflow": "::error::x\n  ::set-output name=score::100\r::stop-commands::y\u2028::ADD-MASK::z%0A::notice::",
+    "workflow where lines fold": "a " * 90 + "::error::x " + "b" * 61 + "::warning::x",
+    "workflow of old": "x ##[error]y ##vso[task.setvariable]z",
+    "not xml": "\x00\x01\x0b\x0c\ufffe\uffff",
+    "surrogates": "\ud800\udc00\ud800",
+    "directions": "\u202eabc\u2066\u200b\U000e0041",
+    "long": "x" * 100_000,
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_words_stay_words_in_every_form(hostile: str) -> None:
+    exercise = an_exercise(a_test(hostile, title=hostile, message=hostile, diagnosis=hostile), name=hostile, message=hostile)
+    more = {"status": "rejected", "message": hostile, "substituted": [hostile], "id": hostile}
+    for whole in (results(exercise, name=hostile), results(exercise, name=hostile, **more)):
+        screen = Console(file=io.StringIO(), width=100, force_terminal=True)
+        show(whole, screen)
+        show_summary([whole, whole], screen)
+        printed = re.sub("\x1b\\[[0-9;]*m", "", screen.file.getvalue())
+        texts = [to_json(whole), markdown(whole), junit(whole), gradescope(whole), summary(whole), csv([whole]), printed]
+        for text in texts:
+            assert len(text.encode()) < 100_000
+            assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
+            assert not re.search(r"^\s*::\w|##\w*\[", text, re.MULTILINE)
+        json.loads(texts[0]), json.loads(texts[3]), ElementTree.fromstring(texts[2])
+        for text in (texts[1], texts[4]):
+            tokens = [inner for token in COMMONMARK.parse(text) for inner in (token, *(token.children or []))]
+            assert not {token.type for token in tokens} & {"html_block", "html_inline", "link_open", "image", "code_block"}
+            assert not re.search("[@#<]|http|GH-", "".join(token.content for token in tokens if token.type == "text"))
+        cells = [cell for row in table.reader(io.StringIO(texts[5])) for cell in row]
+        assert not [cell for cell in cells if re.match(r"\s*[=+@\uff1d-]", cell)]
+        if "[red]" in hostile:
+            assert "[red]" in printed and "\x1b]8" not in screen.file.getvalue()
 
 
 def test_a_summary_counts(course) -> None:

@@ -29,7 +29,7 @@ FILES = {
         points = 70
         why = "It is the smallest exercise there is."
         hints = ["Add.", "x + x"]
-        forbidden = ["torch.ldexp"]
+        forbidden = ["torch.ldexp", "numpy.ldexp"]
 
         [[exercises]]
         name = "Halver"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +11,8 @@ import typer
 
 from autograder.course import load_course
 from autograder.grading.warm import zygote_for
-from autograder.intake import collect, name_all
+from autograder.intake import UsageError, collect, name_all
+from autograder.sources import printable
 
 SUBMISSIONS = typer.Argument(
     metavar="SUBMISSION", help="Folders, zip files or single .py or .ipynb files.", show_default=False
@@ -31,10 +34,23 @@ def grade(
     modules = [course.module(key) for key in module] if module else None
     names = name_all(submissions)
     taken = [collect(path, course, modules, name) for path, name in zip(submissions, names, strict=True)]
+    _make_folders(out, names)
     zygote = zygote_for(course)
     from autograder.grading import run  # after all that can be said without it: it takes seconds
 
     run.grade_and_report(course, taken, zygote, out, require_sandbox, json)
+
+
+def _make_folders(out: Path, names: Sequence[str]) -> None:
+    """The results' folders. What cannot be written is found out before hours of grading, and not after."""
+    for name in names:
+        try:
+            (out / name).mkdir(parents=True, exist_ok=True)
+            if not os.access(out / name, os.W_OK | os.X_OK):
+                raise PermissionError(0, "permission denied")
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UsageError(f"--out {printable(out)}: no results can be written to {printable(out / name)}: {reason}") from None
 
 
 def register(app: typer.Typer) -> None:

@@ -106,7 +106,9 @@ FAMILIES: tuple[Family, ...] = (
         " torch.nn.Linear torch.nn.LazyLinear torch.nn.Bilinear"
         " numpy.matmul numpy.dot numpy.einsum numpy.tensordot numpy.inner numpy.vdot numpy.vecdot numpy.matvec"
         " numpy.vecmat numpy.linalg.matmul numpy.linalg.multi_dot numpy.linalg.tensordot numpy.linalg.vecdot"
-        " numpy.ndarray.dot numpy.ndarray.__matmul__ opt_einsum"
+        " numpy.ndarray.dot numpy.ndarray.__matmul__ numpy.ndarray.__rmatmul__ numpy.ndarray.__imatmul__ numpy.c_einsum"
+        " numpy.matrix numpy.asmatrix numpy.bmat numpy.matrix.__mul__ numpy.matrix.__rmul__ numpy.matrix.__pow__"
+        " numpy.ma.dot numpy.ma.inner numpy.ma.MaskedArray.dot opt_einsum"
         " operator.matmul operator.imatmul operator.__matmul__ operator.__imatmul__",
         f"{_PRODUCTS} smm sspaddmm __matmul__ __rmatmul__ __imatmul__",
         f"{_PRODUCTS} einsum tensordot chain_matmul bilinear _trilinear linear linalg_matmul linalg_multi_dot"
@@ -119,7 +121,7 @@ FAMILIES: tuple[Family, ...] = (
     _family("torch.dot torch.linalg.vecdot numpy.dot numpy.ndarray.dot", "dot"),
     _family("torch.inner numpy.inner", "inner"),
     _family("torch.vdot numpy.vdot", "vdot"),
-    _family("torch.einsum numpy.einsum opt_einsum", "", "einsum"),
+    _family("torch.einsum numpy.einsum numpy.c_einsum opt_einsum", "", "einsum"),
     _family("torch.tensordot numpy.tensordot numpy.linalg.tensordot", "", "tensordot"),
     _family("torch.nn.functional.linear torch.nn.Linear torch.nn.LazyLinear", "", "linear"),
     _family("torch.nn.functional.bilinear torch.bilinear torch.nn.Bilinear", "", "bilinear _trilinear"),
@@ -151,7 +153,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family(
         "torch.autograd.grad torch.autograd.backward torch.autograd.functional torch.autograd.forward_ad"
-        " torch.autograd.gradcheck torch.autograd.gradgradcheck"
+        " torch.autograd.gradcheck torch.autograd.gradgradcheck torch.autograd.graph._engine_run_backward"
         " torch.func.grad torch.func.grad_and_value torch.func.vjp torch.func.jvp torch.func.jacrev torch.func.jacfwd"
         " torch.func.hessian torch.func.linearize functorch",
         "backward",
@@ -342,7 +344,7 @@ def runtime(family: Family) -> dict[str, list[str]]:
         if name.startswith("torch."):
             is_function = name.startswith("torch.Tensor.") or not _CLASS_OR_MODULE.search(name)
             (functions if is_function else classes).add(name)
-        elif not re.match(rf"builtins\.({'|'.join(BUILTIN_TYPES)})\.|numpy\.ndarray\.", name):
+        elif not re.match(rf"builtins\.({'|'.join(BUILTIN_TYPES)})\.", name):
             python.update([f"{name}.{inner}" for inner in _CALLABLES.get(name, "").split()] or [name])
     rules = {"functions": functions, "operators": family.operators, "python": python, "classes": classes}
     return {key: sorted(names) for key, names in rules.items()}

@@ -37,6 +37,7 @@ def report(
     from autograder.reports.results import to_json
     from autograder.reports.summary import summary
     from autograder.reports.visibility import visible
+    from autograder.sources import printable
 
     if form not in FORMATS:
         raise UsageError(f"--format {form}: there is no such form; choose one of {', '.join(FORMATS)}")
@@ -57,8 +58,11 @@ def report(
             drawn = {"markdown": markdown, "junit": junit, "gradescope": gradescope, "summary": summary}
             text = drawn[form](found[0])
     if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text, encoding="utf-8")
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"--out {printable(out)}: cannot be written: {error.strerror}") from None
     else:
         typer.echo(text, nl=False)
 

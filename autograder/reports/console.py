@@ -39,7 +39,7 @@ def show_summary(all_results: Sequence[Results], console: Console) -> None:
         exercises = [exercise for module in results.modules for exercise in module.exercises]
         passed = sum(exercise.status == "passed" for exercise in exercises)
         table.add_row(
-            _plain(results.submission.name, ascii_only),
+            Text(_plain(results.submission.name, ascii_only)),
             f"{results.score:g} / {results.max_score:g}",
             f"{passed} of {len(exercises)}",
         )

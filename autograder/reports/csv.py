@@ -2,6 +2,7 @@
 
 import csv as table
 import io
+import unicodedata
 from collections.abc import Sequence
 
 from autograder.reports.results import Results
@@ -12,7 +13,7 @@ def csv(all_results: Sequence[Results]) -> str:
     columns = dict.fromkeys(key for results in all_results for key in _points(results))
     out = io.StringIO()
     writer = table.writer(out, lineterminator="\n")
-    writer.writerow(["submission", "score", "max_score", *columns])
+    writer.writerow(["submission", "score", "max_score", *map(_cell, columns)])
     for results in all_results:
         points = _points(results)
         row = [_cell(results.submission.name), f"{results.score:g}", f"{results.max_score:g}"]
@@ -29,5 +30,5 @@ def _points(results: Results) -> dict[str, int | float]:
 
 
 def _cell(text: str) -> str:
-    """A spreadsheet takes what begins with one of these for a formula, and runs it."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
+    """A spreadsheet takes what begins with one of these, in their full width as well, for a formula, and runs it."""
+    return f"'{text}" if unicodedata.normalize("NFKC", text[:1]) in ("=", "+", "-", "@", "\N{MINUS SIGN}") else text

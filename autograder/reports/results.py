@@ -2,7 +2,7 @@
 
 The models below are the format; `docs/results.schema.json` is made from them by
 `python -m autograder.reports.results`. Whatever a submission put into a message, the document stays well-formed,
-bounded and free of anything that a terminal would obey.
+bounded and free of anything that a terminal, or a CI service that reads its job's log, would obey.
 """
 
 import json
@@ -32,25 +32,34 @@ _ESCAPE = re.compile(
     "|\x1b[ -/]*[0-~]"
 )
 _LINE_END = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+# GitHub's and other services' commands. A line that begins with one is obeyed, and where a table folds its lines is not known.
+_LOG_COMMAND = re.compile(
+    r"(:)(:(?:internal-|set-|save-|add-|remove-|debug|warning|error|notice|group|endgroup|echo|stop-commands))|(#)(#\w*\[)",
+    re.IGNORECASE,
+)
 _JOINERS = "\u200c\u200d"  # part of ordinary words and of emoji in several scripts
 
 
 def clean(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """The text made safe to print and to store: no escape sequences, controls, direction marks or lone surrogates.
 
-    Line ends become newlines, tabs four spaces; more than `limit` characters end in an ellipsis.
+    Line ends become newlines, tabs four spaces, `::error` becomes `: :error`; more than `limit` characters end in an ellipsis.
     """
     if not isinstance(text, str):
         raise ValueError("must be text")
     raw = text[: 8 * limit]  # bounds the work on what nobody will read
     safe = _LINE_END.sub("\n", _ESCAPE.sub("", raw)).replace("\t", "    ")
-    safe = "".join(_printable(char) for char in safe)
+    safe = _disarmed("".join(_printable(char) for char in safe))
     return safe if len(safe) <= limit and len(raw) == len(text) else safe[: limit - 1] + "…"
 
 
 def clean_line(text: str, limit: int = LINE_LIMIT) -> str:
     """The same in one line."""
-    return " ".join(clean(text, 4 * limit).split())[:limit].rstrip()
+    return _disarmed(" ".join(clean(text, 4 * limit).split()))[:limit].rstrip()
+
+
+def _disarmed(text: str) -> str:
+    return _LOG_COMMAND.sub(lambda found: f"{found[1] or found[3]} {found[2] or found[4]}", text)
 
 
 def _printable(char: str) -> str:

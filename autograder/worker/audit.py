@@ -1,24 +1,33 @@
 """What the student's code really called: forbidden functions and operators, whatever name they were reached by.
 
 A TorchFunctionMode sees PyTorch's Python-level calls, a TorchDispatchMode the operators that were dispatched in the
-end. A hit counts for
-the exercise in whose code it happened, found on the call stack; calls that no student frame made (a scenario's own) do not count.
+end; what these do not see, NumPy and the standard library, is replaced by what tells of its calls (`callables`), and what
+nobody could see, such as native code that is loaded, is a breach itself. A hit counts for the exercise in whose code it
+happened, found on the call stack; calls that no student frame made (a scenario's own) do not count. Nor does what a library
+does for itself: NumPy's norm may take a dot product.
 """
 
 from __future__ import annotations
 
 import _thread
+import ctypes
+import dis
+import os
 import sys
+import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 import torch.overrides
 import torch.utils._python_dispatch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from autograder.worker import callables
 
 Rules = dict[str, dict[str, list[str]]]
 
@@ -30,6 +39,17 @@ BLINDFOLDS = {
     torch.utils._python_dispatch: "_disable_current_modes _pop_mode _pop_mode_temporarily",
     torch.overrides: "_pop_mode _pop_mode_temporarily",
 }
+# Python's own audit events of native code, and of code that can say it comes from another file.
+UNSEEN_CODE = frozenset(
+    "ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle ctypes.call_function ctypes.cdata code.__new__ marshal.loads".split()
+)
+NATIVE_MODULES = frozenset({"cffi", "_cffi_backend", "numba", "llvmlite"})
+LIBRARIES = tuple({
+    "<frozen ", os.path.dirname(os.__file__), *(os.path.dirname(os.path.dirname(home.__file__)) for home in (torch, np)),
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+})  # fmt: skip
+LOOKED_PAST = {"import": LIBRARIES, "ctypes": (os.path.dirname(ctypes.__file__),)}  # by kind of event
+MATRIX_PRODUCTS, BINARY_OP = ("__matmul__", "__rmatmul__", "__imatmul__"), dis.opmap["BINARY_OP"]
 THREAD_STARTERS = ("start_new_thread", "start_new", "start_joinable_thread")
 
 
@@ -43,15 +63,22 @@ class Audit:
         self._functions: dict[Any, set[str]] = {}
         self._names: dict[Any, str] = {}
         self._operators: dict[str, set[str]] = {}
-        self._watched: tuple[str | None] | None = None  # what is called now, where it is watched
+        self._callables: dict[str, set[str]] = {}
+        self._watched: tuple[str | None, int] | None = None  # what is called now and its line, where it is watched
+        self._unseen: list[tuple[str, str, int]] = []  # what was done out of sight before anything was watched
+        self._sealed: tuple | None = None
         for exercise, forbidden in rules.items():
             for name in forbidden.get("functions", ()):
                 function = _resolve(name)
+                if function is None or _is_out_of_sight(function):
+                    self._callables.setdefault(name, set()).add(exercise)
                 if function is not None:
                     self._functions.setdefault(function, set()).add(exercise)
                     self._names.setdefault(function, name)
             for name in forbidden.get("operators", ()):
                 self._operators.setdefault(name, set()).add(exercise)
+            for name in (*forbidden.get("python", ()), *forbidden.get("classes", ())):
+                self._callables.setdefault(name, set()).add(exercise)
 
     def concerns(self, called: str | None) -> bool:
         """Whether anything is forbidden to this exercise; for a scenario (None), to any."""
@@ -61,18 +88,20 @@ class Audit:
     def watch(self, called: str | None, line: int = 0) -> Iterator[None]:
         """A context in which forbidden calls are noted; `called` is the exercise that was called, None for a scenario.
 
-        `line` is where a thread was started, for what it calls without any frame of the student's.
+        `line` is where a thread was started, or the exercise is defined, for what is called without any frame of the
+        student's.
         """
-        if not self._functions and not self._operators:
+        if not self._exercises:
             yield
             return
-        sealed = self._seal()
-        self._watched, outer = (called,), self._watched
+        sealed = self._sealed or self._seal()
+        self._watched, outer = (called, line), self._watched
         try:
             with _FunctionWatch(self, called, line), _OperatorWatch(self, called, line):
                 yield
         finally:
             self._watched = outer
+            self.breaches += self._unseen
             if self._seal() != sealed:  # the code went through frames to get here, and changed what is forbidden
                 self.breaches = [(name, "a change of the grader's own objects", line or 1) for name in self._exercises]
 
@@ -84,7 +113,8 @@ class Audit:
         for home, names in BLINDFOLDS.items():
             for name in names.split():
                 if hasattr(home, name):
-                    setattr(home, name, self._noted(getattr(home, name), f"{home.__name__}.{name}"))
+                    noted = self._noted(f"{home.__name__}.{name}", self._exercises)
+                    setattr(home, name, noted(getattr(home, name), name))
         for name in THREAD_STARTERS:
             if hasattr(_thread, name):
                 started = self._followed(getattr(_thread, name))
@@ -92,21 +122,63 @@ class Audit:
                     for alias in (name, f"_{name}"):
                         if hasattr(home, alias):
                             setattr(home, alias, started)
+        for name, exercises in self._callables.items():
+            callables.replace(name, self._noted(name, exercises))
+        if self._exercises:
+            sys.addaudithook(self._hook)
+        self._sealed = self._seal()
 
-    def _noted(self, function: Callable, name: str) -> Callable:
-        def noted(*args: Any, **kwargs: Any) -> Any:
-            if self._watched and sys._getframe(1).f_code.co_filename in self.files:
-                self._note(name, self._exercises, self._watched[0])
-            return function(*args, **kwargs)
+    def _noted(self, name: str, forbidden_in: set[str]) -> Callable[[Callable, str], Callable]:
+        """What makes a function one that tells of its calls; `alias` is the name that its callers know it by."""
 
-        return noted
+        def made(function: Callable, alias: str) -> Callable:
+            def noted(*args: Any, **kwargs: Any) -> Any:
+                if self._watched is not None and self._is_students(sys._getframe(1), alias):
+                    self._note(name, forbidden_in, *self._watched)
+                return function(*args, **kwargs)
+
+            return noted
+
+        return made
+
+    def _hook(self, event: str, args: tuple) -> None:
+        if event == "import":
+            unseen = args[0].partition(".")[0] in NATIVE_MODULES or (args[1] and not _is_library(args[1]))
+        elif event == "compile":
+            unseen = _is_library(args[1])
+        else:
+            unseen = event in UNSEEN_CODE
+        if unseen and self._is_students(frame := sys._getframe(1), passed=LOOKED_PAST.get(event.partition(".")[0], ())):
+            name = f"{event} (code that the grader cannot see)"
+            if self._watched is not None:
+                self._note(name, self._exercises, *self._watched)
+            elif len(self._unseen) < 20:
+                line, exercise = self._place(frame)
+                self._unseen += [(each, name, line or 1) for each in ([exercise] if exercise else sorted(self._exercises))]
+
+    def _is_students(self, frame: Any, alias: str = "", passed: tuple[str, ...] = ()) -> bool:
+        """Whether it is the student's code that calls what goes by `alias` there, and not a library for itself.
+
+        A library's code that does not mention the alias is one that calls what it is given, as `np.vectorize` does.
+        Without an alias, only the files that begin with `passed` are looked past.
+        """
+        while frame is not None:
+            code = frame.f_code
+            if code.co_filename in self.files:
+                return True
+            if _is_library(code.co_filename):
+                if not code.co_filename.startswith(passed) if not alias else _mentions(frame, alias):
+                    return False
+            frame = frame.f_back
+        return self._watched is not None and self._watched[0] is not None
 
     def _followed(self, start: Callable) -> Callable:
         def started(function: Callable, *rest: Any, **options: Any) -> Any:
             if self._watched is None:
                 return start(function, *rest, **options)
-            (called,) = self._watched
+            called, first = self._watched
             line, exercise = self._place(sys._getframe(1))
+            line = line or first
 
             def run(*args: Any, **kwargs: Any) -> Any:
                 with self.watch(exercise or called, line):
@@ -118,9 +190,10 @@ class Audit:
 
     def _seal(self) -> tuple:
         """What must be the same after a call as before it."""
-        rules = [{name: frozenset(found) for name, found in table.items()} for table in (self._functions, self._operators)]
+        tables = (self._functions, self._operators, self._callables)
+        rules = [{name: frozenset(found) for name, found in table.items()} for table in tables]
         kinds = [dict(vars(kind)) for kind in (Audit, _FunctionWatch, _OperatorWatch)]
-        return rules, kinds, frozenset(self._exercises), dict(self.files), set(vars(self))
+        return rules, kinds, frozenset(self._exercises), dict(self.files), set(vars(self)), callables.in_place()
 
     def function(self, function: Callable, called: str | None, line: int = 0) -> None:
         try:
@@ -136,6 +209,7 @@ class Audit:
             self._note(f"aten::{name}", forbidden_in, called, line)
 
     def _note(self, name: str, forbidden_in: set[str], called: str | None, line: int = 0) -> None:
+        """A breach, unless no code of the student's is on the stack and `line` is 0."""
         here, exercise = self._place(sys._getframe(2))
         called, line = exercise or called, here or line
         if line and called in forbidden_in and len(self.breaches) < 20:
@@ -173,6 +247,22 @@ class _OperatorWatch(TorchDispatchMode):
     def __torch_dispatch__(self, operator: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         self._audit.operator(operator._schema.name.partition("::")[2], self._called, self._line)
         return operator(*args, **(kwargs or {}))
+
+
+def _is_library(file: Any) -> bool:
+    return isinstance(file, str) and file.startswith(LIBRARIES)
+
+
+def _mentions(frame: Any, alias: str) -> bool:
+    """Whether the frame's code calls what goes by `alias` by this name, or by the operator `@`."""
+    code = frame.f_code
+    return alias in code.co_names or (alias in MATRIX_PRODUCTS and code.co_code[frame.f_lasti] == BINARY_OP)
+
+
+def _is_out_of_sight(function: Any) -> bool:
+    """Whether a function of PyTorch's is written in Python and does not ask for modes."""
+    code = getattr(function, "__code__", None)
+    return code is not None and not any("torch_function" in name for name in code.co_names)
 
 
 def _resolve(name: str) -> Any:

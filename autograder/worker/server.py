@@ -30,7 +30,7 @@ import torch.nn.functional
 
 from autograder.testing import probes  # noqa: F401  the one module that scenario files import from
 from autograder.testing.local import copied, position, same_bits
-from autograder.worker import sandbox, seccomp, wire
+from autograder.worker import callables, sandbox, seccomp, wire
 from autograder.worker.audit import Audit
 from autograder.worker.channel import Channel, Closed
 
@@ -52,6 +52,7 @@ def warm_up() -> None:
     head, body = wire.lengths(frame[: wire.HEADER.size])
     wire.decode(frame[wire.HEADER.size : wire.HEADER.size + head], frame[len(frame) - body :])
     same_bits(copied([x]), [x])
+    callables.find_aliases()
     OURS[:] = [name for name in sys.modules if name.partition(".")[0] == "autograder"]
 
 
@@ -254,7 +255,8 @@ def _call(module: types.ModuleType, request: dict, audit: Audit | None) -> tuple
     function = getattr(module, request["name"])
     before = copied([*args, *kwargs.values()])
     if audit:
-        with audit.watch(request["name"]):
+        line = getattr(getattr(function, "__code__", None), "co_firstlineno", 1)
+        with audit.watch(request["name"], line):
             value = function(*args, **kwargs)
     else:
         value = function(*args, **kwargs)

@@ -1,8 +1,86 @@
 """Submissions of module 00 that answer with the very calls they are asked to rebuild: each must score nothing."""
 
+import textwrap
+
 from autograder.testing.variants import cheat
 
+# A product of NumPy's whose gradients are right, with `product` to be filled in.
+_THROUGH_NUMPY = """
+import importlib
+import operator
+
+import numpy as np
+import torch
+
+
+class Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return torch.as_tensor(np.asarray(product(a.detach().numpy(), b.detach().numpy()))).to(a.dtype)
+
+    @staticmethod
+    def backward(ctx, grad):
+        a, b = ctx.saved_tensors
+        return Product.apply(grad, b.mT).sum_to_size(a.shape), Product.apply(a.mT, grad).sum_to_size(b.shape)
+
+
+def batched_matmul(a, b):
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError("inner sizes")
+    return Product.apply(a, b)
+
+
+def product(a, b):
+"""
+
+_PRODUCTS = {
+    "a_function": "return getattr(np, 'lumtam'[::-1])(a, b)",
+    "a_function_of_c": "return getattr(np._core._multiarray_umath, 'musnie_c'[::-1])('...ij,...jk->...ik', a, b)",
+    "a_function_of_operator": "return getattr(importlib.import_module('_operator'), 'lumtam'[::-1])(a, b)",
+    "a_function_that_calls_another":
+        "return np.vectorize(getattr(np, 'tod'[::-1]), signature='(i,j),(j,k)->(i,k)')(a, b)",
+    "a_method": "return np.vectorize(lambda p, q: getattr(p, 'tod'[::-1])(q), signature='(i,j),(j,k)->(i,k)')(a, b)",
+    "a_method_of_the_class": "return getattr(np.ndarray, '__' + 'lumtam'[::-1] + '__')(a, b)",
+    "the_operator": "return eval('a ' + chr(64) + ' b')",
+    "the_operator_of_a_subclass": "return eval('a ' + chr(64) + ' b', {'a': a.view(np.recarray), 'b': b})",
+    "matrices": """
+        def twice(p, q):
+            return eval('p * q', {'p': p.view(getattr(np, 'xirtam'[::-1])), 'q': q.view(getattr(np, 'xirtam'[::-1]))})
+        return np.vectorize(twice, signature='(i,j),(j,k)->(i,k)')(a, b)
+    """,
+}  # fmt: skip
+
 CHEATS = [
+    *(
+        cheat(f"numpy_by_{name}", "NumPy's product, by a name that only running the code shows.",
+              _THROUGH_NUMPY + textwrap.indent(textwrap.dedent(body).strip(), "    ") + "\n")
+        for name, body in _PRODUCTS.items()
+    ),
+    cheat("the_library_by_computed_names", "Functions of Python alone, which no mode of PyTorch sees.", '''
+        import importlib
+
+        import numpy as np
+        import torch
+
+
+        def broadcast_shape(a, b):
+            try:
+                return tuple(getattr(torch, "sepahs_tsacdaorb"[::-1])(a, b))
+            except RuntimeError as error:
+                raise ValueError(str(error)) from None
+
+
+        def sliding_windows(x, size, step=1):
+            if size < 1 or step < 1 or size > x.shape[-1]:
+                raise ValueError("windows")
+            windows = getattr(np.lib.stride_tricks, "weiv_wodniw_gnidils"[::-1])
+            return torch.from_numpy(windows(x.numpy(), size, axis=-1)[..., ::step, :])
+
+
+        def numerical_gradient(f, x, eps):
+            return getattr(importlib.import_module("torch._functorch.apis"), "darg"[::-1])(f)(x.double()).to(x.dtype)
+    '''),
     cheat("the_library_answers", "Every exercise is PyTorch's own function, called plainly.", '''
         import torch
         import torch.nn.functional as F

@@ -1,0 +1,137 @@
+"""Forbidden callables that PyTorch's modes do not see, NumPy's before all, replaced by ones that tell of their calls.
+
+A function is replaced under every name it goes by, a class of Python gets another `__init__`, and of NumPy's arrays, whose
+type is C's, methods and the operator `@` are replaced in the type itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import inspect
+import sys
+import types
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import numpy as np
+from numpy._core import _multiarray_umath as umath  # NumPy's own C functions, below those that it shows
+
+from autograder.policy.families import FAMILIES, runtime
+
+# object's id → the places that hold it; found once, for to look through all modules copies their memory in a fork
+_ALIASES: dict[int, list[tuple[dict, str]]] = {}
+_PLACED: dict[tuple[int, str], tuple[Callable[[str], Any], Any]] = {}  # (place, name) → how to look, what has to be there
+
+_POINTER = ctypes.sizeof(ctypes.c_void_p)
+_TP_AS_NUMBER, _NB_MATRIX_MULTIPLY = 12 * _POINTER, 34 * _POINTER  # CPython's Include/cpython/object.h, 3.5 and later
+_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # of its flags
+
+
+def find_aliases() -> None:
+    """Find all the names of NumPy's callables and of what else is often forbidden. Done once the libraries are there."""
+    names = {name for family in FAMILIES for kind in ("python", "functions") for name in runtime(family)[kind]}
+    wanted = {id(value) for name in names for value in _resolved(name) if not isinstance(value, types.ModuleType)}
+    for module in list(sys.modules.values()):
+        package = module.__name__.partition(".")[0] if isinstance(module, types.ModuleType) else "autograder"
+        if package != "autograder":
+            for key, value in list(vars(module).items()):
+                if id(value) in wanted or (package == "numpy" and callable(value)):
+                    _ALIASES.setdefault(id(value), []).append((vars(module), key))
+
+
+def replace(name: str, noted: Callable[[Callable, str], Callable]) -> None:
+    """Put `noted(callable, alias)` in the place of what `name` stands for; of all that is in it, if that is a module.
+
+    What is not installed, or not imported, has no places. Types of C that others may ask about are left as they are.
+    """
+    owner, _, key = name.rpartition(".")
+    if owner == "numpy.ndarray":
+        _replace_in_arrays(key, noted)
+        return
+    for value in _resolved(name):
+        inside = _public(value) if isinstance(value, types.ModuleType) else [value]
+        for each in inside:
+            if isinstance(each, type) and each.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE:
+                _place_in_class(each, "__init__", noted(each.__init__, each.__name__))
+            elif isinstance(each, types.FunctionType) and isinstance(home := _one(owner), type):
+                _place_in_class(home, key, noted(each, key))
+            elif not isinstance(each, type) or each is np.broadcast:
+                for namespace, alias in _places(each, name if each is value else ""):
+                    namespace[alias] = placed = noted(each, alias)
+                    _PLACED[id(namespace), alias] = namespace.get, placed
+
+
+def in_place() -> bool:
+    """Whether everything that was replaced still is."""
+    return all(look(name) is placed for (_, name), (look, placed) in _PLACED.items())
+
+
+def _resolved(name: str) -> Iterator[Any]:
+    """What the dotted name stands for, and NumPy's C function of that name."""
+    value = _one(name)
+    if value is not None:
+        yield value
+    package, _, key = name.partition(".")
+    inner = getattr(umath, key, None) if package == "numpy" else None
+    if inner is not None and inner is not value:
+        yield inner
+
+
+def _one(name: str) -> Any:
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        value = sys.modules.get(".".join(parts[:count]))
+        if value is not None:
+            for part in parts[count:]:
+                value = inspect.getattr_static(value, part, None) if isinstance(value, type) else getattr(value, part, None)
+            return value if callable(value) or isinstance(value, types.ModuleType) else None
+    return None
+
+
+def _public(module: types.ModuleType) -> list[Any]:
+    """The functions and classes that a module, or a package, defines and shows."""
+    return [
+        value for key, value in list(vars(module).items())
+        if not key.startswith("_") and isinstance(value, type | types.FunctionType | types.BuiltinFunctionType)
+        and f"{value.__module__}.".startswith(f"{module.__name__}.")
+    ]  # fmt: skip
+
+
+def _places(value: Any, name: str) -> list[tuple[dict, str]]:
+    owner, _, key = name.rpartition(".")
+    home = sys.modules.get(owner or getattr(value, "__module__", ""))
+    key = key or value.__name__
+    known = _ALIASES.get(id(value), [])
+    if home is None or vars(home).get(key) is not value or any(place is vars(home) and alias == key for place, alias in known):
+        return known
+    return [*known, (vars(home), key)]
+
+
+def _place_in_class(kind: type, key: str, function: Callable) -> None:
+    setattr(kind, key, function)
+    _PLACED[id(kind), key] = vars(kind).get, function
+
+
+def _replace_in_arrays(key: str, noted: Callable[[Callable, str], Callable]) -> None:
+    """An attribute of `numpy.ndarray`; for `__matmul__`, what the operator `@` does as well.
+
+    The type is C's and lets nobody set its attributes, so they are set in its dictionary. Its operator then has to do what
+    that of a class of Python does: to look for the attribute.
+    """
+    (namespace,) = gc.get_referents(np.ndarray.__dict__)
+    namespace[key] = placed = noted(namespace[key], key)
+    _PLACED[id(namespace), key] = namespace.get, placed
+    if key == "__matmul__":
+        pythonic = type("Pythonic", (), {"__matmul__": None})
+        for kind in _and_below(np.ndarray):
+            ctypes.c_void_p.from_address(_slot(kind)).value = ctypes.c_void_p.from_address(_slot(pythonic)).value
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(np.ndarray))
+
+
+def _slot(kind: type) -> int:
+    return ctypes.c_void_p.from_address(id(kind) + _TP_AS_NUMBER).value + _NB_MATRIX_MULTIPLY
+
+
+def _and_below(kind: type) -> Collection[type]:
+    return {kind}.union(*(_and_below(each) for each in kind.__subclasses__()))
