@@ -301,6 +301,14 @@ def test_a_seed_is_found(tmp_path: Path) -> None:
     assert [(leak.place, leak.line, leak.secret.kind) for leak in found] == [("docs/a.md", 2, "seed")]
 
 
+def test_both_seeds_are_secret_and_an_empty_one_is_none(tmp_path: Path, monkeypatch) -> None:
+    """The file's seed stays secret where the environment has another; GitHub sets a secret that is not there to nothing."""
+    root = make_course(tmp_path)
+    for seed, text, found in (("another", "another", True), ("another", "a secret", True), ("", "a secret", True), ("", "x", False)):
+        monkeypatch.setenv("AUTOGRADER_GRADING_SEED", seed)
+        assert bool(LeakCheck(load_course(root)).check([View("docs/a.md", text)])) == found
+
+
 @pytest.mark.parametrize("data", [b"PK\x03\x04 no archive", zipped({"a.pyc": b"\0" * 30})], ids=["broken", "byte code"])
 def test_what_cannot_be_opened_is_said(check, data: bytes) -> None:
     """A release holds nothing that cannot be checked."""

@@ -155,6 +155,16 @@ def test_chosen_modules_and_solutions(source: Path, tmp_path: Path, capsys) -> N
         release(tmp_path / "other", None, modules=last.id)
 
 
+def test_the_published_seed_is_warned_of(source: Path, tmp_path: Path, capsys) -> None:
+    """One line, which says where a secret one goes; a course with a seed of its own is released without a word of it."""
+    assert release(tmp_path / "out", source) == 0
+    assert capsys.readouterr().err == ""
+    (source / "autograder/suites/offering.toml").unlink()
+    assert release(tmp_path / "out", source) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "warning" in line and "autograder/suites/offering.toml or AUTOGRADER_GRADING_SEED" in line
+
+
 # When there is no release
 
 
