@@ -91,7 +91,7 @@ def test_the_course_is_released_without_what_staff_need(real: Path) -> None:
 def test_every_module_is_there_and_named_in_the_readme(real: Path) -> None:
     manifest = parse((real / NAME).read_bytes(), NAME)
     readme = (real / "README.md").read_text()
-    assert manifest.modules and "{{" not in readme
+    assert manifest.modules and "{{" not in readme and "## Solutions" not in readme
     for module in manifest.modules:
         assert f"`{module}`" in readme
         assert {f"exercises/{module}/README.md", f"exercises/{module}/module.toml"} <= set(manifest.files)
@@ -147,7 +147,8 @@ def test_chosen_modules_and_solutions(source: Path, tmp_path: Path, capsys) -> N
     assert release(tmp_path / "out", source, modules="00-03", with_solutions="tiny") == 0
     manifest = parse((tmp_path / "out" / NAME).read_bytes(), NAME)
     assert manifest.modules == manifest.solved == ("00_tiny",)
-    assert b"return 2 * x" in files(tmp_path / "out")["solutions/00_tiny/tiny.py"]
+    held = files(tmp_path / "out")
+    assert b"return 2 * x" in held["solutions/00_tiny/tiny.py"] and b"- `solutions/00_tiny/tiny.py`" in held["README.md"]
     with pytest.raises(UsageError, match="there is no module from 04 to 09"):
         release(tmp_path / "other", source, modules="04-09")
     last = next(module for module in reversed(load_course().modules) if module.requires)

@@ -99,7 +99,7 @@ def _make(
             releases.write_zip(contents, work / "release.zip")
         leaks = _leaks(LeakCheck(course, {module.id for module in selection.solved}), built, work / "release.zip")
         if leaks:
-            print(f"autograder: not released, {len(leaks)} leak{'s' if len(leaks) > 1 else ''}:", file=sys.stderr)
+            print(f"autograder: not released, {_counted(len(leaks), 'leak')}:", file=sys.stderr)
             for leak in leaks[:LEAKS_SHOWN]:
                 print(f"  {leak}", file=sys.stderr)
             if len(leaks) > LEAKS_SHOWN:
@@ -117,7 +117,7 @@ def _make(
         return 1
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    print(f"{out}: {len(selection.modules)} modules, {len(contents)} files, no leak ({made - started:.0f} s)")
+    print(f"{out}: {_counted(len(selection.modules), 'module')}, {len(contents)} files, no leak ({made - started:.0f} s)")
     if how is not Proving.NO:
         skipped = f", {len(proof.skipped)} of them skipped here" if proof.skipped else ""
         print(f"proved: {proof.tests} public tests say TODO with the stubs and pass with the solutions{skipped} ({cost:.0f} s)")
@@ -128,6 +128,10 @@ def _make(
     if course.settings.grading_seed == DEFAULT_SEED:
         print(PUBLISHED_SEED.format(file=OFFERING, variable=SEED_VARIABLE), file=sys.stderr)
     return 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _leaks(check: LeakCheck, built: Path, archive: Path) -> list[Leak]:
