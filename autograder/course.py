@@ -289,13 +289,20 @@ def _check_against_earlier(module: Module, earlier: list[Module]) -> None:
                 raise CourseError(f"{where}: files[{index}]: {file} is already a file of {other.id}")
 
 
+def secret_seeds(course: Course) -> frozenset[str]:
+    """The grading seeds that nobody but staff may know: the one in use, and the file's where the environment has another."""
+    return frozenset({course.settings.grading_seed, _settings_in_file(course.root).grading_seed} - {DEFAULT_SEED})
+
+
 def _load_settings(root: Path) -> Settings:
+    settings = _settings_in_file(root)
+    seed = os.environ.get(SEED_VARIABLE)
+    return _validate(Settings, {**settings.model_dump(), "grading_seed": seed}, SEED_VARIABLE) if seed else settings
+
+
+def _settings_in_file(root: Path) -> Settings:
     path = root / OFFERING
-    content = _read_toml(path, str(OFFERING)) if path.is_file() else {}
-    where = str(OFFERING)
-    if seed := os.environ.get(SEED_VARIABLE):
-        content = {**content, "grading_seed": seed}
-    return _validate(Settings, content, where)
+    return _validate(Settings, _read_toml(path, str(OFFERING)) if path.is_file() else {}, str(OFFERING))
 
 
 def _read_toml(path: Path, where: str) -> dict[str, Any]:

@@ -4,12 +4,17 @@ import ast
 import base64
 import builtins
 import gzip
+import html
 import io
 import json
+import pickle
 import py_compile
+import re
+import sqlite3
 import struct
 import subprocess
 import textwrap
+import urllib.parse
 import zipfile
 import zlib
 from dataclasses import replace
@@ -134,6 +139,26 @@ def encoded(text):
     return base64.b64encode(gzip.compress(text.encode())).decode()
 
 
+def coloured(text):
+    """As IPython shows code in a traceback."""
+    lines = (re.sub(r"(\w+)", "\x1b[38;5;28m\\1\x1b[39m", line) for line in text.splitlines())
+    return "\n".join(f"\x1b[0;32m{number:7}\x1b[0m {line}" for number, line in enumerate(lines, 1))
+
+
+def marked_up(text):
+    """As a notebook that was exported to HTML shows code."""
+    parts = (f'<span class="k">{html.escape(part)}</span>' if part.strip() else part for part in re.split(r"(\W)", text))
+    return f"<pre>{''.join(parts)}</pre>"
+
+
+def database(text):
+    """An SQLite file: much of what it begins with is zeros."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("create table cell (source text)")
+    connection.execute("insert into cell values (?)", (text,))
+    return connection.serialize()
+
+
 TEST = f"exercises/{MODULE}/test_attention.py"
 BOOK = f"exercises/{MODULE}/attention.ipynb"
 PLANTED = {
@@ -166,6 +191,24 @@ PLANTED = {
     "in a picture's compressed text": ("docs/picture.png", lambda t: picture(b"Comment", t, compressed=True)),
     "in a picture in a notebook": (BOOK, lambda t: notebook(text=base64.b64encode(picture(b"Source", t)).decode())),
     "in UTF-16": ("notes.txt", lambda t: t.encode("utf-16")),
+    "in UTF-32": ("notes.txt", lambda t: t.encode("utf-32")),
+    "in a coloured traceback": (BOOK, lambda t: notebook(text=coloured(t))),
+    "as HTML": ("docs/attention.html", lambda t: marked_up(t).encode()),
+    "in numbers of HTML": ("README.md", lambda t: "".join(f"&#{ord(character)};" for character in t).encode()),
+    "in a link": ("README.md", lambda t: f"https://example.org/?code={urllib.parse.quote(t)}".encode()),
+    "in a database": ("data.db", database),
+    "pickled": ("data.pkl", lambda t: pickle.dumps({"a": t})),
+    "with characters that do not show": ("notes.txt", lambda t: re.sub(r"(\w)(\w)", "\\1\u200b\\2", t).encode()),
+    "in wide characters": (
+        "notes.txt",
+        lambda t: "".join(chr(ord(c) + 0xFEE0) if 33 <= ord(c) < 127 else c for c in t).encode(),
+    ),
+    "backwards": ("notes.txt", lambda t: f"{t}\nreturn 1\n"[::-1].encode()),
+    "as an attachment of a notebook": (
+        BOOK,
+        lambda t: json.dumps({"cells": [{"attachments": {"a": {"text/plain": base64.b64encode(t.encode()).decode()}}}]}).encode(),
+    ),
+    "a line a bullet": ("README.md", lambda t: "".join(f"- Then `{line}`, as said.\n" for line in t.splitlines()).encode()),
     "as a list of lines": ("data.json", lambda t: json.dumps({"lines": t.split("\n")}).encode()),
     "as removed lines of a patch": ("change.diff", lambda t: "".join(f"+{line}\n" for line in t.splitlines()).encode()),
 }
@@ -299,6 +342,15 @@ def test_a_seed_is_found(tmp_path: Path) -> None:
     check = LeakCheck(load_course(make_course(tmp_path)))
     found = check.check([View("docs/a.md", "one\nseed: a secret\n")])
     assert [(leak.place, leak.line, leak.secret.kind) for leak in found] == [("docs/a.md", 2, "seed")]
+
+
+def test_both_seeds_are_secret_and_an_empty_one_is_none(tmp_path: Path, monkeypatch) -> None:
+    """The file's seed stays secret where the environment has another; GitHub sets a secret that is not there to nothing."""
+    root = make_course(tmp_path)
+    cases = (("another", "another", True), ("another", "a secret", True), ("", "a secret", True), ("", "nothing", False))
+    for seed, text, found in cases:
+        monkeypatch.setenv("AUTOGRADER_GRADING_SEED", seed)
+        assert bool(LeakCheck(load_course(root)).check([View("docs/a.md", text)])) == found
 
 
 @pytest.mark.parametrize("data", [b"PK\x03\x04 no archive", zipped({"a.pyc": b"\0" * 30})], ids=["broken", "byte code"])

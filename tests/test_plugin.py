@@ -58,6 +58,15 @@ def test_a_failure_teaches_in_a_few_lines(course: Path) -> None:
     assert "assertions.py" not in output
 
 
+def test_a_forbidden_call_passes_no_test(course: Path) -> None:
+    """The grade would be 0: better said here, with the call and its line. Other exercises pass as ever."""
+    right = (course / "solutions/00_tiny/tiny.py").read_text().replace("return 2 * x", "return torch.ldexp(x, torch.tensor(1))")
+    (course / "exercises/00_tiny/tiny.py").write_text(right)
+    status, output = check(course)
+    assert status == 1 and "1 failed, 1 passed" in output
+    assert re.search(r"tiny.py, line \d+: torch.ldexp is not allowed in double", output)
+
+
 def test_verbose_gives_the_whole_traceback(course: Path) -> None:
     (course / "exercises/00_tiny/tiny.py").write_text(WRONG)
     assert "assertions.py" in check(course, "-vv")[1]

@@ -91,7 +91,7 @@ def test_the_course_is_released_without_what_staff_need(real: Path) -> None:
 def test_every_module_is_there_and_named_in_the_readme(real: Path) -> None:
     manifest = parse((real / NAME).read_bytes(), NAME)
     readme = (real / "README.md").read_text()
-    assert manifest.modules and "{{" not in readme
+    assert manifest.modules and "{{" not in readme and "## Solutions" not in readme
     for module in manifest.modules:
         assert f"`{module}`" in readme
         assert {f"exercises/{module}/README.md", f"exercises/{module}/module.toml"} <= set(manifest.files)
@@ -147,12 +147,23 @@ def test_chosen_modules_and_solutions(source: Path, tmp_path: Path, capsys) -> N
     assert release(tmp_path / "out", source, modules="00-03", with_solutions="tiny") == 0
     manifest = parse((tmp_path / "out" / NAME).read_bytes(), NAME)
     assert manifest.modules == manifest.solved == ("00_tiny",)
-    assert b"return 2 * x" in files(tmp_path / "out")["solutions/00_tiny/tiny.py"]
+    held = files(tmp_path / "out")
+    assert b"return 2 * x" in held["solutions/00_tiny/tiny.py"] and b"- `solutions/00_tiny/tiny.py`" in held["README.md"]
     with pytest.raises(UsageError, match="there is no module from 04 to 09"):
         release(tmp_path / "other", source, modules="04-09")
     last = next(module for module in reversed(load_course().modules) if module.requires)
     with pytest.raises(UsageError, match=f"{last.id} builds on {last.requires[0]}, which is not among them"):
         release(tmp_path / "other", None, modules=last.id)
+
+
+def test_the_published_seed_is_warned_of(source: Path, tmp_path: Path, capsys) -> None:
+    """One line, which says where a secret one goes; a course with a seed of its own is released without a word of it."""
+    assert release(tmp_path / "out", source) == 0
+    assert capsys.readouterr().err == ""
+    (source / "autograder/suites/offering.toml").unlink()
+    assert release(tmp_path / "out", source) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "warning" in line and "autograder/suites/offering.toml or AUTOGRADER_GRADING_SEED" in line
 
 
 # When there is no release
@@ -270,6 +281,7 @@ def test_the_changes_are_said_in_words(two: tuple[Path, Path], capsys) -> None:
         "00_tiny: the handout has changed",
         "00_tiny: exercise double: hints changed",
         "00_tiny: test_tiny.py: test_two_becomes_one has changed",
+        "00_tiny: tiny.py: PARTS is new",
         "00_tiny: tiny.py: third is new",
         "00_tiny: tiny.py: the text of Halver has changed (its docstring or given code)",
     ]
@@ -374,6 +386,63 @@ def test_files_that_come_and_go(source: Path, two: tuple[Path, Path], tmp_path: 
     with pytest.raises(Refused, match="pictures/a.svg is yours"):
         upgrade(old, tmp_path / "newer")
     assert (old / "exercises/00_tiny/pictures/a.svg").read_text() == "mine"
+
+
+def test_a_given_constant_is_renewed_unless_the_student_has_changed_it(
+    source: Path, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    _, old = two
+    other = shutil.copytree(old, tmp_path / "other")
+    edit(source, "solutions/00_tiny/tiny.py", "PARTS = 3", "PARTS = 4")
+    new = written(tmp_path / "newer", source)
+    assert "00_tiny: tiny.py: the text of PARTS has changed (its docstring or given code)" in changes(old, new)
+    for root, mine, kept in ((old, "PARTS = 3", "PARTS = 4"), (other, "PARTS = 30", "PARTS = 30")):
+        edit(root, STUB, TODO, WORK)
+        edit(root, STUB, "PARTS = 3", mine)
+        plan, _ = upgrade(root, new)
+        text = (root / STUB).read_text()
+        assert text.count("PARTS =") == 1 and f"{kept}\n" in text and WORK in text
+        assert any("PARTS" in note for note in plan.notes)
+
+
+def test_other_line_ends_are_no_change(two: tuple[Path, Path]) -> None:
+    old, new = two
+    edit(old, STUB, "\n", "\r\n")
+    plan, _ = upgrade(old, new)
+    assert b"\r" not in (old / STUB).read_bytes() and f"{STUB}: Halver has changed; you had not begun it" in plan.notes
+
+
+def test_an_upgrade_that_was_killed_is_finished_by_the_next(two: tuple[Path, Path], tmp_path: Path) -> None:
+    """At whatever file it ended, the same checkout comes out as of an upgrade that nobody disturbed."""
+    old, new = two
+    edit(old, STUB, TODO, WORK)
+    undisturbed = shutil.copytree(old, tmp_path / "undisturbed")
+    notes = upgrade(undisturbed, new)[0].notes
+    for ended in range(1, 6):
+        killed = shutil.copytree(old, tmp_path / f"killed-{ended}")
+        program = (
+            "import os, sys; from pathlib import Path; from autograder.student import upgrade\n"
+            f"left, write, root = [None] * {ended}, upgrade._write, Path(sys.argv[1])\n"
+            "def to_the_end(target, content):\n"
+            "    if '.autograder' not in target.parts:\n"
+            "        left.pop() if left else os._exit(9)\n"
+            "    write(target, content)\n"
+            "upgrade._write = to_the_end\n"
+            "upgrade.upgrade(root, Path(sys.argv[2]))"
+        )
+        command = [sys.executable, "-c", program, killed, new]
+        assert subprocess.run(command, cwd=HOUSE, timeout=60).returncode in (9, 0)
+        plan, _ = upgrade(killed, new)
+        assert files(killed) == files(undisturbed) and set(plan.notes) <= set(notes)
+
+
+def test_changed_packages_are_said(source: Path, two: tuple[Path, Path]) -> None:
+    old, new = two
+    manifest = json.loads((new / NAME).read_text())
+    (new / "constraints.txt").write_text("torch==3\n")
+    manifest["files"]["constraints.txt"] = hashlib.sha256(b"torch==3\n").hexdigest()
+    (new / NAME).write_text(json.dumps(manifest))
+    assert any("make setup" in note for note in upgrade(old, new)[0].notes)
 
 
 def test_a_link_is_not_followed(two: tuple[Path, Path], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The student's day on small courses: status, check, hint and watch, in processes of their own, as a student runs them."""
 
+import io
 import json
 import os
 import re
@@ -14,9 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from tiny import FILES
 
 from autograder.course import load_course
+from autograder.student import show
 from autograder.student.files import Watched, digest
 from autograder.student.outcome import ExerciseOutcome, ModuleOutcome
 from autograder.student.progress import load_progress
@@ -215,6 +218,23 @@ def test_what_fails_comes_before_what_is_still_to_do(course: Path) -> None:
     (course / "exercises/00_tiny/tiny.py").write_text(STUB.replace('NotImplementedError("TODO: Halver.__call__")', "KeyError"))
     assert "next: Halver" in student(course, "check", "00").stdout
     assert "hint 1 of 2 for Halver" in student(course, "hint", "00").stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("short enough", ["short enough"]),
+        ("  ✗  name   TODO: first finish another_one", ["  ✗  name   TODO:", "      first finish", "      another_one"]),
+        ("in exercises/00_numbers/a_long_name.py and on", ["in", "      exercises/00_numbers/a_long_name.py", "      and on"]),
+        ("exercises/00_numbers/a_long_name.py", ["exercises/00_numbers/a_long_name.py"]),
+    ],
+)
+def test_a_narrow_terminal_breaks_lines_between_words(text: str, shown: list[str]) -> None:
+    """A path stays whole, so that it can be copied; what goes to a file or another program stays one line."""
+    for terminal, expected in ((True, shown), (False, [text])):
+        console = Console(file=io.StringIO(), width=20, force_terminal=terminal, color_system=None)
+        show.line(console, text[:6], (text[6:], "red"), hang=6)
+        assert console.file.getvalue().splitlines() == expected
 
 
 def test_hints_come_one_at_a_time_and_are_remembered(course: Path) -> None:

@@ -18,6 +18,12 @@ def changes(old: Path, new: Path) -> list[str]:
     lines = [f"{module}: new" for module in after.modules if module not in before.modules]
     lines += [f"{module}: no longer in the course" for module in before.modules if module not in after.modules]
     lines += [f"{module}: its solution is there now" for module in after.solved if module not in before.solved]
+    lines += [f"{module}: its solution is no longer there" for module in before.solved if module not in after.solved]
+    lines += [
+        f"{module}: its solution has changed"
+        for module in after.solved
+        if module in before.solved and _changed(old_files, new_files, f"solutions/{module}/")
+    ]
     for module in after.modules:
         if module in before.modules:
             for path in _changed(old_files, new_files, f"exercises/{module}/"):

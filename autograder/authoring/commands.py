@@ -33,6 +33,12 @@ SOLVED = typer.Option("--with-solutions", metavar="00-02", help="Ship the soluti
 DIFF = typer.Option("--diff", metavar="OLD NEW", help="Say what changed for students between two releases.", show_default=False)
 COURSE = typer.Option("--course", help="The course's folder, if it is not the one with this package.", show_default=False)
 
+LEAKS_SHOWN = 40
+PUBLISHED_SEED = (
+    "autograder: warning: the grading_seed is the published one, so anybody can know the hidden tests' inputs; "
+    "before grading, set a secret one in {file} or {variable}"
+)
+
 
 def release(
     out: Annotated[Path | None, OUT] = None,
@@ -73,7 +79,7 @@ def _make(
     from autograder.authoring.prove import NotProved
     from autograder.authoring.prove import prove as prove_release
     from autograder.authoring.stubs import StubError
-    from autograder.course import load_course
+    from autograder.course import DEFAULT_SEED, OFFERING, SEED_VARIABLE, load_course
     from autograder.student.manifest import ReleaseError
 
     started = time.monotonic()
@@ -93,9 +99,11 @@ def _make(
             releases.write_zip(contents, work / "release.zip")
         leaks = _leaks(LeakCheck(course, {module.id for module in selection.solved}), built, work / "release.zip")
         if leaks:
-            print(f"autograder: not released, {len(leaks)} leaks:", file=sys.stderr)
-            for leak in leaks:
+            print(f"autograder: not released, {_counted(len(leaks), 'leak')}:", file=sys.stderr)
+            for leak in leaks[:LEAKS_SHOWN]:
                 print(f"  {leak}", file=sys.stderr)
+            if len(leaks) > LEAKS_SHOWN:
+                print(f"  and {len(leaks) - LEAKS_SHOWN} more", file=sys.stderr)
             return 1
         made = time.monotonic()
         if how is not Proving.NO:
@@ -109,7 +117,7 @@ def _make(
         return 1
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    print(f"{out}: {len(selection.modules)} modules, {len(contents)} files, no leak ({made - started:.0f} s)")
+    print(f"{out}: {_counted(len(selection.modules), 'module')}, {len(contents)} files, no leak ({made - started:.0f} s)")
     if how is not Proving.NO:
         skipped = f", {len(proof.skipped)} of them skipped here" if proof.skipped else ""
         print(f"proved: {proof.tests} public tests say TODO with the stubs and pass with the solutions{skipped} ({cost:.0f} s)")
@@ -117,7 +125,13 @@ def _make(
         print(f"{archive}: sha256 {releases.digest(archive.read_bytes())}")
     if git_too:
         print(f"commit {commit}")
+    if course.settings.grading_seed == DEFAULT_SEED:
+        print(PUBLISHED_SEED.format(file=OFFERING, variable=SEED_VARIABLE), file=sys.stderr)
     return 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' if number != 1 else ''}"
 
 
 def _leaks(check: LeakCheck, built: Path, archive: Path) -> list[Leak]:

@@ -115,7 +115,7 @@ class LeakCheck:
 
     def _by_tokens(self, view: View) -> Iterator[Leak]:
         tokens = tokens_of(view.text)
-        ours, rules = bool(_OURS.fullmatch(view.place)), _rules(view.place)
+        ours, rules = bool(_OURS.fullmatch(_file(view.place))), _rules(view.place)
         for number, covered, first in _overlaps(self._index, tokens.shingles(), WIDTH):
             secret = self.secrets[number]
             if ours and secret.kind == "test helper":
@@ -225,9 +225,15 @@ class LeakCheck:
 
 
 def _rules(place: str) -> dict[Kind, Rule]:
-    if _PUBLIC_TEST.fullmatch(place) or _OURS.fullmatch(place):
+    file = _file(place)
+    if _PUBLIC_TEST.fullmatch(file) or _OURS.fullmatch(file):
         return IN_PUBLIC_TESTS
-    return IN_HINTS if _HINTS.fullmatch(place) else RULES
+    return IN_HINTS if _HINTS.fullmatch(file) else RULES
+
+
+def _file(place: str) -> str:
+    """The file, of a text that is one in other words: `a.py (without markup)`."""
+    return place.partition(" (")[0]
 
 
 def _index_runs(parts: Iterable[tuple[int, Sequence[str]]], width: int) -> dict[tuple[str, ...], list[tuple[int, int]]]:

@@ -87,7 +87,7 @@ def judge(stubs: Sequence[Ran], solved: Sequence[Ran]) -> str:
 
 
 def _with_stubs(python: Path, copy: Path, selection: Selection) -> list[Ran]:
-    _imports(python, copy)
+    _imports(python, copy, selection)
     return _tests(python, copy, selection)
 
 
@@ -123,12 +123,13 @@ def _full(copy: Path) -> Path:
     return copy / ".venv" / "bin" / "python"
 
 
-def _imports(python: Path, copy: Path) -> None:
-    """Every module of the package imports from the copy, and what was left out cannot be imported."""
+def _imports(python: Path, copy: Path, selection: Selection) -> None:
+    """Every module of the package and every solution that is shipped imports from the copy; what was left out cannot be."""
     names = sorted(
         ".".join(file.relative_to(copy).with_suffix("").parts).removesuffix(".__init__")
         for file in (copy / "autograder").rglob("*.py")
     )
+    names += [f"solutions.{module.stem}" for module in selection.solved]
     absent = [f"autograder.{name}" for name in STAFF]
     if not (copy / "solutions").is_dir():
         absent.append("solutions")

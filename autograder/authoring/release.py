@@ -208,7 +208,9 @@ def _filled(template: bytes, course: Course, selection: Selection) -> bytes:
         "{{version}}": autograder.__version__,
         '["{{dependencies}}"]': "[\n" + "".join(f"    {json.dumps(name)},\n" for name in dependencies) + "]",
         "{{modules}}": "\n".join(f"| `{module.id}` | {module.title} | {module.summary} |" for module in selection.modules),
+        "{{solved}}": _solved(selection),
         "{{first}}": first.id,
+        "{{first_number}}": first.number,
         "{{first_file}}": first.main_file,
         "{{first_notebook}}": f"{first.stem}.ipynb",
         "{{first_exercise}}": first.exercises[0].name,
@@ -216,6 +218,17 @@ def _filled(template: bytes, course: Course, selection: Selection) -> bytes:
     for key, word in words.items():
         text = text.replace(key, word)
     return text.encode()
+
+
+def _solved(selection: Selection) -> str:
+    """The README's words on solutions; nothing where there are none."""
+    if not selection.solved:
+        return ""
+    files = "\n".join(f"- `solutions/{module.id}/{name}`" for module in selection.solved for name in module.files)
+    return (
+        "\n## Solutions\n\nThese modules are over, and one good way to write each of their exercises is here. Compare it "
+        f"with yours: your own files stay\nas they are, and later modules go on importing them.\n\n{files}\n"
+    )
 
 
 def _manifest(course: Course, selection: Selection, contents: dict[str, bytes]) -> Manifest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import dis
-import os
 import re
 import types
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,7 @@ from typing import Literal
 
 from autograder.authoring.fingerprints import Tokens, statements_of, tokens_of
 from autograder.authoring.stubs import BEGIN, END
-from autograder.course import DEFAULT_SEED, SEED_VARIABLE, Course, Module
+from autograder.course import OFFERING, Course, Module, secret_seeds
 
 Kind = Literal["solution", "hidden test", "test helper", "variant", "sentence", "seed"]
 
@@ -55,9 +54,8 @@ def secrets_of(course: Course, solved: Iterable[str] = ()) -> tuple[Secret, ...]
                     found += _bodies(file, course.root)
         for file in sorted(module.suite_folder.rglob("*.py")):
             found += _suite_parts(file, course.root)
-    seed = os.environ.get(SEED_VARIABLE, course.settings.grading_seed)
-    for secret in {seed, course.settings.grading_seed} - {DEFAULT_SEED}:
-        found.append(Secret("seed", "grading_seed", "autograder/suites/offering.toml", Tokens((), ()), text=secret))
+    for seed in sorted(secret_seeds(course)):
+        found.append(Secret("seed", "grading_seed", str(OFFERING), Tokens((), ()), text=seed))
     return tuple(found)
 
 

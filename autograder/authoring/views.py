@@ -10,6 +10,7 @@ import binascii
 import bz2
 import gzip
 import hashlib
+import html
 import io
 import json
 import lzma
@@ -19,6 +20,8 @@ import shutil
 import subprocess
 import tarfile
 import types
+import unicodedata
+import urllib.parse
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -38,6 +41,10 @@ _PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]{12,}")
 _COMMENT_MARK = re.compile(r"[#:!]*[ \t]?")
 _STRING = re.compile(r"""\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'""")
 _PROMPT = re.compile(r"^(?:>>> |\.\.\. |[>+|] )", re.MULTILINE)
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_MARKUP = re.compile(r"</[a-zA-Z]|&(?:#\w+|lt|gt|amp|quot);")
+_TAG = re.compile(r"</?[a-zA-Z][^<>\n]*>")
+_BACKWARDS = re.compile(r"\b(?:nruter|tropmi|fed|rof)\b")
 _ZLIB_STARTS = re.compile(rb"\x78[\x01\x5e\x9c\xda]|\x1f\x8b\x08|BZh[1-9]1AY|\xfd7zXZ\x00")
 _STARTS_TRIED = 200
 PYC_HEADER = 16
@@ -137,6 +144,9 @@ class Reader:
             except (ValueError, RecursionError):
                 content = None
             yield from self._json(place, "", content, depth)
+        for how, other in _otherwise(text):
+            if other != text:
+                yield from self.data(f"{place} ({how})", other.encode("utf-8", "surrogatepass"), depth + 1)
         for found, decoded in _encoded(text):
             yield from self.data(f"{place}:{text.count(chr(10), 0, found) + 1} (decoded)", decoded, depth + 1)
 
@@ -191,6 +201,21 @@ class Reader:
             yield from self._zip(place, data[at:], depth + 1)
 
 
+def _otherwise(text: str) -> Iterator[tuple[str, str]]:
+    """The text as a reader of it would see it: without colours, markup and characters that do not show; and backwards."""
+    if "\x1b[" in text:
+        yield "without colours", _COLOUR.sub("", text)
+    if _MARKUP.search(text):
+        yield "without markup", html.unescape(_TAG.sub("", text))
+    if text.count("%20") > 2:
+        yield "decoded", urllib.parse.unquote(text, errors="replace")
+    if not text.isascii():
+        plain = "".join(character for character in text if unicodedata.category(character) != "Cf")
+        yield "in plain characters", unicodedata.normalize("NFKC", plain)
+    if _BACKWARDS.search(text):
+        yield "backwards", text[::-1]
+
+
 def _inside(string: str) -> str:
     return string[1:-1]
 
@@ -214,11 +239,14 @@ def _byte_code(place: str, data: bytes) -> Iterator[View]:
 
 def _decoded(data: bytes) -> str | None:
     """The text that the bytes are; None where they are none."""
+    if data.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return data.decode("utf-32", "replace")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
     if data and data[:400].count(0) > len(data[:400]) // 3:  # UTF-16 without its mark
         wide = data.decode("utf-16-be" if data[0] == 0 else "utf-16-le", "replace")
-        return wide if sum(character.isascii() for character in wide[:400]) > 0.9 * len(wide[:400]) else None
+        shown = sum(character.isascii() and (character.isprintable() or character in "\t\n\r") for character in wide[:400])
+        return wide if shown > 0.9 * len(wide[:400]) else None
     if b"\0" in data:
         return None
     try:

@@ -214,7 +214,7 @@ def _busy(console: Console):
 
     def begun(module: Module) -> None:
         if console.is_terminal:
-            console.file.write(f"\r\x1b[2K{module.id}: running the public tests")
+            console.file.write(f"\r\x1b[2K{module.id}: running the public tests"[: console.width + 4])
             console.file.flush()
 
     return begun

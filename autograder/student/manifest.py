@@ -26,7 +26,7 @@ class ReleaseError(Exception):
 
 @dataclass(frozen=True)
 class Definition:
-    """One function or class of a stub: the SHA-256 of its text, and the signature of it and of each of its methods."""
+    """One function, class or constant of a stub: the SHA-256 of its text, and the signatures of it and of its methods."""
 
     text: str
     signatures: Mapping[str, str]
@@ -70,7 +70,7 @@ def digest(content: bytes) -> str:
 
 
 def parts_of(text: str) -> dict[str, Part]:
-    """The top-level functions and classes of a Python file, by name. Raises SyntaxError."""
+    """The top-level functions, classes and constants of a Python file, by name. Raises SyntaxError."""
     lines = text.split("\n")
     found = {}
     for node in ast.parse(text).body:
@@ -78,7 +78,16 @@ def parts_of(text: str) -> dict[str, Part]:
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
             signatures, unwritten = _functions(node)
             found[node.name] = Part(first, node.end_lineno, "\n".join(lines[first - 1 : node.end_lineno]), signatures, unwritten)
+        elif name := assigned(node):
+            text = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+            found[name] = Part(node.lineno, node.end_lineno, text, {}, frozenset())
     return found
+
+
+def assigned(node: ast.stmt) -> str:
+    """The name that an assignment gives a value to; empty for several names and for other statements."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return targets[0].id if len(targets) == 1 and isinstance(targets[0], ast.Name) else ""
 
 
 def parse(text: str | bytes, where: str) -> Manifest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rich.console import Console
 from rich.text import Text
@@ -21,22 +22,33 @@ MARKS = {
 }
 MESSAGE_LINES = 24
 PRINTED_LINES = 12
+VERDICT_COLUMNS = 45  # `first finish GPTConfig.__post_init__ of` and more; with less room it goes on further left
 WIDTH = 100
 
 
-def line(console: Console, *parts: str | tuple[str, str]) -> None:
-    """One line, never wrapped or cut; a part is text or (text, style). What would steer the terminal is shown as `?`."""
+def line(console: Console, *parts: str | tuple[str, str], hang: int = 4) -> None:
+    """One line; a part is text or (text, style). What would steer the terminal is shown as `?`.
+
+    On a terminal that is too narrow for it, it goes on below, between two words and `hang` columns to the right. Elsewhere it
+    stays one line, and so does a word that is longer than a terminal's line: a path should be found and copied whole.
+    """
     text = Text()
     for part in parts:
         words, style = part if isinstance(part, tuple) else (part, "")
         text.append(_printable(console, words), style)
-    console.print(text, soft_wrap=True, highlight=False)
+    if not console.is_terminal or text.cell_len <= console.width:
+        console.print(text, soft_wrap=True, highlight=False)
+        return
+    for start, end in pairwise((0, *_breaks(text.plain, max(console.width, 2 * hang), hang), len(text))):
+        piece = text[start:end]
+        piece.rstrip()
+        console.print(Text(" " * hang if start else "") + piece, soft_wrap=True, highlight=False)
 
 
 def block(console: Console, text: str, indent: str = "    ", style: str = "") -> None:
     """Several lines, indented, as they are."""
     for one in text.splitlines():
-        line(console, (indent + one, style))
+        line(console, (indent + one, style), hang=len(indent) + len(one) - len(one.lstrip()) + 2)
 
 
 def paragraph(console: Console, text: str, indent: str = "", style: str = "") -> None:
@@ -56,8 +68,10 @@ def module_lines(console: Console, outcome: ModuleOutcome) -> None:
         block(console, outcome.problem, "  ", "red")
         return
     width = max(len(exercise.name) for exercise in outcome.exercises)
+    column = len("  ✓  ") + width + len("  100  ")
+    hang = column if console.width - column >= VERDICT_COLUMNS else len("  ✓   ")
     for exercise in outcome.exercises:
-        line(console, *exercise_parts(console, exercise, width, module.exercise(exercise.name).points))
+        line(console, *exercise_parts(console, exercise, width, module.exercise(exercise.name).points), hang=hang)
 
 
 def exercise_parts(console: Console, exercise: ExerciseOutcome, width: int, worth: int) -> list[str | tuple[str, str]]:
@@ -118,6 +132,22 @@ def course_points(course: Course, modules: Sequence[Module] | None = None) -> in
 def ascii_only(console: Console) -> bool:
     """Whether the terminal or file takes nothing but ASCII."""
     return not console.encoding.lower().replace("-", "").startswith("utf")
+
+
+def _breaks(text: str, width: int, hang: int) -> list[int]:
+    """Where in the text a new line begins."""
+    found = []
+    start, room = 0, width
+    while len(text) - start > room:
+        end = text.rfind(" ", start, start + room + 1)
+        if end < 0 or not text[start:end].strip():  # not even the first word fits
+            indent = len(text[start:]) - len(text[start:].lstrip())
+            end = text.find(" ", start + indent)
+        if end < 0:
+            break
+        start, room = end + 1, width - hang
+        found.append(start)
+    return found
 
 
 def _printable(console: Console, text: str) -> str:

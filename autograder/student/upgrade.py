@@ -15,9 +15,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autograder.student.manifest import NAME, Definition, Manifest, digest, installed, parts_of, read_release
+from autograder.student.manifest import NAME, Definition, Manifest, assigned, digest, installed, parts_of, read_release
 
 BACKUPS = Path(".autograder") / "backup"
+SET_UP = ("constraints.txt", "pyproject.toml")
 
 
 class Refused(Exception):
@@ -50,6 +51,8 @@ def upgrade(root: Path, release: Path) -> tuple[Plan, Path | None]:
     plan = plan_upgrade(root, old, new, contents)
     if plan.reasons:
         raise Refused(plan.reasons)
+    if not plan.contents.keys().isdisjoint(SET_UP):
+        plan.notes.append("the packages that the course needs have changed: run `make setup`")
     if not plan.contents and (root / NAME).read_bytes() == contents[NAME]:
         return plan, None
     return plan, _apply(root, plan, contents[NAME])
@@ -88,10 +91,11 @@ def _students_file(plan: Plan, path: str, here: bytes, old: Mapping[str, Definit
         plan.notes.append(f"{path}: kept as you have it; the course's new one lies in the backup folder, under new/")
     else:
         try:
-            merged, notes = merge(here.decode(), old, stub.decode(), path)
-        except (SyntaxError, ValueError) as error:
-            line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-            plan.reasons.append(f"{path}{line}: Python cannot read this file ({error}); mend it and upgrade again")
+            merged, notes = merge(here.decode().replace("\r\n", "\n"), old, stub.decode(), path)
+        except SyntaxError as error:
+            plan.reasons.append(f"{path}, line {error.lineno}: Python cannot read this ({error.msg}); mend it and upgrade again")
+        except ValueError as error:
+            plan.reasons.append(f"{path}: Python cannot read this file ({error}); mend it and upgrade again")
         except Refused as refused:
             plan.reasons += refused.reasons
         else:
@@ -115,14 +119,16 @@ def merge(mine: str, old: Mapping[str, Definition], stub: str, path: str) -> tup
     reasons: list[str] = []
     for name, part in wanted.items():
         before, have = old.get(name), written.get(name)
-        if before and before.text == part.definition().text:
-            continue
+        if part.definition().text in (before and before.text, have and have.definition().text):
+            continue  # the course has not changed it, or it is there already
         if have is None:
-            added.append(part.text)
+            if part.signatures:
+                added.append(part.text)  # constants go to the top, below
             notes.append(f"{path}: {name} is new")
         elif before and have.definition().text == before.text:
             replaced[name] = part.text
-            notes.append(f"{path}: {name} has changed; you had not begun it")
+            untouched = "you had not begun it" if part.unwritten else "yours was as it came"
+            notes.append(f"{path}: {name} has changed; {untouched}")
         else:
             for function, signature in part.signatures.items():
                 was, yours = (before.signatures if before else {}).get(function), have.signatures.get(function)
@@ -151,13 +157,13 @@ def _signature_reason(path: str, function: str, yours: str | None, wanted: str) 
 def _with_given(text: str, stub: str) -> str:
     """The text with the imports and constants that the stub has at its top and the text lacks."""
     tree = ast.parse(text)
-    have = {ast.dump(node) for node in tree.body} | {name for node in tree.body for name in _assigned(node)}
+    have = {ast.dump(node) for node in tree.body} | {name for node in tree.body if (name := assigned(node))}
     missing = [
         ast.get_source_segment(stub, node)
         for node in ast.parse(stub).body
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign)
         and ast.dump(node) not in have
-        and not (_assigned(node) and set(_assigned(node)) <= have)
+        and assigned(node) not in have
     ]
     if not missing:
         return text
@@ -166,11 +172,6 @@ def _with_given(text: str, stub: str) -> str:
     after = max(imports, default=starts)
     lines = text.split("\n")
     return "\n".join([*lines[:after], *missing, *lines[after:]])
-
-
-def _assigned(node: ast.stmt) -> list[str]:
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def _through_a_link(root: Path, path: str) -> bool:

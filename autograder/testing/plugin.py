@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import sys
 import textwrap
 from collections.abc import Sequence
 from functools import cache
@@ -19,6 +20,7 @@ import pytest
 import torch
 
 from autograder.course import Course, Module, load_course
+from autograder.policy import Breach, check
 from autograder.testing import messages
 from autograder.testing.clock import TookTooLong
 from autograder.testing.loading import Loader, LoadFailure
@@ -90,6 +92,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
     if mark is None:
         return report
     report.module, report.exercise, report.title = _module_of(item), mark.args[0], title(item)
+    if report.when == "call" and report.passed and (said := _forbidden(item)):
+        report.outcome, report.todo, report.load, report.lesson = "failed", None, False, said
+        report.longrepr = _short(report)
+        return report
     if call.excinfo is None or report.outcome != "failed":
         return report
     error = call.excinfo.value
@@ -146,6 +152,23 @@ def _lesson(item: pytest.Item, error: BaseException) -> str:
         raised = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         return f"your code raised {raised}\n  {place}" + messages.example(error)
     return messages.failure(error)
+
+
+def _forbidden(item: pytest.Item) -> str:
+    """What to say where the exercise's source has a call that it forbids: its grade would be 0, however well it works."""
+    module = _module(item.path.parent)
+    loaded = getattr(sys.modules.get(f"exercises.{module.stem}"), "__file__", None)
+    if loaded is None or Path(loaded).resolve() != (module.folder / module.main_file).resolve():
+        return ""  # a notebook's cells, say
+    found = [breach for breach in _breaches(module) if breach.exercise == item.get_closest_marker("exercise").args[0]]
+    return f"{found[0].message}\n  Using it scores 0, so no test counts as passed." if found else ""
+
+
+@cache
+def _breaches(module: Module) -> Sequence[Breach]:
+    files = {name: module.folder / name for name in module.files}
+    texts = {name: file.read_text(encoding="utf-8", errors="replace") for name, file in files.items() if file.is_file()}
+    return check(module, texts)
 
 
 def _files(item: pytest.Item) -> Sequence[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 UNDECIDED = "not run"
+UNLIMITED = 10**6  # columns of a file or pipe
 
 
 @dataclass
@@ -95,21 +96,34 @@ class ExerciseLines:
             self.module = tally.module
             self.reporter.write_line(f"\n{tally.module}")
         verdict, colour = tally.verdict()
-        self.reporter.write_line(f"  {tally.name:{self.width}}  {verdict}", **{colour: True})
+        self._write(f"  {tally.name:{self.width}}  {verdict}", hang=6, **{colour: True})
 
     def _lesson(self, exercise: str, reports: Sequence[Any]) -> None:
         """The first failure in full, the others by name: they often have the same reason."""
         first, *others = reports
         self.reporter.write_line("")
-        self.reporter.write_line(f"{exercise}: {first.title}", red=True, bold=True)
-        self.reporter.write_line(textwrap.indent(first.lesson, "  "))
+        self._write(f"{exercise}: {first.title}", hang=2, red=True, bold=True)
+        for line in first.lesson.splitlines():
+            self._write(f"  {line}", hang=4 + len(line) - len(line.lstrip()))
         for name, text in first.sections:
             if name == "Captured stdout call":
                 self.reporter.write_line(f"  your code printed:\n{textwrap.indent(_last(text), '    ')}")
         if others:
             names = ", ".join(dict.fromkeys(report.nodeid.rpartition("::")[2] for report in others))
             more = f"it fails {len(others)} more test{'s' if len(others) > 1 else ''}: {names}"
-            self.reporter.write_line(textwrap.fill(more, 110, initial_indent="  ", subsequent_indent="    "))
+            self._write(textwrap.fill(more, min(110, self._columns()), initial_indent="  ", subsequent_indent="    "))
+
+    def _write(self, text: str, hang: int = 4, **style: bool) -> None:
+        """One line; on a terminal too narrow for it, it goes on between two words, `hang` columns to the right."""
+        if len(text) > self._columns() and "\n" not in text:
+            wrapped = textwrap.wrap(
+                text, self._columns(), subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False
+            )
+            text = "\n".join(wrapped)
+        self.reporter.write_line(text, **style)
+
+    def _columns(self) -> int:
+        return self.reporter._tw.fullwidth if self.reporter.isatty else UNLIMITED
 
 
 def _waits(tally: Tally) -> str:

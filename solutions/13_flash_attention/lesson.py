@@ -174,8 +174,9 @@ for n in lengths:
 figure, axes = plt.subplots(figsize=(7.5, 3.8))
 for (way, dtype), seen in errors.items():
     bits, style = str(dtype).removeprefix("torch."), "s--" if way == "standard" else "o-"
-    axes.plot(lengths, seen, style, color="C0" if way == "standard" else "C1", label=f"{way}, {bits}")
-    axes.annotate(bits, (lengths[0], seen[0]), xytext=(0, 9), textcoords="offset points", color="0.4")
+    axes.plot(lengths, seen, style, color="C0" if way == "standard" else "C1", label=way if dtype == torch.bfloat16 else None)
+    if way == "standard":
+        axes.annotate(bits, (lengths[0], seen[0]), xytext=(0, 9), textcoords="offset points", color="0.4")
 axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel="error relative to float64", ylim=(1e-7, 3e-2))
 axes.set_xticks(lengths, lengths)
 axes.minorticks_off()
