@@ -122,15 +122,30 @@ def _replace_in_arrays(key: str, noted: Callable[[Callable, str], Callable]) -> 
     (namespace,) = gc.get_referents(np.ndarray.__dict__)
     namespace[key] = placed = noted(namespace[key], key)
     _PLACED[id(namespace), key] = namespace.get, placed
-    if key == "__matmul__":
-        pythonic = type("Pythonic", (), {"__matmul__": None})
+    if key == "__matmul__" and _slots_are_where_expected():
         for kind in _and_below(np.ndarray):
-            ctypes.c_void_p.from_address(_slot(kind)).value = ctypes.c_void_p.from_address(_slot(pythonic)).value
+            _slot(kind).value = _slot(_Pythonic).value
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(np.ndarray))
 
 
-def _slot(kind: type) -> int:
-    return ctypes.c_void_p.from_address(id(kind) + _TP_AS_NUMBER).value + _NB_MATRIX_MULTIPLY
+class _Pythonic:
+    """What the operator `@` of a class of Python looks like from C."""
+
+    def __matmul__(self, other: Any) -> Any:
+        return NotImplemented
+
+
+def _slots_are_where_expected() -> bool:
+    """Whether this Python lays its types out as every one so far: if not, the operator stays as it is."""
+    if object.__basicsize__ != 2 * _POINTER:
+        return False
+    has = [bool(_slot(kind).value) for kind in (_Pythonic, np.ndarray, int)]
+    return has == [True, True, False]
+
+
+def _slot(kind: type) -> ctypes.c_void_p:
+    """Where C looks for the operator `@` of a type that has any operators."""
+    return ctypes.c_void_p.from_address(ctypes.c_void_p.from_address(id(kind) + _TP_AS_NUMBER).value + _NB_MATRIX_MULTIPLY)
 
 
 def _and_below(kind: type) -> Collection[type]:
