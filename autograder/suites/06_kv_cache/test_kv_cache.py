@@ -1,4 +1,8 @@
-"""KVCache, against a cache of plain lists."""
+"""KVCache, against a cache of plain lists.
+
+Hypothesis draws whole runs of operations, and a cache of the student's lives through each in one call, beside the model in
+`truth`: a state machine whose steps are not each a way over the boundary and back, for they share one object that stays there.
+"""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""PagedKVCache, against a pool of plain lists."""
+"""PagedKVCache, against a pool of plain lists: runs of operations as in `test_kv_cache`."""
 
 import torch
 
