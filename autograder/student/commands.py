@@ -23,6 +23,7 @@ BegunArgument = typer.Argument(metavar="[MODULE]...", help="All that you have be
 WatchedArgument = typer.Argument(metavar="[MODULE]...", help="All of them when none is named.", show_default=False)
 ExerciseArgument = typer.Argument(metavar="[EXERCISE]", help="The next one that does not pass, if left out.")
 COURSE = Annotated[Path | None, CourseOption]
+STATUS_COLUMNS = len("  ✓    10 of 10  100 of 100 points")
 
 
 def status(
@@ -56,6 +57,7 @@ def status(
         f", {in_reach} of {show.course_points(course)} points in reach",
     )  # fmt: skip
     width = max(len(one.module.id) for one in standings)
+    unit = "" if console.is_terminal and console.width < width + STATUS_COLUMNS else " points"
     for one in standings:
         done = sum(e.status == "passed" for e in one.outcome.exercises)
         note = ""
@@ -66,8 +68,10 @@ def status(
         elif not one.ran and one.begun:
             note = "not run yet"
         mark, style = show.mark_of(console, "passed" if one.outcome.passed and not one.stale else "not run" if note else "todo")
-        count = f"{done:2} of {len(one.outcome.exercises):2}   {one.outcome.points:3} of {show.points(one.module)} points"
-        show.line(console, (f"  {mark:2} ", style), f"{one.module.id:{width}}  {count}", (f"   {note}" if note else "", "yellow"))
+        count = f"{done:2} of {len(one.outcome.exercises):2}  {one.outcome.points:3} of {show.points(one.module)}{unit}"
+        show.line(
+            console, (f"  {mark:2} ", style), f"{one.module.id:{width}}  {count}", (f"  {note}" if note else "", "yellow"), hang=7
+        )  # fmt: skip
     if shown:
         console.print()
         found = next(one for one in standings if one.module == shown)

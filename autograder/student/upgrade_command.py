@@ -34,7 +34,8 @@ def upgrade(release: Annotated[Path, RELEASE], course_folder: Annotated[Path | N
     if backup is None:
         print("This checkout is at that release already.")
     else:
-        print(f"Upgraded: {len(plan.contents)} files changed. What was there before: {backup.relative_to(root)}")
+        count = len(plan.contents)
+        print(f"Upgraded: {count} file{'s' * (count != 1)} changed. What was there before: {backup.relative_to(root)}")
 
 
 def register(app: typer.Typer) -> None:

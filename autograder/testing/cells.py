@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import sys
@@ -11,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from autograder.course import Course, load_course
+from autograder import policy
+from autograder.course import Course, Module, load_course
 from autograder.testing import messages
 
 # The last plugin collects all of torch's garbage, twice, which takes longer than most tests.
@@ -52,7 +54,26 @@ def check(module: str, exercise: str) -> None:
         raise NotYet("\n\n".join(run.failures[:1]) + _more(len(run.failures) - 1))
     if status != pytest.ExitCode.OK or not run.passed:
         raise NotYet(f"{exercise}: the public tests could not be run:\n{said.getvalue()[-2000:]}")
+    if calls := _forbidden(found, exercise):
+        reason = "this exercise asks you to write it yourself. Using it scores 0."
+        raise NotYet(f"{exercise}: {', '.join(calls)} is not allowed: {reason}")
     print(f"{exercise}: {run.passed} public test{'s' * (run.passed != 1)} passed")
+
+
+def _forbidden(module: Module, exercise: str) -> list[str]:
+    """The forbidden calls in what the cells that ran so far define; of a name that was defined again, the last counts."""
+    parts: dict[object, str] = {}
+    for number, cell in enumerate(vars(sys.modules["__main__"]).get("In", ())):  # IPython keeps them there
+        try:
+            statements = ast.parse(cell).body
+        except SyntaxError:
+            continue
+        for place, node in enumerate(statements):
+            key = node.name if isinstance(node, ast.FunctionDef | ast.ClassDef) else (number, place)
+            parts.pop(key, None)
+            parts[key] = ast.unparse(node)
+    found = policy.check(module, {module.main_file: "\n".join(parts.values())})
+    return list(dict.fromkeys(breach.call for breach in found if breach.exercise == exercise))
 
 
 def _course() -> Course:
