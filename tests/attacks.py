@@ -358,6 +358,14 @@ noting = getattr(np, 'pxedl'[::-1])
 (real,) = (cell.cell_contents for cell in noting.__closure__ if isinstance(cell.cell_contents, np.ufunc))
 setattr(np, 'pxedl'[::-1], real)
 """),
+    "with_frames_of_its_own": lying(f"return {NUMPYS}", NUMPY + """
+def keep(value):
+    global frame
+    frame = sys._getframe(1)
+    return value
+np.vectorize(keep)(1)
+sys._getframe = lambda depth=0: frame
+"""),
     "by_native_code": lying("libm = ctypes.CDLL(None)\nreturn x + x"),
     "after_patching_the_audit": lying(f"import autograder.worker.audit as a\na.Audit._note = lambda *k: None\nreturn {LDEXP}"),
 }

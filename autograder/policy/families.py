@@ -108,7 +108,8 @@ FAMILIES: tuple[Family, ...] = (
         " numpy.vecmat numpy.linalg.matmul numpy.linalg.multi_dot numpy.linalg.tensordot numpy.linalg.vecdot"
         " numpy.ndarray.dot numpy.ndarray.__matmul__ numpy.ndarray.__rmatmul__ numpy.ndarray.__imatmul__ numpy.c_einsum"
         " numpy.matrix numpy.asmatrix numpy.bmat numpy.matrix.__mul__ numpy.matrix.__rmul__ numpy.matrix.__pow__"
-        " numpy.ma.dot numpy.ma.inner numpy.ma.MaskedArray.dot opt_einsum"
+        " numpy.ma.dot numpy.ma.inner numpy.ma.MaskedArray.dot numpy.convolve numpy.correlate numpy.linalg.matrix_power"
+        " torch.linalg.matrix_power torch.matrix_power opt_einsum sympy.Matrix mpmath.matrix"
         " operator.matmul operator.imatmul operator.__matmul__ operator.__imatmul__",
         f"{_PRODUCTS} smm sspaddmm __matmul__ __rmatmul__ __imatmul__",
         f"{_PRODUCTS} einsum tensordot chain_matmul bilinear _trilinear linear linalg_matmul linalg_multi_dot"

@@ -18,6 +18,7 @@ import sysconfig
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from sys import _getframe  # as it is now, whatever is put in its place later
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,7 @@ class Audit:
 
         def made(function: Callable, alias: str) -> Callable:
             def noted(*args: Any, **kwargs: Any) -> Any:
-                if self._watched is not None and self._is_students(sys._getframe(1), alias):
+                if self._watched is not None and self._is_students(_getframe(1), alias):
                     self._note(name, forbidden_in, *self._watched)
                 return function(*args, **kwargs)
 
@@ -148,7 +149,7 @@ class Audit:
             unseen = _is_library(args[1])
         else:
             unseen = event in UNSEEN_CODE
-        if unseen and self._is_students(frame := sys._getframe(1), passed=LOOKED_PAST.get(event.partition(".")[0], ())):
+        if unseen and self._is_students(frame := _getframe(1), passed=LOOKED_PAST.get(event.partition(".")[0], ())):
             name = f"{event} (code that the grader cannot see)"
             if self._watched is not None:
                 self._note(name, self._exercises, *self._watched)
@@ -177,7 +178,7 @@ class Audit:
             if self._watched is None:
                 return start(function, *rest, **options)
             called, first = self._watched
-            line, exercise = self._place(sys._getframe(1))
+            line, exercise = self._place(_getframe(1))
             line = line or first
 
             def run(*args: Any, **kwargs: Any) -> Any:
@@ -210,7 +211,7 @@ class Audit:
 
     def _note(self, name: str, forbidden_in: set[str], called: str | None, line: int = 0) -> None:
         """A breach, unless no code of the student's is on the stack and `line` is 0."""
-        here, exercise = self._place(sys._getframe(2))
+        here, exercise = self._place(_getframe(2))
         called, line = exercise or called, here or line
         if line and called in forbidden_in and len(self.breaches) < 20:
             self.breaches.append((called, name, line))
