@@ -573,3 +573,36 @@ def numbers_of_any_kind(array):
     if array.dtype in (np.longdouble, np.clongdouble):
         array = array.astype(np.float64 if array.dtype.kind == "f" else np.complex128)
     return torch.from_numpy(array.copy() if min(array.strides, default=0) < 0 else array)
+
+
+@mutant("as_tensor", "The tensor of an earlier call is handed out again: the array may hold other values by now.")
+def tensors_remembered(array, known={}):  # noqa: B006
+    if id(array) not in known:
+        copied = min(array.strides, default=0) < 0 or not array.dtype.isnative
+        known[id(array)] = array, torch.from_numpy(array.astype(array.dtype.newbyteorder("=")) if copied else array)
+    return known[id(array)][1]
+
+
+@mutant("batched_matmul", "Only two leading dimensions are allowed for: there may be any number, so count from the end.")
+def two_leading_dimensions(a, b):
+    if a.shape[-1] != b.shape[-2] or max(a.dim(), b.dim()) > 4:
+        raise ValueError("inner sizes differ")
+    return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2, dtype=a.dtype)
+
+
+@mutant("sliding_windows", "A last stride of 0 is taken for 1, and other memory is read: take all strides as they are.")
+def stride_of_zero_taken_for_one(x, size, step=1):
+    if size < 1 or step < 1 or size > x.shape[-1]:
+        raise ValueError("no such windows")
+    *leading, stride = x.stride()
+    shape = *x.shape[:-1], (x.shape[-1] - size) // step + 1, size
+    return x.as_strided(shape, (*leading, step * (stride or 1), stride or 1), x.storage_offset())
+
+
+@mutant("pairwise_distances", "Half of the gradient is lost where x and y are one tensor: do not detach either of them.")
+def gradient_to_itself_halved(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+    y = y.detach() if y is x else y
+    squared = x.square().sum(-1).unsqueeze(-1) + y.square().sum(-1).unsqueeze(-2) - 2 * x @ y.mT
+    return squared.where(squared > 0, 1).sqrt().where(squared > 0, 0)

@@ -48,6 +48,14 @@ def array_after(module, values, layout):
     return torch.tensor(array.copy())
 
 
+def converted_twice(module, values, layout, new_values):
+    """as_tensor of an array, and of the same array once other values were written to it."""
+    array = laid_out(values, layout)
+    before = module.as_tensor(array).clone()
+    array[...] = new_values.numpy()
+    return before, module.as_tensor(array).clone()
+
+
 def written_both_ways(module, values, layout, to_array, to_tensor):
     """Write to the array and read the tensor, then write to the tensor and read the array."""
     array = laid_out(values, layout)
@@ -100,6 +108,13 @@ def gradient(module, name, args, cotangent, wrt=(0,)):
     return list(torch.autograd.grad(value, [args[i] for i in wrt], cotangent, allow_unused=True))
 
 
+def gradient_to_itself(module, points, cotangent):
+    """Pull the cotangent back through the distances of one tensor to itself."""
+    points = points.clone().requires_grad_()
+    value = module.pairwise_distances(points, points)
+    return torch.autograd.grad(value, points, cotangent)[0] if value.requires_grad else None
+
+
 def laid_out_tensor(values, layout):
     """A tensor of these values, lying in memory as `layout` says."""
     if layout == "transposed":
@@ -125,6 +140,11 @@ def windows_of_expanded(module, values, n_rows, size):
     before = windows.clone()
     values += 1
     return before, windows.clone()
+
+
+def windows_of_repeated(module, values, length, size, step):
+    """sliding_windows of rows in which one element is seen again and again: the last stride is 0."""
+    return module.sliding_windows(values.unsqueeze(-1).expand(-1, length), size, step)
 
 
 def windows_after_writing(module, values, layout, size, step, new_values):

@@ -55,11 +55,15 @@ def test_arrays_without_a_dtype_in_pytorch_are_refused(student):
 @exercise("as_tensor", points=1)
 @given(shape=FULL_SHAPES, layout=LAYOUTS, seed=seeds())
 def test_the_array_is_left_as_it_is(student, shape, layout, seed):
-    """The array keeps its values, and a read-only array stays read-only."""
+    """The array keeps its values, a read-only array stays read-only, and each call reads the array as it is then."""
     values = numbers(seed, shape)
     assert_equal(student.run(scenarios.array_after, values, layout), values, f"the {layout} array after the call")
     actual = student.run(scenarios.read_only, values)
     assert_equal(actual, (values, False), "(tensor, whether the read-only array has become writable)")
+    new = numbers(seed + 1, shape)
+    actual = student.run(scenarios.converted_twice, values, "reversed", new)
+    hint = "nothing is kept from one call to the next"
+    assert_equal(actual, (values, new), "the tensors of a reversed array before and after it was written to", hint)
 
 
 @exercise("as_tensor", points=1)
@@ -119,6 +123,9 @@ def test_windows_follow_any_strides_and_offset(student, lead, length, layout, se
     actual = student.run(scenarios.windows_of_expanded, row, 3, size)
     before, after = (windows_by_hand(x.expand(3, -1), size, 1) for x in (row, row + 1))
     assert_equal(actual, (before, after), "the windows of an expanded x, before and after writing to it", hint)
+    actual = student.run(scenarios.windows_of_repeated, row, length, size, step)
+    expected = windows_by_hand(row.unsqueeze(-1).expand(-1, length), size, step)
+    assert_equal(actual, expected, "the windows of an x whose last stride is 0", hint)
 
 
 @exercise("sliding_windows", points=1)

@@ -81,6 +81,12 @@ def test_gradients_are_right_and_finite_at_distance_zero(student, case, seed):
     actual = student.run(scenarios.gradient, "pairwise_distances", [points, points], torch.ones(3, 3).double(), (0, 1))
     finite = all(g.isfinite().all() for g in actual)
     require(finite, "the gradient is not finite at distance 0, where the root's slope is infinite")
+    points = normal(seed, 3, 2) + 20.0 * torch.arange(3.0).unsqueeze(-1)
+    cotangent = 1.0 - torch.eye(3, dtype=torch.float64)
+    expected = scenarios.gradient_to_itself(TORCH, points, cotangent)
+    actual = student.run(scenarios.gradient_to_itself, points, cotangent)
+    hint = "x and y may be one tensor, whose gradient is then the sum of both"
+    assert_close(actual, expected, "the gradient of x in the distances of x to itself", hint, rtol=1e-8, atol=1e-9)
 
 
 @exercise("pairwise_distances", points=1)

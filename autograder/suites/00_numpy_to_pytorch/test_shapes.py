@@ -103,11 +103,13 @@ def test_products_are_those_of_torch_matmul(student, reference, case):
 @exercise("batched_matmul", points=2)
 @given(data=st.data(), empty=st.sampled_from("nkm"), seed=seeds())
 def test_sizes_of_zero_and_one_are_sizes_too(student, data, empty, seed):
-    """Nothing to sum gives zeros; no rows, no columns or no batch gives an empty product."""
+    """Nothing to sum gives zeros; no rows, no columns or no batch gives an empty product; batches have any dimensions."""
     n, k, m = (0 if name == empty else data.draw(sizes(1, 3)) for name in "nkm")
     lead = data.draw(st.lists(st.integers(0, 2), max_size=2).map(tuple))
     a, b = normal(seed, *lead, n, k), normal(seed + 1, *lead, k, m)
     assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product", "the sum of no products is 0")
+    a, b = normal(seed, 2, 1, 2, 1, n, k), normal(seed + 1, 3, 1, 2, k, m)
+    assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product", "any number of leading dimensions")
 
 
 @exercise("batched_matmul", points=2)

@@ -131,13 +131,18 @@ def attend_many(module, q, k, v, n_buckets, seeds, **options):
 
 
 def attend_checked(module, q, k, v, n_buckets, seed, **options):
-    """Two runs from one seed; whether the global random state and the inputs stayed as they were."""
+    """Two runs from one seed and one without; whether random states and inputs are as they have to be afterwards."""
     before, copies = torch.get_rng_state(), [x.clone() for x in (q, k, v)]
     first = attend(module, q, k, v, n_buckets, seed, **options)
     untouched = torch.equal(before, torch.get_rng_state())
     changed = [name for name, x, copy in zip("qkv", (q, k, v), copies) if not torch.equal(x, copy)]
     again = attend(module, q, k, v, n_buckets, seed, **options)
-    return {"first": first, "again": again, "untouched": untouched, "changed": changed}
+    result = {"first": first, "again": again, "untouched": untouched, "changed": changed}
+    for name, generator in (("given", torch.Generator().manual_seed(seed)), ("global", None)):
+        state = (generator or torch.default_generator).get_state()
+        module.lsh_attention(q, k, v, n_buckets, generator=generator, **options)
+        result[name] = not torch.equal(state, (generator or torch.default_generator).get_state())
+    return result
 
 
 def attend_gradients(module, q, k, v, n_buckets, seed, cotangent, **options):

@@ -143,8 +143,8 @@ def test_each_head_has_its_panel(student, generator):
 @exercise("plot_attention", points=2)
 def test_tokens_label_rows_and_columns(student, generator):
     """Query token i is the tick label of row i and key token j that of column j, repeated tokens too."""
-    many = ((), WORDS * 2, WORDS * 3)
-    for lead, queries, keys in [((), WORDS[:4], WORDS[2:]), ((3,), WORDS, WORDS[3:5]), ((), ["a"], ["b"]), many]:
+    many, spaced = ((), WORDS * 2, WORDS * 3), ((), [" the", "the", "unquestionably"], ["The ", " unquestionable"])
+    for lead, queries, keys in [((), WORDS[:4], WORDS[2:]), ((3,), WORDS, WORDS[3:5]), ((), ["a"], ["b"]), many, spaced]:
         weights = weights_for(generator, *lead, len(queries), len(keys))
         panels = student.run(scenarios.drawn, weights, queries, key_tokens=keys)
         assert_labelled(panels, "rows", queries)

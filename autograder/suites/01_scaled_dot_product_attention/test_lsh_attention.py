@@ -120,7 +120,7 @@ def test_each_round_counts_in_full(student, generator):
 
 @exercise("lsh_attention", points=1)
 def test_every_round_draws_a_new_rotation(student, generator):
-    """Over many seeds two lines meet in none, one and both of two rounds."""
+    """Over many seeds two lines meet in none, one and both of two rounds; a round that saw nothing does not count."""
     x, on_second, sign = two_lines(generator)
     v = normal(generator, 12, 3)
     seeds = torch.randint(2**31, (60,), generator=generator).tolist()
@@ -130,6 +130,12 @@ def test_every_round_draws_a_new_rotation(student, generator):
     assert_equal(
         sorted(set(met.tolist())), [0, 1, 2], what="in how many of two rounds the lines met, over 60 seeds", hint=hint
     )
+    queries, keys = on_second == 0, (on_second == 1) & (sign > 0)
+    actual = student.run(scenarios.attend_many, x[queries], x[keys], v[keys], 2, seeds[:12], n_rounds=2)
+    possible = attention(x[queries], x[keys], v[keys], possible_counts(on_second, sign, 2)[:, queries][:, :, keys])
+    hint = "a round in which the query saw no key has a log-sum-exp of -inf, so its share is 0"
+    what = "output where keys are seen in one round alone (against the possibility that fits best)"
+    assert_close(actual, possible[best_fit(actual, possible)], what=what, hint=hint)
 
 
 @exercise("lsh_attention", points=1)
@@ -179,12 +185,14 @@ def test_gradients_flow_through_the_shares_of_the_rounds(student, generator):
 @given(n_rounds=sizes(1, 3), causal=st.booleans(), seed=seeds())
 @settings(max_examples=8)
 def test_the_generator_decides_and_inputs_are_left_alone(student, n_rounds, causal, seed):
-    """One seed gives one result; neither the global random state nor q, k, v are touched."""
+    """One seed gives one result; all is drawn from the generator, or without one the global state; q, k, v stay."""
     g = torch.Generator().manual_seed(seed)
     q, k, v = normal(g, 2, 16, 4), normal(g, 2, 16, 4), normal(g, 2, 16, 3)
     result = student.run(scenarios.attend_checked, q, k, v, 4, seed, n_rounds=n_rounds, causal=causal)
     assert_close(result["again"], result["first"], what="the output from the same seed", hint="use the generator given")
     assert result["untouched"], "the global random state was used: hand the generator on to lsh_buckets"
+    assert result["given"], "nothing was drawn from the generator itself, so a second call would repeat the first"
+    assert result["global"], "without a generator nothing was drawn from the global random state: hand None on"
     assert_equal(result["changed"], [], what="the inputs that were changed in place")
 
 

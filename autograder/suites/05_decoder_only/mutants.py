@@ -309,6 +309,18 @@ MUTANTS = [
         "The blocks must have the configuration's d_ff, not always 4 * d_model.",
         ("config.n_heads, config.d_ff)", "config.n_heads, 4 * config.d_model)"),
     ),
+    edit(
+        "mask_kept_from_a_longer_text",
+        "MiniGPT",
+        "The mask of a longer text is kept, and a shorter one gets its last rows: it sees the future. Cut the first ones.",
+        (
+            "mask = causal_mask(n_tokens).to(ids.device)",
+            "kept = getattr(self, 'kept', None)\n"
+            "        if kept is None or len(kept) < n_tokens:\n"
+            "            kept = self.kept = causal_mask(n_tokens)\n"
+            "        mask = kept[-n_tokens:, :n_tokens]",
+        ),
+    ),
     edit("head_with_a_bias", "MiniGPT", "lm_head has no bias.", (", bias=False)", ")")),
     edit(
         "never_tied",

@@ -97,14 +97,15 @@ def test_later_tokens_do_not_change_earlier_logits(student, config, seed, t):
     for i in range(1, t):
         other = ids.clone()
         other[:, i:] = random_ids(config, seed + i, 2, t - i)
-        short, full, changed = student.run(
-            scenarios.forward_of_several, config, weights, [ids[:, :i].contiguous(), ids, other]
-        )
+        first = ids[:, :i].contiguous()
+        short, full, changed, again = student.run(scenarios.forward_of_several, config, weights, [first, ids, other, first])
         assert_close(full, pytorch_logits(config, weights, ids), what="the logits in evaluation mode", atol=1e-9)
         assert_close(
             changed[:, :i], full[:, :i], what=f"the logits before position {i} when the tokens from there on change"
         )
         assert_close(short, full[:, :i], what=f"the logits of the first {i} tokens alone")
+        hint = "is a mask that was kept from a longer text cut to size at its first rows and columns?"
+        assert_close(again, short, what=f"the logits of the first {i} tokens after a longer text", hint=hint)
 
 
 @exercise("MiniGPT", points=1)
