@@ -548,6 +548,15 @@ MUTANTS = [
         ("square = group == 1 and t == k.shape[2]", "square = group == 1 and past == 0"),
     ),
     edit(
+        "window_of_512_keys",
+        "attend_with_cache",
+        "A new token sees the last 512 keys and no more: the cache holds the whole text, and all of it counts.",
+        (
+            "    k, v = cache.update(layer, k_new, v_new)  # (b, kv heads, n, head_dim)\n",
+            "    k, v = (held[..., -max(512, t) :, :] for held in cache.update(layer, k_new, v_new))\n",
+        ),
+    ),
+    edit(
         "copy_of_the_weights_kept",
         "attend_with_cache",
         "A copy of the weights is kept from the first call on, and training changes the weights: use the layers themselves.",

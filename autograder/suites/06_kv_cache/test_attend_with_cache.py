@@ -68,6 +68,16 @@ def test_single_tokens_see_all_that_came_before(student, layer, seed, b, t):
 
 
 @exercise("attend_with_cache", points=1)
+def test_a_long_text_is_remembered_to_its_beginning(student):
+    """The cache is no window: after a thousand positions the first ones still count."""
+    layer = {"d_model": 4, "n_heads": 2, "bias": False}
+    weights, x = weights_of(layer, 5), normal(104, 1, 1030, layer["d_model"])
+    actual = student.run(scenarios.attended, layer, weights, x, [1027, 1, 2], 1030)
+    hint = "attend to all keys that `update` returns"
+    assert_close(actual, rows_of(layer, weights, x), what="the rows of 1030 positions", hint=hint)
+
+
+@exercise("attend_with_cache", points=1)
 @settings(max_examples=15)
 @given(layer=layer_sizes(), seed=seeds(), past=sizes(1, 4), t=sizes(2, 5))
 def test_later_tokens_of_a_piece_do_not_change_earlier_rows(student, layer, seed, past, t):
