@@ -37,7 +37,7 @@ def rows_of(layer, weights, x):
     return attention_rows(weights, x, layer["n_heads"], layer.get("n_kv_heads", layer["n_heads"]))
 
 
-@exercise("attend_with_cache", points=5, core=True)
+@exercise("attend_with_cache", points=4, core=True)
 @given(layer=layer_sizes(), seed=seeds(), b=sizes(1, 3), pieces=st.lists(sizes(1, 4), min_size=1, max_size=4))
 def test_pieces_attended_to_one_after_the_other_give_the_rows_of_the_whole(student, layer, seed, b, pieces):
     """However a text is cut into pieces, its rows are those of causal attention over all of it."""
