@@ -44,15 +44,11 @@ def grade(
     """
     ids = {item.module.id for submission in submissions for item in submission.modules}
     modules = [module for module in course.modules if module.id in ids]
-    open_suites(course, modules, partial(_grade_all, course, submissions, zygote, done, require_sandbox))
-
-
-def sandbox_in_force(zygote: Zygote) -> list[str]:
-    """What confines a worker here, found by confining one."""
-    zygote.wait()
-    worker = Worker(zygote, Job(files={"nothing.py": ""}, main="nothing"))
-    worker.close()
-    return worker.sandbox
+    trial = Worker(zygote, Job(files={}, main=""), later=True)  # it shows what confines a worker here
+    try:
+        open_suites(course, modules, partial(_grade_all, course, submissions, zygote, done, require_sandbox, trial))
+    finally:
+        trial.close()
 
 
 def _grade_all(
@@ -61,10 +57,13 @@ def _grade_all(
     zygote: Zygote,
     done: Callable[[int, Results], None],
     require_sandbox: bool,
+    trial: Worker,
     suites: Suites,
 ) -> None:
     pages.settle()  # while the zygote warms up
-    sandbox = sandbox_in_force(zygote)
+    zygote.wait()
+    sandbox = trial.confined().sandbox
+    trial.close()
     missing = [name for name in REQUIRED if not any(name in entry and "missing" not in entry for entry in sandbox)]
     if require_sandbox and missing:
         raise GraderError(f"--require-sandbox: {' and '.join(missing)} cannot be had on this system")

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ import hypothesis
 import pytest
 import torch
 import torch._dynamo  # noqa: F401  many torch functions import it on first use, and then each fork would
-from _pytest.runner import runtestprotocol
 from hypothesis.internal.conjecture import providers
 
 from autograder.course import Course, Module
@@ -66,7 +66,6 @@ class _Session:
         self.references: dict[str, LocalModule] = {}
         self.problems: list[str] = []
         self.failure: BaseException | None = None
-        self.error: BaseException | None = None  # the first exception of the running test, whichever phase raised it
 
     @pytest.fixture
     def student(self, request: pytest.FixtureRequest) -> Any:
@@ -87,16 +86,10 @@ class _Session:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", MARK)
-        config.option.tbstyle = "no"  # nobody reads pytest's own report of a failure, and drawing it takes 40 ms
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
             self.problems.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
-
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> None:
-        if call.excinfo is not None and self.error is None:
-            self.error = call.excinfo.value
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         if not self.problems:
@@ -165,18 +158,14 @@ class Suites:
         run = self._session.run
         run.student = None
         start = time.monotonic()
-        reports: list[Any] = []
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            item._initrequest()  # so that an item can run more than once in a process
-            self._session.error = None
-            reports = runtestprotocol(item, log=False, nextitem=None)
+            error = _error_of(item)
         seconds = time.monotonic() - start
-        error = self._session.error
-        if error is None and reports and all(report.outcome == "passed" for report in reports):
+        if error is None:
             return TestOutcome("passed", seconds=seconds)
         if isinstance(error, Stop):
             return TestOutcome(error.outcome, str(error), seconds=seconds)
-        if error is None or isinstance(error, pytest.skip.Exception | GraderError | KeyboardInterrupt):
+        if isinstance(error, pytest.skip.Exception | GraderError):
             return TestOutcome("error", f"the test could not run: {error}", seconds=seconds)
         return TestOutcome("failed", messages.failure(error), self._diagnosis(suite.module, spec, run), time.monotonic() - start)
 
@@ -188,6 +177,29 @@ class Suites:
             return diagnose(transcript(run.student).executions, known, f"diagnosed_{module.stem}")
         except Exception as error:  # a mutant that breaks in a new way must not cost a student the result
             return f"(the diagnosis failed: {type(error).__name__})" if os.environ.get("AUTOGRADER_DEBUG") else ""
+
+
+def _error_of(item: pytest.Item) -> BaseException | None:
+    """Run a test, and return the first exception of its fixtures, its body or their ends.
+
+    pytest's own protocol calls some thirty hooks for reports that nobody reads here, and draws each failure.
+    """
+    errors = []
+    item._initrequest()  # so that an item can run more than once in a process
+    state = item.session._setupstate
+    for step in (partial(_body, state, item), partial(state.teardown_exact, None)):
+        try:
+            step()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            errors.append(error)
+    return errors[0] if errors else None
+
+
+def _body(state: Any, item: pytest.Item) -> None:
+    state.setup(item)
+    item.runtest()
 
 
 def known_mistakes_of(module: Module, exercise: str) -> Known:

@@ -59,7 +59,7 @@ class Audit:
 
     def __init__(self, rules: Rules):
         self.breaches: list[tuple[str, str, int]] = []
-        self.files: dict[str, str] = {}
+        self.files: frozenset[str] = frozenset()
         self._exercises = set(rules)
         self._functions: dict[Any, set[str]] = {}
         self._names: dict[Any, str] = {}
@@ -194,7 +194,7 @@ class Audit:
         tables = (self._functions, self._operators, self._callables)
         rules = [{name: frozenset(found) for name, found in table.items()} for table in tables]
         kinds = [dict(vars(kind)) for kind in (Audit, _FunctionWatch, _OperatorWatch)]
-        return rules, kinds, frozenset(self._exercises), dict(self.files), set(vars(self)), callables.in_place()
+        return rules, kinds, frozenset(self._exercises), self.files, set(vars(self)), callables.in_place()
 
     def function(self, function: Callable, called: str | None, line: int = 0) -> None:
         try:

@@ -8,6 +8,7 @@ import signal
 import socket
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,33 +53,46 @@ class Job:
 
 
 class Worker:
-    """One submission's module in a confined process; `start()` begins a test in a fresh fork of it."""
+    """One submission's module in a confined process; `start()` begins a test in a fresh fork of it.
 
-    def __init__(self, zygote: Zygote, job: Job):
+    With `later` the worker is only asked for, and `confined()` waits until it is there.
+    """
+
+    def __init__(self, zygote: Zygote, job: Job, later: bool = False):
         self.job = job
         self.folder = Path(tempfile.mkdtemp(dir=zygote.folder))
         self.folder.chmod(0o711)
         self.end = time.monotonic() + job.module_seconds
+        self.pid = 0
+        self.sandbox: list[str] = []
+        self._number = 0
         self._test: Channel | None = None
         self._used = self._ready = False
         self._control = Channel(zygote.connect())
-        try:
-            deadline = Deadline(CONFINE_SECONDS)
-            self.pid: int = self._control.receive(deadline)["pid"]
-            config = {
-                "files": job.files, "main": job.main, "scenarios": job.scenarios, "rules": job.rules, "slot": job.slot,
-                "memory_mb": job.memory_mb, "cpu_seconds": job.module_seconds + 5, "work": str(self.folder),
-            }  # fmt: skip
-            self._control.send(config, deadline)
-            answer = self._control.receive(deadline)
-        except (Closed, DeadlinePassed, wire.WireError) as error:
-            self.close()
-            raise GraderError(f"a worker could not be confined ({type(error).__name__})") from None
+        config = {
+            "files": job.files, "main": job.main, "scenarios": job.scenarios, "rules": job.rules, "slot": job.slot,
+            "memory_mb": job.memory_mb, "cpu_seconds": job.module_seconds + 5, "work": str(self.folder),
+        }  # fmt: skip
+        self._confining(self._control.send, config)
+        if not later:
+            self.confined()
+
+    def confined(self) -> Worker:
+        """Wait until the worker has confined itself. GraderError when it cannot."""
+        self.pid = self._confining(self._control.receive)["pid"]
+        answer = self._confining(self._control.receive)
         if "failed" in answer:
             self.close()
             raise GraderError(f"a worker could not be confined: {answer['failed']}")
-        self.sandbox: list[str] = answer["sandbox"]
-        self._number = 0
+        self.sandbox = answer["sandbox"]
+        return self
+
+    def _confining(self, step: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return step(*args, Deadline(CONFINE_SECONDS))
+        except (Closed, DeadlinePassed, wire.WireError) as error:
+            self.close()
+            raise GraderError(f"a worker could not be confined ({type(error).__name__})") from None
 
     @property
     def seconds_left(self) -> float:
@@ -151,7 +165,7 @@ class Worker:
         if self._test is not None:
             self._test.close()
         self._control.close()
-        if getattr(self, "pid", 0):
+        if self.pid:
             try:
                 os.kill(self.pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):

@@ -44,7 +44,7 @@ class Zygote:
         command = [sys.executable, "-m", "autograder.worker.zygote", str(theirs.fileno())]
         hidden = json.dumps([str(path) for path in [*private, Path(autograder.__file__).parent]])
         self._process = subprocess.Popen(
-            [*command, hidden, json.dumps(list(preload))],
+            [*command, hidden, json.dumps(list(preload)), self.folder],
             env={**CLEAN_ENVIRONMENT, "MPLCONFIGDIR": str(cache)},
             cwd="/",
             stdin=subprocess.DEVNULL,
@@ -78,6 +78,7 @@ class Zygote:
         try:
             socket.send_fds(self._control, [b"w"], [theirs.fileno()])
         except OSError as error:
+            self.wait()  # it may never have come to life, and then says why
             raise GraderError(f"the worker process is gone: {error}") from None
         finally:
             theirs.close()

@@ -36,10 +36,23 @@ PACKAGES = ("torch", "numpy", "matplotlib")  # installed where Python does not l
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def isolate() -> list[str]:
+def fork_into_pid_namespace() -> tuple[int, bool]:
+    """`os.fork()`, and whether the child is the first process of a fresh pid namespace: root's is, where the system permits."""
+    if os.geteuid() != 0:
+        return os.fork(), False
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY)
+    first = _libc.unshare(CLONE_NEWPID) == 0
+    child = os.fork()
+    if child and first and _libc.setns(own, CLONE_NEWPID):
+        raise OSError(ctypes.get_errno(), "this process's own pid namespace could not be had back")
+    os.close(own)
+    return child, first
+
+
+def isolate(first: bool = False) -> list[str]:
     """Enter fresh namespaces, as far as the system permits; returns their names.
 
-    The next fork is the first in the pid namespace.
+    The next fork is the first in the pid namespace, unless this process is (`first`).
     """
     if os.geteuid() != 0:
         uid, gid = os.getuid(), os.getgid()
@@ -51,7 +64,7 @@ def isolate() -> list[str]:
             Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
         except OSError:
             return []
-    entered = [name for name, flag in NAMESPACES.items() if _libc.unshare(flag) == 0]
+    entered = [name for name, flag in NAMESPACES.items() if (first and name == "pid") or _libc.unshare(flag) == 0]
     if "mount" in entered:
         _libc.mount(b"none", b"/", None, ctypes.c_ulong(MS_REC_PRIVATE), None)
     return entered
@@ -82,11 +95,9 @@ def limit(memory_mb: int, cpu_seconds: float) -> None:
         resource.setrlimit(kind, (bound, bound))
 
 
-def worker_user(uid: int, paths: Iterable[str]) -> int:
-    """The user that the worker will be: `uid` when this is root and `uid` could still read `paths`, else the present one."""
-    if os.geteuid() != 0 or any(map(_unreadable, paths)):
-        return os.geteuid()
-    return uid
+def can_be_another_user(paths: Iterable[str]) -> bool:
+    """Whether this is root, and any other user could read `paths` as well."""
+    return os.geteuid() == 0 and not any(map(_unreadable, paths))
 
 
 def drop_privileges(uid: int) -> list[str]:

@@ -21,7 +21,6 @@ import sys
 import traceback
 import types
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,20 +55,20 @@ def warm_up() -> None:
     OURS[:] = [name for name in sys.modules if name.partition(".")[0] == "autograder"]
 
 
-def work(channel: Channel, namespaces: list[str], readable: list[str], bpf: bytes | None) -> None:
+def work(channel: Channel, readable: list[str], own_user: bool, bpf: bytes | None, namespaces: list[str]) -> None:
     """Confine this process, take one submission's files, then fork a child for each test until the channel closes."""
     try:
         config = channel.receive()
-        in_force = _confine(config, namespaces, readable, bpf)
+        in_force = _confine(config, namespaces, readable, own_user, bpf)
         audit = Audit(config["rules"])
-        audit.files = {str(path): path.stem for path in Path(config["work"], "exercises").rglob("*.py")}
+        folder, files = config["work"], config["files"]
+        audit.files = frozenset(_path(folder, name) for name in _sources(files))
+        sys.meta_path.insert(0, _Compiled(folder, files))
         importlib.import_module("exercises")  # ours and empty
-        sys.meta_path.insert(0, _Compiled(Path(config["work"])))
         scenarios = {key: _scenarios(key, code) for key, code in config["scenarios"].items()}
         audit.guard()
         for name in OURS:
             del sys.modules[name]  # the student's code needs nothing of the grader, and could only change it
-        gc.collect()
         gc.freeze()
     except BaseException as error:
         channel.send({"failed": f"{type(error).__name__}: {error}"})
@@ -88,7 +87,7 @@ def work(channel: Channel, namespaces: list[str], readable: list[str], bpf: byte
             os.close(descriptor)
         elif command in b"kq" and child:
             status = _end(child)
-            _empty(Path.cwd())
+            _empty(".")
             child = 0
             if command == b"k":
                 channel.send({"status": status})
@@ -105,7 +104,7 @@ def _end(child: int) -> int:
     return status
 
 
-def _empty(scratch: Path) -> None:
+def _empty(scratch: str) -> None:
     """Remove what a test left behind, so that the next one finds nothing of it."""
     for entry in os.scandir(scratch):
         if entry.is_dir(follow_symlinks=False):
@@ -114,15 +113,15 @@ def _empty(scratch: Path) -> None:
             os.unlink(entry.path)
 
 
-def _confine(config: dict, namespaces: list[str], readable: list[str], bpf: bytes | None) -> list[str]:
+def _confine(config: dict, namespaces: list[str], readable: list[str], own_user: bool, bpf: bytes | None) -> list[str]:
     """Everything but the system-call filter; returns what is in force, in words."""
     folder = config["work"]
-    uid = sandbox.worker_user(sandbox.FIRST_UID + config["slot"], [os.__file__, torch.__file__, os.path.dirname(folder)])
+    uid = sandbox.FIRST_UID + config["slot"] if own_user else os.geteuid()
     in_force = [f"namespaces: {' '.join(namespaces)}" if namespaces else "missing: namespaces"]
     if "mount" in namespaces and sandbox.private_work_folder(folder, uid):
         in_force.append("private work folder")
-    _write_files(Path(folder), config["files"])
     scratch = os.path.join(folder, SCRATCH)
+    made = [folder, scratch, *_write_files(folder, config["files"])]
     os.mkdir(scratch)
     os.chdir(scratch)
     null = os.open(os.devnull, os.O_RDWR)
@@ -135,37 +134,52 @@ def _confine(config: dict, namespaces: list[str], readable: list[str], bpf: byte
     sys.path[:0] = [folder]
     sandbox.limit(config["memory_mb"], config["cpu_seconds"])
     in_force.append("resource limits")
-    if uid != os.geteuid():
-        for path in [folder, *map(str, Path(folder).rglob("*"))]:
+    if own_user:
+        for path in made:
             os.chown(path, uid, uid)
     in_force += sandbox.drop_privileges(uid)
     landlock = sandbox.confine_files([*readable, folder], scratch)
     return [*in_force, landlock or "missing: Landlock", "seccomp allow list" if bpf else "missing: seccomp"]
 
 
-def _write_files(folder: Path, files: dict[str, str]) -> None:
-    package = folder / "exercises"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    for name, text in files.items():
-        path = package / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+def _sources(files: dict[str, str]) -> dict[str, str]:
+    """The package `exercises` as the student's code sees it: file name → text."""
+    return {"__init__.py": "", **files}
+
+
+def _write_files(folder: str, files: dict[str, str]) -> list[str]:
+    """Write the package; returns every folder and file that was made."""
+    made = []
+    for name, text in _sources(files).items():
+        path = _path(folder, name)
+        parent = os.path.dirname(path)
+        if parent not in made:
+            os.makedirs(parent, exist_ok=True)
+            made.append(parent)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        made.append(path)
     sys.dont_write_bytecode = True
+    return made
+
+
+def _path(folder: str, name: str) -> str:
+    return os.path.join(folder, "exercises", name)
 
 
 class _Compiled:
     """Finds the submission's modules, compiled already, so that no test's process has to look for them and read them."""
 
-    def __init__(self, work: Path):
+    def __init__(self, folder: str, files: dict[str, str]):
         self._specs = {}
-        for path in Path(work, "exercises").rglob("*.py"):
-            name = ".".join(path.relative_to(work).with_suffix("").parts)
+        for file, text in _sources(files).items():
+            path = _path(folder, file)
+            name = f"exercises.{file.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__")
             try:
-                code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+                code = compile(text.encode(), path, "exec", dont_inherit=True)
             except Exception:
                 continue  # the import in the test's child says what is wrong
-            self._specs[name] = importlib.util.spec_from_loader(name, _Loader(name, str(path), code))
+            self._specs[name] = importlib.util.spec_from_loader(name, _Loader(name, path, code))
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         return self._specs.get(name)
@@ -276,7 +290,7 @@ def _run(module: types.ModuleType, request: dict, scenarios: dict, audit: Audit 
     return scenario(module, *request["args"], **request["kwargs"])
 
 
-def describe(error: BaseException, files: dict[str, str]) -> dict[str, Any]:
+def describe(error: BaseException, files: frozenset[str]) -> dict[str, Any]:
     """An exception as plain data: the names of its types, nearest first, a bounded message, and where in the
     student's file it arose.
     """

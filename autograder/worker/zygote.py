@@ -1,8 +1,8 @@
 """The warm start: a process that has imported torch, and forks a worker on request. It never sees a test, a solution or a secret.
 
-Run as `python -m autograder.worker.zygote CONTROL_FD PRIVATE_PATHS PRELOAD`. Each datagram on the control socket
-brings one descriptor,
-the worker's end of its channel. The worker's process number, as seen from outside, is the first thing sent on that channel.
+Run as `python -m autograder.worker.zygote CONTROL_FD PRIVATE_PATHS PRELOAD FOLDER`; the work folders lie in FOLDER. Each
+datagram on the control socket brings one descriptor, the worker's end of its channel. The worker's process number, as
+seen from outside, is the first thing sent on that channel.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
 
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
@@ -33,7 +34,7 @@ def main() -> None:
     # Tensors get memory of their own and give it back at once, so that peaks are what the code holds and nothing else.
     ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, OWN_MEMORY_BYTES)
     control = socket.socket(fileno=int(sys.argv[1]))
-    private, preload = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+    private, preload, folder = json.loads(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4]
     import numpy as np
     import torch
     import torch._dynamo  # noqa: F401  imported lazily by many torch functions, at half a second a time
@@ -55,6 +56,7 @@ def main() -> None:
     assert threads == 1, f"the zygote must be single-threaded to fork safely, and has {threads} threads"
     bpf = seccomp.program()
     readable = sandbox.readable_paths(private)
+    own_user = sandbox.can_be_another_user([os.__file__, torch.__file__, folder])
     sys.path[:] = [path for path in sys.path if path and "site-packages" in path or path.startswith(sys.base_prefix)]
     sys.path_importer_cache.clear()
     for name, module in list(sys.modules.items()):
@@ -67,27 +69,39 @@ def main() -> None:
         data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not data:
             os._exit(0)  # there is nothing to tidy up
-        if os.fork() == 0:
+        channel = Channel(socket.socket(fileno=descriptors[0]))
+        child, first = sandbox.fork_into_pid_namespace()
+        if child == 0:
             control.close()
-            _start(Channel(socket.socket(fileno=descriptors[0])), sandbox, server, readable, bpf)
-        os.close(descriptors[0])
+            _start(channel, first, sandbox, partial(server.work, channel, readable, own_user, bpf))
+        if first:
+            _tell(channel, child)
+        channel.close()
         _reap()
 
 
-def _start(channel, sandbox, server, readable: list[str], bpf: bytes | None) -> None:
-    """In the fork: enter namespaces, fork once more to be the first process of the new one, and work."""
+def _start(channel, first: bool, sandbox, work) -> None:
+    """In the fork: enter namespaces and work. Who is not root gets a pid namespace only so late that it takes one fork more."""
     try:
         os.setsid()
-        namespaces = sandbox.isolate()
-        child = os.fork()
+        namespaces = sandbox.isolate(first)
+        child = 0 if first else os.fork()
         if child:
-            channel.send({"pid": child})
+            _tell(channel, child)
             channel.close()
             os.waitpid(child, 0)
         else:
-            server.work(channel, namespaces, readable, bpf)
+            work(namespaces)
     finally:
         os._exit(0)
+
+
+def _tell(channel, child: int) -> None:
+    """Tell the grader the worker's process number, as both of us see it."""
+    try:
+        channel.send({"pid": child})
+    except Exception:  # it has gone, and the worker will see that by itself
+        pass
 
 
 def _reap() -> None:
