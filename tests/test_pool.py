@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.grading.grade import PARTS, parts_of
-from autograder.grading.manifest import TestSpec
+from autograder.grading.manifest import PARTS, TestSpec, parts_of
 
 SCRIPT = """
 import os, signal, sys, time

@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from autograder.course import Course, Module
-from autograder.grading.manifest import TestOutcome, TestSpec
+from autograder.grading.manifest import PARTS, TestOutcome, TestSpec
 from autograder.grading.pool import Died, in_forks
 from autograder.grading.score import score_module, totals
 from autograder.grading.suite import Suites, open_suites
 from autograder.intake import Submission, SubmittedModule
-from autograder.policy import SyntaxProblem, check, parse, runtime_rules
+from autograder.policy import SyntaxProblem, check, parse
 from autograder.reports.results import Environment, Identity, ModuleResult, Results, to_json
 from autograder.worker import pages
 from autograder.worker.client import GraderError, Job, Worker, Zygote
 
 AT_ONCE = max(1, min(2, os.cpu_count() or 1))
-PARTS = 2  # of a module, each with a worker and module_seconds of its own
 SLACK_SECONDS, PART_SLACK_SECONDS = 60, 20  # beyond its modules' own limits, a submission's grading is stopped, or a part's
 GRADER_FAILED = b"!"  # begins the answer of a task in which not the submission failed, but the grader
 REQUIRED = ("Landlock", "seccomp")
@@ -141,8 +139,8 @@ def grade_module(
         return _rejected(suites, module, problem)
     breaches = {breach.exercise: breach.message for breach in reversed(check(module, item.files))}
     files, substituted = with_dependencies(module, item.files, own, suites.course)
-    manifest = suites.by_module[module.id].manifest
-    parts = [part for part in parts_of(manifest) if any(spec.exercise in part and tests(spec) for spec in manifest)]
+    suite = suites.by_module[module.id]
+    parts = [part for part in suite.parts if any(spec.exercise in part and tests(spec) for spec in suite.manifest)]
 
     def run(part: frozenset[str], hand: int) -> bytes:
         try:
@@ -167,16 +165,7 @@ def grade_module(
         for exercise, (call, line) in at_run_time.items():
             what = f"{call} is called in {exercise}: this exercise asks you to write it yourself."
             breaches.setdefault(exercise, f"{module.main_file}, line {line}: {what}")
-    return score_module(module, manifest, outcomes, breaches=breaches, substituted=substituted)
-
-
-def parts_of(manifest: Sequence[TestSpec]) -> list[frozenset[str]]:
-    """The exercises of a module in at most PARTS parts with about as many tests each."""
-    tests = Counter(spec.exercise for spec in manifest)
-    parts: list[list[str]] = [[] for _ in range(PARTS)]
-    for exercise in tests:
-        min(parts, key=lambda part: sum(tests[name] for name in part)).append(exercise)
-    return [frozenset(part) for part in parts if part]
+    return score_module(module, suite.manifest, outcomes, breaches=breaches, substituted=substituted)
 
 
 def _answers(parts: Sequence[Callable[[int], bytes]], hands: int, seconds: float) -> Iterable[bytes | Died]:
@@ -196,7 +185,7 @@ def job_for(module: Module, files: dict[str, str], suites: Suites, slot: int = 0
         files=files,
         main=".".join(Path(module.main_file).with_suffix("").parts),
         scenarios=dict(suites.by_module[module.id].scenarios),
-        rules=runtime_rules(module),
+        rules=suites.by_module[module.id].rules,
         memory_mb=limits.memory_mb,
         load_seconds=limits.load_seconds,
         call_seconds=limits.call_seconds,

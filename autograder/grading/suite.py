@@ -25,8 +25,9 @@ import torch._dynamo  # noqa: F401  many torch functions import it on first use,
 from hypothesis.internal.conjecture import providers
 
 from autograder.course import Course, Module
-from autograder.grading.manifest import TestOutcome, TestSpec
+from autograder.grading.manifest import TestOutcome, TestSpec, parts_of
 from autograder.grading.remote import RemoteModule, Stop, compiled, load_failure, shared_key, transcript
+from autograder.policy import runtime_rules
 from autograder.testing import messages, probes, strategies  # noqa: F401  (strategies: registers the profiles)
 from autograder.testing.diagnose import Known, diagnose, known_mistakes
 from autograder.testing.local import LocalModule
@@ -41,7 +42,9 @@ class Suite:
     module: Module
     items: tuple[pytest.Item, ...]
     manifest: tuple[TestSpec, ...]
+    parts: tuple[frozenset[str], ...]
     scenarios: Mapping[str, bytes]
+    rules: dict[str, dict[str, list[str]]]
 
 
 @dataclass
@@ -288,7 +291,8 @@ def _suite(course: Course, module: Module, items: list[pytest.Item], session: _S
     specs.sort(key=lambda pair: (order[pair[1].exercise], pair[1].tier == "public", not pair[1].core))
     files = [Path(probes.__file__), *module.suite_folder.glob("scenarios.py"), *module.folder.glob("scenarios.py")]
     scenarios = {shared_key(path): compiled(shared_key(path), path.read_text(encoding="utf-8")) for path in files}
-    return Suite(module, tuple(item for item, _ in specs), tuple(spec for _, spec in specs), scenarios)
+    items, manifest = [tuple(column) for column in zip(*specs, strict=True)] or [(), ()]
+    return Suite(module, items, manifest, tuple(parts_of(manifest)), scenarios, runtime_rules(module))
 
 
 def _imported(name: str, path: Path) -> Any:
