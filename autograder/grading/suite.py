@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from autograder.grading.manifest import TestOutcome, TestSpec, parts_of
 from autograder.grading.remote import RemoteModule, Stop, compiled, load_failure, shared_key, transcript
 from autograder.policy import runtime_rules
 from autograder.testing import messages, probes, strategies  # noqa: F401  (strategies: registers the profiles)
-from autograder.testing.diagnose import Known, diagnose, known_mistakes
+from autograder.testing.diagnose import Known, diagnose, known_mistakes, most_telling
 from autograder.testing.local import LocalModule
 from autograder.testing.plugin import MARK, seed_for
 from autograder.worker.client import GraderError, LoadError, Stopped, Worker
@@ -55,6 +55,7 @@ class Run:
     diagnosed: bool = True
     local: LocalModule | None = None
     breaches: dict[str, tuple[str, int]] = field(default_factory=dict)
+    explanations: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by exercise and test
     student: Any = None
 
 
@@ -155,6 +156,9 @@ class Suites:
                 done.add(spec.exercise)
             if run.worker and any(later.exercise not in done for _, later in chosen[index + 1 :]):
                 run.worker.renew()
+        for explanations in run.explanations.values():
+            for name, says in most_telling(explanations).items():
+                outcomes[name] = replace(outcomes[name], diagnosis=says)
         return outcomes
 
     def _test(self, suite: Suite, item: pytest.Item, spec: TestSpec) -> TestOutcome:
@@ -170,16 +174,16 @@ class Suites:
             return TestOutcome(error.outcome, str(error), seconds=seconds)
         if isinstance(error, pytest.skip.Exception | GraderError):
             return TestOutcome("error", f"the test could not run: {error}", seconds=seconds)
-        return TestOutcome("failed", messages.failure(error), self._diagnosis(suite.module, spec, run), time.monotonic() - start)
+        if run.diagnosed and isinstance(run.student, RemoteModule):
+            run.explanations.setdefault(spec.exercise, {})[spec.name] = self._explanations(suite.module, spec, run)
+        return TestOutcome("failed", messages.failure(error), seconds=time.monotonic() - start)
 
-    def _diagnosis(self, module: Module, spec: TestSpec, run: Run) -> str:
-        if not run.diagnosed or not isinstance(run.student, RemoteModule):
-            return ""
+    def _explanations(self, module: Module, spec: TestSpec, run: Run) -> list[str]:
         try:
             known = known_mistakes_of(module, spec.exercise)
             return diagnose(transcript(run.student).executions, known, f"diagnosed_{module.stem}")
         except Exception as error:  # a mutant that breaks in a new way must not cost a student the result
-            return f"(the diagnosis failed: {type(error).__name__})" if os.environ.get("AUTOGRADER_DEBUG") else ""
+            return [f"(the diagnosis failed: {type(error).__name__})"] if os.environ.get("AUTOGRADER_DEBUG") else []
 
 
 def _error_of(item: pytest.Item) -> BaseException | None:

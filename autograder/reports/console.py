@@ -75,7 +75,7 @@ def _module(module: ModuleResult, ascii_only: bool) -> list[RenderableType]:
         return [*lines, Padding(why, (0, 0, 0, 2), expand=False)]
     if module.substituted:
         names = ", ".join(module.substituted)
-        note = f"graded on the course's own {names}, since this submission's does not pass yet"
+        note = f"graded on the course's own {names}, since this submission's does not pass or is not part of it"
         lines.append(Padding(Text(_plain(note, ascii_only), style="dim"), (0, 0, 0, 2), expand=False))
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, min_width=6)

@@ -1,21 +1,25 @@
 """Which known mistake gives exactly these answers? A failed test's calls are replayed through the mutants of its exercise.
 
 A mutant explains the failure when it answers every recorded call as the student's code did, and at least one of them
-differently from the solution. The first such mutant, in the order of `mutants.py`, names the mistake.
+differently from the solution. Several may; the one that explains most failed tests of the exercise names the mistake, and
+the first of them in the order of `mutants.py` where that leaves a choice.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import linecache
 import os
 import select
 import signal
 import sys
 import tempfile
+import time
 import types
 import warnings
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,17 +73,25 @@ def known_mistakes(suite_folder: Path, solution: Path, exercise: str) -> Known:
     return Known(Version.of(text, str(solution)), wrong)
 
 
-def diagnose(executions: Sequence[Sequence[Recorded]], known: Known, module_name: str) -> str:
-    """The sentence of the first mutant that explains the recorded calls; empty when none does. Gives up after a few seconds."""
-    return in_a_fork(lambda: _first_match(executions, known, module_name), SECONDS)
+def diagnose(executions: Sequence[Sequence[Recorded]], known: Known, module_name: str) -> list[str]:
+    """The sentence of every mutant that explains the recorded calls, as far as a few seconds reach."""
+    return in_a_fork(lambda: _matches(executions, known, module_name), SECONDS)
 
 
-def in_a_fork(work: Callable[[], str], seconds: float) -> str:
-    """What `work` returns, computed in a fork and in a folder of its own; empty when it does not return in time.
+def most_telling(explanations: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """One of its explanations for each failed test of an exercise: the one that explains most of the others too."""
+    counts = Counter(says for found in explanations.values() for says in found)
+    return {test: max(found, key=counts.__getitem__) for test, found in explanations.items() if found}
+
+
+def in_a_fork(work: Callable[[], Iterable[str]], seconds: float) -> list[str]:
+    """What `work` gives in that time, computed in a fork and in a folder of its own.
 
     A mutant may change global state, loop, crash or write a file.
     """
     reader, writer = os.pipe()
+    end = time.monotonic() + seconds
+    data = b""
     with tempfile.TemporaryDirectory(prefix="diagnosis-") as folder:
         pid = os.fork()
         if pid == 0:
@@ -87,31 +99,35 @@ def in_a_fork(work: Callable[[], str], seconds: float) -> str:
                 os.close(reader)
                 os.chdir(folder)
                 warnings.simplefilter("ignore")  # what a wrong version warns of is nobody's concern
-                os.write(writer, work().encode()[:4096])
+                for found in work():
+                    os.write(writer, json.dumps(found).encode() + b"\n")
             finally:
                 os._exit(0)
         os.close(writer)
         try:
-            ready = select.select([reader], [], [], seconds)[0]
-            return os.read(reader, 4096).decode() if ready else ""
+            while select.select([reader], [], [], max(0.0, end - time.monotonic()))[0]:
+                piece = os.read(reader, 1 << 16)
+                if not piece:
+                    break
+                data += piece
         finally:
             os.close(reader)
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+    return [json.loads(line) for line in data.split(b"\n")[:-1]]
 
 
-def _first_match(executions: Sequence[Sequence[Recorded]], known: Known, module_name: str) -> str:
+def _matches(executions: Sequence[Sequence[Recorded]], known: Known, module_name: str) -> Iterator[str]:
     calls = [call for execution in executions for call in execution]
     right = load_module(known.right, module_name)
     telling = [call for call in calls if not _same(call, right)]
     if not telling:
-        return ""
+        return
     others = [call for call in calls if not any(call is other for other in telling)]
     for version in known.wrong:
         wrong = load_module(version, module_name)
         if all(_same(call, wrong) for call in (*telling, *others)):
-            return version.says
-    return ""
+            yield version.says
 
 
 def load_module(version: Version, name: str) -> types.ModuleType:
