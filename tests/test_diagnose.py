@@ -4,7 +4,8 @@ import os
 import time
 from pathlib import Path
 
-from autograder.testing.diagnose import in_a_fork, most_telling
+from autograder.grading.remote import Call
+from autograder.testing.diagnose import Known, Version, in_a_fork, name_mistakes
 
 
 def test_a_file_that_a_mutant_writes_is_gone_with_it(tmp_path, monkeypatch):
@@ -25,7 +26,16 @@ def test_a_mutant_that_loops_or_dies_explains_nothing_and_takes_nothing_from_tho
     assert in_a_fork(lambda: found(lambda: None), 5) == ["axis", "scale"]
 
 
-def test_what_explains_most_failed_tests_names_the_mistake():
-    explanations = {"values": ["axis", "scale"], "gradients": ["scale"], "shapes": [], "sizes": ["mask"]}
-    assert most_telling(explanations) == {"values": "scale", "gradients": "scale", "sizes": "mask"}
-    assert most_telling({"values": ["axis", "scale"]}) == {"values": "axis"}
+def test_what_behaves_most_like_the_code_names_the_mistake():
+    right = "def f(x): return abs(x)"
+    wrong = {"sign": "def f(x): return x", "square": "def f(x): return x * x if x > 1 else x"}
+    known = Known(Version.of(right, "f.py"), tuple(Version.of(text, f"{says}/f.py", says) for says, text in wrong.items()))
+
+    def passed(x):
+        return [[Call("f", (x,), {}, value=abs(x))]]
+
+    both = {"values": ["sign", "square"], "sizes": []}
+    assert name_mistakes(both, [], known, "f") == {"values": "sign"}
+    assert name_mistakes(both, [passed(1), passed(3)], known, "f") == {"values": "sign"}
+    assert name_mistakes({**both, "more": ["square"]}, [], known, "f") == {"values": "square", "more": "square"}
+    assert name_mistakes({**both, "more": ["square"]}, [passed(3), passed(4)], known, "f") == {"values": "sign", "more": "square"}

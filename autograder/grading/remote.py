@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from autograder.testing.measure import Measurement
 from autograder.worker.client import LoadError, Stopped, Worker
 from autograder.worker.wire import WireError
@@ -20,6 +22,7 @@ from autograder.worker.wire import WireError
 SHARED_SCENARIOS = ("scenarios.py", "probes.py")
 KEPT_FIRST, KEPT_LAST = 8, 4  # executions of a test body that are kept for diagnosis
 MAX_CALLS = 24
+KEPT_BYTES = 8 << 20  # in tensors, of a test that passed
 _ABSENT = re.compile(r"No module named 'exercises\.(\w+)'")
 _UNDEFINED = re.compile(r"module 'exercises\.[\w.]+' has no attribute '(\w+)'.*", re.DOTALL)
 
@@ -66,6 +69,11 @@ class Transcript:
     def add(self, call: Call) -> None:
         if len(self.executions[-1]) < MAX_CALLS:
             self.executions[-1].append(call)
+
+    def is_small(self) -> bool:
+        """Whether it can be kept until all tests of the exercise have run."""
+        calls = [call for execution in self.executions for call in execution]
+        return sum(_bytes((call.args, call.kwargs, call.value)) for call in calls) <= KEPT_BYTES
 
 
 class RemoteModule:
@@ -174,6 +182,15 @@ class RemoteModule:
         exception = kind(said)
         exception.from_student = True
         return exception
+
+
+def _bytes(value: Any) -> int:
+    """What the tensors in the value take."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    if isinstance(value, dict):
+        value = tuple(value.values())
+    return sum(map(_bytes, value)) if isinstance(value, tuple | list) else 0
 
 
 def transcript(module: RemoteModule) -> Transcript:

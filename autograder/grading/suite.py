@@ -26,10 +26,10 @@ from hypothesis.internal.conjecture import providers
 
 from autograder.course import Course, Module
 from autograder.grading.manifest import TestOutcome, TestSpec, parts_of
-from autograder.grading.remote import RemoteModule, Stop, compiled, load_failure, shared_key, transcript
+from autograder.grading.remote import Call, RemoteModule, Stop, compiled, load_failure, shared_key, transcript
 from autograder.policy import runtime_rules
 from autograder.testing import messages, probes, strategies  # noqa: F401  (strategies: registers the profiles)
-from autograder.testing.diagnose import Known, diagnose, known_mistakes, most_telling
+from autograder.testing.diagnose import Known, diagnose, known_mistakes, name_mistakes
 from autograder.testing.local import LocalModule
 from autograder.testing.plugin import MARK, seed_for
 from autograder.worker.client import GraderError, LoadError, Stopped, Worker
@@ -55,7 +55,8 @@ class Run:
     diagnosed: bool = True
     local: LocalModule | None = None
     breaches: dict[str, tuple[str, int]] = field(default_factory=dict)
-    explanations: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by exercise and test
+    explanations: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by exercise and failed test
+    passed: dict[str, list[list[list[Call]]]] = field(default_factory=dict)  # by exercise: what passed tests asked and heard
     student: Any = None
 
 
@@ -156,8 +157,10 @@ class Suites:
                 done.add(spec.exercise)
             if run.worker and any(later.exercise not in done for _, later in chosen[index + 1 :]):
                 run.worker.renew()
-        for explanations in run.explanations.values():
-            for name, says in most_telling(explanations).items():
+        for exercise, explanations in run.explanations.items():
+            passed = [] if until_failure else run.passed.get(exercise, [])
+            known = known_mistakes_of(suite.module, exercise)
+            for name, says in name_mistakes(explanations, passed, known, f"diagnosed_{suite.module.stem}").items():
                 outcomes[name] = replace(outcomes[name], diagnosis=says)
         return outcomes
 
@@ -169,6 +172,8 @@ class Suites:
             error = _error_of(item)
         seconds = time.monotonic() - start
         if error is None:
+            if run.diagnosed and isinstance(run.student, RemoteModule) and transcript(run.student).is_small():
+                run.passed.setdefault(spec.exercise, []).append(transcript(run.student).executions)
             return TestOutcome("passed", seconds=seconds)
         if isinstance(error, Stop):
             return TestOutcome(error.outcome, str(error), seconds=seconds)

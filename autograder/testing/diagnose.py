@@ -1,8 +1,8 @@
 """Which known mistake gives exactly these answers? A failed test's calls are replayed through the mutants of its exercise.
 
 A mutant explains the failure when it answers every recorded call as the student's code did, and at least one of them
-differently from the solution. Several may; the one that explains most failed tests of the exercise names the mistake, and
-the first of them in the order of `mutants.py` where that leaves a choice.
+differently from the solution. Several may. Then the mistake's name is that of the mutant which behaves like the student's
+code in most tests of the exercise, passed ones included, and the first in the order of `mutants.py` where that leaves a choice.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ class Recorded(Protocol):
     error: str
 
 
+Executions = Sequence[Sequence[Recorded]]  # the calls of each execution of a test's body
+
+
 @dataclass(frozen=True)
 class Version:
     """A version of a solution's file, compiled; `says` names the mistake in it."""
@@ -73,14 +76,19 @@ def known_mistakes(suite_folder: Path, solution: Path, exercise: str) -> Known:
     return Known(Version.of(text, str(solution)), wrong)
 
 
-def diagnose(executions: Sequence[Sequence[Recorded]], known: Known, module_name: str) -> list[str]:
+def diagnose(executions: Executions, known: Known, module_name: str) -> list[str]:
     """The sentence of every mutant that explains the recorded calls, as far as a few seconds reach."""
     return in_a_fork(lambda: _matches(executions, known, module_name), SECONDS)
 
 
-def most_telling(explanations: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """One of its explanations for each failed test of an exercise: the one that explains most of the others too."""
+def name_mistakes(
+    explanations: Mapping[str, Sequence[str]], passed: Sequence[Executions], known: Known, module_name: str
+) -> dict[str, str]:
+    """One of its explanations for each failed test of an exercise; `passed` holds the calls of the tests that passed."""
     counts = Counter(says for found in explanations.values() for says in found)
+    open_choice = {says for found in explanations.values() if len(set(found)) > 1 for says in found}
+    if open_choice:
+        counts.update(in_a_fork(lambda: _imitated(passed, known, open_choice, module_name), SECONDS))
     return {test: max(found, key=counts.__getitem__) for test, found in explanations.items() if found}
 
 
@@ -117,7 +125,7 @@ def in_a_fork(work: Callable[[], Iterable[str]], seconds: float) -> list[str]:
     return [json.loads(line) for line in data.split(b"\n")[:-1]]
 
 
-def _matches(executions: Sequence[Sequence[Recorded]], known: Known, module_name: str) -> Iterator[str]:
+def _matches(executions: Executions, known: Known, module_name: str) -> Iterator[str]:
     calls = [call for execution in executions for call in execution]
     right = load_module(known.right, module_name)
     telling = [call for call in calls if not _same(call, right)]
@@ -128,6 +136,20 @@ def _matches(executions: Sequence[Sequence[Recorded]], known: Known, module_name
         wrong = load_module(version, module_name)
         if all(_same(call, wrong) for call in (*telling, *others)):
             yield version.says
+
+
+def _imitated(passed: Sequence[Executions], known: Known, wanted: set[str], module_name: str) -> Iterator[str]:
+    """Each wanted sentence once for every passed test in which its mutant behaves as the student's code did.
+
+    All are tried on a test before the next, since the time may run out.
+    """
+    candidates = [(version.says, load_module(version, module_name)) for version in known.wrong if version.says in wanted]
+    for executions in passed:
+        calls = [call for execution in executions for call in execution]
+        for says, wrong in candidates:
+            sys.modules[module_name] = wrong
+            if all(_same(call, wrong) for call in calls):
+                yield says
 
 
 def load_module(version: Version, name: str) -> types.ModuleType:
