@@ -56,6 +56,7 @@ class Run:
     local: LocalModule | None = None
     breaches: dict[str, tuple[str, int]] = field(default_factory=dict)
     explanations: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by exercise and failed test
+    known: dict[str, Known] = field(default_factory=dict)  # by exercise
     passed: dict[str, list[list[list[Call]]]] = field(default_factory=dict)  # by exercise: what passed tests asked and heard
     student: Any = None
 
@@ -159,9 +160,9 @@ class Suites:
                 run.worker.renew()
         for exercise, explanations in run.explanations.items():
             passed = [] if until_failure else run.passed.get(exercise, [])
-            known = known_mistakes_of(suite.module, exercise)
-            for name, says in name_mistakes(explanations, passed, known, f"diagnosed_{suite.module.stem}").items():
-                outcomes[name] = replace(outcomes[name], diagnosis=says)
+            with contextlib.suppress(Exception):
+                for name, says in name_mistakes(explanations, passed, run.known[exercise], _diagnosed(module)).items():
+                    outcomes[name] = replace(outcomes[name], diagnosis=says)
         return outcomes
 
     def _test(self, suite: Suite, item: pytest.Item, spec: TestSpec) -> TestOutcome:
@@ -180,15 +181,15 @@ class Suites:
         if isinstance(error, pytest.skip.Exception | GraderError):
             return TestOutcome("error", f"the test could not run: {error}", seconds=seconds)
         if run.diagnosed and isinstance(run.student, RemoteModule):
-            run.explanations.setdefault(spec.exercise, {})[spec.name] = self._explanations(suite.module, spec, run)
+            with contextlib.suppress(Exception):  # what goes wrong with a mutant must not cost a student the result
+                known = run.known[spec.exercise] = known_mistakes_of(suite.module, spec.exercise)
+                found = diagnose(transcript(run.student).executions, known, _diagnosed(suite.module))
+                run.explanations.setdefault(spec.exercise, {})[spec.name] = found
         return TestOutcome("failed", messages.failure(error), seconds=time.monotonic() - start)
 
-    def _explanations(self, module: Module, spec: TestSpec, run: Run) -> list[str]:
-        try:
-            known = known_mistakes_of(module, spec.exercise)
-            return diagnose(transcript(run.student).executions, known, f"diagnosed_{module.stem}")
-        except Exception as error:  # a mutant that breaks in a new way must not cost a student the result
-            return [f"(the diagnosis failed: {type(error).__name__})"] if os.environ.get("AUTOGRADER_DEBUG") else []
+
+def _diagnosed(module: Module) -> str:
+    return f"diagnosed_{module.stem}"
 
 
 def _error_of(item: pytest.Item) -> BaseException | None:

@@ -11,6 +11,7 @@ import functools
 import json
 import linecache
 import os
+import resource
 import select
 import signal
 import sys
@@ -28,7 +29,8 @@ from autograder.testing import variants
 from autograder.testing.assertions import difference
 from autograder.testing.local import LocalModule
 
-SECONDS = 5.0
+SECONDS = 5  # of processor time: a busy machine says what an idle one says
+WAIT_SECONDS = 60.0
 
 
 class Recorded(Protocol):
@@ -78,7 +80,7 @@ def known_mistakes(suite_folder: Path, solution: Path, exercise: str) -> Known:
 
 def diagnose(executions: Executions, known: Known, module_name: str) -> list[str]:
     """The sentence of every mutant that explains the recorded calls, as far as a few seconds reach."""
-    return in_a_fork(lambda: _matches(executions, known, module_name), SECONDS)
+    return in_a_fork(lambda: _matches(executions, known, module_name))
 
 
 def name_mistakes(
@@ -88,17 +90,17 @@ def name_mistakes(
     counts = Counter(says for found in explanations.values() for says in found)
     open_choice = {says for found in explanations.values() if len(set(found)) > 1 for says in found}
     if open_choice:
-        counts.update(in_a_fork(lambda: _imitated(passed, known, open_choice, module_name), SECONDS))
+        counts.update(in_a_fork(lambda: _imitated(passed, known, open_choice, module_name)))
     return {test: max(found, key=counts.__getitem__) for test, found in explanations.items() if found}
 
 
-def in_a_fork(work: Callable[[], Iterable[str]], seconds: float) -> list[str]:
-    """What `work` gives in that time, computed in a fork and in a folder of its own.
+def in_a_fork(work: Callable[[], Iterable[str]], seconds: int = SECONDS, wait: float = WAIT_SECONDS) -> list[str]:
+    """What `work` gives in so much processor time, and time to wait, computed in a fork and in a folder of its own.
 
     A mutant may change global state, loop, crash or write a file.
     """
     reader, writer = os.pipe()
-    end = time.monotonic() + seconds
+    end = time.monotonic() + wait
     data = b""
     with tempfile.TemporaryDirectory(prefix="diagnosis-") as folder:
         pid = os.fork()
@@ -106,6 +108,7 @@ def in_a_fork(work: Callable[[], Iterable[str]], seconds: float) -> list[str]:
             try:
                 os.close(reader)
                 os.chdir(folder)
+                resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
                 warnings.simplefilter("ignore")  # what a wrong version warns of is nobody's concern
                 for found in work():
                     os.write(writer, json.dumps(found).encode() + b"\n")
