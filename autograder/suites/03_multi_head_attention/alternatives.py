@@ -322,7 +322,8 @@ def one_piece_after_the_other(q, k, v, block, mask=None):
         piece = slice(start, start + block)
         scores = q @ k[..., piece, :].mT / math.sqrt(q.shape[-1])
         allowed = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask[..., piece]
-        top = torch.where(allowed, scores, -torch.inf).detach().amax(-1, keepdim=True).clamp(min=-1e30)
+        top = torch.where(allowed, scores, -torch.inf).detach().amax(-1, keepdim=True)
+        top = top.clamp(min=torch.finfo(top.dtype).min)
         weights = torch.where(allowed, (scores - top).clamp(max=0).exp(), 0.0)
         total = weights.sum(-1)
         here = torch.where(total > 0, top.squeeze(-1) + total.clamp(min=1e-30).log(), -torch.inf)
