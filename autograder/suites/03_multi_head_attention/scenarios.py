@@ -125,7 +125,7 @@ def forward_twice(module, name, config, weights, x, context, mask):
         "second": second,
         "inputs": [x, context, mask],
         "weights": {key: value.detach() for key, value in layer.named_parameters()},
-        "changed": differences(before),
+        "changed": differences(before) + ["x or context requires gradients" for y in (x, context) if y.requires_grad],
     }
 
 

@@ -39,11 +39,18 @@ def test_the_parts_add_up_to_exact_attention(student, case, block):
 @given(case=attention_cases(largest=9, masks=("none",)), block=sizes(1, 10))
 @settings(max_examples=20)
 def test_the_result_agrees_with_pytorch(student, case, block):
-    """Without a mask the result equals F.scaled_dot_product_attention(q, k, v)."""
+    """Without a mask the result equals F.scaled_dot_product_attention(q, k, v), and so it does for longer inputs."""
     assert_close(
         student.divide_and_conquer_attention(case.q, case.k, case.v, block),
         F.scaled_dot_product_attention(case.q, case.k, case.v),
         what=f"divide_and_conquer_attention(q, k, v, block={block}), {case.n_k} keys",
+    )
+    q, k, v = (normal(case.seed, 2, 70, 3) for _ in range(3))
+    assert_close(
+        student.divide_and_conquer_attention(q, k, v, block),
+        F.scaled_dot_product_attention(q, k, v),
+        what=f"divide_and_conquer_attention(q, k, v, block={block}), 70 keys",
+        hint="without a mask every query attends to every key",
     )
 
 

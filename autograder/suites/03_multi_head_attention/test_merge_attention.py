@@ -81,6 +81,7 @@ def test_an_empty_side_counts_for_nothing(student, n_q, d_v, seed):
     g = torch.Generator().manual_seed(seed)
     out, lse, empty = normal(g, 2, n_q, d_v), normal(g, 2, n_q), torch.full((2, n_q), -torch.inf, dtype=torch.float64)
     other = normal(g, 2, n_q, d_v)
+    lse[0, 0] = 0.0  # a single key of score 0
     for arguments in ((out, lse, other, empty), (other, empty, out, lse)):
         assert_close(student.merge_attention(*arguments), (out, lse), what="(out, lse) with one empty side")
 
@@ -112,6 +113,7 @@ def test_scores_of_any_size_neither_overflow_nor_vanish(student, n_q, d_v, shift
     g = torch.Generator().manual_seed(seed)
     out_a, out_b = normal(g, n_q, d_v), normal(g, n_q, d_v)
     lse_a, lse_b = ((normal(g, n_q) * 1024).round() / 1024 for _ in range(2))  # so that adding the shift rounds nothing
+    lse_b[seed % n_q] = lse_a[seed % n_q]  # neither is the larger
     room = 4 * shift * torch.finfo(torch.float64).eps  # a large lse is itself rounded
     shift = shift * (-1.0) ** torch.arange(n_q, dtype=torch.float64) * (-1) ** (seed % 2)  # up in one row, down in the next
     weight = torch.sigmoid(lse_a - lse_b)[:, None]
