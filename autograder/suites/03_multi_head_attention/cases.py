@@ -130,7 +130,9 @@ def far_from_zero(sign: int, n_kv_heads: int | None = None, cross: bool = True) 
     return case
 
 
-def check_precisions(call: Callable[[LayerCase, Tensor | None], Tensor], n_kv_heads: int | None = None, cross: bool = True) -> None:
+def check_precisions(
+    call: Callable[[LayerCase, Tensor | None], Tensor], n_kv_heads: int | None = None, cross: bool = True
+) -> None:
     """`call(case, mask)` gives PyTorch's answer in single and half precision, and in the dtype of its inputs."""
     shape = 2, 3, 4, 4, n_kv_heads, 2, True, cross, "queries by keys"
     wide = LayerCase(*shape, seed=9)

@@ -164,9 +164,7 @@ def test_gradients_are_right_and_finite_at_empty_rows(student, case, block):
 
 
 @exercise(NAME, points=1)
-@given(
-    case=attention_cases(dtypes=(torch.float32, torch.float64)), block=sizes(1, 4), scale=st.sampled_from([1.0, 200.0])
-)
+@given(case=attention_cases(dtypes=(torch.float32, torch.float64)), block=sizes(1, 4), scale=st.sampled_from([1.0, 200.0]))
 @settings(max_examples=15)
 def test_large_scores_dtype_and_inputs(student, case, block, scale):
     """Scores of any size do not overflow, the dtype stays, inputs stay, strides and random state do not matter."""

@@ -67,9 +67,7 @@ def test_split_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads,
     assert_equal(student.run(scenarios.left_behind, "split_heads", [x, n_heads]), [], what="what the call changed")
     again = student.run(scenarios.with_other_numbers, "split_heads", [x, n_heads])
     assert_equal(again, heads_by_slices(x, n_heads), what="split_heads(x) once x holds other numbers", hint=ANEW)
-    assert_equal(
-        student.run(strided, "split_heads", [x, n_heads]), heads_by_slices(x, n_heads), what="split_heads(strided x)"
-    )
+    assert_equal(student.run(strided, "split_heads", [x, n_heads]), heads_by_slices(x, n_heads), what="split_heads(strided x)")
 
 
 @exercise("merge_heads", points=4, core=True)
@@ -179,9 +177,7 @@ def test_the_loop_has_the_gradients_of_the_module(student, reference, case):
     arguments = (*case.layer, case.cotangent, case.x, case.mask, case.seed % 2 == 0)
     assert_close(
         student.run(scenarios.per_head_gradients, *arguments),
-        reference.run(
-            scenarios.gradients, "MultiHeadAttention", *case.layer, case.cotangent, case.x, mask=case.mask
-        ),
+        reference.run(scenarios.gradients, "MultiHeadAttention", *case.layer, case.cotangent, case.x, mask=case.mask),
         what="value and gradients of attention_per_head",
         hint="use the module's own weights, not detached copies or .data of them",
     )

@@ -28,9 +28,7 @@ def parts(case, *cuts):
     edges = [0, *sorted(cut % (case.n_k + 1) for cut in cuts), case.n_k]
     pieces = [slice(a, b) for a, b in zip(edges, edges[1:])]
     return [
-        partial_attention(
-            case.q, case.k[..., s, :], case.v[..., s, :], None if case.mask is None else case.mask[..., s]
-        )
+        partial_attention(case.q, case.k[..., s, :], case.v[..., s, :], None if case.mask is None else case.mask[..., s])
         for s in pieces
     ]
 
