@@ -97,7 +97,7 @@ def test_without_sharing_it_is_multi_head_attention(student, case):
     )
 
 
-@exercise(NAME, points=2)
+@exercise(NAME, points=1)
 @given(n_kv_heads=sizes(1, 3), group=sizes(1, 3), head_dim=sizes(1, 4), bias=st.booleans())
 @settings(max_examples=10)
 def test_only_keys_and_values_have_fewer_heads(student, n_kv_heads, group, head_dim, bias):
@@ -118,6 +118,11 @@ def test_only_keys_and_values_have_fewer_heads(student, n_kv_heads, group, head_
     assert "w_k.bias" in in_order, "GroupedQueryAttention(d_model, n_heads, n_kv_heads) has biases by default"
     in_order = student.run(scenarios.build_positionally, NAME, [d, n_heads, n_kv_heads, False])
     assert "w_k.bias" not in in_order, "GroupedQueryAttention(d_model, n_heads, n_kv_heads, False) has no biases"
+
+
+@exercise(NAME, points=1)
+def test_new_grouped_layers_begin_at_random_and_share_nothing(student):
+    """A new layer's weights are random numbers of nn.Linear's size, its own and no other layer's."""
     check_beginning(student, NAME, d_model=48, n_heads=6, n_kv_heads=2)
 
 
