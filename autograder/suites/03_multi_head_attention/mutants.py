@@ -1287,6 +1287,12 @@ MUTANTS += [
         ("if stop - start > block:", "if stop - start > (block if q.dim() == 2 else n_k):"),
     ),
     edit(
+        "odd_blocks_rounded_up",
+        DIVIDE,
+        "An odd block was rounded up to an even one: a piece has at most block keys, whatever the block.",
+        ("if stop - start > block:", "if stop - start > block + block % 2:"),
+    ),
+    edit(
         "overflow_thrown_away_too_late",
         DIVIDE,
         "The values are right, the gradient is NaN: exp overflowed in values that torch.where throws away afterwards.",

@@ -239,7 +239,8 @@ def pull_back(layer, call, cotangent, x, context):
     x = x.clone().requires_grad_()
     context = context if context is None else context.clone().requires_grad_()
     value = call(x, context)
-    value.backward(cotangent)
+    if value.requires_grad:
+        value.backward(cotangent)
     return {
         "value": value.detach(),
         "x": x.grad,

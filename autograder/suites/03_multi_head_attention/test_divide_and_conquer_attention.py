@@ -104,10 +104,10 @@ def test_memory_and_work_do_not_grow_with_the_square(student, generator):
         [q, k, v, block, None],
         [q, k, v, block, mask_for(generator, n)],
         [q, k, v, block, mask_for(generator, n, n)],
-        [*batch, block, None],
+        [*batch, 33, None],
     ):
         largest = student.run(scenarios.largest_of_floats, NAME, arguments)
-        shape, mask = tuple(arguments[0].shape), arguments[-1]
+        shape, block, mask = tuple(arguments[0].shape), *arguments[-2:]
         assert largest <= n * block, (
             f"with q, k and v {shape}, block {block} and {'no mask' if mask is None else f'a mask {tuple(mask.shape)}'} the\n"
             f"  largest tensor on the way has {largest} elements; n_q * block per leading index makes {n * block}"

@@ -149,6 +149,7 @@ def test_gradients_of_shared_heads_add_up(student, reference, case):
         student.run(scenarios.gradients, *arguments),
         reference.run(scenarios.gradients, *arguments),
         what="value and gradients",
+        hint="detach, .data and torch.no_grad cut the graph; gradients flow in evaluation mode as well",
     )
 
 
