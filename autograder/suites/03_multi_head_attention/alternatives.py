@@ -322,7 +322,8 @@ def one_piece_after_the_other(q, k, v, block, mask=None):
         piece = slice(start, start + block)
         scores = q @ k[..., piece, :].mT / math.sqrt(q.shape[-1])
         allowed = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask[..., piece]
-        top = torch.where(allowed, scores, -torch.inf).detach().amax(-1, keepdim=True).clamp(min=-1e30)
+        top = torch.where(allowed, scores, -torch.inf).detach().amax(-1, keepdim=True)
+        top = top.clamp(min=torch.finfo(top.dtype).min)
         weights = torch.where(allowed, (scores - top).clamp(max=0).exp(), 0.0)
         total = weights.sum(-1)
         here = torch.where(total > 0, top.squeeze(-1) + total.clamp(min=1e-30).log(), -torch.inf)
@@ -471,3 +472,198 @@ class GroupedQueryAttentionWiderWeights(nn.Module):
         context = x if context is None else context
         k, v = self.wide(self.w_k, context), self.wide(self.w_v, context)
         return self.w_o(merge_heads(scaled_dot_product_attention(split_heads(self.w_q(x), self.n_heads), k, v, mask)[0]))
+
+
+@alternative("split_heads", "any arguments passed on to an inner function that picks channels by an index")
+def split_by_index(*args, **kwargs):
+    def inner(x, n_heads):
+        if x.shape[2] % n_heads != 0:
+            raise ValueError(n_heads)
+        return x[:, :, torch.arange(x.shape[2]).view(n_heads, -1)].transpose(1, 2)
+
+    return inner(*args, **kwargs)
+
+
+@alternative("split_heads", "strides by hand, both arguments by position alone")
+def split_by_strides(x, n_heads, /):
+    b, t, d = x.shape
+    if d % n_heads:
+        raise ValueError("n_heads does not divide the width")
+    x, width = x.contiguous(), d // n_heads
+    return torch.as_strided(x, (b, n_heads, t, width), (t * d, width, d, 1), x.storage_offset())
+
+
+@alternative("merge_heads", "a product with a selection matrix")
+def merged_by_einsum(x):
+    b, h, t, width = x.shape
+    place = torch.eye(h * width, dtype=x.dtype).view(h, width, h * width)
+    return torch.einsum("bhtw,hwd->btd", x, place)
+
+
+@alternative("merge_heads", "vectorised over the batch by torch.vmap")
+def merged_by_vmap(x):
+    return torch.vmap(lambda y: y.swapaxes(0, 1).reshape(y.shape[1], y.shape[0] * y.shape[2]))(x)
+
+
+@alternative("MultiHeadAttention", "one head of one batch entry, mapped over both by torch.vmap")
+class MultiHeadAttentionByVmap(nn.Module):
+    def __init__(self, d_model, n_heads, bias=True):
+        super().__init__()
+        if d_model % n_heads:
+            raise ValueError("d_model")
+        self.n_heads, self.head_dim = n_heads, d_model // n_heads
+        for name in sorted(("w_q", "w_k", "w_v", "w_o")):
+            self.add_module(name, nn.Linear(d_model, d_model, bias=bias))
+
+    def forward(self, x, context=None, mask=None):
+        context = x if context is None else context
+        q, k, v = (split_heads(y, self.n_heads) for y in (self.w_q(x), self.w_k(context), self.w_v(context)))
+        mask = torch.ones((), dtype=torch.bool) if mask is None else mask
+
+        def one(q, k, v, allowed):
+            scores = torch.where(allowed, (q @ k.T) * self.head_dim**-0.5, -torch.inf)
+            weights = torch.exp(scores - torch.nan_to_num(scores.max(-1, keepdim=True).values, neginf=0.0))
+            total = weights.sum(-1, keepdim=True)
+            return (weights / torch.where(total == 0, 1.0, total)) @ v
+
+        heads = torch.vmap(torch.vmap(one))(q, k, v, mask.broadcast_to(*q.shape[:3], k.shape[2]))
+        return self.w_o(merge_heads(heads))
+
+
+@alternative("MultiHeadAttention", "layers begin with Xavier's weights and zero biases; one query after the other")
+class MultiHeadAttentionRowByRow(nn.Module):
+    def __init__(self, d_model: int, n_heads: int, bias: bool = True, device=None, dtype=None):
+        super().__init__()
+        if n_heads < 1 or d_model % n_heads:
+            raise ValueError("n_heads")
+        self.n_heads, self.head_dim = n_heads, d_model // n_heads
+        self.w_q, self.w_k, self.w_v, self.w_o = (nn.Linear(d_model, d_model, bias, device=device, dtype=dtype) for _ in range(4))
+        for layer in self.children():
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, x, context=None, mask=None):
+        context = x if context is None else context
+        q, k, v = (split_heads(y, self.n_heads) for y in (self.w_q(x), self.w_k(context), self.w_v(context)))
+        full = None if mask is None else mask.expand(x.shape[0], self.n_heads, x.shape[1], context.shape[1])
+        rows = []
+        for i in range(x.shape[1]):
+            allowed = None if full is None else full[:, :, i : i + 1]
+            rows.append(scaled_dot_product_attention(q[:, :, i : i + 1], k, v, allowed)[0])
+        return self.w_o(merge_heads(torch.cat(rows, 2)))
+
+
+@alternative("MultiHeadAttention", "head_dim by __getattr__, weights as exp(scores - logsumexp), forward passes all on")
+class MultiHeadAttentionByGetattr(nn.Module):
+    def __init__(self, d_model, n_heads, bias=True):
+        super().__init__()
+        if divmod(d_model, n_heads)[1]:
+            raise ValueError("n_heads must divide d_model")
+        self.sizes = d_model, n_heads
+        vars(self)["n_heads"] = n_heads
+        for name in "qkvo":
+            setattr(self, "w_" + name, nn.Linear(d_model, d_model, bias=bias))
+
+    def __getattr__(self, name):
+        return self.sizes[0] // self.sizes[1] if name == "head_dim" else super().__getattr__(name)
+
+    def forward(self, *args, **kwargs):
+        return self.attend(*args, **kwargs)
+
+    def attend(self, x, context=None, mask=None):
+        context = (context, x)[context is None]
+        q, k, v = (y.unflatten(2, (self.n_heads, -1)) for y in (self.w_q(x), self.w_k(context), self.w_v(context)))
+        scores = torch.einsum("bqhc,bkhc->bhqk", q, k) / math.sqrt(self.head_dim)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -math.inf)
+        weights = torch.exp(scores - scores.logsumexp(-1, keepdim=True).nan_to_num(neginf=0.0))
+        return self.w_o(torch.einsum("bhqk,bkhc->bqhc", weights, v).flatten(-2))
+
+
+@alternative("attention_per_head", "a generator of heads; scores by baddbmm, masked in place")
+def heads_from_a_generator(module, x, mask=None):
+    n_heads, width = module.n_heads, module.head_dim
+
+    def heads():
+        for i in range(n_heads):
+            q, k, v = (layer(x)[..., i * width : (i + 1) * width] for layer in (module.w_q, module.w_k, module.w_v))
+            scores = torch.baddbmm(torch.zeros((), dtype=x.dtype), q, k.transpose(1, 2), beta=0, alpha=width**-0.5)
+            if mask is not None:
+                scores.masked_fill_(~mask.expand(len(x), n_heads, x.shape[1], x.shape[1]).select(1, i), -torch.inf)
+            yield torch.nan_to_num(torch.softmax(scores, 2), nan=0.0).bmm(v)
+
+    return module.w_o(torch.dstack(list(heads())))
+
+
+@alternative("attention_per_head", "the mask negated for all heads before the loop, float64 inside")
+def heads_in_double(module, x, mask=None):
+    b, t, _ = x.shape
+    hidden = None if mask is None else ~mask.expand(b, module.n_heads, t, t)
+    heads = []
+    for i in range(module.n_heads):
+        rows = slice(i * module.head_dim, (i + 1) * module.head_dim)
+        q, k, v = (
+            F.linear(x, y.weight[rows], y.bias if y.bias is None else y.bias[rows]).double()
+            for y in (module.w_q, module.w_k, module.w_v)
+        )
+        heads.append(scaled_dot_product_attention(q, k, v, None if mask is None else ~hidden[:, i])[0].to(x.dtype))
+    return module.w_o(torch.cat(heads, -1))
+
+
+@alternative("merge_attention", "the shares by tanh of half the difference")
+def merged_by_tanh(out_a, lse_a, out_b, lse_b):
+    nothing = torch.maximum(lse_a, lse_b) == -torch.inf
+    a, b = lse_a.masked_fill(nothing, 0), lse_b.masked_fill(nothing, 0)
+    tilt = torch.tanh((a - b) / 2)[..., None]
+    out = (1 + tilt) / 2 * out_a + (1 - tilt) / 2 * out_b
+    return torch.where(nothing[..., None], 0.0, out), torch.logaddexp(a, b).masked_fill(nothing, -torch.inf)
+
+
+@alternative("divide_and_conquer_attention", "cuts the list of blocks in half, not the keys; no branch without keys")
+def blocks_halved(q, k, v, block, mask=None):
+    if block < 1:
+        raise ValueError("block")
+    n_k, scale = k.shape[-2], math.sqrt(q.shape[-1])
+
+    def part(start, stop):
+        scores = q @ k[..., start:stop, :].mT / scale
+        if mask is not None:
+            scores = scores.masked_fill(~(mask if mask.shape[-1] == 1 else mask[..., start:stop]), -torch.inf)
+        if start == stop:
+            return scores @ v[..., start:stop, :], None
+        top = scores.amax(-1, keepdim=True).clamp(min=torch.finfo(scores.dtype).min)
+        weights = torch.exp(scores - top)
+        total = weights.sum(-1, keepdim=True)
+        lse = (top + torch.where(total > 0, total, 1.0).log()).masked_fill(total == 0, -torch.inf).squeeze(-1)
+        return weights / total.clamp(min=torch.finfo(scores.dtype).tiny) @ v[..., start:stop, :], lse
+
+    def solve(spans):
+        if len(spans) == 1:
+            return part(*spans[0])
+        half = len(spans) // 2
+        return merge_attention(*solve(spans[:half]), *solve(spans[half:]))
+
+    return solve([(start, min(start + block, n_k)) for start in range(0, n_k, block)] or [(0, 0)])[0]
+
+
+@alternative("GroupedQueryAttention", "folds the query heads of a group into the rows of its key head")
+class GroupedQueryAttentionFolded(nn.Module):
+    def __init__(self, d_model, n_heads, n_kv_heads, bias=True):
+        super().__init__()
+        for name, rest in (("n_heads", d_model % n_heads), ("n_kv_heads", n_heads % n_kv_heads)):
+            if rest:
+                raise ValueError(name)
+        self.n_heads, self.n_kv_heads, self.head_dim = n_heads, n_kv_heads, d_model // n_heads
+        widths = {"w_q": d_model, "w_k": n_kv_heads * self.head_dim, "w_v": n_kv_heads * self.head_dim, "w_o": d_model}
+        vars(self)["_modules"].update({name: nn.Linear(d_model, width, bias=bias) for name, width in widths.items()})
+
+    def forward(self, x, context=None, mask=None):
+        context = x if context is None else context
+        b, n_q, _ = x.shape
+        q = split_heads(self.w_q(x), self.n_heads).reshape(b, self.n_kv_heads, -1, self.head_dim)
+        k, v = (split_heads(layer(context), self.n_kv_heads) for layer in (self.w_k, self.w_v))
+        if mask is not None:
+            mask = mask.expand(b, self.n_heads, n_q, context.shape[1]).reshape(b, self.n_kv_heads, -1, context.shape[1])
+        heads, _ = scaled_dot_product_attention(q, k, v, mask)
+        return self.w_o(merge_heads(heads.reshape(b, self.n_heads, n_q, self.head_dim)))

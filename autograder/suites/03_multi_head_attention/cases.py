@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autograder.testing import assert_close
 from autograder.testing.strategies import mask_for, normal, seeds, sizes, st
 
 from . import scenarios
@@ -60,6 +62,9 @@ class LayerCase:
             "padding": (self.b, 1, 1, n_k),
             "heads": (self.n_heads, self.n_q, n_k),
             "full": (self.b, self.n_heads, self.n_q, n_k),
+            "batch": (self.b, 1, self.n_q, n_k),
+            "heads for every batch": (1, self.n_heads, self.n_q, n_k),
+            "whole heads": (self.n_heads, 1, 1),
         }[self.masked]
         made["mask"] = None if shape is None else mask_for(generator, *shape)
         for name, value in made.items():
@@ -107,6 +112,58 @@ def layer_cases(
         seed=draw(seeds()),
         dtype=dtype,
     )
+
+
+def alike(n_kv_heads: int | None = None, cross: tuple[bool, ...] = (False, True)) -> list[LayerCase]:
+    """Cases whose batch, lengths, heads and head_dim are all 4: no wrong dimension shows by its size. Long ones, too."""
+    masks = (*MASKS, "batch", "heads for every batch", "whole heads")
+    found = [LayerCase(4, 4, 4, 4, n_kv_heads, 4, True, c, masked, seed=5) for c in cross for masked in masks]
+    return found + [LayerCase(2, 33 if c else 70, 70, 8, n_kv_heads, 3, True, c, "none", seed=6) for c in cross]
+
+
+def far_from_zero(sign: int, n_kv_heads: int | None = None, cross: bool = True) -> LayerCase:
+    """A masked case whose scores all lie near sign * 30,000, a few dozen apart."""
+    case = LayerCase(2, 4, 5, 4, n_kv_heads, 4, True, cross, "queries by keys", seed=8)
+    for name, bias in (("w_q", 122.5), ("w_k", sign * 122.5)):  # 4 channels: 4 * 122.5^2 / sqrt(4) = 30,000
+        case.weights[f"{name}.bias"].fill_(bias)
+        case.weights[f"{name}.weight"].mul_(0.1)
+    return case
+
+
+def check_precisions(
+    call: Callable[[LayerCase, Tensor | None], Tensor], n_kv_heads: int | None = None, cross: bool = True, seed: int = 9
+) -> None:
+    """`call(case, mask)` gives PyTorch's answer in single and half precision, and in the dtype of its inputs."""
+    shape = 2, 3, 4, 4, n_kv_heads, 2, True, cross, "queries by keys"
+    wide = LayerCase(*shape, seed=seed)
+    open_mask = with_one_key(wide.mask)
+    for dtype, mask in ((torch.float32, open_mask), (torch.bfloat16, open_mask), (torch.float16, None)):
+        room = 32 * torch.finfo(dtype).eps  # a chain of five products of eight terms, rounded after each
+        expected = torch_attention(wide, mask).to(dtype)
+        actual = call(LayerCase(*shape, seed=seed, dtype=dtype), mask)
+        hint = "heads that were widened no longer fit w_o: keep to the input's dtype, or go back to it"
+        assert_close(actual, expected, what=f"the output in {dtype}", hint=hint, rtol=room, atol=room)
+
+
+def check_beginning(student, name: str, **config) -> None:
+    """New layers begin with random weights of about nn.Linear's size, and share none of them."""
+    made = student.run(scenarios.two_new_layers, name, config)
+    common = ", ".join(made["common"])
+    assert not common, f"two new layers share {common}: training one changes the other. Make new layers in __init__"
+    usual = 1 / math.sqrt(3 * config["d_model"])  # nn.Linear: uniform between -1 / sqrt(d) and 1 / sqrt(d)
+    for key, value in made["first"].items():
+        assert value.isfinite().all(), f"a new layer's {key} has NaN or infinite values"
+        if key.endswith("bias"):
+            continue  # zeros are as common as nn.Linear's small numbers
+        size = value.square().mean().sqrt().item()
+        assert usual / 10 < size < usual * 5, (  # Xavier's are 1.7 times as large as nn.Linear's, GPT-2's a quarter
+            f"the root mean square of a new layer's {key} is {size:.3g}; nn.Linear makes it about {usual:.3g}\n"
+            "  hint: leave the weights as nn.Linear makes them"
+        )
+        assert not torch.equal(value, made["second"][key]), f"two new layers have the same {key}: it should be random"
+    weights = {key: value for key, value in made["first"].items() if key.endswith("weight")}
+    same = [(a, b) for a in weights for b in weights if a < b and torch.equal(weights[a], weights[b])]
+    assert not same, f"a new layer's {' and '.join(same[0])} are equal: each has random numbers of its own"
 
 
 def partial_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:

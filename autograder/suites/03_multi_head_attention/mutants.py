@@ -67,15 +67,13 @@ MUTANTS = [
     edit(
         "merged_without_moving_heads",
         "merge_heads",
-        "The heads were joined without moving them behind t first, so positions are mixed: transpose back, then "
-        "flatten.",
+        "The heads were joined without moving them behind t first, so positions are mixed: transpose back, then flatten.",
         ("x.transpose(-3, -2).flatten(-2)", "x.reshape(*x.shape[:-3], x.shape[-2], x.shape[-3] * x.shape[-1])"),
     ),
     edit(
         "merged_interleaved",
         "merge_heads",
-        "The heads' channels are interleaved; head i belongs into the i-th slice: flatten (h, head_dim), not "
-        "(head_dim, h).",
+        "The heads' channels are interleaved; head i belongs into the i-th slice: flatten (h, head_dim), not (head_dim, h).",
         ("x.transpose(-3, -2).flatten(-2)", "x.movedim(-3, -1).flatten(-2)"),
     ),
     edit(
@@ -87,8 +85,7 @@ MUTANTS = [
     edit(
         "merged_with_view",
         "merge_heads",
-        "After a transpose memory is not contiguous and view refuses: use reshape or flatten, which copy where "
-        "they must.",
+        "After a transpose memory is not contiguous and view refuses: use reshape or flatten, which copy where they must.",
         (".flatten(-2)", ".view(*x.shape[:-3], x.shape[-2], x.shape[-3] * x.shape[-1])"),
     ),
     edit(
@@ -178,8 +175,7 @@ MUTANTS = [
     edit(
         "heads_merged_by_reshape",
         MHA,
-        "The heads' outputs were reshaped to (b, n_q, d_model) without moving the heads behind the positions: "
-        "use merge_heads.",
+        "The heads' outputs were reshaped to (b, n_q, d_model) without moving the heads behind the positions: use merge_heads.",
         ("merge_heads(heads)", "heads.reshape(x.shape)"),
     ),
     edit(
@@ -270,8 +266,7 @@ MUTANTS = [
     edit(
         "empty_rows_nan",
         MHA,
-        "A query that may attend to nothing gets NaN, because softmax over nothing but -inf is 0 / 0. It should "
-        "get zeros.",
+        "A query that may attend to nothing gets NaN, because softmax over nothing but -inf is 0 / 0. It should get zeros.",
         (
             ATTEND,
             "scores = q @ k.mT / math.sqrt(self.head_dim)\n"
@@ -294,8 +289,7 @@ MUTANTS = [
     edit(
         "the_module_called_as_it_is",
         LOOP,
-        "This computes all heads at once. The exercise asks for one head at a time, so that no tensor holds all "
-        "heads' scores.",
+        "This computes all heads at once. The exercise asks for one head at a time, so that no tensor holds all heads' scores.",
         ("b, t, _ = x.shape", "return module(x, mask=mask)"),
     ),
     edit(
@@ -350,8 +344,7 @@ MUTANTS = [
     edit(
         "output_bias_once_per_head",
         LOOP,
-        "w_o was applied to every head by itself and the results added, so its bias was added once per head "
-        "instead of once.",
+        "w_o was applied to every head by itself and the results added, so its bias was added once per head instead of once.",
         (
             "return module.w_o(torch.cat(heads, dim=-1))",
             "parts = module.w_o.weight.split(module.head_dim, dim=1)\n"
@@ -386,8 +379,7 @@ MUTANTS = [
     edit(
         "parts_added_up",
         MERGE,
-        "The outputs were added, but each is already divided by its own part's denominator: weigh them by "
-        "exp(lse - merged lse).",
+        "The outputs were added, but each is already divided by its own part's denominator: weigh them by exp(lse - merged lse).",
         (MERGED_OUT, "out = out_a + out_b"),
     ),
     edit(
@@ -459,8 +451,7 @@ MUTANTS = [
     edit(
         "empty_side_as_zero",
         MERGE,
-        "An lse of -inf was taken for 0, so that an empty side counts as much as a score of 0; it should count "
-        "for nothing.",
+        "An lse of -inf was taken for 0, so that an empty side counts as much as a score of 0; it should count for nothing.",
         (
             "top = torch.maximum(lse_a, lse_b).detach()",
             "lse_a, lse_b = lse_a.nan_to_num(neginf=0.0), lse_b.nan_to_num(neginf=0.0)\n    top = "
@@ -470,8 +461,7 @@ MUTANTS = [
     edit(
         "empty_lse_zero",
         MERGE,
-        "Where both sides are empty the merged lse came out as 0; it is -inf, or the next merge counts a part "
-        "that is not there.",
+        "Where both sides are empty the merged lse came out as 0; it is -inf, or the next merge counts a part that is not there.",
         (".masked_fill(empty, -torch.inf)", ""),
     ),
     edit(
@@ -492,8 +482,7 @@ MUTANTS = [
     edit(
         "nan_in_the_gradient_only",
         MERGE,
-        "The values are right, but where both sides are empty gradients are NaN: torch.where after logaddexp is "
-        "too late.",
+        "The values are right, but where both sides are empty gradients are NaN: torch.where after logaddexp is too late.",
         (
             "return out, (top + total.log()).masked_fill(empty, -torch.inf)",
             "return out, torch.logaddexp(lse_a, lse_b)",
@@ -551,8 +540,7 @@ MUTANTS = [
     edit(
         "mask_not_expanded_over_keys",
         DIVIDE,
-        "A mask whose last dimension is 1 stands for every key: expand it to n_k columns before cutting it into "
-        "pieces.",
+        "A mask whose last dimension is 1 stands for every key: expand it to n_k columns before cutting it into pieces.",
         ("mask = mask.expand(*mask.shape[:-1], n_k)", "mask = mask.view_as(mask)"),
     ),
     edit(
@@ -573,15 +561,13 @@ MUTANTS = [
         "The halves' outputs were averaged; merge_attention weighs them by their log-sum-exp.",
         (
             "return merge_attention(*attend(start, middle), *attend(middle, stop))",
-            "(a, m), (b, n) = attend(start, middle), attend(middle, stop)\n            return (a + b) / 2, "
-            "torch.maximum(m, n)",
+            "(a, m), (b, n) = attend(start, middle), attend(middle, stop)\n            return (a + b) / 2, torch.maximum(m, n)",
         ),
     ),
     edit(
         "pieces_lse_without_maximum",
         DIVIDE,
-        "A piece's log-sum-exp lacks the maximum that was subtracted before exp, so that the pieces are weighed "
-        "wrongly.",
+        "A piece's log-sum-exp lacks the maximum that was subtracted before exp, so that the pieces are weighed wrongly.",
         ("(top + total.log())", "total.log()"),
     ),
     edit(
@@ -605,8 +591,7 @@ MUTANTS = [
     edit(
         "all_at_once",
         DIVIDE,
-        "All scores were formed at once: memory grows with n_q * n_k. Cut the keys in half until at most block "
-        "are left.",
+        "All scores were formed at once: memory grows with n_q * n_k. Cut the keys in half until at most block are left.",
         ("if stop - start > block:", "if stop - start > max(block, n_k):"),
     ),
     edit(
@@ -692,8 +677,7 @@ MUTANTS = [
     edit(
         "key_heads_taken_in_turn",
         GQA,
-        "The key heads were used in turn, 0 1 0 1; neighbouring query heads share one: 0 0 1 1 "
-        "(repeat_interleave, not repeat).",
+        "The key heads were used in turn, 0 1 0 1; neighbouring query heads share one: 0 0 1 1 (repeat_interleave, not repeat).",
         (
             "k = split_heads(self.w_k(context), self.n_kv_heads).repeat_interleave(group, dim=1)",
             "k = split_heads(self.w_k(context), self.n_kv_heads).repeat(1, group, 1, 1)",
@@ -706,8 +690,7 @@ MUTANTS = [
     edit(
         "value_heads_taken_in_turn",
         GQA,
-        "Keys and values of one query head come from different shared heads: both are repeated in the same way, "
-        "0 0 1 1.",
+        "Keys and values of one query head come from different shared heads: both are repeated in the same way, 0 0 1 1.",
         (
             "v = split_heads(self.w_v(context), self.n_kv_heads).repeat_interleave(group, dim=1)",
             "v = split_heads(self.w_v(context), self.n_kv_heads).repeat(1, group, 1, 1)",
@@ -847,8 +830,10 @@ MUTANTS += [
         DIVIDE,
         "Hidden keys get a score of -10,000, and visible ones may have less: mask with -inf.",
         ("~mask[..., start:stop], -torch.inf", "~mask[..., start:stop], -1e4"),
-        ("    return attend(0, n_k)[0]", "    out = attend(0, n_k)[0]\n"
-         "    return out if mask is None else out.masked_fill(~mask.any(-1, keepdim=True), 0.0)"),
+        (
+            "    return attend(0, n_k)[0]",
+            "    out = attend(0, n_k)[0]\n    return out if mask is None else out.masked_fill(~mask.any(-1, keepdim=True), 0.0)",
+        ),
     ),
     edit(
         "random_state_reset_by_merging",
@@ -866,8 +851,10 @@ MUTANTS += [
         "masks_of_all_keys_or_none_ignored",
         LOOP,
         "A mask of shape (t, 1), which hides all keys from some queries, broadcasts over the keys like any other.",
-        ("mask.expand(b, module.n_heads, t, t)", "mask[..., :1, :].expand(b, module.n_heads, t, t) "
-         "if mask.shape[-1] < t else mask.expand(b, module.n_heads, t, t)"),
+        (
+            "mask.expand(b, module.n_heads, t, t)",
+            "mask[..., :1, :].expand(b, module.n_heads, t, t) if mask.shape[-1] < t else mask.expand(b, module.n_heads, t, t)",
+        ),
     ),
 ]
 
@@ -895,22 +882,29 @@ MUTANTS += [
         "mask_of_the_first_call",
         MHA,
         "The mask of the first call is used for all later ones: keep nothing of a call.",
-        ("heads, _ = ", "if mask is not None:\n            mask = self.__dict__.setdefault('_masks', {}).setdefault(mask.shape, "
-         "mask)\n        heads, _ = "),
+        (
+            "heads, _ = ",
+            "if mask is not None:\n            mask = self.__dict__.setdefault('_masks', {}).setdefault(mask.shape, "
+            "mask)\n        heads, _ = ",
+        ),
     ),
     edit(
         "keys_of_the_first_call",
         MHA,
         "Keys and values are kept for each context, though the weights or the context may change: compute them anew.",
-        ("heads, _ = ", "k, v = self.__dict__.setdefault('_memory', {}).setdefault(context.data_ptr(), (k, v))\n"
-         "        heads, _ = "),
+        (
+            "heads, _ = ",
+            "k, v = self.__dict__.setdefault('_memory', {}).setdefault(context.data_ptr(), (k, v))\n        heads, _ = ",
+        ),
     ),
     edit(
         "half_precision_refused",
         MHA,
         "A half-precision layer fails: heads are widened to float32 and w_o does not take them. Keep the dtype.",
-        ("scaled_dot_product_attention(q, k, v, mask=mask)",
-         "scaled_dot_product_attention(*(y if y.dtype == torch.float64 else y.float() for y in (q, k, v)), mask=mask)"),
+        (
+            "scaled_dot_product_attention(q, k, v, mask=mask)",
+            "scaled_dot_product_attention(*(y if y.dtype == torch.float64 else y.float() for y in (q, k, v)), mask=mask)",
+        ),
     ),
     edit(
         "module_put_into_evaluation",
@@ -928,9 +922,11 @@ MUTANTS += [
         "one_dimensional_mask_for_queries",
         DIVIDE,
         "A mask (n_k,) is taken for one of queries where both lengths are equal: it broadcasts from the right, over keys.",
-        ("mask = mask.expand(*mask.shape[:-1], n_k)",
-         "mask = mask[:, None] if mask.dim() == 1 and len(mask) == q.shape[-2] else mask\n"
-         "        mask = mask.expand(*mask.shape[:-1], n_k)"),
+        (
+            "mask = mask.expand(*mask.shape[:-1], n_k)",
+            "mask = mask[:, None] if mask.dim() == 1 and len(mask) == q.shape[-2] else mask\n"
+            "        mask = mask.expand(*mask.shape[:-1], n_k)",
+        ),
     ),
     edit(
         "one_key_more_than_a_block",
@@ -942,13 +938,429 @@ MUTANTS += [
         "half_precision_pieces_widened",
         DIVIDE,
         "A bfloat16 q gives a float32 result: keep the dtype.",
-        ("q = q / math.sqrt(q.shape[-1])",
-         "q, k, v = (x.float() if x.dtype == torch.bfloat16 else x for x in (q, k, v))\n    q = q / math.sqrt(q.shape[-1])"),
+        (
+            "q = q / math.sqrt(q.shape[-1])",
+            "q, k, v = (x.float() if x.dtype == torch.bfloat16 else x for x in (q, k, v))\n    q = q / math.sqrt(q.shape[-1])",
+        ),
     ),
     edit(
         "seed_set_by_grouped_layers",
         GQA,
         "Making a layer sets PyTorch's seed, so all layers start alike: leave the seed alone.",
         ("super().__init__()", "super().__init__()\n        torch.manual_seed(0)"),
+    ),
+]
+
+
+LAST_LAYER = "self.w_o = nn.Linear(d_model, d_model, bias=bias)"
+CONTEXT = "context = x if context is None else context"
+WITHOUT_MAXIMUM = (
+    "weights = (q @ k.mT / math.sqrt(self.head_dim)).exp()\n"
+    "        weights = weights if mask is None else weights * mask\n"
+    "        total = weights.sum(-1, keepdim=True)\n"
+    "        heads = weights / total.masked_fill(total == 0, 1.0) @ v"
+)
+THREE_DIMENSIONS = (
+    "if mask is not None and mask.dim() == 3 and len(mask) == len(x):\n            mask = mask.unsqueeze(1)\n        " + ATTEND
+)
+VIEWED = "self.w_q(x.view(-1, x.shape[-1])).view(x.shape)"
+FROM_ZEROS = LAST_LAYER + "\n        nn.init.zeros_(self.w_o.weight)"
+NO_OVERFLOW = "exp overflows for large scores and vanishes for very negative ones: subtract each row's maximum before exp."
+HEADS_NOT_BATCH = (
+    "A mask of three dimensions was taken for one mask for each batch entry where both numbers are equal; it broadcasts "
+    "from the right, so its first dimension is the heads'."
+)
+NOT_CONTIGUOUS = "view fails on an input that is not contiguous in memory: use reshape, or let the linear layer keep the shape."
+BEGINS_AT_ZERO = "w_o begins with zeros, so a new layer answers nothing but its bias: leave the weights as nn.Linear makes them."
+GRADIENTS_IN_EVALUATION = "In evaluation mode no gradient comes back: eval() turns off dropout, not gradients. Do not detach."
+
+MUTANTS += [
+    # split_heads and merge_heads
+    edit(
+        "split_of_the_first_call",
+        "split_heads",
+        "The heads of an earlier call come back for a tensor in the same memory, whose numbers have changed: keep nothing.",
+        (
+            "    d = x.shape[-1]",
+            "    kept = split_heads.__dict__.setdefault('kept', {})\n"
+            "    x = kept.setdefault((x.data_ptr(), x.shape), x.clone())\n    d = x.shape[-1]",
+        ),
+    ),
+    edit(
+        "input_made_to_require_gradients",
+        "split_heads",
+        "The call makes its input require gradients; a flag of the caller's tensor is not ours to change.",
+        ("    d = x.shape[-1]", "    x.requires_grad_()\n    d = x.shape[-1]"),
+    ),
+    edit(
+        "merge_of_the_first_call",
+        "merge_heads",
+        "What an earlier call merged comes back for a tensor in the same memory, whose numbers have changed: keep nothing.",
+        (
+            "    return",
+            "    kept = merge_heads.__dict__.setdefault('kept', {})\n"
+            "    x = kept.setdefault((x.data_ptr(), x.shape), x.clone())\n    return",
+        ),
+    ),
+    # MultiHeadAttention
+    edit("softmax_without_the_maximum", MHA, NO_OVERFLOW, (ATTEND, WITHOUT_MAXIMUM)),
+    edit(
+        "hidden_scores_are_only_minus_a_hundred",
+        MHA,
+        "Hidden keys get a score of -100, and visible ones may have less: mask with -inf or the dtype's lowest number.",
+        (
+            ATTEND,
+            "scores = q @ k.mT / math.sqrt(self.head_dim)\n"
+            "        if mask is not None:\n            scores = scores.masked_fill(~mask, -100.0)\n"
+            "        heads = (scores.softmax(-1) if mask is None else scores.softmax(-1) * mask) @ v",
+        ),
+    ),
+    edit("mask_of_the_heads_taken_for_the_batch", MHA, HEADS_NOT_BATCH, (ATTEND, THREE_DIMENSIONS)),
+    edit(
+        "mask_taken_for_padding",
+        MHA,
+        "A mask (n_q, n_k) was taken for one of padding, (b, n_k), where n_q equals b; it broadcasts from the right.",
+        (
+            ATTEND,
+            "if mask is not None and mask.shape == (len(x), context.shape[1]):\n"
+            "            mask = mask[:, None, None]\n        " + ATTEND,
+        ),
+    ),
+    edit(
+        "batch_and_heads_of_the_mask_swapped",
+        MHA,
+        "The mask's first two dimensions have changed places, which shows only where they differ: it is (b, h, n_q, n_k).",
+        (
+            ATTEND,
+            "if mask is not None and mask.dim() == 4 and mask.shape[0] == mask.shape[1]:\n"
+            "            mask = mask.transpose(0, 1)\n        " + ATTEND,
+        ),
+    ),
+    edit(
+        "long_inputs_causal",
+        MHA,
+        "Long inputs are masked although no mask was given: without one every query attends to every key, at any length.",
+        (
+            ATTEND,
+            "if mask is None and x.shape[1] > 16:\n"
+            "            mask = torch.ones(x.shape[1], context.shape[1], dtype=torch.bool).tril()\n        " + ATTEND,
+        ),
+    ),
+    edit(
+        "long_contexts_cut_off",
+        MHA,
+        "Only the first 64 tokens of the context are looked at: there is no largest length.",
+        (CONTEXT, "context = (x if context is None else context)[:, :64]"),
+    ),
+    edit("input_viewed", MHA, NOT_CONTIGUOUS, ("self.w_q(x)", VIEWED)),
+    edit("output_layer_begins_at_zero", MHA, BEGINS_AT_ZERO, (LAST_LAYER, FROM_ZEROS)),
+    edit(
+        "layers_begin_alike",
+        MHA,
+        "w_k begins as a copy of w_q: each layer begins with random numbers of its own.",
+        (LAST_LAYER, LAST_LAYER + "\n        self.w_k.load_state_dict(self.w_q.state_dict())"),
+    ),
+    edit(
+        "weights_begin_large",
+        MHA,
+        "New weights are standard normal, many times what nn.Linear makes, so scores grow with the width: leave them.",
+        (
+            LAST_LAYER,
+            LAST_LAYER + "\n        for parameter in self.parameters():\n            nn.init.normal_(parameter)",
+        ),
+    ),
+    edit(
+        "layers_registered_twice",
+        MHA,
+        "Each parameter has two names, so that a checkpoint holds it twice: register a layer once, as w_q, w_k, w_v or w_o.",
+        (LAST_LAYER, LAST_LAYER + "\n        self.layers = nn.ModuleList([self.w_q, self.w_k, self.w_v, self.w_o])"),
+    ),
+    edit(
+        "weights_shared_by_all_layers",
+        MHA,
+        "Two layers have one w_q in common, so that training one changes the other: make new layers in __init__.",
+        (
+            "self.w_q = nn.Linear(d_model, d_model, bias=bias)",
+            "made = MultiHeadAttention.__dict__.get('made', {})\n"
+            "        self.w_q = made.get((d_model, bias)) or nn.Linear(d_model, d_model, bias=bias)\n"
+            "        MultiHeadAttention.made = {**made, (d_model, bias): self.w_q}",
+        ),
+    ),
+    edit(
+        "no_gradients_in_evaluation",
+        MHA,
+        GRADIENTS_IN_EVALUATION,
+        (
+            "return self.w_o(merge_heads(heads))",
+            "y = self.w_o(merge_heads(heads))\n        return y if self.training else y.detach()",
+        ),
+    ),
+    edit(
+        "weights_kept_while_gradients_are_off",
+        MHA,
+        "Without gradients the weights of the first such call are used for ever: training changes them, read them anew.",
+        (
+            "q = split_heads(self.w_q(x), self.n_heads)",
+            "weight = self.w_q.weight\n"
+            "        if not torch.is_grad_enabled():\n"
+            "            weight = self.__dict__.setdefault('_kept', weight.detach().clone())\n"
+            "        q = split_heads(F.linear(x, weight, self.w_q.bias), self.n_heads)",
+        ),
+    ),
+    # attention_per_head
+    edit(
+        "all_heads_at_once_under_a_mask",
+        LOOP,
+        "With a mask all heads are computed at once: one head at a time, mask or not, so that no tensor holds all scores.",
+        ("    heads = []", "    if mask is not None:\n        return module(x, mask=mask)\n    heads = []"),
+    ),
+    edit(
+        "single_precision_widened_in_the_loop",
+        LOOP,
+        "The result is float64 whatever x was; keep the input's dtype.",
+        ("return module.w_o(torch.cat(heads, dim=-1))", "return module.w_o(torch.cat(heads, dim=-1)).double()"),
+    ),
+    edit(
+        "heads_widened_in_the_loop",
+        LOOP,
+        "The heads are float64 and w_o is not, so that a float32 module fails: go back to the input's dtype before w_o.",
+        ("heads.append(out)", "heads.append(out.double())"),
+    ),
+    edit(
+        "mask_of_the_heads_taken_for_the_batch_in_the_loop",
+        LOOP,
+        HEADS_NOT_BATCH,
+        (
+            "        mask = mask.expand",
+            "        mask = mask.unsqueeze(1) if mask.dim() == 3 and len(mask) == b else mask\n        mask = mask.expand",
+        ),
+    ),
+    edit(
+        "mask_taken_for_padding_in_the_loop",
+        LOOP,
+        "A mask (t, t) was taken for one of padding, (b, t), where t equals b; it broadcasts from the right.",
+        (
+            "        mask = mask.expand",
+            "        mask = mask[:, None, None] if mask.shape == (b, t) else mask\n        mask = mask.expand",
+        ),
+    ),
+    edit(
+        "softmax_without_the_maximum_in_the_loop",
+        LOOP,
+        NO_OVERFLOW,
+        (
+            "out, _ = scaled_dot_product_attention(q, k, v, mask=None if mask is None else mask[:, head])",
+            "weights = (q @ k.mT / math.sqrt(module.head_dim)).exp()\n"
+            "        weights = weights if mask is None else weights * mask[:, head]\n"
+            "        total = weights.sum(-1, keepdim=True)\n"
+            "        out = weights / total.masked_fill(total == 0, 1.0) @ v",
+        ),
+    ),
+    edit(
+        "input_viewed_in_the_loop",
+        LOOP,
+        NOT_CONTIGUOUS,
+        ("    heads = []", "    x = x.view(b * t, -1).view(b, t, -1)\n    heads = []"),
+    ),
+    edit(
+        "frozen_parameters_thawed",
+        LOOP,
+        "Parameters that were frozen require gradients after the call: a function that uses a module does not change it.",
+        ("    heads = []", "    heads = []\n    module.requires_grad_(True)"),
+    ),
+    edit(
+        "gradients_cleared",
+        LOOP,
+        "The gradients that the module held are gone after the call: clearing them is the optimiser's business.",
+        ("    heads = []", "    heads = []\n    module.zero_grad()"),
+    ),
+    edit(
+        "no_gradients_in_evaluation_in_the_loop",
+        LOOP,
+        GRADIENTS_IN_EVALUATION,
+        (
+            "return module.w_o(torch.cat(heads, dim=-1))",
+            "y = module.w_o(torch.cat(heads, dim=-1))\n    return y if module.training else y.detach()",
+        ),
+    ),
+    edit(
+        "module_copied_once",
+        LOOP,
+        "Without gradients a copy of the module is kept and used from then on: its weights change, read them anew.",
+        (
+            "    b, t, _ = x.shape",
+            "    b, t, _ = x.shape\n    if not torch.is_grad_enabled():\n        import copy\n\n"
+            "        module = module.__dict__.setdefault('_kept', copy.deepcopy(module))",
+        ),
+    ),
+    # merge_attention
+    edit(
+        "one_maximum_for_all_rows",
+        MERGE,
+        "All rows were shifted by the largest lse of any; a row far below it vanishes. Take each row's own maximum.",
+        ("torch.maximum(lse_a, lse_b).detach()", "torch.maximum(lse_a, lse_b).detach().amax().expand(lse_a.shape)"),
+    ),
+    edit(
+        "ties_forgotten",
+        MERGE,
+        "Where both lse are equal neither is larger, and nothing was subtracted: use torch.maximum, or >= on one side.",
+        (
+            "torch.maximum(lse_a, lse_b).detach()",
+            "((lse_a > lse_b) * lse_a.nan_to_num(neginf=0.0) + (lse_b > lse_a) * lse_b.nan_to_num(neginf=0.0)).detach()",
+        ),
+    ),
+    edit(
+        "zero_taken_for_empty",
+        MERGE,
+        "An lse of 0 was taken for an empty set; the empty set's is -inf, and 0 is that of one key with score 0.",
+        ("empty = total == 0", "empty = (total == 0) | (lse_a == 0) & (lse_b == -torch.inf)"),
+    ),
+    edit(
+        "very_low_taken_for_empty",
+        MERGE,
+        "A very negative lse was taken for an empty set: only -inf is one.",
+        ("empty = total == 0", "empty = torch.maximum(lse_a, lse_b) < -1e6"),
+    ),
+    edit(
+        "overflow_in_the_gradient_only",
+        MERGE,
+        "The values are right, but 1 / (1 + exp(x)) has the gradient inf / inf for a large x: use torch.sigmoid.",
+        (
+            MERGED_OUT,
+            "gap = lse_b.masked_fill(lse_b == -torch.inf, -1e300) - lse_a.masked_fill(lse_a == -torch.inf, -1e300)\n"
+            "    share = (1 / (1 + gap.exp())).masked_fill(empty, 0.0)\n"
+            "    out = share.unsqueeze(-1) * out_a + (1 - share).masked_fill(empty, 0.0).unsqueeze(-1) * out_b",
+        ),
+    ),
+    edit(
+        "empty_rows_cleaned_in_the_input",
+        MERGE,
+        "out_a was set to zero in place where its set is empty: that writes into the caller's tensor.",
+        (
+            "    top = torch.maximum",
+            "    out_a.detach().masked_fill_((lse_a == -torch.inf).unsqueeze(-1), 0.0)\n    top = torch.maximum",
+        ),
+    ),
+    edit(
+        "empty_only_in_double_precision",
+        MERGE,
+        "In single and half precision two empty sets do not give an lse of -inf: it is -inf in every dtype.",
+        (".masked_fill(empty, -torch.inf)", ".masked_fill(empty, -torch.inf if lse_a.dtype is torch.float64 else -1e4)"),
+    ),
+    # divide_and_conquer_attention
+    edit(
+        "no_keys_leading_dimensions_of_q_alone",
+        DIVIDE,
+        "Without keys the zeros have the leading dimensions of q alone; those of q, k and v broadcast.",
+        ("return q @ k.mT @ v", "return q.new_zeros(*q.shape[:-1], v.shape[-1])"),
+    ),
+    edit(
+        "block_not_checked_without_keys",
+        DIVIDE,
+        "A block below 1 is accepted when there are no keys: check the block first.",
+        ("    if block < 1:\n", "    if block < 1 and k.shape[-2] > 0:\n"),
+    ),
+    edit(
+        "float16_pieces_widened",
+        DIVIDE,
+        "A float16 q gives a float32 result: keep the dtype.",
+        (
+            "q = q / math.sqrt(q.shape[-1])",
+            "q, k, v = (x.float() if x.dtype is torch.float16 else x for x in (q, k, v))\n    q = q / math.sqrt(q.shape[-1])",
+        ),
+    ),
+    edit(
+        "mask_turned_into_numbers_at_once",
+        DIVIDE,
+        "The whole mask was turned into numbers to add, n_q * n_k of them: mask each piece's scores by its own columns.",
+        (
+            "        mask = mask.expand(*mask.shape[:-1], n_k)",
+            "        mask = mask.expand(*mask.shape[:-1], n_k)\n"
+            "        mask = torch.zeros(mask.shape, dtype=q.dtype).masked_fill(~mask, -torch.inf)",
+        ),
+        ("scores = scores.masked_fill(~mask[..., start:stop], -torch.inf)", "scores = scores + mask[..., start:stop]"),
+    ),
+    edit(
+        "batches_all_at_once",
+        DIVIDE,
+        "With leading dimensions all scores are formed at once: halve the keys there, too.",
+        ("if stop - start > block:", "if stop - start > (block if q.dim() == 2 else n_k):"),
+    ),
+    edit(
+        "odd_blocks_rounded_up",
+        DIVIDE,
+        "An odd block was rounded up to an even one: a piece has at most block keys, whatever the block.",
+        ("if stop - start > block:", "if stop - start > block + block % 2:"),
+    ),
+    edit(
+        "overflow_thrown_away_too_late",
+        DIVIDE,
+        "The values are right, the gradient is NaN: exp overflowed in values that torch.where throws away afterwards.",
+        (
+            "        total = weights.sum(-1, keepdim=True)",
+            "        plain = scores.exp()\n"
+            "        weights = torch.where(plain.isfinite() & (plain > 0), plain / top.exp(), weights)\n"
+            "        total = weights.sum(-1, keepdim=True)",
+        ),
+    ),
+    edit(
+        "many_keys_causal",
+        DIVIDE,
+        "Many keys are masked although no mask was given: without one every query attends to every key.",
+        (
+            "    n_k = k.shape[-2]",
+            "    n_k = k.shape[-2]\n    if mask is None and n_k == q.shape[-2] > 12:\n"
+            "        mask = torch.ones(n_k, n_k, dtype=torch.bool).tril()",
+        ),
+    ),
+    # GroupedQueryAttention
+    edit(
+        "mask_before_context_in_groups",
+        GQA,
+        "The arguments are in another order: forward(x, context, mask), the context first.",
+        (
+            "context: Tensor | None = None, mask: Tensor | None = None",
+            "mask: Tensor | None = None, context: Tensor | None = None",
+        ),
+    ),
+    edit(
+        "bias_by_name_alone",
+        GQA,
+        "The bias cannot be given as the fourth argument: GroupedQueryAttention(d_model, n_heads, n_kv_heads, bias).",
+        ("n_kv_heads: int, bias: bool = True", "n_kv_heads: int, *, bias: bool = True"),
+    ),
+    edit("softmax_without_the_maximum_in_groups", GQA, NO_OVERFLOW, (ATTEND, WITHOUT_MAXIMUM)),
+    edit("mask_of_the_heads_taken_for_the_batch_in_groups", GQA, HEADS_NOT_BATCH, (ATTEND, THREE_DIMENSIONS)),
+    edit("input_viewed_in_groups", GQA, NOT_CONTIGUOUS, ("self.w_q(x)", VIEWED)),
+    edit("output_layer_begins_at_zero_in_groups", GQA, BEGINS_AT_ZERO, (LAST_LAYER, FROM_ZEROS)),
+    edit(
+        "half_precision_refused_in_groups",
+        GQA,
+        "A half-precision layer fails: heads are widened to float32 and w_o does not take them. Keep the dtype.",
+        (
+            "scaled_dot_product_attention(q, k, v, mask=mask)",
+            "scaled_dot_product_attention(*(y if y.dtype is torch.float64 else y.float() for y in (q, k, v)), mask=mask)",
+        ),
+    ),
+    edit(
+        "no_gradients_in_evaluation_in_groups",
+        GQA,
+        GRADIENTS_IN_EVALUATION,
+        (
+            "return self.w_o(merge_heads(heads))",
+            "y = self.w_o(merge_heads(heads))\n        return y if self.training else y.detach()",
+        ),
+    ),
+    edit(
+        "keys_sharing_one_layer_with_other_models",
+        GQA,
+        "Two layers have one w_k in common, so that training one changes the other: make new layers in __init__.",
+        (
+            KEYS,
+            "made = GroupedQueryAttention.__dict__.get('made', {})\n"
+            "        self.w_k = made.get((d_model, n_kv_heads * self.head_dim, bias)) or "
+            "nn.Linear(d_model, n_kv_heads * self.head_dim, bias=bias)\n"
+            "        GroupedQueryAttention.made = {**made, (d_model, n_kv_heads * self.head_dim, bias): self.w_k}",
+        ),
     ),
 ]

@@ -2,7 +2,7 @@
 
 import torch
 
-from autograder.testing.probes import Largest, differences, sets_a_seed, surroundings
+from autograder.testing.probes import Largest, changed_around, differences, sets_a_seed, surroundings
 
 
 def load(module, name, config, weights):
@@ -25,11 +25,23 @@ def given(context, mask):
 
 
 def parameters(module, name, config):
-    """The shapes of all trainable parameters by name, and the public attributes."""
+    """The shapes of all parameters under every name they have, those that do not train, and the public attributes."""
     layer = getattr(module, name)(**config)
-    shapes = {key: list(value.shape) for key, value in layer.named_parameters() if value.requires_grad}
-    attributes = {key: getattr(layer, key, None) for key in ("n_heads", "n_kv_heads", "head_dim")}
-    return {"shapes": shapes, "attributes": attributes}
+    named = dict(layer.named_parameters(remove_duplicate=False))
+    return {
+        "shapes": {key: list(value.shape) for key, value in named.items()},
+        "frozen": [key for key, value in named.items() if not value.requires_grad],
+        "attributes": {key: getattr(layer, key, None) for key in ("n_heads", "n_kv_heads", "head_dim")},
+    }
+
+
+def two_new_layers(module, name, config):
+    """The parameters of two layers made one after the other, and which of them the two have in common."""
+    layers = [getattr(module, name)(**config) for _ in range(2)]
+    one, two = (dict(layer.named_parameters()) for layer in layers)
+    common = [key for key in one if key in two and one[key].data_ptr() == two[key].data_ptr()]
+    values = [{key: value.detach().clone() for key, value in named.items()} for named in (one, two)]
+    return {"first": values[0], "second": values[1], "common": common}
 
 
 def build(module, name, config):
@@ -58,15 +70,43 @@ def forward_again(module, name, config, first, weights, x, context=None, mask=No
     other inputs and another mask."""
     layer = load(module, name, config, first)
     others = [value if value is None else value.flip(-1) for value in (x, context, mask)]
-    for mode in (True, False):
-        layer.train(mode)(others[0], **given(*others[1:]))
+    for mode in (True, False):  # in evaluation no gradients are recorded
+        with torch.set_grad_enabled(mode):
+            layer.train(mode)(others[0], **given(*others[1:]))
     with torch.no_grad():
         for value, other in zip([x, context], others):
             if value is not None:
                 other.copy_(value)  # the very tensors, with other numbers in them
         for key, parameter in layer.named_parameters():
             parameter.copy_(weights[key])
-    return [layer.train(mode)(others[0], **given(others[1], mask)) for mode in (True, False)]
+    outputs = []
+    for mode in (True, False):
+        with torch.set_grad_enabled(mode):
+            outputs.append(layer.train(mode)(others[0], **given(others[1], mask)).detach())
+    return outputs
+
+
+def left_behind(module, name, args):
+    """What a call of module.name changed outside its own result, flags of its arguments included."""
+    changed = changed_around(module, name, args)
+    return changed + [f"argument {i} requires gradients" for i, x in enumerate(args) if getattr(x, "requires_grad", False)]
+
+
+def with_other_numbers(module, name, args):
+    """The result of a second call with the very tensors of a first one, other numbers in them by now."""
+    held = [others_than(x) for x in args]
+    getattr(module, name)(*held)
+    for tensor, x in zip(held, args):
+        if isinstance(x, torch.Tensor):
+            tensor.copy_(x)
+    return getattr(module, name)(*held)
+
+
+def others_than(x):
+    """A tensor like x with other numbers in it; anything else as it is."""
+    if not isinstance(x, torch.Tensor):
+        return x
+    return ~x if x.dtype is torch.bool else x + 1
 
 
 def sets_the_seed(module, name, config):
@@ -85,19 +125,27 @@ def forward_twice(module, name, config, weights, x, context, mask):
         "second": second,
         "inputs": [x, context, mask],
         "weights": {key: value.detach() for key, value in layer.named_parameters()},
-        "changed": differences(before),
+        "changed": differences(before) + ["x or context requires gradients" for y in (x, context) if y.requires_grad],
     }
 
 
-def forward_strided(module, name, config, weights, x, mask=None):
-    """The output for an x whose memory is laid out with time before batch."""
-    x = x.transpose(0, 1).contiguous().transpose(0, 1)
-    return load(module, name, config, weights)(x, **given(None, mask))
+def laid_out_otherwise(x):
+    """The same numbers in memory of another order, the last dimension first, with gaps between them."""
+    if x is None:
+        return None
+    view = x.new_zeros(*reversed(x.shape), 2)[..., 0].permute(*reversed(range(x.dim())))
+    return view.copy_(x)
 
 
-def gradients(module, name, config, weights, cotangent, x, context=None, mask=None):
+def forward_strided(module, name, config, weights, x, context=None, mask=None):
+    """The output for inputs and a mask that are not contiguous."""
+    x, context, mask = map(laid_out_otherwise, (x, context, mask))
+    return load(module, name, config, weights)(x, **given(context, mask))
+
+
+def gradients(module, name, config, weights, cotangent, x, context=None, mask=None, training=True):
     """The output, and the gradients of the inputs and of every parameter when `cotangent` is pulled back."""
-    layer = load(module, name, config, weights)
+    layer = load(module, name, config, weights).train(training)
     return pull_back(layer, lambda x, context: layer(x, **given(context, mask)), cotangent, x, context)
 
 
@@ -107,15 +155,41 @@ def per_head(module, config, weights, x, mask=None):
     return module.attention_per_head(layer, x, **given(None, mask))
 
 
-def per_head_gradients(module, config, weights, cotangent, x, mask=None):
+def per_head_strided(module, config, weights, x, mask=None):
+    """The same for an input and a mask that are not contiguous."""
+    return per_head(module, config, weights, laid_out_otherwise(x), laid_out_otherwise(mask))
+
+
+def per_head_again(module, config, first, weights, x, mask):
+    """Two outputs, with and without gradients, of a module used before with the weights `first` and another mask."""
+    layer = load(module, "MultiHeadAttention", config, first)
+    held = x.flip(-1)
+    for recorded in (True, False):
+        with torch.set_grad_enabled(recorded):
+            module.attention_per_head(layer, held, ~mask)
+    with torch.no_grad():
+        held.copy_(x)
+        for key, parameter in layer.named_parameters():
+            parameter.copy_(weights[key])
+    outputs = []
+    for recorded in (True, False):
+        with torch.set_grad_enabled(recorded):
+            outputs.append(module.attention_per_head(layer, held, mask).detach())
+    return outputs
+
+
+def per_head_gradients(module, config, weights, cotangent, x, mask=None, training=True):
     """As `gradients`, through `attention_per_head`."""
-    layer = load(module, "MultiHeadAttention", config, weights)
+    layer = load(module, "MultiHeadAttention", config, weights).train(training)
     return pull_back(layer, lambda x, _: module.attention_per_head(layer, x, **given(None, mask)), cotangent, x, None)
 
 
 def per_head_twice(module, config, weights, x, mask):
-    """What two calls of `attention_per_head` leave behind."""
+    """What calls of `attention_per_head` leave behind, of a module that holds gradients and does not train w_v."""
     layer = load(module, "MultiHeadAttention", config, weights)
+    layer.w_v.requires_grad_(False)
+    for parameter in layer.parameters():
+        parameter.grad = torch.ones_like(parameter)
     before = surroundings()
     first = module.attention_per_head(layer, x, mask).detach().clone()
     second = module.attention_per_head(layer.eval(), x, mask)
@@ -127,15 +201,36 @@ def per_head_twice(module, config, weights, x, mask):
         "second": second,
         "inputs": [x, mask],
         "weights": {key: value.detach() for key, value in layer.named_parameters()},
+        "gradients": {key: value.grad for key, value in layer.named_parameters()},
+        "frozen": sorted(key for key, value in layer.named_parameters() if not value.requires_grad),
         "changed": differences(before),
     }
 
 
-def per_head_largest(module, config, weights, x):
-    """The number of elements of the largest tensor that `attention_per_head` made."""
+class LargestOfFloats(Largest):
+    """The same for floating-point tensors alone: a mask, or a view of one, holds no scores."""
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        before = self.n_elements
+        value = super().__torch_dispatch__(operator, types, args, kwargs)
+        made = value if isinstance(value, tuple | list) else [value]
+        if not any(isinstance(x, torch.Tensor) and x.is_floating_point() for x in made):
+            self.n_elements = before
+        return value
+
+
+def largest_of_floats(module, name, args):
+    """The number of elements of the largest floating-point tensor that a call of module.name made."""
+    with LargestOfFloats() as seen:
+        getattr(module, name)(*args)
+    return seen.n_elements
+
+
+def per_head_largest(module, config, weights, x, mask=None):
+    """The number of elements of the largest floating-point tensor that `attention_per_head` made."""
     layer = load(module, "MultiHeadAttention", config, weights)
-    with Largest() as seen, torch.no_grad():
-        module.attention_per_head(layer, x)
+    with LargestOfFloats() as seen, torch.no_grad():
+        module.attention_per_head(layer, x, **given(None, mask))
     return seen.n_elements
 
 
@@ -144,7 +239,8 @@ def pull_back(layer, call, cotangent, x, context):
     x = x.clone().requires_grad_()
     context = context if context is None else context.clone().requires_grad_()
     value = call(x, context)
-    value.backward(cotangent)
+    if value.requires_grad:
+        value.backward(cotangent)
     return {
         "value": value.detach(),
         "x": x.grad,

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import changed_around, flops, gradients, largest_tensor, strided
+from autograder.testing.probes import flops, gradients, strided
 from autograder.testing.strategies import (
     attention_cases,
     broadcastable,
@@ -17,6 +17,7 @@ from autograder.testing.strategies import (
     st,
 )
 
+from . import scenarios
 from .cases import partial_attention
 
 NAME = "divide_and_conquer_attention"
@@ -77,6 +78,11 @@ def test_no_keys_give_zeros(student, n_q, d_v, block, masked):
     mask = torch.ones(n_q, 0, dtype=torch.bool) if masked else None
     expected = torch.zeros(2, n_q, d_v, dtype=torch.float64)
     assert_equal(student.divide_and_conquer_attention(q, k, v, block, mask), expected, what="the result for n_k = 0")
+    k, v = normal(1, 3, 1, 0, 3), normal(1, 2, 0, d_v)
+    expected = torch.zeros(3, 2, n_q, d_v, dtype=torch.float64)
+    got = student.divide_and_conquer_attention(q[0], k, v, block)
+    hint = "leading dimensions of q, k and v broadcast without keys, too"
+    assert_equal(got, expected, what="the result for n_k = 0, k (3, 1, 0, 3) and v (2, 0, d_v)", hint=hint)
 
 
 @exercise(NAME, points=1)
@@ -85,6 +91,7 @@ def test_a_block_below_one_is_refused(student):
     q, k, v = normal(1, 2, 3), normal(1, 4, 3), normal(1, 4, 3)
     assert_refused(student.divide_and_conquer_attention, q, k, v, 0, why="a block has at least one key")
     assert_refused(student.divide_and_conquer_attention, q, k, v, -2, why="a block has at least one key")
+    assert_refused(student.divide_and_conquer_attention, q, k[:0], v[:0], 0, why="a block has at least one key")
 
 
 @exercise(NAME, points=2)
@@ -92,13 +99,21 @@ def test_memory_and_work_do_not_grow_with_the_square(student, generator):
     """No tensor has more than n_q * block elements, and each key is scored once."""
     n, d, block = 17 * 16, 4, 16
     q, k, v = (normal(generator, n, d) for _ in range(3))
-    for mask in (None, mask_for(generator, n)):
-        arguments = [q, k, v, block, mask]
-        largest = student.run(largest_tensor, NAME, arguments)
+    batch = [normal(generator, 2, n // 2, d) for _ in range(3)]
+    for arguments in (
+        [q, k, v, block, None],
+        [q, k, v, block, mask_for(generator, n)],
+        [q, k, v, block, mask_for(generator, n, n)],
+        [*batch, 33, None],
+    ):
+        largest = student.run(scenarios.largest_of_floats, NAME, arguments)
+        shape, block, mask = tuple(arguments[0].shape), *arguments[-2:]
         assert largest <= n * block, (
-            f"with {n} queries and keys, block {block} and {'no mask' if mask is None else 'a mask (n_k,)'} the\n"
-            f"  largest tensor on the way has {largest} elements; n_q * block = {n * block}, n_q * n_k = {n * n}"
+            f"with q, k and v {shape}, block {block} and {'no mask' if mask is None else f'a mask {tuple(mask.shape)}'} the\n"
+            f"  largest tensor on the way has {largest} elements; n_q * block per leading index makes {n * block}"
         )
+        if arguments[0] is not q or mask is not None and mask.dim() > 1:
+            continue
         work = student.run(flops, NAME, arguments)
         once = 2 * n * n * (d + d)
         assert work <= 1.2 * once, f"{work} floating-point operations, where scoring each key once takes {once}"
@@ -106,14 +121,21 @@ def test_memory_and_work_do_not_grow_with_the_square(student, generator):
 
 @exercise(NAME, points=1)
 def test_the_recursion_is_shallow(student, generator):
-    """Halving is logarithmic: two thousand keys in blocks of one are far from Python's recursion limit."""
-    n_k = 2000
+    """Halving is logarithmic: twelve hundred keys in blocks of one are far from Python's recursion limit, and all count."""
+    n_k = 1200
     q, k, v = normal(generator, 1, 2), normal(generator, n_k, 2), normal(generator, n_k, 1)
     assert_close(
         student.divide_and_conquer_attention(q, k, v, 1),
         partial_attention(q, k, v)[0],
         what=f"{n_k} keys in blocks of one",
         hint="cut in the middle; peeling off one block at a time goes n_k / block calls deep",
+    )
+    q, k, v = (normal(generator, 70, 3) for _ in range(3))
+    assert_close(
+        student.divide_and_conquer_attention(q, k, v, 8),
+        partial_attention(q, k, v)[0],
+        what="70 queries and keys in blocks of eight",
+        hint="without a mask every query attends to every key",
     )
 
 
@@ -135,12 +157,14 @@ def test_gradients_are_right_and_finite_at_empty_rows(student, case, block):
             what=f"the gradient of {name}",
             hint="NaN comes from -inf - -inf or log(0): replace the value before, not after. Detach the maximum only",
         )
+    far = student.run(gradients, NAME, [1e4 * case.q, case.k, case.v, block, case.mask], wrt=[0, 1, 2])["gradients"]
+    for name, gradient in zip("qkv", far):
+        hint = "a softmax of large scores is right only if exp is taken of nothing above 0, in values thrown away too"
+        assert gradient.isfinite().all(), f"the gradient of {name} is not finite for scores of ten thousand\n  hint: {hint}"
 
 
 @exercise(NAME, points=1)
-@given(
-    case=attention_cases(dtypes=(torch.float32, torch.float64)), block=sizes(1, 4), scale=st.sampled_from([1.0, 200.0])
-)
+@given(case=attention_cases(dtypes=(torch.float32, torch.float64)), block=sizes(1, 4), scale=st.sampled_from([1.0, 200.0]))
 @settings(max_examples=15)
 def test_large_scores_dtype_and_inputs(student, case, block, scale):
     """Scores of any size do not overflow, the dtype stays, inputs stay, strides and random state do not matter."""
@@ -151,12 +175,16 @@ def test_large_scores_dtype_and_inputs(student, case, block, scale):
     assert_close(student.divide_and_conquer_attention(*arguments), expected, what=f"scores about {scale:g}", **room)
     assert_inputs_untouched(student)
     assert_close(student.run(strided, NAME, arguments), expected, what="the result of strided inputs", **room)
-    assert_equal(student.run(changed_around, NAME, arguments), [], what="what the call changed")
-    half = [x.bfloat16() for x in (case.q, case.k, case.v)]
-    actual = student.divide_and_conquer_attention(*half, block, case.mask)
-    expected = partial_attention(*(x.double() for x in half), case.mask)[0].bfloat16()
-    room = 32 * torch.finfo(torch.bfloat16).eps  # a few products and merges, rounded after each
-    assert_close(actual, expected, what="the result in bfloat16", rtol=room, atol=room)
+    assert_equal(student.run(scenarios.left_behind, NAME, arguments), [], what="what the call changed")
+    again = student.run(scenarios.with_other_numbers, NAME, arguments)
+    hint = "keep nothing of a call for the next"
+    assert_close(again, expected, what="the result once the inputs hold other numbers", hint=hint, **room)
+    for dtype, mask in ((torch.bfloat16, case.mask), (torch.float16, None)):
+        half = [x.to(dtype) for x in (case.q, case.k, case.v)]
+        actual = student.divide_and_conquer_attention(*half, block, mask)
+        expected = partial_attention(*(x.double() for x in half), mask)[0].to(dtype)
+        room = 32 * torch.finfo(dtype).eps  # a few products and merges, rounded after each
+        assert_close(actual, expected, what=f"the result in {dtype}", rtol=room, atol=room)
     mask = mask_for(case.seed, case.q.shape[-2], case.n_k)
     q, k, v = case.q.double() * 1e6, case.k.double(), case.v.double()
     assert_close(

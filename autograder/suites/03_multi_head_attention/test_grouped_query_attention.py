@@ -6,7 +6,18 @@ from autograder.testing import assert_close, assert_equal, assert_refused, exerc
 from autograder.testing.strategies import given, settings, sizes, st
 
 from . import scenarios
-from .cases import LayerCase, constructor, layer_cases, torch_attention, torch_multi_head_attention, with_one_key
+from .cases import (
+    LayerCase,
+    alike,
+    check_beginning,
+    check_precisions,
+    constructor,
+    far_from_zero,
+    layer_cases,
+    torch_attention,
+    torch_multi_head_attention,
+    with_one_key,
+)
 
 NAME = "GroupedQueryAttention"
 
@@ -37,7 +48,42 @@ def test_the_output_agrees_with_pytorch(student, case):
     )
 
 
-@exercise(NAME, points=2)
+@exercise(NAME, points=1)
+def test_shared_heads_confuse_no_dimensions_of_one_size(student, reference):
+    """With as many batch entries as queries, keys and heads each dimension of a mask keeps its place; long inputs too."""
+    for case in alike(n_kv_heads=2):
+        arguments = (NAME, *case.layer, case.x, case.context, case.mask)
+        assert_close(
+            student.run(scenarios.forward, *arguments),
+            reference.run(scenarios.forward, *arguments),
+            what=f"the output, x {tuple(case.x.shape)}, mask {None if case.mask is None else tuple(case.mask.shape)}",
+            hint="a mask broadcasts from the right to (b, n_heads, n_q, n_k)",
+        )
+
+
+@exercise(NAME, points=1)
+def test_shared_heads_take_any_precision_layout_and_size_of_scores(student):
+    """The layer answers in its inputs' precision, half included, at any memory layout and any size of the scores."""
+    check_precisions(lambda c, mask: student.run(scenarios.forward, NAME, *c.layer, c.x, c.context, mask), n_kv_heads=2)
+    case = LayerCase(2, 4, 5, 4, 2, 2, True, True, "full", seed=3)
+    mask = with_one_key(case.mask)
+    got = student.run(scenarios.forward_strided, NAME, *case.layer, case.x, case.context, mask)
+    hint = "view asks for contiguous memory, reshape does not"
+    assert_close(got, torch_attention(case, mask), what="the output for inputs that are not contiguous", hint=hint)
+    for sign in (1, -1):
+        case = far_from_zero(sign, n_kv_heads=2)
+        mask = with_one_key(case.mask)
+        assert_close(
+            student.run(scenarios.forward, NAME, *case.layer, case.x, case.context, mask),
+            torch_attention(case, mask),
+            what=f"the output for scores near {sign * 30000}",
+            hint="softmax subtracts each row's largest score before exp; a hidden key's score lies below any other",
+            rtol=1e-7,
+            atol=1e-8,
+        )
+
+
+@exercise(NAME, points=1)
 @given(case=layer_cases())
 @settings(max_examples=15)
 def test_without_sharing_it_is_multi_head_attention(student, case):
@@ -51,7 +97,7 @@ def test_without_sharing_it_is_multi_head_attention(student, case):
     )
 
 
-@exercise(NAME, points=2)
+@exercise(NAME, points=1)
 @given(n_kv_heads=sizes(1, 3), group=sizes(1, 3), head_dim=sizes(1, 4), bias=st.booleans())
 @settings(max_examples=10)
 def test_only_keys_and_values_have_fewer_heads(student, n_kv_heads, group, head_dim, bias):
@@ -65,13 +111,22 @@ def test_only_keys_and_values_have_fewer_heads(student, n_kv_heads, group, head_
     if bias:
         expected |= {f"{layer}.bias": [width] for layer, width in widths.items()}
     assert_equal(got["shapes"], expected, what=f"the shapes of the parameters with bias={bias}")
+    assert_equal(got["frozen"], [], what="the parameters that do not train")
     attributes = {"n_heads": n_heads, "n_kv_heads": n_kv_heads, "head_dim": head_dim}
     assert_equal(got["attributes"], attributes, what="the attributes")
     in_order = student.run(scenarios.build_positionally, NAME, [d, n_heads, n_kv_heads])
     assert "w_k.bias" in in_order, "GroupedQueryAttention(d_model, n_heads, n_kv_heads) has biases by default"
+    in_order = student.run(scenarios.build_positionally, NAME, [d, n_heads, n_kv_heads, False])
+    assert "w_k.bias" not in in_order, "GroupedQueryAttention(d_model, n_heads, n_kv_heads, False) has no biases"
 
 
-@exercise(NAME, points=2)
+@exercise(NAME, points=1)
+def test_new_grouped_layers_begin_at_random_and_share_nothing(student):
+    """A new layer's weights are random numbers of nn.Linear's size, its own and no other layer's."""
+    check_beginning(student, NAME, d_model=48, n_heads=6, n_kv_heads=2)
+
+
+@exercise(NAME, points=1)
 def test_heads_that_do_not_divide_are_refused(student):
     """It refuses n_heads that do not divide d_model, and n_kv_heads that do not divide n_heads."""
     for d_model, n_heads, n_kv_heads, why in (
@@ -89,11 +144,12 @@ def test_heads_that_do_not_divide_are_refused(student):
 @settings(max_examples=12)
 def test_gradients_of_shared_heads_add_up(student, reference, case):
     """Inputs and parameters get the reference's gradients; a shared key head collects those of its whole group."""
-    arguments = (NAME, *case.layer, case.cotangent, case.x, case.context, case.mask)
+    arguments = (NAME, *case.layer, case.cotangent, case.x, case.context, case.mask, case.seed % 2 == 0)
     assert_close(
         student.run(scenarios.gradients, *arguments),
         reference.run(scenarios.gradients, *arguments),
         what="value and gradients",
+        hint="detach, .data and torch.no_grad cut the graph; gradients flow in evaluation mode as well",
     )
 
 
@@ -110,6 +166,8 @@ def test_empty_rows_and_repeated_calls_leave_nothing_behind(student):
     assert_equal(after["weights"], case.weights, what="the weights after the call")
     assert_equal(after["second"], after["first"], what="the second call, in evaluation mode")
     assert_equal(after["changed"], [], what="what else the call changed", hint="attention draws no random numbers")
+    in_order = student.run(scenarios.forward_positionally, NAME, *case.layer, case.x, case.context, mask)
+    assert_equal(in_order, after["first"], what="module(x, context, mask) against module(x, context=..., mask=...)")
     arguments, expected = [case.weights, case.x, case.context, mask], after["first"]
     other = LayerCase(2, 4, 5, 6, 2, 3, True, True, "full", seed=17, dtype=torch.float32)
     hint = "weights change in training, and so do inputs and masks from call to call: keep nothing of them"

@@ -3,13 +3,24 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import changed_around, gradients, strided
+from autograder.testing.probes import gradients, strided
 from autograder.testing.strategies import given, normal, seeds, settings, sizes
 
 from . import scenarios
-from .cases import LayerCase, heads_by_slices, layer_cases, torch_multi_head_attention, with_one_key
+from .cases import (
+    LayerCase,
+    alike,
+    check_precisions,
+    far_from_zero,
+    heads_by_slices,
+    layer_cases,
+    torch_attention,
+    torch_multi_head_attention,
+    with_one_key,
+)
 
 SIZES = {"b": sizes(1, 3), "t": sizes(1, 6), "n_heads": sizes(1, 4), "head_dim": sizes(1, 5), "seed": seeds()}
+ANEW = "inputs, masks and weights change from call to call: keep nothing of them"
 
 
 @exercise("split_heads", points=4, core=True)
@@ -53,10 +64,10 @@ def test_split_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads,
         x = normal(seed, b, t, n_heads * head_dim, dtype=dtype)
         assert_equal(student.split_heads(x, n_heads), heads_by_slices(x, n_heads), what=f"split_heads of {dtype}")
     assert_inputs_untouched(student)
-    assert_equal(student.run(changed_around, "split_heads", [x, n_heads]), [], what="what the call changed")
-    assert_equal(
-        student.run(strided, "split_heads", [x, n_heads]), heads_by_slices(x, n_heads), what="split_heads(strided x)"
-    )
+    assert_equal(student.run(scenarios.left_behind, "split_heads", [x, n_heads]), [], what="what the call changed")
+    again = student.run(scenarios.with_other_numbers, "split_heads", [x, n_heads])
+    assert_equal(again, heads_by_slices(x, n_heads), what="split_heads(x) once x holds other numbers", hint=ANEW)
+    assert_equal(student.run(strided, "split_heads", [x, n_heads]), heads_by_slices(x, n_heads), what="split_heads(strided x)")
 
 
 @exercise("merge_heads", points=4, core=True)
@@ -93,11 +104,13 @@ def test_merge_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads,
         expected = torch.cat(x.unbind(1), dim=-1)
         assert_equal(student.merge_heads(x), expected, what=f"merge_heads of {dtype}")
     assert_inputs_untouched(student)
-    assert_equal(student.run(changed_around, "merge_heads", [x]), [], what="what the call changed")
+    assert_equal(student.run(scenarios.left_behind, "merge_heads", [x]), [], what="what the call changed")
+    again = student.run(scenarios.with_other_numbers, "merge_heads", [x])
+    assert_equal(again, expected, what="merge_heads(x) once x holds other numbers", hint=ANEW)
     assert_equal(student.run(strided, "merge_heads", [x]), expected, what="merge_heads(strided x)")
 
 
-@exercise("attention_per_head", points=4, core=True)
+@exercise("attention_per_head", points=3, core=True)
 @given(case=layer_cases(cross=False))
 def test_the_loop_gives_what_the_batched_heads_give(student, reference, case):
     """attention_per_head(module, x, mask) equals module(x, mask=mask), whatever the mask broadcasts from."""
@@ -122,42 +135,84 @@ def test_the_loop_agrees_with_pytorch(student, case):
     )
 
 
+@exercise("attention_per_head", points=1)
+def test_the_loop_confuses_no_dimensions_of_one_size(student, reference):
+    """With as many batch entries as tokens and heads each dimension of a mask keeps its place; long inputs too."""
+    for case in alike(cross=(False,)):
+        assert_close(
+            student.run(scenarios.per_head, *case.layer, case.x, case.mask),
+            reference.run(scenarios.forward, "MultiHeadAttention", *case.layer, case.x, mask=case.mask),
+            what=f"the output, x {tuple(case.x.shape)}, mask {None if case.mask is None else tuple(case.mask.shape)}",
+            hint="a mask broadcasts from the right to (b, h, t, t): expand it to that, then take [:, head]",
+        )
+
+
+@exercise("attention_per_head", points=1)
+def test_the_loop_takes_any_precision_layout_and_size_of_scores(student):
+    """The loop answers in its input's precision, half included, at any memory layout and any size of the scores."""
+    check_precisions(lambda c, mask: student.run(scenarios.per_head, *c.layer, c.x, mask), cross=False)
+    case = LayerCase(2, 4, 4, 3, None, 2, True, False, "queries by keys", seed=3)
+    mask = with_one_key(case.mask)
+    got = student.run(scenarios.per_head_strided, *case.layer, case.x, mask)
+    hint = "view asks for contiguous memory, reshape does not"
+    assert_close(got, torch_attention(case, mask), what="the output for inputs that are not contiguous", hint=hint)
+    for sign in (1, -1):
+        case = far_from_zero(sign, cross=False)
+        mask = with_one_key(case.mask)
+        assert_close(
+            student.run(scenarios.per_head, *case.layer, case.x, mask),
+            torch_attention(case, mask),
+            what=f"the output for scores near {sign * 30000}",
+            hint="softmax subtracts each row's largest score before exp; a hidden key's score lies below any other",
+            rtol=1e-7,
+            atol=1e-8,
+        )
+
+
 @exercise("attention_per_head", points=2)
 @given(case=layer_cases(cross=False))
 @settings(max_examples=12)
 def test_the_loop_has_the_gradients_of_the_module(student, reference, case):
-    """Through attention_per_head, x and every parameter get the same gradients as through the module."""
+    """Through attention_per_head, x and every parameter get the module's gradients, in evaluation mode as well."""
+    arguments = (*case.layer, case.cotangent, case.x, case.mask, case.seed % 2 == 0)
     assert_close(
-        student.run(scenarios.per_head_gradients, *case.layer, case.cotangent, case.x, case.mask),
-        reference.run(
-            scenarios.gradients, "MultiHeadAttention", *case.layer, case.cotangent, case.x, mask=case.mask
-        ),
+        student.run(scenarios.per_head_gradients, *arguments),
+        reference.run(scenarios.gradients, "MultiHeadAttention", *case.layer, case.cotangent, case.x, mask=case.mask),
         what="value and gradients of attention_per_head",
         hint="use the module's own weights, not detached copies or .data of them",
     )
 
 
-@exercise("attention_per_head", points=3)
+@exercise("attention_per_head", points=2)
 def test_no_tensor_holds_the_scores_of_all_heads(student, generator):
-    """attention_per_head never makes the scores of more than one head at a time."""
+    """attention_per_head never makes the scores of more than one head at a time, whatever the mask."""
     b, t, n_heads, head_dim = 2, 48, 8, 2
-    case = LayerCase(b, t, t, n_heads, None, head_dim, True, False, "none", seed=generator.initial_seed())
-    largest = student.run(scenarios.per_head_largest, *case.layer, case.x)
     one = b * t * t
-    assert largest < 2 * one, (
-        f"the largest tensor on the way has {largest} elements; the scores of one head have b * t * t = {one},\n"
-        f"  those of all {n_heads} heads {n_heads * one}\n"
-        "  hint: loop over the heads and finish each one (scores, softmax, values) before the next"
-    )
+    for masked in ("none", "queries by keys", "full"):
+        case = LayerCase(b, t, t, n_heads, None, head_dim, True, False, masked, seed=generator.initial_seed())
+        largest = student.run(scenarios.per_head_largest, *case.layer, case.x, case.mask)
+        shape = "no mask" if case.mask is None else f"a mask {tuple(case.mask.shape)}"
+        assert largest < 2 * one, (
+            f"with {shape} the largest tensor on the way has {largest} elements;\n"
+            f"  the scores of one head have b * t * t = {one}, those of all {n_heads} heads {n_heads * one}\n"
+            "  hint: loop over the heads and finish each one (scores, softmax, values) before the next"
+        )
 
 
 @exercise("attention_per_head", points=1)
 def test_the_loop_leaves_its_inputs_and_the_module_alone(student):
-    """attention_per_head changes neither x nor the mask nor the module's weights, and draws no random numbers."""
+    """attention_per_head changes neither its inputs nor the module, keeps nothing, and draws no random numbers."""
     case = LayerCase(2, 4, 4, 3, None, 2, True, False, "full", seed=7)
     after = student.run(scenarios.per_head_twice, *case.layer, case.x, case.mask)
     assert_equal(after["inputs"], [case.x, case.mask], what="[x, mask] after the call")
     assert_equal(after["weights"], case.weights, what="the module's weights after the call")
     assert_equal(after["second"], after["first"], what="the second of two equal calls")
     assert_equal(after["training"], [False, True], what="whether the module is in training mode, as it was")
+    assert_equal(after["frozen"], ["w_v.bias", "w_v.weight"], what="the parameters that do not train, as before")
+    ones = {key: torch.ones_like(value) for key, value in case.weights.items()}
+    assert_equal(after["gradients"], ones, what="the gradients that the module held before the call")
     assert_equal(after["changed"], [], what="what else the call changed", hint="attention draws no random numbers")
+    other = LayerCase(2, 4, 4, 3, None, 2, True, False, "full", seed=17)
+    again = student.run(scenarios.per_head_again, case.config, other.weights, case.weights, case.x, case.mask)
+    expected = [after["first"]] * 2
+    assert_close(again, expected, what="[with gradients, without], after other weights and inputs", hint=ANEW)

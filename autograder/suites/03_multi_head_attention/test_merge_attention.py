@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
-from autograder.testing.probes import changed_around, gradients, strided
+from autograder.testing.probes import gradients, strided
 from autograder.testing.strategies import (
     attention_cases,
     float_dtypes,
@@ -16,6 +16,7 @@ from autograder.testing.strategies import (
     st,
 )
 
+from . import scenarios
 from .cases import partial_attention
 
 NAME = "merge_attention"
@@ -27,9 +28,7 @@ def parts(case, *cuts):
     edges = [0, *sorted(cut % (case.n_k + 1) for cut in cuts), case.n_k]
     pieces = [slice(a, b) for a, b in zip(edges, edges[1:])]
     return [
-        partial_attention(
-            case.q, case.k[..., s, :], case.v[..., s, :], None if case.mask is None else case.mask[..., s]
-        )
+        partial_attention(case.q, case.k[..., s, :], case.v[..., s, :], None if case.mask is None else case.mask[..., s])
         for s in pieces
     ]
 
@@ -80,6 +79,7 @@ def test_an_empty_side_counts_for_nothing(student, n_q, d_v, seed):
     g = torch.Generator().manual_seed(seed)
     out, lse, empty = normal(g, 2, n_q, d_v), normal(g, 2, n_q), torch.full((2, n_q), -torch.inf, dtype=torch.float64)
     other = normal(g, 2, n_q, d_v)
+    lse[0, 0] = 0.0  # a single key of score 0
     for arguments in ((out, lse, other, empty), (other, empty, out, lse)):
         assert_close(student.merge_attention(*arguments), (out, lse), what="(out, lse) with one empty side")
 
@@ -104,21 +104,25 @@ def test_two_empty_sides_are_empty(student, n_q, d_v, seed):
 
 
 @exercise(NAME, points=2)
-@given(n_q=sizes(1, 5), d_v=sizes(1, 5), shift=st.sampled_from([-1e5, -800.0, 100.0, 800.0, 1e5]), seed=seeds())
+@given(n_q=sizes(1, 5), d_v=sizes(1, 5), shift=st.sampled_from([100.0, 800.0, 1e5, 2.0**30]), seed=seeds())
 @settings(max_examples=20)
 def test_scores_of_any_size_neither_overflow_nor_vanish(student, n_q, d_v, shift, seed):
-    """Adding one number to both lse adds it to the merged lse and leaves out as it is, however large it is."""
+    """Adding a row's number to both its lse adds it to the merged lse and leaves out as it is, however large it is."""
     g = torch.Generator().manual_seed(seed)
-    out_a, out_b, lse_a, lse_b = normal(g, n_q, d_v), normal(g, n_q, d_v), normal(g, n_q), normal(g, n_q)
+    out_a, out_b = normal(g, n_q, d_v), normal(g, n_q, d_v)
+    lse_a, lse_b = ((normal(g, n_q) * 1024).round() / 1024 for _ in range(2))  # so that adding the shift rounds nothing
+    lse_b[seed % n_q] = lse_a[seed % n_q]  # neither is the larger
+    room = 4 * shift * torch.finfo(torch.float64).eps  # a large lse is itself rounded
+    shift = shift * (-1.0) ** torch.arange(n_q, dtype=torch.float64) * (-1) ** (seed % 2)  # up in one row, down in the next
     weight = torch.sigmoid(lse_a - lse_b)[:, None]
     expected = weight * out_a + (1 - weight) * out_b, torch.logaddexp(lse_a, lse_b) + shift
     assert_close(
         student.merge_attention(out_a, lse_a + shift, out_b, lse_b + shift),
         expected,
-        what=f"(out, lse) with both lse near {shift:g}",
-        hint="exp(1000) is inf and exp(-1000) is 0: subtract the larger lse before exp",
-        rtol=1e-8,
-        atol=1e-9,
+        what=f"(out, lse) with both lse near {shift.tolist()}",
+        hint="exp(1000) is inf and exp(-1000) is 0: subtract the larger lse of each row before exp",
+        rtol=1e-8 + room,
+        atol=1e-9 + room,
     )
     far = student.merge_attention(out_a, lse_a, out_b, lse_b - 1e6)
     assert_close(far, (out_a, lse_a), what="(out, lse) when b lies a million below a")
@@ -146,22 +150,36 @@ def test_gradients_are_right_and_finite_at_empty_sides(student, reference, n_q, 
             "  hint: torch.where after the fact does not help; replace -inf before the operation that makes NaN"
         )
         assert_close(gradient[some], right[some], what=f"the gradient of {name} where not both sides are empty")
+    apart = 2000.0 * torch.rand(n_q, generator=g).round().double() - 1000.0  # one side counts for all, exp overflows
+    far = [out_a, normal(g, n_q), out_b, normal(g, n_q) + apart]
+    assert_close(
+        student.run(gradients, "merge_attention", far, seed=seed)["gradients"],
+        reference.run(gradients, "merge_attention", far, seed=seed)["gradients"],
+        what="the gradients with one lse a thousand above the other",
+        hint="1 / (1 + exp(1000)) is 0, but its gradient is inf / inf: exponentiate nothing above 0",
+    )
 
 
 @exercise(NAME, points=1)
 @given(dtype=float_dtypes(half=True), n_q=sizes(1, 4), d_v=sizes(1, 4), seed=seeds())
 @settings(max_examples=12)
 def test_dtype_inputs_and_layout_do_not_matter(student, dtype, n_q, d_v, seed):
-    """The result has its inputs' dtype; inputs stay as they are and need not be contiguous."""
+    """The result has its inputs' dtype, empty sides or not; inputs stay as they are and need not be contiguous."""
     g = torch.Generator().manual_seed(seed)
     sides = [normal(g, n_q, d_v, dtype=dtype), normal(g, n_q, dtype=dtype)]
     sides += [normal(g, n_q, d_v, dtype=dtype), normal(g, n_q, dtype=dtype)]
+    for lse in sides[1::2]:
+        lse[torch.rand(n_q, generator=g) < 0.4] = -torch.inf
     out_a, lse_a, out_b, lse_b = (x.double() for x in sides)
-    weight = torch.sigmoid(lse_a - lse_b)[:, None]
-    expected = [x.to(dtype) for x in (weight * out_a + (1 - weight) * out_b, torch.logaddexp(lse_a, lse_b))]
+    lse = torch.logaddexp(lse_a, lse_b)
+    share_a, share_b = ((x - lse).exp().nan_to_num(0.0)[:, None] for x in (lse_a, lse_b))
+    expected = [x.to(dtype) for x in (share_a * out_a + share_b * out_b, lse)]
     room = 8 * torch.finfo(dtype).eps
     assert_close(student.merge_attention(*sides), expected, what=f"(out, lse) in {dtype}", rtol=room, atol=room)
     assert_inputs_untouched(student)
-    assert_equal(student.run(changed_around, NAME, sides), [], what="what the call changed")
+    assert_equal(student.run(scenarios.left_behind, NAME, sides), [], what="what the call changed")
+    got = student.run(scenarios.with_other_numbers, NAME, sides)
+    hint = "keep nothing of a call for the next"
+    assert_close(got, expected, what="(out, lse) once the inputs hold other numbers", hint=hint, rtol=room, atol=room)
     got = student.run(strided, "merge_attention", sides)
     assert_close(got, expected, what="(out, lse) of strided inputs", rtol=room, atol=room)
