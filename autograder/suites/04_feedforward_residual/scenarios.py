@@ -1,8 +1,11 @@
 """What a single call cannot show: layers loaded with given weights and run, functions that count their calls."""
 
+import random
+
+import numpy as np
 import torch
 
-from autograder.testing.probes import differences, sets_a_seed, surroundings
+from autograder.testing.probes import differences, global_state, surroundings
 
 
 def build(module, name, arguments, weights=None, dtype=torch.float64):
@@ -24,9 +27,32 @@ def parameter_shapes(module, name, arguments):
     return {key: list(value.shape) for key, value in build(module, name, arguments).named_parameters()}
 
 
-def sets_the_seed(module, name, arguments):
-    """Whether making the layer sets PyTorch's seed."""
-    return sets_a_seed(lambda: build(module, name, arguments))
+def changed_by_making(module, name, arguments):
+    """What making the layer changed for good: global settings, and random states that it set whatever they were before.
+
+    That random numbers are drawn for the weights is no change in this sense.
+    """
+    states = []
+    for seed in (1, 2):
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+        before = global_state()
+        build(module, name, arguments, dtype=None)
+        states.append(global_state())
+    changed = {key for state in states for key in before if "random" not in key and state[key] != before[key]}
+    return sorted(changed | {key for key in before if "random" in key and states[0][key] == states[1][key]})
+
+
+def side_by_side(module, name, made, x, **options):
+    """The outputs of several layers, each from its own (arguments, weights), all of them made before the first is used."""
+    layers = [build(module, name, arguments, weights, x.dtype) for arguments, weights in made]
+    return [layer(x, **options) for layer in layers]
+
+
+def parameter_names(module, name, arguments):
+    """The names of the layer's parameters; a parameter that is registered under two names is named twice."""
+    return sorted(key for key, _ in build(module, name, arguments).named_parameters(remove_duplicate=False))
 
 
 def forward_again(module, name, arguments, first, weights, x, **options):
@@ -61,12 +87,12 @@ def forward_strided(module, name, arguments, weights, x):
 
 
 def forward_and_input(module, name, arguments, weights, x, **options):
-    """x after the call, and whether the parameters are still the given ones and everything global is as before."""
+    """x and the other tensors after the call, and whether parameters, mode and everything global are as before."""
     layer = build(module, name, arguments, weights, x.dtype)
     before = surroundings()
     layer(x, **options)
     kept = all(torch.equal(value, weights[key]) for key, value in layer.named_parameters() if key in weights)
-    return x, kept and not differences(before)
+    return [x, *options.values()], kept and layer.training and not differences(before)
 
 
 def forward_twice(module, name, arguments, weights, x, **options):
@@ -76,9 +102,9 @@ def forward_twice(module, name, arguments, weights, x, **options):
     return layer(x, **options), layer.eval()(x, **options), not differences(before)
 
 
-def layer_gradients(module, name, arguments, weights, x, cotangent, **options):
+def layer_gradients(module, name, arguments, weights, x, cotangent, training=True, **options):
     """The output, and the gradients by x and by every named parameter when `cotangent` is pulled back."""
-    layer = build(module, name, arguments, weights, x.dtype)
+    layer = build(module, name, arguments, weights, x.dtype).train(training)
     x = x.clone().requires_grad_()
     output = layer(x, **options)
     output.backward(cotangent)
@@ -89,6 +115,19 @@ def layer_gradients(module, name, arguments, weights, x, cotangent, **options):
 def forward_of_another_dtype(module, name, arguments, weights, x):
     """The output for x of a layer in the dtype of the weights."""
     return build(module, name, arguments, weights, next(iter(weights.values())).dtype)(x)
+
+
+def forward_by_position(module, name, arguments, weights, x, mask):
+    """The output when the mask is the second positional argument."""
+    return build(module, name, arguments, weights, x.dtype)(x, mask)
+
+
+def counts_after_the_result_was_changed(module, n_layers):
+    """What a second call gives when the first one's result has been overwritten by whoever it was given to."""
+    counts = module.residual_path_counts(n_layers)
+    if isinstance(counts, list):
+        counts[:] = [-1] * (len(counts) + 1)
+    return module.residual_path_counts(n_layers)
 
 
 def costs_afterwards(module, costs, n_segments):
@@ -239,6 +278,29 @@ def memoized_pair(module, x):
 
     results = [double(x), negative(x), double(x)]
     return results, counts(double), counts(negative)
+
+
+def memoized_namesakes(module, x):
+    """Two memoized functions from one factory, so of one name, and one function memoized twice; results and counts."""
+
+    def multiple_of(factor):
+        def multiple(n):
+            return factor * n
+
+        return multiple
+
+    twice, thrice = module.memoize(multiple_of(2)), module.memoize(multiple_of(3))
+    plain = multiple_of(5)
+    once, again = module.memoize(plain), module.memoize(plain)
+    functions = twice, thrice, once, again
+    return [[function(x), function(x), counts(function)] for function in functions]
+
+
+def memoized_object(module, n):
+    """Whether n calls of a memoized function that makes an object gave one and the same object."""
+    make = module.memoize(lambda: object())
+    first = make()
+    return all(make() is first for _ in range(n))
 
 
 def memoized_metadata(module):

@@ -7,14 +7,16 @@ import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import changed_around, gradients, strided
-from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, st
+from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, st
 
 MODES = ["none", "tanh"]
 
 
 @exercise("gelu", points=3, core=True)
 @settings(max_examples=30)
-@given(seed=seeds(), shape=leading_shapes(5, 3), mode=st.sampled_from(MODES), scale=st.sampled_from([0.1, 1.0, 5.0]))
+@given(seed=seeds(), shape=leading_shapes(5, 4), mode=st.sampled_from(MODES), scale=st.sampled_from([0.1, 1.0, 5.0]))
+@example(seed=1, shape=(0,), mode="none", scale=1.0)
+@example(seed=1, shape=(2, 0, 3), mode="tanh", scale=1.0)
 def test_gelu_has_pytorchs_values_in_both_modes(student, seed, shape, mode, scale):
     """Both the exact and the tanh form agree with PyTorch's GELU, for any shape."""
     x = normal(seed, math.prod(shape), scale=scale).reshape(shape)
@@ -68,6 +70,12 @@ def test_gelu_has_pytorchs_gradient(student, seed, mode):
     truth = gradients(F, "gelu", [x], {"approximate": mode})
     assert_close(student.run(gradients, "gelu", [x, mode])["gradients"], truth["gradients"], what="the gradient by x")
     assert_close(student.run(strided, "gelu", [x, mode]), truth["value"].detach(), what="gelu of a non-contiguous x")
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        rounded, room = x.to(dtype), 32 * torch.finfo(dtype).eps
+        actual = student.run(gradients, "gelu", [rounded, mode])["gradients"][0]
+        assert isinstance(actual, torch.Tensor), f"no gradient reaches a {dtype} x: detach nothing"
+        truth = gradients(F, "gelu", [rounded.double()], {"approximate": mode})["gradients"][0]
+        assert_close(actual.double(), truth, what=f"the gradient by a {dtype} x", rtol=room, atol=room)
 
 
 @exercise("gelu", points=0.5)
@@ -77,6 +85,9 @@ def test_gelu_leaves_its_input_alone(student, generator):
         x = normal(generator, 4, 5)
         student.gelu(x, mode)
         assert_inputs_untouched(student)
+        for dtype in (torch.float32, torch.float16, torch.bfloat16):
+            student.gelu(x.to(dtype), mode)
+            assert_inputs_untouched(student)
         assert_equal(student.run(changed_around, "gelu", [x, mode]), [], what="what the call changed")
 
 
@@ -84,5 +95,5 @@ def test_gelu_leaves_its_input_alone(student, generator):
 def test_gelu_refuses_an_unknown_approximation(student):
     """A misspelt `approximate` is an error, not a silent default."""
     x = torch.zeros(3)
-    for wrong in ("Tanh", "exact", "", "sigmoid", None):
+    for wrong in ("Tanh", "tan", "tanh ", " none", "NONE", "exact", "", "sigmoid", None, True, False):
         assert_refused(student.gelu, x, wrong, why='approximate is "none" or "tanh"')

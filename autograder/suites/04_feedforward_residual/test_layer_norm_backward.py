@@ -65,8 +65,9 @@ def test_dbias_adds_up_over_all_vectors(student, seed, d, lead):
 
 @exercise("layer_norm_backward", points=1)
 def test_backward_of_a_single_vector(student, generator):
-    """With no leading dimension there is nothing to sum over: all three gradients have shape (d,)."""
+    """With no leading dimension there is nothing to sum over: all three gradients have shape (d,), at weight 0 too."""
     x, weight, _, grad_output = vectors(generator, 6, ())
+    weight[::2] = 0
     actual = student.layer_norm_backward(grad_output=grad_output, x=x, weight=weight, eps=1e-5)
     assert_close(
         actual,
@@ -106,6 +107,7 @@ def test_backward_keeps_float32(student, generator):
     actual = student.layer_norm_backward(grad_output, x, weight, 1e-5)
     truth = backward_truth(grad_output, x, weight, 1e-5)
     assert_close(actual, truth, what="(dx, dweight, dbias)", rtol=1e-4, atol=1e-4)
+    assert_inputs_untouched(student)
 
 
 @exercise("layer_norm_backward", points=1)

@@ -83,7 +83,11 @@ def test_arguments_that_only_look_alike_are_told_apart(student):
     """f(("a", 1)) is not f(a=1); 1 is not "1"; -1 and -2 share a hash and nothing else."""
     calls = [
         ([["a", 1]], {}), ([], {"a": 1}), (["a", 1], {}), ([1], {}), (["1"], {}), ([1, 2], {}), ([[1, 2]], {}),
-        ([2, 1], {}), ([1, 1], {}), (["1, 2"], {}), ([-1], {}), ([-2], {}), ([None], {}), (["None"], {}), ([], {}), ([[]], {}),
+        ([2, 1], {}), ([1, 1], {}), (["1, 2"], {}), ([1, 2, 3, 4], {}), ([1, 2, 3, 5], {}),
+        ([None, ["a", 1]], {}), (["kwargs", ["a", 1]], {}), ([], {"a": 1, "b": 2}),
+        (["a", 1, "b", 2], {}), (["a", "b", 1, 2], {}), ([["a", 1], ["b", 2]], {}), ([["a", "b"], [1, 2]], {}),
+        ([], {"0": 1}), ([0, 1], {}), ([], {"key": 1}), ([], {"key": 2}), ([], {"function": 1}), ([], {"args": 1}),
+        ([-1], {}), ([-2], {}), ([None], {}), (["None"], {}), ([], {}), ([[]], {}),
     ]  # fmt: skip
     results, ran, _ = student.run(scenarios.memoized_calls, calls * 2)
     assert_equal(
@@ -104,6 +108,8 @@ def test_none_and_false_are_remembered_like_any_value(student):
     assert_equal(
         ran, len(values), what="how often the function ran", hint="ask the dictionary whether the key is there"
     )
+    same = student.run(scenarios.memoized_object, 2)
+    assert_equal(same, True, what="whether an object comes back as the very one", hint="remember it, not a copy")
 
 
 @exercise("memoize", points=1)
@@ -143,6 +149,10 @@ def test_each_function_has_a_memory_of_its_own(student):
     assert_equal(
         student.run(scenarios.memoized_pair, 3), expected, what="(results, counts of one, counts of the other)"
     )
+    actual = student.run(scenarios.memoized_namesakes, 3)
+    expected = [[n, n, [1, 1]] for n in (6, 9, 15, 15)]
+    hint = "make the memory where the function is decorated; its name says nothing"
+    assert_equal(actual, expected, what="[result, result, [hits, misses]] of four functions of one name", hint=hint)
 
 
 @exercise("memoize", points=0.5)
