@@ -210,21 +210,21 @@ def memoized_values(module, values):
 
 
 def memoized_failures(module, failures):
-    """A memoized function that raises KeyError the first `failures` times; what came of one call more than that."""
-    ran = []
+    """A memoized function that raises the first `failures` times; what came of two calls more than that."""
+    ran, kinds = [], (KeyError, ZeroDivisionError, AttributeError)
 
     @module.memoize
     def unlucky(x):
         ran.append(x)
         if len(ran) <= failures:
-            raise KeyError(f"attempt {len(ran)}")
+            raise kinds[len(ran) % 3](f"attempt {len(ran)}")
         return x + 1
 
     outcomes = []
     for _ in range(failures + 2):
         try:
             outcomes.append(unlucky(1))
-        except KeyError as error:
+        except kinds as error:
             outcomes.append(f"{type(error).__name__}: {error.args[0]}")
     return outcomes, len(ran)
 
@@ -296,11 +296,22 @@ def memoized_namesakes(module, x):
     return [[function(x), function(x), counts(function)] for function in functions]
 
 
-def memoized_object(module, n):
-    """Whether n calls of a memoized function that makes an object gave one and the same object."""
-    make = module.memoize(lambda: object())
-    first = make()
-    return all(make() is first for _ in range(n))
+def memoized_objects(module, n):
+    """For each kind of result, whether n calls of a memoized function all gave the very object that it had returned."""
+
+    def maker(kind, made):
+        def make():
+            made.append(kind())
+            return made[-1]
+
+        return make
+
+    outcomes = {}
+    for kind in (object, list, dict, set):
+        made = []
+        make = module.memoize(maker(kind, made))
+        outcomes[kind.__name__] = all([make() is made[0] for _ in range(n)])
+    return outcomes
 
 
 def memoized_metadata(module):

@@ -47,7 +47,7 @@ def test_no_layers_leave_one_path(student):
 @exercise("residual_path_counts", points=0.5)
 def test_path_counts_refuse_a_negative_depth(student):
     """There is no stack of -1 layers."""
-    for n in (-1, -5):
+    for n in (-1, -2, -5, -100):
         assert_refused(student.residual_path_counts, n, why="n_layers is negative")
 
 
