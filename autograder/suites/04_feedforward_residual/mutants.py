@@ -1407,7 +1407,8 @@ MUTANTS += [
         "grad_output is scaled in place for float32: the caller's gradient is changed.",
         (
             "    return dx,",
-            "    if x.dtype == torch.float32:\n        grad_output.mul_(2)\n        grad_output = grad_output / 2\n    return dx,",
+            "    if x.dtype == torch.float32:\n        grad_output.mul_(2)\n        grad_output = grad_output / 2\n"
+            "    return dx,",
         ),
     ),
     edit(

@@ -202,7 +202,7 @@ def test_the_block_leaves_everything_else_alone(student, generator):
     changed = student.run(scenarios.changed_by_making, "TransformerBlock", arguments)
     assert_equal(changed, [], what="what making the block changed", hint="set no seed and no default")
     other = block_weights(generator, arguments[0], arguments[2])
-    made = [([*arguments, {"norm_first": True}], weights), ([*arguments, {"norm_first": False}], other), (arguments, other)]
+    made = [([*arguments, True], weights), ([*arguments, False], other), (arguments, other)]
     expected = [encoder_layer(made[i][1], *arguments, norm_first=i != 1)(x).detach() for i in range(3)]
     actual = student.run(scenarios.side_by_side, "TransformerBlock", made, x)
     hint = "each has its own order and weights"

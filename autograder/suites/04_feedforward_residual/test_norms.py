@@ -169,9 +169,9 @@ def test_layer_norm_leaves_input_and_parameters_alone(student, generator):
     again = student.run(scenarios.forward_again, "LayerNorm", [4], weights, trained, other)
     expected = F.layer_norm(other, (4,), weights["weight"] + 1, weights["bias"] + 1)
     assert_close(again, [expected, expected], what="[training, evaluation] after other weights", hint=hint)
-    made = [([4, {"eps": 0.1}], weights), ([4, {"eps": 1.0}], trained)]
+    made = [([4, 0.1], weights), ([4, 1.0], trained)]
     actual = student.run(scenarios.side_by_side, "LayerNorm", made, x)
-    expected = [F.layer_norm(x, (4,), *parameters.values(), eps["eps"]) for (_, eps), parameters in made]
+    expected = [F.layer_norm(x, (4,), *parameters.values(), eps) for (_, eps), parameters in made]
     assert_close(actual, expected, what="the outputs of two layers", hint="each has its own eps and parameters")
 
 
@@ -274,9 +274,9 @@ def test_rms_norm_leaves_input_and_parameters_alone(student, generator):
     again = student.run(scenarios.forward_again, "RMSNorm", [4], weights, {"weight": weights["weight"] + 1}, other)
     expected = F.rms_norm(other, (4,), weights["weight"] + 1, 1e-6)
     assert_close(again, [expected, expected], what="[training, evaluation] after other weights", hint=hint)
-    made = [([4, {"eps": 0.1}], weights), ([4, {"eps": 1.0}], {"weight": weights["weight"] + 1})]
+    made = [([4, 0.1], weights), ([4, 1.0], {"weight": weights["weight"] + 1})]
     actual = student.run(scenarios.side_by_side, "RMSNorm", made, x)
-    expected = [F.rms_norm(x, (4,), parameters["weight"], eps["eps"]) for (_, eps), parameters in made]
+    expected = [F.rms_norm(x, (4,), parameters["weight"], eps) for (_, eps), parameters in made]
     assert_close(actual, expected, what="the outputs of two layers", hint="each has its own eps and weight")
     plain, scattered = student.run(scenarios.forward_strided, "RMSNorm", [4], weights, x)
     assert_close(scattered, plain, what="RMSNorm of a non-contiguous x")

@@ -132,6 +132,12 @@ def test_costs_may_be_floats_or_very_large(student):
         what = f"the peak for costs {fractions} in {n_segments} segments"
         assert_close(peak, least_peak(fractions, n_segments), what=what, rtol=1e-12, atol=0.0)
         check_boundaries(boundaries, fractions, n_segments, least_peak(fractions, n_segments))
+    mixed = [1, 2.5, 0.25, 3, 0.5]
+    for n_segments in (1, 2, 4):
+        boundaries, peak = student.optimal_checkpoints(mixed, n_segments)
+        what = f"the peak for costs {mixed} in {n_segments} segments"
+        assert_close(peak, float(least_peak(mixed, n_segments)), what=what, hint="round no cost")
+        check_boundaries(boundaries, mixed, n_segments, float(least_peak(mixed, n_segments)))
     large = [2**60 + 1, 2**61 + 3, 2**60 + 7, 2**59 + 1, 2**61 + 9]
     for n_segments in (1, 2, 3):
         _, peak = student.optimal_checkpoints(large, n_segments)
