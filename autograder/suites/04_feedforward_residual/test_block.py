@@ -86,9 +86,9 @@ def test_the_block_can_be_post_norm(student, seed, b, t, n_heads, head_dim, d_ff
 @exercise("TransformerBlock", points=2)
 def test_the_block_hands_the_mask_to_attention(student, generator):
     """True means "may attend"; the mask broadcasts over batch and heads."""
-    b, t, h = 2, 5, 2
-    size = {"b": b, "h": h, "t": t, "1": 1}
-    for form, norm_first in product(FORMS, (True, False)):
+    t, h = 5, 2
+    for form, norm_first, b in product(FORMS, (True, False), (2, 1)):
+        size = {"b": b, "h": h, "t": t, "1": 1}
         arguments, weights, x = block_case(generator, b, t, h, 3, 7)
         shape = (t, t) if form == "causal" else tuple(size[name] for name in form[1:-1].split(", "))
         mask = mask_for(generator, *shape, density=0.5)
@@ -96,7 +96,8 @@ def test_the_block_hands_the_mask_to_attention(student, generator):
         mask = torch.ones(t, t, dtype=torch.bool).tril() if form == "causal" else mask
         blocked = ~mask.expand(b, h, t, t).reshape(b * h, t, t)
         expected = encoder_layer(weights, *arguments, norm_first=norm_first)(x, src_mask=blocked).detach()
-        call, what = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x), f"block(x, mask {form})"
+        call = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x)
+        what = f"block(x, mask {form}) with b = {b}"
         by_name = student.run(scenarios.forward, *call, mask=mask)
         assert_close(by_name, expected, what=what, hint="mask=mask, True = may attend", atol=1e-9)
         by_position = student.run(scenarios.forward_by_position, *call, mask)
