@@ -202,6 +202,10 @@ def test_the_block_leaves_everything_else_alone(student, generator):
         assert_close(actual, [expected] * 2, what="[training, evaluation] after other weights and another mask", hint=hint)
     changed = student.run(scenarios.changed_by_making, "TransformerBlock", arguments)
     assert_equal(changed, [], what="what making the block changed", hint="set no seed and no default")
+    expected = encoder_layer(weights, *arguments, norm_first=False)(x).detach()
+    actual = student.run(scenarios.forward, "TransformerBlock", [*arguments, False], weights, x)
+    what = "TransformerBlock(d_model, n_heads, d_ff, False)(x)"
+    assert_close(actual, expected, what=what, hint="norm_first is the fourth argument", atol=1e-9)
     other = block_weights(generator, arguments[0], arguments[2])
     made = [([*arguments, True], weights), ([*arguments, False], other), (arguments, other)]
     expected = [encoder_layer(made[i][1], *arguments, norm_first=i != 1)(x).detach() for i in range(3)]

@@ -34,8 +34,8 @@ def check_start(student, name, wide):
     """A new layer's hidden units differ from each other, and making it changes nothing else."""
     start = student.run(scenarios.initial_parameters, name, [4, 7])
     for key in wide:
-        alike = bool((start[key] == start[key][:1]).all())
-        assert not alike, f"all units of {key} start alike and would stay so: draw the weights as nn.Linear does"
+        if (start[key] == start[key][:1]).all():
+            raise AssertionError(f"all units of {key} start alike and would stay so: draw the weights as nn.Linear does")
     changed = student.run(scenarios.changed_by_making, name, [4, 7])
     assert_equal(changed, [], what="what making the layer changed", hint="set no seed and no default")
 

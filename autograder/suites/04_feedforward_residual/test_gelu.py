@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import changed_around, gradients, strided
-from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, st
+from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, st
 
 MODES = ["none", "tanh"]
 
@@ -15,8 +15,6 @@ MODES = ["none", "tanh"]
 @exercise("gelu", points=3, core=True)
 @settings(max_examples=30)
 @given(seed=seeds(), shape=leading_shapes(5, 4), mode=st.sampled_from(MODES), scale=st.sampled_from([0.1, 1.0, 5.0]))
-@example(seed=1, shape=(0,), mode="none", scale=1.0)
-@example(seed=1, shape=(2, 0, 3), mode="tanh", scale=1.0)
 def test_gelu_has_pytorchs_values_in_both_modes(student, seed, shape, mode, scale):
     """Both the exact and the tanh form agree with PyTorch's GELU, for any shape."""
     x = normal(seed, math.prod(shape), scale=scale).reshape(shape)
@@ -33,7 +31,7 @@ def test_gelu_is_exact_unless_asked_otherwise(student, generator):
 
 @exercise("gelu", points=1)
 def test_gelu_keeps_the_dtype(student, generator):
-    """float32 stays float32 and half precision stays half precision."""
+    """float32 stays float32, half precision stays half precision, and so does an x without elements."""
     x = normal(generator, 64)
     for mode in MODES:
         for dtype in (torch.float32, torch.float16, torch.bfloat16):
@@ -43,6 +41,8 @@ def test_gelu_keeps_the_dtype(student, generator):
             truth = F.gelu(x.to(dtype).double(), approximate=mode)
             assert_close(actual.double(), truth, what=f"gelu of {dtype}", rtol=room, atol=room)
         assert_close(student.gelu(x.float(), mode), F.gelu(x.float(), approximate=mode), what=f"gelu(x, {mode!r})")
+        for empty in (torch.zeros(0), torch.zeros(2, 0, 3, dtype=torch.float16)):
+            assert_equal(student.gelu(empty, mode), empty, what=f"gelu of an x of shape {tuple(empty.shape)}")
 
 
 @exercise("gelu", points=1)
