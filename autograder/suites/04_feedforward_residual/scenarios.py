@@ -87,12 +87,13 @@ def forward_strided(module, name, arguments, weights, x):
 
 
 def forward_and_input(module, name, arguments, weights, x, **options):
-    """x and the other tensors after the call, and whether parameters, mode and everything global are as before."""
+    """x and the other tensors after the call, and the names of what the call changed beside them."""
     layer = build(module, name, arguments, weights, x.dtype)
     before = surroundings()
     layer(x, **options)
-    kept = all(torch.equal(value, weights[key]) for key, value in layer.named_parameters() if key in weights)
-    return [x, *options.values()], kept and layer.training and not differences(before)
+    changed = [key for key, value in layer.named_parameters() if key in weights and not torch.equal(value, weights[key])]
+    changed += ["the training mode"] * (not layer.training) + ["x.requires_grad"] * x.requires_grad
+    return [x.detach(), *options.values()], changed + differences(before)
 
 
 def forward_twice(module, name, arguments, weights, x, **options):

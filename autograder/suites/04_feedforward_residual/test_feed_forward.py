@@ -103,7 +103,7 @@ def test_feed_forward_has_gradients(student, generator):
         actual = student.run(scenarios.layer_gradients, *call)
         truth = pulled_back(lambda t, act=activation: feed_forward_truth(t, t["x"], act), {"x": x, **weights}, cotangent)
         what = f"the gradient through {activation} in {'training' if training else 'evaluation'} mode"
-        assert_close({key: actual[key] for key in truth}, truth, what=what, hint="detach nothing")
+        assert_close({key: actual[key] for key in truth}, truth, what=what, hint="detach nothing, and do the same in both modes")
 
 
 @exercise("FeedForward", points=0.5)
@@ -127,9 +127,9 @@ def test_feed_forward_keeps_dtype_and_input(student, generator):
     x = normal(generator, 3, 4, dtype=torch.float32)
     actual = student.run(scenarios.forward, "FeedForward", [4, 6, "relu"], weights, x)
     assert_close(actual, feed_forward_truth(weights, x, "relu"), what="FeedForward(x)", rtol=1e-4, atol=1e-4)
-    after, kept = student.run(scenarios.forward_and_input, "FeedForward", [4, 6, "relu"], weights, x)
+    after, changed = student.run(scenarios.forward_and_input, "FeedForward", [4, 6, "relu"], weights, x)
     assert_equal(after, [x], what="[x] after the call")
-    assert kept, "the call changed the layer's parameters, its mode, or something global"
+    assert_equal(changed, [], what="what the call changed")
     check_layout_and_half(student, "FeedForward", [4, 6, "relu"], weights, x, feed_forward_truth(weights, x, "relu"))
     empty = student.run(scenarios.forward, "FeedForward", [4, 6, "relu"], weights, x[:0])
     assert_equal(empty, x[:0], what="FeedForward of an empty batch")
@@ -202,7 +202,7 @@ def test_swiglu_has_gradients(student, generator):
     for training in (True, False):
         actual = student.run(scenarios.layer_gradients, "SwiGLU", [3, 5], weights, x, cotangent, training)
         what = f"the gradient in {'training' if training else 'evaluation'} mode"
-        assert_close({key: actual[key] for key in truth}, truth, what=what, hint="detach nothing")
+        assert_close({key: actual[key] for key in truth}, truth, what=what, hint="detach nothing, and do the same in both modes")
 
 
 @exercise("SwiGLU", points=1)
@@ -225,9 +225,9 @@ def test_swiglu_keeps_dtype_and_input(student, generator):
     assert_close(first, swiglu_truth(weights, x), what="SwiGLU(x)", rtol=1e-4, atol=1e-4)
     assert_equal(again, first, what="a second call, in evaluation mode", hint="no dropout here")
     assert untouched, "the call changed the global random state, default dtype or gradient mode"
-    after, kept = student.run(scenarios.forward_and_input, "SwiGLU", [4, 6], weights, x)
+    after, changed = student.run(scenarios.forward_and_input, "SwiGLU", [4, 6], weights, x)
     assert_equal(after, [x], what="[x] after the call")
-    assert kept, "the call changed the layer's parameters, its mode, or something global"
+    assert_equal(changed, [], what="what the call changed")
     check_layout_and_half(student, "SwiGLU", [4, 6], weights, x, swiglu_truth(weights, x))
     empty = student.run(scenarios.forward, "SwiGLU", [4, 6], weights, x[:0])
     assert_equal(empty, x[:0], what="SwiGLU of an empty batch")
