@@ -1614,4 +1614,19 @@ MUTANTS += [
         "The costs are cut to integers because the first one is an integer: the others may be fractions.",
         ("    n = len(costs)\n", "    costs = [type(costs[0])(cost) for cost in costs]\n    n = len(costs)\n"),
     ),
+    edit(
+        "constant_in_the_first_dtype",
+        "gelu",
+        "A constant is kept in the dtype of the first call and used for all later ones: math.sqrt gives one that fits any.",
+        (
+            "math.sqrt(2 / math.pi) * (x",
+            'globals().setdefault("_root", torch.tensor(math.sqrt(2 / math.pi), dtype=x.dtype)).to(x.dtype) * (x',
+        ),
+    ),
+    edit(
+        "input_told_to_record_gradients",
+        "LayerNorm",
+        "The caller's x requires gradients after the call: whether it does is the caller's to say.",
+        ("        z = x.float()", "        x = x if x.requires_grad else x.requires_grad_()\n        z = x.float()"),
+    ),
 ]
