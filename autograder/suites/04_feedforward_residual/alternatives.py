@@ -496,3 +496,103 @@ def bisection_over_totals(costs, n_segments):
         low, high = (middle + 1, high) if cut(limits[middle]) is None else (low, middle)
     boundaries = cut(limits[low]) or [0, len(costs)]
     return tuple(boundaries), max(sum(costs[a:b]) for a, b in pairwise(boundaries))
+
+
+@alternative("LayerNorm", "Any arguments go to a method that sets up; the rows go through vmap; a dictionary of settings.")
+class LayerNormByVmap(nn.Module):
+    def __init__(self, *args, **kwargs):
+        super().__init__()
+        self.set_up(*args, **kwargs)
+
+    def set_up(self, d_model, eps=1e-5):
+        self.bias, self.weight = nn.Parameter(torch.zeros(d_model)), nn.Parameter(torch.ones(d_model))
+        self.settings = {"eps": eps, "d": d_model}
+
+    def forward(self, x):
+        d = self.settings["d"]
+        if x.dim() < 1 or x.shape[-1] != d:
+            raise ValueError(f"x is {x.shape}")
+
+        def normalise(row):
+            row = row - row.mean()
+            return row / (row.dot(row) / d + self.settings["eps"]).sqrt()
+
+        rows = x.to(torch.promote_types(x.dtype, torch.float32)).reshape(-1, d)
+        rows = torch.func.vmap(normalise)(rows) if len(rows) else rows
+        return (rows.reshape(x.shape) * self.weight + self.bias).to(x.dtype)
+
+
+@alternative("FeedForward", "ReLU as a clamp, weights drawn with GPT-2's deviation, and a second layer that starts at zero.")
+class FeedForwardFromZero(nn.Module):
+    def __init__(self, d_model: int, d_ff: int, activation: str = "gelu"):
+        super().__init__()
+        names = {"gelu": (gelu, ()), "gelu_tanh": (gelu, ("tanh",)), "relu": (torch.clamp_min, (0,))}
+        if not isinstance(activation, str) or activation not in names:
+            raise TypeError("activation")
+        self.function, self.extra = names[activation]
+        self.w_out, self.w_in = nn.Linear(d_ff, d_model), nn.Linear(d_model, d_ff)
+        nn.init.normal_(self.w_in.weight, std=0.02)
+        nn.init.zeros_(self.w_in.bias)
+        nn.init.zeros_(self.w_out.weight)
+
+    def forward(self, x):
+        return self.w_out(self.function(self.w_in(x), *self.extra))
+
+
+@alternative("TransformerBlock", "Arguments of forward taken apart by hand, attention under torch.utils.checkpoint.")
+class BlockWithCheckpoint(nn.Module):
+    def __init__(self, d_model, n_heads, d_ff, norm_first=True):
+        super().__init__()
+        self.norm_1, self.norm_2 = LayerNorm(d_model), LayerNorm(d_model)
+        self.attention = MultiHeadAttention(d_model, n_heads)
+        self.feed_forward = FeedForward(d_model, d_ff, "gelu")
+        self.around = (lambda x, norm, f: x + f(norm(x))) if norm_first else (lambda x, norm, f: norm(x + f(x)))
+
+    def forward(self, *args, **kwargs):
+        from torch.utils.checkpoint import checkpoint
+
+        x, mask = (*args, None)[:2]
+        attend = functools.partial(self.attention, mask=kwargs.get("mask", mask))
+        x = checkpoint(self.around, x, self.norm_1, attend, use_reentrant=False, preserve_rng_state=False)
+        return self.around(x, self.norm_2, self.feed_forward)
+
+
+@alternative("memoize", "One flat key with a function of its own between positions and keywords; misses counted afterwards.")
+def memoize_with_a_flat_key(function):
+    table, seen = {}, [0, 0]
+
+    def wrapper(*args, **kwargs):
+        key = (*args, wrapper, *(part for name in sorted(kwargs) for part in (name, kwargs[name])))
+        if key in table:
+            seen[0] += 1
+        else:
+            table[key] = function(*args, **kwargs)
+            seen[1] += 1
+        return table[key]
+
+    functools.update_wrapper(wrapper, function)
+    wrapper.cache_info = lambda: CacheInfo._make(seen)
+    return wrapper
+
+
+@alternative("optimal_checkpoints", "In exact fractions, from the first segment to the last.")
+def checkpoints_in_fractions(costs, n_segments):
+    from fractions import Fraction
+
+    exact = [Fraction(cost) for cost in costs]
+    if any(cost < 0 for cost in exact) or n_segments < 1:
+        raise ValueError("costs or n_segments")
+    n, k = len(exact), min(n_segments, len(exact))
+    if n == 0:
+        return [0], 0
+    total = [Fraction(0), *accumulate(exact)]
+    best = {(0, s): (Fraction(0), 0) for s in range(k + 1)}
+    for s in range(1, k + 1):
+        for end in range(1, n + 1):
+            starts = [start for start in range(end) if (start, s - 1) in best]
+            best[end, s] = min((max(best[start, s - 1][0], total[end] - total[start]), start) for start in starts)
+    boundaries, s = [n], k
+    while boundaries[0]:
+        boundaries.insert(0, best[boundaries[0], s][1])
+        s -= 1
+    return boundaries, max(sum(costs[a:b]) for a, b in pairwise(boundaries))

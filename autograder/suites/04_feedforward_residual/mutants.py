@@ -1287,3 +1287,346 @@ MUTANTS += [
         ("    if any(cost < 0", "    if not isinstance(costs, list):\n        raise TypeError('costs')\n    if any(cost < 0"),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "empty_input_refused",
+        "gelu",
+        "An x without elements is an error here: it is an input like any other.",
+        ('    if approximate == "none":', '    x.abs().max()\n    if approximate == "none":'),
+    ),
+    edit(
+        "spaces_and_part_of_a_name_accepted",
+        "gelu",
+        'Names that only resemble "none" or "tanh" are taken: compare the whole name.',
+        ('if approximate == "tanh":', 'if str(approximate).strip() == "tanh":'),
+    ),
+    edit(
+        "half_precision_detached",
+        "gelu",
+        "No gradient flows in half precision: the road through float32 is detached from the graph.",
+        (
+            '    if approximate == "none":',
+            "    if x.dtype in HALF:\n        return gelu(x.detach().float(), approximate).to(x.dtype)\n"
+            '    if approximate == "none":',
+        ),
+    ),
+    edit(
+        "more_than_three_dimensions_flattened",
+        "gelu",
+        "With four dimensions or more the result has another shape than x: GELU keeps every shape.",
+        ('    if approximate == "none":', '    x = x.flatten(0, 1) if x.dim() > 3 else x\n    if approximate == "none":'),
+    ),
+    edit(
+        "layer_norm_eps_on_the_class",
+        "LayerNorm",
+        "eps is kept on the class: every new layer changes that of all others. Keep it on self.",
+        ("self.eps = eps", "LayerNorm.eps = eps"),
+    ),
+    edit(
+        "layer_norm_detached_in_evaluation",
+        "LayerNorm",
+        "No gradient reaches x in evaluation mode: the mode changes nothing in a norm, its gradients included.",
+        ("        z = x.float()", "        x = x if self.training else x.detach()\n        z = x.float()"),
+    ),
+    edit(
+        "layer_norm_detached_in_half_precision",
+        "LayerNorm",
+        "No gradient reaches a half-precision x: cast with x.float(), which keeps the graph, and detach nothing.",
+        ("x.float() if", "x.detach().float() if"),
+    ),
+    edit(
+        "layer_norm_sets_the_seed",
+        "LayerNorm",
+        "Making a layer sets PyTorch's seed, so that all layers made after it start alike: leave the seed alone.",
+        ("super().__init__()", "super().__init__()\n        torch.manual_seed(0)"),
+    ),
+    edit(
+        "layer_norm_weight_under_two_names",
+        "LayerNorm",
+        "The weight is registered a second time under another name: the state dict has one key too many.",
+        ("(torch.zeros(d_model))", "(torch.zeros(d_model))\n        self.gamma = self.weight"),
+    ),
+    edit(
+        "layer_norm_in_one_pass_in_float32",
+        "LayerNorm",
+        "In float32 mean(x²) - mean(x)² loses its digits where x is far from zero: subtract the mean, then square.",
+        (
+            "centred.square().mean(-1, keepdim=True)",
+            "centred.square().mean(-1, keepdim=True) if x.dtype != torch.float32 else"
+            " (z.square().mean(-1, keepdim=True) - z.mean(-1, keepdim=True).square()).clamp(min=0)",
+        ),
+    ),
+    edit(
+        "layer_norm_centres_float32_in_place",
+        "LayerNorm",
+        "x.float() of a float32 x is x itself, so that centring in place changes the caller's tensor: write z = z - ...",
+        (
+            "centred = z - z.mean(-1, keepdim=True)",
+            "in_place = x.dtype == torch.float32 and not x.requires_grad\n"
+            "        centred = z.sub_(z.mean(-1, keepdim=True)) if in_place else z - z.mean(-1, keepdim=True)",
+        ),
+    ),
+    edit(
+        "divided_by_the_weight",
+        "layer_norm_backward",
+        "dweight is found by dividing by the weight, which gives NaN where it is 0: multiply grad_output by x̂.",
+        ("(grad_output * normal).reshape", "(g * normal / weight).reshape"),
+    ),
+    edit(
+        "rms_eps_on_the_class",
+        "RMSNorm",
+        "eps is kept on the class: every new layer changes that of all others. Keep it on self.",
+        ("self.eps = eps", "RMSNorm.eps = eps"),
+    ),
+    edit(
+        "rms_detached_in_half_precision",
+        "RMSNorm",
+        "No gradient reaches a half-precision x: cast with x.float(), which keeps the graph, and detach nothing.",
+        ("x.float() if", "x.detach().float() if"),
+    ),
+    edit(
+        "rms_eps_of_the_dtype",
+        "RMSNorm",
+        "In half precision eps is replaced by the dtype's own, which shrinks small rows: add the eps that was given.",
+        ("+ self.eps)", "+ max(self.eps, torch.finfo(x.dtype).eps))"),
+    ),
+    edit(
+        "gelu_branch_detached",
+        "FeedForward",
+        "No gradient flows through GELU, only through ReLU: detach nothing in any activation.",
+        ('{"gelu": gelu,', '{"gelu": lambda h: gelu(h.detach()),'),
+    ),
+    edit(
+        "layers_of_one_size_shared",
+        "FeedForward",
+        "All layers of one size share w_in: training one changes the others. Make new linear layers each time.",
+        (
+            "nn.Linear(d_model, d_ff)",
+            'globals().setdefault("_made", {}).setdefault((d_model, d_ff), nn.Linear(d_model, d_ff))',
+        ),
+    ),
+    edit(
+        "activation_on_the_class",
+        "FeedForward",
+        "The activation is kept on the class: the layer made last chooses for all. Keep it on self.",
+        ("self.activation = activations[activation]", "FeedForward.activation = staticmethod(activations[activation])"),
+    ),
+    edit(
+        "feed_forward_gives_float32",
+        "FeedForward",
+        "Half precision comes back as float32: keep the input's dtype.",
+        ("return self.w_out(self.activation(self.w_in(x)))", "y = self.w_out(self.activation(self.w_in(x)))\n"
+         "        return y.float() if y.dtype in HALF else y"),
+    ),
+    edit(
+        "feed_forward_by_view",
+        "FeedForward",
+        "An x that is not contiguous is an error: view() cannot flatten it. reshape() can, and nn.Linear needs neither.",
+        ("self.w_in(x)))", "self.w_in(x.view(-1, x.shape[-1])))).view(x.shape)"),
+    ),
+    edit(
+        "feed_forward_detached_in_evaluation",
+        "FeedForward",
+        "No gradient reaches x in evaluation mode: the mode changes nothing here, gradients included.",
+        ("self.w_in(x)", "self.w_in(x if self.training else x.detach())"),
+    ),
+    edit(
+        "feed_forward_starts_at_zero",
+        "FeedForward",
+        "w_in starts at zero: all hidden units get the same gradient and stay alike for ever. Keep nn.Linear's start.",
+        ("nn.Linear(d_model, d_ff)", "nn.Linear(d_model, d_ff)\n        nn.init.zeros_(self.w_in.weight)"),
+    ),
+    edit(
+        "gates_of_one_size_shared",
+        "SwiGLU",
+        "All layers of one size share w_gate: training one changes the others. Make new linear layers each time.",
+        (
+            "self.w_gate = nn.Linear(d_model, d_ff, bias=False)",
+            'self.w_gate = globals().setdefault("_made", {}).setdefault((d_model, d_ff), nn.Linear(d_model, d_ff, False))',
+        ),
+    ),
+    edit(
+        "swiglu_gives_float32",
+        "SwiGLU",
+        "Half precision comes back as float32: keep the input's dtype.",
+        ("return self.w_out(F.silu(self.w_gate(x)) * self.w_in(x))",
+         "y = self.w_out(F.silu(self.w_gate(x)) * self.w_in(x))\n        return y.float() if y.dtype in HALF else y"),
+    ),
+    edit(
+        "swiglu_detached_in_evaluation",
+        "SwiGLU",
+        "No gradient reaches x in evaluation mode: the mode changes nothing here, gradients included.",
+        ("        return self.w_out", "        x = x if self.training else x.detach()\n        return self.w_out"),
+    ),
+    edit(
+        "swiglu_starts_with_a_shut_gate",
+        "SwiGLU",
+        "w_gate starts at zero: nothing passes, and all hidden units start alike. Keep nn.Linear's start.",
+        ("        self.w_in =", "        nn.init.zeros_(self.w_gate.weight)\n        self.w_in ="),
+    ),
+    edit(
+        "empty_batch_refused",
+        "SwiGLU",
+        "An empty batch is an error: it is an input like any other.",
+        ("        return self.w_out", "        x.amax()\n        return self.w_out"),
+    ),
+    edit(
+        "context_before_the_mask",
+        "TransformerBlock",
+        "The second argument of the block's forward is taken for a context: it is the mask.",
+        ("x: torch.Tensor, mask: torch.Tensor | None = None", "x: torch.Tensor, context=None, mask: torch.Tensor | None = None"),
+    ),
+    edit(
+        "order_on_the_class",
+        "TransformerBlock",
+        "norm_first is kept on the class: the block made last chooses for all. Keep it on self.",
+        ("self.norm_first = norm_first", "TransformerBlock.norm_first = norm_first"),
+    ),
+    edit(
+        "block_gives_float32",
+        "TransformerBlock",
+        "bfloat16 comes back as float32: keep the input's dtype.",
+        ("return x + self.feed_forward(self.norm_2(x))",
+         "x = x + self.feed_forward(self.norm_2(x))\n            return x.float() if x.dtype in HALF else x"),
+    ),
+    edit(
+        "block_detached_in_evaluation",
+        "TransformerBlock",
+        "No gradient reaches x in evaluation mode: the mode changes nothing here, gradients included.",
+        ("        if self.norm_first:", "        x = x if self.training else x.detach()\n        if self.norm_first:"),
+    ),
+    edit(
+        "padding_mask_refused",
+        "TransformerBlock",
+        "A mask with one row for all queries, (b, 1, 1, t), is refused: any mask that broadcasts to (b, n_heads, t, t) will do.",
+        ("        if self.norm_first:", "        if mask is not None and mask.shape[-2] != x.shape[1]:\n"
+         '            raise ValueError("mask")\n        if self.norm_first:'),
+    ),
+    edit(
+        "block_sets_the_default_dtype",
+        "TransformerBlock",
+        "Making a block changes PyTorch's default dtype for the whole programme: leave it alone.",
+        ("super().__init__()", "super().__init__()\n        torch.set_default_dtype(torch.float64)"),
+    ),
+    edit(
+        "mask_of_nothing_taken_for_none",
+        "TransformerBlock",
+        "A mask that is False everywhere is treated as no mask: then nothing may be attended to, not everything.",
+        ("        if self.norm_first:", "        if mask is not None and not mask.any():\n            mask = None\n"
+         "        if self.norm_first:"),
+    ),
+    edit(
+        "mask_inverted_in_place",
+        "TransformerBlock",
+        "The caller's mask is inverted in place: make a new one.",
+        ("        if self.norm_first:", "        mask = ~mask.logical_not_() if mask is not None else None\n"
+         "        if self.norm_first:"),
+    ),
+    edit(
+        "none_between_positions_and_keywords",
+        "memoize",
+        "None marks where the keywords begin, but None may be an argument: f(None, (\"a\", 1)) is not f(a=1). Nest two tuples.",
+        ("key = args, frozenset(kwargs.items())", "key = args + ((None, *sorted(kwargs.items())) if kwargs else ())"),
+    ),
+    edit(
+        "names_then_values_after_the_positions",
+        "memoize",
+        "Names and values of the keywords are appended to the positions: f(\"a\", 1) is not f(a=1). Keep them apart.",
+        (
+            "key = args, frozenset(kwargs.items())",
+            "key = args + tuple(sorted(kwargs)) + tuple(kwargs[name] for name in sorted(kwargs))",
+        ),
+    ),
+    edit(
+        "memory_by_name",
+        "memoize",
+        "The memory is found by the function's name: two functions of one name answer for each other.",
+        (
+            "results: dict[Hashable, Any] = {}",
+            'results = globals().setdefault("_memories", {}).setdefault(function.__qualname__, {})',
+        ),
+    ),
+    edit(
+        "memory_on_the_function",
+        "memoize",
+        "The memory hangs on the function: decorated twice, it is shared. Make it anew for each decorated function.",
+        ("results: dict[Hashable, Any] = {}", 'results = vars(function).setdefault("memory", {})'),
+    ),
+    edit(
+        "copies_handed_out",
+        "memoize",
+        "A copy is given back in place of the result: what the function returned is remembered itself.",
+        ("return results[key]", "import copy\n\n        return copy.deepcopy(results[key])"),
+    ),
+    edit(
+        "a_keyword_of_its_own",
+        "memoize",
+        "The decorated function keeps the keyword `key` for itself: hand every argument on to the function.",
+        ("(*args: Any, **kwargs: Any)", "(*args: Any, key: Any = None, **kwargs: Any)"),
+    ),
+    edit(
+        "keywords_by_hash",
+        "memoize",
+        "The hashes of the keywords' values are the key, but different values may share one, as -1 and -2 do.",
+        ("frozenset(kwargs.items())", "frozenset((name, hash(value)) for name, value in kwargs.items())"),
+    ),
+    edit(
+        "arithmetic_errors_become_none",
+        "memoize",
+        "A division by zero is caught and remembered as None: an exception comes through, and the next call runs again.",
+        (
+            "            results[key] = function(*args, **kwargs)\n",
+            "            try:\n                results[key] = function(*args, **kwargs)\n"
+            "            except ArithmeticError:\n                results[key] = None\n",
+        ),
+    ),
+    edit(
+        "list_remembered_and_handed_out",
+        "residual_path_counts",
+        "The very list is kept and given out again: who changes it changes every later answer. Give out a new list.",
+        ("    counts = [1]\n", "    memory = vars(residual_path_counts).setdefault('memory', {})\n"
+         "    if n_layers in memory:\n        return memory[n_layers]\n    counts = [1]\n"),
+        ("    return counts\n", "    return memory.setdefault(n_layers, counts)\n"),
+    ),
+    edit(
+        "infinity_of_a_billion_billions",
+        "optimal_checkpoints",
+        "A large number stands for infinity, and there are costs above it: begin with float('inf'), or with real costs.",
+        ("    boundaries = [n]\n", "    if total[-1] > 10**18:\n        return [0, n], 10**18\n    boundaries = [n]\n"),
+    ),
+    edit(
+        "mask_dropped_for_a_single_text",
+        "TransformerBlock",
+        "With a batch of one the mask is dropped: hand it on whatever b is.",
+        ("        if self.norm_first:", "        mask = mask if x.shape[0] > 1 else None\n        if self.norm_first:"),
+    ),
+    edit(
+        "norm_first_is_not_the_fourth",
+        "TransformerBlock",
+        "Another argument stands before norm_first: TransformerBlock(d_model, n_heads, d_ff, False) must be post-norm.",
+        ("d_ff: int, norm_first", "d_ff: int, dropout: float = 0.0, norm_first"),
+    ),
+    edit(
+        "cut_to_the_type_of_the_first_cost",
+        "optimal_checkpoints",
+        "The costs are cut to integers because the first one is an integer: the others may be fractions.",
+        ("    n = len(costs)\n", "    costs = [type(costs[0])(cost) for cost in costs]\n    n = len(costs)\n"),
+    ),
+    edit(
+        "constant_in_the_first_dtype",
+        "gelu",
+        "A constant is kept in the dtype of the first call and used for all later ones: math.sqrt gives one that fits any.",
+        (
+            "math.sqrt(2 / math.pi) * (x",
+            'globals().setdefault("_root", torch.tensor(math.sqrt(2 / math.pi), dtype=x.dtype)).to(x.dtype) * (x',
+        ),
+    ),
+    edit(
+        "input_told_to_record_gradients",
+        "LayerNorm",
+        "The caller's x requires gradients after the call: whether it does is the caller's to say.",
+        ("        z = x.float()", "        x = x if x.requires_grad else x.requires_grad_()\n        z = x.float()"),
+    ),
+]

@@ -1,8 +1,11 @@
 """What a single call cannot show: layers loaded with given weights and run, functions that count their calls."""
 
+import random
+
+import numpy as np
 import torch
 
-from autograder.testing.probes import differences, sets_a_seed, surroundings
+from autograder.testing.probes import differences, global_state, surroundings
 
 
 def build(module, name, arguments, weights=None, dtype=torch.float64):
@@ -24,9 +27,32 @@ def parameter_shapes(module, name, arguments):
     return {key: list(value.shape) for key, value in build(module, name, arguments).named_parameters()}
 
 
-def sets_the_seed(module, name, arguments):
-    """Whether making the layer sets PyTorch's seed."""
-    return sets_a_seed(lambda: build(module, name, arguments))
+def changed_by_making(module, name, arguments):
+    """What making the layer changed for good: global settings, and random states that it set whatever they were before.
+
+    That random numbers are drawn for the weights is no change in this sense.
+    """
+    states = []
+    for seed in (1, 2):
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
+        random.seed(seed), np.random.seed(seed), torch.manual_seed(seed)
+        before = global_state()
+        build(module, name, arguments, dtype=None)
+        states.append(global_state())
+    changed = {key for state in states for key in before if "random" not in key and state[key] != before[key]}
+    return sorted(changed | {key for key in before if "random" in key and states[0][key] == states[1][key]})
+
+
+def side_by_side(module, name, made, x, **options):
+    """The outputs of several layers, each from its own (arguments, weights), all of them made before the first is used."""
+    layers = [build(module, name, arguments, weights, x.dtype) for arguments, weights in made]
+    return [layer(x, **options) for layer in layers]
+
+
+def parameter_names(module, name, arguments):
+    """The names of the layer's parameters; a parameter that is registered under two names is named twice."""
+    return sorted(key for key, _ in build(module, name, arguments).named_parameters(remove_duplicate=False))
 
 
 def forward_again(module, name, arguments, first, weights, x, **options):
@@ -61,12 +87,13 @@ def forward_strided(module, name, arguments, weights, x):
 
 
 def forward_and_input(module, name, arguments, weights, x, **options):
-    """x after the call, and whether the parameters are still the given ones and everything global is as before."""
+    """x and the other tensors after the call, and the names of what the call changed beside them."""
     layer = build(module, name, arguments, weights, x.dtype)
     before = surroundings()
     layer(x, **options)
-    kept = all(torch.equal(value, weights[key]) for key, value in layer.named_parameters() if key in weights)
-    return x, kept and not differences(before)
+    changed = [key for key, value in layer.named_parameters() if key in weights and not torch.equal(value, weights[key])]
+    changed += ["the training mode"] * (not layer.training) + ["x.requires_grad"] * x.requires_grad
+    return [x.detach(), *options.values()], changed + differences(before)
 
 
 def forward_twice(module, name, arguments, weights, x, **options):
@@ -76,9 +103,9 @@ def forward_twice(module, name, arguments, weights, x, **options):
     return layer(x, **options), layer.eval()(x, **options), not differences(before)
 
 
-def layer_gradients(module, name, arguments, weights, x, cotangent, **options):
+def layer_gradients(module, name, arguments, weights, x, cotangent, training=True, **options):
     """The output, and the gradients by x and by every named parameter when `cotangent` is pulled back."""
-    layer = build(module, name, arguments, weights, x.dtype)
+    layer = build(module, name, arguments, weights, x.dtype).train(training)
     x = x.clone().requires_grad_()
     output = layer(x, **options)
     output.backward(cotangent)
@@ -89,6 +116,19 @@ def layer_gradients(module, name, arguments, weights, x, cotangent, **options):
 def forward_of_another_dtype(module, name, arguments, weights, x):
     """The output for x of a layer in the dtype of the weights."""
     return build(module, name, arguments, weights, next(iter(weights.values())).dtype)(x)
+
+
+def forward_by_position(module, name, arguments, weights, x, mask):
+    """The output when the mask is the second positional argument."""
+    return build(module, name, arguments, weights, x.dtype)(x, mask)
+
+
+def counts_after_the_result_was_changed(module, n_layers):
+    """What a second call gives when the first one's result has been overwritten by whoever it was given to."""
+    counts = module.residual_path_counts(n_layers)
+    if isinstance(counts, list):
+        counts[:] = [-1] * (len(counts) + 1)
+    return module.residual_path_counts(n_layers)
 
 
 def costs_afterwards(module, costs, n_segments):
@@ -171,21 +211,21 @@ def memoized_values(module, values):
 
 
 def memoized_failures(module, failures):
-    """A memoized function that raises KeyError the first `failures` times; what came of one call more than that."""
-    ran = []
+    """A memoized function that raises the first `failures` times; what came of two calls more than that."""
+    ran, kinds = [], (KeyError, ZeroDivisionError, AttributeError)
 
     @module.memoize
     def unlucky(x):
         ran.append(x)
         if len(ran) <= failures:
-            raise KeyError(f"attempt {len(ran)}")
+            raise kinds[len(ran) % 3](f"attempt {len(ran)}")
         return x + 1
 
     outcomes = []
     for _ in range(failures + 2):
         try:
             outcomes.append(unlucky(1))
-        except KeyError as error:
+        except kinds as error:
             outcomes.append(f"{type(error).__name__}: {error.args[0]}")
     return outcomes, len(ran)
 
@@ -239,6 +279,40 @@ def memoized_pair(module, x):
 
     results = [double(x), negative(x), double(x)]
     return results, counts(double), counts(negative)
+
+
+def memoized_namesakes(module, x):
+    """Two memoized functions from one factory, so of one name, and one function memoized twice; results and counts."""
+
+    def multiple_of(factor):
+        def multiple(n):
+            return factor * n
+
+        return multiple
+
+    twice, thrice = module.memoize(multiple_of(2)), module.memoize(multiple_of(3))
+    plain = multiple_of(5)
+    once, again = module.memoize(plain), module.memoize(plain)
+    functions = twice, thrice, once, again
+    return [[function(x), function(x), counts(function)] for function in functions]
+
+
+def memoized_objects(module, n):
+    """For each kind of result, whether n calls of a memoized function all gave the very object that it had returned."""
+
+    def maker(kind, made):
+        def make():
+            made.append(kind())
+            return made[-1]
+
+        return make
+
+    outcomes = {}
+    for kind in (object, list, dict, set):
+        made = []
+        make = module.memoize(maker(kind, made))
+        outcomes[kind.__name__] = all([make() is made[0] for _ in range(n)])
+    return outcomes
 
 
 def memoized_metadata(module):

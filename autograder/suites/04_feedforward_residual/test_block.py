@@ -1,5 +1,7 @@
 """Hidden tests: the transformer block. The truth is PyTorch's own encoder layer with the same weights."""
 
+from itertools import product
+
 import torch
 from torch import nn
 
@@ -53,7 +55,7 @@ def block_case(seed, b, t, n_heads, head_dim, d_ff):
     return [d, n_heads, d_ff], block_weights(draw, d, d_ff), normal(draw, b, t, d)
 
 
-FORMS = ["(t, t)", "(h, t, t)", "(b, 1, t, t)", "(b, h, t, t)", "causal"]
+FORMS = ["(t, t)", "(h, t, t)", "(b, 1, t, t)", "(b, h, t, t)", "(1, 1, t, t)", "(b, 1, 1, t)", "(1, t)", "causal"]
 cases = given(seed=seeds(), b=sizes(1, 3), t=sizes(1, 6), n_heads=sizes(1, 3), head_dim=sizes(1, 4), d_ff=sizes(1, 9))
 
 
@@ -82,34 +84,33 @@ def test_the_block_can_be_post_norm(student, seed, b, t, n_heads, head_dim, d_ff
 
 
 @exercise("TransformerBlock", points=2)
-@settings(max_examples=15)
-@given(
-    seed=seeds(), norm_first=st.booleans(), form=st.sampled_from(FORMS)
-)
-def test_the_block_hands_the_mask_to_attention(student, seed, norm_first, form):
+def test_the_block_hands_the_mask_to_attention(student, generator):
     """True means "may attend"; the mask broadcasts over batch and heads."""
-    b, t, h = 2, 5, 2
-    arguments, weights, x = block_case(seed, b, t, h, 3, 7)
-    shape = {"(h, t, t)": (h, t, t), "(b, 1, t, t)": (b, 1, t, t), "(b, h, t, t)": (b, h, t, t)}.get(form, (t, t))
-    mask = mask_for(seed, *shape, density=0.5) | torch.eye(t, dtype=torch.bool)
-    mask = torch.ones(t, t, dtype=torch.bool).tril() if form == "causal" else mask
-    blocked = ~mask.expand(b, h, t, t).reshape(b * h, t, t)
-    expected = encoder_layer(weights, *arguments, norm_first=norm_first)(x, src_mask=blocked).detach()
-    actual = student.run(
-        scenarios.forward, "TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x, mask=mask
-    )
-    assert_close(
-        actual, expected, what=f"TransformerBlock(x, mask {form})", hint="mask=mask, True = may attend", atol=1e-9
-    )
+    t, h = 5, 2
+    for form, norm_first, b in product(FORMS, (True, False), (2, 1)):
+        size = {"b": b, "h": h, "t": t, "1": 1}
+        arguments, weights, x = block_case(generator, b, t, h, 3, 7)
+        shape = (t, t) if form == "causal" else tuple(size[name] for name in form[1:-1].split(", "))
+        mask = mask_for(generator, *shape, density=0.5)
+        mask = mask | (torch.eye(t, dtype=torch.bool) if shape[-2] == t else torch.arange(t) == 0)
+        mask = torch.ones(t, t, dtype=torch.bool).tril() if form == "causal" else mask
+        blocked = ~mask.expand(b, h, t, t).reshape(b * h, t, t)
+        expected = encoder_layer(weights, *arguments, norm_first=norm_first)(x, src_mask=blocked).detach()
+        call = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x)
+        what = f"block(x, mask {form}) with b = {b}"
+        by_name = student.run(scenarios.forward, *call, mask=mask)
+        assert_close(by_name, expected, what=what, hint="mask=mask, True = may attend", atol=1e-9)
+        by_position = student.run(scenarios.forward_by_position, *call, mask)
+        assert_close(by_position, expected, what=what, hint="forward's second argument is the mask", atol=1e-9)
 
 
 @exercise("TransformerBlock", points=1)
 def test_the_block_gives_finite_results_where_nothing_may_be_attended_to(student, reference, generator):
     """A row of the mask that is all False adds only the output layer's bias: no NaN in value or gradient."""
     arguments, weights, x = block_case(generator, 2, 4, 2, 3, 5)
-    mask = torch.ones(4, 4, dtype=torch.bool)
-    mask[1] = False
-    for norm_first in (True, False):
+    row = torch.ones(4, 4, dtype=torch.bool)
+    row[1] = False
+    for norm_first, mask in product((True, False), (row, torch.zeros_like(row))):
         call = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x, torch.ones_like(x))
         actual = student.run(scenarios.layer_gradients, *call, mask=mask)
         assert_close(
@@ -119,8 +120,8 @@ def test_the_block_gives_finite_results_where_nothing_may_be_attended_to(student
 
 @exercise("TransformerBlock", points=1)
 @settings(max_examples=8)
-@given(seed=seeds(), norm_first=st.booleans())
-def test_the_block_has_gradients_for_every_parameter(student, seed, norm_first):
+@given(seed=seeds(), norm_first=st.booleans(), training=st.booleans())
+def test_the_block_has_gradients_for_every_parameter(student, seed, norm_first, training):
     """Gradients by x and by all sixteen parameters agree with those of PyTorch's encoder layer."""
     arguments, weights, x = block_case(seed, 2, 4, 2, 3, 7)
     cotangent = normal(seed + 1, *x.shape)
@@ -129,7 +130,7 @@ def test_the_block_has_gradients_for_every_parameter(student, seed, norm_first):
     truth = {"x": leaf.grad}
     for name, ours in ENCODER_NAMES.items():
         truth |= zip(ours, layer.get_parameter(name).grad.chunk(len(ours)))
-    call = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x, cotangent)
+    call = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x, cotangent, training)
     actual = student.run(scenarios.layer_gradients, *call)
     assert_close({key: actual[key] for key in truth}, truth, what="the gradient", hint="detach nothing", atol=1e-8)
 
@@ -184,16 +185,30 @@ def test_the_block_leaves_everything_else_alone(student, generator):
         first, again, untouched = student.run(scenarios.forward_twice, *layer, x)
         assert_equal(again, first, what="a second call, in evaluation mode", hint="no dropout here")
         assert untouched, "the call changed the global random state, default dtype or gradient mode"
-        after, kept = student.run(scenarios.forward_and_input, *layer, x)
-        assert_equal(after, x, what="x after the call", hint="x = x + ..., not x += ...")
-        assert kept, "the call changed the block's parameters in place, or something global"
-        single = student.run(scenarios.forward, *layer, x.float())
-        assert single.dtype == torch.float32, f"a float32 block gave {single.dtype}"
-        assert_close(single.double(), first, what="the block in float32", rtol=1e-3, atol=1e-3)
+        some = mask_for(generator, 4, 4)
+        after, changed = student.run(scenarios.forward_and_input, *layer, x, mask=some)
+        assert_equal(after, [x, some], what="[x, mask] after the call", hint="x = x + ..., not x += ...")
+        assert_equal(changed, [], what="what the call changed")
+        scattered = student.run(scenarios.forward_strided, *layer, x)
+        assert_close(scattered, (first, first), what="the block on a non-contiguous x", hint="reshape where view fails")
+        for dtype, room in ((torch.float32, 1e-3), (torch.bfloat16, 0.5)):
+            single = student.run(scenarios.forward, *layer, x.to(dtype))
+            assert single.dtype == dtype, f"a {dtype} block gave {single.dtype}"
+            assert_close(single.double(), first, what=f"the block in {dtype}", rtol=room, atol=room)
         trained, mask = block_weights(generator, arguments[0], arguments[2]), mask_for(generator, 4, 4)
         expected = student.run(scenarios.forward, *layer[:2], trained, x, mask=mask)
         actual = student.run(scenarios.forward_again, *layer, trained, x, mask=mask)
         hint = "weights, x and mask change from call to call: keep nothing of them, and do the same in both modes"
         assert_close(actual, [expected] * 2, what="[training, evaluation] after other weights and another mask", hint=hint)
-    seeded = student.run(scenarios.sets_the_seed, "TransformerBlock", arguments)
-    assert_equal(seeded, False, what="whether making the block sets PyTorch's seed")
+    changed = student.run(scenarios.changed_by_making, "TransformerBlock", arguments)
+    assert_equal(changed, [], what="what making the block changed", hint="set no seed and no default")
+    expected = encoder_layer(weights, *arguments, norm_first=False)(x).detach()
+    actual = student.run(scenarios.forward, "TransformerBlock", [*arguments, False], weights, x)
+    what = "TransformerBlock(d_model, n_heads, d_ff, False)(x)"
+    assert_close(actual, expected, what=what, hint="norm_first is the fourth argument", atol=1e-9)
+    other = block_weights(generator, arguments[0], arguments[2])
+    made = [([*arguments, True], weights), ([*arguments, False], other), (arguments, other)]
+    expected = [encoder_layer(made[i][1], *arguments, norm_first=i != 1)(x).detach() for i in range(3)]
+    actual = student.run(scenarios.side_by_side, "TransformerBlock", made, x)
+    hint = "each has its own order and weights"
+    assert_close(actual, expected, what="the outputs of three blocks", hint=hint, atol=1e-9)

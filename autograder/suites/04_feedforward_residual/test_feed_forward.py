@@ -1,5 +1,7 @@
 """Hidden tests: the feed-forward layers. The truth is PyTorch's own functions."""
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 
@@ -26,6 +28,27 @@ def pulled_back(function, tensors, cotangent):
     """The gradient by each of the named tensors."""
     leaves = {name: value.clone().requires_grad_() for name, value in tensors.items()}
     return dict(zip(leaves, torch.autograd.grad(function(leaves), list(leaves.values()), cotangent)))
+
+
+def check_start(student, name, wide):
+    """A new layer's hidden units differ from each other, and making it changes nothing else."""
+    start = student.run(scenarios.initial_parameters, name, [4, 7])
+    for key in wide:
+        if (start[key] == start[key][:1]).all():
+            raise AssertionError(f"all units of {key} start alike and would stay so: draw the weights as nn.Linear does")
+    changed = student.run(scenarios.changed_by_making, name, [4, 7])
+    assert_equal(changed, [], what="what making the layer changed", hint="set no seed and no default")
+
+
+def check_layout_and_half(student, name, arguments, weights, x, truth):
+    """The layer takes an x that is not contiguous, and half precision comes back as it came."""
+    plain, scattered = student.run(scenarios.forward_strided, name, arguments, weights, torch.stack([x, -x]))
+    assert_close(scattered, plain, what=f"{name} of a non-contiguous x", hint="reshape where view fails", atol=1e-5)
+    for dtype in (torch.float16, torch.bfloat16):
+        actual = student.run(scenarios.forward, name, arguments, weights, x.to(dtype))
+        assert actual.dtype == dtype, f"{name} of {dtype} came back as {actual.dtype}: keep the input's dtype"
+        room = 32 * torch.finfo(dtype).eps * float(truth.abs().max())
+        assert_close(actual.to(truth.dtype), truth, what=f"{name} of {dtype}", rtol=0, atol=room)
 
 
 # Feed-forward
@@ -67,16 +90,20 @@ def test_feed_forward_has_four_parameters(student):
     """w_in goes from d_model to d_ff, w_out goes back, both have a bias."""
     expected = {"w_in.weight": [7, 4], "w_in.bias": [7], "w_out.weight": [4, 7], "w_out.bias": [4]}
     assert_equal(student.run(scenarios.parameter_shapes, "FeedForward", [4, 7]), expected, what="the parameters")
+    check_start(student, "FeedForward", ["w_in.weight"])
 
 
 @exercise("FeedForward", points=0.5)
 def test_feed_forward_has_gradients(student, generator):
-    """Gradients reach x and all four parameters."""
+    """Gradients reach x and all four parameters, through each activation and in both modes."""
     weights, x = feed_forward_weights(generator, 3, 5), normal(generator, 2, 4, 3)
     cotangent = normal(generator, 2, 4, 3)
-    actual = student.run(scenarios.layer_gradients, "FeedForward", [3, 5, "relu"], weights, x, cotangent)
-    truth = pulled_back(lambda t: feed_forward_truth(t, t["x"], "relu"), {"x": x, **weights}, cotangent)
-    assert_close({key: actual[key] for key in truth}, truth, what="the gradient")
+    for activation, training in product(ACTIVATIONS, (True, False)):
+        call = ("FeedForward", [3, 5, activation], weights, x, cotangent, training)
+        actual = student.run(scenarios.layer_gradients, *call)
+        truth = pulled_back(lambda t, act=activation: feed_forward_truth(t, t["x"], act), {"x": x, **weights}, cotangent)
+        what = f"the gradient through {activation} in {'training' if training else 'evaluation'} mode"
+        assert_close({key: actual[key] for key in truth}, truth, what=what, hint="detach nothing, and do the same in both modes")
 
 
 @exercise("FeedForward", points=0.5)
@@ -100,19 +127,24 @@ def test_feed_forward_keeps_dtype_and_input(student, generator):
     x = normal(generator, 3, 4, dtype=torch.float32)
     actual = student.run(scenarios.forward, "FeedForward", [4, 6, "relu"], weights, x)
     assert_close(actual, feed_forward_truth(weights, x, "relu"), what="FeedForward(x)", rtol=1e-4, atol=1e-4)
-    after, kept = student.run(scenarios.forward_and_input, "FeedForward", [4, 6, "relu"], weights, x)
-    assert_equal(after, x, what="x after the call")
-    assert kept, "the call changed the layer's parameters in place, or something global"
+    after, changed = student.run(scenarios.forward_and_input, "FeedForward", [4, 6, "relu"], weights, x)
+    assert_equal(after, [x], what="[x] after the call")
+    assert_equal(changed, [], what="what the call changed")
+    check_layout_and_half(student, "FeedForward", [4, 6, "relu"], weights, x, feed_forward_truth(weights, x, "relu"))
     empty = student.run(scenarios.forward, "FeedForward", [4, 6, "relu"], weights, x[:0])
     assert_equal(empty, x[:0], what="FeedForward of an empty batch")
-    seeded = student.run(scenarios.sets_the_seed, "FeedForward", [4, 6, "relu"])
-    assert_equal(seeded, False, what="whether making the layer sets PyTorch's seed")
     trained = {key: 0.5 * value.flip(-1) for key, value in weights.items()}
     actual = student.run(scenarios.forward_again, "FeedForward", [4, 6, "relu"], weights, trained, x)
     hint = "weights change in training: keep no copy of them, and do the same in both modes"
     expected = feed_forward_truth(trained, x, "relu")
     what = "[training, evaluation] after other weights"
     assert_close(actual, [expected, expected], what=what, hint=hint, rtol=1e-4, atol=1e-4)
+    made = [([4, 6, "relu"], weights), ([4, 6, "gelu_tanh"], trained), ([4, 6], weights)]
+    actual = student.run(scenarios.side_by_side, "FeedForward", made, x)
+    chosen = ("relu", "gelu_tanh", "gelu")
+    expected = [feed_forward_truth(parameters, x, name) for (_, parameters), name in zip(made, chosen)]
+    hint = "each has its own activation and weights"
+    assert_close(actual, expected, what="the outputs of three layers", hint=hint, rtol=1e-4, atol=1e-4)
 
 
 @exercise("FeedForward", points=0.5)
@@ -159,15 +191,18 @@ def test_swiglu_has_three_parameters_and_no_bias(student):
     assert_equal(
         student.run(scenarios.parameter_shapes, "SwiGLU", [4, 7]), expected, what="the parameters", hint="bias=False"
     )
+    check_start(student, "SwiGLU", ["w_gate.weight", "w_in.weight"])
 
 
 @exercise("SwiGLU", points=1)
 def test_swiglu_has_gradients(student, generator):
     """Gradients reach x and all three parameters."""
     weights, x, cotangent = swiglu_weights(generator, 3, 5), normal(generator, 2, 4, 3), normal(generator, 2, 4, 3)
-    actual = student.run(scenarios.layer_gradients, "SwiGLU", [3, 5], weights, x, cotangent)
     truth = pulled_back(lambda t: swiglu_truth(t, t["x"]), {"x": x, **weights}, cotangent)
-    assert_close({key: actual[key] for key in truth}, truth, what="the gradient")
+    for training in (True, False):
+        actual = student.run(scenarios.layer_gradients, "SwiGLU", [3, 5], weights, x, cotangent, training)
+        what = f"the gradient in {'training' if training else 'evaluation'} mode"
+        assert_close({key: actual[key] for key in truth}, truth, what=what, hint="detach nothing, and do the same in both modes")
 
 
 @exercise("SwiGLU", points=1)
@@ -190,14 +225,19 @@ def test_swiglu_keeps_dtype_and_input(student, generator):
     assert_close(first, swiglu_truth(weights, x), what="SwiGLU(x)", rtol=1e-4, atol=1e-4)
     assert_equal(again, first, what="a second call, in evaluation mode", hint="no dropout here")
     assert untouched, "the call changed the global random state, default dtype or gradient mode"
-    after, kept = student.run(scenarios.forward_and_input, "SwiGLU", [4, 6], weights, x)
-    assert_equal(after, x, what="x after the call")
-    assert kept, "the call changed the layer's parameters in place, or something global"
-    seeded = student.run(scenarios.sets_the_seed, "SwiGLU", [4, 6])
-    assert_equal(seeded, False, what="whether making the layer sets PyTorch's seed")
+    after, changed = student.run(scenarios.forward_and_input, "SwiGLU", [4, 6], weights, x)
+    assert_equal(after, [x], what="[x] after the call")
+    assert_equal(changed, [], what="what the call changed")
+    check_layout_and_half(student, "SwiGLU", [4, 6], weights, x, swiglu_truth(weights, x))
+    empty = student.run(scenarios.forward, "SwiGLU", [4, 6], weights, x[:0])
+    assert_equal(empty, x[:0], what="SwiGLU of an empty batch")
     trained = {key: 0.5 * value.flip(-1) for key, value in weights.items()}
     actual = student.run(scenarios.forward_again, "SwiGLU", [4, 6], weights, trained, x)
     hint = "weights change in training: keep no copy of them, and do the same in both modes"
     expected = swiglu_truth(trained, x)
     what = "[training, evaluation] after other weights"
     assert_close(actual, [expected, expected], what=what, hint=hint, rtol=1e-4, atol=1e-4)
+    actual = student.run(scenarios.side_by_side, "SwiGLU", [([4, 6], weights), ([4, 6], trained)], x)
+    expected = [swiglu_truth(parameters, x) for parameters in (weights, trained)]
+    hint = "each has its own weights"
+    assert_close(actual, expected, what="the outputs of two layers", hint=hint, rtol=1e-4, atol=1e-4)

@@ -14,7 +14,7 @@ MODES = ["none", "tanh"]
 
 @exercise("gelu", points=3, core=True)
 @settings(max_examples=30)
-@given(seed=seeds(), shape=leading_shapes(5, 3), mode=st.sampled_from(MODES), scale=st.sampled_from([0.1, 1.0, 5.0]))
+@given(seed=seeds(), shape=leading_shapes(5, 4), mode=st.sampled_from(MODES), scale=st.sampled_from([0.1, 1.0, 5.0]))
 def test_gelu_has_pytorchs_values_in_both_modes(student, seed, shape, mode, scale):
     """Both the exact and the tanh form agree with PyTorch's GELU, for any shape."""
     x = normal(seed, math.prod(shape), scale=scale).reshape(shape)
@@ -31,16 +31,18 @@ def test_gelu_is_exact_unless_asked_otherwise(student, generator):
 
 @exercise("gelu", points=1)
 def test_gelu_keeps_the_dtype(student, generator):
-    """float32 stays float32 and half precision stays half precision."""
+    """float32 stays float32, half precision stays half precision, and so does an x without elements."""
     x = normal(generator, 64)
     for mode in MODES:
-        for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
             actual = student.gelu(x.to(dtype), mode)
             assert actual.dtype == dtype, f"gelu of {dtype} came back as {actual.dtype}: keep the input's dtype"
-            room = 16 * torch.finfo(dtype).eps  # the formula as it stands, rounded at every step
+            room = max(16 * torch.finfo(dtype).eps, 1e-12)  # the formula as it stands, rounded at every step
             truth = F.gelu(x.to(dtype).double(), approximate=mode)
             assert_close(actual.double(), truth, what=f"gelu of {dtype}", rtol=room, atol=room)
         assert_close(student.gelu(x.float(), mode), F.gelu(x.float(), approximate=mode), what=f"gelu(x, {mode!r})")
+        for empty in (torch.zeros(0), torch.zeros(2, 0, 3, dtype=torch.float16)):
+            assert_equal(student.gelu(empty, mode), empty, what=f"gelu of an x of shape {tuple(empty.shape)}")
 
 
 @exercise("gelu", points=1)
@@ -68,6 +70,12 @@ def test_gelu_has_pytorchs_gradient(student, seed, mode):
     truth = gradients(F, "gelu", [x], {"approximate": mode})
     assert_close(student.run(gradients, "gelu", [x, mode])["gradients"], truth["gradients"], what="the gradient by x")
     assert_close(student.run(strided, "gelu", [x, mode]), truth["value"].detach(), what="gelu of a non-contiguous x")
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        rounded, room = x.to(dtype), 32 * torch.finfo(dtype).eps
+        actual = student.run(gradients, "gelu", [rounded, mode])["gradients"][0]
+        assert isinstance(actual, torch.Tensor), f"no gradient reaches a {dtype} x: detach nothing"
+        truth = gradients(F, "gelu", [rounded.double()], {"approximate": mode})["gradients"][0]
+        assert_close(actual.double(), truth, what=f"the gradient by a {dtype} x", rtol=room, atol=room)
 
 
 @exercise("gelu", points=0.5)
@@ -77,6 +85,9 @@ def test_gelu_leaves_its_input_alone(student, generator):
         x = normal(generator, 4, 5)
         student.gelu(x, mode)
         assert_inputs_untouched(student)
+        for dtype in (torch.float32, torch.float16, torch.bfloat16):
+            student.gelu(x.to(dtype), mode)
+            assert_inputs_untouched(student)
         assert_equal(student.run(changed_around, "gelu", [x, mode]), [], what="what the call changed")
 
 
@@ -84,5 +95,5 @@ def test_gelu_leaves_its_input_alone(student, generator):
 def test_gelu_refuses_an_unknown_approximation(student):
     """A misspelt `approximate` is an error, not a silent default."""
     x = torch.zeros(3)
-    for wrong in ("Tanh", "exact", "", "sigmoid", None):
+    for wrong in ("Tanh", "tan", "tanh ", " none", "NONE", "exact", "", "sigmoid", None, True, False):
         assert_refused(student.gelu, x, wrong, why='approximate is "none" or "tanh"')

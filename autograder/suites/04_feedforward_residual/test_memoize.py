@@ -83,7 +83,11 @@ def test_arguments_that_only_look_alike_are_told_apart(student):
     """f(("a", 1)) is not f(a=1); 1 is not "1"; -1 and -2 share a hash and nothing else."""
     calls = [
         ([["a", 1]], {}), ([], {"a": 1}), (["a", 1], {}), ([1], {}), (["1"], {}), ([1, 2], {}), ([[1, 2]], {}),
-        ([2, 1], {}), ([1, 1], {}), (["1, 2"], {}), ([-1], {}), ([-2], {}), ([None], {}), (["None"], {}), ([], {}), ([[]], {}),
+        ([2, 1], {}), ([1, 1], {}), (["1, 2"], {}), ([1, 2, 3, 4], {}), ([1, 2, 3, 5], {}),
+        ([None, ["a", 1]], {}), (["kwargs", ["a", 1]], {}), ([], {"a": 1, "b": 2}),
+        (["a", 1, "b", 2], {}), (["a", "b", 1, 2], {}), ([["a", 1], ["b", 2]], {}), ([["a", "b"], [1, 2]], {}),
+        ([], {"0": 1}), ([0, 1], {}), ([], {"key": 1}), ([], {"key": 2}), ([], {"function": 1}), ([], {"args": 1}),
+        ([-1], {}), ([-2], {}), ([], {"a": -1}), ([], {"a": -2}), ([None], {}), (["None"], {}), ([], {}), ([[]], {}),
     ]  # fmt: skip
     results, ran, _ = student.run(scenarios.memoized_calls, calls * 2)
     assert_equal(
@@ -104,6 +108,9 @@ def test_none_and_false_are_remembered_like_any_value(student):
     assert_equal(
         ran, len(values), what="how often the function ran", hint="ask the dictionary whether the key is there"
     )
+    same = student.run(scenarios.memoized_objects, 3)
+    expected = dict.fromkeys(("object", "list", "dict", "set"), True)
+    assert_equal(same, expected, what="whether the very object comes back", hint="remember the result, not a copy")
 
 
 @exercise("memoize", points=1)
@@ -111,7 +118,8 @@ def test_a_call_that_raises_is_not_remembered(student):
     """An exception comes through as it is, and the next call runs the function again."""
     for failures in (1, 3):
         outcomes, ran = student.run(scenarios.memoized_failures, failures)
-        expected = [f"KeyError: attempt {i + 1}" for i in range(failures)] + [2, 2]
+        kinds = ("ZeroDivisionError", "AttributeError", "KeyError")
+        expected = [f"{kind}: attempt {i + 1}" for i, kind in enumerate(kinds[:failures])] + [2, 2]
         assert_equal(outcomes, expected, what="what the calls gave", hint="only results belong into the memory")
         assert_equal(ran, failures + 1, what="how often the function ran")
     assert_equal(
@@ -143,6 +151,10 @@ def test_each_function_has_a_memory_of_its_own(student):
     assert_equal(
         student.run(scenarios.memoized_pair, 3), expected, what="(results, counts of one, counts of the other)"
     )
+    actual = student.run(scenarios.memoized_namesakes, 3)
+    expected = [[n, n, [1, 1]] for n in (6, 9, 15, 15)]
+    hint = "make the memory where the function is decorated; its name says nothing"
+    assert_equal(actual, expected, what="[result, result, [hits, misses]] of four functions of one name", hint=hint)
 
 
 @exercise("memoize", points=0.5)

@@ -62,6 +62,10 @@ def test_layer_norm_starts_with_ones_and_zeros(student):
     actual = student.run(scenarios.initial_parameters, "LayerNorm", [5])
     expected = {"weight": torch.ones(5), "bias": torch.zeros(5)}
     assert_equal(actual, expected, what="the parameters of LayerNorm(5)", hint="nn.Parameter makes them visible")
+    names = student.run(scenarios.parameter_names, "LayerNorm", [5])
+    assert_equal(names, ["bias", "weight"], what="the names of all parameters", hint="one name for each, and no others")
+    changed = student.run(scenarios.changed_by_making, "LayerNorm", [5])
+    assert_equal(changed, [], what="what making a LayerNorm changed", hint="set no seed and no default")
 
 
 @exercise("LayerNorm", points=1)
@@ -73,22 +77,39 @@ def test_layer_norm_keeps_its_digits_far_from_zero(student, generator):
     assert_close(
         actual, truth, what="LayerNorm(x + 1e6)", hint="subtract the mean before you square", rtol=0, atol=1e-6
     )
+    single = normal(generator, 4, 16).add(1e3).float()
+    truth = F.layer_norm(single.double(), (16,))
+    actual = student.run(scenarios.forward, "LayerNorm", [16], {}, single)
+    what, hint = "LayerNorm(x + 1e3) in float32", "subtract the mean before you square"
+    assert_close(actual.double(), truth, what=what, hint=hint, rtol=0, atol=2e-3)
 
 
 @exercise("LayerNorm", points=2)
 @settings(max_examples=15)
-@given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), constant=st.booleans())
-def test_layer_norm_has_pytorchs_gradients(student, seed, d, lead, constant):
+@given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), constant=st.booleans(), training=st.booleans())
+def test_layer_norm_has_pytorchs_gradients(student, seed, d, lead, constant, training):
     """Gradients reach x, weight and bias, agree with PyTorch's, and are finite for constant rows."""
     x, weight, bias, cotangent = vectors(seed, d, lead)
     x = torch.full_like(x, 2.0) if constant else x
     weights = {"weight": weight, "bias": bias}
-    actual = student.run(scenarios.layer_gradients, "LayerNorm", [d], weights, x, cotangent)
+    actual = student.run(scenarios.layer_gradients, "LayerNorm", [d], weights, x, cotangent, training)
     _, truth = reference_gradients(lambda x, w, b: F.layer_norm(x, (d,), w, b), (x, weight, bias), cotangent)
     expected = dict(zip(("x", "weight", "bias"), truth))
     assert_close(
         {key: actual[key] for key in expected}, expected, what="the gradient", hint="detach nothing", atol=1e-9
     )
+
+
+def assert_half_gradients(student, name, weights, x, function):
+    """Gradients reach half-precision x and parameters, with the values that float64 gives but for rounding."""
+    leaves = [y.double().requires_grad_() for y in (x, *weights.values())]
+    function(leaves[0], x.shape[-1:], *leaves[1:], eps=1e-5 if name == "LayerNorm" else 1e-6).sum().backward()
+    actual = student.run(scenarios.layer_gradients, name, [x.shape[-1]], weights, x, torch.ones_like(x))
+    for key, leaf in zip(("x", *weights), leaves):
+        what = f"the gradient by {key} of {name} in {x.dtype}"
+        assert isinstance(actual[key], torch.Tensor), f"{what} is missing: detach nothing, in half precision either"
+        room = 32 * torch.finfo(x.dtype).eps * float(leaf.grad.abs().max())
+        assert_close(actual[key].double(), leaf.grad, what=what, hint="detach nothing", rtol=0, atol=room)
 
 
 def assert_rounded_once(actual, truth, dtype, what):
@@ -102,7 +123,7 @@ def assert_rounded_once(actual, truth, dtype, what):
 def test_layer_norm_works_in_float32_inside_half_precision(student, generator):
     """Squares of values around 500 overflow float16: normalise in float32, return x's dtype."""
     for dtype, tolerance in ((torch.float16, 6e-3), (torch.bfloat16, 5e-2), (torch.float32, 1e-5)):
-        x = (normal(generator, 5, 32, scale=500.0) + 100).to(dtype)
+        x = torch.cat([normal(generator, 5, 32, scale=500.0) + 100, normal(generator, 5, 32, scale=0.01)]).to(dtype)
         weights = {"weight": normal(generator, 32).to(dtype), "bias": normal(generator, 32).to(dtype)}
         actual = student.run(scenarios.forward, "LayerNorm", [32], weights, x)
         assert actual.dtype == dtype, f"LayerNorm of {dtype} came back as {actual.dtype}: cast the result back"
@@ -113,6 +134,11 @@ def test_layer_norm_works_in_float32_inside_half_precision(student, generator):
         assert_close(mixed, truth.to(dtype), what=f"a float32 layer on {dtype}", rtol=tolerance, atol=tolerance)
         if dtype != torch.float32:
             assert_rounded_once(actual, truth, dtype, f"LayerNorm of {dtype}")
+            far = (normal(generator, 5, 32, scale=500.0) + 5e4).to(dtype)
+            truth = F.layer_norm(far.double(), (32,), weights["weight"].double(), weights["bias"].double())
+            actual = student.run(scenarios.forward, "LayerNorm", [32], weights, far)
+            assert_rounded_once(actual, truth, dtype, f"LayerNorm of a {dtype} x far from zero")
+            assert_half_gradients(student, "LayerNorm", weights, x[:5], F.layer_norm)
 
 
 @exercise("LayerNorm", points=1)
@@ -132,15 +158,21 @@ def test_layer_norm_leaves_input_and_parameters_alone(student, generator):
     """x and the parameters are the same after the call."""
     weights = {"weight": normal(generator, 4), "bias": normal(generator, 4)}
     x = normal(generator, 2, 3, 4)
-    after, kept = student.run(scenarios.forward_and_input, "LayerNorm", [4], weights, x)
-    assert_equal(after, x, what="x after the call", hint="work on a copy: x - mean, not x -= mean")
-    assert kept, "the call changed LayerNorm's parameters in place, or something global"
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        given_x, given_weights = x.to(dtype), {key: value.to(dtype) for key, value in weights.items()}
+        after, changed = student.run(scenarios.forward_and_input, "LayerNorm", [4], given_weights, given_x)
+        assert_equal(after, [given_x], what=f"[x] after the call, in {dtype}", hint="work on a copy: x - mean, not x -= mean")
+        assert_equal(changed, [], what="what the call changed")
     other = normal(generator, 2, 3, 4)
     hint = "weights change in training: keep no copy of them, and do the same in both modes"
     trained = {key: value + 1 for key, value in weights.items()}
     again = student.run(scenarios.forward_again, "LayerNorm", [4], weights, trained, other)
     expected = F.layer_norm(other, (4,), weights["weight"] + 1, weights["bias"] + 1)
     assert_close(again, [expected, expected], what="[training, evaluation] after other weights", hint=hint)
+    made = [([4, 0.1], weights), ([4, 1.0], trained)]
+    actual = student.run(scenarios.side_by_side, "LayerNorm", made, x)
+    expected = [F.layer_norm(x, (4,), *parameters.values(), eps) for (_, eps), parameters in made]
+    assert_close(actual, expected, what="the outputs of two layers", hint="each has its own eps and parameters")
 
 
 @exercise("LayerNorm", points=0.5)
@@ -187,16 +219,20 @@ def test_rms_norm_has_one_parameter_of_ones(student):
     """The one parameter is `weight`, all ones; there is no bias."""
     actual = student.run(scenarios.initial_parameters, "RMSNorm", [5])
     assert_equal(actual, {"weight": torch.ones(5)}, what="the parameters of RMSNorm(5)")
+    names = student.run(scenarios.parameter_names, "RMSNorm", [5])
+    assert_equal(names, ["weight"], what="the names of all parameters", hint="one name, and no others")
+    changed = student.run(scenarios.changed_by_making, "RMSNorm", [5])
+    assert_equal(changed, [], what="what making an RMSNorm changed", hint="set no seed and no default")
 
 
 @exercise("RMSNorm", points=1)
 @settings(max_examples=15)
-@given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), zero=st.booleans())
-def test_rms_norm_has_pytorchs_gradients(student, seed, d, lead, zero):
+@given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), zero=st.booleans(), training=st.booleans())
+def test_rms_norm_has_pytorchs_gradients(student, seed, d, lead, zero, training):
     """Gradients reach x and weight, agree with PyTorch's, and are finite for rows of zeros."""
     x, weight, _, cotangent = vectors(seed, d, lead)
     x = torch.zeros_like(x) if zero else x
-    actual = student.run(scenarios.layer_gradients, "RMSNorm", [d], {"weight": weight}, x, cotangent)
+    actual = student.run(scenarios.layer_gradients, "RMSNorm", [d], {"weight": weight}, x, cotangent, training)
     _, truth = reference_gradients(lambda x, w: F.rms_norm(x, (d,), w, 1e-6), (x, weight), cotangent)
     expected = dict(zip(("x", "weight"), truth))
     assert_close(
@@ -208,7 +244,7 @@ def test_rms_norm_has_pytorchs_gradients(student, seed, d, lead, zero):
 def test_rms_norm_works_in_float32_inside_half_precision(student, generator):
     """Squares of values around 500 overflow float16: normalise in float32, return x's dtype."""
     for dtype, tolerance in ((torch.float16, 6e-3), (torch.bfloat16, 5e-2), (torch.float32, 1e-5)):
-        x = normal(generator, 200, 32, scale=500.0).to(dtype)
+        x = torch.cat([normal(generator, 200, 32, scale=500.0), normal(generator, 20, 32, scale=2e-3)]).to(dtype)
         weight = normal(generator, 32).to(dtype)
         actual = student.run(scenarios.forward, "RMSNorm", [32], {"weight": weight}, x)
         assert actual.dtype == dtype, f"RMSNorm of {dtype} came back as {actual.dtype}: cast the result back"
@@ -220,6 +256,7 @@ def test_rms_norm_works_in_float32_inside_half_precision(student, generator):
         if dtype != torch.float32:
             room = 1.01 * torch.finfo(dtype).eps  # two roundings, as models do it that round before the weight, and no third
             assert_close(actual.double(), truth, what=f"RMSNorm of {dtype}", hint="normalise in float32", rtol=room, atol=1e-6)
+            assert_half_gradients(student, "RMSNorm", {"weight": weight}, x[:5], F.rms_norm)
 
 
 @exercise("RMSNorm", points=0.5)
@@ -227,14 +264,20 @@ def test_rms_norm_leaves_input_and_parameters_alone(student, generator):
     """x and the parameters are the same after the call, and x need not be contiguous."""
     weights = {"weight": normal(generator, 4)}
     x = normal(generator, 2, 3, 4)
-    after, kept = student.run(scenarios.forward_and_input, "RMSNorm", [4], weights, x)
-    assert_equal(after, x, what="x after the call", hint="work on a copy: x * s, not x *= s")
-    assert kept, "the call changed RMSNorm's parameters in place, or something global"
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        given_x, given_weights = x.to(dtype), {key: value.to(dtype) for key, value in weights.items()}
+        after, changed = student.run(scenarios.forward_and_input, "RMSNorm", [4], given_weights, given_x)
+        assert_equal(after, [given_x], what=f"[x] after the call, in {dtype}", hint="work on a copy: x * s, not x *= s")
+        assert_equal(changed, [], what="what the call changed")
     other = normal(generator, 2, 3, 4)
     hint = "weights change in training: keep no copy of them, and do the same in both modes"
     again = student.run(scenarios.forward_again, "RMSNorm", [4], weights, {"weight": weights["weight"] + 1}, other)
     expected = F.rms_norm(other, (4,), weights["weight"] + 1, 1e-6)
     assert_close(again, [expected, expected], what="[training, evaluation] after other weights", hint=hint)
+    made = [([4, 0.1], weights), ([4, 1.0], {"weight": weights["weight"] + 1})]
+    actual = student.run(scenarios.side_by_side, "RMSNorm", made, x)
+    expected = [F.rms_norm(x, (4,), parameters["weight"], eps) for (_, eps), parameters in made]
+    assert_close(actual, expected, what="the outputs of two layers", hint="each has its own eps and weight")
     plain, scattered = student.run(scenarios.forward_strided, "RMSNorm", [4], weights, x)
     assert_close(scattered, plain, what="RMSNorm of a non-contiguous x")
 

@@ -38,12 +38,16 @@ def test_path_counts_are_exact_for_deep_stacks(student):
 def test_no_layers_leave_one_path(student):
     """Without layers there is one path, of length 0."""
     assert_equal(student.residual_path_counts(0), [1], what="residual_path_counts(0)")
+    for n, expected in ((0, [1]), (3, [1, 3, 3, 1])):
+        again = student.run(scenarios.counts_after_the_result_was_changed, n)
+        what = f"residual_path_counts({n}), the list of an earlier call having been changed by its caller"
+        assert_equal(again, expected, what=what, hint="hand out a new list each time")
 
 
 @exercise("residual_path_counts", points=0.5)
 def test_path_counts_refuse_a_negative_depth(student):
     """There is no stack of -1 layers."""
-    for n in (-1, -5):
+    for n in (-1, -2, -5, -100):
         assert_refused(student.residual_path_counts, n, why="n_layers is negative")
 
 
@@ -128,7 +132,13 @@ def test_costs_may_be_floats_or_very_large(student):
         what = f"the peak for costs {fractions} in {n_segments} segments"
         assert_close(peak, least_peak(fractions, n_segments), what=what, rtol=1e-12, atol=0.0)
         check_boundaries(boundaries, fractions, n_segments, least_peak(fractions, n_segments))
-    large = [2**54 + 1, 2**55 + 3, 2**54 + 7, 2**53 + 1, 2**55 + 9]
+    mixed = [1, 2.5, 0.25, 3, 0.5]
+    for n_segments in (1, 2, 4):
+        boundaries, peak = student.optimal_checkpoints(mixed, n_segments)
+        what = f"the peak for costs {mixed} in {n_segments} segments"
+        assert_close(peak, float(least_peak(mixed, n_segments)), what=what, hint="round no cost")
+        check_boundaries(boundaries, mixed, n_segments, float(least_peak(mixed, n_segments)))
+    large = [2**60 + 1, 2**61 + 3, 2**60 + 7, 2**59 + 1, 2**61 + 9]
     for n_segments in (1, 2, 3):
         _, peak = student.optimal_checkpoints(large, n_segments)
         assert_equal(peak, least_peak(large, n_segments), what=f"the peak for costs {large} in {n_segments} segments")
@@ -170,7 +180,7 @@ def test_a_hundred_layers_are_no_trouble(student, generator):
 @exercise("optimal_checkpoints", points=0.5)
 def test_checkpoints_refuse_what_makes_no_sense(student):
     """Fewer than one segment or a negative cost is an error."""
-    for costs, n_segments in (([1, 2], 0), ([1, 2], -1), ([1, -2, 3], 2), ([-1], 1)):
+    for costs, n_segments in (([1, 2], 0), ([1, 2], -1), ([1, -2, 3], 2), ([-1], 1), ([1.5, 2.0, -0.5], 2)):
         assert_refused(
             student.optimal_checkpoints, costs, n_segments, why="a cost is negative or n_segments is below 1"
         )
