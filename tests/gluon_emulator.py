@@ -59,7 +59,10 @@ for _name in "add radd sub rsub mul rmul floordiv rfloordiv mod rmod and rand xo
 
 
 class Schedule:
-    """When asynchronous work happens: "early", "late" or "random"; who runs next is drawn from the seed in any case."""
+    """When asynchronous work happens: "early", "late" or "random". Who runs next is drawn from the seed in any case.
+
+    Groups have ranks, and the first that can goes on; ranks change now and then, so that some group may get nowhere for long.
+    """
 
     def __init__(self, when: str, seed: int = 0):
         self.when = when
@@ -68,6 +71,13 @@ class Schedule:
     def now(self) -> bool:
         """Whether something that may happen happens now."""
         return self.when == "early" or (self.when == "random" and self.random.random() < 0.3)
+
+    def first(self, ready: Sequence[Group]) -> Group:
+        """Who goes on."""
+        for group in ready:
+            if self.random.random() < 0.1:
+                group.rank = self.random.random()
+        return max(ready, key=lambda group: group.rank)
 
 
 class Group:
@@ -80,6 +90,7 @@ class Group:
         self.products: list[Product] = []
         self.stores: list[Callable[[], None]] = []
         self.unfenced = self.done = False
+        self.rank = 0.0
 
 
 class Barrier:
@@ -144,6 +155,9 @@ class Product:
     def __init__(self, a: Any, b: Shared, acc: Any):
         self.a, self.b, self.acc = a, b, acc
         self.value: Tensor | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        raise Hazard(f"the {name} of a product that has not been waited for")
 
     def compute(self) -> None:
         a, b, acc = (_values(x) for x in (self.a, self.b, self.acc))
@@ -218,7 +232,7 @@ class Machine:
         while True:
             ready = [group for group in alive if group.waits is None or group.waits[0].is_open(group.waits[1])]
             if ready:
-                return self.schedule.random.choice(ready)
+                return self.schedule.first(ready)
             if not self.loads:
                 waits = "; ".join(f"{g.name} for {g.waits[0].name}, phase {g.waits[1]}" for g in alive)
                 raise Hazard(f"deadlock in program {self.index}: {waits}")
