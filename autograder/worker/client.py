@@ -79,8 +79,10 @@ class Worker:
 
     def confined(self) -> Worker:
         """Wait until the worker has confined itself. GraderError when it cannot."""
-        self.pid = self._confining(self._control.receive)["pid"]
-        answer = self._confining(self._control.receive)
+        answer: dict[str, Any] = {}
+        while "pid" not in answer or not answer.keys() & {"sandbox", "failed"}:  # the zygote tells the one, the worker the other
+            answer |= self._confining(self._control.receive)
+        self.pid = answer["pid"]
         if "failed" in answer:
             self.close()
             raise GraderError(f"a worker could not be confined: {answer['failed']}")
