@@ -152,10 +152,11 @@ def divide_and_conquer_attention(q: Tensor, k: Tensor, v: Tensor, block: int, ma
         raise ValueError(f"block must be at least 1, got {block}")
     n_k = k.shape[-2]
     q = q / math.sqrt(q.shape[-1])
-    if n_k == 0:
-        return q @ k.mT @ v  # an empty sum: zeros
     if mask is not None:
         mask = mask.expand(*mask.shape[:-1], n_k)  # a view; a mask may broadcast over the keys too
+    if n_k == 0:
+        scores = q @ k.mT
+        return (scores if mask is None else scores.masked_fill(~mask, 0.0)) @ v  # an empty sum: zeros
 
     def attend(start: int, stop: int) -> tuple[Tensor, Tensor]:
         if stop - start > block:
