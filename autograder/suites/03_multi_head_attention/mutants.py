@@ -13,6 +13,7 @@ SPLIT_LINE = "return x.unflatten(-1, (n_heads, d // n_heads)).transpose(-3, -2)"
 ATTEND = "heads, _ = scaled_dot_product_attention(q, k, v, mask=mask)"
 MERGED_OUT = "out = (weight_a / total).unsqueeze(-1) * out_a + (weight_b / total).unsqueeze(-1) * out_b"
 PIECE = "return (weights / total) @ v[..., start:stop, :], "
+NO_KEYS = "return (scores if mask is None else scores.masked_fill(~mask, 0.0)) @ v"
 KEYS = "self.w_k = nn.Linear(d_model, n_kv_heads * self.head_dim, bias=bias)"
 VALUES = "self.w_v = nn.Linear(d_model, n_kv_heads * self.head_dim, bias=bias)"
 
@@ -628,7 +629,7 @@ MUTANTS = [
         "no_keys_wrong_width",
         DIVIDE,
         "Without keys the zeros have the wrong width: the output is (..., n_q, d_v).",
-        ("return q @ k.mT @ v", "return torch.zeros_like(q)"),
+        (NO_KEYS, "return torch.zeros_like(q)"),
     ),
     edit(
         "empty_piece_nan",
@@ -1252,7 +1253,7 @@ MUTANTS += [
         "no_keys_leading_dimensions_of_q_alone",
         DIVIDE,
         "Without keys the zeros have the leading dimensions of q alone; those of q, k and v broadcast.",
-        ("return q @ k.mT @ v", "return q.new_zeros(*q.shape[:-1], v.shape[-1])"),
+        (NO_KEYS, "return q.new_zeros(*q.shape[:-1], v.shape[-1])"),
     ),
     edit(
         "block_not_checked_without_keys",
