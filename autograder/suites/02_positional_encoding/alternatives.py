@@ -370,7 +370,7 @@ def with_pyplot(table):
     import matplotlib.pyplot as plt
 
     fig, ax = plt.subplots()
-    ax.imshow(table.detach().numpy(), origin="lower", aspect="auto", cmap="viridis")
+    ax.imshow(table.detach().double().numpy(), origin="lower", aspect="auto", cmap="viridis")
     plt.xlabel("embedding dimension")
     plt.ylabel("token position")
     return fig
