@@ -205,8 +205,8 @@ def test_rows_of_any_length_lead_back_to_their_positions(student, n, d, p, seed)
     close = table[:1] + 1e-4 * normal(seed, n, d)
     assert_equal(int(student.nearest_position(close[p], close)), p, what="the position of one of several rows close together")
     few = close[:25].float()
-    what, hint = "the position of one of 25 float32 rows close together", "subtract first, then square: squares multiplied out cancel"
-    q = p % len(few)
+    what, q = "the position of one of at most 25 float32 rows close together", p % len(few)
+    hint = "subtract first, then square: squares multiplied out cancel"
     assert_equal(int(student.nearest_position(few[q], few)), q, what=what, hint=hint)
     noise = normal(seed + 1, d)
     noisy = close[p] + noise / noise.norm() * 0.2 * apart(close)

@@ -48,8 +48,9 @@ def test_an_odd_width_ends_in_a_sine(student, max_len, d_model):
 def test_the_base_sets_how_slow_the_clocks_become(student, max_len, d_model, bases):
     """The argument base takes the place of 10000, in every call anew."""
     first, second = bases
-    by_name, in_place = student.sinusoidal_encoding(max_len, d_model, base=first), student.sinusoidal_encoding(max_len, d_model, second)
-    for base, actual in ((first, by_name), (second, in_place)):
+    by_name = student.sinusoidal_encoding(max_len, d_model, base=first)
+    by_place = student.sinusoidal_encoding(max_len, d_model, second)
+    for base, actual in ((first, by_name), (second, by_place)):
         expected = sinusoids(range(max_len), d_model, base)
         assert_close(actual, expected, what=f"the table at base {base}", dtype=False, **ANGLES)
 
@@ -150,8 +151,8 @@ def test_a_text_may_reach_the_last_row_and_may_be_empty(student):
     assert_close(student.add_positions(zeros[:, :3], table, 2), table[2:].expand(2, 3, 2), what="the last three rows")
     assert_close(student.add_positions(zeros, table), table.expand(2, 5, 2), what="the whole table")
     assert_close(student.add_positions(zeros[:, :0], table), zeros[:, :0], what="the sum for no tokens")
-    hint = "where there is no token, none stands past the end"
-    assert_close(student.add_positions(zeros[:, :0], table, 5), zeros[:, :0], what="the sum for no tokens, after the last row", hint=hint)
+    what, hint = "the sum for no tokens, after the last row", "where there is no token, none stands past the end"
+    assert_close(student.add_positions(zeros[:, :0], table, 5), zeros[:, :0], what=what, hint=hint)
     for lead in [(0,), (2, 0), (2, 1, 3), (1, 2, 1, 2)]:
         x = normal(4, *lead, 3, 2)
         assert_close(student.add_positions(x, table, 1), x + table[1:4], what=f"the sum for x {tuple(x.shape)}")
@@ -308,6 +309,13 @@ def test_the_heat_map_shows_position_by_channel(student, max_len, d_model, seed)
         shown(student.run(scenarios.picture, table), table)
 
 
+def named(label):
+    """What a label names: {"position"}, {"channel"}, both, or something else altogether."""
+    words = {word.strip("()[],.:").removesuffix("s") for word in label.lower().split()}
+    synonyms = {"position": {"position"}, "channel": {"channel", "dimension", "dim", "feature"}}
+    return {name for name, known in synonyms.items() if words & known}
+
+
 @exercise("plot_encoding", points=1)
 def test_both_axes_carry_a_label(student):
     """A reader can tell positions from channels."""
@@ -316,9 +324,9 @@ def test_both_axes_carry_a_label(student):
     which = shown(picture, table)
     labels = picture["labels"][which]
     assert all(label.strip() for label in labels), f"an axis has no label: x is {labels[0]!r}, y is {labels[1]!r}"
-    of_positions, of_channels = ("position", "positions"), ("channel", "channels", "dimension", "dimensions")
-    swapped = labels[0].strip().lower() in of_positions and labels[1].strip().lower() in of_channels
-    assert not swapped, f"the labels are swapped: imshow's x axis runs along the columns, yet x is {labels[0]!r}, y is {labels[1]!r}"
+    along_x, along_y = (named(label) for label in labels)
+    swapped = (along_x, along_y) == ({"position"}, {"channel"})
+    assert not swapped, f"the labels are swapped: imshow draws columns along x, but x is {labels[0]!r} and y is {labels[1]!r}"
 
 
 @exercise("plot_encoding", points=1)
