@@ -1031,6 +1031,33 @@ MUTANTS += [
         ("self.weight, offset)", "self.weight if x.dtype == self.weight.dtype else self.weight.detach(), offset)"),
     ),
     edit(
+        "table_learns_with_x_only",
+        "add_positions",
+        "The table gets no gradient where x needs none, as the first layer's input does not: detach nothing.",
+        ("    return x", "    table = table if x.requires_grad else table.detach()\n    return x"),
+    ),
+    edit(
+        "nothing_learned_in_evaluation_mode",
+        "LearnedPositionalEmbedding",
+        "In evaluation mode no gradient flows: eval() is not no_grad(), and nothing here depends on the mode.",
+        (
+            "return add_positions(x, self.weight, offset)",
+            "with torch.set_grad_enabled(self.training):\n            return add_positions(x, self.weight, offset)",
+        ),
+    ),
+    edit(
+        "no_shift_at_an_odd_width",
+        "shift_matrix",
+        "At offset 0 an odd d_model is accepted: check d_model before anything else.",
+        ("    if d_model % 2:", "    if offset == 0:\n        return torch.eye(d_model)\n    if d_model % 2:"),
+    ),
+    edit(
+        "no_rows_of_no_channels",
+        "sinusoidal_encoding",
+        "A table without rows may have any d_model here: check d_model before anything else.",
+        ("    if max_len < 0 or", "    if max_len == 0:\n        return torch.zeros(0, max(d_model, 0))\n    if max_len < 0 or"),
+    ),
+    edit(
         "no_shift_in_double",
         "shift_matrix",
         "M(0) is float64, unlike the others: every M is float32.",
@@ -1078,6 +1105,12 @@ MUTANTS += [
         ("(table - vector).square().sum(dim=-1)", "(table - vector).squeeze().norm(dim=-1)"),
     ),
     edit(
+        "far_vectors_have_no_position",
+        "nearest_position",
+        "A vector far from all rows gets no position: some row is always the nearest.",
+        ("    return", "    if (table - vector).norm(dim=-1).min() > 10:\n        return -1\n    return"),
+    ),
+    edit(
         "squares_cancel",
         "nearest_position",
         "Among rows close together the wrong one is found: the squares, multiplied out, cancel. Subtract first, then square.",
@@ -1097,6 +1130,20 @@ MUTANTS += [
             "    return table @ directions > 0",
             "    directions[:, 1::2] = -directions[:, 0::2][:, : n_bits // 2]\n    return table @ directions > 0",
         ),
+    ),
+    edit(
+        "normalised_over_the_bits",
+        "position_signature",
+        "normalize works along dim 1, here the bits, so with a single bit each number of its direction becomes 1 or -1: "
+        "normalise the directions along dim 0, or not at all.",
+        ("    return table", "    directions = torch.nn.functional.normalize(directions)\n    return table"),
+    ),
+    edit(
+        "planes_near_the_origin",
+        "position_signature",
+        "The projections are compared with a small number instead of 0: a row and its opposite lie on different sides of "
+        "every plane through the origin.",
+        ("table @ directions > 0", "table @ directions > 0.01 * table.norm()"),
     ),
     edit(
         "numpy_reseeded",

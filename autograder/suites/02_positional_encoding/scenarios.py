@@ -95,11 +95,9 @@ def embedding_start(module, max_len, d_model):
         torch.set_deterministic_debug_mode(before)
 
 
-def embedding_gradients(module, weight, x, offset, cotangent):
-    """The gradients of the layer's weights and of its input."""
-    layer = module.LearnedPositionalEmbedding(*weight.shape)
-    with torch.no_grad():
-        layer.weight.copy_(weight)
+def embedding_gradients(module, weight, x, offset, cotangent, training=True):
+    """The gradients of the layer's weights and of its input, in training or in evaluation mode."""
+    layer = _layer(module, weight).train(training)
     x = x.clone().requires_grad_()
     layer(x, offset).backward(cotangent)
     return [layer.weight.grad, x.grad]
@@ -114,6 +112,12 @@ def embedding_leaves_input(module, weight, x):
 def signature(module, table, n_bits, seed):
     """The signatures by a new generator with this seed."""
     return module.position_signature(table, n_bits, torch.Generator().manual_seed(seed))
+
+
+def signature_bit_by_bit(module, table, n_bits, seed):
+    """Signatures of one bit each by one generator, side by side."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.cat([module.position_signature(table, 1, generator) for _ in range(n_bits)], dim=1)
 
 
 def signature_leaves_table(module, table, n_bits, seed):
@@ -162,7 +166,9 @@ def shown_or_saved(module, table):
 def picture(module, table, as_parameter=False):
     """What the figure shows: each image's numbers, and the labels of its axes; and the table as it was left."""
     table = torch.nn.Parameter(table) if as_parameter else table
+    before = surroundings()
     figure = module.plot_encoding(table)
+    changed = differences(before)
     if not isinstance(figure, Figure):
         return {"type": type(figure).__name__, "images": []}
     images = [(image, axes) for axes in figure.axes for image in axes.images]
@@ -171,4 +177,5 @@ def picture(module, table, as_parameter=False):
         "images": [torch.as_tensor(image.get_array().filled(float("nan"))).double() for image, _ in images],
         "labels": [[axes.get_xlabel(), axes.get_ylabel()] for _, axes in images],
         "table": [table.detach(), table.requires_grad],
+        "changed": changed,
     }

@@ -82,9 +82,9 @@ def test_the_matrix_is_float32_as_the_table_is(student):
 
 @exercise("shift_matrix", points=2)
 def test_an_odd_width_is_refused(student):
-    """The last sine of an odd width has no cosine to turn with, so no M exists."""
-    for d_model in (1, 3, 7):
-        assert_refused(student.shift_matrix, 2, d_model, why="no such matrix exists for an odd d_model")
+    """The last sine of an odd width has no cosine to turn with, so no M exists, whatever the offset."""
+    for offset, d_model in [(2, 1), (2, 3), (-1, 7), (0, 5)]:
+        assert_refused(student.shift_matrix, offset, d_model, why="no such matrix exists for an odd d_model")
 
 
 def assert_within_one_bin(actual, frequencies, n, bins=1.001):
@@ -128,7 +128,7 @@ def test_pure_tones_of_any_phase_and_size_are_named(student, n, channels, seed):
 @settings(max_examples=6)
 def test_the_largest_part_of_a_mixture_is_named(student, low, high, size):
     """Of several tones in one column the one with the largest coefficient counts, whatever its phase and the column's size."""
-    n = 100
+    n = 128  # a power of two: whoever appends zeros up to one appends none
     turns = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
     sides = [(low, high), (high, low)]
     mixtures = [
@@ -136,7 +136,7 @@ def test_the_largest_part_of_a_mixture_is_named(student, low, high, size):
         for a, b in sides
         for phase in (0.0, math.pi / 2, math.pi)
     ]
-    mixtures += [torch.where(torch.arange(n) < 40, (b * turns).sin(), (a * turns).sin()) for a, b in sides]
+    mixtures += [torch.where(torch.arange(n) < 50, (b * turns).sin(), (a * turns).sin()) for a, b in sides]
     frequencies = torch.tensor([low] * 3 + [high] * 3 + [low, high], dtype=torch.float64) / n
     actual = student.channel_frequencies((size * torch.stack(mixtures, dim=1)).float())
     assert_within_one_bin(actual, frequencies, n)
@@ -151,9 +151,11 @@ def test_the_largest_part_of_a_mixture_is_named(student, low, high, size):
 @settings(max_examples=8)
 def test_frequencies_have_the_dtype_of_the_table(student, dtype, n, channels, seed):
     """One frequency for each channel, in the table's dtype, none of them negative."""
-    actual = student.channel_frequencies(tones(seed, n, channels, dtype)[0])
+    table, frequencies = tones(seed, n, channels, dtype)
+    actual = student.channel_frequencies(table)
     assert_equal([list(actual.shape), actual.dtype], [[channels], dtype], what="[shape, dtype]")
     assert_equal(bool((actual >= 0).all()), True, what="whether every frequency is at least 0")
+    assert_within_one_bin(actual, frequencies, n)
 
 
 @exercise("channel_frequencies", points=1)
@@ -202,6 +204,8 @@ def test_rows_of_any_length_lead_back_to_their_positions(student, n, d, p, seed)
     ray = table[:1] * torch.arange(1.0, n + 1)[:, None]
     assert_equal(int(student.nearest_position(ray[p], ray)), p, what="the position of one of several parallel rows", hint=hint)
     assert_inputs_untouched(student)
+    what = "the position of a vector far beyond the last of several parallel rows"
+    assert_equal(int(student.nearest_position(3 * ray[-1], ray)), n - 1, what=what, hint="some row is always the nearest")
     close = table[:1] + 1e-4 * normal(seed, n, d)
     assert_equal(int(student.nearest_position(close[p], close)), p, what="the position of one of several rows close together")
     few = close[:25].float()
@@ -247,6 +251,15 @@ def test_bits_differ_as_often_as_the_angle_says(student, n, d, seed):
         hint="uniform numbers fill a square, which has corners: directions are even if their numbers are normal",
         rtol=0.0,
         atol=0.014,  # eight standard deviations; a square gives 0.1 in place of 0.121
+    )
+    one_by_one = student.run(scenarios.signature_bit_by_bit, torch.tensor([[1.0, 0.0], [1.0, 0.4]]), 1500, seed)
+    assert_close(
+        hamming(one_by_one)[0, 1].item(),
+        math.atan(0.4) / math.pi,
+        what="the fraction of one-bit signatures in which (1, 0) and (1, 0.4) differ",
+        hint="a direction has d_model numbers: scale those together, if any, and not one number of every direction",
+        rtol=0.0,
+        atol=0.05,  # six standard deviations
     )
     # one plane hits with probability a / pi: six standard deviations of 4096 planes
     assert_close(
@@ -318,3 +331,6 @@ def test_the_length_of_a_row_does_not_matter(student, scale, seed):
     table = normal(seed, 8, 12)
     bits, scaled = (student.run(scenarios.signature, rows, 128, seed) for rows in (table, table * scale))
     assert_equal(scaled, bits, what=f"the bits of the table times {scale}")
+    both = student.run(scenarios.signature, torch.cat([table, -table]), 16, seed)
+    hint = "a row and its opposite lie on different sides of every plane through the origin"
+    assert_equal(both[8:], ~both[:8], what="the 16 bits of the 8 opposite rows", hint=hint)

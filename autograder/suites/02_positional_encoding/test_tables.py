@@ -96,6 +96,7 @@ def test_impossible_sizes_are_refused(student):
     assert_refused(student.sinusoidal_encoding, -1, 4, why="no table has -1 rows")
     assert_refused(student.sinusoidal_encoding, 4, 0, why="a position needs at least one channel")
     assert_refused(student.sinusoidal_encoding, 4, -2, why="a position needs at least one channel")
+    assert_refused(student.sinusoidal_encoding, 0, 0, why="a table without rows has at least one channel, too")
 
 
 @st.composite
@@ -188,6 +189,8 @@ def test_gradients_flow_to_the_tokens_and_to_the_table(student, reference, case,
     hint = "a cast passes gradients on, if nothing is detached on the way"
     what = f"[gradient of {x_dtype} x, gradient of the {table_dtype} table]"
     assert_close(actual, expected, what=what, hint=hint)
+    alone = student.run(gradients, "add_positions", mixed, wrt=[1])["gradients"]
+    assert_close(alone, expected[1:], what="[gradient of the table] where x needs none")
 
 
 @exercise("LearnedPositionalEmbedding", points=4, core=True)
@@ -246,9 +249,10 @@ def test_only_the_rows_in_use_learn(student, case, dtype):
     assert_close(actual, [weight_gradient, cotangent], what="[gradient of weight, gradient of x]")
     x, cotangent = (value.reshape(-1, *x.shape[-2:])[0].to(dtype) for value in (x, cotangent))
     weight_gradient[offset : offset + x.shape[-2]] = cotangent.float()
-    actual = student.run(scenarios.embedding_gradients, table, x, offset, cotangent)
-    what = f"[gradient of weight, gradient of {dtype} x]"
-    assert_close(actual, [weight_gradient, cotangent], what=what, hint="weight learns in any precision of x")
+    actual = student.run(scenarios.embedding_gradients, table, x, offset, cotangent, training=False)
+    what = f"[gradient of weight, gradient of {dtype} x] in evaluation mode"
+    hint = "gradients flow in any precision of x, and in both modes: eval() is not no_grad()"
+    assert_close(actual, [weight_gradient, cotangent], what=what, hint=hint)
 
 
 @exercise("LearnedPositionalEmbedding", points=1)
@@ -337,6 +341,7 @@ def test_a_learned_table_can_be_drawn(student):
         picture = student.run(scenarios.picture, table, as_parameter=True)
         shown(picture, table)
         assert_equal(picture["table"], [table, True], what="[the table, whether it is trained] after it was drawn")
+        assert_equal(picture["changed"], [], what="what drawing the table changed")
     for shape in [(1, 4), (4, 1), (1, 1)]:
         table = normal(3, *shape, dtype=torch.float32)
         shown(student.run(scenarios.picture, table), table)
