@@ -195,6 +195,7 @@ def test_noise_does_not_move_the_position(student, p, d_model, seed):
 
 @exercise("nearest_position", points=2)
 @given(n=sizes(1, 30), d=sizes(8, 14), p=st.integers(0, 29), seed=seeds())
+@settings(max_examples=15)
 def test_rows_of_any_length_lead_back_to_their_positions(student, n, d, p, seed):
     """Rows of very different lengths, as in a learned table, come back too."""
     table, p = rows_of_many_lengths(seed, n, d), p % n
@@ -234,7 +235,7 @@ def test_the_position_is_a_python_int(student):
     assert_equal(changed, [], what="what the call changed")
 
 
-@exercise("position_signature", points=4, core=True)
+@exercise("position_signature", points=3, core=True)
 @given(n=sizes(2, 9), d=sizes(8, 20), seed=seeds())
 @settings(max_examples=10)
 def test_bits_differ_as_often_as_the_angle_says(student, n, d, seed):
@@ -252,15 +253,6 @@ def test_bits_differ_as_often_as_the_angle_says(student, n, d, seed):
         rtol=0.0,
         atol=0.014,  # eight standard deviations; a square gives 0.1 in place of 0.121
     )
-    one_by_one = student.run(scenarios.signature_bit_by_bit, torch.tensor([[1.0, 0.0], [1.0, 0.4]]), 1500, seed)
-    assert_close(
-        hamming(one_by_one)[0, 1].item(),
-        math.atan(0.4) / math.pi,
-        what="the fraction of one-bit signatures in which (1, 0) and (1, 0.4) differ",
-        hint="a direction has d_model numbers: scale those together, if any, and not one number of every direction",
-        rtol=0.0,
-        atol=0.05,  # six standard deviations
-    )
     # one plane hits with probability a / pi: six standard deviations of 4096 planes
     assert_close(
         hamming(bits),
@@ -269,6 +261,20 @@ def test_bits_differ_as_often_as_the_angle_says(student, n, d, seed):
         hint="one set of planes through the origin for all rows; the bit is the sign of the projection",
         rtol=0.0,
         atol=0.047,
+    )
+
+
+@exercise("position_signature", points=1)
+def test_a_single_bit_follows_the_angle_too(student):
+    """Signatures of one bit differ as often as the bits of one long signature."""
+    bits = student.run(scenarios.signature_bit_by_bit, torch.tensor([[1.0, 0.0], [1.0, 0.4]]), 700, 17)
+    assert_close(
+        hamming(bits)[0, 1].item(),
+        math.atan(0.4) / math.pi,
+        what="the fraction of one-bit signatures in which (1, 0) and (1, 0.4) differ",
+        hint="a direction has d_model numbers: scale those together, if any, and not one number of every direction",
+        rtol=0.0,
+        atol=0.075,  # six standard deviations; signs in place of normal numbers give 0 in place of 0.121
     )
 
 
