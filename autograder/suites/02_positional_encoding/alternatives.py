@@ -370,7 +370,7 @@ def with_pyplot(table):
     import matplotlib.pyplot as plt
 
     fig, ax = plt.subplots()
-    ax.imshow(table.detach().numpy(), origin="lower", aspect="auto", cmap="viridis")
+    ax.imshow(table.detach().double().numpy(), origin="lower", aspect="auto", cmap="viridis")
     plt.xlabel("embedding dimension")
     plt.ylabel("token position")
     return fig
@@ -426,3 +426,50 @@ def matrices_by_einsum(x, positions, base=10000.0):
     rows = torch.stack([angles.cos(), -angles.sin()], -1), torch.stack([angles.sin(), angles.cos()], -1)
     pairs = x.double().unflatten(-1, (-1, 2))
     return torch.einsum("...ij,...j->...i", torch.stack(rows, -2), pairs).flatten(-2).to(x.dtype)
+
+
+@alternative("channel_frequencies", "Appends zeros up to a power of two, whose bins are closer together.")
+def padded_to_a_power_of_two(table):
+    n = 1 << (len(table) - 1).bit_length()
+    sizes = torch.fft.rfft(table, n=n, dim=0).abs()
+    return torch.fft.rfftfreq(n, dtype=table.dtype)[sizes.argmax(dim=0)]
+
+
+@alternative("nearest_position", "torch.cdist in the table's own precision, whatever way it chooses.")
+def distances_by_cdist(vector, table):
+    return torch.cdist(vector[None], table).argmin().item()
+
+
+@alternative("LearnedPositionalEmbedding", "Is a function that makes a module of a class of its own.")
+def a_module_made_by_a_function(max_len, d_model):
+    class Positions(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(nn.init.trunc_normal_(torch.empty(max_len, d_model), std=0.02))
+
+        def forward(self, x, offset=0):
+            return add_positions(x, self.weight, offset)
+
+    return Positions()
+
+
+@alternative("add_positions", "An autograd function with a backward pass written by hand.")
+def backward_by_hand(x, table, offset=0):
+    stop = offset + x.shape[-2]
+    if offset < 0 or stop > len(table):
+        raise ValueError("outside the table")
+
+    class Add(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, table):
+            ctx.save_for_backward(table)
+            return x + table[offset:stop].to(x.dtype)
+
+        @staticmethod
+        def backward(ctx, gradient):
+            (table,) = ctx.saved_tensors
+            of_table = torch.zeros_like(table)
+            of_table[offset:stop] = gradient.sum_to_size(gradient.shape[-2:]).to(table.dtype)
+            return gradient, of_table
+
+    return Add.apply(x, table)

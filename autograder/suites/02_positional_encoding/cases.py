@@ -57,3 +57,8 @@ def angle_fractions(table: torch.Tensor) -> torch.Tensor:
     """The angle between each two rows as a fraction of pi, float64 (n, n)."""
     rows = torch.nn.functional.normalize(table.double(), dim=1)
     return torch.acos((rows @ rows.T).clamp(-1, 1)) / math.pi
+
+
+def apart(table: torch.Tensor) -> float:
+    """The smallest distance between two rows; of a single row, 1."""
+    return min([1.0, *torch.nn.functional.pdist(table.double()).tolist()])

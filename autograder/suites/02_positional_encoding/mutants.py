@@ -944,3 +944,291 @@ MUTANTS += [
         ("return figure", "figure.savefig('encoding.png')\n    return figure"),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "base_by_name_only",
+        "sinusoidal_encoding",
+        "base can be given by name only: keep the signature as it is, without a * before base.",
+        ("d_model: int, base:", "d_model: int, *, base:"),
+    ),
+    edit(
+        "at_most_5000_rows",
+        "sinusoidal_encoding",
+        "The table ends at row 5000: max_len alone says how long it is.",
+        ("    # In float64", "    max_len = min(max_len, 5000)\n    # In float64"),
+    ),
+    edit(
+        "table_asks_for_gradients",
+        "sinusoidal_encoding",
+        "The table requires gradients, so it would be trained: sinusoids are a formula, in which nothing is learned.",
+        ("[:, :d_model].float()", "[:, :d_model].float().requires_grad_()"),
+    ),
+    edit(
+        "gradient_lost_in_the_cast",
+        "add_positions",
+        "Where the dtypes of x and the table differ, the table gets no gradient: cast with .to(x.dtype), which passes "
+        "gradients on, and detach nothing.",
+        (
+            "return x + table[offset : offset + t].to(x)",
+            "rows = table[offset : offset + t]\n"
+            "    return x + (rows if rows.dtype == x.dtype else rows.detach().to(x.dtype))",
+        ),
+    ),
+    edit(
+        "x_handed_back",
+        "add_positions",
+        "Where there is nothing to add, x itself comes back, and whoever changes the sum changes x: return a new tensor.",
+        ("    return x", "    if not table[offset : offset + t].any():\n        return x\n    return x"),
+    ),
+    edit(
+        "positions_along_a_batch_of_t_texts",
+        "add_positions",
+        "With as many texts as tokens the rows are added along the batch: positions run along the last but one dimension.",
+        (
+            "return x + table[offset : offset + t].to(x)",
+            "rows = table[offset : offset + t].to(x)\n"
+            "    return x + (rows[:, None] if x.dim() == 3 and x.shape[0] == t else rows)",
+        ),
+    ),
+    edit(
+        "nothing_more_refused_at_the_end",
+        "add_positions",
+        "No tokens at all are refused after the last row: only a token can stand past the end.",
+        ("<= max_len - t:", "<= max_len - max(t, 1):"),
+    ),
+    edit(
+        "four_dimensions_at_most",
+        "add_positions",
+        "Only x of some numbers of dimensions is accepted: any leading dimensions may stand before (t, d_model).",
+        ("    return x", "    assert x.dim() <= 4\n    return x"),
+    ),
+    edit(
+        "one_weight_for_all_layers",
+        "LearnedPositionalEmbedding",
+        "Two layers share one weight: make a new parameter in every __init__, and keep none on the class.",
+        (
+            "self.weight = nn.Parameter(torch.randn(max_len, d_model) * 0.02)",
+            "kept = self.__class__.__dict__.get('kept', {})\n"
+            "        self.__class__.kept = kept\n"
+            "        made = nn.Parameter(torch.randn(max_len, d_model) * 0.02)\n"
+            "        self.weight = kept.setdefault((max_len, d_model), made)",
+        ),
+    ),
+    edit(
+        "weight_caught_in_a_closure",
+        "LearnedPositionalEmbedding",
+        "A copy of the layer still adds the weight of the original: read self.weight in forward, not a function made in "
+        "__init__ that holds on to it.",
+        ("* 0.02)", "* 0.02)\n        weight = self.weight\n        self.__dict__['rows'] = lambda: weight"),
+        ("self.weight, offset)", "self.rows(), offset)"),
+    ),
+    edit(
+        "weight_learns_in_its_own_dtype_only",
+        "LearnedPositionalEmbedding",
+        "weight gets no gradient when x has another dtype: detach nothing on the way into the sum.",
+        ("self.weight, offset)", "self.weight if x.dtype == self.weight.dtype else self.weight.detach(), offset)"),
+    ),
+    edit(
+        "table_learns_with_x_only",
+        "add_positions",
+        "The table gets no gradient where x needs none, as the first layer's input does not: detach nothing.",
+        ("    return x", "    table = table if x.requires_grad else table.detach()\n    return x"),
+    ),
+    edit(
+        "nothing_learned_in_evaluation_mode",
+        "LearnedPositionalEmbedding",
+        "In evaluation mode no gradient flows: eval() is not no_grad(), and nothing here depends on the mode.",
+        (
+            "return add_positions(x, self.weight, offset)",
+            "with torch.set_grad_enabled(self.training):\n            return add_positions(x, self.weight, offset)",
+        ),
+    ),
+    edit(
+        "no_shift_at_an_odd_width",
+        "shift_matrix",
+        "At offset 0 an odd d_model is accepted: check d_model before anything else.",
+        ("    if d_model % 2:", "    if offset == 0:\n        return torch.eye(d_model)\n    if d_model % 2:"),
+    ),
+    edit(
+        "no_rows_of_no_channels",
+        "sinusoidal_encoding",
+        "A table without rows may have any d_model here: check d_model before anything else.",
+        ("    if max_len < 0 or", "    if max_len == 0:\n        return torch.zeros(0, max(d_model, 0))\n    if max_len < 0 or"),
+    ),
+    edit(
+        "no_shift_in_double",
+        "shift_matrix",
+        "M(0) is float64, unlike the others: every M is float32.",
+        (
+            "    angles =",
+            "    if offset == 0:\n        return torch.eye(d_model, dtype=torch.float64)\n    angles =",
+        ),
+    ),
+    edit(
+        "far_offsets_rounded",
+        "shift_matrix",
+        "Offsets of thousands are rounded: 16 bits have no room for them. Compute the angles in float32 or better.",
+        ("angles = offset *", "angles = float(torch.tensor(float(offset)).bfloat16()) *"),
+    ),
+    edit(
+        "coefficients_spread_to_one_half",
+        "channel_frequencies",
+        "The frequencies of the coefficients are spread evenly from 0 to 0.5, which is right for an even max_len only: "
+        "coefficient k stands for k / max_len.",
+        (
+            "return spectrum.argmax(dim=0).to(table.dtype) / table.shape[0]",
+            "return torch.linspace(0, 0.5, len(spectrum), dtype=table.dtype)[spectrum.argmax(dim=0)]",
+        ),
+    ),
+    edit(
+        "real_and_imaginary_parts_added",
+        "channel_frequencies",
+        "The sizes of real and imaginary part are added up, so the phase still decides: abs() of the complex number is "
+        "the root of the sum of their squares.",
+        (
+            "spectrum = torch.fft.rfft(table, dim=0).abs()",
+            "parts = torch.view_as_real(torch.fft.rfft(table, dim=0))\n    spectrum = parts.abs().sum(dim=-1)",
+        ),
+    ),
+    edit(
+        "table_has_to_be_contiguous",
+        "channel_frequencies",
+        "A transposed or sliced table fails: view needs contiguous memory, reshape does not.",
+        ("rfft(table, dim=0)", "rfft(table.view(table.numel()).view(table.shape), dim=0)"),
+    ),
+    edit(
+        "dimensions_squeezed_away",
+        "nearest_position",
+        "squeeze() removes the channels, too, if there is only one of them: leave it out, or name the dimension.",
+        ("(table - vector).square().sum(dim=-1)", "(table - vector).squeeze().norm(dim=-1)"),
+    ),
+    edit(
+        "far_vectors_have_no_position",
+        "nearest_position",
+        "A vector far from all rows gets no position: some row is always the nearest.",
+        ("    return", "    if (table - vector).norm(dim=-1).min() > 10:\n        return -1\n    return"),
+    ),
+    edit(
+        "squares_cancel",
+        "nearest_position",
+        "Among rows close together the wrong one is found: the squares, multiplied out, cancel. Subtract first, then square.",
+        ("(table - vector).square().sum(dim=-1)", "(table.square().sum(dim=-1) - 2 * table @ vector)"),
+    ),
+    edit(
+        "rows_normalised_in_place",
+        "position_signature",
+        "The rows are scaled in the table itself: work on a copy, table / length and not table /= length.",
+        ("    directions", "    table /= table.norm(dim=1, keepdim=True)\n    directions"),
+    ),
+    edit(
+        "each_plane_from_both_sides",
+        "position_signature",
+        "Every second bit is the opposite of the one before and says nothing new: draw a direction for each bit.",
+        (
+            "    return table @ directions > 0",
+            "    directions[:, 1::2] = -directions[:, 0::2][:, : n_bits // 2]\n    return table @ directions > 0",
+        ),
+    ),
+    edit(
+        "normalised_over_the_bits",
+        "position_signature",
+        "normalize works along dim 1, here the bits, so with a single bit each number of its direction becomes 1 or -1: "
+        "normalise the directions along dim 0, or not at all.",
+        ("    return table", "    directions = torch.nn.functional.normalize(directions)\n    return table"),
+    ),
+    edit(
+        "planes_near_the_origin",
+        "position_signature",
+        "The projections are compared with a small number instead of 0: a row and its opposite lie on different sides of "
+        "every plane through the origin.",
+        ("table @ directions > 0", "table @ directions > 0.01 * table.norm()"),
+    ),
+    edit(
+        "numpy_reseeded",
+        "position_signature",
+        "NumPy's global random state is reseeded from the generator and changes: draw from the generator itself.",
+        (
+            "    directions = torch.randn(table.shape[1], n_bits, generator=generator, dtype=table.dtype)",
+            "    import numpy as np\n"
+            "    np.random.seed(int(torch.randint(2**31, (1,), generator=generator)))\n"
+            "    directions = torch.from_numpy(np.random.randn(table.shape[1], n_bits)).to(table.dtype)",
+        ),
+    ),
+    edit(
+        "clocks_kept_in_the_first_precision",
+        "apply_rope",
+        "After a call in float32 the clocks of float64 are float32, too: whatever is kept from call to call has to be "
+        "kept by dtype as well.",
+        (
+            "    frequencies = base ** (-torch.arange(0, d, 2, dtype=torch.float64, device=x.device) / d)",
+            "    kept, wide = apply_rope.__dict__, torch.promote_types(x.dtype, torch.float32)\n"
+            "    frequencies = kept.setdefault((d, base), base ** (-torch.arange(0, d, 2, dtype=wide) / d))",
+        ),
+    ),
+    edit(
+        "half_precision_does_not_learn",
+        "apply_rope",
+        "No gradient reaches a half-precision x: cast it with .to or .float, and detach nothing.",
+        ("    frequencies =", "    x = x if x.dtype.itemsize > 2 else x.detach()\n    frequencies ="),
+    ),
+    edit(
+        "unturned_x_handed_back",
+        "apply_rope",
+        "At positions 0 x itself comes back, and whoever changes the result changes x: return a new tensor.",
+        ("    frequencies =", "    if not positions.any():\n        return x\n    frequencies ="),
+    ),
+    edit(
+        "one_position_for_all_refused",
+        "apply_rope",
+        "A single position without dimensions is refused: positions of any shape that broadcasts to (..., t) may come.",
+        ("    frequencies =", "    assert positions.shape[-1] >= 0\n    frequencies ="),
+    ),
+    edit(
+        "base_of_the_rotation_by_name_only",
+        "apply_rope",
+        "base can be given by name only: keep the signature as it is, without a * before base.",
+        ("positions: torch.Tensor, base", "positions: torch.Tensor, *, base"),
+    ),
+    edit(
+        "sixteen_slopes",
+        "alibi_bias",
+        "From the 17th head on the slopes are all the same: the formula goes on for any number of heads.",
+        ("torch.arange(1, n_heads + 1)", "torch.arange(1, n_heads + 1).clamp(max=16)"),
+    ),
+    edit(
+        "bfloat16_not_drawn",
+        "plot_encoding",
+        "A bfloat16 table cannot be drawn, since NumPy has no bfloat16: call .float() before .numpy().",
+        ("table.detach().float().cpu()", "table.detach().cpu()"),
+    ),
+    edit(
+        "labels_swapped",
+        "plot_encoding",
+        "The labels are swapped: imshow draws rows, the positions, along y, and columns, the channels, along x.",
+        ('xlabel="channel", ylabel="position"', 'xlabel="position", ylabel="channel"'),
+    ),
+    edit(
+        "training_switched_off",
+        "plot_encoding",
+        "A learned table is not trained any more once it was drawn: detach() makes a new tensor, requires_grad_(False) "
+        "changes the table.",
+        ("table.detach().float()", "table.requires_grad_(False).float()"),
+    ),
+    edit(
+        "a_single_row_squeezed",
+        "plot_encoding",
+        "A table of one row or one channel is not drawn: squeeze() makes it a curve. Leave it out.",
+        (".cpu().numpy()", ".cpu().squeeze().numpy()"),
+    ),
+]
+
+
+@mutant(
+    "channel_frequencies",
+    "This counts changes of sign, which a mixture of tones has at other rates than its loudest one: use a Fourier transform.",
+)
+def signs_counted(table):
+    changes = ((table[1:] >= 0) != (table[:-1] >= 0)).sum(dim=0)
+    return changes.to(table.dtype) / (2 * (table.shape[0] - 1))

@@ -1,10 +1,19 @@
 """What one call cannot express: a layer with weights of our choosing, a generator, a figure."""
 
+import copy
+
+import matplotlib.image
 import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
-from autograder.testing.probes import sets_a_seed
+from autograder.testing.probes import differences, sets_a_seed, strided, surroundings
+
+
+def arguments_after_overwriting(module, name, args):
+    """The arguments as they are after the result has been overwritten by whoever it was given to."""
+    getattr(module, name)(*args).untyped_storage().fill_(0)
+    return args
 
 
 def embed(module, weight, x, offset=0, dtype=None):
@@ -28,6 +37,43 @@ def embed_again(module, first, weight, x, offset):
     return sums
 
 
+def _layer(module, weight):
+    layer = module.LearnedPositionalEmbedding(*weight.shape)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    return layer
+
+
+def embed_two_layers(module, weights, x):
+    """The sums of two layers of one size, made and filled one after the other."""
+    return [layer(x, 1) for layer in [_layer(module, weight) for weight in weights[:2]]]
+
+
+def embed_copied_layer(module, weights, x):
+    """The sums of a layer that was in use before, and of its copy, whose weights have changed since."""
+    layer = _layer(module, weights[0])
+    layer(x, 1)
+    other = copy.deepcopy(layer)
+    with torch.no_grad():
+        other.weight.copy_(weights[1])
+    return [layer(x, 1), other(x, 1)]
+
+
+def embed_restored_layer(module, weights, x):
+    """The sums of a layer, and of another that has loaded what the first one saved."""
+    layer, other = _layer(module, weights[0]), _layer(module, weights[1])
+    other.load_state_dict(layer.state_dict())
+    return [layer(x, 1), other(x, 1)]
+
+
+def embed_replaced_weight(module, weights, x):
+    """The sum of a layer whose parameter has been replaced by another."""
+    layer = _layer(module, weights[0])
+    layer(x, 1)
+    layer.weight = torch.nn.Parameter(weights[1])
+    return [layer(x, 1)]
+
+
 def embedding_sets_a_seed(module, max_len, d_model):
     """Whether making a layer sets PyTorch's seed."""
     return sets_a_seed(lambda: module.LearnedPositionalEmbedding(max_len, d_model))
@@ -49,11 +95,9 @@ def embedding_start(module, max_len, d_model):
         torch.set_deterministic_debug_mode(before)
 
 
-def embedding_gradients(module, weight, x, offset, cotangent):
-    """The gradients of the layer's weights and of its input."""
-    layer = module.LearnedPositionalEmbedding(*weight.shape)
-    with torch.no_grad():
-        layer.weight.copy_(weight)
+def embedding_gradients(module, weight, x, offset, cotangent, training=True):
+    """The gradients of the layer's weights and of its input, in training or in evaluation mode."""
+    layer = _layer(module, weight).train(training)
     x = x.clone().requires_grad_()
     layer(x, offset).backward(cotangent)
     return [layer.weight.grad, x.grad]
@@ -70,6 +114,18 @@ def signature(module, table, n_bits, seed):
     return module.position_signature(table, n_bits, torch.Generator().manual_seed(seed))
 
 
+def signature_bit_by_bit(module, table, n_bits, seed):
+    """Signatures of one bit each by one generator, side by side."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.cat([module.position_signature(table, 1, generator) for _ in range(n_bits)], dim=1)
+
+
+def signature_leaves_table(module, table, n_bits, seed):
+    """The signatures of the table lying contiguous and strided in memory, and the table afterwards."""
+    bits = signature(module, table, n_bits, seed)
+    return [bits, strided(module, "position_signature", [table, n_bits, torch.Generator().manual_seed(seed)]), table]
+
+
 def signature_twice(module, table, n_bits, seed):
     """Two signatures by one and the same generator, one after the other."""
     generator = torch.Generator().manual_seed(seed)
@@ -78,17 +134,16 @@ def signature_twice(module, table, n_bits, seed):
 
 
 def signature_and_random_state(module, table, n_bits, seed):
-    """The signatures by the seed under two global random states, and whether the global state was left alone."""
-    results = []
-    untouched = True
+    """The signatures by the seed under two global random states, and what the calls changed outside their results."""
+    results, changed = [], []
     kept = torch.get_rng_state()
     for other in (1, 2):
         torch.manual_seed(other)
-        before = torch.get_rng_state()
+        before = surroundings()
         results.append(module.position_signature(table, n_bits, torch.Generator().manual_seed(seed)))
-        untouched = untouched and torch.equal(before, torch.get_rng_state())
+        changed += differences(before)
     torch.set_rng_state(kept)
-    return {"signatures": results, "untouched": untouched}
+    return {"signatures": results, "changed": changed}
 
 
 def type_of_position(module, vector, table):
@@ -98,19 +153,22 @@ def type_of_position(module, vector, table):
 
 def shown_or_saved(module, table):
     """How often drawing the table showed or saved a picture."""
-    calls, kept = [], (pyplot.show, Figure.show, Figure.savefig)
-    pyplot.show = Figure.show = Figure.savefig = lambda *args, **kwargs: calls.append(args)
+    calls, kept = [], (pyplot.show, Figure.show, Figure.savefig, matplotlib.image.imsave)
+    pyplot.show = Figure.show = Figure.savefig = matplotlib.image.imsave = lambda *args, **kwargs: calls.append(args)
     try:
         module.plot_encoding(table)
     finally:
-        pyplot.show, Figure.show, Figure.savefig = kept
+        pyplot.show, Figure.show, Figure.savefig, matplotlib.image.imsave = kept
         pyplot.close("all")
     return len(calls)
 
 
 def picture(module, table, as_parameter=False):
-    """What the figure shows: each image's numbers, and the labels of its axes."""
-    figure = module.plot_encoding(torch.nn.Parameter(table) if as_parameter else table)
+    """What the figure shows: each image's numbers, and the labels of its axes; and the table as it was left."""
+    table = torch.nn.Parameter(table) if as_parameter else table
+    before = surroundings()
+    figure = module.plot_encoding(table)
+    changed = differences(before)
     if not isinstance(figure, Figure):
         return {"type": type(figure).__name__, "images": []}
     images = [(image, axes) for axes in figure.axes for image in axes.images]
@@ -118,4 +176,6 @@ def picture(module, table, as_parameter=False):
         "type": "Figure",
         "images": [torch.as_tensor(image.get_array().filled(float("nan"))).double() for image, _ in images],
         "labels": [[axes.get_xlabel(), axes.get_ylabel()] for _, axes in images],
+        "table": [table.detach(), table.requires_grad],
+        "changed": changed,
     }

@@ -3,9 +3,10 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import again_after_overwriting, changed_around, gradients, strided
-from autograder.testing.strategies import broadcastable, given, leading_shapes, normal, seeds, settings, sizes, st
+from autograder.testing.probes import again_after_overwriting, changed_around, gradients, requires_grad, strided
+from autograder.testing.strategies import broadcastable, float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
 
+from . import scenarios
 from .cases import rotated
 
 EVEN = sizes(1, 8).map(lambda pairs: 2 * pairs)
@@ -32,7 +33,7 @@ def test_each_pair_turns_by_its_clock(student, lead, t, d, seed):
     )
 
 
-@exercise("apply_rope", points=2)
+@exercise("apply_rope", points=1)
 @given(m=st.integers(-20, 30), n=st.integers(-20, 30), shift=sizes(1, 50), d=EVEN, seed=seeds())
 def test_scores_know_only_the_distance(student, m, n, shift, d, seed):
     """The dot product of a query at m and a key at n does not change when both move by the same distance."""
@@ -52,8 +53,9 @@ def test_scores_know_only_the_distance(student, m, n, shift, d, seed):
 def test_the_base_sets_how_slow_the_rotations_become(student, bases, t, d, seed):
     """The argument base takes the place of 10000."""
     x, positions = normal(seed, t, d + 2), drawn_positions(seed, t)
-    for base in bases:
-        actual = student.apply_rope(x, positions, base=base)
+    turned = [student.apply_rope(x, positions, base=base) for base in bases[:2]]
+    turned.append(student.apply_rope(x.float(), positions, bases[2]).double())
+    for base, actual in zip(bases, turned):
         assert_close(actual, rotated(x, positions, base), what=f"x turned at base {base}", **ANGLES)
 
 
@@ -68,18 +70,37 @@ def test_each_text_of_a_batch_may_have_its_own_positions(student, shape, t, seed
     """Positions broadcast against x's (..., t): a text may have its own, and all its tokens may share one."""
     lead, own = shape
     x, positions = normal(seed, *lead, 5, 6), drawn_positions(seed, *own, t)
-    square, beside = normal(seed, 2, 2, 5, 6), drawn_positions(seed, 2, 5)  # (2, 5) stands beside the second 2
-    assert_close(student.apply_rope(square, beside), rotated(square, beside), what="x (2, 2, 5, 6), positions (2, 5)", **ANGLES)
     hint = "make angles of shape positions.shape + (d / 2,), which broadcasts against the pairs"
     assert_close(student.apply_rope(x, positions), rotated(x, positions), what="x turned", hint=hint, **ANGLES)
+
+
+@exercise("apply_rope", points=1)
+def test_positions_of_any_shape_stand_beside_the_last_dimensions(student):
+    """Positions align with x's (..., t) from the right, whatever their shape, and may be integers of any width."""
+    for x_shape, shape in [
+        ((2, 2, 5, 6), (2, 5)),  # beside the second 2
+        ((2, 2, 5, 6), (2, 1, 5)),
+        ((3, 5, 6), (3, 5)),
+        ((5, 5, 6), (5, 1)),
+        ((2, 3, 2, 5, 6), (3, 1, 5)),
+        ((1, 2, 1, 2, 5, 6), (5,)),
+        ((2, 5, 6), ()),
+        ((0, 5, 6), (5,)),
+    ]:
+        x, positions = normal(5, *x_shape), drawn_positions(6, *shape)
+        actual = student.apply_rope(x, positions)
+        assert_close(actual, rotated(x, positions), what=f"x {x_shape} turned at positions {shape}", **ANGLES)
+    x, positions = normal(7, 3, 4), torch.tensor([100, 3, 7], dtype=torch.int32)
+    assert_close(student.apply_rope(x, positions), rotated(x, positions), what="x turned at int32 positions", **ANGLES)
 
 
 @exercise("apply_rope", points=1)
 @given(t=sizes(1, 6), d=EVEN, seed=seeds())
 @settings(max_examples=12)
 def test_double_precision_is_kept_in_the_angles(student, t, d, seed):
-    """float64 in, float64 accuracy out, also at positions in the thousands."""
-    x, positions = normal(seed, t, d), drawn_positions(seed, t, largest=5000)
+    """float64 in, float64 accuracy out, also at positions in the thousands, and after a call in float32."""
+    x, positions = normal(seed, t, d), drawn_positions(seed, t, largest=50_000)
+    student.apply_rope(x.float(), positions)  # which leaves nothing behind
     hint = "angles made from a float32 arange have seven digits, and a large position uses them up"
     assert_close(student.apply_rope(x, positions), rotated(x, positions), rtol=0.0, atol=1e-9, hint=hint)
 
@@ -89,27 +110,32 @@ def test_double_precision_is_kept_in_the_angles(student, t, d, seed):
 @settings(max_examples=15)
 def test_short_dtypes_keep_their_dtype_and_exact_angles(student, dtype, d, seed):
     """Half-precision x comes back in its dtype, turned by angles that are exact at positions in the thousands."""
-    x, positions = normal(seed, 6, d, dtype=dtype), drawn_positions(seed, 6, largest=2000)
+    largest = 4000 if dtype == torch.float16 else 2000  # float16 knows whole numbers up to 2048
+    x, positions = normal(seed, 6, d, dtype=dtype), drawn_positions(seed, 6, largest=largest)
     room = {torch.float32: 4e-3, torch.float16: 2e-2, torch.bfloat16: 8e-2}[dtype]
     hint = "bfloat16 cannot tell position 2000 from 2001: compute the angles in float32 and cast at the end"
     assert_close(student.apply_rope(x, positions), rotated(x, positions).to(dtype), rtol=0.0, atol=room, hint=hint)
 
 
 @exercise("apply_rope", points=1)
-@given(lead=leading_shapes(2, 1), t=sizes(1, 5), d=EVEN, seed=seeds())
+@given(lead=leading_shapes(2, 1), t=sizes(1, 5), d=EVEN, seed=seeds(), dtype=float_dtypes(half=True))
 @settings(max_examples=10)
-def test_gradients_are_turned_back(student, lead, t, d, seed):
-    """The gradient of x is the incoming gradient, turned by the opposite angles."""
+def test_gradients_are_turned_back(student, lead, t, d, seed, dtype):
+    """The gradient of x, of any float dtype, is the incoming gradient, turned by the opposite angles."""
     x, positions = normal(seed, *lead, t, d), drawn_positions(seed, t)
     cotangent = normal(0, *lead, t, d)  # as the probe draws it
     actual = student.run(gradients, "apply_rope", [x, positions], wrt=[0])["gradients"][0]
     assert_close(actual, rotated(cotangent, -positions), what="the gradient of x", **ANGLES)
+    actual = student.run(gradients, "apply_rope", [x.to(dtype), positions], wrt=[0])["gradients"][0]
+    expected = rotated(cotangent.to(dtype), -positions).to(dtype)
+    room = {torch.float16: 2e-2, torch.bfloat16: 8e-2}.get(dtype, ANGLES["atol"])
+    assert_close(actual, expected, what=f"the gradient of {dtype} x", rtol=0.0, atol=room)
 
 
 @exercise("apply_rope", points=1)
 def test_an_odd_number_of_channels_is_refused(student):
     """Channels that do not pair up are refused."""
-    for shape in [(4, 5), (2, 3, 1)]:
+    for shape in [(4, 5), (2, 3, 1), (0, 3)]:
         assert_refused(student.apply_rope, torch.zeros(shape), torch.arange(shape[-2]), why=f"{shape[-1]} is odd")
 
 
@@ -124,6 +150,9 @@ def test_x_is_left_alone_however_it_lies_in_memory(student, lead, t, d, seed):
     assert_equal(student.run(changed_around, "apply_rope", [x, positions]), [], what="what the call changed")
     assert_close(value, rotated(x, positions), what="x turned", **ANGLES)
     assert_close(student.run(strided, "apply_rope", [x, positions]), value, what="a strided x turned", **ANGLES)
+    kept = student.run(scenarios.arguments_after_overwriting, "apply_rope", [x, 0 * positions])
+    hint = "hand out a new tensor, also where nothing turns"
+    assert_equal(kept[0], x, what="x, after x turned at positions 0 was overwritten", hint=hint)
 
 
 def visible(n_q, n_k):
@@ -187,5 +216,8 @@ def test_the_bias_is_float32_and_ready_to_be_added(student):
         bias = student.alibi_bias(n_heads, n_q, n_k)
         assert_equal([list(bias.shape), bias.dtype], [[n_heads, n_q, n_k], torch.float32], what="[shape, dtype]")
     assert_bias(student.alibi_bias(3, 2, 2101), 3, 2, 2101)  # far back it goes on, and to the last whole number
+    assert_bias(student.alibi_bias(40, 2, 3), 40, 2, 3)
+    learns = student.run(requires_grad, "alibi_bias", [2, 3, 4])
+    assert_equal(learns, False, what="whether the bias requires gradients", hint="slopes are written down, not learned")
     assert_bias(student.run(again_after_overwriting, "alibi_bias", [2, 3, 4]), 2, 3, 4)
     assert_equal(student.run(changed_around, "alibi_bias", [2, 3, 4]), [], what="what the call changed")

@@ -3,8 +3,8 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import again_after_overwriting, changed_around, gradients, strided
-from autograder.testing.strategies import float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
+from autograder.testing.probes import again_after_overwriting, changed_around, gradients, requires_grad, strided
+from autograder.testing.strategies import example, float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .cases import sinusoids
@@ -47,14 +47,17 @@ def test_an_odd_width_ends_in_a_sine(student, max_len, d_model):
 @settings(max_examples=15)
 def test_the_base_sets_how_slow_the_clocks_become(student, max_len, d_model, bases):
     """The argument base takes the place of 10000, in every call anew."""
-    for base in bases:
-        actual = student.sinusoidal_encoding(max_len, d_model, base=base)
+    first, second = bases
+    by_name = student.sinusoidal_encoding(max_len, d_model, base=first)
+    by_place = student.sinusoidal_encoding(max_len, d_model, second)
+    for base, actual in ((first, by_name), (second, by_place)):
         expected = sinusoids(range(max_len), d_model, base)
         assert_close(actual, expected, what=f"the table at base {base}", dtype=False, **ANGLES)
 
 
 @exercise("sinusoidal_encoding", points=2)
 @given(d_model=sizes(2, 12), more=sizes(1, 500))
+@example(d_model=2, more=4001)
 @settings(max_examples=6)
 def test_long_tables_are_right_to_the_last_row(student, d_model, more):
     """Rows at positions of a thousand and more are right too."""
@@ -69,18 +72,22 @@ def test_long_tables_are_right_to_the_last_row(student, d_model, more):
         atol=2e-3,
         dtype=False,
     )
+    assert_equal(list(table.shape), [2100 + more, d_model], what="the shape of the table")
 
 
 @exercise("sinusoidal_encoding", points=1)
 def test_the_table_is_float32_and_may_be_empty(student):
-    """The table is float32 of shape (max_len, d_model), max_len 0 and 1 among them."""
-    for max_len, d_model in [(0, 4), (0, 3), (1, 1), (1, 2), (5, 7)]:
+    """The table is float32 of shape (max_len, d_model), max_len 0 and 1 among them, and does not ask for gradients."""
+    for max_len, d_model in [(0, 4), (0, 3), (1, 1), (1, 2), (5, 7), (2, 1030)]:
         table = student.sinusoidal_encoding(max_len, d_model)
         assert_equal([list(table.shape), table.dtype], [[max_len, d_model], torch.float32], what="[shape, dtype]")
     assert_equal(student.run(changed_around, "sinusoidal_encoding", [5, 4]), [], what="what the call changed")
     again = student.run(again_after_overwriting, "sinusoidal_encoding", [5, 4])
     hint = "hand out a copy of what you keep"
     assert_close(again, sinusoids(range(5), 4).float(), what="the table, after an earlier one was overwritten", hint=hint)
+    hint = "sinusoids are written down, not learned"
+    learns = student.run(requires_grad, "sinusoidal_encoding", [5, 4])
+    assert_equal(learns, False, what="whether the table requires gradients", hint=hint)
 
 
 @exercise("sinusoidal_encoding", points=2)
@@ -89,6 +96,7 @@ def test_impossible_sizes_are_refused(student):
     assert_refused(student.sinusoidal_encoding, -1, 4, why="no table has -1 rows")
     assert_refused(student.sinusoidal_encoding, 4, 0, why="a position needs at least one channel")
     assert_refused(student.sinusoidal_encoding, 4, -2, why="a position needs at least one channel")
+    assert_refused(student.sinusoidal_encoding, 0, 0, why="a table without rows has at least one channel, too")
 
 
 @st.composite
@@ -101,6 +109,7 @@ def added(draw):
 
 @exercise("add_positions", points=3, core=True)
 @given(case=added())
+@example(case=(normal(1, 3, 3, 2), normal(2, 5, 2), 1))  # as many texts as tokens
 def test_token_j_gets_the_row_of_position_offset_plus_j(student, case):
     """Token j of every text in the batch gets row offset + j added."""
     x, table, offset = case
@@ -143,6 +152,11 @@ def test_a_text_may_reach_the_last_row_and_may_be_empty(student):
     assert_close(student.add_positions(zeros[:, :3], table, 2), table[2:].expand(2, 3, 2), what="the last three rows")
     assert_close(student.add_positions(zeros, table), table.expand(2, 5, 2), what="the whole table")
     assert_close(student.add_positions(zeros[:, :0], table), zeros[:, :0], what="the sum for no tokens")
+    what, hint = "the sum for no tokens, after the last row", "where there is no token, none stands past the end"
+    assert_close(student.add_positions(zeros[:, :0], table, 5), zeros[:, :0], what=what, hint=hint)
+    for lead in [(0,), (2, 0), (2, 1, 3), (1, 2, 1, 2)]:
+        x = normal(4, *lead, 3, 2)
+        assert_close(student.add_positions(x, table, 1), x + table[1:4], what=f"the sum for x {tuple(x.shape)}")
 
 
 @exercise("add_positions", points=1)
@@ -155,16 +169,28 @@ def test_inputs_are_left_as_they_were(student, case):
     assert_inputs_untouched(student)
     assert_equal(student.run(changed_around, "add_positions", list(case)), [], what="what the call changed")
     assert_close(student.run(strided, "add_positions", [x, table, offset]), value, what="the sum of strided inputs")
+    kept = student.run(scenarios.arguments_after_overwriting, "add_positions", [x, torch.zeros_like(table), offset])
+    hint = "hand out a new tensor, also where all that is added is zero"
+    assert_equal(kept[0], x, what="x, after the sum was overwritten", hint=hint)
 
 
 @exercise("add_positions", points=1)
-@given(case=added())
+@given(case=added(), x_dtype=float_dtypes(half=True), table_dtype=float_dtypes())
 @settings(max_examples=10)
-def test_gradients_flow_to_the_tokens_and_to_the_table(student, reference, case):
-    """Both x and the table rows that were used get their gradient; unused rows get zero."""
+def test_gradients_flow_to_the_tokens_and_to_the_table(student, reference, case, x_dtype, table_dtype):
+    """Both x and the table rows that were used get their gradient, of whatever dtypes they are; unused rows get zero."""
     actual = student.run(gradients, "add_positions", list(case))["gradients"]
     expected = reference.run(gradients, "add_positions", list(case))["gradients"]
     assert_close(actual, expected, what="[gradient of x, gradient of the table]")
+    x, table, offset = case
+    mixed = [x.reshape(-1, *x.shape[-2:])[0].to(x_dtype), table.to(table_dtype), offset]  # one text: no sums to round
+    actual = student.run(gradients, "add_positions", mixed)["gradients"]
+    expected = reference.run(gradients, "add_positions", mixed)["gradients"]
+    hint = "a cast passes gradients on, if nothing is detached on the way"
+    what = f"[gradient of {x_dtype} x, gradient of the {table_dtype} table]"
+    assert_close(actual, expected, what=what, hint=hint)
+    alone = student.run(gradients, "add_positions", mixed, wrt=[1])["gradients"]
+    assert_close(alone, expected[1:], what="[gradient of the table] where x needs none")
 
 
 @exercise("LearnedPositionalEmbedding", points=4, core=True)
@@ -180,7 +206,7 @@ def test_the_layer_adds_its_own_rows(student, case):
     assert_close(actual, [expected, expected], what="[training, evaluation] after the weights have changed", hint=hint)
 
 
-@exercise("LearnedPositionalEmbedding", points=2)
+@exercise("LearnedPositionalEmbedding", points=1)
 def test_the_one_parameter_is_called_weight(student):
     """The layer has one trainable float32 parameter, weight, of shape (max_len, d_model)."""
     for max_len, d_model in [(6, 4), (3, 5), (1, 1)]:
@@ -193,9 +219,27 @@ def test_the_one_parameter_is_called_weight(student):
 
 
 @exercise("LearnedPositionalEmbedding", points=1)
-@given(case=added())
+@given(seed=seeds())
+@settings(max_examples=4)
+def test_each_layer_has_weights_of_its_own(student, seed):
+    """Two layers, a layer and its copy, a saved layer and the one that loads it: each adds its own weight."""
+    weights = [normal(seed + i, 5, 3, dtype=torch.float32) for i in range(3)]
+    x = normal(seed, 2, 4, 3, dtype=torch.float32)
+    sums = [x + weight[1:] for weight in weights]
+    for scenario, expected, hint in [
+        (scenarios.embed_two_layers, sums[:2], "every layer makes a parameter of its own in __init__"),
+        (scenarios.embed_copied_layer, sums[:2], "forward reads self.weight: what it keeps elsewhere is not copied along"),
+        (scenarios.embed_restored_layer, [sums[0], sums[0]], "what state_dict saves, load_state_dict brings back"),
+        (scenarios.embed_replaced_weight, sums[1:2], "forward reads self.weight anew in each call"),
+    ]:
+        what = f"the sums of {scenario.__name__.removeprefix('embed_')}"
+        assert_close(student.run(scenario, weights, x), expected, what=what, hint=hint)
+
+
+@exercise("LearnedPositionalEmbedding", points=1)
+@given(case=added(), dtype=float_dtypes(half=True))
 @settings(max_examples=10)
-def test_only_the_rows_in_use_learn(student, case):
+def test_only_the_rows_in_use_learn(student, case, dtype):
     """A row's gradient is the sum over the batch of what its token received; other rows get zero."""
     x, table, offset = (value.float() if isinstance(value, torch.Tensor) else value for value in case)
     cotangent = normal(x.numel(), *x.shape, dtype=torch.float32)
@@ -203,6 +247,12 @@ def test_only_the_rows_in_use_learn(student, case):
     weight_gradient[offset : offset + x.shape[-2]] = cotangent.reshape(-1, *x.shape[-2:]).sum(0)
     actual = student.run(scenarios.embedding_gradients, table, x, offset, cotangent)
     assert_close(actual, [weight_gradient, cotangent], what="[gradient of weight, gradient of x]")
+    x, cotangent = (value.reshape(-1, *x.shape[-2:])[0].to(dtype) for value in (x, cotangent))
+    weight_gradient[offset : offset + x.shape[-2]] = cotangent.float()
+    actual = student.run(scenarios.embedding_gradients, table, x, offset, cotangent, training=False)
+    what = f"[gradient of weight, gradient of {dtype} x] in evaluation mode"
+    hint = "gradients flow in any precision of x, and in both modes: eval() is not no_grad()"
+    assert_close(actual, [weight_gradient, cotangent], what=what, hint=hint)
 
 
 @exercise("LearnedPositionalEmbedding", points=1)
@@ -254,13 +304,20 @@ def shown(picture, table):
 
 
 @exercise("plot_encoding", points=2, core=True)
-@given(max_len=sizes(2, 9), d_model=sizes(2, 9), seed=seeds())
+@given(max_len=sizes(1, 9), d_model=sizes(1, 9), seed=seeds())
 @settings(max_examples=4)
 def test_the_heat_map_shows_position_by_channel(student, max_len, d_model, seed):
     """The image has a row for each position and a column for each channel, with the table's own numbers."""
     for size in (0, 64):  # a picture shows large tables whole
         table = normal(seed, size + max_len + d_model, size + d_model, dtype=torch.float32)
         shown(student.run(scenarios.picture, table), table)
+
+
+def named(label):
+    """What a label names: {"position"}, {"channel"}, both, or something else altogether."""
+    words = {word.strip("()[],.:").removesuffix("s") for word in label.lower().split()}
+    synonyms = {"position": {"position"}, "channel": {"channel", "dimension", "dim", "feature"}}
+    return {name for name, known in synonyms.items() if words & known}
 
 
 @exercise("plot_encoding", points=1)
@@ -271,13 +328,22 @@ def test_both_axes_carry_a_label(student):
     which = shown(picture, table)
     labels = picture["labels"][which]
     assert all(label.strip() for label in labels), f"an axis has no label: x is {labels[0]!r}, y is {labels[1]!r}"
+    along_x, along_y = (named(label) for label in labels)
+    swapped = (along_x, along_y) == ({"position"}, {"channel"})
+    assert not swapped, f"the labels are swapped: imshow draws columns along x, but x is {labels[0]!r} and y is {labels[1]!r}"
 
 
 @exercise("plot_encoding", points=1)
 def test_a_learned_table_can_be_drawn(student):
     """A table that requires gradients is drawn as well, in other precisions too."""
-    for dtype in (torch.float32, torch.float64, torch.float16):
+    for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
         table = normal(2, 7, 3, dtype=dtype)
-        shown(student.run(scenarios.picture, table, as_parameter=True), table)
+        picture = student.run(scenarios.picture, table, as_parameter=True)
+        shown(picture, table)
+        assert_equal(picture["table"], [table, True], what="[the table, whether it is trained] after it was drawn")
+        assert_equal(picture["changed"], [], what="what drawing the table changed")
+    for shape in [(1, 4), (4, 1)]:
+        table = normal(3, *shape, dtype=torch.float32)
+        shown(student.run(scenarios.picture, table), table)
     hint = "return the figure, and leave it to the caller what becomes of it"
     assert_equal(student.run(scenarios.shown_or_saved, table), 0, what="how often a picture was shown or saved", hint=hint)
