@@ -1,8 +1,8 @@
 """The warm start: a process that has imported torch, and forks a worker on request. It never sees a test, a solution or a secret.
 
 Run as `python -m autograder.worker.zygote CONTROL_FD PRIVATE_PATHS PRELOAD FOLDER`; the work folders lie in FOLDER. Each
-datagram on the control socket brings one descriptor, the worker's end of its channel. The worker's process number, as
-seen from outside, is the first thing sent on that channel.
+datagram on the control socket brings one descriptor, the worker's end of its channel. On it the worker says what confines
+it, and the zygote, before or after that, the worker's process number as seen from outside.
 """
 
 from __future__ import annotations
