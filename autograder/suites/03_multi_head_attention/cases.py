@@ -145,6 +145,21 @@ def check_precisions(
         assert_close(actual, expected, what=f"the output in {dtype}", hint=hint, rtol=room, atol=room)
 
 
+def check_far_from_zero(call: Callable[[LayerCase, Tensor], Tensor], n_kv_heads: int | None = None) -> None:
+    """`call(case, mask)` gives PyTorch's answer where scores are near 30,000 or -30,000, hidden keys or not."""
+    for sign in (1, -1):
+        case = far_from_zero(sign, n_kv_heads)
+        mask = with_one_key(case.mask)
+        assert_close(
+            call(case, mask),
+            torch_attention(case, mask),
+            what=f"the output for scores near {sign * 30000}",
+            hint="softmax subtracts each row's largest score before exp; a hidden key's score lies below any other",
+            rtol=1e-7,
+            atol=1e-8,
+        )
+
+
 def check_beginning(student, name: str, **config) -> None:
     """New layers begin with random weights of about nn.Linear's size, and share none of them."""
     made = student.run(scenarios.two_new_layers, name, config)
