@@ -88,8 +88,9 @@ class Group:
         self.turn = threading.Semaphore(0)
         self.waits: tuple[Barrier, int] | None = None
         self.products: list[Product] = []
-        self.stores: list[Callable[[], None]] = []
-        self.unfenced = self.done = False
+        self.stores: list[tuple[Shared, Callable[[], None]]] = []
+        self.unfenced: set[tuple[int, int | None]] = set()  # places it has stored to since its last fence
+        self.done = False
         self.rank = 0.0
 
 
@@ -144,7 +145,7 @@ class Shared:
 
     def store(self, value: Tensor) -> None:
         machine.refuse_use(self.place)
-        machine.running.unfenced = True
+        machine.running.unfenced.add(self.place)
         self.data.copy_(value)
         machine.step()
 
@@ -248,7 +249,7 @@ class Machine:
         while me.products and self.schedule.now():
             me.products.pop(0).compute()
         while me.stores and self.schedule.now():
-            me.stores.pop(0)()
+            me.stores.pop(0)[1]()
         self.running = self._next()
         if self.running is not me:
             self.running.turn.release()
@@ -262,7 +263,8 @@ class Machine:
     def refuse_use(self, place: tuple[int, int | None]) -> None:
         """Whoever is about to write there must not find others at work."""
         reading = [p for group in self.groups for p in group.products if place in _places(p)]
-        if reading or any(target.place == place for target, _ in self.loads):
+        copying = self.loads + [store for group in self.groups for store in group.stores]
+        if reading or any(tile.place == place for tile, _ in copying):
             raise Hazard(f"place {place[1]} of shared memory is written while it is in use")
 
 
@@ -307,14 +309,14 @@ def _copy_in(desc: TensorDescriptor, start: Sequence[int], barrier: Barrier, tar
 
 
 def _copy_out(desc: TensorDescriptor, start: Sequence[int], source: Shared) -> None:
-    if machine.running.unfenced:
+    if any(source.place in group.unfenced for group in machine.groups):
         raise Hazard("the copy engine may not see what was stored: a fence is missing")
 
     def write() -> None:
         here, there = desc.part(start)
         desc.base[here] = source.data[there]
 
-    machine.running.stores.append(write)
+    machine.running.stores.append((source, write))
     machine.step()
 
 
@@ -322,7 +324,7 @@ def _store_wait(pending: int) -> None:
     machine.step()
     stores = machine.running.stores
     while len(stores) > pending:
-        stores.pop(0)()
+        stores.pop(0)[1]()
 
 
 def _product(a: Any, b: Shared, acc: Any, use_acc: bool = True, is_async: bool = False) -> Product:
@@ -422,6 +424,10 @@ class _Kernel:
         return launch
 
 
+def _jit(function: Callable | None = None, **options: Any) -> Callable:
+    return _Kernel if function is None else _Kernel(function)
+
+
 def _least(pick: Callable, of_tensors: Callable) -> Callable:
     def chosen(a: Any, b: Any) -> Any:
         if isinstance(a, Tensor) or isinstance(b, Tensor):
@@ -463,7 +469,7 @@ def _language() -> types.ModuleType:
 
 def _modules() -> dict[str, types.ModuleType]:
     gluon, gl = types.ModuleType("triton.experimental.gluon"), _language()
-    gluon.jit, gluon.language = _Kernel, gl
+    gluon.jit, gluon.language = _jit, gl
     hopper, host = types.ModuleType(HOPPER), types.ModuleType("triton.experimental.gluon.nvidia.hopper")
     hopper.mbarrier = SimpleNamespace(
         MBarrierLayout=_MBarrierLayout,
@@ -474,7 +480,7 @@ def _modules() -> dict[str, types.ModuleType]:
     )
     hopper.tma = SimpleNamespace(async_load=_copy_in, async_store=_copy_out, store_wait=_store_wait)
     hopper.warpgroup_mma, hopper.warpgroup_mma_wait = _product, _product_wait
-    hopper.fence_async_shared = lambda: setattr(machine.running, "unfenced", False)
+    hopper.fence_async_shared = lambda: machine.running.unfenced.clear()
     host.TensorDescriptor = TensorDescriptor
     return {module.__name__: module for module in (gluon, gl, hopper, host)}
 

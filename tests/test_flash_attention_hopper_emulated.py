@@ -117,7 +117,11 @@ DK_WAIT, QUERIES_READ = "    dk, ds = warpgroup_mma_wait(0, deps=[dk, ds])\n", "
 NEXT_TILE = "        tile += 1\n        if tile == end:\n            tile = begin\n"
 NEXT_HEAD = "            head += 1\n"
 SENT = "    for i in range(GROUP * (end - begin)):\n        at"
-DV_STORED = "    _store(dv_desc, v_tiles, HALF, dv, batch, kv_head, first + HALF * ROWS)\n"
+DONE = "    mbarrier.arrive(done.index(HALF), count=1)\n"
+PUT = "    _put(k_tiles, HALF, dk * scale)  # k and v have been read; the producer copies out what takes their place\n"
+PUT += "    _put(v_tiles, HALF, dv)\n"
+COPIED = "        copy_out(dv_desc, [batch, kv_head, first + half * ROWS, 0], v_tiles.index(half))\n    tma.store_wait(0)\n"
+DQ_STORED = "    _store(dq_desc, q_tiles, HALF, dq * scale, batch, head, first + HALF * ROWS)\n"
 BROKEN = {
     "room_for_a_tile_not_awaited": (WAIT_EMPTY + EXPECT, EXPECT),
     "room_for_queries_not_awaited": (WAIT_EMPTY + EXPECT_BOTH, EXPECT_BOTH),
@@ -132,15 +136,20 @@ BROKEN = {
     "product_not_awaited": (SCORES_WAIT + KEYS_READ, SCORES_WAIT.replace("1", "2") + KEYS_READ),
     "turns_never_given": ("    mbarrier.arrive(turn.index(1 - HALF), count=1)\n", ""),
     "own_turn_again": ("turn.index(1 - HALF)", "turn.index(HALF)"),
-    "tile_not_reset_by_the_consumer": (NEXT_TILE + "    _store", "        tile += 1\n    _store"),
+    "tile_not_reset_by_the_consumer": (NEXT_TILE + "    _put", "        tile += 1\n    _put"),
     "tile_not_reset_by_the_producer": (NEXT_TILE + NEXT_HEAD, NEXT_TILE.replace("            tile = begin\n", "") + NEXT_HEAD),
     "one_head_again_and_again": (NEXT_HEAD, ""),
     "next_head_at_every_tile": (NEXT_HEAD, NEXT_HEAD[4:]),
     "one_tile_too_few_sent": (SENT, SENT.replace("begin))", "begin) - 1)")),
     "tiles_sent_that_nobody_reads": (SENT, SENT.replace("begin))", "begin) + 9)")),
     "heads_of_one_head": ("tile, head = begin, kv_head * GROUP", "tile, head = begin, kv_head"),
-    "no_fence": ("    fence_async_shared()\n    copy_out", "    copy_out"),
-    "results_not_awaited": (DV_STORED + "    tma.store_wait(0)\n", DV_STORED),
+    "no_fence": ("to(tiles.dtype))\n    fence_async_shared()\n", "to(tiles.dtype))\n"),
+    "copied_out_before_done": ("        mbarrier.wait(done.index(half), 0)\n", ""),
+    "done_before_it_is_put": (PUT + DONE, DONE + PUT),
+    "never_done": (DONE, ""),
+    "one_half_done_twice": ("done.index(HALF)", "done.index(0)"),
+    "keys_copy_not_awaited": (COPIED, COPIED.replace("    tma.store_wait(0)\n", "")),
+    "queries_copy_not_awaited": (DQ_STORED + "    tma.store_wait(0)\n", DQ_STORED),
     "top_left_mask": ("last = gl.minimum(queries + n_k - n_q, n_k - 1)", "last = gl.minimum(queries, n_k - 1)"),
 }  # fmt: skip
 
