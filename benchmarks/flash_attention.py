@@ -7,6 +7,7 @@ memory of the tiled path against standard attention, as the length doubles. docs
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import importlib
 import json
@@ -66,24 +67,19 @@ def sdpa(backend: torch.nn.attention.SDPBackend, q: Tensor, k: Tensor, v: Tensor
 
 
 def flex(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    from torch.nn.attention.flex_attention import create_block_mask
-
-    attention, masks = _flex_parts()
-    key = (q.shape[-2], causal)
-    if causal and key not in masks:
-        masks[key] = create_block_mask(lambda b, h, i, j: i >= j, None, None, key[0], key[0], device=q.device)
-    return attention(q, k, v, block_mask=masks.get(key))
+    attention, mask = _flex_for(q.shape, q.device, causal)
+    return attention(q, k, v, block_mask=mask)
 
 
-_FLEX: list = []
+@functools.lru_cache(maxsize=1)
+def _flex_for(shape: torch.Size, device: torch.device, causal: bool) -> tuple[Callable, object]:
+    """FlexAttention compiled for one problem, and its mask."""
+    from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
-
-def _flex_parts() -> tuple[Callable, dict]:
-    if not _FLEX:
-        from torch.nn.attention.flex_attention import flex_attention
-
-        _FLEX.extend((torch.compile(flex_attention, dynamic=False), {}))
-    return _FLEX[0], _FLEX[1]
+    torch._dynamo.reset()  # which forgets the problem before: of a function with many versions, it would not compile the next
+    n = shape[-2]
+    mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, n, n, device=device) if causal else None
+    return torch.compile(flex_attention, dynamic=False), mask
 
 
 def flash_attn_package(function: Callable, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
@@ -99,7 +95,8 @@ def implementations() -> dict[str, Callable]:
     from solutions.flash_attention_triton import TritonAttention, flash_attention
 
     found: dict[str, Callable] = {"ours": lambda q, k, v, causal: flash_attention(q, k, v, causal), "standard": standard}
-    if torch.cuda.get_device_capability()[0] == 9:  # where "ours" means the kernels of flash_attention_hopper.py
+    on_hopper = torch.cuda.is_available() and torch.cuda.get_device_capability()[0] == 9
+    if on_hopper:  # where "ours" means the kernels of flash_attention_hopper.py
         found["ours, portable"] = lambda q, k, v, causal: TritonAttention.apply(q, k, v, causal, 1 / math.sqrt(q.shape[-1]))
     backends = {"flash": SDPBackend.FLASH_ATTENTION, "cuDNN": SDPBackend.CUDNN_ATTENTION}
     backends |= {"efficient": SDPBackend.EFFICIENT_ATTENTION, "math": SDPBackend.MATH}
