@@ -1037,6 +1037,12 @@ MUTANTS += [
         ("    return x", "    table = table if x.requires_grad else table.detach()\n    return x"),
     ),
     edit(
+        "x_rounded_to_the_weights",
+        "LearnedPositionalEmbedding",
+        "A float64 x is rounded to the layer's float32: cast the rows to x's dtype, not x to theirs.",
+        ("add_positions(x, self.weight, offset)", "add_positions(x.to(self.weight.dtype), self.weight, offset).to(x.dtype)"),
+    ),
+    edit(
         "nothing_learned_in_evaluation_mode",
         "LearnedPositionalEmbedding",
         "In evaluation mode no gradient flows: eval() is not no_grad(), and nothing here depends on the mode.",

@@ -50,9 +50,8 @@ def embed_two_layers(module, weights, x):
 
 
 def embed_copied_layer(module, weights, x):
-    """The sums of a layer that was in use before, and of its copy, whose weights have changed since."""
+    """The sums of a layer and of its copy, whose weights have changed since."""
     layer = _layer(module, weights[0])
-    layer(x, 1)
     other = copy.deepcopy(layer)
     with torch.no_grad():
         other.weight.copy_(weights[1])
