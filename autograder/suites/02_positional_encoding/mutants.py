@@ -1037,6 +1037,12 @@ MUTANTS += [
         ("    return x", "    table = table if x.requires_grad else table.detach()\n    return x"),
     ),
     edit(
+        "x_rounded_to_the_weights",
+        "LearnedPositionalEmbedding",
+        "A float64 x is rounded to the layer's float32: cast the rows to x's dtype, not x to theirs.",
+        ("add_positions(x, self.weight, offset)", "add_positions(x.to(self.weight.dtype), self.weight, offset).to(x.dtype)"),
+    ),
+    edit(
         "nothing_learned_in_evaluation_mode",
         "LearnedPositionalEmbedding",
         "In evaluation mode no gradient flows: eval() is not no_grad(), and nothing here depends on the mode.",
@@ -1232,3 +1238,98 @@ MUTANTS += [
 def signs_counted(table):
     changes = ((table[1:] >= 0) != (table[:-1] >= 0)).sum(dim=0)
     return changes.to(table.dtype) / (2 * (table.shape[0] - 1))
+
+
+MUTANTS += [
+    edit(
+        "x_learns_with_the_table_only",
+        "add_positions",
+        "x gets no gradient where the table needs none, as a sinusoidal one does not: detach nothing.",
+        ("    return x", "    x = x if table.requires_grad else x.detach()\n    return x"),
+    ),
+    edit(
+        "weight_under_two_names",
+        "LearnedPositionalEmbedding",
+        "The parameter is registered under two names, so a checkpoint holds it twice: assign it to self.weight alone.",
+        ("* 0.02)", "* 0.02)\n        self.table = self.weight"),
+    ),
+    edit(
+        "rows_kept_in_evaluation_mode",
+        "LearnedPositionalEmbedding",
+        "In evaluation mode the rows of an earlier call are used again, though other weights may have been loaded since: "
+        "read self.weight in each call.",
+        (
+            "return add_positions(x, self.weight, offset)",
+            "if self.training:\n"
+            "            self.__dict__['rows'] = {}\n"
+            "            return add_positions(x, self.weight, offset)\n"
+            "        rows = self.__dict__.setdefault('rows', {}).setdefault(offset, self.weight + 0)\n"
+            "        return add_positions(x, rows, offset)",
+        ),
+    ),
+    edit(
+        "max_len_of_the_newest_layer",
+        "LearnedPositionalEmbedding",
+        "max_len is kept on the class, so the newest layer decides it for all: assign to self, or ask the weight's shape.",
+        ("* 0.02)", "* 0.02)\n        self.__class__.max_len = max_len"),
+        (
+            "return add_positions",
+            "if offset + x.shape[-2] > self.max_len:\n            raise ValueError('past the end')\n        return add_positions",
+        ),
+    ),
+    edit(
+        "weight_learns_with_x_only",
+        "LearnedPositionalEmbedding",
+        "weight gets no gradient where x needs none, as a fixed embedding does not: detach nothing.",
+        ("self.weight, offset)", "self.weight if x.requires_grad else self.weight.detach(), offset)"),
+    ),
+    edit(
+        "base_of_the_shift_rounded",
+        "shift_matrix",
+        "The base is cut to a whole number: any number may be the base.",
+        ("offset * base **", "offset * int(base) **"),
+    ),
+    edit(
+        "transform_along_the_longer_dimension",
+        "channel_frequencies",
+        "In a table wider than long the channels are transformed: positions run along dim 0, however many there are.",
+        ("rfft(table, dim=0)", "rfft(table if table.shape[0] >= table.shape[1] else table.T, dim=0)"),
+    ),
+    edit(
+        "at_most_256_rows_searched",
+        "nearest_position",
+        "Rows from 256 on are never found: compare the vector with all of them.",
+        ("(table - vector)", "(table[:256] - vector)"),
+    ),
+    edit(
+        "last_channel_of_an_odd_width_ignored",
+        "position_signature",
+        "The last channel of an odd width has no say: a direction has a number for each channel.",
+        ("    return table @", "    directions[table.shape[1] // 2 * 2 :] = 0\n    return table @"),
+    ),
+    edit(
+        "base_of_the_rotation_rounded",
+        "apply_rope",
+        "The base is cut to a whole number: any number may be the base.",
+        ("frequencies = base **", "frequencies = int(base) **"),
+    ),
+    edit(
+        "clocks_ask_for_gradients",
+        "apply_rope",
+        "The result requires gradients though x does not: the clocks are a formula, in which nothing is learned.",
+        ("    angles = ", "    frequencies = frequencies.requires_grad_()\n    angles = "),
+    ),
+    edit(
+        "distances_of_the_single_query",
+        "alibi_bias",
+        "After a call with one query the distances of that call are used again: keep nothing from one call to the next.",
+        (
+            "    return -slopes",
+            "    kept = alibi_bias.__dict__\n"
+            "    if n_q == 1:\n"
+            "        kept[n_k] = distance\n"
+            "    distance = kept.get(n_k, distance)\n"
+            "    return -slopes",
+        ),
+    ),
+]

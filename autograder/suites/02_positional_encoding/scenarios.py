@@ -28,12 +28,15 @@ def embed(module, weight, x, offset=0, dtype=None):
 
 
 def embed_again(module, first, weight, x, offset):
-    """The sums in training and in evaluation mode, of a layer that was in use before with the weights `first`."""
+    """The sums in training and in evaluation mode, of a layer that was in use in the same mode with the weights `first`."""
     layer, sums = module.LearnedPositionalEmbedding(*weight.shape), []
-    for values in (first, weight):
-        with torch.no_grad():
-            layer.weight.copy_(values)
-        sums = [layer.train()(x, offset), layer.eval()(x, offset)]
+    for training in (True, False):
+        layer.train(training)
+        for values in (first, weight):
+            with torch.no_grad():
+                layer.weight.copy_(values)
+            total = layer(x, offset)
+        sums.append(total)
     return sums
 
 
@@ -45,14 +48,15 @@ def _layer(module, weight):
 
 
 def embed_two_layers(module, weights, x):
-    """The sums of two layers of one size, made and filled one after the other."""
-    return [layer(x, 1) for layer in [_layer(module, weight) for weight in weights[:2]]]
+    """The sums of two layers of one size, made and filled one after the other, and beside a smaller one."""
+    layers = [_layer(module, weight) for weight in weights[:2]]
+    module.LearnedPositionalEmbedding(1, 1)
+    return [layer(x, 1) for layer in layers]
 
 
 def embed_copied_layer(module, weights, x):
-    """The sums of a layer that was in use before, and of its copy, whose weights have changed since."""
+    """The sums of a layer and of its copy, whose weights have changed since."""
     layer = _layer(module, weights[0])
-    layer(x, 1)
     other = copy.deepcopy(layer)
     with torch.no_grad():
         other.weight.copy_(weights[1])
@@ -80,9 +84,9 @@ def embedding_sets_a_seed(module, max_len, d_model):
 
 
 def embedding_parameters(module, max_len, d_model):
-    """{name: [shape, dtype, whether it is trained]} of a new layer's parameters."""
-    layer = module.LearnedPositionalEmbedding(max_len, d_model)
-    return {name: [list(p.shape), p.dtype, p.requires_grad] for name, p in layer.named_parameters()}
+    """{name: [shape, dtype, whether it is trained]} of a new layer's parameters, each under all its names."""
+    named = module.LearnedPositionalEmbedding(max_len, d_model).named_parameters(remove_duplicate=False)
+    return {name: [list(p.shape), p.dtype, p.requires_grad] for name, p in named}
 
 
 def embedding_start(module, max_len, d_model):
@@ -96,17 +100,27 @@ def embedding_start(module, max_len, d_model):
 
 
 def embedding_gradients(module, weight, x, offset, cotangent, training=True):
-    """The gradients of the layer's weights and of its input, in training or in evaluation mode."""
+    """The gradients of the layer's weights and of its input, then of the weights where the input needs none."""
     layer = _layer(module, weight).train(training)
     x = x.clone().requires_grad_()
     layer(x, offset).backward(cotangent)
-    return [layer.weight.grad, x.grad]
+    found = [layer.weight.grad, x.grad]
+    layer.weight.grad = None
+    total = layer(x.detach(), offset)
+    if total.requires_grad:
+        total.backward(cotangent)
+    return [*found, layer.weight.grad]
 
 
 def embedding_leaves_input(module, weight, x):
     """x as it is after the layer has read it."""
     embed(module, weight, x)
     return x
+
+
+def turned_requires_grad(module, x, positions):
+    """Whether the turned x asks for gradients, although x does not."""
+    return module.apply_rope(x, positions).requires_grad
 
 
 def signature(module, table, n_bits, seed):

@@ -6,7 +6,7 @@ import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import again_after_overwriting, changed_around, requires_grad, strided
-from autograder.testing.strategies import float_dtypes, given, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import example, float_dtypes, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .cases import angle_fractions, apart, clocks, hamming, rows_of_many_lengths, sinusoids, tones
@@ -39,7 +39,7 @@ def test_one_matrix_moves_every_position(student, offset, d_model):
 
 
 @exercise("shift_matrix", points=2)
-@given(offset=st.integers(-30, 30), d_model=EVEN, bases=st.permutations([5.0, 100.0, 5e5]))
+@given(offset=st.integers(-30, 30), d_model=EVEN, bases=st.permutations([5.0, 77.5, 5e5]))
 @settings(max_examples=10)
 def test_the_shift_follows_the_base(student, offset, d_model, bases):
     """A table with another base needs the matrix of that base."""
@@ -111,6 +111,7 @@ def test_the_spectrum_agrees_with_the_closed_form(student, n, d_model, base):
 
 @exercise("channel_frequencies", points=2)
 @given(n=sizes(24, 101), channels=sizes(1, 6), seed=seeds())
+@example(n=24, channels=40, seed=1)  # wider than long
 def test_pure_tones_of_any_phase_and_size_are_named(student, n, channels, seed):
     """A cosine of any frequency up to one half, any phase and any size is recognised."""
     table, frequencies = tones(seed, n, channels)
@@ -184,10 +185,10 @@ def test_each_row_leads_back_to_its_position(student, max_len, d_model):
 
 
 @exercise("nearest_position", points=2)
-@given(p=st.integers(0, 255), d_model=sizes(16, 40).map(lambda pairs: 2 * pairs), seed=seeds())
+@given(p=st.integers(0, 299), d_model=sizes(16, 40).map(lambda pairs: 2 * pairs), seed=seeds())
 def test_noise_does_not_move_the_position(student, p, d_model, seed):
     """A row with noise added, much smaller than the distance between rows, still comes back as its position."""
-    table = sinusoids(range(256), d_model)
+    table = sinusoids(range(300), d_model)
     noisy = table[p] + normal(seed, d_model, scale=0.1)
     hint = "look for the smallest distance over all channels, not for an equal row or a single clock"
     assert_equal(int(student.nearest_position(noisy, table)), p, what="the position of a noisy row", hint=hint)
@@ -334,9 +335,10 @@ def test_signatures_are_booleans_for_tables_of_either_precision(student, dtype, 
 @settings(max_examples=8)
 def test_the_length_of_a_row_does_not_matter(student, scale, seed):
     """Scaling the table changes no bit: the planes pass through the origin, and only the side counts."""
-    table = normal(seed, 8, 12)
+    table = torch.cat([normal(seed, 8, 11), torch.eye(11, dtype=torch.float64)])  # with rows of one channel each
     bits, scaled = (student.run(scenarios.signature, rows, 128, seed) for rows in (table, table * scale))
     assert_equal(scaled, bits, what=f"the bits of the table times {scale}")
     both = student.run(scenarios.signature, torch.cat([table, -table]), 16, seed)
+    n = len(table)
     hint = "a row and its opposite lie on different sides of every plane through the origin"
-    assert_equal(both[8:], ~both[:8], what="the 16 bits of the 8 opposite rows", hint=hint)
+    assert_equal(both[n:], ~both[:n], what=f"the 16 bits of the {n} opposite rows", hint=hint)
