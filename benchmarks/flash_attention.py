@@ -10,6 +10,7 @@ import argparse
 import functools
 import gc
 import importlib
+import itertools
 import json
 import math
 import platform
@@ -18,6 +19,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -198,21 +200,30 @@ def on_gpu(options: argparse.Namespace, console: Console) -> list[Figure]:
     rate = ceiling(torch.device("cuda"))
     console.print(f"{torch.cuda.get_device_name()}: {rate / 1e12:.0f} TFLOP/s on a bfloat16 product of 8192 x 8192 matrices")
     figures: list[Figure] = []
-    for head_dim in options.head_dims:
-        for n in options.lengths:
-            for causal in (False, True):
-                for name, function in implementations().items():
-                    if name in options.without:
-                        continue
-                    try:
-                        figures += measure(name, function, head_dim, n, causal, rate, options)
-                    except Exception as error:  # a peer that cannot, or has not the memory; said, and left out
-                        reason = "out of memory" if isinstance(error, torch.OutOfMemoryError) else str(error).partition("\n")[0]
-                        console.print(f"left out: {name}, head_dim {head_dim}, n {n}, causal {causal}: {reason[:100]}")
-                    gc.collect()
-                    torch.cuda.empty_cache()
+    problems = list(itertools.product(options.head_dims, options.lengths, (False, True)))
+    peers = {name: function for name, function in implementations().items() if name not in options.without}
+    with console.status("") as status:
+        for i, (head_dim, n, causal) in enumerate(problems):
+            for name, function in peers.items():
+                status.update(f"problem {i + 1} of {len(problems)}: head_dim {head_dim}, n {n}, causal {causal}: {name}")
+                try:
+                    figures += measure(name, function, head_dim, n, causal, rate, options)
+                except Exception as error:  # a peer that cannot, or has not the memory; said, and left out
+                    reason = "out of memory" if isinstance(error, torch.OutOfMemoryError) else str(error).partition("\n")[0]
+                    console.print(f"left out: {name}, head_dim {head_dim}, n {n}, causal {causal}: {reason[:100]}")
+                gc.collect()
+                torch.cuda.empty_cache()
+            save([asdict(figure) for figure in figures], options.json)
     console.print(gpu_table(figures))
     return figures
+
+
+def save(figures: list[dict], path: Path | None) -> None:
+    """What is known so far; nothing is lost when a long run is broken off."""
+    if path:
+        device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
+        software = {"torch": torch.__version__, "triton": version("triton"), "python": platform.python_version()}
+        path.write_text(json.dumps({"environment": {"device": device, **software}, "figures": figures}, indent=2) + "\n")
 
 
 def gpu_table(figures: list[Figure]) -> Table:
@@ -327,10 +338,7 @@ def main() -> None:
         plot(figures, options.plot)
         console.print(f"plot: {options.plot}")
         rows = [asdict(figure) for figure in figures]
-    if options.json:
-        device = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor()
-        environment = {"device": device, "torch": torch.__version__, "python": platform.python_version()}
-        options.json.write_text(json.dumps({"environment": environment, "figures": rows}, indent=2) + "\n")
+    save(rows, options.json)
 
 
 if __name__ == "__main__":

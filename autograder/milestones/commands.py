@@ -48,7 +48,8 @@ def _flash_attention(path: Path, out: Path, as_json: bool, course_folder: Path |
     course = load_course(course_folder)
     taken = collect(path, course, [course.module(flash_attention.MODULE)])
     scale = flash_attention.Scale()
-    result = grade.grade(course, taken, scale, grade.device_ceiling(torch.device(scale.device)))
+    with Console(stderr=True).status("the GPU's own rate") as status:
+        result = grade.grade(course, taken, scale, grade.device_ceiling(torch.device(scale.device)), status.update)
     write(result, out / result.submission.name / "milestone.json")
     if as_json:
         print(to_json(result), end="")

@@ -93,6 +93,7 @@ class Milestone:
     free_bytes: Callable[[], int]
     private: Sequence[Path]
     draw: Callable[[], int] = lambda: secrets.randbits(31)
+    say: Callable[[str], object] = lambda text: None  # told what is being measured
     baselines: dict[tuple[str, Problem], Timing | None] = field(default_factory=dict)  # None: it ran out of memory
 
     def worker(self, files: Mapping[str, str]) -> GpuWorker:
@@ -159,6 +160,7 @@ def run(milestone: Milestone, files: Mapping[str, str]) -> tuple[dict[str, TestO
         with milestone.worker(files) as worker:  # correctness, in a run of its own
             sandbox = worker.sandbox
             for p in correctness_problems(scale):
+                milestone.say(f"values: {name_of(p)}")
                 outcomes[name_of(p)] = attempted(lambda p=p: check_values(worker, p, milestone))
                 if outcomes[name_of(p)].outcome in ("timeout", "crashed"):
                     break
@@ -171,8 +173,10 @@ def run(milestone: Milestone, files: Mapping[str, str]) -> tuple[dict[str, TestO
         waits = TestOutcome(kind, "not measured, since the values are not right yet")
         return {spec.name: outcomes.get(spec.name, waits) for spec in manifest(scale)}, sandbox
     for p in problems(scale):
+        milestone.say(f"speed and memory: {name_of(p)}")
         speed, memory = measured(milestone, files, p)
         outcomes |= {f"speed_{name_of(p)}": speed, f"memory_{name_of(p)}": memory}
+    milestone.say(f"{scale.longest} tokens at once")
     outcomes[f"forward_{scale.longest}"] = attempted(lambda: check_longest(milestone, files))
     return outcomes, sandbox
 
@@ -234,9 +238,7 @@ def timing(milestone: Milestone, worker: GpuWorker, problem: Problem, checked: b
     return Timing(statistics.median(seconds), peak)
 
 
-def recheck(
-    worker: GpuWorker, projections: Any, problem: Problem, seeds: list[int], signs: int, device: torch.device
-) -> None:
+def recheck(worker: GpuWorker, projections: Any, problem: Problem, seeds: list[int], signs: int, device: torch.device) -> None:
     """AssertionError unless a timed call's answer is right: the projections that came in time, for one repeat chosen now and
     for the last, and rows of the last at places chosen now.
     """

@@ -16,8 +16,14 @@ from autograder.reports.results import Environment, Identity, Results
 MARGIN = 1.1  # above the ceiling that was measured, for a ceiling measured on a hot device
 
 
-def grade(course: Course, submission: Submission, scale: flash_attention.Scale, ceiling: float) -> Results:
-    """The result of the FlashAttention milestone. `ceiling` is in operations a second."""
+def grade(
+    course: Course,
+    submission: Submission,
+    scale: flash_attention.Scale,
+    ceiling: float,
+    say: Callable[[str], object] = lambda text: None,
+) -> Results:
+    """The result of the FlashAttention milestone. `ceiling` is in operations a second; `say` is told what is being measured."""
     module = flash_attention.milestone_module(course)
     specs = flash_attention.manifest(scale)
     item = submission.modules[0]
@@ -29,15 +35,22 @@ def grade(course: Course, submission: Submission, scale: flash_attention.Scale, 
         result = score_module(module, specs, {}, breaches=breaches)
     else:
         private = [course.root / name for name in ("autograder", "solutions", "exercises", "docs", "tests", "benchmarks")]
-        milestone = flash_attention.Milestone(scale, ceiling * MARGIN, free_bytes(scale.device), private)
+        milestone = flash_attention.Milestone(scale, ceiling * MARGIN, free_bytes(scale.device), private, say=say)
         outcomes, sandbox = flash_attention.run(milestone, item.files)
         result = score_module(module, specs, outcomes)
     score, max_score = totals([result])
     return Results(
         course=Identity(name=course.settings.name, digest=course.digest()),
         submission=Identity(name=submission.name, digest=submission.digest),
-        environment=Environment.here(), sandbox=sandbox, score=score, max_score=max_score, modules=[result],
+        environment=environment(scale.device), sandbox=sandbox, score=score, max_score=max_score, modules=[result],
     )  # fmt: skip
+
+
+def environment(device: str) -> Environment:
+    """This machine, with its GPU: times mean nothing without it."""
+    here = Environment.here()
+    gpu = torch.cuda.get_device_name(torch.device(device)) if device.startswith("cuda") else None
+    return here.model_copy(update={"machine": f"{here.machine}, {gpu}"}) if gpu else here
 
 
 def free_bytes(device: str) -> Callable[[], int]:
