@@ -17,7 +17,7 @@ import stat
 import tokenize
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from autograder.course import Course, Module
@@ -27,6 +27,7 @@ from autograder.sources import FILE_BYTES, Refusal, Source, open_source, printab
 SUBMISSION_BYTES = 4 * 1024 * 1024
 NAME_LENGTH = 80
 
+_IMPORT_OF_SOLUTIONS = re.compile(r"^(\s*(?:from|import)\s+)solutions\b", re.MULTILINE)
 _ASCII_SUPERSETS = {"ascii", "iso8859-1", "iso8859-15", "cp1252"}
 
 
@@ -60,6 +61,7 @@ def collect(path: Path, course: Course, modules: Sequence[Module] | None = None,
     done yet, or was made from the notebook of that name, that notebook stands for it. Without `modules`, the modules
     that are absent are left out (all of them are reported if nothing was found); a module named in `modules` that is
     absent has a problem that says so.
+    What lies in the course's own `solutions` is taken in `as_handed_in`.
     The submission's name is made from `path` unless `name` is given (see `name_all`).
 
     Raises:
@@ -73,6 +75,8 @@ def collect(path: Path, course: Course, modules: Sequence[Module] | None = None,
     try:
         with open_source(path, kind, single[1] if single else "") as source:
             found = _read_modules(source, wanted)
+        if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(course.root / "solutions")):
+            found = [replace(item, files={file: as_handed_in(text) for file, text in item.files.items()}) for item in found]
         present = [item for item in found if modules or item.files or item.problem]
         if not present:
             example = wanted[-1]
@@ -87,6 +91,11 @@ def collect(path: Path, course: Course, modules: Sequence[Module] | None = None,
         sentence = f"this submission could not be read ({type(error).__name__}): hand it in again."
         taken = [SubmittedModule(module, {}, sentence) for module in wanted]
     return Submission(name=name or _name(path), digest=_digest(taken), modules=tuple(taken))
+
+
+def as_handed_in(text: str) -> str:
+    """A solution's text as a student would hand it in: it builds on `exercises`, not on `solutions`."""
+    return _IMPORT_OF_SOLUTIONS.sub(r"\1exercises", text)
 
 
 def name_all(paths: Sequence[Path]) -> list[str]:

@@ -76,9 +76,11 @@ def flex(q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
 @functools.lru_cache(maxsize=1)
 def _flex_for(shape: torch.Size, device: torch.device, causal: bool) -> tuple[Callable, object]:
     """FlexAttention compiled for one problem, and its mask."""
+    import torch._functorch.config
     from torch.nn.attention.flex_attention import create_block_mask, flex_attention
 
     torch._dynamo.reset()  # which forgets the problem before: of a function with many versions, it would not compile the next
+    torch._functorch.config.donated_buffer = False  # a timed backward pass is run again and again on what forward saved
     n = shape[-2]
     mask = create_block_mask(lambda b, h, i, j: i >= j, None, None, n, n, device=device) if causal else None
     return torch.compile(flex_attention, dynamic=False), mask

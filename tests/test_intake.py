@@ -8,6 +8,7 @@ import struct
 import time
 import tracemalloc
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,18 @@ def test_only_files_that_the_course_names_are_taken(tmp_path):
     assert found(zipped(tmp_path / "a.zip", dict.fromkeys(["attention.py", *extra], CODE))) == {
         "01_attention_basics": ["attention.py"]
     }
+
+
+def test_the_courses_own_solution_comes_in_as_a_student_would_hand_it_in(tmp_path):
+    course = replace(COURSE, root=tmp_path)
+    code = "from solutions.arrays import softmax\n\ndef f():\n    from solutions import arrays\n    solutions = 1\n"
+    there, here = "from exercises.arrays import softmax", "from solutions.arrays import softmax"
+    write(tmp_path / "solutions/01_attention_basics/attention.py", code)
+    write(tmp_path / "student/attention.py", code)
+    for path in ("solutions/01_attention_basics", "solutions/01_attention_basics/attention.py", "solutions"):
+        text = collect(tmp_path / path, course, [ATTENTION]).modules[0].files["attention.py"]
+        assert text == code.replace(here, there).replace("from solutions import", "from exercises import")
+    assert collect(tmp_path / "student", course, [ATTENTION]).modules[0].files["attention.py"] == code
 
 
 def test_a_lone_file_is_known_by_its_name_or_by_the_module_named(tmp_path):

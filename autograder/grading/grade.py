@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -15,7 +14,7 @@ from autograder.grading.manifest import PARTS, TestOutcome, TestSpec
 from autograder.grading.pool import Died, in_forks
 from autograder.grading.score import score_module, totals
 from autograder.grading.suite import Suites, open_suites
-from autograder.intake import Submission, SubmittedModule
+from autograder.intake import Submission, SubmittedModule, as_handed_in
 from autograder.policy import SyntaxProblem, check, parse
 from autograder.reports.results import Environment, Identity, ModuleResult, Results, to_json
 from autograder.worker import pages
@@ -26,7 +25,6 @@ SLACK_SECONDS, PART_SLACK_SECONDS = 60, 20  # beyond its modules' own limits, a 
 GRADER_FAILED = b"!"  # begins the answer of a task in which not the submission failed, but the grader
 REQUIRED = ("Landlock", "seccomp")
 _NOT_ENDED = "grading this submission did not end properly: {}. Ask your instructor to look at it."
-_IMPORT_OF_SOLUTIONS = re.compile(r"^(\s*(?:from|import)\s+)solutions\b", re.MULTILINE)
 
 
 def grade(
@@ -212,7 +210,7 @@ def with_dependencies(
 def solution_files(module: Module) -> dict[str, str]:
     """The module's solution as a submission would be: it builds on `exercises`, not on `solutions`."""
     texts = {name: (module.solution_folder / name).read_text(encoding="utf-8") for name in module.files}
-    return {name: _IMPORT_OF_SOLUTIONS.sub(r"\1exercises", text) for name, text in texts.items()}
+    return {name: as_handed_in(text) for name, text in texts.items()}
 
 
 def _needed(module: Module, course: Course) -> list[Module]:
