@@ -271,18 +271,20 @@ def plot(figures: list[Figure], path: Path) -> None:
     """TFLOP/s over the length: a panel for each width, mask and pass."""
     from matplotlib.figure import Figure as Canvas
 
-    panels = sorted({(f.head_dim, f.causal, f.mode) for f in figures}, key=str)
+    panels = sorted({(f.head_dim, f.causal, f.mode) for f in figures}, key=lambda panel: (*panel[:2], panel[2] == "backward"))
     canvas = Canvas(figsize=(4 * min(4, len(panels)), 3.2 * math.ceil(len(panels) / 4)), layout="constrained")
     grid = canvas.subplots(math.ceil(len(panels) / 4), min(4, len(panels)), squeeze=False).flat
+    colours = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(f.name for f in figures))}
     for axes, (head_dim, causal, mode) in zip(grid, panels):
         here = [f for f in figures if (f.head_dim, f.causal, f.mode) == (head_dim, causal, mode)]
         for name in dict.fromkeys(f.name for f in here):
             line = sorted((f.n, f.tflops) for f in here if f.name == name)
-            axes.plot(*zip(*line), marker="o", label=name, linewidth=2.5 if name == "ours" else 1.2)
+            axes.plot(*zip(*line), "o-", color=colours[name], label=name, linewidth=2.5 if name == "ours" else 1.2)
         axes.set(title=f"head_dim {head_dim}, {mode}{', causal' if causal else ''}", xlabel="length", ylabel="TFLOP/s")
         axes.set_xscale("log", base=2)
         axes.set_ylim(bottom=0)
-    grid[0].legend(fontsize=7)
+    lines = {line.get_label(): line for axes in canvas.axes for line in axes.lines}
+    canvas.legend(handles=list(lines.values()), loc="outside lower center", ncols=4)
     canvas.savefig(path, dpi=150)
 
 

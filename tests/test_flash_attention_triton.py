@@ -32,8 +32,9 @@ FORWARD_ONLY = [(80, "float32", 128, False, 1, 1000)]  # compiling takes seconds
 def every_case() -> list[tuple]:
     """Both capabilities and masks, at widths that fill a tile and widths that are padded, lengths that do and that do not."""
     return [
-        (capability, dtype, head_dim, causal, 2, n_q)
+        (capability, dtype, head_dim, causal, group, n_q)
         for capability in SHARED_MEMORY
+        for group in (1, 2)
         for dtype in ("bfloat16", "float32")
         for head_dim, n_q in ((128, 4096), (128, 1000), (80, 1000), (64, 4096), (48, 1000), (16, 4096))
         for causal in (True, False)
@@ -55,7 +56,7 @@ def launches(case: tuple) -> list[tuple]:
 
     run, plan_for = triton.JITFunction.run, module._plan_for
     triton.JITFunction.run = record
-    module._plan_for = lambda q: module.plan(q.dtype, q.shape[-1], divmod(capability, 10))
+    module._plan_for = lambda q, k: module.plan(q.dtype, q.shape[-1], divmod(capability, 10), q.shape[1] > k.shape[1])
     try:
         shape = (1, 4, n_q, head_dim), (1, 4 // group, n_q + 16, head_dim)
         q, k = (torch.empty(*size, dtype=getattr(torch, dtype)) for size in shape)

@@ -21,6 +21,8 @@ Handled: float16 and bfloat16, head_dim 64 and 128, lengths of any kind, rows of
 At head_dim 64 the portable forward pass is as fast or faster: there, exponentials set the pace, not products.
 """
 
+import functools
+
 import torch
 import triton
 import triton.language as tl
@@ -390,11 +392,18 @@ def _queries_backward_kernel(
 # From Python ----------------------------------------------------------------------------------------------------------------
 
 
+NUMBERS = gl.NVMMASharedLayout(0, 32, rank=1)
+
+
+@functools.cache
+def _layout(rows: int, width: int) -> gl.NVMMASharedLayout:
+    return gl.NVMMASharedLayout.get_default_for([1, 1, rows, width], gl.float16)  # bfloat16 is as wide
+
+
 def _descriptor(x: Tensor, rows: int) -> TensorDescriptor:
     """How the copy engine finds tiles of so many rows in a (batch, heads, length, width) tensor, and lays them out."""
-    block = [1, 1, rows, x.shape[-1]]
-    dtype = {torch.float16: gl.float16, torch.bfloat16: gl.bfloat16}[x.dtype]
-    return TensorDescriptor(x, list(x.shape), list(x.stride()), block, gl.NVMMASharedLayout.get_default_for(block, dtype))
+    width = x.shape[-1]
+    return TensorDescriptor(x, list(x.shape), list(x.stride()), [1, 1, rows, width], _layout(rows, width))
 
 
 def attention_forward(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
@@ -421,9 +430,10 @@ def attention_backward(
     n_rows = triton.cdiv(n_q, BLOCK) * BLOCK
     lse2, delta = torch.empty(2, batch * n_heads * n_rows, device=q.device, dtype=torch.float32)
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
-    block_q, block_k = 64, 64 if head_dim == 128 else 128
-    numbers = [TensorDescriptor(x, list(x.shape), [1], [block_q], gl.NVMMASharedLayout(0, 32, rank=1)) for x in (lse2, delta)]
+    block_q, block_k = BLOCK // 2, 64 if head_dim == 128 else 128
+    numbers = [TensorDescriptor(x, list(x.shape), [1], [block_q], NUMBERS) for x in (lse2, delta)]
     halves = {name: _descriptor(x, BLOCK // 2) for name, x in dict(q=q, k=k, v=v, grad=grad, dq=dq, dk=dk, dv=dv).items()}
+    wholes = [halves["k"], halves["v"]] if block_k == BLOCK // 2 else [_descriptor(k, block_k), _descriptor(v, block_k)]
     common = dict(N_HEADS=n_heads, GROUP=n_heads // n_kv_heads, CAUSAL=causal, **REGISTERS)
     scales = scale, scale * LOG2_E
     with torch.cuda.device_of(q):
@@ -431,11 +441,11 @@ def attention_backward(
             out, grad, lse, lse2, delta, out.stride(), grad.stride(), n_q, n_rows, N_HEADS=n_heads, HEAD_DIM=head_dim, BLOCK_Q=64
         )
         _keys_backward_kernel[(triton.cdiv(n_k, BLOCK) * batch * n_kv_heads,)](
-            halves["k"], halves["v"], _descriptor(q, block_q), _descriptor(grad, block_q), *numbers, halves["dk"], halves["dv"],
+            halves["k"], halves["v"], halves["q"], halves["grad"], *numbers, halves["dk"], halves["dv"],
             n_q, n_k, n_rows, *scales, STAGES=3, **common,
         )  # fmt: skip
         _queries_backward_kernel[(triton.cdiv(n_q, BLOCK) * batch * n_heads,)](
-            halves["q"], halves["grad"], _descriptor(k, block_k), _descriptor(v, block_k), halves["dq"], lse2, delta,
+            halves["q"], halves["grad"], *wholes, halves["dq"], lse2, delta,
             n_q, n_k, n_rows, *scales, STAGES=3 if head_dim == 128 else 2, **common,
         )  # fmt: skip
     return dq, dk, dv

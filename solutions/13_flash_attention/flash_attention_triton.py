@@ -358,11 +358,12 @@ class Plan(NamedTuple):
     queries: Tiles
 
 
-def plan(dtype: torch.dtype, head_dim: int, capability: tuple[int, int] | None) -> Plan:
+def plan(dtype: torch.dtype, head_dim: int, capability: tuple[int, int] | None, shared: bool) -> Plan:
     """Given: the tiles for a device of this compute capability; None is Triton's interpreter, which likes small ones.
 
     Hopper (9.0) has 227 KiB of shared memory for a program. Everywhere else the plan stays under the 99 KiB that the
-    smallest device since 8.0 offers. float32 products are summed without tensor cores, and need registers most of all.
+    smallest device since 8.0 offers. float32 products are summed without tensor cores, and need registers most of all, and
+    so do key heads that several heads of q have in common (`shared`): one more loop goes around the others.
     The plans are those with which a program's state stays in registers; among them, on Hopper, the fastest of a few on an
     H100 80GB (causal, 4096 tokens, Triton 3.6), but for the keys', which `flash_attention_hopper.py` mostly takes over there.
     """
@@ -376,15 +377,17 @@ def plan(dtype: torch.dtype, head_dim: int, capability: tuple[int, int] | None) 
     if capability[0] == 9:
         if width <= 64:
             return Plan(Tiles(64, 64, 4, 3), Tiles(32, 128, 8, 3), Tiles(128, 64, 8, 3))
-        return Plan(Tiles(64, 64, 4, 3), Tiles(32, 64, 8, 2), Tiles(64, 64, 4, 2))
+        # Four warps for every 64 keys: with eight, products go at less than half the rate.
+        keys = Tiles(32, 64, 8, 2) if shared else Tiles(32, 128, 8, 3)
+        return Plan(Tiles(64, 64, 4, 3), keys, Tiles(64, 64, 4, 2))
     if width <= 64:
         return Plan(Tiles(128, 64, 4, 3), Tiles(32, 64, 8, 2), Tiles(64, 64, 4, 2))
     return Plan(Tiles(128, 64, 8, 2), Tiles(32, 64, 8, 2), Tiles(64, 64, 8, 2))
 
 
-def _plan_for(q: Tensor) -> Plan:
+def _plan_for(q: Tensor, k: Tensor) -> Plan:
     capability = torch.cuda.get_device_capability(q.device) if q.is_cuda else None
-    return plan(q.dtype, q.shape[-1], capability)
+    return plan(q.dtype, q.shape[-1], capability, q.shape[1] > k.shape[1])
 
 
 def attention_forward(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> tuple[Tensor, Tensor]:
@@ -399,7 +402,7 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: floa
         return out, lse
     if k.shape[2] == 0:
         return out.zero_(), lse.fill_(-torch.inf)
-    tiles = _plan_for(q).forward
+    tiles = _plan_for(q, k).forward
     with torch.cuda.device_of(q):
         _forward_kernel[(triton.cdiv(n_q, tiles.block_q) * batch * n_heads,)](
             q, k, v, out, lse, q.stride(), k.stride(), v.stride(), out.stride(), n_q, k.shape[2], scale * LOG2_E.value,
@@ -420,7 +423,7 @@ def attention_backward(
     if q.numel() == 0 or k.numel() == 0:
         return dq.zero_(), dk.zero_(), dv.zero_()
     delta = torch.empty_like(lse)
-    work = _plan_for(q)
+    work = _plan_for(q, k)
     scales = scale, scale * LOG2_E.value
     shape = dict(N_HEADS=n_heads, HEAD_DIM=head_dim, WIDTH=triton.next_power_of_2(head_dim))
     common = dict(shape, GROUP=n_heads // n_kv_heads, CAUSAL=causal)
