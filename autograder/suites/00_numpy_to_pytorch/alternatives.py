@@ -1,5 +1,8 @@
 """Unusual right solutions of module 00: each must get full marks."""
 
+import numpy as np
+import torch
+
 from autograder.testing.variants import alternative, edit
 
 ALTERNATIVES = [
@@ -290,3 +293,155 @@ def with_numpy(f, x, eps):
     for index, _ in np.ndenumerate(gradient):
         gradient[index] = (questions.ask(index, eps) - questions.ask(index, -eps)) / (2 * eps)
     return torch.as_tensor(gradient).to(x.dtype)
+
+
+@alternative("broadcast_shape", "Any number of shapes, popped from stacks.")
+def stacks_of_sizes(*shapes):
+    stacks, sizes = [list(shape) for shape in shapes], ()
+    while any(stacks):
+        left = {stack.pop() for stack in stacks if stack} - {1}
+        if len(left) > 1:
+            raise ValueError(f"{shapes} do not broadcast")
+        sizes = (*left, *sizes) if left else (1, *sizes)
+    return sizes
+
+
+@alternative("batched_matmul", "An autograd function with its own backward pass, called as a class.")
+class own_products(torch.autograd.Function):
+    def __new__(cls, *factors):
+        a, b = factors
+        if a.size(-1) != b.size(-2):
+            raise ValueError("inner sizes differ")
+        return cls.apply(a, b)
+
+    @staticmethod
+    def product(a, b):
+        return (a[..., None, :] * b.transpose(-1, -2)[..., None, :, :]).sum(-1, dtype=a.dtype)
+
+    @staticmethod
+    def forward(ctx, a, b):
+        ctx.save_for_backward(a, b)
+        return own_products.product(a, b)
+
+    @staticmethod
+    def backward(ctx, grad):
+        a, b = ctx.saved_tensors
+        left, right = own_products.product(grad, b.mH), own_products.product(a.mH, grad)
+        return left.sum_to_size(a.shape), right.sum_to_size(b.shape)
+
+
+@alternative("batched_matmul", "A dot product of two vectors, mapped over columns, rows and batches.")
+def mapped(a, b):
+    if a.shape[-1] != b.shape[-2]:
+        raise ValueError("inner sizes differ")
+    lead = broadcast_shape(tuple(a.shape[:-2]), tuple(b.shape[:-2]))
+    if 0 in (*lead, a.shape[-2], b.shape[-1]):
+        return a.new_zeros(*lead, a.shape[-2], b.shape[-1])
+    product = torch.vmap(torch.vmap(lambda row, column: (row * column).sum(dtype=row.dtype), (None, 1)), (0, None))
+    for _ in lead:
+        product = torch.vmap(product)
+    return product(a.expand(*lead, *a.shape[-2:]), b.expand(*lead, *b.shape[-2:]))
+
+
+@alternative("logsumexp", "A tournament: entries meet in pairs, max + log1p(exp(min - max)), until one is left.")
+def tournament(x, dim):
+    x = x.movedim(dim, 0)
+    while len(x) > 1:
+        x = torch.cat([x, torch.full_like(x[:1], -torch.inf)]) if len(x) % 2 else x
+        high, low = torch.maximum(x[::2], x[1::2]), torch.minimum(x[::2], x[1::2])
+        alone = low == -torch.inf
+        gap = low.masked_fill(alone, 0) - high.masked_fill(alone, 0)
+        x = torch.where(alone, high, high.masked_fill(alone, 0) + gap.exp().log1p())
+    return x.squeeze(0)
+
+
+@alternative("softmax", "Each weight from differences alone: 1 / sum over j of exp(x_j - x_i).")
+def from_differences(x, dim):
+    x = x.movedim(dim, -1)
+    nothing = x == -torch.inf
+    shown = x.masked_fill(nothing, 0)
+    total = (shown.unsqueeze(-2) - shown.unsqueeze(-1)).masked_fill(nothing.unsqueeze(-2), -torch.inf).exp().sum(-1)
+    no_weight = nothing | total.isinf()
+    return (1 / total.masked_fill(no_weight, 1)).masked_fill(no_weight, 0).movedim(-1, dim)
+
+
+@alternative("softmax", "In powers of two, divided by their norm.")
+def powers_of_two(x, dim):
+    peak = x.detach().max(dim, keepdim=True).values
+    weights = ((x - torch.where(peak == -torch.inf, 0, peak)) / np.log(2)).exp2()
+    return torch.nn.functional.normalize(weights, p=1, dim=dim, eps=0.25)
+
+
+@alternative("gather_rows", "Columns of the transposed table, moved to the end.")
+def columns_of_the_transpose(*args):
+    table, ids = args
+    if any(i not in range(len(table)) for i in ids.flatten().tolist()):
+        raise ValueError("ids out of range")
+    return table.mT[..., ids].movedim(0, -1)
+
+
+@alternative("pairwise_distances", "The hypotenuse of what was summed so far and the next coordinate.")
+def hypotenuses(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+    lead = broadcast_shape(tuple(x.shape[:-2]), tuple(y.shape[:-2]))
+    total = x.new_zeros(*lead, x.shape[-2], y.shape[-2])
+    for p, q in zip(x.unbind(-1), y.unbind(-1)):
+        step = p.unsqueeze(-1) - q.unsqueeze(-2)
+        still = (total == 0) & (step == 0)
+        total = total.masked_fill(still, 1).hypot(step).masked_fill(still, 0)
+    return total
+
+
+@alternative("pairwise_distances", "An autograd function whose backward pass is a matrix product as well.")
+def own_gradient(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+
+    class Distances(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            squared = x.pow(2).sum(-1)[..., None] + y.pow(2).sum(-1)[..., None, :] - 2 * x @ y.mT
+            distances = squared.clamp(min=0).sqrt()
+            ctx.save_for_backward(x, y, distances)
+            return distances
+
+        @staticmethod
+        def backward(ctx, grad):
+            x, y, distances = ctx.saved_tensors
+            pull = grad * distances.masked_fill(distances == 0, torch.inf).reciprocal()
+            left = pull.sum(-1, keepdim=True) * x - pull @ y
+            right = pull.sum(-2).unsqueeze(-1) * y - pull.mT @ x
+            return left.sum_to_size(x.shape), right.sum_to_size(y.shape)
+
+    return Distances.apply(x, y)
+
+
+@alternative("numerical_gradient", "float64 is PyTorch's default for the time of the call, and put back after it.")
+def another_default_for_a_while(f, x, eps):
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        point, slopes = torch.empty(x.shape).copy_(x.detach()), torch.empty(x.shape)
+        for index in np.ndindex(*x.shape):
+            step = torch.zeros(x.shape)
+            step[index] = eps
+            slopes[index] = (f(point + step).item() - f(point - step).item()) / (eps + eps)
+    finally:
+        torch.set_default_dtype(before)
+    return slopes.to(x.dtype)
+
+
+@alternative("numerical_gradient", "Steps go up, down and back up on a flat view, without any gradient mode.")
+@torch.inference_mode()
+def up_down_and_back(f, x, eps):
+    point = x.to(torch.float64).clone(memory_format=torch.contiguous_format)
+    flat, slopes = point.view(-1), []
+    for i in range(flat.numel()):
+        flat[i] += eps
+        above = f(point).item()
+        flat[i] -= 2 * eps
+        below = f(point).item()
+        flat[i] += eps
+        slopes.append((above - below) / (2 * eps))
+    return torch.tensor(slopes, dtype=torch.float64).view(x.shape).to(x.dtype)
