@@ -112,7 +112,8 @@ def plot_attention(weights: Tensor, query_tokens: Sequence[str], key_tokens: Seq
     weights: `(n_q, n_k)` gives one panel, `(h, n_q, n_k)` one panel a head, in order; they may require grad and have
     any floating dtype. `key_tokens` defaults to `query_tokens` (self-attention). Each panel is one `imshow`; query
     token i is the tick label of row i and key token j that of column j, also where tokens repeat. Returns the Figure
-    without showing it. Tokens that do not fit the weights are refused with a ValueError.
+    without showing it; matplotlib's settings and other figures stay as they are. Tokens that do not fit the weights are
+    refused with a ValueError.
     Good manners: axis titles, a title for each head, one colour scale for all.
     """
     tokens = len(query_tokens), len(query_tokens if key_tokens is None else key_tokens)
@@ -145,7 +146,7 @@ def lsh_buckets(x: Tensor, n_buckets: int, generator: torch.Generator | None) ->
 
     One random rotation R `(d, n_buckets / 2)`, standard normal and drawn with `generator`, serves all leading
     dimensions; the bucket is the argmax over the concatenation [xR; -xR]. So the bucket depends on the direction of x
-    alone, not on its length, and -x lands n_buckets / 2 further on (modulo n_buckets).
+    alone, not on its length, and -x lands n_buckets / 2 further on (modulo n_buckets). x may have any floating dtype.
     Raises ValueError when `n_buckets` is odd (1 too). Source: Kitaev et al. 2020, section 2.
     """
     ### BEGIN SOLUTION

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from matplotlib.figure import Figure
 
 from autograder.testing.variants import alternative
 
@@ -81,6 +82,7 @@ def one_query_after_another(q, k, v, mask=None, scale=None):
 
 @alternative(SDPA, "In logarithms: exp(score - log-sum-exp), in float64 inside.")
 def in_log_space(q, k, v, mask=None, scale=None):
+    check_shapes(q, k, v, mask)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     scores = torch.matmul(q.double(), k.double().transpose(-2, -1)).mul(scale)
     if mask is None:
@@ -110,6 +112,7 @@ def softmax_by_hand(q, k, v, mask=None, scale=None, *, keep_graph=True):
     SDPA, "Leading dimensions by recursion, then one key after another with a running maximum and a running sum."
 )
 def recursive_and_online(q, k, v, mask=None, scale=None):
+    check_shapes(q, k, v, mask)
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     n_q, n_k = q.shape[-2], k.shape[-2]
     lead = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
@@ -201,7 +204,7 @@ def column_with_keys_on_top(weights, query_tokens, key_tokens=None):
     if weights.dim() > 3 or not fits:
         raise ValueError('one token for each row and column')
     heads = weights.detach().double().reshape(-1, len(query_tokens), len(key_tokens))
-    figure = Figure(figsize=(6, 4 * len(heads)))  # noqa: F821
+    figure = Figure(figsize=(6, 4 * len(heads)))
     for number, head in enumerate(heads):
         panel = figure.add_subplot(len(heads), 1, number + 1)
         panel.imshow(head.numpy(), vmin=0, interpolation="nearest")
@@ -270,11 +273,11 @@ def largest_absolute_value(x, n_buckets, generator):
 def truly_a_rotation(x, n_buckets, generator):
     if n_buckets % 2:
         raise ValueError("n_buckets must be even")
-    d, blocks = x.shape[-1], []
+    d, blocks, wide = x.shape[-1], [], torch.promote_types(x.dtype, torch.float32)
     for _ in range(0, n_buckets // 2, d):
-        basis, upper = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=x.dtype))
+        basis, upper = torch.linalg.qr(torch.randn(d, d, generator=generator, dtype=wide))
         blocks.append(basis * upper.diagonal().sign())
-    rotation = torch.cat(blocks, dim=-1)[:, : n_buckets // 2]
+    rotation = torch.cat(blocks, dim=-1)[:, : n_buckets // 2].to(x.dtype)
     both = torch.cat([rotation, -rotation], dim=-1)
     return torch.nn.functional.normalize(x, dim=-1).matmul(both).max(dim=-1).indices
 
@@ -426,3 +429,149 @@ def cells_with_corners_at_whole_numbers(weights, query_tokens, key_tokens=None, 
         panel.set_xticks([j + 0.5 for j in range(len(keys))], keys)
         panel.set_yticks([i + 0.5 for i in range(len(query_tokens))], list(query_tokens))
     return figure
+
+
+@alternative(PLOT, "The tokens are labels of minor ticks, and major ticks draw the grid between the cells.")
+def labels_at_minor_ticks(weights, query_tokens, key_tokens=None):
+    from matplotlib.ticker import FixedFormatter, FixedLocator
+
+    keys = query_tokens if key_tokens is None else key_tokens
+    if tuple(weights.shape[-2:]) != (len(query_tokens), len(keys)) or weights.ndim not in (2, 3):
+        raise ValueError("tokens do not fit weights")
+    heads = weights.detach().float().reshape(-1, *weights.shape[-2:]).numpy()
+    figure = Figure()
+    for number, head in enumerate(heads):
+        panel = figure.add_subplot(len(heads), 1, number + 1)
+        panel.imshow(head)
+        for axis, tokens in ((panel.xaxis, keys), (panel.yaxis, query_tokens)):
+            axis.set_major_locator(FixedLocator([i - 0.5 for i in range(len(tokens) + 1)]))
+            axis.set_major_formatter("")
+            axis.set_minor_locator(FixedLocator(list(range(len(tokens)))))
+            axis.set_minor_formatter(FixedFormatter(list(tokens)))
+            axis.grid(True, which="major", color="w")
+    return figure
+
+
+@alternative(BUCKETS, "A list of the pairs that share a bucket; softmax by scattered maxima and sums.")
+def list_of_pairs(q, k, v, q_buckets, k_buckets, causal=False):
+    check_shapes(q, k, v, None, q_buckets, k_buckets)
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    lead = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v)), q_buckets.shape[:-1], k_buckets.shape[:-1])
+    if lead:
+        parts = [x.expand(*lead, *x.shape[-2:]).unbind(0) for x in (q, k, v)]
+        parts += [x.expand(*lead, x.shape[-1]).unbind(0) for x in (q_buckets, k_buckets)]
+        return torch.stack([list_of_pairs(*one, causal) for one in zip(*parts, strict=True)])
+    members = {}
+    for j, bucket in enumerate(k_buckets.tolist()):
+        members.setdefault(bucket, []).append(j)
+    pairs = [(i, j) for i, bucket in enumerate(q_buckets.tolist()) for j in members.get(bucket, ())]
+    if causal:
+        pairs = [(i, j) for i, j in pairs if j <= i + n_k - n_q]
+    i, j = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).T
+    scores = (q[i] * k[j]).sum(-1) / math.sqrt(q.shape[-1])
+    top = torch.full((n_q,), -torch.inf, dtype=scores.dtype).scatter_reduce(0, i, scores.detach(), "amax")
+    powers = (scores - top[i]).exp()
+    total = torch.zeros(n_q, dtype=scores.dtype).index_add(0, i, powers)
+    output = torch.zeros(n_q, v.shape[-1], dtype=v.dtype).index_add(0, i, powers[:, None] * v[j])
+    return output / torch.where(total > 0, total, 1.0)[:, None]
+
+
+@alternative(SDPA, "Rows by torch.vmap, once for the queries and once for each leading dimension.")
+def mapped_over_rows(q, k, v, mask=None, scale=None):
+    check_shapes(q, k, v, mask)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    lead = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    mask = torch.ones(n_q, n_k, dtype=torch.bool) if mask is None else mask
+    mask = mask.expand(*lead, n_q, n_k)
+    q, k, v = (x.expand(*lead, *x.shape[-2:]) for x in (q, k, v))
+
+    def row(q, k, v, mask):
+        scores = torch.where(mask, (k * q).sum(-1) * scale, torch.finfo(q.dtype).min)
+        weights = torch.where(mask, scores.softmax(0), 0.0)
+        return (weights[:, None] * v).sum(0), weights
+
+    mapped = torch.vmap(row, in_dims=(0, None, None, 0))
+    for _ in lead:
+        mapped = torch.vmap(mapped)
+    return mapped(q, k, v, mask)
+
+
+@alternative(SDPA, "A torch.autograd.Function with a backward of its own; arguments collected by *args and **kwargs.")
+def softmax_with_its_own_backward(*args, **kwargs):
+    given = dict(zip(("q", "k", "v", "mask", "scale"), args, strict=False)) | kwargs
+    q, k, v, mask, scale = (given.get(name) for name in ("q", "k", "v", "mask", "scale"))
+    check_shapes(q, k, v, mask)
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+
+    class Softmax(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, scores):
+            if mask is not None:
+                scores = torch.where(mask, scores, -torch.inf)
+            top = scores.amax(-1, keepdim=True)
+            powers = (scores - torch.where(top > -torch.inf, top, 0.0)).exp()
+            total = powers.sum(-1, keepdim=True)
+            weights = powers / torch.where(total > 0, total, 1.0)
+            ctx.save_for_backward(weights)
+            return weights
+
+        @staticmethod
+        def backward(ctx, g):
+            (weights,) = ctx.saved_tensors
+            return weights * (g - (weights * g).sum(-1, keepdim=True))
+
+    weights = Softmax.apply(q @ k.transpose(-1, -2) * scale)
+    return weights @ v, weights
+
+
+@alternative(SDPA, "The sum of the row is one more column of the values, and the division comes last.")
+def ones_beside_the_values(q, k, v, mask=None, scale=None):
+    check_shapes(q, k, v, mask)
+    scores = (q @ k.mT) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    seen = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask.expand(scores.shape)
+    top = scores.detach().masked_fill(~seen, -torch.inf).amax(-1, keepdim=True)
+    powers = torch.where(seen, scores - torch.where(top.isinf(), 0.0, top), -torch.inf).exp()
+    together = powers @ torch.cat([v, torch.ones_like(v[..., :1])], dim=-1)
+    total = together[..., -1:]
+    weights = powers / powers.sum(-1, keepdim=True).clamp(min=torch.finfo(powers.dtype).tiny)
+    return together[..., :-1] / torch.where(total > 0, total, 1.0), weights
+
+
+@alternative(ENTROPY, "Positive weights picked out by index and their terms added up by row.")
+def terms_added_up_by_row(weights):
+    flat = weights.reshape(-1, weights.shape[-1])
+    row, column = flat.nonzero(as_tuple=True)
+    terms = -flat[row, column] * flat[row, column].log()
+    return flat.new_zeros(len(flat)).index_add(0, row, terms).reshape(weights.shape[:-1])
+
+
+@alternative(PLOT, "A class: the figure draws itself when it is made.")
+class FigureOfItsOwnKind(Figure):
+    def __init__(self, weights, query_tokens, key_tokens=None):
+        keys = list(query_tokens if key_tokens is None else key_tokens)
+        if weights.ndim not in (2, 3) or list(weights.shape[-2:]) != [len(query_tokens), len(keys)]:
+            raise ValueError("tokens do not fit weights")
+        super().__init__(figsize=(5, 5))
+        heads = weights.detach().float().reshape(-1, len(query_tokens), len(keys))
+        places = self.add_gridspec(1, len(heads), wspace=0.5)
+        for number, head in enumerate(heads):
+            panel = self.add_subplot(places[0, number])
+            panel.imshow(head.numpy(), norm="linear", alpha=0.9)
+            panel.xaxis.set_ticks(list(range(len(keys))))
+            panel.xaxis.set_ticklabels(keys)
+            panel.yaxis.set_ticks(list(range(len(query_tokens))))
+            panel.yaxis.set_ticklabels(list(query_tokens))
+            panel.tick_params(top=True, labeltop=True, bottom=False, labelbottom=False)
+
+
+@alternative(HASH, "Normal numbers by Box and Muller from uniform ones; the largest absolute value, then its sign.")
+def by_box_and_muller(x, n_buckets, generator):
+    if n_buckets % 2:
+        raise ValueError("n_buckets must be even")
+    half = n_buckets // 2
+    first, second = torch.rand(2, x.shape[-1], half, generator=generator, dtype=torch.float64)
+    rotation = (-2 * (1 - first).log()).sqrt() * (2 * math.pi * second).cos()
+    rotated = x.detach().double() @ rotation
+    best = rotated.abs().argmax(-1, keepdim=True)
+    return (best + half * (rotated.gather(-1, best) < 0)).squeeze(-1)

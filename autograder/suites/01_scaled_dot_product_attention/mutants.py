@@ -1097,3 +1097,289 @@ def one_maximum_for_the_table(q, k, v, mask=None, scale=None):
     total = powers.sum(-1, keepdim=True)
     weights = powers / torch.where(total > 0, total, 1.0)
     return weights @ v, weights
+
+
+MUTANTS += [
+    edit(
+        "seeded_inside",
+        SDPA,
+        "torch.manual_seed is called inside, so every later draw of the whole program repeats. Nothing here is random.",
+        ("    if scale is None:\n", "    torch.manual_seed(0)\n    if scale is None:\n"),
+    ),
+    edit(
+        "small_number_of_1e_12_in_the_log",
+        ENTROPY,
+        "1e-12 was added inside the log. A softmax gives weights that are smaller, and their gradient is then wrong. "
+        "Replace only zeros.",
+        ("torch.where(weights > 0, weights, 1.0).log()", "(weights + 1e-12).log()"),
+    ),
+    edit(
+        "settings_changed",
+        PLOT,
+        "matplotlib.rcParams was changed, and with it every later picture. Set sizes on this figure, or use rc_context.",
+        ("    heads = weights", "    import matplotlib\n\n    matplotlib.rcParams['font.size'] = 6\n    heads = weights"),
+    ),
+    edit(
+        "all_figures_closed",
+        PLOT,
+        "pyplot.close('all') closes figures that belong to others. Close none, or only your own.",
+        ("    heads = weights", "    from matplotlib import pyplot\n\n    pyplot.close('all')\n    heads = weights"),
+    ),
+    edit(
+        "no_key_tokens_taken_as_missing",
+        PLOT,
+        "`key_tokens or query_tokens` takes an empty list for a missing one, and accepts tokens that do not fit. Compare "
+        "with None.",
+        (
+            "tokens = len(query_tokens), len(query_tokens if key_tokens is None else key_tokens)",
+            "key_tokens = key_tokens or query_tokens\n    tokens = len(query_tokens), len(key_tokens)",
+        ),
+    ),
+    edit(
+        "hashed_after_centring",
+        HASH,
+        "The mean of all vectors is taken off first, so a bucket depends on what else is in the batch. Hash x itself.",
+        ("rotated = x @ rotation", "rotated = (x - x.flatten(0, -2).mean(0)) @ rotation"),
+    ),
+    edit(
+        "rotation_always_float32",
+        HASH,
+        "R is float32 where x is float16 or bfloat16, and @ refuses two dtypes. Give R the dtype of x.",
+        ("dtype=x.dtype", "dtype=torch.float64 if x.dtype == torch.float64 else torch.float32"),
+    ),
+    edit(
+        "vectors_that_require_grad_refused",
+        HASH,
+        "Vectors straight from a model require grad, and .numpy() refuses them. Stay in PyTorch, or detach first.",
+        ("rotated = x @ rotation", "rotated = torch.from_numpy(x.numpy()) @ rotation"),
+    ),
+    edit(
+        "a_fixed_seed_for_none",
+        HASH,
+        "Without a generator every call draws the same rotation. None stands for the global random state: hand it on.",
+        ("    rotation = torch", "    generator = generator or torch.Generator().manual_seed(0)\n    rotation = torch"),
+    ),
+    edit(
+        "columns_that_depend_on_each_other",
+        HASH,
+        "The columns of R depend on each other, so some buckets are much likelier. Draw all of R from randn.",
+        ("rotated = x @ rotation", "rotated = x @ rotation.cumsum(-1)"),
+    ),
+    edit(
+        "one_maximum_for_all_rounds_and_queries",
+        LSH,
+        "One maximum is taken for all queries: the shares of queries far below it become 0. Each query has its own.",
+        (
+            "share = torch.where(lse > -torch.inf, lse, torch.finfo(lse.dtype).min).softmax(0)",
+            "power = (lse - lse.detach().max().clamp(min=-1e30)).exp()\n"
+            "    share = power / torch.where(power.sum(0) > 0, power.sum(0), 1.0)",
+        ),
+    ),
+]
+
+
+@mutant(SDPA, "q and k are multiplied element by element, so a width of 1 broadcasts. Widths that differ do not fit.")
+def widths_that_broadcast(q, k, v, mask=None, scale=None):
+    if mask is not None and mask.dtype != torch.bool:
+        raise TypeError("mask must be boolean")
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    scores = (q.unsqueeze(-2) * k.unsqueeze(-3)).sum(-1) * scale
+    mask = torch.ones(1, dtype=torch.bool) if mask is None else mask
+    scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)
+    weights = torch.where(mask, scores.softmax(-1), 0.0)
+    return (weights.unsqueeze(-1) * v.unsqueeze(-3)).sum(-2), weights
+
+
+@mutant(SDPA, "The maximum is taken over hidden keys too: where a hidden score is far larger, the rest become 0 / 0.")
+def maximum_over_hidden_keys(q, k, v, mask=None, scale=None):
+    check_shapes(q, k, v, mask)
+    scores = (q @ k.mT) * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    powers = (scores - scores.detach().amax(-1, keepdim=True)).exp()
+    powers = powers if mask is None else powers * mask
+    total = powers.sum(-1, keepdim=True)
+    weights = powers / torch.where(total > 0, total, 1.0)
+    return weights @ v, weights
+
+
+@mutant(PLOT, "The figure is shown. Return it: the caller decides whether to show it or to save it.")
+def figure_shown(weights, query_tokens, key_tokens=None):
+    from matplotlib import pyplot
+
+    tokens = len(query_tokens), len(query_tokens if key_tokens is None else key_tokens)
+    if weights.ndim not in (2, 3) or tuple(weights.shape[-2:]) != tokens:
+        raise ValueError("tokens do not fit weights")
+    key_tokens = query_tokens if key_tokens is None else key_tokens
+    heads = weights.detach().float().reshape(-1, *tokens)
+    figure, panels = pyplot.subplots(1, len(heads), squeeze=False)
+    for panel, head in zip(panels.flat, heads, strict=True):
+        panel.imshow(head)
+        panel.set_xticks(range(len(key_tokens)), key_tokens)
+        panel.set_yticks(range(len(query_tokens)), query_tokens)
+    figure.show()
+    return figure
+
+
+@mutant(BUCKETS, "One maximum is taken for a whole bucket: rows far below it become 0 / 0. Each row has its own.")
+def one_maximum_a_bucket(q, k, v, q_buckets, k_buckets, causal=False):
+    check_shapes(q, k, v, None, q_buckets, k_buckets)
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    lead = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v)), q_buckets.shape[:-1], k_buckets.shape[:-1])
+    if lead:
+        parts = [x.expand(*lead, *x.shape[-2:]).unbind(0) for x in (q, k, v)]
+        parts += [x.expand(*lead, x.shape[-1]).unbind(0) for x in (q_buckets, k_buckets)]
+        return torch.stack([one_maximum_a_bucket(*one, causal) for one in zip(*parts, strict=True)])
+    output = q.new_zeros(n_q, v.shape[-1])
+    for bucket in q_buckets.unique():
+        i, j = (q_buckets == bucket).nonzero()[:, 0], (k_buckets == bucket).nonzero()[:, 0]
+        if not len(j):
+            continue
+        scores = q[i] @ k[j].mT / math.sqrt(q.shape[-1])
+        seen = (j <= i[:, None] + n_k - n_q) if causal else torch.ones_like(scores, dtype=torch.bool)
+        powers = (scores - scores.detach().max()).exp() * seen
+        total = powers.sum(-1, keepdim=True)
+        output = output.index_put((i,), powers / torch.where(total > 0, total, 1.0) @ v[j])
+    return output
+
+
+@mutant(BUCKETS, "Hidden scores are set to -1e30, which float16 cannot hold. Use torch.finfo(dtype).min.")
+def filled_with_a_number_too_large_for_half(q, k, v, q_buckets, k_buckets, causal=False):
+    check_shapes(q, k, v, None, q_buckets, k_buckets)
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    lead = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v)), q_buckets.shape[:-1], k_buckets.shape[:-1])
+    if lead:
+        parts = [x.expand(*lead, *x.shape[-2:]).unbind(0) for x in (q, k, v)]
+        parts += [x.expand(*lead, x.shape[-1]).unbind(0) for x in (q_buckets, k_buckets)]
+        return torch.stack([filled_with_a_number_too_large_for_half(*one, causal) for one in zip(*parts, strict=True)])
+    output = q.new_zeros(n_q, v.shape[-1])
+    for bucket in q_buckets.unique():
+        i, j = (q_buckets == bucket).nonzero()[:, 0], (k_buckets == bucket).nonzero()[:, 0]
+        if not len(j):
+            continue
+        scores = q[i] @ k[j].mT / math.sqrt(q.shape[-1])
+        seen = (j <= i[:, None] + n_k - n_q) if causal else torch.ones_like(scores, dtype=torch.bool)
+        weights = scores.masked_fill(~seen, -1e30).softmax(-1)
+        output = output.index_put((i,), torch.where(seen.any(-1, keepdim=True), weights, 0.0) @ v[j])
+    return output
+
+
+@mutant(LSH, "Each batch entry and head is hashed by a rotation of its own. One rotation a round serves them all.")
+def a_rotation_for_each_leading_index(q, k, v, n_buckets, n_rounds=1, causal=False, generator=None):
+    check_shapes(q, k, v)
+    lead = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
+    if lead:
+        parts = [x.expand(*lead, *x.shape[-2:]).unbind(0) for x in (q, k, v)]
+        options = n_buckets, n_rounds, causal, generator
+        return torch.stack([a_rotation_for_each_leading_index(*one, *options) for one in zip(*parts, strict=True)])
+    if n_buckets == 1:
+        return scaled_dot_product_attention(q, k, v, causal_mask(len(q), len(k)) if causal else None)[0]
+    rounds = []
+    for _ in range(n_rounds):
+        q_buckets, k_buckets = lsh_buckets(torch.cat([q, k]), n_buckets, generator).split([len(q), len(k)])
+        rounds.append(attend_in_buckets(q, k, v, q_buckets, k_buckets, causal))
+    lse = torch.stack([lse for _, lse in rounds])
+    share = torch.where(lse > -torch.inf, lse, torch.finfo(lse.dtype).min).softmax(0)
+    return (share.unsqueeze(-1) * torch.stack([output for output, _ in rounds])).sum(0)
+
+
+MUTANTS += [
+    edit(
+        "mask_given_a_head_dimension",
+        SDPA,
+        "A mask of three dimensions was given a fourth in second place. Dimensions line up from the end: leave it as it is.",
+        (
+            "    if mask is None:\n",
+            "    if mask is not None and mask.ndim == 3 and scores.ndim == 4 and mask.shape[0] == scores.shape[0]:\n"
+            "        mask = mask.unsqueeze(1)\n"
+            "    if mask is None:\n",
+        ),
+    ),
+    edit(
+        "scores_clamped_far_out",
+        SDPA,
+        "Scores beyond 30,000 are clamped, so that the largest two become equal. The softmax needs no help.",
+        ("scores = (q * scale) @ k.mT", "scores = ((q * scale) @ k.mT).clamp(-3e4, 3e4)"),
+    ),
+    edit(
+        "kept_positive_by_relu",
+        ENTROPY,
+        "relu keeps the entropy from being -0.0, but it stops the gradient of a row with one key. Leave the sum as it is.",
+        (".sum(-1)", ".sum(-1).relu()"),
+    ),
+    edit(
+        "heads_taken_for_queries",
+        PLOT,
+        "Heads and queries are swapped where there are as many of either. The first of three dimensions is the head.",
+        (
+            "heads = weights.detach()",
+            "if weights.ndim == 3 and weights.shape[0] == weights.shape[1]:\n"
+            "        weights = weights.transpose(0, 1)\n"
+            "    heads = weights.detach()",
+        ),
+    ),
+    edit(
+        "rows_of_the_rotation_repeat",
+        HASH,
+        "Two rows of R are equal, so two coordinates of x count as one. Each entry of R is drawn by itself.",
+        ("rotated = x @ rotation", "rotation = torch.cat([rotation[:1], rotation[:-1]])\n    rotated = x @ rotation"),
+    ),
+    edit(
+        "hashed_in_half_precision",
+        HASH,
+        "x is hashed in float16: long vectors overflow and near ones tie. Leave x its dtype.",
+        ("rotated = x @ rotation", "rotated = x.half() @ rotation.half()"),
+    ),
+    edit(
+        "argmax_of_a_softmax",
+        HASH,
+        "The argmax is taken of a softmax, in which short vectors tie. The argmax of xR itself does not care for length.",
+        (".argmax(dim=-1)", ".softmax(dim=-1).argmax(dim=-1)"),
+    ),
+    edit(
+        "lse_without_causality",
+        LSH,
+        "The share of a round counts keys that `causal` hides. Take the log-sum-exp over the keys that the query saw.",
+        (
+            "        lses.append(lse)",
+            "        buckets = q_buckets.view(q.shape[:-1]), k_buckets.view(k.shape[:-1])\n"
+            "        lses.append(attend_in_buckets(q, k, v, *buckets, False)[1])",
+        ),
+    ),
+]
+
+
+@mutant(BUCKETS, "Queries before the first key are moved beside it and see it. Their positions are negative: they see nothing.")
+def positions_clamped_to_the_first_key(q, k, v, q_buckets, k_buckets, causal=False):
+    check_shapes(q, k, v, None, q_buckets, k_buckets)
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    lead = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v)), q_buckets.shape[:-1], k_buckets.shape[:-1])
+    if lead:
+        parts = [x.expand(*lead, *x.shape[-2:]).unbind(0) for x in (q, k, v)]
+        parts += [x.expand(*lead, x.shape[-1]).unbind(0) for x in (q_buckets, k_buckets)]
+        return torch.stack([positions_clamped_to_the_first_key(*one, causal) for one in zip(*parts, strict=True)])
+    output = q.new_zeros(n_q, v.shape[-1])
+    for bucket in q_buckets.unique():
+        i, j = (q_buckets == bucket).nonzero()[:, 0], (k_buckets == bucket).nonzero()[:, 0]
+        if not len(j):
+            continue
+        mask = j <= (i[:, None] + n_k - n_q).clamp(min=0) if causal else None
+        output = output.index_put((i,), scaled_dot_product_attention(q[i], k[j], v[j], mask)[0])
+    return output
+
+
+@mutant(BUCKETS, "A bucket holds at most 128 keys, and the others are dropped. It may hold any number.")
+def at_most_128_keys_in_a_bucket(q, k, v, q_buckets, k_buckets, causal=False):
+    check_shapes(q, k, v, None, q_buckets, k_buckets)
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    lead = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v)), q_buckets.shape[:-1], k_buckets.shape[:-1])
+    if lead:
+        parts = [x.expand(*lead, *x.shape[-2:]).unbind(0) for x in (q, k, v)]
+        parts += [x.expand(*lead, x.shape[-1]).unbind(0) for x in (q_buckets, k_buckets)]
+        return torch.stack([at_most_128_keys_in_a_bucket(*one, causal) for one in zip(*parts, strict=True)])
+    output = q.new_zeros(n_q, v.shape[-1])
+    for bucket in q_buckets.unique():
+        i, j = (q_buckets == bucket).nonzero()[:, 0], (k_buckets == bucket).nonzero()[:, 0][:128]
+        if not len(j):
+            continue
+        mask = j <= i[:, None] + n_k - n_q if causal else None
+        output = output.index_put((i,), scaled_dot_product_attention(q[i], k[j], v[j], mask)[0])
+    return output

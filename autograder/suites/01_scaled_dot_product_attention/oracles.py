@@ -13,9 +13,13 @@ from autograder.testing import assert_refused
 def attention(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tensor:
     """Σ count · exp(score) · value / Σ count · exp(score): `counts (..., n_q, n_k)` says how often a query meets a key.
 
-    For scores of moderate size. A row without any count gives zeros, and zero gradients.
+    The largest score of each row is taken off first, so that scores may have any size. A row without any count gives
+    zeros, and zero gradients.
     """
-    weights = counts * torch.exp(q @ k.mT / math.sqrt(q.shape[-1]))
+    scores, seen = q @ k.mT / math.sqrt(q.shape[-1]), counts > 0
+    largest = torch.where(seen, scores, -torch.inf).amax(-1, keepdim=True).detach()
+    above = torch.where(seen, scores - torch.where(largest > -torch.inf, largest, 0.0), 0.0)
+    weights = counts * above.exp()
     total = weights.sum(-1, keepdim=True)
     return (weights / torch.where(total > 0, total, 1.0)) @ v
 

@@ -36,8 +36,8 @@ def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False):
             {
                 "whole": all(seen),
                 "images": [torch.from_numpy(image.copy()) for image in images],
-                "rows": labelled(axes.get_yticklabels(), 1, n_rows, first, last),
-                "columns": labelled(axes.get_xticklabels(), 0, n_columns, left, right),
+                "rows": labelled(axes.get_yticklabels(which="both"), 1, n_rows, first, last),
+                "columns": labelled(axes.get_xticklabels(which="both"), 0, n_columns, left, right),
             }
         )
     pyplot.close(figure)
@@ -59,7 +59,7 @@ def drawn_after_another(module, first, first_queries, first_keys, second, second
 
 
 def figure_made(module, weights, tokens):
-    """Whether the result is a matplotlib Figure that can be saved, and whether it was shown or the weights changed."""
+    """Whether the result is a matplotlib Figure that can be saved, and what else the call did: shown it, changed things."""
     import io
 
     import matplotlib
@@ -69,11 +69,15 @@ def figure_made(module, weights, tokens):
     from matplotlib.figure import Figure
 
     shown, before = [], weights.clone()
-    show, pyplot.show = pyplot.show, lambda *args, **kwargs: shown.append(True)
+    other, settings = pyplot.figure().number, dict(matplotlib.rcParams)
+    shows = pyplot.show, Figure.show
+    pyplot.show = Figure.show = lambda *args, **kwargs: shown.append(True)
     try:
         figure = module.plot_attention(weights, tokens)
     finally:
-        pyplot.show = show
+        pyplot.show, Figure.show = shows
+    changed = sorted(name for name, value in matplotlib.rcParams.items() if value != settings[name])
+    closed = not pyplot.fignum_exists(other)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=40)
     pyplot.close("all")
@@ -82,6 +86,8 @@ def figure_made(module, weights, tokens):
         "saved as PNG": file.getvalue()[:4] == b"\x89PNG",
         "was shown": bool(shown),
         "weights changed": not torch.equal(weights, before),
+        "settings changed": [name for name in changed if name not in ("backend", "interactive")],
+        "other figures closed": closed,
     }
 
 
@@ -106,11 +112,12 @@ def buckets_twice(module, x, n_buckets, seed):
 
 
 def buckets_of_strided(module, x, n_buckets, seed):
-    """lsh_buckets of a view with other strides and of its copy; whether x stayed as it was."""
+    """lsh_buckets of a view with other strides, of its copy and of one that requires grad; whether x stayed as it was."""
     view, before = torch.empty(*x.shape[:-2], x.shape[-1], x.shape[-2], dtype=x.dtype).mT.copy_(x), x.clone()
     return {
         "view": buckets(module, view, n_buckets, seed),
         "copy": buckets(module, x, n_buckets, seed),
+        "requires grad": buckets(module, x.clone().requires_grad_(), n_buckets, seed),
         "changed": not torch.equal(x, before),
     }
 

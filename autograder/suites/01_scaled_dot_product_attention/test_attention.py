@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
-from autograder.testing.probes import gradients, strided
+from autograder.testing.probes import changed_around, gradients, strided
 from autograder.testing.strategies import (
     attention_cases,
     broadcastable,
+    example,
     float_dtypes,
     given,
     leading_shapes,
@@ -49,6 +50,15 @@ def test_keys_default_to_as_many_as_queries(student, n):
     )
     longer = torch.ones(280 + n, 280 + n, dtype=torch.bool).tril()
     assert_equal(student.causal_mask(280 + n), longer, what=f"causal_mask({280 + n})")
+    many = 5000 + n
+    expected = torch.ones(2, many, dtype=torch.bool)
+    expected[0, -1] = False  # the last query but one does not see the last key
+    hint = "a mask has any size: no table made beforehand, and positions that are counted in int64"
+    assert_equal(student.causal_mask(2, many), expected, what=f"causal_mask(2, {many})", hint=hint)
+    expected = torch.zeros(many, 2, dtype=torch.bool)
+    expected[-2:] = torch.ones(2, 2, dtype=torch.bool).tril()
+    assert_equal(student.causal_mask(many, 2), expected, what=f"causal_mask({many}, 2)", hint=hint)
+    assert_equal(student.run(changed_around, "causal_mask", [n]), [], what="what the call changed outside its result")
 
 
 @exercise("causal_mask", points=2)
@@ -162,11 +172,19 @@ def test_scores_of_any_size_give_the_right_weights(student, dtype, sign, n_k, d_
     assert_close(
         student.scaled_dot_product_attention(q, k, v)[0], v.mean(0).expand(3, 4), what="output, no mask", hint=hint
     )
-    q = normal(seed + 1, 3, d_k) * torch.tensor([[1e-2], [1.0], [1e4]], dtype=torch.float64)
+    q = normal(seed + 1, 3, d_k) * torch.tensor([[1e-2], [10.0], [1e5]], dtype=torch.float64)
     k, v = normal(seed + 2, n_k, d_k), v.double()
-    expected = F.scaled_dot_product_attention(q, k, v)
-    hint = "each row has a largest score of its own: one for the whole table is not enough, and clamping changes the weights"
-    assert_close(student.scaled_dot_product_attention(q, k, v)[0], expected, what="output of rows of all sizes", hint=hint)
+    hint = (
+        "each row has a largest score of its own, among the keys that it may see: one for the whole table, or for all "
+        "keys, is not enough, and clamping changes the weights"
+    )
+    mask = torch.ones(3, n_k, dtype=torch.bool)
+    mask[:, 0] = False
+    for allowed in (None, mask):
+        counts = torch.ones(3, n_k) if allowed is None else allowed
+        actual = student.scaled_dot_product_attention(q, k, v, mask=allowed)[0]
+        expected = attention(q, k, v, counts.double())
+        assert_close(actual, expected, what="output of rows of all sizes", hint=hint, atol=1e-8)
 
 
 @st.composite
@@ -188,8 +206,16 @@ def broadcast_cases(draw):
     return q, k, v, mask, (*lead, n_q, n_k)
 
 
+def all_sizes_equal():
+    """A mask of three dimensions for scores of four, all of one size: it lines up with the last three."""
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (normal(g, 3, 3, 3, 3) for _ in "qkv")
+    return q, k, v, mask_for(g, 3, 3, 3), (3, 3, 3, 3)
+
+
 @exercise("scaled_dot_product_attention", points=2)
 @given(case=broadcast_cases())
+@example(case=all_sizes_equal())
 def test_leading_dimensions_and_masks_broadcast(student, case):
     """Leading dimensions of q, k, v broadcast against each other, and the mask against the scores."""
     q, k, v, mask, full = case
@@ -218,7 +244,13 @@ def test_dtype_is_kept(student, case, dtype):
 
 
 @exercise("scaled_dot_product_attention", points=1)
-@given(n_q=sizes(2, 4), n_k=sizes(2, 4), d=sizes(2, 4), more=sizes(1, 2), dtype=st.sampled_from([torch.float64, torch.int64]))
+@given(
+    n_q=sizes(2, 4),
+    n_k=sizes(2, 4),
+    d=sizes(2, 4),
+    more=sizes(1, 2),
+    dtype=st.sampled_from([torch.float64, torch.int64, torch.uint8]),
+)
 @settings(max_examples=8)
 def test_what_does_not_fit_is_refused(student, n_q, n_k, d, more, dtype):
     """q and k of different widths, k and v of different lengths, and masks that are not boolean are refused."""
@@ -226,6 +258,9 @@ def test_what_does_not_fit_is_refused(student, n_q, n_k, d, more, dtype):
     attend = student.scaled_dot_product_attention
     assert_not_accepted(attend, q, torch.ones(n_k, d + more), v, why=f"widths {d} and {d + more} differ")
     assert_not_accepted(attend, q, k, torch.ones(n_k + more, 3), why=f"{n_k} keys cannot have {n_k + more} values")
+    assert_not_accepted(attend, q, torch.ones(n_k, 1), v, why=f"widths {d} and 1 differ, and widths do not broadcast")
+    assert_not_accepted(attend, q, k, torch.ones(1, 3), why=f"{n_k} keys cannot share 1 value")
+    assert_not_accepted(attend, q.expand(2, n_q, d), k.expand(3, n_k, d), v, why="batches of 2 and 3 do not broadcast")
     mask = torch.ones(n_q, n_k, dtype=dtype)
     assert_not_accepted(attend, q, k, v, mask=mask, why="a mask is boolean, and ones and zeros could mean anything")
 
@@ -233,9 +268,11 @@ def test_what_does_not_fit_is_refused(student, n_q, n_k, d, more, dtype):
 @exercise("scaled_dot_product_attention", points=1)
 @given(case=attention_cases(), scale=st.sampled_from([None, 0.5]))
 def test_inputs_are_left_alone(student, case, scale):
-    """The call changes neither q, k, v nor the mask."""
+    """The call changes neither q, k, v nor the mask, nor anything else outside its results."""
     student.scaled_dot_product_attention(case.q, case.k, case.v, case.mask, scale)
     assert_inputs_untouched(student)
+    changed = student.run(changed_around, "scaled_dot_product_attention", [case.q, case.k, case.v, case.mask, scale])
+    assert_equal(changed, [], what="what the call changed outside its results")
 
 
 @exercise("scaled_dot_product_attention", points=1)

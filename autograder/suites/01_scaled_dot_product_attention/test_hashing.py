@@ -13,7 +13,7 @@ even = st.integers(1, 5).map(lambda half: 2 * half)
 
 
 @exercise("lsh_buckets", points=3, core=True)
-@given(lead=leading_shapes(), n=sizes(1, 6), d=sizes(2, 6), n_buckets=even, seed=seeds())
+@given(lead=leading_shapes(), n=sizes(1, 6), d=sizes(1, 6), n_buckets=even, seed=seeds())
 def test_bucket_depends_on_direction_alone(student, lead, n, d, n_buckets, seed):
     """Buckets are int64 in [0, n_buckets), one a vector, and scaling a vector by a positive number changes nothing."""
     x = normal(seed, *lead, n, d)
@@ -27,6 +27,10 @@ def test_bucket_depends_on_direction_alone(student, lead, n, d, n_buckets, seed)
     assert_equal(
         buckets[..., n:], buckets[..., :n], what="buckets of scaled vectors", hint="argmax does not care for length"
     )
+    buckets = student.run(scenarios.buckets, torch.cat([x, 2.0**60 * x, 2.0**-60 * x], dim=-2), n_buckets, seed)
+    hint = "leave x its dtype, round nothing, and take the argmax of xR itself"
+    assert_equal(buckets[..., n : 2 * n], buckets[..., :n], what="buckets of vectors 2**60 times as long", hint=hint)
+    assert_equal(buckets[..., 2 * n :], buckets[..., :n], what="buckets of vectors 2**60 times as short", hint=hint)
 
 
 @exercise("lsh_buckets", points=2)
@@ -51,6 +55,9 @@ def test_opposite_vectors_are_half_the_buckets_apart(student, lead, n, d, n_buck
     hint = "argmax over the concatenation [xR; -xR], in this order"
     expected = (buckets[..., :n] + n_buckets // 2) % n_buckets
     assert_equal(buckets[..., n:], expected, what="buckets of the opposite vectors", hint=hint)
+    buckets = student.run(scenarios.buckets, torch.cat([x, -x], dim=-2), 600, seed)
+    expected = (buckets[..., :n] + 300) % 600
+    assert_equal(buckets[..., n:], expected, what="buckets of the opposite vectors, of 600", hint="count in int64")
 
 
 @exercise("lsh_buckets", points=1)
@@ -85,18 +92,32 @@ def test_chance_to_meet_falls_with_the_angle(student, generator):
         f"vectors at {angles.rad2deg().round().int().tolist()} degrees should meet at rates near {expected.tolist()}\n"
         f"  but they met at {rate.tolist()}\n  hint: R must be standard normal, and a new one for each generator"
     )
+    axes = torch.eye(planes, dtype=torch.float32)
+    buckets = student.run(scenarios.buckets_many, axes, 8, seeds[:100])
+    rate = (buckets[:, :, None] == buckets[:, None, :]).double().mean(0).fill_diagonal_(0).max().item()
+    assert rate < 0.5, f"two axes at right angles met in {rate:.0%} of the calls, not near 1/8\n  hint: R has no equal rows"
+    buckets = buckets.flatten()
+    rate = buckets.bincount(minlength=8) / len(buckets)
+    assert rate.sub(1 / 8).abs().max().item() <= 5 * (7 / 64 / len(buckets)) ** 0.5, (
+        f"eight buckets should be equally likely, but they came at rates {[round(x, 3) for x in rate.tolist()]}\n"
+        "  hint: all columns of R are standard normal, and none depends on another"
+    )
 
 
 @exercise("lsh_buckets", points=1)
 @given(lead=st.sampled_from([(3,), (2, 2), (1, 4)]), n=sizes(2, 5), seed=seeds())
 @settings(max_examples=10)
 def test_one_rotation_serves_all_leading_dimensions(student, lead, n, seed):
-    """The same vector has the same bucket in every batch entry and head."""
-    buckets = student.run(scenarios.buckets, normal(seed, n, 6).expand(*lead, n, 6), 8, seed)
+    """The same vector has the same bucket in every batch entry and head, and whatever vectors come with it."""
+    x = normal(seed, n, 6)
+    buckets = student.run(scenarios.buckets, x.expand(*lead, n, 6), 8, seed)
     first = buckets[(0,) * len(lead)]
     assert_equal(
         buckets, first.expand(*lead, n), what="the buckets", hint="R is (d, n_buckets / 2), without leading dimensions"
     )
+    alone = student.run(scenarios.buckets, x[:1], 8, seed)
+    hint = "a bucket depends on its own vector and on R: take no mean and no spread of the others"
+    assert_equal(alone, first[:1], what="the bucket of the first vector alone, from the same seed", hint=hint)
 
 
 @exercise("lsh_buckets", points=1)
@@ -110,23 +131,30 @@ def test_randomness_comes_from_the_generator(student, seed):
         "the second call with one generator drew the first rotation again"
     )
     assert result["untouched"], "the global random state was used: pass generator=generator to torch.randn"
-    without = student.lsh_buckets(normal(seed, 64, 8), 8, None)
-    assert_equal(list(without.shape), [64], what="the shape of the buckets without a generator (None)")
+    without = [student.lsh_buckets(normal(seed, 64, 8), 8, None) for _ in range(2)]
+    assert_equal(list(without[0].shape), [64], what="the shape of the buckets without a generator (None)")
+    assert not torch.equal(*without), "without a generator (None) two calls drew the same rotation: seed nothing"
 
 
 @exercise("lsh_buckets", points=1)
 @given(dtype=st.sampled_from([torch.float32, torch.float64]), lead=leading_shapes(), seed=seeds())
 @settings(max_examples=10)
 def test_vectors_are_left_alone(student, dtype, lead, seed):
-    """x is not changed, and a strided view hashes like its copy, in float32 too."""
+    """x is not changed; strided views and vectors that require grad hash like their copies; every dtype is hashed."""
     result = student.run(scenarios.buckets_of_strided, normal(seed, *lead, 5, 4, dtype=dtype), 6, seed)
     assert_equal(result["view"], result["copy"], what="buckets of a strided view")
+    assert_equal(result["requires grad"], result["copy"], what="buckets of vectors that require grad")
     assert not result["changed"], "x was changed in place: normalising it is not needed"
+    for low in (torch.float16, torch.bfloat16):
+        x = normal(seed, *lead, 5, 4, dtype=low)
+        buckets = student.run(scenarios.buckets, torch.cat([x, 2 * x], dim=-2), 6, seed)
+        assert_equal(str(buckets.dtype), "torch.int64", what=f"the dtype of the buckets of {low} vectors")
+        assert_equal(buckets[..., 5:], buckets[..., :5], what=f"buckets of doubled {low} vectors")
 
 
 @exercise("lsh_buckets", points=1)
 def test_an_odd_number_of_buckets_is_refused(student):
     """An odd n_buckets, 1 too, raises ValueError."""
-    for n_buckets in (1, 3, 7):
+    for n_buckets in (1, 3, 5, 7, 9, 33):
         why = f"n_buckets={n_buckets} is odd: every direction needs its opposite"
         assert_refused(student.run, scenarios.buckets, torch.ones(2, 3), n_buckets, 0, why=why)

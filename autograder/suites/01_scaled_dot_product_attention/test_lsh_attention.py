@@ -13,12 +13,18 @@ from .oracles import attention, none_as_zeros, not_later, pulled_back
 HINT = "one rotation for q and k in each round; rounds weighed by their log-sum-exp"
 
 
-def on_one_line(seed, d, *leads_and_lengths):
-    """Vectors along one random line, either way and of any length: equal signs share every bucket, others none."""
+def on_one_line(seed, d, *leads_and_lengths, dtype=torch.float64):
+    """Vectors along one random line, either way and of any length: equal signs share every bucket, others none.
+
+    In half precision lengths are powers of two, for else rounding would turn each vector off the line by its own angle.
+    """
     g = torch.Generator().manual_seed(seed)
-    line = normal(g, d)
+    line = normal(g, d, dtype=dtype)
     signs = [torch.randint(2, (*shape, 1), generator=g) * 2.0 - 1 for shape in leads_and_lengths]
-    return [sign * (0.2 + torch.rand(sign.shape, generator=g)).double() * line for sign in signs]
+    lengths = [0.2 + torch.rand(sign.shape, generator=g).double() for sign in signs]
+    if dtype != torch.float64:
+        lengths = [2.0 ** length.log2().round() for length in lengths]
+    return [(sign * length).to(dtype) * line for sign, length in zip(signs, lengths, strict=True)]
 
 
 def same_side(q, k, causal):
@@ -31,7 +37,7 @@ even = st.integers(1, 4).map(lambda half: 2 * half)
 options = {"n_rounds": sizes(1, 3), "causal": st.booleans()}
 
 
-@exercise("lsh_attention", points=2, core=True)
+@exercise("lsh_attention", points=1, core=True)
 @given(lead=leading_shapes(), n_q=sizes(1, 6), n_k=sizes(1, 6), d=sizes(1, 5), seed=seeds(), **options)
 def test_one_bucket_is_exact_attention(student, lead, n_q, n_k, d, seed, n_rounds, causal):
     """n_buckets=1 gives exact attention for any number of rounds, causal or not, with or without a generator."""
@@ -42,6 +48,8 @@ def test_one_bucket_is_exact_attention(student, lead, n_q, n_k, d, seed, n_round
     assert_close(student.lsh_attention(q, k, v, 1, n_rounds=n_rounds, causal=causal), expected, what="output")
     with_generator = student.run(scenarios.attend, q, k, v, 1, seed, n_rounds=n_rounds, causal=causal)
     assert_close(with_generator, expected, what="output with a generator")
+    low = student.lsh_attention(q.float(), k.float(), v.float(), 1, n_rounds=n_rounds, causal=causal)
+    assert_close(low, expected.float(), what="output in float32", rtol=0, atol=1e-5)
 
 
 @exercise("lsh_attention", points=2, core=True)
@@ -119,6 +127,36 @@ def test_each_round_counts_in_full(student, generator):
 
 
 @exercise("lsh_attention", points=1)
+@given(n_buckets=st.sampled_from([2, 4, 16]), lead=st.sampled_from([(2,), (1, 3), (2, 2)]), seed=seeds())
+@settings(max_examples=6)
+def test_there_are_as_many_buckets_as_asked_for_and_one_rotation(student, n_buckets, lead, seed):
+    """Values that tell the keys apart show who met whom: n_buckets groups in a round, the same ones in every head."""
+    x, n = normal(seed, 200, 6), 200
+    scores = x @ x.mT / math.sqrt(6)
+    for n_rounds in (1, 5):
+        args = (x, x, torch.eye(n, dtype=torch.float64), n_buckets, seed)
+        weights = student.run(scenarios.attend, *args, n_rounds=n_rounds)
+        assert_equal(list(weights.shape), [n, n], what="the shape of the output")
+        met = weights / scores.exp()
+        assert (met.diagonal() > 0).all(), "a query did not meet the key that equals it: hash both with one rotation"
+        met = n_rounds * met / met.diagonal()[:, None]  # every query meets the key that equals it in every round
+        hint = "round r counts exp(lse_r) / Σ exp(lse), so a key weighs as often as it was met"
+        assert_close(met, met.round(), what="how often each query met each key", hint=hint, rtol=0, atol=1e-6)
+        assert_equal(met.round(), met.round().mT, what="how often each query met each key", hint="meeting is mutual")
+        groups = len(met.round().unique(dim=0))
+        if n_rounds == 1:
+            assert n_buckets / 2 < groups <= n_buckets, (
+                f"with n_buckets={n_buckets} the {n} vectors of one round fell into {groups} buckets"
+            )
+    q, v = x[:24].expand(*lead, 24, 6), normal(seed + 1, 24, 3).expand(*lead, 24, 3)
+    actual = student.run(scenarios.attend, q, q, v, n_buckets, seed, n_rounds=2)
+    assert_equal(list(actual.shape), [*lead, 24, 3], what="the shape of the output")
+    first = actual[(0,) * len(lead)].expand_as(actual)
+    hint = "one rotation serves all leading dimensions: hash them in one call"
+    assert_close(actual, first, what="the output where all heads hold the same", hint=hint)
+
+
+@exercise("lsh_attention", points=1)
 def test_every_round_draws_a_new_rotation(student, generator):
     """Over many seeds two lines meet in none, one and both of two rounds; a round that saw nothing does not count."""
     x, on_second, sign = two_lines(generator)
@@ -136,6 +174,16 @@ def test_every_round_draws_a_new_rotation(student, generator):
     hint = "a round in which the query saw no key has a log-sum-exp of -inf, so its share is 0"
     what = "output where keys are seen in one round alone (against the possibility that fits best)"
     assert_close(actual, possible[best_fit(actual, possible)], what=what, hint=hint)
+    basis, angle = torch.linalg.qr(normal(generator, 5, 2)).Q.mT, 2 * math.pi / 3
+    q = 100 * torch.stack([basis[0], math.cos(angle) * basis[0] + math.sin(angle) * basis[1]])
+    k, v = q[:1].expand(6, 5), normal(generator, 6, 3)  # the first query always meets them, the other now and then
+    actual = student.run(scenarios.attend_many, q, k, v, 2, seeds[:16], n_rounds=3)
+    mean = v.mean(0).expand(16, 2, 3)
+    sees = (actual - mean).abs().amax(-1, keepdim=True).nan_to_num(math.inf) < actual.abs().amax(-1, keepdim=True)
+    sees[:, 0] = True
+    hint = "exp of a very small log-sum-exp is 0: a softmax over the rounds, for each query by itself, is safe"
+    assert_close(actual, torch.where(sees, mean, 0.0), what="output for scores far below 0", hint=hint)
+    assert sees[:, 1].any(), f"vectors at 120 degrees never met in {3 * 16} rounds of two buckets\n  hint: {hint}"
 
 
 @exercise("lsh_attention", points=1)
@@ -214,9 +262,12 @@ def test_hashed_attention_broadcasts_and_keeps_the_dtype(student, shape, n_bucke
     assert_close(student.lsh_attention(*args), expected, what="output without a generator", hint="its default is None")
     actual = student.run(scenarios.attend, q.float(), k.float(), v.float(), n_buckets, seed, n_rounds=2, causal=True)
     assert_close(actual, expected.float(), what="output in float32", rtol=0, atol=1e-5)
-    low = [x.bfloat16() for x in (q, k, v)]
-    actual = student.run(scenarios.attend, *low, n_buckets, seed, n_rounds=2, causal=True)
-    assert_close(actual, expected.bfloat16(), what="output in bfloat16", rtol=0, atol=1e-1)
+    for dtype, room in ((torch.float16, 1.5e-2), (torch.bfloat16, 1e-1)):
+        low = [*on_one_line(seed, 4, (*shape[0], 5), (*shape[1], 7), dtype=dtype), v.to(dtype)]
+        actual = student.run(scenarios.attend, *low, n_buckets, seed, n_rounds=2, causal=True)
+        q_wide, k_wide, v_wide = (x.double() for x in low)
+        expected = attention(q_wide, k_wide, v_wide, same_side(q_wide, k_wide, causal=True)).to(dtype)
+        assert_close(actual, expected, what=f"output in {dtype}", rtol=0, atol=room)
     q, k = (300.0 * torch.sign(x) for x in (q, k))  # along one diagonal: all scores that count are equal
     actual = student.run(scenarios.attend, q, k, v, n_buckets, seed, n_rounds=2, causal=True)
     counts = same_side(q, k, causal=True)
@@ -226,6 +277,7 @@ def test_hashed_attention_broadcasts_and_keeps_the_dtype(student, shape, n_bucke
 
 @exercise("lsh_attention", points=1)
 def test_odd_numbers_of_buckets_above_one_are_refused(student):
-    """n_buckets of 3 raises ValueError, as in lsh_buckets."""
+    """n_buckets of 3, 5 or 9 raises ValueError, as in lsh_buckets."""
     q = torch.ones(4, 2)
-    assert_refused(student.run, scenarios.attend, q, q, q, 3, 0, why="n_buckets=3 is odd")
+    for n_buckets in (3, 5, 9):
+        assert_refused(student.run, scenarios.attend, q, q, q, n_buckets, 0, why=f"n_buckets={n_buckets} is odd")
