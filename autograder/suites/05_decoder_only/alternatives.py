@@ -477,3 +477,292 @@ def best_that_can_still_come(initial_log_probs, transition_log_probs, length):
     for choice in choices:
         ids.append(int(choice[ids[-1]]))
     return torch.tensor(ids), total[ids[0]]
+
+
+ALTERNATIVES += [
+    edit(
+        "float32_for_half_precision",
+        "next_token_loss",
+        "Half precision is computed in float32 and rounded once at the end.",
+        (
+            "return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
+            "wide = logits.to(torch.promote_types(logits.dtype, torch.float32))\n"
+            "    return wide.log_softmax(-1).gather(-1, targets[:, None]).mean().neg().to(logits.dtype)",
+        ),
+    ),
+    edit(
+        "one_hot_chosen_by_where",
+        "next_token_loss",
+        "A boolean one-hot matrix, and zeros where it is false.",
+        (
+            "return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
+            "chosen = torch.arange(logits.shape[-1]) == targets[:, None]\n"
+            "    return -torch.where(chosen, logits.log_softmax(-1), 0.0).sum() / len(targets)",
+        ),
+    ),
+    edit(
+        "blocks_in_a_sequential",
+        "MiniGPT",
+        "The blocks are held by an nn.Sequential that is walked through, one mask is kept for each length.",
+        (
+            "        self.blocks = nn.ModuleList(\n            TransformerBlock(config.d_model, config.n_heads, config.d_ff)"
+            " for _ in range(config.n_layers)\n        )\n",
+            "        self.masks = {}\n        self.blocks = nn.Sequential()\n"
+            "        for i in range(config.n_layers):\n"
+            "            self.blocks.add_module(str(i), TransformerBlock(config.d_model, config.n_heads, config.d_ff))\n",
+        ),
+        (
+            "mask = causal_mask(n_tokens).to(ids.device)",
+            "if n_tokens not in self.masks:\n            self.masks[n_tokens] = causal_mask(n_tokens)\n"
+            "        mask = self.masks[n_tokens].to(ids.device)",
+        ),
+    ),
+    edit(
+        "activations_recomputed",
+        "MiniGPT",
+        "The blocks' activations are recomputed in the backward pass, and ends are tied again in every call.",
+        (
+            "        n_tokens, context_length =",
+            "        from torch.utils.checkpoint import checkpoint\n\n"
+            "        if self.config.tie_embeddings:\n            self.lm_head.weight = self.token_embedding.weight\n"
+            "        n_tokens, context_length =",
+        ),
+        ("x = block(x, mask=mask)", "x = checkpoint(block, x, mask, use_reentrant=False)"),
+    ),
+    edit(
+        "no_dropout_yet",
+        "MiniGPT",
+        "A dropout layer of probability 0 and a head through F.linear and the embedding's own weight.",
+        (
+            "        self.final_norm =",
+            "        self.drop = nn.Dropout(0.0)\n        self.final_norm =",
+        ),
+        (
+            "x = self.position_embedding(self.token_embedding(ids))",
+            "x = self.drop(self.position_embedding(self.token_embedding(ids)))",
+        ),
+        (
+            "self.lm_head(self.final_norm(x))",
+            "nn.functional.linear(\n            self.final_norm(x),\n"
+            "            self.token_embedding.weight if self.config.tie_embeddings else self.lm_head.weight,\n        )",
+        ),
+    ),
+    edit(
+        "box_and_muller",
+        "initialise",
+        "Normal numbers made of uniform ones (Box and Muller 1958), in float64, the last parameter first.",
+        ("in model.named_parameters():", "in reversed(list(model.named_parameters())):"),
+        (
+            "            nn.init.normal_(parameter, std=residual_std if writes_residual else 0.02, generator=generator)",
+            "            std = residual_std if writes_residual else 0.02\n"
+            "            u, v = torch.rand((2, *parameter.shape), generator=generator, dtype=torch.float64)\n"
+            "            normal = (-2 * (1 - u).log()).sqrt() * (2 * math.pi * v).cos()\n"
+            "            parameter.data.copy_(std * normal)",
+        ),
+    ),
+    edit(
+        "new_data",
+        "initialise",
+        "The parameters get new data, drawn by torch.normal.",
+        (
+            "            nn.init.normal_(parameter, std=residual_std if writes_residual else 0.02, generator=generator)",
+            "            std = residual_std if writes_residual else 0.02\n"
+            "            parameter.data = torch.normal(0.0, std, parameter.shape, generator=generator).to(parameter)",
+        ),
+    ),
+    edit(
+        "a_distribution_for_each_position",
+        "sequence_log_prob",
+        "The log-probabilities come from torch.distributions.",
+        (
+            "    log_probs = logits[:, :n_predicted].log_softmax(-1)  # (b, t - 1, vocab)\n"
+            "    return log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1).sum(-1)",
+            "    if not n_predicted:\n        return logits.new_zeros(len(ids))\n"
+            "    predicted = torch.distributions.Categorical(logits=logits[:, :n_predicted])\n"
+            "    return predicted.log_prob(ids[:, 1:]).sum(1)",
+        ),
+    ),
+    edit(
+        "mapped_over_the_batch",
+        "sequence_log_prob",
+        "Row by row through torch.vmap.",
+        (
+            "return log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1).sum(-1)",
+            "return torch.vmap(lambda p, y: p.gather(-1, y[:, None]).sum())(log_probs, ids[:, 1:])",
+        ),
+    ),
+    edit(
+        "loss_times_length",
+        "sequence_log_prob",
+        "Minus the mean loss of each row, times the number of its predictions.",
+        (
+            "    log_probs = logits",
+            "    if n_predicted:\n"
+            "        return torch.stack([next_token_loss(z, y) for z, y in zip(logits, ids[:, 1:])]) * -n_predicted\n"
+            "    log_probs = logits",
+        ),
+    ),
+    edit(
+        "weights_frozen_meanwhile",
+        "generate_greedy",
+        "The weights require no gradients meanwhile, and what they did before afterwards; the maximum is NumPy's.",
+        (
+            "    with torch.no_grad():\n        for",
+            "    found = [(weight, weight.requires_grad) for weight in model.parameters()]\n"
+            "    try:\n        model.requires_grad_(False)\n        for",
+        ),
+        ("logits[:, -1].argmax(-1, keepdim=True)", "torch.from_numpy(logits[:, -1].numpy().argmax(-1))[:, None]"),
+        (
+            "    return ids\n",
+            "    finally:\n        for weight, required in found:\n            weight.requires_grad_(required)\n    return ids\n",
+        ),
+    ),
+]
+
+
+@alternative("GPTConfig", "A dataclass with a __new__ of its own, whose fields are checked by a match statement.")
+@dataclass
+class Sizes:
+    vocab_size: int
+    context_length: int
+    n_layers: int = 2
+    n_heads: int = 4
+    d_model: int = 64
+    d_ff: int | None = None
+    tie_embeddings: bool = True
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)
+
+    def __post_init__(self):
+        self.d_ff = 4 * self.d_model if self.d_ff is None else self.d_ff
+        for name, value in vars(self).items():
+            match value:
+                case bool() if name == "tie_embeddings":
+                    continue
+                case int() if value > 0:
+                    continue
+            raise ValueError(f"{name}={value!r}")
+        if divmod(self.d_model, self.n_heads)[1]:
+            raise ValueError(f"n_heads={self.n_heads}, d_model={self.d_model}")
+
+
+@alternative("next_token_loss", "A function with a backward pass of its own: softmax minus one-hot.")
+def own_backward(logits, targets, ignore_index=-100):
+    if logits.shape[:-1] != targets.shape:
+        raise ValueError("shapes")
+    counted = targets != ignore_index
+    if counted.any() and not 0 <= targets[counted].min() <= targets[counted].max() < logits.shape[-1]:
+        raise ValueError("targets")
+
+    class Loss(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z, y):
+            log_p = z.log_softmax(-1)
+            ctx.save_for_backward(log_p, y)
+            return -log_p[torch.arange(len(y)), y].mean()
+
+        @staticmethod
+        def backward(ctx, grad):
+            log_p, y = ctx.saved_tensors
+            grad_z = log_p.exp()
+            grad_z[torch.arange(len(y)), y] -= 1
+            return grad_z * grad / len(y), None
+
+    return Loss.apply(logits[counted], targets[counted])
+
+
+@alternative("most_likely_sequence", "From the top down, each subproblem remembered; plain Python floats.")
+def remembered(initial_log_probs, transition_log_probs, length):
+    import functools
+
+    n = initial_log_probs.shape[0] if initial_log_probs.ndim == 1 else -1
+    if transition_log_probs.shape != (n, n) or length < 1:
+        raise ValueError("arguments")
+    first, step = initial_log_probs.tolist(), transition_log_probs.tolist()
+
+    @functools.cache
+    def best(t, j):
+        """The best score of t + 1 tokens that end in j, and the token before j."""
+        return max((best(t - 1, i)[0] + step[i][j], i) for i in range(n)) if t else (first[j], -1)
+
+    ids = [max(range(n), key=lambda j: best(length - 1, j))]
+    for t in range(length - 1, 0, -1):
+        ids.append(best(t, ids[-1])[1])
+    ids = torch.tensor(ids[::-1])
+    return ids, sum((transition_log_probs[i, j] for i, j in zip(ids, ids[1:])), initial_log_probs[ids[0]])
+
+
+@alternative("most_likely_sequence", "The table in NumPy, the score from PyTorch's tables.")
+def in_numpy(initial_log_probs, transition_log_probs, length):
+    import numpy as np
+
+    n = len(initial_log_probs)
+    if tuple(initial_log_probs.shape) != (n,) or tuple(transition_log_probs.shape) != (n, n) or length < 1:
+        raise ValueError("arguments")
+    best, step = (table.detach().double().numpy() for table in (initial_log_probs, transition_log_probs))
+    before = np.zeros((length, n), dtype=np.int64)
+    for t in range(1, length):
+        before[t] = (best[:, None] + step).argmax(0)
+        best = (best[:, None] + step).max(0)
+    ids = np.empty(length, dtype=np.int64)
+    ids[-1] = best.argmax()
+    for t in range(length - 1, 0, -1):
+        ids[t - 1] = before[t, ids[t]]
+    ids = torch.from_numpy(ids)
+    return ids, initial_log_probs[ids[0]] + transition_log_probs[ids[:-1], ids[1:]].sum()
+
+
+@alternative("most_likely_sequence", "No backpointers: the gradient of the best score says which steps it takes.")
+def read_off_the_gradient(initial_log_probs, transition_log_probs, length):
+    n = len(initial_log_probs)
+    if initial_log_probs.shape != (n,) or transition_log_probs.shape != (n, n) or length < 1:
+        raise ValueError("arguments")
+    with torch.enable_grad():
+        first = initial_log_probs.detach().clone().requires_grad_()
+        steps = [transition_log_probs.detach().clone().requires_grad_() for _ in range(length - 1)]
+        best = first
+        for step in steps:
+            best = (best[:, None] + step).max(0).values
+        taken = torch.autograd.grad(best.max(0).values, [first, *steps])
+    ids = torch.stack([grad.argmax() % n for grad in taken])
+    return ids, initial_log_probs[ids[0]] + transition_log_probs[ids[:-1], ids[1:]].sum()
+
+
+ALTERNATIVES += [
+    edit(
+        "small_ids_and_a_flat_loss",
+        "MiniGPT",
+        "ids in 32 bits, a mask of ones, the loss of all positions in one row.",
+        ("self.token_embedding(ids)", "self.token_embedding(ids.to(torch.int32))"),
+        ("causal_mask(n_tokens).to(ids.device)", "torch.ones(n_tokens, n_tokens, dtype=torch.bool).tril()"),
+        ("next_token_loss(logits, targets)", "next_token_loss(logits.flatten(0, 1), targets.reshape(-1), ignore_index=-100)"),
+    ),
+    edit(
+        "sorted_by_logit",
+        "generate_greedy",
+        "A narrow window, and the first of the tokens sorted by their logits.",
+        (
+            "model(ids[:, -model.config.context_length :])",
+            "model(ids.narrow(1, max(0, ids.shape[1] - model.config.context_length),"
+            " min(ids.shape[1], model.config.context_length)))",
+        ),
+        ("logits[:, -1].argmax(-1, keepdim=True)", "logits.select(1, -1).sort(-1, descending=True).indices[:, :1]"),
+    ),
+]
+
+
+@alternative("sequence_log_prob", "A generator of steps, added up by reduce; its arguments are positional only.")
+def added_up_step_by_step(model, ids, /):
+    import functools
+    import operator
+
+    def steps():
+        if ids.size(1) < 2:
+            yield model(ids)[0][:, 0, 0] * 0
+            return
+        logits = model(ids[:, :-1])[0]
+        for i in range(logits.size(1)):
+            yield logits[:, i].log_softmax(1)[range(len(ids)), ids[:, i + 1]]
+
+    return functools.reduce(operator.add, steps())

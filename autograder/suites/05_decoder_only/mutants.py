@@ -1173,3 +1173,512 @@ MUTANTS += [
         ("+ norm + head", "+ norm + head) % 2**32"),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "unchecked_when_d_ff_is_left_out",
+        "GPTConfig",
+        "When d_ff is left out the other sizes are no longer checked: do not return before the checks.",
+        ("            self.d_ff = 4 * self.d_model\n", "            self.d_ff = 4 * self.d_model\n            return\n"),
+    ),
+    edit(
+        "heads_before_layers",
+        "GPTConfig",
+        "Fields may be given by position: n_layers comes before n_heads.",
+        ("    n_layers: int = 2\n    n_heads: int = 4\n", "    n_heads: int = 4\n    n_layers: int = 2\n"),
+    ),
+    edit(
+        "half_precision_loss_in_float32",
+        "next_token_loss",
+        "The loss of bfloat16 or float16 logits must have their dtype: if you compute in float32, round the result back.",
+        ("    counted = targets", "    logits = logits.float() if logits.dtype.itemsize == 2 else logits\n    counted = targets"),
+    ),
+    edit(
+        "no_positions_cost_nothing",
+        "next_token_loss",
+        "Where there are no positions at all the mean is NaN, as where all are ignored: an empty tensor is no special case.",
+        ("    counted = targets", "    if targets.numel() == 0:\n        return logits.sum()\n    counted = targets"),
+    ),
+    edit(
+        "ruled_out_targets_made_finite",
+        "next_token_loss",
+        "A target whose logit is -inf has probability 0 and costs infinity: do not put a large finite number in its place.",
+        ("log_softmax(-1).gather", "log_softmax(-1).clamp(min=-1e9).gather"),
+    ),
+    edit(
+        "ignore_index_by_name_only",
+        "next_token_loss",
+        "ignore_index is the third argument and may be given by position: no bare * before it.",
+        ("targets: Tensor, ignore_index", "targets: Tensor, *, ignore_index"),
+    ),
+    edit(
+        "mean_of_chunk_means",
+        "next_token_loss",
+        "The last chunk is shorter, so the mean of the chunks' means is not the mean: add up the sums and divide once.",
+        (
+            "return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
+            "losses = -logits.log_softmax(-1).gather(-1, targets[:, None])\n"
+            "    return torch.stack([chunk.mean() for chunk in losses.split(1024)]).mean() if len(losses) else losses.mean()",
+        ),
+    ),
+    edit(
+        "targets_in_a_byte",
+        "next_token_loss",
+        "Targets are squeezed into 8 bits: beyond 127 they become other tokens. Leave them int64.",
+        ("    counted = targets", "    targets = targets.to(torch.int8)\n    counted = targets"),
+        ("targets[:, None]", "targets[:, None].long()"),
+    ),
+    edit(
+        "logits_made_to_require_gradients",
+        "next_token_loss",
+        "The caller's logits require gradients after the call: an argument is left as it is, its flags too.",
+        ("    counted = targets", "    logits.requires_grad_()\n    counted = targets"),
+    ),
+    edit(
+        "leading_one_dropped",
+        "next_token_loss",
+        "Targets of shape (1, b, t) do not fit logits of shape (b, t, vocab): refuse them, do not squeeze.",
+        (
+            "    if logits.shape[:-1] != targets.shape:",
+            "    if targets.ndim == logits.ndim and targets.shape[0] == 1:\n        targets = targets[0]\n"
+            "    if logits.shape[:-1] != targets.shape:",
+        ),
+    ),
+    edit(
+        "one_position_without_gradients",
+        "MiniGPT",
+        "Under no_grad only the last position's logits come back: all positions are asked for, with gradients or without.",
+        (
+            "        logits = self.lm_head",
+            "        x = x if torch.is_grad_enabled() else x[:, -1:]\n        logits = self.lm_head",
+        ),
+    ),
+    edit(
+        "bfloat16_logits_in_float32",
+        "MiniGPT",
+        "The logits of a bfloat16 model are bfloat16: do not convert them.",
+        (
+            "self.lm_head(self.final_norm(x))  # (b, t, vocab)",
+            "self.lm_head(self.final_norm(x))\n"
+            "        logits = logits.float() if logits.dtype is torch.bfloat16 else logits",
+        ),
+    ),
+    edit(
+        "bfloat16_loss_in_float32",
+        "MiniGPT",
+        "The loss has the dtype of the logits: pass them to next_token_loss as they are.",
+        (
+            "next_token_loss(logits, targets)",
+            "next_token_loss(logits.float() if logits.dtype.itemsize == 2 else logits, targets)",
+        ),
+    ),
+    edit(
+        "evaluation_has_no_loss",
+        "MiniGPT",
+        "The loss is computed whenever targets are given, in evaluation mode too.",
+        ("None if targets is None", "None if targets is None or not self.training"),
+    ),
+    edit(
+        "no_target_no_loss",
+        "MiniGPT",
+        "When no target counts the loss is what next_token_loss says, NaN: a loss of 0 would look like a perfect prediction.",
+        (
+            "next_token_loss(logits, targets)",
+            "(next_token_loss(logits, targets) if (targets != -100).any() else logits.sum() * 0)",
+        ),
+    ),
+    edit(
+        "ignored_targets_written_to",
+        "MiniGPT",
+        "The caller's targets are written to: the positions that do not count are marked in them, and stay so.",
+        (
+            "        logits = self.lm_head",
+            "        if targets is not None:\n"
+            "            kept, targets = targets, targets.clone()\n"
+            "            kept.masked_fill_(kept == -100, 0)\n"
+            "        logits = self.lm_head",
+        ),
+    ),
+    edit(
+        "long_texts_cut_in_evaluation",
+        "MiniGPT",
+        "Without gradients a text longer than the context length is cut silently: refuse it there as well.",
+        (
+            "        if n_tokens > context_length:",
+            "        if n_tokens > context_length and not torch.is_grad_enabled():\n"
+            "            ids, n_tokens = ids[:, -context_length:], context_length\n"
+            "        if n_tokens > context_length:",
+        ),
+    ),
+    edit(
+        "evaluation_without_gradients",
+        "MiniGPT",
+        "In evaluation mode no gradients are recorded: whether they are is the caller's choice, with torch.no_grad().",
+        (
+            "        logits = self.lm_head(self.final_norm(x))",
+            "        with torch.set_grad_enabled(self.training and torch.is_grad_enabled()):\n"
+            "            logits = self.lm_head(self.final_norm(x))",
+        ),
+    ),
+    edit(
+        "left_in_evaluation",
+        "MiniGPT",
+        "Calling the model leaves it in evaluation mode: the mode is the caller's to choose.",
+        ("        n_tokens, context", "        if targets is None:\n            self.eval()\n        n_tokens, context"),
+    ),
+    edit(
+        "seed_set_by_the_forward_pass",
+        "MiniGPT",
+        "The forward pass sets PyTorch's seed: it draws nothing, and has no business with random numbers.",
+        ("        n_tokens, context", "        torch.manual_seed(0)\n        n_tokens, context"),
+    ),
+    edit(
+        "weights_of_the_first_evaluation",
+        "MiniGPT",
+        "The head keeps a copy of its weight from the first evaluation: later weights do not count. Keep no copies.",
+        (
+            "        logits = self.lm_head(self.final_norm(x))",
+            "        if not torch.is_grad_enabled():\n"
+            "            self.kept = getattr(self, 'kept', self.lm_head.weight.clone())\n"
+            "            return self.final_norm(x) @ self.kept.T, None\n"
+            "        logits = self.lm_head(self.final_norm(x))",
+        ),
+    ),
+    edit(
+        "gradients_on_for_good",
+        "MiniGPT",
+        "Making a model switches gradients on for the whole program: leave that to the caller.",
+        ("        self.config = config\n", "        self.config = config\n        torch.set_grad_enabled(True)\n"),
+    ),
+    edit(
+        "a_window_of_32_tokens",
+        "MiniGPT",
+        "Each position sees all tokens up to its own, not just the last 32.",
+        ("causal_mask(n_tokens)", "causal_mask(n_tokens).triu(-31)"),
+    ),
+    edit(
+        "embedding_shared_by_models",
+        "MiniGPT",
+        "Two models share one token embedding, kept outside of them: every model makes its own parts.",
+        (
+            "        self.token_embedding = nn.Embedding(config.vocab_size, config.d_model)\n",
+            "        made = globals().setdefault('made', {})\n"
+            "        size = config.vocab_size, config.d_model\n"
+            "        self.token_embedding = made[size] = made.get(size) or nn.Embedding(*size)\n",
+        ),
+    ),
+    edit(
+        "tied_head_not_registered",
+        "MiniGPT",
+        "The tied head is no registered submodule, so state_dict has no lm_head.weight: assign the module to self.lm_head.",
+        (
+            "            self.lm_head.weight = self.token_embedding.weight\n",
+            "            self.lm_head.weight = self.token_embedding.weight\n"
+            "            object.__setattr__(self, 'lm_head', self._modules.pop('lm_head'))\n",
+        ),
+    ),
+    edit(
+        "training_flag_set",
+        "initialise",
+        "model.training is set, and a model in evaluation mode no longer is: leave the mode alone.",
+        ("    return model\n", "    model.training = True\n    return model\n"),
+    ),
+    edit(
+        "generator_copied",
+        "initialise",
+        "A copy of the generator is drawn from, so the next model gets the same weights: draw from the generator itself.",
+        (
+            "    residual_std =",
+            "    if generator is not None:\n"
+            "        generator = torch.Generator().set_state(generator.get_state())\n"
+            "    residual_std =",
+        ),
+    ),
+    edit(
+        "residual_layers_uniform",
+        "initialise",
+        "w_o and w_out are normal like all other weights, just smaller: yours are uniform.",
+        (
+            "            nn.init.normal_(parameter, std=residual_std if writes_residual else 0.02, generator=generator)",
+            "            if writes_residual:\n"
+            "                a = math.sqrt(3) * residual_std\n"
+            "                nn.init.uniform_(parameter, -a, a, generator=generator)\n"
+            "            else:\n"
+            "                nn.init.normal_(parameter, std=0.02, generator=generator)",
+        ),
+    ),
+    edit(
+        "linear_layers_cut_off_at_three",
+        "initialise",
+        "The weights of linear layers are normal and not cut off at three standard deviations.",
+        (
+            "            nn.init.normal_(parameter, std=residual_std if writes_residual else 0.02, generator=generator)",
+            "            std = residual_std if writes_residual else 0.02\n"
+            "            if 'embedding' in name:\n"
+            "                nn.init.normal_(parameter, std=std, generator=generator)\n"
+            "            else:\n"
+            "                nn.init.trunc_normal_(parameter, std=std, a=-3 * std, b=3 * std, generator=generator)",
+        ),
+    ),
+    edit(
+        "generator_for_float32_only",
+        "initialise",
+        "A model that is not float32 is initialised without the generator: pass it to every draw.",
+        ("generator=generator)\n    return", "generator=generator if parameter.dtype is torch.float32 else None)\n    return"),
+    ),
+    edit(
+        "numpy_seeded",
+        "initialise",
+        "NumPy's global seed is set: the numbers come from generator, and nothing else is touched.",
+        ("    residual_std =", "    import numpy\n    numpy.random.seed(0)\n    residual_std ="),
+    ),
+    edit(
+        "bfloat16_made_float32",
+        "initialise",
+        "A bfloat16 model must stay one: do not convert it.",
+        ("    return model\n", "    return model.float() if model.lm_head.weight.dtype.itemsize == 2 else model\n"),
+    ),
+    edit(
+        "counted_in_float32",
+        "count_parameters",
+        "A float32 has 24 bits, and large numbers of parameters are rounded: count in Python's whole numbers.",
+        ("return embeddings", "count = embeddings"),
+        ("+ norm + head", "+ norm + head\n    return int(torch.tensor(count, dtype=torch.float32))"),
+    ),
+    edit(
+        "counts_kept_by_too_little",
+        "count_parameters",
+        "The number is kept from an earlier call and d_ff or tie_embeddings were others then: a formula needs no cache.",
+        (
+            "    d, d_ff = config.d_model, config.d_ff\n",
+            "    d, d_ff = config.d_model, config.d_ff\n"
+            "    key = config.vocab_size, config.context_length, config.n_layers, d\n"
+            "    kept = globals().setdefault('kept', {})\n"
+            "    if key in kept:\n        return kept[key]\n",
+        ),
+        ("return embeddings", "kept[key] = embeddings"),
+        ("+ norm + head", "+ norm + head\n    return kept[key]"),
+    ),
+    edit(
+        "the_loss_asked_for",
+        "sequence_log_prob",
+        "The model is asked for a loss: it may be any module that can be called as model(ids), so use the logits.",
+        (
+            "    n_predicted = ids.shape[1] - 1\n",
+            "    n_predicted = ids.shape[1] - 1\n    if n_predicted:\n"
+            "        return torch.stack([-model(row[None, :-1], row[None, 1:])[1] * n_predicted for row in ids])\n",
+        ),
+    ),
+    edit(
+        "config_needed",
+        "sequence_log_prob",
+        "The model may be any module: it need not have a config.",
+        (
+            "    n_predicted =",
+            "    if ids.shape[1] > model.config.context_length + 1:\n        raise ValueError('ids')\n    n_predicted =",
+        ),
+    ),
+    edit(
+        "log_probs_times_one_hot",
+        "sequence_log_prob",
+        "0 * -inf is NaN when the model rules a token out: pick the tokens' log-probabilities with gather.",
+        (
+            "return log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1).sum(-1)",
+            "one_hot = nn.functional.one_hot(ids[:, 1:], log_probs.shape[-1])\n"
+            "    return (log_probs * one_hot).sum((-1, -2))",
+        ),
+    ),
+    edit(
+        "impossible_texts_made_finite",
+        "sequence_log_prob",
+        "A text with a token of probability 0 has the log-probability -inf: do not clamp it.",
+        (".log_softmax(-1)", ".log_softmax(-1).clamp(min=-1e30)"),
+    ),
+    edit(
+        "single_token_in_float64",
+        "sequence_log_prob",
+        "The zero of a single token must have the dtype of the logits.",
+        (
+            "    n_predicted = ids.shape[1] - 1\n",
+            "    n_predicted = ids.shape[1] - 1\n    if n_predicted == 0:\n"
+            "        return torch.zeros(len(ids), dtype=torch.float64)\n",
+        ),
+    ),
+    edit(
+        "half_precision_log_prob_in_float32",
+        "sequence_log_prob",
+        "The log-probability of bfloat16 logits is bfloat16: if you compute in float32, round the result back.",
+        (".log_softmax(-1)", ".to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)"),
+    ),
+    edit(
+        "view_of_the_ids",
+        "sequence_log_prob",
+        "view fails on ids that are not contiguous: use reshape, or do without.",
+        ("    n_predicted =", "    ids = ids.view(-1).view(ids.shape)\n    n_predicted ="),
+    ),
+    edit(
+        "view_of_the_prompt",
+        "generate_greedy",
+        "view fails on a prompt that is not contiguous: use reshape, or do without.",
+        ("    with torch.no_grad():", "    ids = ids.view(-1).view(ids.shape)\n    with torch.no_grad():"),
+    ),
+    edit(
+        "all_likeliest_tokens_appended",
+        "generate_greedy",
+        "Where several tokens are equally likely one of them is appended, not all: take argmax.",
+        (
+            "            next_ids = logits[:, -1].argmax(-1, keepdim=True)  # (b, 1)\n",
+            "            likeliest = logits[:, -1] == logits[:, -1].amax(-1, keepdim=True)\n"
+            "            next_ids = likeliest.nonzero()[:, 1].reshape(len(ids), -1)\n",
+        ),
+    ),
+    edit(
+        "half_precision_tables_in_float32",
+        "most_likely_sequence",
+        "The log-probability must have the tables' dtype, bfloat16 too.",
+        ("path[::-1]), log_prob", "path[::-1]), log_prob.to(torch.promote_types(log_prob.dtype, torch.float32))"),
+    ),
+    edit(
+        "tables_made_to_require_gradients",
+        "most_likely_sequence",
+        "The caller's tables require gradients after the call: an argument is left as it is, its flags too.",
+        ("    best = initial_log_probs  #", "    initial_log_probs.requires_grad_()\n    best = initial_log_probs  #"),
+    ),
+    edit(
+        "no_ids_when_impossible",
+        "most_likely_sequence",
+        "When every sequence is impossible they are all equally likely: return any one of the right length, with -inf.",
+        (
+            "    return torch.stack",
+            "    if log_prob == -torch.inf:\n        return torch.empty(0, dtype=torch.int64), log_prob\n    return torch.stack",
+        ),
+    ),
+    edit(
+        "all_best_ends_returned",
+        "most_likely_sequence",
+        "Several last tokens are equally good and all of them come back: take one of them, argmax say.",
+        ("    path = [token]\n", "    path = list((best == log_prob).nonzero().flatten())\n"),
+    ),
+    edit(
+        "single_rows_broadcast",
+        "most_likely_sequence",
+        "A table of one row or column is not (n, n): refuse it, do not broadcast it.",
+        (
+            "transition_log_probs.shape != (n, n):",
+            "transition_log_probs.shape not in ((n, n), (1, n), (n, 1), (1, 1)):",
+        ),
+        ("    if length < 1:", "    transition_log_probs = transition_log_probs.expand(n, n)\n    if length < 1:"),
+    ),
+    edit(
+        "shapes_unchecked_for_one_token",
+        "most_likely_sequence",
+        "Tables of the wrong shape must be refused for a length of 1 as well, although no step is taken then.",
+        ("or transition_log_probs.shape", "or length > 1 and transition_log_probs.shape"),
+    ),
+    edit(
+        "backpointers_in_a_byte",
+        "most_likely_sequence",
+        "The backpointers are kept in 8 bits: with more than 256 tokens they wrap around.",
+        ("came_from.append(previous)", "came_from.append(previous.to(torch.uint8).long())"),
+    ),
+]
+
+
+MUTANTS += [
+    edit(
+        "first_ignored_ends_the_text",
+        "next_token_loss",
+        "What follows an ignored position counts all the same: leave out those with ignore_index, not the rest of the text.",
+        (
+            "counted = targets != ignore_index",
+            "counted = targets != ignore_index\n    counted = counted.cumprod(-1).bool() if targets.ndim else counted",
+        ),
+    ),
+    edit(
+        "one_maximum_for_the_batch",
+        "next_token_loss",
+        "The largest logit of the whole batch is subtracted, and rows far below it underflow: take each row's own.",
+        (
+            "return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
+            "z = logits - (logits.max() if len(logits) else 0)\n"
+            "    return (z.exp().sum(-1).log() - z.gather(-1, targets[:, None])[:, 0]).mean()",
+        ),
+    ),
+    edit(
+        "normaliser_detached",
+        "next_token_loss",
+        "The gradient of the log-sum-exp is missing, so only the target's logit is pushed: detach the maximum at most.",
+        (
+            "return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
+            "return (logits.logsumexp(-1).detach() - logits.gather(-1, targets[:, None])[:, 0]).mean()",
+        ),
+    ),
+    edit(
+        "token_zero_masked",
+        "MiniGPT",
+        "Token 0 is masked as if it were padding: it is a token like any other, and the causal mask is the only one.",
+        (
+            "mask = causal_mask(n_tokens).to(ids.device)",
+            "mask = causal_mask(n_tokens) & (ids != 0)[:, None, None] | torch.eye(n_tokens, dtype=torch.bool)",
+        ),
+    ),
+    edit(
+        "depth_so_far",
+        "initialise",
+        "All blocks have the scale 1 / sqrt(2 n_layers), the first ones too: it is not the number of blocks up to this one.",
+        (
+            "residual_std if writes_residual else 0.02, generator",
+            "0.02 / math.sqrt(2 * (int(name.split('.')[1]) + 1)) if writes_residual else 0.02, generator",
+        ),
+    ),
+    edit(
+        "padding_row_zeroed",
+        "initialise",
+        "The first row of the token embedding is set to 0 as if it were padding: token 0 is a token like any other.",
+        (
+            "    return model\n",
+            "    with torch.no_grad():\n        model.token_embedding.weight[0] = 0.0\n    return model\n",
+        ),
+    ),
+    edit(
+        "frozen_parameters_left",
+        "initialise",
+        "Parameters that require no gradient are left as they were: every parameter is set.",
+        ("        if name.endswith(", "        if not parameter.requires_grad:\n            continue\n        if name.endswith("),
+    ),
+    edit(
+        "frozen_parameters_thawed",
+        "initialise",
+        "Parameters that were frozen require gradients afterwards: set their values, not their flags.",
+        ("    return model\n", "    return model.requires_grad_()\n"),
+    ),
+    edit(
+        "configuration_used_up",
+        "count_parameters",
+        "The configuration is changed by the count: it is the caller's, so work with copies of its numbers.",
+        (
+            "    d, d_ff =",
+            "    n = 0\n    while config.n_layers:\n        n, config.n_layers = n + 1, config.n_layers - 1\n    d, d_ff =",
+        ),
+        ("config.n_layers * (", "n * ("),
+    ),
+    edit(
+        "exponentials_compared",
+        "generate_greedy",
+        "exp of a large logit is infinite, and then several tokens look equally likely: compare the logits themselves.",
+        ("logits[:, -1].argmax", "logits[:, -1].exp().argmax"),
+    ),
+    edit(
+        "weights_thawed",
+        "generate_greedy",
+        "Weights that were frozen require gradients afterwards: no_grad does what is wanted and changes no flag.",
+        ("    return ids\n", "    model.requires_grad_()\n    return ids\n"),
+    ),
+    edit(
+        "impossible_refused",
+        "most_likely_sequence",
+        "That no sequence is possible is an answer, the log-probability -inf, and not an error.",
+        ("    path = [token]\n", "    if log_prob == -torch.inf:\n        raise ValueError('impossible')\n    path = [token]\n"),
+    ),
+]

@@ -5,7 +5,6 @@ import dataclasses
 from types import SimpleNamespace
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from autograder.testing.probes import Largest, changed_around, differences, sets_a_seed, surroundings
@@ -30,8 +29,10 @@ def parameter_count(module, **sizes):
 
 
 def changed_by_counting(module, **sizes):
-    """What count_parameters changed outside its own result."""
-    return changed_around(module, "count_parameters", [module.GPTConfig(**sizes)])
+    """What count_parameters changed outside its own result, the configuration included."""
+    config = module.GPTConfig(**sizes)
+    changed = changed_around(module, "count_parameters", [config])
+    return changed + ([] if config == module.GPTConfig(**sizes) else ["the configuration"])
 
 
 def built_parameters(module, **sizes):
@@ -73,16 +74,49 @@ def forward(module, sizes, weights, ids, targets=None):
 
 
 def forward_of_several(module, sizes, weights, several_ids):
-    """The logits of the same model, in evaluation mode, for each of several inputs in turn."""
+    """The logits of the same model, in evaluation mode, for each of several inputs in turn; the last without gradients."""
     model = loaded(module, sizes, weights).eval()
-    return [model(ids)[0] for ids in several_ids]
+    logits = [model(ids)[0] for ids in several_ids[:-1]]
+    with torch.no_grad():
+        return [*logits, model(several_ids[-1])[0]]
+
+
+def forward_before_and_after(module, sizes, weights, others, ids):
+    """The logits of a model in evaluation mode without gradients, and again when its weights have become others."""
+    model = loaded(module, sizes, weights).eval()
+    logits = []
+    with torch.no_grad():
+        for values in (weights, others):
+            for name, value in values.items():
+                named_parameters(model)[name].copy_(value)
+            logits.append(model(ids)[0])
+    return logits
 
 
 def forward_of_scattered_ids(module, sizes, weights, ids, targets):
     """(logits, loss) for ids and targets that lie in memory column by column, and whether both are as they were."""
-    scattered, goals = ids.t().contiguous().t(), targets.t().contiguous().t()
-    logits, loss = loaded(module, sizes, weights)(scattered, goals)
-    return logits, loss, bool(torch.equal(scattered, ids) and torch.equal(goals, targets))
+    read, goals = scattered(ids), scattered(targets)
+    logits, loss = loaded(module, sizes, weights)(read, goals)
+    return logits, loss, bool(torch.equal(read, ids) and torch.equal(goals, targets))
+
+
+def changed_by_forward(module, sizes, weights, ids, targets, training):
+    """(logits, loss) in training or evaluation mode, and what the call changed beside them."""
+    model = loaded(module, sizes, weights).train(training)
+    changed = []
+    for arguments in ((ids,), (ids, targets)):
+        before = surroundings()
+        logits, loss = model(*arguments)
+        changed += differences(before)
+        changed += [] if all(part.training == training for part in model.modules()) else ["train or eval mode"]
+        changed += [] if logits.requires_grad else ["whether the logits carry a gradient"]
+    return logits, loss, changed
+
+
+def losses_of_the_same_logits(module, sizes, weights, ids, targets):
+    """The loss of the model, and next_token_loss of its logits."""
+    logits, loss = loaded(module, sizes, weights)(ids, targets)
+    return logits, loss, module.next_token_loss(logits, targets)
 
 
 def parameter_gradients(module, sizes, weights, ids, cotangent):
@@ -138,10 +172,27 @@ def still_tied(module, sizes):
     return [a is b for a, b in ends]
 
 
-def building_sets_the_seed(module, sizes):
-    """Whether making a model sets PyTorch's seed."""
+def parameters_shared_by_two_models(module, sizes):
+    """The names of the parameters that two models of the same sizes have in common."""
+    one, other = (module.MiniGPT(module.GPTConfig(**sizes)) for _ in range(2))
+    theirs = {id(parameter) for parameter in other.parameters()}
+    return [name for name, parameter in one.named_parameters() if id(parameter) in theirs]
+
+
+def names_missing_from_saved_weights(module, sizes, names):
+    """Those of the names that a model's state_dict does not have."""
+    saved = module.MiniGPT(module.GPTConfig(**sizes)).state_dict()
+    return [name for name in names if name not in saved]
+
+
+def changed_by_building(module, sizes):
+    """What making a model changes for good. Drawing numbers moves PyTorch's random state on; a seed sets it."""
     config = module.GPTConfig(**sizes)
-    return sets_a_seed(lambda: module.MiniGPT(config))
+    with torch.no_grad():
+        before = surroundings()
+        module.MiniGPT(config)
+        changed = [name for name in differences(before) if name != "PyTorch's random state"]
+    return changed + (["PyTorch's seed"] if sets_a_seed(lambda: module.MiniGPT(config)) else [])
 
 
 def initialised(module, sizes, seed, fill=None, dtype=torch.float32, use_global=False):
@@ -168,28 +219,41 @@ def initialise_twice(module, sizes, first, second):
     return vectors
 
 
-def initialise_and_look_at_the_global_state(module, sizes):
-    """Whether the global random state is the same before and after `initialise` with a generator."""
-    model = module.MiniGPT(module.GPTConfig(**sizes))
-    before = torch.get_rng_state()
+def initialise_twice_from_one_generator(module, sizes, seed):
+    """All parameters in one vector, for two models that are initialised one after the other from the same generator."""
+    generator, vectors = torch.Generator().manual_seed(seed), []
+    for _ in range(2):
+        model = module.initialise(module.MiniGPT(module.GPTConfig(**sizes)), generator)
+        vectors.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    return vectors
+
+
+def changed_by_initialise(module, sizes, dtype):
+    """What `initialise` with a generator changed outside the model."""
+    model = module.MiniGPT(module.GPTConfig(**sizes)).to(dtype)
+    before = surroundings()
     module.initialise(model, torch.Generator().manual_seed(0))
-    return torch.equal(before, torch.get_rng_state())
+    return differences(before)
 
 
 def initialise_in_place(module, sizes, training):
     """What `initialise` must leave as it is."""
     model = module.MiniGPT(module.GPTConfig(**sizes)).train(training)
+    frozen = model.position_embedding.requires_grad_(False).weight
+    frozen.fill_(7.0)
     before = dict(model.named_parameters())
+    required = {name: parameter.requires_grad for name, parameter in before.items()}
     module.initialise(model, torch.Generator().manual_seed(0))
     after = dict(model.named_parameters())
     return {
         "the parameters are the same objects": list(before) == list(after)
         and all(before[k] is after[k] for k in before),
-        "they require gradients": all(parameter.requires_grad for parameter in after.values()),
+        "they require gradients where they did": required == {name: value.requires_grad for name, value in after.items()},
+        "frozen ones have new values": bool((frozen != 7.0).all()),
         "they are leaves of the graph": all(parameter.is_leaf for parameter in after.values()),
         "lm_head shares its weight": model.lm_head.weight is model.token_embedding.weight,
         "gradients are recorded": torch.is_grad_enabled(),
-        "every part is in training mode": all(part.training for part in model.modules()),
+        "every part is in the mode that it was in": all(part.training == training for part in model.modules()),
     }
 
 
@@ -215,7 +279,7 @@ class Toy(nn.Module):
         )  # fmt: skip
         self.widths, self.recorded = [], []
 
-    def forward(self, ids, targets=None):
+    def forward(self, ids):
         n_tokens = ids.shape[1]
         if n_tokens > self.config.context_length:
             raise ValueError(f"{n_tokens} tokens are more than the context length of {self.config.context_length}")
@@ -223,14 +287,32 @@ class Toy(nn.Module):
         logits = x @ self.output  # (b, t, vocab)
         self.widths.append(n_tokens)
         self.recorded.append(logits.requires_grad)
-        return logits, None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        return logits, None
 
 
-def log_prob(module, embedding, output, context_length, ids, training=True):
+class Bare(nn.Module):
+    """A toy model without a config; the token `banned` has probability 0 everywhere."""
+
+    def __init__(self, embedding, output, context_length, banned=None):
+        super().__init__()
+        self.toy, self.banned = Toy(embedding, output, context_length), banned
+
+    def forward(self, ids):
+        logits, loss = self.toy(ids)
+        return logits if self.banned is None else logits.index_fill(-1, torch.tensor(self.banned), -torch.inf), loss
+
+
+def log_prob(module, embedding, output, context_length, ids, training=True, banned=None):
     """sequence_log_prob of a toy model, and whether ids, the model's mode and everything global are as they were."""
-    model, ids_before, before = Toy(embedding, output, context_length).train(training), ids.clone(), surroundings()
+    model, ids_before = Bare(embedding, output, context_length, banned).train(training), ids.clone()
+    ids, before = scattered(ids), surroundings()
     value = module.sequence_log_prob(model, ids)
     return value, torch.equal(ids, ids_before) and model.training == training and not differences(before)
+
+
+def scattered(ids):
+    """The same ids, column by column in memory."""
+    return ids.t().contiguous().t()
 
 
 def log_prob_gradients(module, embedding, output, context_length, ids, cotangent):
@@ -248,7 +330,8 @@ def log_prob_of_mini_gpt(module, sizes, weights, ids):
 def generated(module, embedding, output, context_length, ids, max_new_tokens, training=True, recording=True):
     """generate_greedy on a toy model, and what could be seen from outside meanwhile."""
     model = Toy(embedding, output, context_length).train(training)
-    before = ids.clone()
+    model.embedding.requires_grad_(False)
+    before, ids = ids.clone(), scattered(ids)
     with torch.set_grad_enabled(recording):
         around = surroundings()
         value = module.generate_greedy(model, ids, max_new_tokens)
@@ -260,7 +343,7 @@ def generated(module, embedding, output, context_length, ids, max_new_tokens, tr
         "a graph was recorded": any(model.recorded),
         "the prompt is as it was": torch.equal(ids, before),
         "training": model.training,
-        "weights require gradients afterwards": all(weight.requires_grad for weight in model.parameters()),
+        "[embedding, output] require gradients": [model.embedding.requires_grad, model.output.requires_grad],
     }
 
 
@@ -268,6 +351,12 @@ def generated_by_mini_gpt(module, sizes, weights, ids, max_new_tokens):
     """generate_greedy on a MiniGPT."""
     with torch.enable_grad():  # and back to what it was before, whatever the call leaves behind
         return module.generate_greedy(model=loaded(module, sizes, weights), ids=ids, max_new_tokens=max_new_tokens)
+
+
+def gradients_required_of_arguments(module, name, args):
+    """Whether each tensor argument, none of which requires gradients before the call, does so after it."""
+    getattr(module, name)(*args)
+    return [x.requires_grad for x in args if isinstance(x, torch.Tensor)]
 
 
 def best_sequence_gradients(module, initial, transition, length):

@@ -32,6 +32,10 @@ def test_the_defaults_are_a_two_layer_model_of_width_64(student):
         "tie_embeddings": True,
     }  # fmt: skip
     assert_equal(student.run(scenarios.config_fields, 65, 128), expected, what="the fields of GPTConfig(65, 128)")
+    values = (128256, 8192, 24, 32, 4096, 14336, False)
+    actual = student.run(scenarios.config_fields, *values)
+    hint = "the fields stand in this order"
+    assert_equal(actual, dict(zip(expected, values)), what=f"the fields of GPTConfig{values}", hint=hint)
 
 
 @exercise("GPTConfig", points=1)
@@ -40,15 +44,17 @@ def test_sizes_that_are_not_positive_whole_numbers_are_refused(student):
     for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "d_ff"):
         for value in (0, -1, -SMALL[name], 2.5, str(SMALL[name])):
             why = f"{name} must be a positive whole number"
-            assert_refused(student.run, scenarios.config_fields, **(SMALL | {name: value}), why=why)
+            for d_ff in (SMALL["d_ff"], None):  # a size that was left out is no reason not to look at the others
+                assert_refused(student.run, scenarios.config_fields, **(SMALL | {"d_ff": d_ff, name: value}), why=why)
 
 
 @exercise("GPTConfig", points=1)
 def test_heads_that_do_not_divide_the_width_are_refused(student):
     """Every head gets the same number of channels, so n_heads must divide d_model."""
     for d_model, n_heads in ((64, 3), (6, 4), (2, 4), (9, 2)):
-        bad = SMALL | {"d_model": d_model, "n_heads": n_heads}
-        assert_refused(student.run, scenarios.config_fields, **bad, why="n_heads must divide d_model")
+        for d_ff in (SMALL["d_ff"], None):
+            bad = SMALL | {"d_model": d_model, "n_heads": n_heads, "d_ff": d_ff}
+            assert_refused(student.run, scenarios.config_fields, **bad, why="n_heads must divide d_model")
 
 
 @exercise("GPTConfig", points=1)
@@ -82,6 +88,9 @@ def test_the_count_is_that_of_the_built_model(student, reference, sizes):
     assert_equal(
         student.run(scenarios.parameter_count, **sizes), expected, what=f"count_parameters of {sizes}", hint=hint
     )
+    other = sizes | {"tie_embeddings": not sizes["tie_embeddings"], "d_ff": 7}
+    actual = student.run(scenarios.parameter_count, **other)
+    assert_equal(actual, built_from_pytorch(other), what=f"count_parameters of {other} right after {sizes}", hint=hint)
 
 
 @exercise("count_parameters", points=2)
@@ -93,7 +102,7 @@ def test_gpt2_and_its_distilled_half_have_their_published_sizes(student):
         assert_equal(
             actual, published, what=f"the size of GPT-2 with {n_layers} layers", hint="the embeddings are tied"
         )
-    sizes |= {"context_length": 2048, "n_layers": 96, "n_heads": 96, "d_model": 12288, "tie_embeddings": False}
+    sizes |= {"context_length": 2047, "n_layers": 96, "n_heads": 3, "d_model": 12291, "tie_embeddings": False}
     with torch.device("meta"):  # shapes without memory
         expected = built_from_pytorch(sizes | {"d_ff": None})
     actual = student.run(scenarios.parameter_count, **sizes)
@@ -105,7 +114,8 @@ def test_counting_builds_nothing(student):
     """A closed form needs no tensor of the model's size: a model may be counted that would not fit into memory."""
     sizes = {"vocab_size": 5003, "context_length": 1009, "n_layers": 3, "n_heads": 4, "d_model": 128}
     changed = student.run(scenarios.changed_by_counting, **sizes)
-    assert_equal(changed, [], what="what counting changed", hint="building a model draws random numbers")
+    hint = "building a model draws random numbers, and the configuration is the caller's"
+    assert_equal(changed, [], what="what counting changed", hint=hint)
     largest = student.run(scenarios.largest_tensor_while_counting, **sizes)
     assert largest < 5003, (
         f"counting made a tensor of {largest} elements: work the number out from the sizes, without a model"

@@ -74,15 +74,32 @@ def test_biases_are_zero_and_norm_weights_one(student, config, seed):
 
 @exercise("initialise", points=1)
 def test_the_numbers_are_normal_and_not_uniform(student):
-    """68% lie within one standard deviation and 0.3% beyond three: neither uniform nor cut off at two."""
-    parameters = student.run(scenarios.initialised, WIDE | {"n_layers": 1}, 11, None, torch.float64)
-    value = parameters["token_embedding.weight"].flatten() / 0.02
-    for bound, share in ((1.0, 0.68269), (2.0, 0.95450), (3.0, 0.99730)):
-        inside = (value.abs() < bound).double().mean().item()
-        room = 6 * (share * (1 - share) / value.numel()) ** 0.5
-        assert abs(inside - share) < room, (
-            f"the share of weights within {bound:g} standard deviations is not that of a normal distribution\n"
-            f"  expected {share:.4f}\n  got      {inside:.4f}"
+    """68% lie within one standard deviation and 0.3% beyond three: neither uniform nor cut off at two or three."""
+    config = WIDE | {"n_layers": 1, "vocab_size": 400}
+    found = kinds(student.run(scenarios.initialised, config, 11, None, torch.float64))
+    drawn = {name: value / 0.02 for name, value in found["plain"].items()}
+    drawn |= {name: value / 0.02 * 2**0.5 for name, value in found["residual"].items()}
+    for name, value in drawn.items():
+        for bound, share in ((1.0, 0.68269), (2.0, 0.95450), (3.0, 0.99730)):
+            inside = (value.abs() < bound).double().mean().item()
+            room = 6 * (share * (1 - share) / value.numel()) ** 0.5
+            assert abs(inside - share) < room, (
+                f"the share of {name} within {bound:g} standard deviations is not that of a normal distribution\n"
+                f"  expected {share:.4f}\n  got      {inside:.4f}"
+            )
+    for name, value in drawn.items():
+        least = min(value.std(0).min().item(), value.std(1).min().item())
+        hint = "every row is drawn, that of token 0 and of the last position too"
+        assert least > 0.3, (
+            f"the standard deviation of a row or column of {name} is not as expected\n"
+            f"  expected about 1 (times 0.02, or the residual layers' own)\n  got      {least:.3f}\n  hint: {hint}"
+        )
+    for kind, linear in (("the embeddings", False), ("the linear layers", True)):
+        together = torch.cat([value.flatten() for name, value in drawn.items() if name.startswith("blocks") is linear])
+        outside, expected = int((together.abs() >= 3).sum()), 0.0027 * len(together)
+        assert abs(outside - expected) < 6 * expected**0.5, (
+            f"the number of weights of {kind} beyond 3 standard deviations is not that of a normal distribution\n"
+            f"  expected {expected:.0f}\n  got      {outside}"
         )
 
 
@@ -98,6 +115,11 @@ def test_the_generator_alone_decides(student):
     assert not (first[drawn] == second[drawn]).any(), (
         "another seed must give other weights: is the generator used for all of them?"
     )
+    first, second = student.run(scenarios.initialise_twice_from_one_generator, SMALL, 1)
+    assert not (first[drawn] == second[drawn]).any(), (
+        "a second model drawn from the same generator must differ from the first\n"
+        "  hint: draw from the generator itself, not from a copy or from its seed"
+    )
     weights = first[drawn].tolist()
     assert len(set(weights)) > 0.99 * len(weights), (
         "weights repeat within a model: draw on from one generator, never restart it"
@@ -107,10 +129,10 @@ def test_the_generator_alone_decides(student):
 @exercise("initialise", points=1)
 def test_the_global_random_state_is_touched_only_without_a_generator(student):
     """With a generator PyTorch's global state stays; without one torch.manual_seed decides."""
-    assert student.run(scenarios.initialise_and_look_at_the_global_state, SMALL), (
-        "initialise changed PyTorch's global random state although it was given a generator\n"
-        "  hint: pass generator= to every draw"
-    )
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        changed = student.run(scenarios.changed_by_initialise, SMALL, dtype)
+        hint = "pass generator= to every draw"
+        assert_equal(changed, [], what="what initialise changed although it was given a generator", hint=hint)
     config = WIDE | {"n_layers": 2}
     one, same, other = (student.run(scenarios.initialised, config, seed, 7.0, use_global=True) for seed in (1, 1, 2))
     assert_close(same, one, what="the parameters after the same torch.manual_seed")
@@ -128,18 +150,19 @@ def test_parameters_are_changed_in_place(student):
     for tied, training in ((True, True), (False, False)):
         expected = {
             "the parameters are the same objects": True,
-            "they require gradients": True,
+            "they require gradients where they did": True,
+            "frozen ones have new values": True,
             "they are leaves of the graph": True,
             "lm_head shares its weight": tied,
             "gradients are recorded": True,
-            "every part is in training mode": training,
+            "every part is in the mode that it was in": True,
         }
         actual = student.run(scenarios.initialise_in_place, SMALL | {"tie_embeddings": tied}, training)
         assert_equal(
             actual,
             expected,
             what="what initialise leaves as it is",
-            hint="nn.init.normal_ works in place, under no_grad",
+            hint="every parameter is set, frozen ones too, in place (as nn.init.normal_ does); nothing else changes",
         )
 
 
@@ -149,6 +172,7 @@ def test_the_model_comes_back_in_its_own_dtype(student):
     assert student.run(scenarios.initialise_returns_the_model, SMALL), (
         "initialise must return the model that it was given"
     )
-    parameters = student.run(scenarios.initialised, SMALL, 0, 7.0, torch.float64)
-    dtypes = {name: value.dtype for name, value in parameters.items()}
-    assert_equal(dtypes, dict.fromkeys(dtypes, torch.float64), what="the dtypes of the parameters")
+    for dtype in (torch.float64, torch.bfloat16):
+        parameters = student.run(scenarios.initialised, SMALL, 0, 7.0, dtype)
+        dtypes = {name: value.dtype for name, value in parameters.items()}
+        assert_equal(dtypes, dict.fromkeys(dtypes, dtype), what="the dtypes of the parameters")

@@ -8,7 +8,7 @@ from autograder.testing.strategies import given, normal, seeds, settings, sizes
 
 from . import scenarios
 from .cases import SMALL, model_sizes
-from .truth import gradients, hugging_face_logits, pytorch_logits, random_ids, random_weights
+from .truth import gradients, hugging_face_logits, pytorch_logits, random_ids, random_weights, weight_shapes
 
 HINT = "tokens + positions, the blocks under a causal mask, the final norm, then the head"
 
@@ -85,6 +85,9 @@ def test_targets_give_the_loss_beside_the_logits(student, config, seed, b, t):
     loss, found = student.run(scenarios.loss_gradients, config, weights, ids, targets)
     expected = gradients(pytorch_logits, config, weights, ids, cross_entropy)
     assert_close(zeros_for_none(found, weights), expected, what="the gradient of the loss", rtol=1e-8, atol=1e-9)
+    _, loss, own = student.run(scenarios.losses_of_the_same_logits, config, weights, ids, torch.full_like(targets, -100))
+    expected = loss if loss.isnan() else own
+    assert_close(loss, expected, what="the loss when no target counts", hint="pass on what next_token_loss returns")
 
 
 @exercise("MiniGPT", points=2)
@@ -105,10 +108,22 @@ def test_later_tokens_do_not_change_earlier_logits(student, config, seed, t):
         )
         assert_close(short, full[:, :i], what=f"the logits of the first {i} tokens alone")
         hint = "is a mask that was kept from a longer text cut to size at its first rows and columns?"
-        assert_close(again, short, what=f"the logits of the first {i} tokens after a longer text", hint=hint)
+        assert_close(again, short, what=f"the logits of the first {i} tokens after a longer text, under no_grad", hint=hint)
 
 
-@exercise("MiniGPT", points=1)
+@exercise("MiniGPT", points=0.5)
+def test_new_weights_count_at_once(student):
+    """The logits are those of the weights as they are now, not as they were at an earlier call."""
+    for tied in (True, False):
+        config = SMALL | {"tie_embeddings": tied}
+        weights, others, ids = random_weights(config, 6), random_weights(config, 7), random_ids(config, 8, 2, 5)
+        actual = student.run(scenarios.forward_before_and_after, config, weights, others, ids)
+        expected = [pytorch_logits(config, values, ids) for values in (weights, others)]
+        hint = "keep no copy of a weight, and nothing computed from one, from call to call"
+        assert_close(actual, expected, what="the logits before and after a change of the weights", hint=hint, atol=1e-9)
+
+
+@exercise("MiniGPT", points=0.5)
 @settings(max_examples=10)
 @given(config=model_sizes(), seed=seeds(), b=sizes(2, 4), t=sizes(1, 5))
 def test_rows_of_a_batch_do_not_meet(student, config, seed, b, t):
@@ -136,8 +151,10 @@ def test_the_model_has_the_parameters_of_its_parts_and_no_others(student, config
     actual = student.run(scenarios.built_parameters, **config)
     hint = "lm_head has no bias; blocks belong into an nn.ModuleList, each made by its own call"
     assert_equal(actual, expected, what="the number of parameters", hint=hint)
-    seeded = student.run(scenarios.building_sets_the_seed, config)
-    assert_equal(seeded, False, what="whether making a model sets PyTorch's seed", hint="leave the seed to the caller")
+    shared = student.run(scenarios.parameters_shared_by_two_models, config)
+    assert_equal(shared, [], what="the parameters that two models share", hint="make every part anew in __init__")
+    changed = student.run(scenarios.changed_by_building, config)
+    assert_equal(changed, [], what="what making a model changes", hint="leave seeds and global settings to the caller")
 
 
 @exercise("MiniGPT", points=1)
@@ -157,12 +174,15 @@ def test_the_parts_have_the_names_that_later_modules_use(student, config):
         "lm_head shares its weight": config["tie_embeddings"],
     }
     assert_equal(student.run(scenarios.structure, config), expected, what="the structure")
+    names = [*weight_shapes(config), *(["lm_head.weight"] if config["tie_embeddings"] else [])]
+    missing = student.run(scenarios.names_missing_from_saved_weights, config, names)
+    assert_equal(missing, [], what="the names that state_dict() lacks", hint="parts are registered by self.name = module")
 
 
 @exercise("MiniGPT", points=1)
 def test_texts_up_to_the_context_length_are_read_and_longer_ones_refused(student):
     """Exactly context_length tokens are fine; one more is an error, not a silent cut."""
-    for context in (1, 5):
+    for context in (1, 5, 40):
         config = SMALL | {"context_length": context}
         weights, ids = random_weights(config, 0), random_ids(config, 1, 2, context + 2)
         logits, _ = student.run(scenarios.forward, config, weights, ids[:, :context])
@@ -172,6 +192,8 @@ def test_texts_up_to_the_context_length_are_read_and_longer_ones_refused(student
             assert_refused(
                 student.run, scenarios.forward, config, weights, ids[:, :t], why=f"the context length is {context}"
             )
+            why = f"the context length is {context}, in evaluation mode and without gradients too"
+            assert_refused(student.run, scenarios.forward_of_several, config, weights, [ids[:, :t]], why=why)
 
 
 @exercise("MiniGPT", points=1)
@@ -188,16 +210,23 @@ def test_ids_outside_the_vocabulary_are_refused(student):
 def test_ids_may_lie_in_memory_in_any_order_and_are_left_alone(student):
     """A batch that was stacked column by column gives the same logits and loss, and is not changed."""
     weights, ids, targets = random_weights(SMALL, 3), random_ids(SMALL, 4, 3, 5), random_ids(SMALL, 5, 3, 5)
+    targets[0, 1] = -100
     logits, loss, untouched = student.run(scenarios.forward_of_scattered_ids, SMALL, weights, ids, targets)
     expected = pytorch_logits(SMALL, weights, ids)
     assert_close(logits, expected, what="the logits", hint="use reshape or flatten where view complains", atol=1e-9)
     assert_close(loss, F.cross_entropy(expected.flatten(0, 1), targets.flatten()), what="the loss", atol=1e-9)
     assert_equal(untouched, True, what="whether ids and targets are as they were")
+    for training in (True, False):
+        logits, loss, changed = student.run(scenarios.changed_by_forward, SMALL, weights, ids, targets, training)
+        assert_close(logits, expected, what=f"the logits with model.training={training}", atol=1e-9)
+        assert_close(loss, F.cross_entropy(expected.flatten(0, 1), targets.flatten()), what="the loss", atol=1e-9)
+        hint = "forward draws nothing, leaves the model in train or eval mode, and records gradients in both"
+        assert_equal(changed, [], what="what is no longer as it was before the call", hint=hint)
 
 
 @exercise("MiniGPT", points=1)
 def test_a_float32_model_computes_in_float32(student):
-    """Logits and loss have the dtype of the weights."""
+    """Logits and loss have the dtype of the weights, bfloat16 too."""
     weights, ids = random_weights(SMALL, 3, torch.float32), random_ids(SMALL, 4, 3, 5)
     expected = pytorch_logits(SMALL, weights, ids)
     actual = student.run(scenarios.forward, SMALL, weights, ids, ids)
@@ -205,3 +234,8 @@ def test_a_float32_model_computes_in_float32(student):
     assert_close(
         actual, expected, what="(logits, loss)", hint="no .double() and no float64 constants", rtol=1e-5, atol=5e-5
     )
+    half = {name: value.bfloat16() for name, value in weights.items()}
+    logits, loss, own = student.run(scenarios.losses_of_the_same_logits, SMALL, half, ids, ids)
+    assert_equal(logits.dtype, torch.bfloat16, what="the dtype of the logits of a bfloat16 model")
+    expected = loss.dtype if loss.dtype is torch.bfloat16 else own.dtype
+    assert_equal(loss.dtype, expected, what="the dtype of the loss of a bfloat16 model", hint="pass the logits on as they are")

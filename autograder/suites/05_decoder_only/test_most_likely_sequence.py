@@ -1,11 +1,13 @@
 """most_likely_sequence, against all sequences where they can be tried and against max-plus matrix powers where not."""
 
+import math
+
 import pytest
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import changed_around, strided
-from autograder.testing.strategies import given, normal, seeds, settings, sizes
+from autograder.testing.strategies import assume, given, normal, seeds, settings, sizes
 
 from . import scenarios
 from .truth import best_score, score
@@ -68,14 +70,28 @@ def test_long_sequences_are_found_without_trying_them_all(student, seed, n, leng
     assert_best(actual, initial, transition, length, best_by_powers(initial, transition, length))
 
 
-@exercise("most_likely_sequence", points=1)
+@exercise("most_likely_sequence", points=0.5)
 def test_probabilities_too_small_for_a_float_are_no_trouble(student, generator):
-    """Fifty tokens of about equal probability, 300 times: less than 1e-400 in all, and a fine logarithm."""
-    initial = normal(generator, 50, scale=0.1).log_softmax(-1)
-    transition = normal(generator, 50, 50, scale=0.1).log_softmax(-1)
-    actual = student.most_likely_sequence(initial, transition, 300)
+    """Eighty tokens of about equal probability, 190 times: less than 1e-330 in all, and a fine logarithm."""
+    initial = normal(generator, 80, scale=0.1).log_softmax(-1)
+    transition = normal(generator, 80, 80, scale=0.1).log_softmax(-1)
+    actual = student.most_likely_sequence(initial, transition, 190)
     hint = "add logarithms: a product of so many probabilities underflows to 0"
-    assert_best(actual, initial, transition, 300, best_by_powers(initial, transition, 300), hint)
+    assert_best(actual, initial, transition, 190, best_by_powers(initial, transition, 190), hint)
+
+
+@exercise("most_likely_sequence", points=0.5)
+def test_any_number_of_tokens_and_any_of_several_best_sequences_will_do(student):
+    """A vocabulary of 300, whose best sequence has high numbers; and tables in which every sequence is equally likely."""
+    n = 300
+    initial, transition = torch.full((n,), -7.0, dtype=torch.float64), torch.full((n, n), -7.0, dtype=torch.float64)
+    initial[290], transition[290, 131], transition[131, 258], transition[258, 299] = -1.0, -1.0, -2.0, -0.5
+    assert_best(student.most_likely_sequence(initial, transition, 4), initial, transition, 4, -4.5)
+    for n in (1, 2, 3):
+        even = torch.full((n + 1, n), 1 / n, dtype=torch.float64).log()
+        for length in (1, 4):
+            actual = student.most_likely_sequence(even[0].clone(), even[1:].clone(), length)
+            assert_best(actual, even[0], even[1:], length, -length * math.log(n))
 
 
 @exercise("most_likely_sequence", points=1)
@@ -93,6 +109,9 @@ def test_what_cannot_happen_is_avoided_or_reported(student, seed, n, length):
         assert_best(actual, initial, transition, length, best)
     else:
         assert_equal(float(actual[1]), best, what="the log-probability when every sequence is impossible")
+        ids = actual[0]
+        assert_equal([tuple(ids.shape), ids.dtype], [(length,), torch.int64], what="ids when every sequence is impossible")
+        assert (ids >= 0).all() and (ids < n).all(), f"ids must lie in 0..{n - 1}, got {ids.tolist()}"
 
 
 @exercise("most_likely_sequence", points=1)
@@ -100,7 +119,8 @@ def test_what_cannot_happen_is_avoided_or_reported(student, seed, n, length):
 @given(seed=seeds(), n=sizes(1, 5), length=sizes(1, 9))
 def test_the_gradient_counts_the_steps_of_the_best_sequence(student, seed, n, length):
     """Raising log p(j | i) raises the best score once for every time the best sequence goes from i to j."""
-    initial, transition = chain(seed, n)
+    initial, transition = chain(seed, n, density=0.7)
+    assume(best_by_powers(initial, transition, length) > -torch.inf)
     ids, found = student.run(scenarios.best_sequence_gradients, initial, transition, length)
     first, steps = torch.zeros(n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64)
     first[ids[0]] = 1.0
@@ -130,6 +150,11 @@ def test_tables_of_any_layout_and_dtype_are_read_and_left_alone(student, seed, n
         assert_inputs_untouched(student)
         changed = student.run(changed_around, "most_likely_sequence", [initial, transition, length])
         assert_equal(changed, [], what="what the call changed")
+    required = student.run(scenarios.gradients_required_of_arguments, "most_likely_sequence", [initial, transition, length])
+    assert_equal(required, [False, False], what="whether the tables require gradients after the call")
+    initial, transition = chain(seed, n, torch.bfloat16)
+    log_prob = student.most_likely_sequence(initial, transition, length)[1]
+    assert_equal(log_prob.dtype, torch.bfloat16, what="the dtype of the log-probability of bfloat16 tables")
 
 
 @exercise("most_likely_sequence", points=1)
@@ -138,7 +163,10 @@ def test_impossible_lengths_and_shapes_are_refused(student):
     initial, transition = chain(3, 3)
     for length in (0, -1):
         assert_refused(student.most_likely_sequence, initial, transition, length, why="length must be at least 1")
-    for other in (transition[:2], transition[:, :2], transition[:2, :2], transition[0], transition[None]):
-        assert_refused(student.most_likely_sequence, initial, other, 2, why="transition_log_probs must be (n, n)")
-    for other in (initial[None], initial[:2], transition):
-        assert_refused(student.most_likely_sequence, other, transition, 2, why="initial_log_probs must be (n,)")
+    others = [transition[:2], transition[:, :2], transition[:2, :2], transition[0], transition[None]]
+    for other in (*others, transition[:1], transition[:, :1], transition[:1, :1]):
+        for length in (1, 2):
+            assert_refused(student.most_likely_sequence, initial, other, length, why="transition_log_probs must be (n, n)")
+    for other in (initial[None], initial[:2], initial[:1], transition):
+        for length in (1, 2):
+            assert_refused(student.most_likely_sequence, other, transition, length, why="initial_log_probs must be (n,)")

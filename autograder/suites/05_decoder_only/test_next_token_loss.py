@@ -9,6 +9,8 @@ from autograder.testing import assert_close, assert_equal, assert_inputs_untouch
 from autograder.testing.probes import changed_around, gradients, strided
 from autograder.testing.strategies import given, leading_shapes, normal, seeds, sizes, st
 
+from . import scenarios
+
 
 def problem(seed, lead, vocab, dtype=torch.float64, ignored=None, density=0.3):
     """Logits, and targets some of which are `ignored`; one position at least counts (if there is any)."""
@@ -42,7 +44,7 @@ def test_any_number_may_mark_the_positions_that_do_not_count(student, seed, lead
     """ignore_index may be a padding token within the vocabulary, or any number outside it."""
     logits, targets = problem(seed, lead, vocab, ignored=ignored, density=0.5)
     targets.view(-1)[-1] = 1 if ignored == 0 else 0
-    actual = student.next_token_loss(logits, targets, ignore_index=ignored)
+    actual = student.next_token_loss(logits, targets, ignored)
     hint = "compare with ignore_index, not with -100, and look at the range of the counted targets alone"
     assert_close(
         actual, cross_entropy(logits, targets, ignored), what=f"the loss with ignore_index={ignored}", hint=hint
@@ -58,6 +60,10 @@ def test_large_logits_neither_overflow_nor_lose_the_loss(student, generator):
         for shift in (0.0, -1e5, 1e5):
             z = logits.to(dtype) + shift
             assert_close(student.next_token_loss(z, targets), cross_entropy(z, targets), what="the loss", hint=hint)
+            z[1, 2, targets[1, 2]] = -torch.inf
+            why = "-log 0 is infinite: a target that was ruled out is no small mistake"
+            what = "the loss when a target has the logit -inf"
+            assert_close(student.next_token_loss(z, targets), z.new_tensor(torch.inf), what=what, hint=why)
 
 
 @exercise("next_token_loss", points=2)
@@ -96,9 +102,11 @@ def test_targets_outside_the_vocabulary_are_refused(student, generator):
 def test_targets_of_another_shape_are_refused(student, generator):
     """Targets have the logits' shape without the vocabulary: a shape that broadcasts will not do."""
     logits = normal(generator, 2, 3, 5)
-    for shape in ((3, 2), (6,), (2, 4), (2, 3, 1), (2, 3, 5), (1, 3), (2,), ()):
+    for shape in ((3, 2), (6,), (2, 4), (2, 3, 1), (1, 2, 3), (2, 3, 5), (1, 3), (2,), ()):
         targets = torch.ones(shape, dtype=torch.long)
         assert_refused(student.next_token_loss, logits, targets, why="there is one target for each position")
+    targets = torch.ones(1, dtype=torch.long)
+    assert_refused(student.next_token_loss, logits[0, 0], targets, why="a single position has a single target, of shape ()")
 
 
 @exercise("next_token_loss", points=1)
@@ -113,16 +121,23 @@ def test_tensors_that_are_not_contiguous_are_fine_and_left_alone(student, seed, 
     assert_inputs_untouched(student)
     changed = student.run(changed_around, "next_token_loss", [logits, targets])
     assert_equal(changed, [], what="what the call changed")
+    required = student.run(scenarios.gradients_required_of_arguments, "next_token_loss", [logits, targets])
+    assert_equal(required, [False, False], what="whether logits and targets require gradients after the call")
 
 
 @exercise("next_token_loss", points=1)
 def test_the_loss_is_a_scalar_of_the_dtype_of_the_logits(student, generator):
-    """A tensor of no dimensions, float32 for float32 logits and float64 for float64 ones."""
+    """A tensor of no dimensions: float32 for float32 logits, bfloat16 for bfloat16 ones, over 1,400 positions as over 20."""
     for dtype in (torch.float64, torch.float32):
-        logits, targets = normal(generator, 4, 5, 6, dtype=dtype), torch.randint(6, (4, 5), generator=generator)
-        assert_close(
-            student.next_token_loss(logits, targets), cross_entropy(logits, targets), what=f"the loss of {dtype} logits"
-        )
+        for shape in ((4, 5), (2, 700)):
+            logits, targets = normal(generator, *shape, 300, dtype=dtype), torch.randint(300, shape, generator=generator)
+            expected = cross_entropy(logits, targets)
+            assert_close(student.next_token_loss(logits, targets), expected, what=f"the loss of {shape} {dtype} logits")
+    for dtype in (torch.bfloat16, torch.float16):
+        logits, targets = normal(generator, 2, 3, 6, dtype=dtype), torch.randint(6, (2, 3), generator=generator)
+        expected = cross_entropy(logits.double(), targets).to(dtype)
+        actual = student.next_token_loss(logits, targets)
+        assert_close(actual, expected, what=f"the loss of {dtype} logits", rtol=0.02, atol=0.03)
 
 
 @exercise("next_token_loss", points=0.5)
@@ -132,6 +147,10 @@ def test_the_mean_over_nothing_is_nan(student, generator):
     for ignored in (-100, 2):
         loss = student.next_token_loss(logits, torch.full((2, 3), ignored), ignore_index=ignored)
         assert_equal([list(loss.shape), bool(loss.isnan())], [[], True], what="[shape, whether the loss is NaN]")
+    for lead in ((0,), (2, 0)):
+        loss = student.next_token_loss(torch.zeros(*lead, 5), torch.zeros(lead, dtype=torch.long))
+        what = f"[shape, whether the loss is NaN] for targets of shape {lead}"
+        assert_equal([list(loss.shape), bool(loss.isnan())], [[], True], what=what)
 
 
 @exercise("next_token_loss", points=0.5)

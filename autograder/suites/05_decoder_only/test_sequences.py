@@ -23,9 +23,11 @@ def tokens(seed, vocab, *shape):
     return torch.randint(vocab, shape, generator=torch.Generator().manual_seed(seed))
 
 
-def chain_rule(embedding, output, row):
-    """The log-probability of one text given its first token, token by token."""
-    terms = [F.log_softmax(toy_logits(embedding, output, row[:i]), -1)[row[i]] for i in range(1, len(row))]
+def chain_rule(embedding, output, row, banned=None):
+    """The log-probability of one text given its first token, token by token; one token may be impossible."""
+    ruled_out = torch.arange(output.shape[1]) == (-1 if banned is None else banned)
+    logits = [toy_logits(embedding, output, row[:i]).masked_fill(ruled_out, -torch.inf) for i in range(1, len(row))]
+    terms = [F.log_softmax(z, -1)[token] for z, token in zip(logits, row[1:])]
     return sum(terms, torch.zeros((), dtype=embedding.dtype))
 
 
@@ -40,7 +42,7 @@ def test_the_log_probability_is_the_sum_over_the_tokens_after_the_first(student,
     assert_close(
         actual,
         expected,
-        what="the log-probability of each row",
+        what="the log-probability of each row (of a model without config that is called as model(ids) and no other way)",
         hint="logits at position i predict the token at i + 1; a sum, no mean",
     )
 
@@ -80,13 +82,14 @@ def test_the_last_token_is_predicted_and_never_read(student):
     )
 
 
-@exercise("sequence_log_prob", points=1)
+@exercise("sequence_log_prob", points=0.5)
 def test_a_single_token_has_log_probability_zero(student):
     """Given itself, it is certain: the empty sum."""
     embedding, output = toy(6, 6)
-    for b in (1, 3):
-        actual, _ = student.run(scenarios.log_prob, embedding, output, 4, tokens(6, 6, b, 1))
-        assert_close(actual, torch.zeros(b, dtype=torch.float64), what="the log-probability of a single token")
+    for b, dtype in ((1, torch.float64), (3, torch.float64), (2, torch.float32)):
+        weights = embedding.to(dtype), output.to(dtype)
+        actual, _ = student.run(scenarios.log_prob, *weights, 4, tokens(6, 6, b, 1))
+        assert_close(actual, torch.zeros(b, dtype=dtype), what="the log-probability of a single token")
 
 
 @exercise("sequence_log_prob", points=1)
@@ -114,6 +117,20 @@ def test_log_probabilities_have_the_dtype_of_the_logits_and_survive_large_ones(s
         hint = "log(softmax) underflows: use log_softmax"
         assert_close(actual, expected, what=f"{dtype} log-probabilities", hint=hint, rtol=rtol)
         assert_equal(untouched, True, what="whether ids and the model's mode are as they were")
+    embedding, output = (weight.bfloat16() for weight in toy(7, 5))
+    actual, _ = student.run(scenarios.log_prob, embedding, output, 6, ids)
+    assert_equal(actual.dtype, torch.bfloat16, what="the dtype of the log-probability where logits are bfloat16")
+
+
+@exercise("sequence_log_prob", points=0.5)
+def test_a_token_that_the_model_rules_out_costs_nothing_unless_it_comes(student):
+    """A logit of -inf is a probability of 0: no NaN in texts without that token, -inf for texts with it."""
+    embedding, output = toy(11, 6)
+    ids = torch.tensor([[0, 1, 2, 4, 1], [5, 4, 4, 0, 2], [0, 1, 3, 4, 1]])
+    actual, _ = student.run(scenarios.log_prob, embedding, output, 6, ids, banned=3)
+    expected = torch.stack([chain_rule(embedding, output, row, banned=3) for row in ids.tolist()])
+    hint = "-inf * 0 is NaN: gather the log-probabilities of the tokens that came, do not multiply by a one-hot matrix"
+    assert_close(actual, expected, what="the log-probabilities where token 3 is impossible", hint=hint)
 
 
 def greedy(embedding, output, context_length, row, n):
@@ -183,10 +200,26 @@ def test_generating_records_no_gradients(student):
         assert not recorded, "the model ran with gradients recorded\n  hint: with torch.no_grad():"
         hint = "use no_grad as a context, not set_grad_enabled; greedy search draws no random numbers"
         assert_equal(result["changed"], [], what="what is no longer as it was before the call", hint=hint)
-        assert result["weights require gradients afterwards"], "the model's weights no longer require gradients"
+        what = "whether the embedding, which was frozen, and the output layer, which was not, require gradients afterwards"
+        assert_equal(result["[embedding, output] require gradients"], [False, True], what=what)
 
 
-@exercise("generate_greedy", points=1)
+@exercise("generate_greedy", points=0.5)
+def test_logits_are_compared_as_they_are_and_any_of_equal_ones_will_do(student):
+    """Logits in the thousands, whose exponentials are infinite; and a model that finds all tokens equally likely."""
+    embedding, output = toy(12, 6)
+    ids = tokens(12, 6, 3, 2)
+    expected = torch.tensor([greedy(embedding, output * 1000, 9, row, 5) for row in ids.tolist()])
+    actual = student.run(scenarios.generated, embedding, output * 1000, 9, ids, 5)["ids"]
+    hint = "the largest logit belongs to the likeliest token: no exp, no softmax"
+    assert_equal(actual, expected, what="prompt and continuation where logits are in the thousands", hint=hint)
+    actual = student.run(scenarios.generated, embedding, output * 0, 9, ids, 4)["ids"]
+    assert_equal(tuple(actual.shape), (3, 6), what="the shape of prompt and continuation", hint="argmax names one token")
+    assert_equal(actual[:, :2], ids, what="the prompt")
+    assert ((actual >= 0) & (actual < 6)).all(), f"tokens must lie in 0..5, got {actual.tolist()}"
+
+
+@exercise("generate_greedy", points=0.5)
 def test_model_and_prompt_are_left_as_they_were(student):
     """A model in training stays in training, one in evaluation in evaluation; the prompt is not written to."""
     embedding, output = toy(9, 6)
