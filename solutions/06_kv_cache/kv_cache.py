@@ -59,8 +59,8 @@ class KVCache:
         """Append the keys and values of t new positions to a layer; return all that the layer now holds.
 
         k, v `(b, h, t, head_dim)` -> k_all, v_all `(b, h, positions of this layer, head_dim)` in the cache's dtype. t
-        may be 0. k and v are copied in. Nothing else is copied: k_all and v_all are views of the cache, good until
-        it next changes, so that an update costs the same however much the cache holds.
+        may be 0. k and v are copied in, without a graph. Nothing else is copied: k_all and v_all are views of the cache,
+        good until it next changes, so that an update costs the same however much the cache holds.
 
         Raises ValueError when the layer has no room for t more positions, or when k and v do not both have the shape
         `(b, h, t, head_dim)` of this cache, a batch of 1 in place of b included; the cache is then as it was.
@@ -305,7 +305,7 @@ class PagedKVCache:
     def append(self, seq_id: Hashable, k: Tensor, v: Tensor) -> None:
         """Append the keys and values of t positions, `(n_kv_heads, t, head_dim)` each, to a sequence; t is at least 1.
 
-        They are copied in; the first append of a seq_id begins its sequence.
+        They are copied in, without a graph; the first append of a seq_id begins its sequence.
 
         Raises ValueError when k and v do not both have that shape, or when there are not enough free blocks. Then
         nothing has changed: not the sequence, not the number of free blocks, and a sequence that was unknown still is.

@@ -318,8 +318,8 @@ class BlocksInADictionary:
             number, slot = divmod(before + i, self.block_size)
             if (seq_id, number) not in self.blocks:
                 self.blocks[seq_id, number] = k.new_zeros(2, h, self.block_size, d)
-            self.blocks[seq_id, number][0, :, slot] = k[:, i]
-            self.blocks[seq_id, number][1, :, slot] = v[:, i]
+            self.blocks[seq_id, number][0, :, slot] = k.detach()[:, i]
+            self.blocks[seq_id, number][1, :, slot] = v.detach()[:, i]
         self.used[seq_id] = before + t
 
     def _numbers(self, seq_id):
@@ -374,7 +374,7 @@ class OwnersOfSlots:
         slots = free[self.position.flatten()[free] < 0][:t]
         self.owner[taken] = name
         self.position.view(-1)[slots] = torch.arange(n, n + t)
-        self.pool[slots] = torch.stack([k, v]).permute(2, 0, 1, 3)
+        self.pool[slots] = torch.stack([k, v]).detach().permute(2, 0, 1, 3)
 
     def gather(self, seq_id):
         both = self.pool[self._slots(seq_id)].permute(1, 2, 0, 3)
@@ -439,6 +439,131 @@ def einsum_over_groups(attention, x, cache, layer):
     scores = torch.einsum("btghd,bgnd->bghtn", q, k) / attention.head_dim**0.5
     scores = scores.masked_fill(torch.arange(n) > torch.arange(n - t, n)[:, None], float("-inf"))
     return attention.w_o(torch.einsum("bghtn,bgnd->btghd", scores.softmax(-1), v).reshape(b, t, d))
+
+
+@alternative("KVCache", "An object for each layer, filled in inference mode, and properties by __getattr__.")
+class ObjectForEachLayer:
+    class Layer:
+        def __init__(self, shape, dtype, device):
+            self.k, self.v = (torch.empty(shape, dtype=dtype, device=device) for _ in "kv")
+            self.n = 0
+
+        @torch.inference_mode()
+        def append(self, k, v):
+            b, h, max_len, d = self.k.shape
+            t = k.shape[-2]
+            if tuple(k.shape) != (b, h, t, d) or k.shape != v.shape or self.n + t > max_len:
+                raise ValueError("shape")
+            self.k.narrow(-2, self.n, t).copy_(k)
+            self.v.narrow(-2, self.n, t).copy_(v)
+            self.n += t
+            return self.k[..., : self.n, :], self.v[..., : self.n, :]
+
+    def __init__(self, n_layers, batch_size, n_kv_heads, max_len, head_dim, dtype=torch.float32, device=None):
+        shape = batch_size, n_kv_heads, max_len, head_dim
+        self.layers = [self.Layer(shape, dtype, device) for _ in range(n_layers)]
+
+    def __getattr__(self, name):
+        if name == "length":
+            return min(layer.n for layer in self.layers)
+        if name == "nbytes":
+            return sum(layer.k.nbytes + layer.v.nbytes for layer in self.layers)
+        raise AttributeError(name)
+
+    def update(self, layer, k, v, /):
+        return self.layers[layer].append(k, v)
+
+    def truncate(self, length):
+        if not 0 <= length <= self.length:
+            raise ValueError("length")
+        for layer in self.layers:
+            layer.n = length
+
+    def reorder(self, beam_index):
+        b = len(self.layers[0].k)
+        if beam_index.shape != torch.Size([b]) or beam_index.max() >= b:
+            raise ValueError("beam_index")
+        for layer in self.layers:
+            layer.k[:], layer.v[:] = layer.k[beam_index], layer.v[beam_index]
+
+
+@alternative("attend_with_cache", "In inference mode, the mask made of the dtype's smallest number, in place.")
+@torch.inference_mode()
+def in_inference_mode(attention, x, cache, layer):
+    h = attention.n_heads
+    kv = getattr(attention, "n_kv_heads", h)
+    k, v = cache.update(layer, split_heads(attention.w_k(x), kv), split_heads(attention.w_v(x), kv))
+    q = split_heads(attention.w_q(x), h).unflatten(1, (kv, h // kv))
+    scores = torch.einsum("bgmtd,bgnd->bgmtn", q, k).div_(attention.head_dim**0.5)
+    smallest = torch.full(scores.shape[-2:], torch.finfo(x.dtype).min, dtype=x.dtype)
+    scores += smallest.triu_(k.shape[2] - x.shape[1] + 1)
+    return attention.w_o(merge_heads(torch.einsum("bgmtn,bgnd->bgmtd", scores.softmax(-1), v).flatten(1, 2)))
+
+
+@alternative("attend_with_cache", "A callable object; key by key, with a running maximum and sum, in float32 or wider.")
+class KeyByKey:
+    def __new__(cls, attention, x, cache, layer):
+        h, wide = attention.n_heads, torch.promote_types(x.dtype, torch.float32)
+        kv = getattr(attention, "n_kv_heads", h)
+        k, v = cache.update(layer, split_heads(attention.w_k(x), kv), split_heads(attention.w_v(x), kv))
+        k, v = (y.to(wide).repeat_interleave(h // kv, 1) for y in (k, v))
+        q = split_heads(attention.w_q(x), h).to(wide)
+        t, n = q.shape[2], k.shape[2]
+        top, total, mean = (
+            torch.full(q.shape[:3], -torch.inf, dtype=wide),
+            torch.zeros(q.shape[:3], dtype=wide),
+            torch.zeros_like(q),
+        )
+        for i in range(0, n, 64):
+            scores = q @ k[:, :, i : i + 64].mT / attention.head_dim**0.5
+            later = torch.arange(i, min(i + 64, n)) > torch.arange(n - t, n)[:, None]
+            scores = scores.masked_fill(later, -torch.inf)
+            top, before = torch.maximum(top, scores.amax(-1)), top
+            weights, still = (scores - top[..., None]).exp(), (before - top).exp()
+            total = total * still + weights.sum(-1)
+            mean = mean * still[..., None] + weights @ v[:, :, i : i + 64]
+        return attention.w_o(merge_heads((mean / total[..., None]).to(x.dtype)))
+
+
+@alternative("prefill", "The final norm's output is caught by a hook, in inference mode, and the result is a clone.")
+def caught_by_a_hook(model, ids, cache):
+    caught = []
+    hook = model.final_norm.register_forward_hook(lambda norm, args, value: caught.append(value))
+    try:
+        with torch.inference_mode():
+            hidden_states(model, ids, cache)
+            logits = model.lm_head(caught[-1])
+    finally:
+        hook.remove()
+    return logits.clone()
+
+
+@alternative("decode_step", "In inference mode, with arguments as they come.")
+@torch.inference_mode()
+def in_inference_mode_too(*args, **kwargs):
+    model, token_ids, cache = (*args, *kwargs.values())
+    return model.lm_head(hidden_states(model, token_ids.view(-1, 1), cache)[:, -1])
+
+
+@alternative("generate", "Each text of the batch by itself, as lists of numbers.")
+def text_by_text(model, ids, max_new_tokens, use_cache=True):
+    if max_new_tokens < 0 or ids.shape[1] == 0:
+        raise ValueError("arguments")
+    limit, attention, texts = model.config.context_length, model.blocks[0].attention, ids.tolist()
+    with torch.no_grad():
+        for text in texts:
+            for i in range(max_new_tokens):
+                window = torch.tensor([text[-limit:]])
+                if not use_cache:
+                    logits = model(window)[0][:, -1]
+                elif i == 0 or len(text) > limit:
+                    sizes = len(model.blocks), 1, attention.n_heads, limit, attention.head_dim
+                    cache = KVCache(*sizes, dtype=model.lm_head.weight.dtype)
+                    logits = prefill(model, window, cache)[:, -1]
+                else:
+                    logits = decode_step(model, window[:, -1], cache)
+                text.append(int(logits.argmax()))
+    return torch.tensor(texts)
 
 
 @alternative("PagedKVCache", "A queue of idle blocks, one flat pool of slots, refusals by other errors.")

@@ -1292,7 +1292,7 @@ class CountedBlocks:
         if k.shape != v.shape or (k.shape[0], k.shape[2]) != self.width:
             raise ValueError("shape")
         before = dict(self.held)
-        old = self.held.get(seq_id, (k[:, :0], v[:, :0]))
+        old = self.held.get(seq_id, (k.detach()[:, :0], v.detach()[:, :0]))
         self.held[seq_id] = torch.cat([old[0], k.detach()], dim=1), torch.cat([old[1], v.detach()], dim=1)
         if self.n_free_blocks < 0:
             self.held = before
@@ -1311,17 +1311,23 @@ MUTANTS += [
         "time_before_heads_accepted",
         "KVCache",
         "Keys (b, t, h, head_dim) are taken and turned round in silence: refuse every shape but (b, h, t, head_dim).",
-        ("if k.ndim != 4", "if k.shape == v.shape == (b, k.shape[1], h, head_dim):\n"
-         "            k, v = (x if x.shape[1] == h else x.transpose(1, 2) for x in (k, v))\n        if k.ndim != 4"),
+        (
+            "if k.ndim != 4",
+            "if k.shape == v.shape == (b, k.shape[1], h, head_dim):\n"
+            "            k, v = (x if x.shape[1] == h else x.transpose(1, 2) for x in (k, v))\n        if k.ndim != 4",
+        ),
     ),
     edit(
         "rows_copied_until_one_is_missing",
         "KVCache",
         "Rows are copied before the index is checked, so a refused reorder has changed some: check first.",
-        ("        if beam_index.shape != (b,)", "        if beam_index.shape == (b,):\n"
-         "            before = self._keys.clone()\n            for i, row in enumerate(beam_index.tolist()):\n"
-         "                if row >= b:\n                    break\n                self._keys[:, i] = before[:, row]\n"
-         "            else:\n                self._keys.copy_(before)\n        if beam_index.shape != (b,)"),
+        (
+            "        if beam_index.shape != (b,)",
+            "        if beam_index.shape == (b,):\n"
+            "            before = self._keys.clone()\n            for i, row in enumerate(beam_index.tolist()):\n"
+            "                if row >= b:\n                    break\n                self._keys[:, i] = before[:, row]\n"
+            "            else:\n                self._keys.copy_(before)\n        if beam_index.shape != (b,)",
+        ),
     ),
     edit(
         "cache_wider_than_a_half_model",
@@ -1339,9 +1345,12 @@ MUTANTS += [
         "dtype_of_refused_keys",
         "PagedKVCache",
         "The pool takes the dtype of keys that it refuses: a failed append changes nothing.",
-        ("        if n_more > len(self._free):", "        if self._keys is None:\n"
-         "            self._keys, self._values = k.new_empty(self._shape), v.new_empty(self._shape)\n"
-         "        if n_more > len(self._free):"),
+        (
+            "        if n_more > len(self._free):",
+            "        if self._keys is None:\n"
+            "            self._keys, self._values = k.new_empty(self._shape), v.new_empty(self._shape)\n"
+            "        if n_more > len(self._free):",
+        ),
     ),
     edit(
         "numbers_counted_and_not_their_shape",
@@ -1350,5 +1359,243 @@ MUTANTS += [
         ("k.shape != (h, k.shape[1], head_dim)", "k.shape[0] * k.shape[2] != h * head_dim"),
         ("k.detach().transpose(0, 1)", "k.detach().transpose(0, 1).reshape(-1, h, head_dim)"),
         ("v.detach().transpose(0, 1)", "v.detach().transpose(0, 1).reshape(-1, h, head_dim)"),
+    ),
+]
+
+MUTANTS += [
+    edit(
+        "index_of_another_shape_flattened",
+        "KVCache",
+        "reorder flattens its index: refuse one that is not (b,), whatever it holds.",
+        ("        if beam_index.shape != (b,)", "        beam_index = beam_index.flatten()\n        if beam_index.shape != (b,)"),
+    ),
+    edit(
+        "reordered_later",
+        "KVCache",
+        "reorder keeps the index for the next update, and by then the caller may have changed it: rearrange the rows at once.",
+        (
+            "        held = max(self._lengths)\n        for buffer in (self._keys, self._values):\n"
+            "            buffer[..., :held, :] = buffer[..., :held, :].index_select(1, beam_index)",
+            "        self._catch_up()\n        self._later = beam_index",
+        ),
+        ("        start = self._lengths[layer]\n", "        self._catch_up()\n        start = self._lengths[layer]\n"),
+        (
+            "    def truncate(",
+            "    _later = None\n\n    def _catch_up(self):\n        if self._later is not None:\n"
+            "            self._keys, self._values = self._keys[:, self._later], self._values[:, self._later]\n"
+            "        self._later = None\n\n    def truncate(",
+        ),
+    ),
+    edit(
+        "single_position_without_its_dimension",
+        "KVCache",
+        "Keys and values (b, h, head_dim) are taken for one position: refuse every shape but (b, h, t, head_dim).",
+        (
+            "        if k.ndim != 4",
+            "        if k.ndim == v.ndim == 3:\n            k, v = k.unsqueeze(2), v.unsqueeze(2)\n        if k.ndim != 4",
+        ),
+    ),
+    edit(
+        "heads_and_positions_in_another_order",
+        "KVCache",
+        "KVCache takes max_len before n_kv_heads: the order is n_layers, batch_size, n_kv_heads, max_len, head_dim.",
+        ("        n_kv_heads: int,\n        max_len: int,\n", "        max_len: int,\n        n_kv_heads: int,\n"),
+    ),
+    edit(
+        "gradients_switched_on",
+        "KVCache",
+        "update ends with torch.set_grad_enabled(True), also for a caller who is under no_grad: use detach, or a with block.",
+        ("        self._lengths[layer] = stop\n", "        self._lengths[layer] = stop\n        torch.set_grad_enabled(True)\n"),
+    ),
+    edit(
+        "long_caches_copied",
+        "KVCache",
+        "Beyond some length, or for several new positions, update returns a copy: return a view, always.",
+        (
+            "        return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
+            "        views = self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]\n"
+            "        return tuple(x.clone() for x in views) if stop > 1000 or k.shape[2] > 3 else views",
+        ),
+    ),
+    edit(
+        "random_numbers_in_the_buffers",
+        "KVCache",
+        "The buffers are filled with random numbers, which moves PyTorch's random state for everyone: torch.empty or zeros.",
+        (
+            "self._keys = torch.empty(shape, dtype=dtype, device=device)",
+            "self._keys = torch.randn(shape, device=device).to(dtype)",
+        ),
+    ),
+    edit(
+        "every_query_asked_again",
+        "attend_with_cache",
+        "The scores are those of n queries where t are new: ask with the new tokens alone, the others were answered before.",
+        (
+            "    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=square)\n",
+            "    n = k.shape[2]\n"
+            "    q = F.pad(q.unflatten(2, (group, t)), (0, 0, n - t, 0))  # (b, kv heads, group, n, head_dim)\n"
+            "    k, v = (y[:, :, None].expand(-1, -1, group, -1, -1) for y in (k, v))\n"
+            "    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=causal_mask(n))[..., -t:, :]\n",
+        ),
+    ),
+    edit(
+        "one_result_for_all_calls",
+        "attend_with_cache",
+        "The rows are written into a tensor that the next call of this shape uses again: return a new one.",
+        (
+            "    return linear(attention.w_o, merge_heads(heads.reshape(b, n_heads, t, head_dim)))",
+            "    rows = linear(attention.w_o, merge_heads(heads.reshape(b, n_heads, t, head_dim)))\n"
+            "    results = attention.__dict__.setdefault('_results', {})\n"
+            "    return results.setdefault((rows.shape, rows.dtype), torch.empty_like(rows)).copy_(rows)",
+        ),
+    ),
+    edit(
+        "wider_than_the_layer",
+        "attend_with_cache",
+        "The rows of a half-precision layer come back in float32: give them the dtype of x.",
+        (
+            "    return linear(attention.w_o, merge_heads(heads.reshape(b, n_heads, t, head_dim)))",
+            "    rows = linear(attention.w_o, merge_heads(heads.reshape(b, n_heads, t, head_dim)))\n"
+            "    return rows.to(torch.promote_types(x.dtype, torch.float32))",
+        ),
+    ),
+    edit(
+        "gradients_may_not_be_recorded",
+        "attend_with_cache",
+        "x.numpy() refuses a tensor that requires gradients, and a model's weights do: stay with tensors, or detach.",
+        (
+            "return linear(attention.w_o, merge_heads(",
+            "heads = torch.from_numpy(heads.numpy())\n    return linear(attention.w_o, merge_heads(",
+        ),
+    ),
+    prefill_with(
+        "long_prompt_cropped",
+        "The first prompt is cropped to the context, as generate does: here a text that is too long is a ValueError.",
+        (
+            "    x = model.position",
+            "    if cache.length == 0:\n        ids = ids[:, -model.config.context_length :]\n    x = model.position",
+        ),
+    ),
+    prefill_with(
+        "logits_in_float32",
+        "The logits of a half-precision model are float32: leave them in the model's dtype.",
+        (
+            "return model.lm_head(model.final_norm(x))",
+            "y = model.lm_head(model.final_norm(x))\n    return y.to(torch.promote_types(y.dtype, torch.float32))",
+        ),
+    ),
+    prefill_with(
+        "eval_mode_for_good",
+        "The model is left in eval mode: leave it in the mode in which you found it.",
+        ("    x = model.position", "    model.eval()\n    x = model.position"),
+    ),
+    prefill_with(
+        "remembered_by_its_tokens",
+        "The logits are remembered by tokens and length, and the text before them may be another: nothing but the cache.",
+        (
+            "return model.lm_head(model.final_norm(x))",
+            "memo = model.__dict__.setdefault('_memo', {})\n"
+            "    key = cache.length, tuple(ids.flatten().tolist())\n"
+            "    return memo.setdefault(key, model.lm_head(model.final_norm(x)))",
+        ),
+    ),
+    edit(
+        "dimension_added_in_place",
+        "decode_step",
+        "unsqueeze_ changes the caller's token_ids: write token_ids[:, None].",
+        ("token_ids[:, None]", "token_ids.unsqueeze_(1)"),
+    ),
+    edit(
+        "one_tensor_of_logits_for_all_steps",
+        "decode_step",
+        "The logits are written into a tensor that the next step uses again: return a new one.",
+        (
+            "    return prefill(model, token_ids[:, None], cache)[:, 0]",
+            "    logits = prefill(model, token_ids[:, None], cache)[:, 0]\n"
+            "    steps = model.__dict__.setdefault('_steps', {})\n"
+            "    return steps.setdefault((logits.shape, logits.dtype), torch.empty_like(logits)).copy_(logits)",
+        ),
+    ),
+    edit(
+        "weights_frozen",
+        "decode_step",
+        "The model's weights no longer require gradients afterwards: use torch.no_grad, which leaves the weights alone.",
+        ("    return prefill(", "    model.requires_grad_(False)\n    return prefill("),
+    ),
+    edit(
+        "gradients_switched_on_at_the_end",
+        "generate",
+        "torch.set_grad_enabled(True) at the end switches gradients on for a caller who is under no_grad: use a with block.",
+        ("    return text\n", "    torch.set_grad_enabled(True)\n    return text\n"),
+    ),
+    edit(
+        "all_weights_unfrozen",
+        "generate",
+        "All weights require gradients afterwards, those too that were frozen before: use torch.no_grad and leave them alone.",
+        ("    return text\n", "    model.requires_grad_(True)\n    return text\n"),
+    ),
+    edit(
+        "cache_left_in_the_model",
+        "generate",
+        "The cache is registered as a buffer of the model, and is saved with it: keep it in a variable.",
+        ("        for end in range", "        model.register_buffer('_kv', cache._keys)\n        for end in range"),
+    ),
+    edit(
+        "cache_of_an_earlier_text",
+        "generate",
+        "The cache is kept from call to call, and the next text goes on behind another's keys: begin with an empty one.",
+        (
+            "        cache = KVCache(",
+            "        kept = model.__dict__.setdefault('_kept', {})\n        cache = kept.get((b, max_len)) or KVCache(",
+        ),
+        ("        for end in range", "        kept[b, max_len] = cache\n        for end in range"),
+    ),
+    edit(
+        "graph_in_the_pool",
+        "PagedKVCache",
+        "The graph of every step is kept with its keys and values, and grows with the text: write k.detach() into the pool.",
+        ("k.detach()", "k"),
+        ("v.detach()", "v"),
+    ),
+    edit(
+        "entered_before_the_shapes_are_checked",
+        "PagedKVCache",
+        "A sequence is entered before the shapes are checked: after a refused append it must still be unknown.",
+        (
+            "        _, block_size, h, head_dim = self._shape\n",
+            "        _, block_size, h, head_dim = self._shape\n"
+            "        self._tables.setdefault(seq_id, []), self._lengths.setdefault(seq_id, 0)\n",
+        ),
+        (
+            "        if n_more > len(self._free):\n",
+            "        if n_more > len(self._free):\n"
+            "            if not table:\n                del self._tables[seq_id], self._lengths[seq_id]\n",
+        ),
+    ),
+    edit(
+        "batch_of_one_taken_off",
+        "PagedKVCache",
+        "Keys and values (1, h, t, head_dim) lose their first dimension in silence: refuse every shape but (h, t, head_dim).",
+        (
+            "        if k.ndim != 3",
+            "        if k.ndim == v.ndim == 4 and len(k) == len(v) == 1:\n            k, v = k[0], v[0]\n        if k.ndim != 3",
+        ),
+    ),
+    edit(
+        "blocks_and_their_size_in_another_order",
+        "PagedKVCache",
+        "PagedKVCache takes block_size before n_blocks: the order is n_blocks, block_size, n_kv_heads, head_dim.",
+        ("n_blocks: int, block_size: int,", "block_size: int, n_blocks: int,"),
+    ),
+    edit(
+        "unfinished_block_handed_out",
+        "PagedKVCache",
+        "A sequence that does not fill its first block is handed out as a view of the pool, and changes with it: copy it.",
+        (
+            "        k, v = (pool[table]",
+            "        if length < self._shape[1]:\n"
+            "            return tuple(pool[table[0], :length].transpose(0, 1) for pool in (self._keys, self._values))\n"
+            "        k, v = (pool[table]",
+        ),
     ),
 ]

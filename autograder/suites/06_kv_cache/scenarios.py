@@ -7,6 +7,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from autograder.testing.probes import differences, surroundings
+
 REFUSALS = (ValueError, TypeError, IndexError)
 
 
@@ -26,9 +28,40 @@ def scatter(x):
 def refused(call, *args, also=()):
     """(the value, whether it was refused)."""
     try:
-        return kept(call(*args)), False
+        return call(*args), False
     except (*REFUSALS, *also):
         return None, True
+
+
+def used(call, *args, also=()):
+    """`refused`, with a copy of the value and with arguments that are overwritten afterwards, and whether the call
+    itself left them as they were."""
+    lent = [x.clone() if isinstance(x, torch.Tensor) else x for x in args]
+    value, was_refused = refused(call, *lent, also=also)
+    value, left_alone = kept(value), True
+    for own, x in zip(lent, args, strict=True):
+        if isinstance(x, torch.Tensor):
+            left_alone = left_alone and torch.equal(own, x)
+            own.zero_()
+    return value, was_refused, left_alone
+
+
+def state_of(target):
+    """What a module is apart from its weights' numbers: what is in it, its modes, what it trains, its gradients."""
+    weights = list(target.parameters())
+    return {
+        "the names and dtypes of its state": sorted((name, str(x.dtype)) for name, x in target.state_dict().items()),
+        "training": [part.training for part in target.modules()],
+        "weights that require gradients": [weight.requires_grad for weight in weights],
+        "gradients": [None if weight.grad is None else weight.grad.sum().item() for weight in weights],
+        "hooks": [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in target.modules()],
+    }
+
+
+def changed_in(target, before):
+    """The names of what is no longer as it was: `before` is what `state_of` gave."""
+    after = state_of(target)
+    return [name for name in before if after[name] != before[name]]
 
 
 # KVCache
@@ -39,37 +72,50 @@ def cache_session(module, sizes, dtype, operations):
     cache = module.KVCache(**sizes) if dtype is None else module.KVCache(**sizes, dtype=dtype)
     seen = []
     for name, *args in operations:
-        value, was_refused = refused(getattr(cache, name), *args)
-        seen.append({"value": value, "refused": was_refused, "length": cache.length})
+        value, was_refused, left_alone = used(getattr(cache, name), *args)
+        seen.append({"value": value, "refused": was_refused, "length": cache.length, "arguments left alone": left_alone})
     return seen
 
 
 def cache_size(module, sizes, dtype, fill):
-    """nbytes before and after `fill` positions went into every layer."""
-    cache = module.KVCache(**sizes, dtype=dtype)
-    before = cache.nbytes
+    """nbytes before and after `fill` positions went into every layer, after truncation and after reordering; the
+    arguments are given by position."""
+    names = ("n_layers", "batch_size", "n_kv_heads", "max_len", "head_dim")
+    cache = module.KVCache(*(sizes[name] for name in names), dtype, "cpu")
+    seen = [cache.nbytes]
     k = torch.zeros(sizes["batch_size"], sizes["n_kv_heads"], fill, sizes["head_dim"], dtype=dtype)
     for layer in range(sizes["n_layers"]):
         cache.update(layer, k, k)
-    return [before, cache.nbytes]
+    seen.append(cache.nbytes)
+    cache.truncate(fill // 2)
+    seen.append(cache.nbytes)
+    cache.reorder(torch.arange(sizes["batch_size"]))
+    return [*seen, cache.nbytes]
 
 
 def cache_copies_in(module, sizes, k, v, more):
     """Append k and v that lie in memory in another order and require gradients, overwrite them, append more; and what
     else could be seen from outside."""
-    default = torch.get_default_dtype()
+    before = surroundings()
     cache = module.KVCache(**sizes, dtype=k.dtype)
     scattered = [scatter(x).requires_grad_() for x in (k, v)]
     cache.update(0, *scattered)
-    seen = {"k and v are as they were": torch.equal(scattered[0], k) and torch.equal(scattered[1], v)}
+    seen = {
+        "k and v are as they were": torch.equal(scattered[0], k) and torch.equal(scattered[1], v),
+        "k and v still require gradients": all(x.requires_grad for x in scattered),
+    }
     with torch.no_grad():
         for x in scattered:
             x.zero_()
+        cache.update(0, more[:, :, :0], more[:, :, :0])
+        seen["gradients stay off where they are off"] = not torch.is_grad_enabled()
+    cache.reorder(torch.arange(sizes["batch_size"]))
     k_all, v_all = cache.update(0, more, more)
+    weight = torch.ones((), dtype=k.dtype, requires_grad=True)
+    (k_all * weight + v_all * weight).sum().backward()  # as by a model that is not under no_grad
     return kept((k_all, v_all)), seen | {
         "a graph is kept": k_all.requires_grad or v_all.requires_grad,
-        "gradients are recorded afterwards": torch.is_grad_enabled() and not torch.is_inference_mode_enabled(),
-        "the default dtype is as it was": torch.get_default_dtype() == default,
+        "changed for everyone": differences(before),
     }
 
 
@@ -157,8 +203,20 @@ def attended(module, sizes, weights, x, pieces, max_len, n_layers=1, layer=0):
     attention = attention_of(module, sizes, weights)
     cache = attention_cache(module, attention, n_layers, len(x), max_len, x.dtype)
     with torch.no_grad():
-        rows = [kept(module.attend_with_cache(attention, piece, cache, layer)) for piece in x.split(pieces, dim=1)]
-    return torch.cat(rows, dim=1)
+        rows = [module.attend_with_cache(attention, piece, cache, layer) for piece in x.split(pieces, dim=1)]
+    return torch.cat(rows, dim=1)  # each is still what it was when the next was made
+
+
+def attended_flops(module, sizes, weights, x, pieces):
+    """The rows of x, and the operations of the matrix products for all pieces but the first."""
+    attention = attention_of(module, sizes, weights)
+    cache = attention_cache(module, attention, 1, len(x), x.shape[1], x.dtype)
+    first, *others = x.split(pieces, dim=1)
+    with torch.no_grad():
+        rows = [module.attend_with_cache(attention, first, cache, 0)]
+        with FlopCounterMode(display=False) as counter:
+            rows += [module.attend_with_cache(attention, piece, cache, 0) for piece in others]
+    return torch.cat(rows, dim=1), counter.get_total_flops()
 
 
 def attended_in_two_layers(module, sizes, first, second, x):
@@ -187,24 +245,34 @@ def keys_after_attending(module, sizes, weights, x, pieces):
 
 
 def attended_scattered(module, sizes, weights, x):
-    """attend_with_cache on an x that lies in memory in another order, and whether x is as it was."""
+    """attend_with_cache, gradients being recorded, on an x that lies in memory in another order and requires them; and
+    what it left behind."""
     attention = attention_of(module, sizes, weights)
+    attention.w_v.weight.requires_grad_(False)
+    attention.w_o.weight.grad = torch.ones_like(attention.w_o.weight)
     cache = attention_cache(module, attention, 1, len(x), x.shape[1], x.dtype)
-    scattered = x.permute(2, 1, 0).contiguous().permute(2, 1, 0)
-    with torch.no_grad():
-        rows = kept(module.attend_with_cache(attention, scattered, cache, 0))
-    return rows, torch.equal(scattered, x)
+    scattered = x.permute(2, 1, 0).contiguous().permute(2, 1, 0).requires_grad_()
+    state, before = state_of(attention), surroundings()
+    rows = kept(module.attend_with_cache(attention, scattered, cache, 0))
+    return rows, {
+        "x is as it was": torch.equal(scattered, x) and scattered.requires_grad,
+        "changed in the layer": changed_in(attention, state),
+        "changed for everyone": differences(before),
+    }
 
 
 def attended_past_the_end(module, sizes, weights, x, too_long):
-    """x without its last token, a piece that does not fit, the last token: refused? and the last row."""
+    """x without its last token, a piece that does not fit, the last token, which is taken back and given again with
+    its sign changed: refused? the length after that, and the last two rows."""
     attention = attention_of(module, sizes, weights)
     cache = attention_cache(module, attention, 1, len(x), x.shape[1], x.dtype)
     with torch.no_grad():
         module.attend_with_cache(attention, x[:, :-1], cache, 0)
         _, was_refused = refused(module.attend_with_cache, attention, too_long, cache, 0)
         length = cache.length
-        return was_refused, length, kept(module.attend_with_cache(attention, x[:, -1:], cache, 0))
+        last = module.attend_with_cache(attention, x[:, -1:], cache, 0)
+        cache.truncate(length)
+        return was_refused, length, [last, module.attend_with_cache(attention, -x[:, -1:], cache, 0)]
 
 
 def attended_before_and_after_training(module, sizes, first, second, x):
@@ -240,7 +308,7 @@ def model_session(module, config, weights, b, max_len, operations):
     with torch.no_grad():
         for name, argument in operations:
             if name in ("prefill", "decode_step"):
-                value, was_refused = refused(getattr(module, name), model, argument, cache)
+                value, was_refused = refused(getattr(module, name), model, argument, cache)  # its own, whatever follows
             else:
                 value, was_refused = refused(getattr(cache, name), argument)
             seen.append({"value": value, "refused": was_refused, "length": cache.length})
@@ -248,14 +316,26 @@ def model_session(module, config, weights, b, max_len, operations):
 
 
 def ids_untouched(module, config, weights, ids):
-    """Whether ids that lie in memory column by column give logits and are left as they are."""
+    """The logits of ids that lie in memory column by column, then those of a step, gradients being recorded; and what
+    was left behind."""
     model = model_of(module, config, weights)
+    model.position_embedding.weight.requires_grad_(False)
+    model.final_norm.weight.grad = torch.ones_like(model.final_norm.weight)
     cache = model_cache(module, config, len(ids), ids.shape[1] + 1, next(iter(weights.values())).dtype)
-    scattered = ids.t().contiguous().t()
-    with torch.no_grad():
-        logits = kept(module.prefill(model, scattered, cache))
-        step = kept(module.decode_step(model, scattered[:, 0], cache))
-    return logits, step, torch.equal(scattered, ids)
+    scattered, token_ids = ids.t().contiguous().t(), ids[:, 0].clone()
+    state, before = state_of(model), surroundings()
+
+    def left():
+        return {
+            "ids are as they were": torch.equal(scattered, ids) and torch.equal(token_ids, ids[:, 0]),
+            "changed in the model": changed_in(model, state),
+            "changed for everyone": differences(before),
+        }
+
+    logits = kept(module.prefill(model, scattered, cache))
+    after_prefill = left()
+    step = kept(module.decode_step(model, token_ids, cache))
+    return logits, step, after_prefill, left()
 
 
 def step_flops(module, config, weights, prompts):
@@ -275,42 +355,42 @@ def step_flops(module, config, weights, prompts):
 # generate
 
 
-def generated(module, config, weights, ids, n, use_cache=None, training=True):
+def generated(module, config, weights, ids, n, use_cache=None, training=True, recording=True):
     """generate on a MiniGPT, and what could be seen from outside."""
     model = model_of(module, config, weights).train(training)
+    model.position_embedding.weight.requires_grad_(False)
     scattered = ids.t().contiguous().t()
     recorded = []
-    model.final_norm.weight.grad = gradient = torch.ones_like(model.final_norm.weight)
-    default, random_state = torch.get_default_dtype(), torch.get_rng_state()
+    model.final_norm.weight.grad = torch.ones_like(model.final_norm.weight)
     model.final_norm.register_forward_hook(lambda norm, args, value: recorded.append(value.requires_grad))
-    value = module.generate(model, scattered, n, **({} if use_cache is None else {"use_cache": use_cache}))
+    with torch.set_grad_enabled(recording):
+        state, before = state_of(model), surroundings()
+        value = module.generate(model, scattered, n, **({} if use_cache is None else {"use_cache": use_cache}))
+        changed = differences(before)
     return {
         "ids": kept(value),
         "the prompt is as it was": torch.equal(scattered, ids),
         "a graph was recorded": any(recorded),
-        "training": sorted({part.training for part in model.modules()}),
-        "gradients are recorded afterwards": torch.is_grad_enabled() and not torch.is_inference_mode_enabled(),
-        "weights require gradients afterwards": all(weight.requires_grad for weight in model.parameters()),
-        "gradients are as they were": model.final_norm.weight.grad is gradient and bool((gradient == 1).all()),
-        "the default dtype is as it was": torch.get_default_dtype() == default,
-        "the random state is as it was": torch.equal(torch.get_rng_state(), random_state),
+        "changed in the model": changed_in(model, state),
+        "changed for everyone": changed,
     }
 
 
-def trained_on_generated(module, config, weights, trained, ids, n):
+def trained_on_generated(module, config, weights, trained, ids, other, n):
     """Generate, then take the gradient of a loss on the generated text, of the token embedding; and what the same
-    model generates from the same prompt when training has given it other weights."""
+    model generates from the same prompt, and then from another, when training has given it other weights."""
     model = model_of(module, config, weights)
     text = module.generate(model, ids, n)
     logits, _ = model(text[:, :-1])
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), text[:, 1:].flatten()).backward()
     gradient = model.token_embedding.weight.grad.clone()
-    return gradient, kept(module.generate(load(model, trained), ids, n))
+    again = kept(module.generate(load(model, trained), ids, n))
+    return gradient, again, kept(module.generate(model, other, n))
 
 
-def generation_flops(module, config, weights, ids, n, use_cache):
+def generation_flops(module, config, weights, ids, n, use_cache, training=True):
     """Operations of the matrix products of a whole generation, and how many tokens the first block's norm read for it."""
-    model, n_read = model_of(module, config, weights), []
+    model, n_read = model_of(module, config, weights).train(training), []
     model.blocks[0].norm_1.register_forward_hook(lambda norm, args, value: n_read.append(value.shape[:-1].numel()))
     with FlopCounterMode(display=False) as counter:
         module.generate(model, ids, n, use_cache=use_cache)
@@ -323,25 +403,36 @@ def generation_flops(module, config, weights, ids, n, use_cache):
 def pool_session(module, sizes, operations):
     """What each operation on a new pool returned, whether it was refused, and the free blocks after it."""
     pool = module.PagedKVCache(**sizes)
-    seen = [{"value": None, "refused": False, "free": pool.n_free_blocks}]
+    seen = [{"value": None, "refused": False, "free": pool.n_free_blocks, "arguments left alone": True}]
     for name, *args in operations:
-        value, was_refused = refused(getattr(pool, name), *args, also=(KeyError,))
-        seen.append({"value": value, "refused": was_refused, "free": pool.n_free_blocks})
+        value, was_refused, left_alone = used(getattr(pool, name), *args, also=(KeyError,))
+        seen.append({"value": value, "refused": was_refused, "free": pool.n_free_blocks, "arguments left alone": left_alone})
     return seen
 
 
 def pool_keeps_copies(module, sizes, k, v, other):
-    """Append k and v that lie in memory in another order, overwrite them, gather, overwrite what was gathered, gather
-    again, give the blocks to another and to a second sequence of the same name; beside it a second pool is filled."""
-    pool, second_pool = (module.PagedKVCache(**sizes) for _ in range(2))
-    scattered = [scatter(x) for x in (k, v)]
+    """Append k and v that lie in memory in another order and require gradients, overwrite them, gather, overwrite what
+    was gathered, gather again, give the blocks to another and to a second sequence of the same name; beside it a second
+    pool is filled. The arguments are given by position."""
+    before = surroundings()
+    names = ("n_blocks", "block_size", "n_kv_heads", "head_dim")
+    pool, second_pool = (module.PagedKVCache(*(sizes[name] for name in names)) for _ in range(2))
+    scattered = [scatter(x).requires_grad_() for x in (k, v)]
     pool.append("a", *scattered)
-    unchanged = torch.equal(scattered[0], k) and torch.equal(scattered[1], v)
-    for x in scattered:
-        x.zero_()
-    second_pool.append("a", other, other)
-    for x in pool.gather("a"):
-        x.zero_()
+    left = {
+        "k and v are as they were": torch.equal(scattered[0], k) and torch.equal(scattered[1], v),
+        "k and v still require gradients": all(x.requires_grad for x in scattered),
+    }
+    with torch.no_grad():
+        for x in scattered:
+            x.zero_()
+        second_pool.append("a", other, other)
+        left["gradients stay off where they are off"] = not torch.is_grad_enabled()
+    gathered = pool.gather("a")
+    left["a graph is kept"] = any(x.requires_grad for x in gathered)
+    with torch.no_grad():
+        for x in gathered:
+            x.zero_()
     first = pool.gather("a")
     pool.free("a")
     free = [pool.n_free_blocks, second_pool.n_free_blocks]
@@ -349,7 +440,8 @@ def pool_keeps_copies(module, sizes, k, v, other):
     gathered = [first, kept(pool.gather("b")), kept(second_pool.gather("a"))]
     pool.free("b")
     pool.append("a", other, k)
-    return [*gathered, kept(pool.gather("a"))], free, unchanged
+    left["changed for everyone"] = differences(before)
+    return [*gathered, kept(pool.gather("a"))], free, left
 
 
 def bytes_made_by_append(module, sizes, held):

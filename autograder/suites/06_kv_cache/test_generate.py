@@ -8,6 +8,8 @@ from autograder.testing.strategies import given, seeds, settings, sizes
 from . import scenarios
 from .truth import SMALL, attention_flops, greedy, linear_flops, logits_of, model_sizes, random_ids, random_weights
 
+NOTHING = "there is no token to start from"
+
 
 def check(student, config, seed, b, t, n, hint=""):
     """The tokens are those of greedy search: with the cache, which is the default, and without it."""
@@ -51,18 +53,14 @@ def test_a_prompt_longer_than_the_context_is_cropped_for_the_model_only(student,
 def test_nothing_but_the_result_is_left_behind(student, config, seed, b, n):
     """No graph; the prompt, the model and PyTorch's modes and random state as they were; no new tokens, no change."""
     weights, ids = random_weights(config, seed), random_ids(config, seed, b, 2)
-    for training in (True, False):
-        actual = student.run(scenarios.generated, config, weights, ids, n, use_cache=True, training=training)
+    for on in (True, False):
+        actual = student.run(scenarios.generated, config, weights, ids, n, use_cache=True, training=on, recording=on)
         expected = {
             "ids": greedy(config, weights, ids, n),
             "the prompt is as it was": True,
             "a graph was recorded": False,
-            "training": [training],
-            "gradients are recorded afterwards": True,
-            "weights require gradients afterwards": True,
-            "gradients are as they were": True,
-            "the default dtype is as it was": True,
-            "the random state is as it was": True,
+            "changed in the model": [],
+            "changed for everyone": [],
         }
         assert_equal(actual, expected, what=f"after {n} new tokens, what generate left behind")
 
@@ -71,7 +69,7 @@ def test_nothing_but_the_result_is_left_behind(student, config, seed, b, n):
 def test_a_model_in_half_precision_generates_too(student):
     """The cache takes the model's dtype; each new token has a logit as large as any, up to the rounding of the dtype."""
     config = SMALL | {"context_length": 8}
-    for dtype in (torch.bfloat16, torch.float32):
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
         weights, ids = random_weights(config, 12, dtype), random_ids(config, 12, 2, 3)
         text = student.run(scenarios.generated, config, weights, ids, 8)["ids"]
         assert_equal([list(text.shape), text[:, :3]], [[2, 11], ids], what="[shape, prompt]")
@@ -89,7 +87,8 @@ def test_the_cache_makes_the_work_linear(student):
     config = SMALL | {"context_length": 48, "n_layers": 1, "d_model": 16, "d_ff": 64}
     weights = random_weights(config, 3)
     for b, t, n in ((1, 4, 44), (2, 30, 15)):
-        count, seen = student.run(scenarios.generation_flops, config, weights, random_ids(config, n, b, t), n, True)
+        ids = random_ids(config, n, b, t)
+        count, seen = student.run(scenarios.generation_flops, config, weights, ids, n, True, training=b == 1)
         n_read = t + n - 1
         hint = "read the prompt once, then one token a step"
         assert seen <= 1.5 * b * n_read, f"{seen} tokens went through the first block, {b * n_read} are enough\n  hint: {hint}"
@@ -120,10 +119,11 @@ def test_the_model_can_be_trained_on_what_it_generated(student):
     """The result is an ordinary tensor, in float32 too; from the same prompt the trained model goes on as it now must."""
     for dtype in (torch.float32, torch.float64):
         weights, trained = (random_weights(SMALL, seed, dtype) for seed in (6, 7))
-        ids = random_ids(SMALL, 6, 2, 3)
-        gradient, text = student.run(scenarios.trained_on_generated, SMALL, weights, trained, ids, 4)
+        ids, other = random_ids(SMALL, 6, 2, 3), random_ids(SMALL, 8, 2, 9)
+        gradient, text, another = student.run(scenarios.trained_on_generated, SMALL, weights, trained, ids, other, 6)
         hint = "nothing of a model or a text may be kept from one call to the next"
-        assert_equal(text, greedy(SMALL, trained, ids, 4), what="the text after training", hint=hint)
+        assert_equal(text, greedy(SMALL, trained, ids, 6), what="the text after training", hint=hint)
+        assert_equal(another, greedy(SMALL, trained, other, 6), what="the text after that, from another prompt", hint=hint)
         hint = "tensors made under torch.inference_mode() stay out of autograd for good: make the result outside of it"
         assert bool(gradient.isfinite().all()) and bool((gradient != 0).any()), f"there is no gradient\n  hint: {hint}"
 
@@ -133,6 +133,6 @@ def test_a_negative_number_of_tokens_and_an_empty_prompt_are_refused(student):
     """With the cache and without it."""
     weights = random_weights(SMALL, 7)
     for use_cache in (True, False):
-        for t, n, why in ((2, -1, "-1 tokens cannot be appended"), (0, 1, "there is no token to start from")):
+        for t, n, why in ((2, -1, "-1 tokens cannot be appended"), (0, 1, NOTHING), (0, 0, NOTHING)):
             ids = random_ids(SMALL, 7, 1, t)
             assert_refused(student.run, scenarios.generated, SMALL, weights, ids, n, use_cache=use_cache, why=why)

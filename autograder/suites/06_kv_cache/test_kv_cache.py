@@ -46,7 +46,7 @@ def expected_of(cache, operations):
             value, refused = getattr(plain, name)(*args), False
         except Refused:
             value, refused = None, True
-        seen.append({"value": value, "refused": refused, "length": plain.length})
+        seen.append({"value": value, "refused": refused, "length": plain.length, "arguments left alone": True})
     return seen
 
 
@@ -168,10 +168,10 @@ def test_reorder_takes_every_row_from_where_the_index_says(student, cache, seed,
 
 @exercise("KVCache", points=1)
 def test_reorder_refuses_rows_that_do_not_exist_and_changes_nothing(student):
-    """An index of another length than the batch, and a row past the last."""
+    """An index of another length than the batch or of another shape, and a row past the last."""
     cache = {"n_layers": 2, "batch_size": 3, "n_kv_heads": 1, "max_len": 4, "head_dim": 2}
     first, then = step(3, cache, 2), step(9, cache, 1)
-    for bad in ([0, 1], [0, 1, 2, 0], [2], [0, 3, 1], [2, 0, 3]):
+    for bad in ([0, 1], [0, 1, 2, 0], [2], [0, 3, 1], [2, 0, 3], [[2], [1], [0]], [[2, 1, 0]]):
         operations = [*first, ("reorder", torch.tensor(bad)), *then]
         actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
         assert actual[2]["refused"], f"reorder({bad}) of a batch of 3 should be refused"
@@ -203,21 +203,25 @@ def test_an_update_that_does_not_fit_is_refused_and_changes_nothing(student, cac
 
 @exercise("KVCache", points=1)
 def test_keys_and_values_of_another_shape_are_refused(student):
-    """Another batch, another number of heads, another width, keys unlike values; a batch of 1 is not spread out."""
-    cache = {"n_layers": 1, "batch_size": 2, "n_kv_heads": 3, "max_len": 5, "head_dim": 4}
+    """Another batch, number of heads or width, keys unlike values, of no position too; a batch of 1 is not spread out."""
+    cache = {"n_layers": 2, "batch_size": 2, "n_kv_heads": 3, "max_len": 5, "head_dim": 4}
     good, last = (2, 3, 1, 4), new(5, cache, 1)
     wrong = [(1, 3, 1, 4), (3, 3, 1, 4), (2, 1, 1, 4), (2, 1, 3, 4), (2, 6, 1, 4), (2, 3, 1, 1), (2, 3, 1, 8)]
+    wrong += [(3, 2, 1, 4), (2, 4, 1, 3)]  # as many numbers
+    wrong += [(1, 3, 0, 4), (2, 3, 0, 8), (2, 3, 4), (1, 2, 3, 1, 4)]
     cases = [(bad, bad) for bad in wrong] + [(good, bad) for bad in wrong] + [(good, (2, 3, 2, 4)), ((2, 3, 2, 4), good)]
     for k, v in cases:
         operations = [
             ("update", 0, *new(3, cache, 2)),
-            ("update", 0, normal(1, *k), normal(2, *v)),
+            ("update", 1, *new(7, cache, 3)),
+            ("update", 1, normal(1, *k), normal(2, *v)),
+            ("update", 1, *last),
             ("update", 0, *last),
         ]
         actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
-        assert actual[1]["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
-        wanted = expected_of(cache, [operations[0], operations[2]])[1]
-        assert_equal(actual[2], wanted, what="the next update", hint="a refused update changes nothing")
+        assert actual[2]["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
+        wanted = expected_of(cache, operations[:2] + operations[3:])[2:]
+        assert_equal(actual[3:], wanted, what="the next updates", hint="a refused update changes nothing")
 
 
 @exercise("KVCache", points=1)
@@ -231,12 +235,13 @@ def test_an_update_of_no_positions_reads_the_layer(student, cache, seed, t):
 @exercise("KVCache", points=1)
 @given(cache=cache_sizes(), dtype=st.sampled_from(DTYPES), fill=sizes(0, 7))
 def test_nbytes_is_the_whole_capacity_of_keys_and_values(student, cache, dtype, fill):
-    """However much of it is filled, in any dtype."""
+    """However much of it is filled, in any dtype, after truncation and reordering too."""
     actual = student.run(scenarios.cache_size, cache, dtype, min(fill, cache["max_len"]))
     n = 2 * torch.finfo(dtype).bits // 8
     for size in cache.values():
         n *= size
-    assert_equal(actual, [n, n], what="nbytes of the empty and of the filled cache", hint="keys and values")
+    what = "nbytes of the empty cache, of the filled one, after truncate and after reorder"
+    assert_equal(actual, [n] * 4, what=what, hint="keys and values of n_layers, batch_size, n_kv_heads, max_len, head_dim")
 
 
 @exercise("KVCache", points=1)
@@ -245,8 +250,9 @@ def test_the_cache_has_the_dtype_it_was_made_with(student):
     cache = {"n_layers": 1, "batch_size": 2, "n_kv_heads": 2, "max_len": 4, "head_dim": 3}
     for dtype in (None, *DTYPES):
         own = dtype or torch.float32
-        for given_dtype in {own, torch.float32}:
+        for given_dtype in (own, torch.float32, torch.float64):
             k, v = (x * (1e30 if own == torch.bfloat16 else 1.0) for x in new(1, cache, 3, given_dtype))
+            k[0, 0, 0, 0], v[0, 0, 0, 0] = torch.inf, -torch.inf  # numbers like any other
             (actual,) = student.run(scenarios.cache_session, cache, dtype, [("update", 0, k, v)])
             what = f"(k_all, v_all) of a cache with dtype={dtype}, given {given_dtype}"
             assert_equal(actual["value"], (k.to(own), v.to(own)), what=what)
@@ -279,8 +285,8 @@ def test_keys_and_values_are_copied_in(student, cache, seed):
     t = cache["max_len"] - 1
     k, v, more = *new(seed, cache, t), new(seed + 9, cache, 1)[0]
     actual, left = student.run(scenarios.cache_copies_in, cache, k, v, more)
-    wanted = {"k and v are as they were": True, "a graph is kept": False}
-    wanted |= {"gradients are recorded afterwards": True, "the default dtype is as it was": True}
+    wanted = {"k and v are as they were": True, "k and v still require gradients": True, "a graph is kept": False}
+    wanted |= {"gradients stay off where they are off": True, "changed for everyone": []}
     assert_equal(left, wanted, what="what update left behind", hint="write k.detach() into the cache's own memory")
     expected = torch.cat([k, more], 2), torch.cat([v, more], 2)
     assert_equal(actual, expected, what="(k_all, v_all)", hint="write into memory of the cache's own")
@@ -289,12 +295,12 @@ def test_keys_and_values_are_copied_in(student, cache, seed):
 @exercise("KVCache", points=1)
 def test_the_cost_of_an_update_does_not_grow_with_what_the_cache_holds(student):
     """The new positions are written, and the rest is handed out as it lies: nothing that is there is copied."""
-    cache = {"n_layers": 2, "batch_size": 2, "n_kv_heads": 4, "max_len": 600, "head_dim": 8}
-    room = 8 * 2 * 2 * 4 * 8 * 4  # eight times the bytes of one new position's keys and values
-    for held in (10, 499, 500):
-        actual = student.run(scenarios.bytes_made_by_update, cache, held, 1)
+    cache = {"n_layers": 2, "batch_size": 2, "n_kv_heads": 4, "max_len": 1100, "head_dim": 8}
+    for held, t in ((10, 1), (499, 1), (500, 1), (500, 4), (501, 0), (1025, 1)):
+        room = 8 * 2 * 2 * 4 * 8 * 4 * max(1, t)  # eight times the bytes of the new positions' keys and values
+        actual = student.run(scenarios.bytes_made_by_update, cache, held, t)
         assert actual <= room, (
-            f"an update of 1 position made new tensors of {actual} bytes with {held} positions in the cache;"
+            f"an update of {t} position(s) made new tensors of {actual} bytes with {held} positions in the cache;"
             f" {room} are plenty\n  hint: allocate once, write into a slice, return a view: no torch.cat, no clone"
         )
 
@@ -318,5 +324,6 @@ def test_bytes_of_large_models_are_exact_and_take_no_memory(student):
     assert_equal(actual, 67_645_734_912_000, what="cache_bytes")
     actual = student.cache_bytes(3, 3, 3, 10**8 + 1, 10**7 + 1, torch.int8)  # a float has no room for all its digits
     assert_equal(actual, 54 * (10**8 + 1) * (10**7 + 1), what="cache_bytes", hint="whole numbers all the way")
+    assert_equal(student.cache_bytes(2, 3, 4, 5, 0, torch.float32), 0, what="bytes of no text at all")
     actual = student.cache_bytes(n_layers=12, n_kv_heads=12, head_dim=64, seq_len=1, batch_size=1, dtype=torch.float16)
     assert_equal(actual, 36 * 1024, what="bytes of one token of GPT-2")

@@ -9,6 +9,7 @@ from . import scenarios
 from .truth import SMALL, attention_flops, linear_flops, logits_of, model_sizes, random_ids, random_weights
 
 EXACT = {"rtol": 0, "atol": 1e-10}
+UNCHANGED = {"ids are as they were": True, "changed in the model": [], "changed for everyone": []}
 POSITIONS = "the first new token stands at position cache.length"
 
 
@@ -77,10 +78,11 @@ def test_reading_on_after_reordering_continues_the_chosen_texts(student, config,
         torch.randint(b, (b,), generator=torch.Generator().manual_seed(seed)),
         random_ids(config, seed + 1, b, 1),
     )
-    operations = [("prefill", ids), ("reorder", index), ("prefill", last)]
+    read_on, back = ("prefill", last), ("truncate", t - 1)  # the same tokens at the same position, after other texts
+    operations = [("prefill", ids), read_on, back, ("reorder", index), read_on]
     seen = student.run(scenarios.model_session, config, weights, b, t, operations)
     expected = logits_of(config, weights, torch.cat([ids[index], last], dim=1))[:, -1:]
-    assert_close(seen[2]["value"], expected, what=f"the logits after reorder({index.tolist()})", **EXACT)
+    assert_close(seen[4]["value"], expected, what=f"the logits after reorder({index.tolist()})", **EXACT)
 
 
 @exercise("prefill", points=2)
@@ -98,13 +100,17 @@ def test_a_text_that_does_not_fit_is_refused_and_changes_nothing(student, config
         config = config | {"context_length": t + beyond}
     weights, ids = random_weights(config, seed), random_ids(config, seed, 2, t)
     too_long = random_ids(config, seed + 1, 2, 1 + excess)
-    operations = [("prefill", ids[:, :-1].contiguous()), ("prefill", too_long), ("prefill", ids[:, -1:].contiguous())]
+    at_once = random_ids(config, seed + 2, 2, t + excess)
+    operations = [("prefill", at_once), ("prefill", ids[:, :-1].contiguous()), ("prefill", too_long)]
+    operations.append(("prefill", ids[:, -1:].contiguous()))
     max_len = t if bounded_by == "cache" else t + beyond
     seen = student.run(scenarios.model_session, config, weights, 2, max_len, operations)
-    assert seen[1]["refused"], f"{1 + excess} tokens should be refused: the {bounded_by} has room for 1"
-    assert_equal(seen[1]["length"], t - 1, what="cache.length after the refusal")
+    assert seen[0]["refused"], f"a prompt of {t + excess} tokens should be refused: the {bounded_by} has room for {t}"
+    assert_equal(seen[0]["length"], 0, what="cache.length after the refusal of the first prompt")
+    assert seen[2]["refused"], f"{1 + excess} tokens should be refused: the {bounded_by} has room for 1"
+    assert_equal(seen[2]["length"], t - 1, what="cache.length after the refusal")
     expected = logits_of(config, weights, ids)[:, -1:]
-    assert_close(seen[2]["value"], expected, what="the logits of the token that fits", **EXACT)
+    assert_close(seen[3]["value"], expected, what="the logits of the token that fits", **EXACT)
 
 
 @exercise("prefill", points=1)
@@ -121,15 +127,23 @@ def test_the_cache_then_holds_the_whole_text(student, config, seed, pieces):
 
 
 @exercise("prefill", points=1)
-def test_logits_have_the_dtype_of_the_model_and_ids_are_left_alone(student):
-    """float32 in, float32 out, wherever the ids lie in memory."""
-    for dtype in (torch.float64, torch.float32):
-        weights, ids = random_weights(SMALL, 5, dtype), random_ids(SMALL, 5, 3, 4)
-        logits, step, untouched = student.run(scenarios.ids_untouched, SMALL, weights, ids)
-        expected = logits_of(SMALL, weights, torch.cat([ids, ids[:, :1]], dim=1))
-        assert untouched, "ids was changed"
-        room = EXACT if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-4}
-        assert_close((logits, step), (expected[:, :-1], expected[:, -1]), what="the logits", **room)
+def test_logits_have_the_dtype_of_the_model_and_nothing_but_the_cache_changes(student):
+    """In every dtype, with gradients being recorded; the ids, wherever they lie in memory, and the model are left alone."""
+    for dtype in (torch.bfloat16, torch.float16, torch.float64, torch.float32):
+        logits, _, left, _, (expected, _), room = logits_and_step(student, dtype)
+        assert_equal(left, UNCHANGED, what=f"what prefill left behind in {dtype}")
+        assert_close(logits, expected, what=f"the logits in {dtype}", **room)
+
+
+def logits_and_step(student, dtype):
+    """Those of a prompt and of a step after it, what was left behind each time, what was expected, how exactly."""
+    weights, ids = random_weights(SMALL, 5, dtype), random_ids(SMALL, 5, 3, 4)
+    exact = {name: value.double() for name, value in weights.items()}
+    expected = logits_of(SMALL, exact, torch.cat([ids, ids[:, :1]], dim=1))
+    room = {"rtol": 0, "atol": 32 * torch.finfo(dtype).eps * float(expected.abs().max())}
+    expected = expected.to(dtype)
+    seen = student.run(scenarios.ids_untouched, SMALL, weights, ids)
+    return *seen, (expected[:, :-1], expected[:, -1]), room
 
 
 @exercise("decode_step", points=3, core=True)
@@ -173,10 +187,12 @@ def test_steps_follow_a_beam_that_is_reordered_and_cut_back(student, config, see
     tokens = random_ids(config, seed + 1, 3, b)
     operations = [("prefill", ids), ("reorder", first), ("decode_step", tokens[0]), ("reorder", second)]
     operations += [("decode_step", tokens[1]), ("truncate", 3), ("decode_step", tokens[2])]
+    other = random_ids(config, seed + 2, b, 3)
+    operations += [("truncate", 0), ("prefill", other), ("decode_step", tokens[1])]  # the same tokens after another text
     seen = student.run(scenarios.model_session, config, weights, b, 4, operations)
     text = torch.cat([ids[first], tokens[0][:, None]], dim=1)[second]
-    for entry, token in ((seen[4], tokens[1]), (seen[6], tokens[2])):
-        expected = logits_of(config, weights, torch.cat([text, token[:, None]], dim=1))[:, -1]
+    for entry, before, token in ((seen[4], text, tokens[1]), (seen[6], text, tokens[2]), (seen[9], other, tokens[1])):
+        expected = logits_of(config, weights, torch.cat([before, token[:, None]], dim=1))[:, -1]
         assert_close(entry["value"], expected, what="the logits", **EXACT)
 
 
@@ -196,7 +212,16 @@ def test_a_step_past_the_end_is_refused_and_changes_nothing(student, config, see
     assert_close(seen[3]["value"], logits_of(config, weights, ids)[:, -1], what="the logits of the last token", **EXACT)
 
 
-@exercise("decode_step", points=2)
+@exercise("decode_step", points=1)
+def test_a_step_has_the_dtype_of_the_model_and_changes_nothing_but_the_cache(student):
+    """In every dtype, with gradients being recorded; the token ids and the model are left alone."""
+    for dtype in (torch.bfloat16, torch.float16, torch.float64, torch.float32):
+        _, step, before, after, (_, expected), room = logits_and_step(student, dtype)
+        assert_equal((before, after), (UNCHANGED, UNCHANGED), what=f"what prefill, then decode_step, left behind in {dtype}")
+        assert_close(step, expected, what=f"the logits of a step in {dtype}", **room)
+
+
+@exercise("decode_step", points=1)
 def test_a_step_does_the_work_of_one_token(student):
     """Matrix products: two operations for each weight and text, and attention of one query to the cached keys."""
     config = SMALL | {"context_length": 130, "n_layers": 1, "d_model": 16, "d_ff": 64}

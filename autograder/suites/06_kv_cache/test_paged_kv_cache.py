@@ -29,13 +29,13 @@ def new(seed, pool, t, dtype=torch.float32):
 def expected_of(pool, operations):
     """What a pool of plain lists answers."""
     plain = PlainPool(pool["n_blocks"], pool["block_size"])
-    seen = [{"value": None, "refused": False, "free": plain.n_free_blocks}]
+    seen = [{"value": None, "refused": False, "free": plain.n_free_blocks, "arguments left alone": True}]
     for name, *args in operations:
         try:
             value, refused = getattr(plain, name)(*args), False
         except Refused:
             value, refused = None, True
-        seen.append({"value": value, "refused": refused, "free": plain.n_free_blocks})
+        seen.append({"value": value, "refused": refused, "free": plain.n_free_blocks, "arguments left alone": True})
     return seen
 
 
@@ -175,24 +175,32 @@ def test_what_does_not_fit_is_refused(student):
     pool = {"n_blocks": 4, "block_size": 2, "n_kv_heads": 2, "head_dim": 3}
     for bad in (0, -1):
         assert_refused(student.run, scenarios.pool_session, pool | {"block_size": bad}, [], why=f"block_size={bad}")
-    good, before, after = (2, 1, 3), ("append", 0, *new(1, pool, 1)), ("gather", 0)
-    for bad in ((1, 1, 3), (3, 1, 3), (2, 1, 1), (2, 1, 4), (3, 1, 2), (1, 1, 6), (2, 2, 3)):
-        for k, v in ((bad, good), (good, bad)) + (((bad, bad),) if bad != (2, 2, 3) else ()):
-            wrong = ("append", 0, normal(3, *k, dtype=torch.float32), normal(4, *v, dtype=torch.float32))
-            actual = student.run(scenarios.pool_session, pool, [before, wrong, after])
-            assert actual[2]["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
-            assert_equal(actual[3], expected_of(pool, [before, after])[2], what="what a refused append left behind")
+    good, before, after = (2, 1, 3), ("append", 0, *new(1, pool, 1)), [("gather", 0), ("free", 0), ("free", 1)]
+    shapes = ((1, 1, 3), (3, 1, 3), (2, 1, 1), (2, 1, 4), (3, 1, 2), (1, 1, 6), (2, 5, 3), (2, 3), (1, 2, 1, 3))
+    for bad in shapes:
+        for k, v in ((bad, good), (good, bad)) + (((bad, bad),) if bad != (2, 5, 3) else ()):
+            for seq_id in (0, 1):  # one that has begun, and one that has not
+                wrong = ("append", seq_id, normal(3, *k, dtype=torch.float32), normal(4, *v, dtype=torch.float32))
+                actual = student.run(scenarios.pool_session, pool, [before, wrong, *after])
+                assert actual[2]["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
+                wanted = expected_of(pool, [before, *after])
+                what = "what a refused append left behind: the answers of gather(0), free(0) and free(1)"
+                assert_equal((actual[2]["free"], actual[3:]), (wanted[1]["free"], wanted[2:]), what=what)
 
 
 @exercise("PagedKVCache", points=1)
 def test_keys_and_values_keep_their_dtype(student):
-    """The pool takes the dtype of the first keys."""
+    """The pool takes the dtype of the first keys, and every number that it has."""
     pool = {"n_blocks": 4, "block_size": 2, "n_kv_heads": 2, "head_dim": 3}
     for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
-        operations = [("append", 0, *new(1, pool, 3, dtype)), ("append", 1, *new(3, pool, 1, dtype)), ("gather", 0)]
+        k, v = (x * (1e30 if dtype == torch.bfloat16 else 1.0) for x in new(1, pool, 3, dtype))
+        k[0, 0, 0], v[0, 0, 0] = torch.inf, -torch.inf
+        operations = [("append", 0, k, v), ("append", 1, *new(3, pool, 1, dtype)), ("gather", 0)]
         check(student, pool, operations, hint="allocate the pool when the first keys come: only they have a dtype")
         other = torch.float32 if dtype == torch.float64 else torch.float64
+        wide = normal(1, 2, 1, 4, dtype=other)
         refused = [("append", 0, *new(1, pool, 9, other)), ("append", 0, new(1, pool, 1, other)[0], new(1, pool, 2, other)[0])]
+        refused.append(("append", 0, wide, wide))
         for wrong in refused:
             seen = student.run(scenarios.pool_session, pool, [wrong, *operations])
             assert seen[1]["refused"], f"{describe(wrong)} should be refused"
@@ -204,12 +212,14 @@ def test_keys_and_values_keep_their_dtype(student):
 @settings(max_examples=15)
 @given(pool=pool_sizes(2), seed=seeds())
 def test_keys_and_values_are_copied_in_and_out(student, pool, seed):
-    """What becomes of k and v afterwards does not matter, nor does the cache change what it has handed out."""
+    """As numbers, without a graph, whatever becomes of k and v; nor does the cache change what it has handed out."""
     pool = pool | {"n_blocks": 1 + seed % 3}
-    k, v = new(seed, pool, pool["n_blocks"] * pool["block_size"])
-    other = new(seed + 2, pool, k.shape[1])[0]
-    (first, second, beside, again), free, unchanged = student.run(scenarios.pool_keeps_copies, pool, k, v, other)
-    assert unchanged, "append changed its inputs"
+    t = max(1, pool["n_blocks"] * pool["block_size"] - seed % 2)  # the last block full, or not
+    (k, v), other = new(seed, pool, t, torch.float64), new(seed + 2, pool, t, torch.float64)[0]
+    (first, second, beside, again), free, left = student.run(scenarios.pool_keeps_copies, pool, k, v, other)
+    wanted = {"k and v are as they were": True, "k and v still require gradients": True}
+    wanted |= {"gradients stay off where they are off": True, "a graph is kept": False, "changed for everyone": []}
+    assert_equal(left, wanted, what="what append and gather left behind", hint="write k.detach() into the pool")
     hint = "gather makes a new tensor every time, and no view of the pool"
     what = "what gather returned, after an earlier result was overwritten and the blocks went to another sequence"
     assert_equal(first, (k, v), what=what, hint=hint)
