@@ -50,7 +50,8 @@ ALTERNATIVES = [
     edit(
         "only_visible_keys_in_the_last_tile",
         FORWARD,
-        "the last tile of keys ends where the last query of the tile stops seeing",
+        "the last tile of keys ends where the last query of the tile stops seeing, and comes first",
+        ("for left in range(0, seen, block_k)", "for left in reversed(range(0, seen, block_k))"),
         ("right = min(left + block_k, n_k)", "right = min(left + block_k, seen)"),
     ),
     edit(
@@ -80,6 +81,17 @@ ALTERNATIVES = [
             "p = (scores - lse_tile).exp()",
             "p = (scores - lse_tile).exp() if hidden is None else (scores - lse_tile).exp().masked_fill(hidden, 0.0)",
         ),
+    ),
+]
+
+ALTERNATIVES += [
+    edit(
+        "backward_in_double_precision",
+        BACKWARD,
+        "half precision is summed in float64 and rounded once; an lse of +inf gives a row of zeros without a mask",
+        ("dtype = accumulation_dtype(q.dtype)", "dtype = torch.float64"),
+        ("lse_tile.masked_fill(lse_tile == -torch.inf, 0.0)", "torch.where(lse_tile == -torch.inf, torch.inf, lse_tile)"),
+        ("return dq, dk", "return dq.to(q.dtype), dk"),
     ),
 ]
 
@@ -268,3 +280,96 @@ def tiles_computed_twice(grad_out, q, k, v, out, lse, causal=False, block_q=64, 
         dk[..., columns, :] += ds.mT @ q[..., rows, :].to(dtype)
         dv[..., columns, :] += p.mT @ grad_out[..., rows, :].to(dtype)
     return [dq.to(q.dtype), dk.to(k.dtype), dv.to(v.dtype)]
+
+
+@alternative(TILE, "the old state is one more key: its score is the old maximum, and its weight counts l times")
+def one_more_key(m, l, acc, scores, v):  # noqa: E741
+    both = torch.cat([m.unsqueeze(-1), scores], -1)
+    top = both.max(-1, keepdim=True)[0]
+    weights = torch.exp(both - torch.where(top == -torch.inf, 0.0, top))
+    old, p = weights[..., :1], weights[..., 1:]
+    return top[..., 0], old[..., 0] * l + torch.einsum("...qk->...q", p), old * acc + torch.einsum("...qk,...kv->...qv", p, v)
+
+
+@alternative(FORWARD, "one head at a time by recursion, products by einsum and addmm, rows that see nothing never written")
+def one_head_at_a_time(q, k, v, causal=False, block_q=64, block_k=64, scale=None):
+    check_arguments(q, k, v, block_q, block_k)
+    dtype = accumulation_dtype(q.dtype)
+    if q.dim() > 2:
+        parts = [one_head_at_a_time(*head, causal, block_q, block_k, scale) for head in zip(q, k, v)]
+        if not parts:
+            return q.new_zeros(*q.shape[:-1], v.shape[-1]), q.new_zeros(q.shape[:-1], dtype=dtype)
+        return tuple(map(torch.stack, zip(*parts)))
+    (n_q, width), n_k = q.shape, len(k)
+    out, lse = torch.zeros(n_q, v.shape[1], dtype=q.dtype), torch.full((n_q,), -torch.inf, dtype=dtype)
+    for rows in torch.arange(n_q).split(block_q) if n_q else ():
+        m = torch.full((len(rows), 1), -torch.inf, dtype=dtype)
+        total, acc = torch.zeros_like(m), torch.zeros(len(rows), v.shape[1], dtype=dtype)
+        for left in range(0, max(0, min(n_k, int(rows[-1]) + n_k - n_q + 1)) if causal else n_k, block_k):
+            columns = torch.arange(left, min(left + block_k, n_k))
+            scores = torch.einsum("id,jd->ij", q[rows].to(dtype), k[columns].to(dtype))
+            scores *= width**-0.5 if scale is None else scale
+            if causal:
+                scores = scores.where(columns <= rows[:, None] + n_k - n_q, -torch.inf)
+            new = torch.maximum(m, scores.max(1, keepdim=True).values)
+            base = new.where(new > -torch.inf, 0.0)
+            p, factor = torch.exp(scores - base), torch.exp(m - base)
+            m, total, acc = new, factor * total + p.sum(1, keepdim=True), torch.addmm(factor * acc, p, v[columns].to(dtype))
+        seen = total[:, 0] > 0
+        out[rows[seen]] = (acc[seen] / total[seen]).to(q.dtype)
+        lse[rows[seen]] = (m + total.log())[seen, 0]
+    return out, lse
+
+
+@alternative(BACKWARD, "keys in the outer loop, index_add_, and delta inside the product: do (v - out) in one")
+def values_less_out(grad_out, q, k, v, out, lse, causal=False, block_q=64, block_k=64, scale=None):
+    check_arguments(q, k, v, block_q, block_k)
+    dtype, n_q, n_k = accumulation_dtype(q.dtype), q.shape[-2], k.shape[-2]
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    dq, dk, dv = (torch.zeros(x.shape, dtype=dtype) for x in (q, k, v))
+    for left in range(0, n_k, block_k):
+        columns = torch.arange(left, min(left + block_k, n_k))
+        for top in range(0, n_q, block_q):
+            rows = torch.arange(top, min(top + block_q, n_q))
+            if causal and left > rows[-1] + n_k - n_q:
+                continue
+            some = ((q, rows), (k, columns), (v, columns), (grad_out, rows), (out, rows))
+            q_tile, k_tile, v_tile, do, mean = (x.index_select(-2, i).to(dtype) for x, i in some)
+            exponents = torch.einsum("...id,...jd->...ij", q_tile, k_tile) * scale - lse.index_select(-1, rows).unsqueeze(-1)
+            if causal:
+                exponents = exponents.masked_fill(columns > rows[:, None] + n_k - n_q, -torch.inf)
+            p = exponents.exp()
+            ds = p * torch.einsum("...id,...ijd->...ij", do, v_tile.unsqueeze(-3) - mean.unsqueeze(-2)) * scale
+            dv.index_add_(-2, columns, p.mT @ do)
+            dk.index_add_(-2, columns, ds.mT @ q_tile)
+            dq.index_add_(-2, rows, ds @ k_tile)
+    return dq.to(q.dtype), dk.to(k.dtype), dv.to(v.dtype)
+
+
+@alternative(FUNCTION, "forward without ctx, setup_context beside it; out and lse are made again in the backward pass")
+class MadeAgain(torch.autograd.Function):
+    @staticmethod
+    def forward(q, k, v, causal=False, block_q=64, block_k=64, scale=None):
+        return flash_attention_forward(q, k, v, causal, block_q, block_k, scale)[0]
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:3])
+        ctx.options = inputs[3:]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_out):
+        out, lse = flash_attention_forward(*ctx.saved_tensors, *ctx.options)
+        found = flash_attention_backward(grad_out, *ctx.saved_tensors, out, lse, *ctx.options)
+        return *found, *[None] * len(ctx.options)
+
+
+@alternative(TRAFFIC, "a table of tensors and how often each of them is moved")
+def moved_how_often(n, d, block_q, block_k, bytes_per_element=2):
+    if not all(x >= 1 for x in (n, d, block_q, block_k, bytes_per_element)):
+        raise ValueError("every argument is at least 1")
+    tiles = len(range(0, n, block_q))
+    standard = {"q": n * d, "k": n * d, "scores": 2 * n * n, "weights": 2 * n * n, "v": n * d, "out": n * d}
+    flash = {"q": n * d, "k": tiles * n * d, "v": tiles * n * d, "out": n * d, "lse": n}
+    return tuple(bytes_per_element * sum(moved.values()) for moved in (standard, flash))

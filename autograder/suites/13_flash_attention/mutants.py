@@ -937,4 +937,88 @@ MUTANTS += [
         "The power of two comes from a logarithm in floating point, which rounds up just below a power: use whole numbers.",
         ("1 << ((rows - 1).bit_length() - 1)", "2 ** int(math.log2(rows - 1))"),
     ),
+    edit(
+        "inputs_converted_whole",
+        FORWARD,
+        "All of q, k and v was converted to float32 at once, three copies of twice the size: convert each tile where it is used.",
+        (CHECK, CHECK + "    given, (q, k, v) = q.dtype, (x.to(accumulation_dtype(x.dtype)) for x in (q, k, v))\n"),
+        ("return out, lse", "return out.to(given), lse"),
+    ),
+    edit(
+        "masks_remembered_by_place",
+        FORWARD,
+        "Masks are remembered between calls by the tile's place alone, but they also depend on n_k - n_q: make them anew.",
+        (
+            "scores.masked_fill_(columns > rows + offset, -torch.inf)",
+            "masks = flash_attention_forward.__dict__.setdefault('masks', {})\n"
+            "                hidden = masks.setdefault((top, left, bottom - top, right - left), columns > rows + offset)\n"
+            "                scores.masked_fill_(hidden, -torch.inf)",
+        ),
+    ),
+    edit(
+        "maximum_starts_at_a_low_number",
+        FORWARD,
+        "The running maximum started at -1e9, and scores below that vanish: start at -inf.",
+        ("m = q_tile.new_full(q_tile.shape[:-1], -torch.inf)", "m = q_tile.new_full(q_tile.shape[:-1], -1e9)"),
+        ("        l.masked_fill_(m", "        m.masked_fill_(l == 0, -torch.inf)\n        l.masked_fill_(m"),
+    ),
+    edit(
+        "batch_of_nothing_refused",
+        FORWARD,
+        "A leading dimension of 0 makes reshape(-1, ...) fail, for -1 could be anything: leave the leading dimensions alone.",
+        (CHECK, CHECK + "    q.reshape(-1, q.shape[-2], q.shape[-1])\n"),
+    ),
+    edit(
+        "delta_in_half_precision",
+        BACKWARD,
+        "delta was summed in half precision: convert grad_out and out to float32 before they are multiplied.",
+        (
+            "delta = (do * out[..., top:bottom, :]).sum(-1, keepdim=True)",
+            "delta = (grad_out[..., top:bottom, :] * out[..., top:bottom, :]).sum(-1, keepdim=True).to(dtype)",
+        ),
+    ),
+    edit(
+        "weights_rounded_before_dv",
+        BACKWARD,
+        "The weights were rounded to half precision before dv was made of them; dv is rounded once, at the end.",
+        ("+= p.mT @ do", "+= p.to(q.dtype).to(dtype).mT @ do"),
+    ),
+    edit(
+        "backward_hides_with_a_low_number",
+        BACKWARD,
+        "Hidden scores were set to -1e9 in the backward pass. Where lse is as low, they get a weight: use -inf.",
+        ("columns > rows + offset, -torch.inf)", "columns > rows + offset, -1e9)"),
+        ("p = (scores - lse_tile).exp()", "p = (scores - lse_tile).exp() * (lse[..., top:bottom, None] > -torch.inf)"),
+    ),
+    edit(
+        "dq_rounded_before_it_is_scaled",
+        BACKWARD,
+        "dq was rounded to half precision and then scaled, which rounds it again: scale the float32 sum, then round once.",
+        ("= dq_tile * scale", "= dq_tile.to(q.dtype) * scale"),
+    ),
+    edit(
+        "lse_saved_in_half_precision",
+        FUNCTION,
+        "lse was rounded to the dtype of q before it was saved; the backward pass needs all its digits.",
+        (SAVE, "ctx.save_for_backward(q, k, v, out, lse.to(q.dtype).to(lse.dtype))"),
+    ),
+    edit(
+        "options_used_up",
+        FUNCTION,
+        "The first backward pass uses up what ctx holds, and a second one (retain_graph=True) finds nothing: read, don't pop.",
+        ("ctx.options = (causal, block_q, block_k, scale)", "ctx.options = [(causal, block_q, block_k, scale)]"),
+        ("*ctx.options)", "*(ctx.options.pop() if ctx.options else ()))"),
+    ),
+    edit(
+        "gradients_only_when_q_wants_one",
+        FUNCTION,
+        "k and v got no gradient because q wants none: each input is asked for on its own, in ctx.needs_input_grad.",
+        (RETURN, "if not ctx.needs_input_grad[0]:\n            return (None,) * 7\n        " + RETURN),
+    ),
+    edit(
+        "two_negative_arguments_accepted",
+        BLOCKS,
+        "Only 0 is refused. d and bytes_per_element have to be at least 1; the product of two negative ones looks like a size.",
+        ("d < 1 or bytes_per_element < 1", "d == 0 or bytes_per_element == 0"),
+    ),
 ]

@@ -2,7 +2,30 @@
 
 import torch
 
-from autograder.testing.probes import Largest
+from autograder.testing.probes import Largest, differences, surroundings
+
+
+def one_after_another(module, name, calls, kwargs):
+    """The results of several calls, all looked at after the last one."""
+    return [getattr(module, name)(*args, **kwargs) for args in calls]
+
+
+class LargestInFloat32(Largest):
+    """As Largest, counting float32 alone."""
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        value = operator(*args, **(kwargs or {}))
+        for x in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(x, torch.Tensor) and x.dtype == torch.float32:
+                self.n_elements = max(self.n_elements, x.numel())
+        return value
+
+
+def largest_in_float32(module, name, args):
+    """The number of elements of the largest float32 tensor that the call made."""
+    with LargestInFloat32() as seen:
+        getattr(module, name)(*args)
+    return seen.n_elements
 
 
 def first_state(scores, v):
@@ -51,25 +74,34 @@ def carried_gradients(module, m, l, acc, scores, v, cotangent):
 
 
 def applied(module, q, k, v, options, wrt=(0, 1, 2), cotangent=None):
-    """out of FlashAttention.apply and the gradients of the inputs at `wrt`; without a cotangent, those of out.sum()."""
+    """out of FlashAttention.apply and the gradients of the inputs at `wrt`; without a cotangent, those of out.sum().
+
+    "inputs" is what the call left of them, and of the cotangent.
+    """
     inputs = [x.clone().requires_grad_(i in wrt) for i, x in enumerate((q, k, v))]
     out = module.FlashAttention.apply(*inputs, *options)
     if cotangent is None:
         out.sum().backward()
     else:
         out.backward(cotangent)
-    return {"out": out.detach(), "gradients": [x.grad for x in inputs], "inputs": [x.detach() for x in inputs]}
+    kept = [x.detach() for x in inputs] + ([] if cotangent is None else [cotangent])
+    return {"out": out.detach(), "gradients": [x.grad for x in inputs], "inputs": kept}
 
 
 def applied_twice(module, first, second):
-    """out and gradients of two problems, (q, k, v, options, cotangent) each: both forward passes, then both backward."""
-    runs = []
+    """out and gradients of two problems, (q, k, v, options, cotangent) each: both forward passes, then both backward, twice.
+
+    Also what the calls changed that belongs to neither.
+    """
+    before, runs = surroundings(), []
     for q, k, v, options, cotangent in (first, second):
         inputs = [x.clone().requires_grad_() for x in (q, k, v)]
         runs.append((inputs, module.FlashAttention.apply(*inputs, *options), cotangent))
     for _, out, cotangent in runs:
+        out.backward(cotangent, retain_graph=True)
         out.backward(cotangent)
-    return [{"out": out.detach(), "gradients": [x.grad for x in inputs]} for inputs, out, _ in runs]
+    changed = differences(before)
+    return [{"out": out.detach(), "gradients": [x.grad for x in inputs]} for inputs, out, _ in runs] + [changed]
 
 
 def applied_through_views(module, q, k, v, options, cotangent):

@@ -1,5 +1,7 @@
 """flash_attention_backward against autograd through the definition, and what it may cost."""
 
+from dataclasses import replace
+
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
@@ -38,12 +40,18 @@ def test_the_gradients_are_those_of_attention(student, case):
 
 @exercise(NAME, points=3, core=True)
 @given(case=flash_cases(causal=True, dims=1, smallest=3))
-@settings(max_examples=14)
+@settings(max_examples=8)
 def test_the_causal_diagonal_is_that_of_the_forward_pass(student, case):
-    """With lengths that differ, a key gets gradients from the queries that see it, and from no other."""
-    *tensors, causal, block_q, block_k, scale = saved(case)
-    actual = student.flash_attention_backward(*tensors, causal=causal, block_q=block_q, block_k=block_k, scale=scale)
-    assert_close(actual, truth(case), what=f"(dq, dk, dv): {case.shown}", hint=CAUSAL)
+    """With lengths that differ, a key gets gradients from the queries that see it, and from no other; each call stands alone."""
+    q, k, v = case.inputs
+    problems = [(q, k, v), (-q, k, v), (q, k[..., 1:, :], v[..., 1:, :])]
+    calls = [(case.grad_out, *x, *attention(*x, True, case.scale)) for x in problems]
+    options = dict(zip(("causal", "block_q", "block_k", "scale"), case.options))
+    actual = student.run(scenarios.one_after_another, NAME, calls, options)
+    expected = [attention_gradients(case.grad_out, *x, True, case.scale) for x in problems]
+    hint = f"{CAUSAL}; nothing may be left over from one call to the next"
+    what = f"[call](dq, dk, dv), the second with -q, the third with a key less: {case.shown}"
+    assert_close(actual, expected, what=what, hint=hint)
 
 
 @exercise(NAME, points=1)
@@ -54,7 +62,8 @@ def test_the_defaults_are_those_of_the_forward_pass(student, generator):
     arguments = [grad_out, q, k, v, *attention(q, k, v)]
     actual = student.flash_attention_backward(*arguments)
     assert_close(actual, attention_gradients(grad_out, q, k, v), what="(dq, dk, dv)", hint=HINT)
-    largest = student.run(largest_tensor, NAME, arguments)
+    q, k, v = (x[:, :1].clone() for x in (q, k, v))
+    largest = student.run(largest_tensor, NAME, [q, q, k, v, *attention(q, k, v)])
     assert largest <= 64 * 64, f"a tensor of {largest} elements was made; a tile has at most 64 * 64 = {64 * 64}"
 
 
@@ -64,9 +73,10 @@ def test_arguments_that_do_not_fit_are_refused(student, generator):
     q, k, v = normal(generator, 2, 4, 3), normal(generator, 2, 5, 3), normal(generator, 2, 5, 2)
     out, lse = attention(q, k, v)
     backward = student.flash_attention_backward
-    for blocks in ((0, 2), (2, 0), (-1, 2)):
+    for blocks in ((0, 2), (2, 0), (-1, 2), (2, -3)):
         assert_refused(backward, out, q, k, v, out, lse, False, *blocks, why="blocks are at least 1")
     assert_refused(backward, out, q[..., :2], k, v, out, lse, why="q and k differ in width")
+    assert_refused(backward, out, q[..., :0], k[..., :0], v, out, lse, why="a width is at least 1")
     assert_refused(backward, out, q, k[:, :4], v, out, lse, why="k and v differ in length")
     assert_refused(backward, out[:1], q[:1], k, v, out[:1], lse[:1], why="leading dimensions are not broadcast")
     assert_refused(backward, out, q, k, v[:1], out, lse, why="leading dimensions are not broadcast, v's neither")
@@ -101,10 +111,14 @@ def test_queries_that_see_nothing_have_no_gradient(student, case, missing):
         expected = tuple(map(torch.zeros_like, (q, k, v)))
     actual = student.flash_attention_backward(case.grad_out, q, k, v, out, lse, True, case.block_q, case.block_k)
     assert_close(actual, expected, what=f"(dq, dk, dv): {case.n_q} queries, {missing} keys, causal", hint=hint)
+    assert_inputs_untouched(student)
     none = [x[..., :0, :] for x in (case.grad_out, q, out)]
     actual = student.flash_attention_backward(none[0], none[1], case.k, case.v, none[2], lse[..., :0], True)
     expected = tuple(map(torch.zeros_like, (none[1], case.k, case.v)))
     assert_close(actual, expected, what="(dq, dk, dv) without a query")
+    none = [x.unsqueeze(0)[:0] for x in saved(case)[:6]]
+    actual = student.flash_attention_backward(*none, *case.options)
+    assert_equal([list(x.shape) for x in actual], [list(x.shape) for x in none[1:4]], what="shapes of a batch of nothing")
 
 
 @exercise(NAME, points=1)
@@ -120,42 +134,55 @@ def test_tiles_above_the_diagonal_are_never_looked_at(student, case):
 
 
 @exercise(NAME, points=2)
-@given(case=flash_cases(times=(1e3, 1e6)), sign=st.sampled_from([0.0, -1.0]))
-@settings(max_examples=12)
-def test_extreme_scores_give_finite_gradients(student, case, sign):
-    """Scores of thousands and millions, or all of them far below zero: exp(scores - lse) is never more than 1."""
-    if sign:
-        object.__setattr__(case, "q", case.q.abs())
-        object.__setattr__(case, "k", -case.k.abs())
-    actual = student.flash_attention_backward(*saved(case))
-    hint = "subtract lse before exp; exp(scores) / exp(lse) overflows"
-    assert_close(actual, truth(case), what=f"(dq, dk, dv): {case.shown}", hint=hint, rtol=1e-6, atol=1e-9 * case.times)
+@given(case=flash_cases(times=(1e3, 1e10)))
+@settings(max_examples=7)
+def test_extreme_scores_give_finite_gradients(student, case):
+    """Scores of thousands and of billions, or all of them far below zero: exp(scores - lse) is never more than 1."""
+    hint = "subtract lse before exp, exp(scores) / exp(lse) overflows; hidden scores are -inf, and no number is as low"
+    low = replace(case, causal=True, scale=None)
+    for name, x in (("q", low.q.abs()), ("k", -low.k.abs())):
+        object.__setattr__(low, name, x)
+    room = max(1e-6, 1e-13 * case.times)  # scores of 1e10 are known to 1e-5, and so are their weights
+    for each in (case, low):
+        actual, expected = student.flash_attention_backward(*saved(each)), truth(each)
+        what = f": {each.shown}, q times {each.times:g}"
+        assert_close(actual, expected, what=f"(dq, dk, dv){what}", hint=hint, rtol=room, atol=1e-9 * each.times)
+        assert_close(actual[2], expected[2], what=f"dv{what}", hint=hint, rtol=room, atol=room)
 
 
 @exercise(NAME, points=3)
 @given(case=flash_cases(dtypes=(torch.float16, torch.bfloat16)))
-@settings(max_examples=10)
-def test_half_precision_is_computed_in_float32(student, case):
-    """The gradients of half-precision inputs come in their dtype, close to the exact ones, and do not overflow on the way."""
-    actual = student.flash_attention_backward(*saved(case))
-    room = 8 * torch.finfo(case.dtype).eps  # `out` was rounded before it came here
-    hint = "convert each tile to float32 before the products, and round once, at the end"
-    expected = tuple(x.to(case.dtype) for x in truth(case))
-    assert_close(actual, expected, what=f"(dq, dk, dv) for {case.dtype}", hint=hint, rtol=room, atol=room)
-    for name in ("q", "k"):
-        object.__setattr__(case, name, getattr(case, name) * 300)
-    object.__setattr__(case, "scale", 1e-4)  # 300 * 300 * d is more than float16 can hold
-    expected = tuple(x.to(case.dtype) for x in truth(case))
-    actual = student.flash_attention_backward(*saved(case))
-    assert_close(actual, expected, what=f"(dq, dk, dv) for {case.dtype}, large q and k", hint=hint, rtol=room, atol=room)
+@settings(max_examples=8)
+def test_half_precision_is_computed_in_float32_and_rounded_once(student, case):
+    """The gradients of half-precision inputs come in their dtype, rounded once, and do not overflow on the way."""
+    eps, hint = torch.finfo(case.dtype).eps, "convert each tile to float32 before the products, and round once, at the end"
+    once = {"rtol": 0.502 * eps, "atol": 2e-5}  # half a digit: the nearest number of that dtype
+    room = {"rtol": 8 * eps, "atol": 8 * eps}  # `out`, which dq and dk need, was rounded before it came here
+    q, k, v = case.inputs
+    for times, scale in ((1, case.scale), (300, 1e-4)):  # 300 * 300 * d is more than float16 can hold
+        case = replace(case, scale=scale)
+        for name, x in (("q", q * times), ("k", k * times)):
+            object.__setattr__(case, name, x)
+        actual, expected, what = student.flash_attention_backward(*saved(case)), truth(case), f"for {case.dtype}"
+        assert_close(actual, tuple(x.to(case.dtype) for x in expected), what=f"(dq, dk, dv) {what}", hint=hint, **room)
+        assert_close(actual[2].double(), expected[2], what=f"dv {what}", hint=hint, **once)
+    four = [i % case.n_k for i in range(4)]  # equal weights of four values, 0 or 4 each: out is exact
+    k, v = k[..., four, :], (v[..., four, :] > 0).to(case.dtype) * 4
+    for tensors in ((0 * q, k, v), (q, 0 * k, v)):
+        out, lse = attention(*tensors)
+        arguments = [case.grad_out, *tensors, out.to(case.dtype), lse.float(), False, case.block_q, case.block_k, 0.7]
+        actual = student.flash_attention_backward(*arguments)
+        expected = attention_gradients(case.grad_out, *tensors, scale=0.7)
+        what = f"[dq, dk, dv] for {case.dtype} where all scores are 0"
+        assert_close([x.double() for x in actual], list(expected), what=what, hint=hint, **once)
 
 
 @exercise(NAME, points=1)
 def test_hundreds_of_small_tiles_add_up_in_half_precision(student):
     """Hundreds of tiles of one query or one key: dq, dk and dv keep growing where bfloat16 sums would stop."""
-    one, sign = torch.ones(300, 1), torch.tensor([1.0, -1.0]).repeat(300).unsqueeze(-1)
+    one, sign = torch.ones(280, 1), torch.tensor([1.0, -1.0]).repeat(300).unsqueeze(-1)
     two, signs = torch.ones(2, 1), torch.tensor([[1.0], [-1.0]])
-    many_queries = [one, one, 0 * two, signs, 0 * one, torch.full((300,), 2.0).log()]  # do, q, k, v, out, lse
+    many_queries = [one, one, 0 * two, signs, 0 * one, torch.full((280,), 2.0).log()]  # do, q, k, v, out, lse
     many_keys = [two, 0 * two, sign, sign, 0 * two, torch.full((2,), 600.0).log()]
     hint = "what is summed over many tiles has to be float32 when the inputs are half precision"
     for tensors, blocks in ((many_queries, (1, 2)), (many_keys, (2, 1))):
@@ -187,16 +214,17 @@ def test_memory_grows_with_the_length_and_not_with_its_square(student, generator
 
 
 @exercise(NAME, points=1)
-@given(n_q=sizes(30, 60), n_k=sizes(30, 60), block_q=sizes(6, 12), block_k=sizes(6, 12), seed=seeds())
-@settings(max_examples=4)
-def test_tiles_above_the_diagonal_cost_no_work(student, n_q, n_k, block_q, block_k, seed):
+@given(few=sizes(30, 40), more=sizes(50, 60), block_q=sizes(9, 12), block_k=sizes(9, 12), seed=seeds())
+@settings(max_examples=2)
+def test_tiles_above_the_diagonal_cost_no_work(student, few, more, block_q, block_k, seed):
     """The matrix products of the visible tiles, scores and dp at most twice, as two separate loops would have them."""
-    q, k, v, do = (normal(seed + i, n, 4) for i, n in enumerate((n_q, n_k, n_k, n_q)))
-    work = student.run(flops, NAME, [do, q, k, v, *attention(q, k, v, True), True, block_q, block_k])
-    tiles = visible_tiles(n_q, n_k, block_q, block_k)
-    allowed = 7 * 2 * tiles * block_q * block_k * 4 + 2 * n_q * 4  # delta may be a product as well
-    assert work <= allowed, (
-        f"{n_q} queries, {n_k} keys, blocks {block_q} and {block_k}: {work} floating-point operations in matrix products,\n"
-        f"  and the {tiles} tiles that are not wholly above the diagonal need at most {allowed}\n"
-        "  hint: leave out the tiles that forward leaves out"
-    )
+    for n_q, n_k in ((few, more), (more, few), (more, more)):
+        q, k, v, do = (normal(seed + i, n, 4) for i, n in enumerate((n_q, n_k, n_k, n_q)))
+        work = student.run(flops, NAME, [do, q, k, v, *attention(q, k, v, True), True, block_q, block_k])
+        tiles = visible_tiles(n_q, n_k, block_q, block_k)
+        allowed = 7 * 2 * tiles * block_q * block_k * 4 + 2 * n_q * 4  # delta may be a product as well
+        assert work <= allowed, (
+            f"{n_q} queries, {n_k} keys, blocks {block_q} and {block_k}: {work} floating-point operations in matrix products,\n"
+            f"  and the {tiles} tiles that are not wholly above the diagonal need at most {allowed}\n"
+            "  hint: leave out the tiles that forward leaves out"
+        )

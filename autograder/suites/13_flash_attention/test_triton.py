@@ -18,7 +18,7 @@ CAUSAL = "query i sees the keys up to i + n_k - n_q, in every tile; a tile that 
 ENDS = "loads beyond n_q and n_k must give 0, and the scores of keys beyond n_k must be -inf before the maximum is taken"
 
 
-def attended(module, q, k, v, causal=False, scale=None, grad=None, layout="plain"):
+def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("plain",) * 3):
     """out, with `grad` the gradients of q, k and v too, from the module's Triton file, and whether the inputs are as before."""
     import importlib
     import os
@@ -27,7 +27,7 @@ def attended(module, q, k, v, causal=False, scale=None, grad=None, layout="plain
     package, _, name = module.__name__.rpartition(".")
     kernels = importlib.import_module(f"{package}.flash_attention_triton") if name == "flash_attention" else module
     inputs = []
-    for x in (q, k, v):
+    for x, layout in zip((q, k, v), layouts):
         if layout == "tokens first":  # as a projection leaves it: (b, n, h, d), seen through a transposition
             x = x.transpose(-3, -2).contiguous().requires_grad_(grad is not None).transpose(-3, -2)
         elif layout == "scattered":  # every second column of something wider
@@ -93,12 +93,13 @@ def by_definition(q, k, v, grad, causal=False, scale=None):
     """What `attended` should return, in float64, with each head of k and v repeated for its group."""
     dtype = q.dtype
     q, k, v = (x.double().requires_grad_() for x in (q, k, v))
-    group = q.shape[-3] // k.shape[-3]
-    scores = q @ k.repeat_interleave(group, -3).mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+    group = q.shape[-3] // k.shape[-3] if q.dim() > 2 else 1
+    keys, values = (x.repeat_interleave(group, -3) if group > 1 else x for x in (k, v))
+    scores = q @ keys.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
     n_q, n_k = scores.shape[-2:]
     seen = torch.ones(n_q, n_k, dtype=torch.bool).tril(n_k - n_q if causal else n_k)
     weights = torch.where(seen, scores.masked_fill(~seen, torch.finfo(torch.float64).min).softmax(-1), 0.0)
-    out = weights @ v.repeat_interleave(group, -3)
+    out = weights @ values
     gradients = torch.autograd.grad(out, (q, k, v), grad.double())
     values = (out.detach(), *gradients)
     return {name: x.to(dtype) for name, x in zip(("out", "dq", "dk", "dv"), values)} | {"inputs kept": True}
@@ -132,14 +133,41 @@ def test_out_is_that_of_attention(student, generator, n_q, n_k, head_dim, causal
     compare(actual, {name: expected[name] for name in ("out", "inputs kept")}, what, CAUSAL if causal else ENDS)
 
 
-@exercise(NAME, points=2)
+@exercise(NAME, points=1)
 def test_half_precision_is_summed_in_float32(student, generator):
-    """float16 in, float16 out, and nothing lost on the way over many keys."""
-    q, k, v, grad = problem(generator, (1, 1, 8, 16), (1, 1, 256, 16), torch.float16, times=0.1)
+    """float16 in, float16 out, nothing lost on the way over many keys; and two dimensions are one head."""
+    q, k, v, grad = problem(generator, (8, 16), (256, 16), torch.float16, times=0.1)
     v[..., :128, :] += 64  # what these add up to is taken away again by the others: float16 would be off by 16 on the way
     v[..., 128:, :] -= 64
-    hint = "m, l and acc are float32; only the weights are cast, for tl.dot"
+    q[..., 0], k[..., 0] = 160, 1  # scores of 40: float16 would know them, and m, to 0.03
+    hint = "scores, m, l and acc are float32; only the weights are cast, for tl.dot"
     compare(student.run(attended, q, k, v, False, None, grad), by_definition(q, k, v, grad), "float16", hint)
+    q, k, v = (torch.zeros(n, 16, dtype=torch.float16) for n in (1, 576, 576))
+    q[0, 0], k[64:, 0], v[:64, 0] = 1, -11, 1  # 64 weights of 1, then 8 tiles of weights 1 / 2048: float16 stays at 64
+    actual, expected = student.run(attended, q, k, v, False, math.log(2)), {"out": 0 * q, "inputs kept": True}
+    expected["out"][0, 0] = 64 / 64.25
+    compare(actual, expected, "float16, many small weights after large ones", hint, 1e-3)
+
+
+@exercise(NAME, points=1)
+def test_gradients_of_half_precision_are_summed_in_float32(student):
+    """8000 + 2 - 8000, one tile each: float16 makes 0 of it. All weights are equal, and every number is exact.
+
+    A second column adds 4 · 32768 to dp and to delta, more than float16 can hold, and nothing to their difference.
+    """
+
+    def first_column(*parts):
+        x = torch.zeros(sum(n for n, _ in parts), 16, dtype=torch.float16)
+        x[:, 0] = torch.cat([torch.full((n,), float(value)) for n, value in parts])
+        return x
+
+    hint = "dp, dq, dk and dv are float32 until they are stored; only the factors of tl.dot are cast"
+    queries = first_column((96, 1)), first_column((4, 0)), first_column((2, 1), (2, -1))
+    keys = first_column((4, 0)), first_column((64, 1000), (64, 0.25), (64, -1000), (64, 0)), first_column((192, 1), (64, -3))
+    for (q, k, v), grad in ((queries, first_column((32, 1000), (32, 0.25), (32, -1000))), (keys, first_column((4, 32)))):
+        v[:, 1], grad[:, 1] = 32768, 4
+        actual, expected = student.run(attended, q, k, v, False, 1.0, grad), by_definition(q, k, v, grad, False, 1.0)
+        compare(actual, expected, f"float16, {len(q)} queries and {len(k)} keys", hint)
 
 
 @exercise(NAME, points=1.5, core=True)
@@ -155,35 +183,40 @@ def test_gradients_are_those_of_attention(student, generator, n_q, n_k, head_dim
 
 @exercise(NAME, points=2)
 def test_heads_of_q_share_heads_of_k_and_v(student, generator):
-    """With 4 heads of q and 2 of k and v, neighbours share, and dk and dv sum over those that share."""
-    q, k, v, grad = problem(generator, (1, 4, 20, 16), (1, 2, 24, 16))
-    hint = "head h of q belongs to head h // group of k and v; dk and dv are sums over the group's heads"
+    """With 4 heads of q and 2 of k and v, neighbours share, dk and dv sum over those that share; and batches do not mix."""
+    q, k, v, grad = problem(generator, (2, 1, 4, 20, 16), (2, 1, 2, 24, 16))
+    hint = "head h of q belongs to head h // group of k and v; dk and dv are sums over the group's heads; out has q's shape"
     compare(student.run(attended, q, k, v, True, None, grad), by_definition(q, k, v, grad, True), "4 heads on 2", hint)
 
 
 @exercise(NAME, points=1)
 def test_a_query_that_sees_nothing_gets_zeros(student, generator):
     """Causal with more queries than keys: the first rows are 0, their gradients too, and nothing is NaN."""
-    q, k, v, grad = problem(generator, (1, 1, 75, 16), (1, 1, 20, 16))
+    q, k, v, grad = problem(generator, (1, 75, 16), (1, 20, 16))
     hint = "with m = -inf, -inf - m is NaN: subtract 0 there; l = 0 must not divide"
     compare(student.run(attended, q, k, v, True, None, grad), by_definition(q, k, v, grad, True), "20 keys for 75 queries", hint)
+    none = k[:, :0]
+    nothing = dict(zip(("out", "dq", "dk", "dv"), map(torch.zeros_like, (q, q, none, none)))) | {"inputs kept": True}
+    compare(student.run(attended, q, none, none, False, None, grad), nothing, "no key at all", hint)
 
 
 @exercise(NAME, points=1)
 def test_any_strides_will_do(student, generator):
     """Transposed and scattered inputs give what contiguous ones give, and nothing beside them is read."""
     q, k, v, grad = problem(generator, (1, 2, 17, 16), (1, 2, 66, 16))
-    for layout in ("tokens first", "scattered"):
-        actual = student.run(attended, q, k, v, True, None, grad, layout)
-        hint = "step through memory with the strides you are given"
-        compare(actual, by_definition(q, k, v, grad, True), f"inputs {layout}", hint)
+    for layouts in (("tokens first", "plain", "scattered"), ("scattered", "tokens first", "plain")):
+        actual = student.run(attended, q, k, v, True, None, grad, layouts)
+        hint = "step through memory with the strides you are given: each tensor has its own"
+        compare(actual, by_definition(q, k, v, grad, True), f"q {layouts[0]}, k {layouts[1]}, v {layouts[2]}", hint)
 
 
 @exercise(NAME, points=1)
 def test_scores_of_any_size_and_scale(student, generator):
-    """Scores in the hundreds do not overflow; a scale of 0 or below is a scale like any other."""
-    q, k, v, grad = problem(generator, (1, 1, 20, 16), (1, 1, 70, 16), times=40.0)
-    hint = "subtract the running maximum before exp2, and rescale l and acc when it grows"
+    """Scores of hundreds, below and above zero, hidden ones the largest; a scale of 0 or below is a scale like any other."""
+    q, k, v, grad = problem(generator, (1, 1, 20, 16), (1, 1, 70, 16), times=100.0)
+    q, k = q.abs(), -k.abs()
+    k[..., -1, :] *= -1  # all but the last query see nothing but scores far below 0, and must not see this one far above
+    hint = "mask, then take the running maximum, subtract it before exp2, and rescale l and acc when it grows"
     # float32 rounds a score of 500 by 3e-5, which is the relative error of its weight; the gradients of k scale with q.
     compare(student.run(attended, q, k, v, True, None, grad), by_definition(q, k, v, grad, True), "large scores", hint, 5e-4)
     q, k, v, grad = problem(generator, (1, 1, 5, 16), (1, 1, 40, 16))

@@ -28,11 +28,6 @@ MUTANTS = [
         ("acc * rescale[:, None]", "acc"),
     ),
     edited(
-        "sum_not_rescaled",
-        "The running sum is not rescaled when the maximum grows: l = l * exp2(m - m_new) + the tile's sum.",
-        ("l = l * rescale + tl.sum(p, 1)", "l = l + tl.sum(p, 1)"),
-    ),
-    edited(
         "maximum_forgotten",
         "m is not taken over from tile to tile: set m = m_new at the end of the loop.",
         ("        m = m_new\n", ""),
@@ -100,14 +95,6 @@ MUTANTS = [
         ('scores = tl.where(queries[None, :] >= first_seen[:, None], scores, float("-inf"))', "scores = scores"),
     ),
     edited(
-        "queries_backward_not_masked",
-        "dq counts keys that the query does not see: mask the scores where MASKED says so.",
-        (
-            'scores = tl.where(keys[None, :] <= last_seen[:, None], scores, float("-inf"))\n        p = ',
-            "scores = scores\n        p = ",
-        ),
-    ),
-    edited(
         "ragged_end_of_queries",
         "The last tile of queries reads beyond n_q: pass RAGGED to the load, and let lse be inf there.",
         ("lse = _load_lse(lse_ptr + queries, queries < n_q)", "lse = _load_lse(lse_ptr + queries, queries < n_q - 1)"),
@@ -121,5 +108,39 @@ MUTANTS = [
         "dq_from_values",
         "dq multiplies ds with v: the gradient of q is a sum of keys, dq += ds k.",
         ("dq = tl.dot(ds.to(k.dtype), k, dq,", "dq = tl.dot(ds.to(k.dtype), v, dq,"),
+    ),
+    edited(
+        "masked_after_the_maximum",
+        "The maximum was taken before the scores were masked: a large hidden score makes all visible weights vanish.",
+        (
+            '            scores = tl.where(keys[None, :] <= last_seen[:, None], scores, float("-inf"))\n        m_new',
+            "            scores = scores\n        m_new",
+        ),
+        (
+            "        rescale = tl.exp2(m - shift)\n",
+            "        if MASKED:\n            p = tl.where(keys[None, :] <= last_seen[:, None], p, 0.0)\n"
+            "        rescale = tl.exp2(m - shift)\n",
+        ),
+    ),
+    edited(
+        "strides_of_another_tensor",
+        "The values are read with the strides of k: each tensor has its own, and v_strides are those of v.",
+        (
+            "_load(_rows(v_head, v_strides, start, BLOCK_K, WIDTH), keys < n_k, is_column, MASKED, PADDED)\n        acc",
+            "_load(_rows(v_head, k_strides, start, BLOCK_K, WIDTH), keys < n_k, is_column, MASKED, PADDED)\n        acc",
+        ),
+    ),
+    edited(
+        "sum_in_half_precision",
+        "The running sum is kept in the inputs' dtype, where small weights no longer add to a large sum: l has to be float32.",
+        ("l = l * rescale + tl.sum(p, 1)", "l = (l * rescale + tl.sum(p, 1)).to(q.dtype).to(tl.float32)"),
+    ),
+    edited(
+        "dk_in_half_precision",
+        "dk is summed in the inputs' dtype: it has to be float32 until it is stored.",
+        (
+            'dk = tl.dot(ds.to(q.dtype), q, dk, input_precision="ieee")',
+            'dk = tl.dot(ds.to(q.dtype), q, dk, input_precision="ieee").to(q.dtype).to(tl.float32)',
+        ),
     ),
 ]
