@@ -36,7 +36,7 @@ CHEAT_LIMITS = {"call_seconds": 0.5, "load_seconds": 0.5, "module_seconds": 1.0,
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found: nothing when all is well. `named` is set where a mutant's failure was given a name."""
+    """What one check found: nothing when all is well. `named` is set where a mutant's own sentence explains its failure."""
 
     problem: str = ""
     named: bool = False
@@ -209,7 +209,7 @@ def _mutant(module: Module, variant: Variant, files: dict[str, str], suites: Sui
     def counts(spec: TestSpec) -> bool:
         return spec.exercise == variant.exercise and spec.tier == "hidden"
 
-    outcomes, breaches = _run(module, files, suites, zygote, slot, counts, until_failure=True)
+    outcomes, breaches = _run(module, files, suites, zygote, slot, counts, until_failure=True, suspected=variant.says)
     failed = [outcome for outcome in outcomes.values() if outcome.outcome != "passed"]
     if not failed and variant.exercise not in breaches:
         return Finding(f"passes every test of {variant.exercise}")
@@ -248,11 +248,12 @@ def _run(
     slot: int,
     tests: Callable[[TestSpec], bool],
     until_failure: bool = False,
+    suspected: str = "",
 ):
     together, _ = with_dependencies(module, files, {}, suites.course)
     worker = Worker(zygote, job_for(module, together, suites, slot))
     try:
-        return suites.run(module, worker, tests, until_failure)
+        return suites.run(module, worker, tests, until_failure, suspected=suspected)
     finally:
         worker.close()
 

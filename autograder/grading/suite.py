@@ -53,6 +53,7 @@ class Run:
 
     worker: Worker | None = None
     diagnosed: bool = True
+    suspected: str = ""
     local: LocalModule | None = None
     breaches: dict[str, tuple[str, int]] = field(default_factory=dict)
     explanations: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by exercise and failed test
@@ -121,12 +122,14 @@ class Suites:
         tests: Callable[[TestSpec], bool] = lambda _: True,
         until_failure: bool = False,
         diagnosed: bool = True,
+        suspected: str = "",
     ) -> tuple[dict[str, TestOutcome], dict[str, tuple[str, int]]]:
         """Outcomes by test name, and forbidden calls by exercise, of one worker's module.
 
-        With `until_failure`, what is left of an exercise after a failure is not run. Call it in a fork: state stays behind.
+        With `until_failure`, what is left of an exercise after a failure is not run. Failures are compared with the known
+        mistake that says what is `suspected` and with no other, if it is given. Call it in a fork: state stays behind.
         """
-        run = Run(worker=worker, diagnosed=diagnosed)
+        run = Run(worker=worker, diagnosed=diagnosed, suspected=suspected)
         return self._run(module, run, tests, until_failure), run.breaches
 
     def run_here(self, module: Module, local: LocalModule) -> dict[str, TestOutcome]:
@@ -182,7 +185,10 @@ class Suites:
             return TestOutcome("error", f"the test could not run: {error}", seconds=seconds)
         if run.diagnosed and isinstance(run.student, RemoteModule):
             with contextlib.suppress(Exception):  # what goes wrong with a mutant must not cost a student the result
-                known = run.known[spec.exercise] = known_mistakes_of(suite.module, spec.exercise)
+                known = known_mistakes_of(suite.module, spec.exercise)
+                if run.suspected:
+                    known = replace(known, wrong=tuple(version for version in known.wrong if version.says == run.suspected))
+                run.known[spec.exercise] = known
                 found = diagnose(transcript(run.student).executions, known, _diagnosed(suite.module))
                 run.explanations.setdefault(spec.exercise, {})[spec.name] = found
         return TestOutcome("failed", messages.failure(error), seconds=time.monotonic() - start)

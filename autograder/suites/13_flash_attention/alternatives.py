@@ -34,57 +34,37 @@ ALTERNATIVES = [
         ("(scores - shift.unsqueeze(-1)).exp()", "torch.exp2((scores - shift.unsqueeze(-1)) * math.log2(math.e))"),
         ("(m - shift).exp()", "torch.exp2((m - shift) * math.log2(math.e))"),
     ),
+]
+
+ALTERNATIVES += [
     edit(
-        "scores_scaled_after_the_product",
+        "tiles_in_reverse_order_masked_and_scaled_late",
         FORWARD,
-        "the scale multiplies the scores, not q",
+        "keys from the last seen one backwards; every tile is scaled and masked; where at the end",
         ("q_tile = q[..., top:bottom, :].to(dtype) * scale", "q_tile = q[..., top:bottom, :].to(dtype)"),
-        ("k[..., left:right, :].to(dtype).mT  # (..., block_q, block_k)", "k[..., left:right, :].to(dtype).mT * scale"),
-    ),
-    edit(
-        "every_visible_tile_masked",
-        FORWARD,
-        "the mask is applied to all visible tiles, those that the diagonal does not cross too",
-        ("if causal and right > top + offset + 1:", "if causal:"),
-    ),
-    edit(
-        "only_visible_keys_in_the_last_tile",
-        FORWARD,
-        "the last tile of keys ends where the last query of the tile stops seeing, and comes first",
         ("for left in range(0, seen, block_k)", "for left in reversed(range(0, seen, block_k))"),
         ("right = min(left + block_k, n_k)", "right = min(left + block_k, seen)"),
-    ),
-    edit(
-        "lse_through_where",
-        FORWARD,
-        "empty rows are put right at the end, with nan_to_num and where",
+        ("k[..., left:right, :].to(dtype).mT  # (..., block_q, block_k)", "k[..., left:right, :].to(dtype).mT * scale"),
+        ("if causal and right > top + offset + 1:", "if causal:"),
         ("        l.masked_fill_(m == -torch.inf, 1.0)  # saw nothing: 0 / 1 and -inf + log(1)\n", ""),
         ("acc / l.unsqueeze(-1)", "torch.where(l.unsqueeze(-1) > 0, acc / l.unsqueeze(-1), 0.0)"),
     ),
     edit(
-        "dq_from_a_buffer_in_float32",
+        "dq_from_a_buffer_and_weights_set_to_zero",
         BACKWARD,
-        "dq is summed in a buffer of full length, like dk and dv, scaled at the end",
+        "dq is summed in a buffer of full length, like dk and dv, scaled at the end; the weights are masked, not the scores",
         ("dq = torch.empty_like(q)", "dq = torch.zeros_like(q, dtype=dtype)"),
         ("        dq_tile = torch.zeros_like(q_tile)\n", ""),
-        ("dq_tile += ds @ k_tile", "dq[..., top:bottom, :] += ds @ k_tile"),
-        ("        dq[..., top:bottom, :] = dq_tile * scale\n", ""),
-        ("return dq, dk", "return (dq * scale).to(q.dtype), dk"),
-    ),
-    edit(
-        "hidden_weights_set_to_zero",
-        BACKWARD,
-        "the weights are masked, not the scores",
         ("scores.masked_fill_(columns > rows + offset, -torch.inf)", "hidden = columns > rows + offset"),
         ("            if causal and right > top", "            hidden = None\n            if causal and right > top"),
         (
             "p = (scores - lse_tile).exp()",
             "p = (scores - lse_tile).exp() if hidden is None else (scores - lse_tile).exp().masked_fill(hidden, 0.0)",
         ),
+        ("dq_tile += ds @ k_tile", "dq[..., top:bottom, :] += ds @ k_tile"),
+        ("        dq[..., top:bottom, :] = dq_tile * scale\n", ""),
+        ("return dq, dk", "return (dq * scale).to(q.dtype), dk"),
     ),
-]
-
-ALTERNATIVES += [
     edit(
         "backward_in_double_precision",
         BACKWARD,
@@ -250,36 +230,6 @@ class RefusesByHand(torch.autograd.Function):
         if torch.is_grad_enabled():
             raise RuntimeError("once differentiable")
         return (*flash_attention_backward(grad_out, *ctx.saved_tensors, ctx.lse, **ctx.options), *[None] * 4)
-
-
-@alternative(BACKWARD, "delta by einsum; queries in the outer loop for dq, keys for dk and dv, each tile computed twice")
-def tiles_computed_twice(grad_out, q, k, v, out, lse, causal=False, block_q=64, block_k=64, scale=None):
-    check_arguments(q, k, v, block_q, block_k)
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
-    dtype, n_q, n_k = accumulation_dtype(q.dtype), q.shape[-2], k.shape[-2]
-    safe = torch.where(lse == -torch.inf, torch.zeros_like(lse), lse)
-    delta = torch.einsum("...d,...d->...", grad_out.to(dtype), out.to(dtype))
-
-    def tile(rows, columns):
-        scores = q[..., rows, :].to(dtype) @ k[..., columns, :].to(dtype).mT * scale
-        if causal:
-            last = torch.arange(rows.start, rows.stop)[:, None] + n_k - n_q
-            scores = scores.masked_fill(torch.arange(columns.start, columns.stop) > last, -torch.inf)
-        p = (scores - safe[..., rows, None]).exp()
-        return p, p * (grad_out[..., rows, :].to(dtype) @ v[..., columns, :].to(dtype).mT - delta[..., rows, None]) * scale
-
-    def cuts(n, block):
-        return [slice(start, min(start + block, n)) for start in range(0, n, block)]
-
-    dq, dk, dv = (torch.zeros(x.shape, dtype=dtype) for x in (q, k, v))
-    seen = [(r, c) for r in cuts(n_q, block_q) for c in cuts(n_k, block_k) if not causal or c.start < r.stop + n_k - n_q]
-    for rows, columns in seen:
-        dq[..., rows, :] += tile(rows, columns)[1] @ k[..., columns, :].to(dtype)
-    for rows, columns in sorted(seen, key=lambda cut: cut[1].start):
-        p, ds = tile(rows, columns)
-        dk[..., columns, :] += ds.mT @ q[..., rows, :].to(dtype)
-        dv[..., columns, :] += p.mT @ grad_out[..., rows, :].to(dtype)
-    return [dq.to(q.dtype), dk.to(k.dtype), dv.to(v.dtype)]
 
 
 @alternative(TILE, "the old state is one more key: its score is the old maximum, and its weight counts l times")
