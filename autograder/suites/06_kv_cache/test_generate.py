@@ -21,32 +21,6 @@ def check(student, config, seed, b, t, n, hint=""):
         assert_equal(actual, expected, what=f"prompt and continuation, {how}", hint=hint)
 
 
-@exercise("generate", points=4, core=True)
-@settings(max_examples=20)
-@given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 6), n=sizes(1, 7))
-def test_tokens_are_those_of_greedy_search_with_and_without_the_cache(student, config, seed, b, t, n):
-    """The prompt, then the most likely next token again and again."""
-    config = config | {"context_length": t + n + seed % 3 - 1}  # the last token is never read
-    check(student, config, seed, b, t, n, hint="after the prompt, read the token that was chosen last, and only that one")
-
-
-@exercise("generate", points=3)
-@settings(max_examples=20)
-@given(config=model_sizes(context=(1, 5)), seed=seeds(), b=sizes(1, 3), t=sizes(1, 4), n=sizes(3, 9))
-def test_past_the_context_the_window_moves_on(student, config, seed, b, t, n):
-    """The last context_length tokens are read, each at its new position, and the result keeps all tokens."""
-    hint = "when the window moves every position changes: empty the cache and fill it again, for every token"
-    check(student, config, seed, b, min(t, config["context_length"]), n, hint=hint)
-
-
-@exercise("generate", points=1)
-@settings(max_examples=10)
-@given(config=model_sizes(context=(1, 5)), seed=seeds(), b=sizes(1, 2), beyond=sizes(1, 5), n=sizes(0, 4))
-def test_a_prompt_longer_than_the_context_is_cropped_for_the_model_only(student, config, seed, b, beyond, n):
-    """The model reads its end, the result holds all of it."""
-    check(student, config, seed, b, config["context_length"] + beyond, n, hint="crop what is read, not what is kept")
-
-
 @exercise("generate", points=1)
 @settings(max_examples=10)
 @given(config=model_sizes(context=(2, 6)), seed=seeds(), b=sizes(1, 2), n=sizes(0, 7))
@@ -66,6 +40,47 @@ def test_nothing_but_the_result_is_left_behind(student, config, seed, b, n):
 
 
 @exercise("generate", points=1)
+def test_a_negative_number_of_tokens_and_an_empty_prompt_are_refused(student):
+    """With the cache and without it."""
+    weights = random_weights(SMALL, 7)
+    for use_cache in (True, False):
+        for t, n, why in ((2, -1, "-1 tokens cannot be appended"), (0, 1, NOTHING), (0, 0, NOTHING)):
+            ids = random_ids(SMALL, 7, 1, t)
+            assert_refused(student.run, scenarios.generated, SMALL, weights, ids, n, use_cache=use_cache, why=why)
+
+
+@exercise("generate", points=4, core=True)
+@settings(max_examples=20)
+@given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 6), n=sizes(1, 7))
+def test_tokens_are_those_of_greedy_search_with_and_without_the_cache(student, config, seed, b, t, n):
+    """The prompt, then the most likely next token again and again."""
+    config = config | {"context_length": t + n + seed % 3 - 1}  # the last token is never read
+    check(student, config, seed, b, t, n, hint="after the prompt, read the token that was chosen last, and only that one")
+
+
+@exercise("generate", points=1)
+@settings(max_examples=10)
+@given(config=model_sizes(context=(1, 5)), seed=seeds(), b=sizes(1, 2), beyond=sizes(1, 5), n=sizes(0, 4))
+def test_a_prompt_longer_than_the_context_is_cropped_for_the_model_only(student, config, seed, b, beyond, n):
+    """The model reads its end, the result holds all of it."""
+    check(student, config, seed, b, config["context_length"] + beyond, n, hint="crop what is read, not what is kept")
+
+
+@exercise("generate", points=1)
+def test_the_model_can_be_trained_on_what_it_generated(student):
+    """The result is an ordinary tensor, in float32 too; from the same prompt the trained model goes on as it now must."""
+    for dtype in (torch.float32, torch.float64):
+        weights, trained = (random_weights(SMALL, seed, dtype) for seed in (6, 7))
+        ids, other = random_ids(SMALL, 6, 2, 3), random_ids(SMALL, 8, 2, 9)
+        gradient, text, another = student.run(scenarios.trained_on_generated, SMALL, weights, trained, ids, other, 6)
+        hint = "nothing of a model or a text may be kept from one call to the next"
+        assert_equal(text, greedy(SMALL, trained, ids, 6), what="the text after training", hint=hint)
+        assert_equal(another, greedy(SMALL, trained, other, 6), what="the text after that, from another prompt", hint=hint)
+        hint = "tensors made under torch.inference_mode() stay out of autograd for good: make the result outside of it"
+        assert bool(gradient.isfinite().all()) and bool((gradient != 0).any()), f"there is no gradient\n  hint: {hint}"
+
+
+@exercise("generate", points=1)
 def test_a_model_in_half_precision_generates_too(student):
     """The cache takes the model's dtype; each new token has a logit as large as any, up to the rounding of the dtype."""
     config = SMALL | {"context_length": 8}
@@ -79,6 +94,20 @@ def test_a_model_in_half_precision_generates_too(student):
             short = logits.amax(-1) - logits.gather(-1, text[:, end : end + 1]).squeeze(-1)
             room = 64 * torch.finfo(dtype).eps * float(logits.abs().max())
             assert bool((short <= room).all()), f"in {dtype}, a token was chosen for position {end} that is not the likeliest"
+
+
+@exercise("generate", points=1)
+def test_without_the_cache_the_whole_text_is_read_at_every_step(student):
+    """That is what the cache is compared with."""
+    config = SMALL | {"context_length": 24, "n_layers": 1, "d_model": 16, "d_ff": 64}
+    weights, ids, n = random_weights(config, 4), random_ids(config, 4, 1, 4), 20
+    count, _ = student.run(scenarios.generation_flops, config, weights, ids, n, False)
+    # The output layer may be spared at all positions but the last.
+    needed = sum((4 + i) * (linear_flops(config) - 2 * 16 * config["vocab_size"]) for i in range(n))
+    assert count >= needed, (
+        f"{n} new tokens took {count:,} floating-point operations; to read the whole text for each takes {needed:,}"
+        "\n  hint: use_cache=False is generate_greedy"
+    )
 
 
 @exercise("generate", points=1, core=True)
@@ -100,39 +129,10 @@ def test_the_cache_makes_the_work_linear(student):
         )
 
 
-@exercise("generate", points=1)
-def test_without_the_cache_the_whole_text_is_read_at_every_step(student):
-    """That is what the cache is compared with."""
-    config = SMALL | {"context_length": 24, "n_layers": 1, "d_model": 16, "d_ff": 64}
-    weights, ids, n = random_weights(config, 4), random_ids(config, 4, 1, 4), 20
-    count, _ = student.run(scenarios.generation_flops, config, weights, ids, n, False)
-    # The output layer may be spared at all positions but the last.
-    needed = sum((4 + i) * (linear_flops(config) - 2 * 16 * config["vocab_size"]) for i in range(n))
-    assert count >= needed, (
-        f"{n} new tokens took {count:,} floating-point operations; to read the whole text for each takes {needed:,}"
-        "\n  hint: use_cache=False is generate_greedy"
-    )
-
-
-@exercise("generate", points=1)
-def test_the_model_can_be_trained_on_what_it_generated(student):
-    """The result is an ordinary tensor, in float32 too; from the same prompt the trained model goes on as it now must."""
-    for dtype in (torch.float32, torch.float64):
-        weights, trained = (random_weights(SMALL, seed, dtype) for seed in (6, 7))
-        ids, other = random_ids(SMALL, 6, 2, 3), random_ids(SMALL, 8, 2, 9)
-        gradient, text, another = student.run(scenarios.trained_on_generated, SMALL, weights, trained, ids, other, 6)
-        hint = "nothing of a model or a text may be kept from one call to the next"
-        assert_equal(text, greedy(SMALL, trained, ids, 6), what="the text after training", hint=hint)
-        assert_equal(another, greedy(SMALL, trained, other, 6), what="the text after that, from another prompt", hint=hint)
-        hint = "tensors made under torch.inference_mode() stay out of autograd for good: make the result outside of it"
-        assert bool(gradient.isfinite().all()) and bool((gradient != 0).any()), f"there is no gradient\n  hint: {hint}"
-
-
-@exercise("generate", points=1)
-def test_a_negative_number_of_tokens_and_an_empty_prompt_are_refused(student):
-    """With the cache and without it."""
-    weights = random_weights(SMALL, 7)
-    for use_cache in (True, False):
-        for t, n, why in ((2, -1, "-1 tokens cannot be appended"), (0, 1, NOTHING), (0, 0, NOTHING)):
-            ids = random_ids(SMALL, 7, 1, t)
-            assert_refused(student.run, scenarios.generated, SMALL, weights, ids, n, use_cache=use_cache, why=why)
+@exercise("generate", points=3)
+@settings(max_examples=20)
+@given(config=model_sizes(context=(1, 5)), seed=seeds(), b=sizes(1, 3), t=sizes(1, 4), n=sizes(3, 9))
+def test_past_the_context_the_window_moves_on(student, config, seed, b, t, n):
+    """The last context_length tokens are read, each at its new position, and the result keeps all tokens."""
+    hint = "when the window moves every position changes: empty the cache and fill it again, for every token"
+    check(student, config, seed, b, min(t, config["context_length"]), n, hint=hint)

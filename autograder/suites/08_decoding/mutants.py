@@ -1,0 +1,1438 @@
+"""Named mistakes: each must fail in its exercise, and each says what a student who made it should read."""
+
+import torch
+
+from autograder.testing.variants import edit, mutant
+
+MUTANTS = [
+    # TopKHeap
+    edit(
+        "keeps_the_worst",
+        "TopKHeap",
+        "The root is the best entry, so the best leaves when there is no room: the k worst are kept. Let the worst be the root.",
+        ("elif self._entries[0] < entry:", "elif entry < self._entries[0]:"),
+    ),
+    edit(
+        "worst_first",
+        "TopKHeap",
+        "items() gives the worst first: reverse the order.",
+        (", reverse=True)]", ")]"),
+    ),
+    edit(
+        "items_in_heap_order",
+        "TopKHeap",
+        "items() gives the list as the heap has it, in which only the root is in its place: sort it.",
+        ("in sorted(self._entries, key=lambda entry: entry[:2], reverse=True)]", "in self._entries[::-1]]"),
+    ),
+    edit(
+        "later_ones_first",
+        "TopKHeap",
+        "Of equal scores the later one counts as better: the order of pushing has to come in with a minus.",
+        ("entry = (score, -self._n_pushed, item)", "entry = (score, self._n_pushed, item)"),
+    ),
+    edit(
+        "newest_ones_win_ties",
+        "TopKHeap",
+        "A newcomer that is only as good as the worst pushes it out: it has to be better.",
+        ("elif self._entries[0] < entry:", "elif self._entries[0][0] <= entry[0]:"),
+    ),
+    edit(
+        "one_place_too_many",
+        "TopKHeap",
+        "There are k + 1 entries: append only while there are fewer than k.",
+        ("if len(self._entries) < self.k:", "if len(self._entries) <= self.k:"),
+    ),
+    edit(
+        "one_place_too_few",
+        "TopKHeap",
+        "There are k - 1 entries: append while there are fewer than k.",
+        ("if len(self._entries) < self.k:", "if len(self._entries) < max(1, self.k - 1):"),
+    ),
+    edit(
+        "up_one_level_only",
+        "TopKHeap",
+        "A new entry moves up by one level at most: walk on until its parent is no better.",
+        ("            i, parent = parent, (parent - 1) // 2\n", "            return\n"),
+    ),
+    edit(
+        "down_one_level_only",
+        "TopKHeap",
+        "A new root moves down by one level at most: walk on until no child is worse.",
+        ("            i = worst\n", "            return\n"),
+    ),
+    edit(
+        "down_to_the_left_child",
+        "TopKHeap",
+        "A new root changes places with its left child even where the right one is worse: take the worse of the two.",
+        ("for child in (2 * i + 1, 2 * i + 2)", "for child in (2 * i + 1,)"),
+    ),
+    edit(
+        "down_to_the_better_child",
+        "TopKHeap",
+        "A new root changes places with the better child, which then stands above the worse one: take the worse.",
+        ("worst = min(children", "worst = max(children"),
+    ),
+    edit(
+        "children_counted_from_1",
+        "TopKHeap",
+        "The children of the entry at 0 are at 1 and 2: 2i and 2i + 1 are right only where counting begins with 1.",
+        ("for child in (2 * i + 1, 2 * i + 2)", "for child in (2 * i, 2 * i + 1)"),
+    ),
+    edit(
+        "parent_counted_from_1",
+        "TopKHeap",
+        "The parent of the entry at i is at (i - 1) // 2: i // 2 is right only where counting begins with 1.",
+        ("        parent = (i - 1) // 2\n", "        parent = i // 2\n"),
+        ("i, parent = parent, (parent - 1) // 2", "i, parent = parent, parent // 2"),
+    ),
+    edit(
+        "no_walk_after_an_append",
+        "TopKHeap",
+        "An entry is appended and stays at the end: let it walk up, or the root is not the worst.",
+        ("            self._sift_up(len(self._entries) - 1)\n", ""),
+    ),
+    edit(
+        "no_walk_after_a_replacement",
+        "TopKHeap",
+        "The new root stays where it is, and counts as the worst from then on: let it walk down.",
+        ("            self._sift_down(0)\n", ""),
+    ),
+    edit(
+        "last_child_forgotten",
+        "TopKHeap",
+        "The last entry of the list is never looked at as a child: its index is len - 1, which is below len.",
+        ("if child < len(self._entries)]", "if child < len(self._entries) - 1]"),
+    ),
+    edit(
+        "items_compared",
+        "TopKHeap",
+        "Where scores are equal the items are compared, and not all items can be: put the order of pushing between.",
+        ("entry = (score, -self._n_pushed, item)", "entry = (score, item, item)"),
+        ("key=lambda entry: entry[:2], reverse=True", "key=lambda entry: entry[0], reverse=True"),
+        ("key=lambda child: self._entries[child][:2]", "key=lambda child: self._entries[child][0]"),
+    ),
+    edit(
+        "equal_items_kept_once",
+        "TopKHeap",
+        "An item equal to one that is held is not taken in: the same item may come twice, and some cannot be compared.",
+        (
+            "        entry = (score",
+            "        if any(item == other for _, _, other in self._entries):\n            return\n        entry = (score",
+        ),
+    ),
+    edit(
+        "items_emptied",
+        "TopKHeap",
+        "items() takes the entries out: it only looks. Sort a copy.",
+        ("        return [(score, item)", "        entries, self._entries = self._entries, []\n        return [(score, item)"),
+        ("in sorted(self._entries,", "in sorted(entries,"),
+    ),
+    edit(
+        "items_sort_the_heap",
+        "TopKHeap",
+        "items() sorts the heap's own list, the best first, and the root is no longer the worst: sort a copy.",
+        (
+            "        return [(score, item)",
+            "        self._entries.sort(key=lambda entry: entry[:2], reverse=True)\n        return [(score, item)",
+        ),
+    ),
+    edit(
+        "everything_kept",
+        "TopKHeap",
+        "All entries are kept, and only items() cuts them to k: what is not among the k best has to leave.",
+        ("if len(self._entries) < self.k:", "if True:"),
+        ("reverse=True)]", "reverse=True)[: self.k]]"),
+        ("return len(self._entries)", "return min(self.k, len(self._entries))"),
+    ),
+    edit(
+        "sorted_at_each_push",
+        "TopKHeap",
+        "Every push sorts all k entries: that is k log k steps where a walk along one path, log k, is enough.",
+        ("            self._sift_up(len(self._entries) - 1)\n", "            self._entries.sort(key=lambda entry: entry[:2])\n"),
+        ("            self._sift_down(0)\n", "            self._entries.sort(key=lambda entry: entry[:2])\n"),
+    ),
+    edit(
+        "entries_of_the_class",
+        "TopKHeap",
+        "All heaps share one list: make it in __init__, for each heap its own.",
+        (
+            "        self._entries: list[tuple[float, int, Any]] = []",
+            "        self.__class__._entries = getattr(self, '_entries', [])",
+        ),
+    ),
+    edit(
+        "k_of_the_newest_heap",
+        "TopKHeap",
+        "k is kept on the class, so the newest heap decides it for all: assign it to self.",
+        ("        self.k = k\n", "        type(self).k = k\n"),
+    ),
+    edit(
+        "pushes_counted_for_len",
+        "TopKHeap",
+        "len counts the pushes, also of what did not get in or has left: it is the number of entries that are held.",
+        ("return len(self._entries)\n        ### END", "return self._n_pushed\n        ### END"),
+    ),
+    edit(
+        "heap_of_nothing",
+        "TopKHeap",
+        "A heap of no place is made: k below 1 is a ValueError.",
+        ('        if k < 1:\n            raise ValueError(f"k must be at least 1, not {k}")\n', ""),
+    ),
+    edit(
+        "not_a_number_taken_in",
+        "TopKHeap",
+        "A score of NaN is taken in, and nothing is better or worse than it: refuse it.",
+        ('        if score != score:\n            raise ValueError("score must be a number, not NaN")\n', ""),
+    ),
+    edit(
+        "refused_too_late",
+        "TopKHeap",
+        "A score of NaN is refused after it has been taken in: look first.",
+        ('        if score != score:\n            raise ValueError("score must be a number, not NaN")\n', ""),
+        (
+            "            self._sift_down(0)\n",
+            "            self._sift_down(0)\n        if score != score:\n            raise ValueError('NaN')\n",
+        ),
+    ),
+    edit(
+        "scores_rounded",
+        "TopKHeap",
+        "Scores are cut to whole numbers: compare them as they are.",
+        ("entry = (score, -", "entry = (int(score) if abs(score) < 1e9 else score, -"),
+    ),
+    edit(
+        "sizes_of_scores",
+        "TopKHeap",
+        "Scores are compared by size, without their sign: -3 is worse than 2.",
+        ("entry = (score, -", "entry = (abs(score), -"),
+    ),
+    # apply_temperature
+    edit(
+        "multiplied",
+        "apply_temperature",
+        "Logits are multiplied by the temperature: a high one should make the distribution flatter. Divide.",
+        ("return logits / temperature", "return logits * temperature"),
+    ),
+    edit(
+        "probabilities_returned",
+        "apply_temperature",
+        "What comes back are probabilities: leave the softmax to whoever draws.",
+        ("return logits / temperature", "return (logits / temperature).softmax(-1)"),
+    ),
+    edit(
+        "log_probabilities_returned",
+        "apply_temperature",
+        "What comes back is normalised: logits / temperature is all that is asked for.",
+        ("return logits / temperature", "return (logits / temperature).log_softmax(-1)"),
+    ),
+    edit(
+        "maximum_subtracted",
+        "apply_temperature",
+        "The maximum is subtracted: the softmax does that for itself, and other filters want the logits as they are.",
+        ("return logits / temperature", "return (logits - logits.amax(-1, keepdim=True)) / temperature"),
+    ),
+    edit(
+        "divided_in_place",
+        "apply_temperature",
+        "The caller's logits are changed: logits / temperature makes a new tensor, logits /= temperature does not.",
+        ("return logits / temperature", "return logits.div_(temperature)"),
+    ),
+    edit(
+        "temperature_cut",
+        "apply_temperature",
+        "Temperatures above 1 count as 1: only 0 and below are refused.",
+        ("return logits / temperature", "return logits / min(temperature, 1.0)"),
+    ),
+    edit(
+        "temperature_in_float32",
+        "apply_temperature",
+        "The result is float32 whatever came in: keep the logits' dtype.",
+        ("return logits / temperature", "return logits.float() / temperature"),
+    ),
+    edit(
+        "dropped_tokens_come_back",
+        "apply_temperature",
+        "A logit of -inf becomes a large finite one: dropped tokens have to stay dropped.",
+        ("return logits / temperature", "return logits.clamp(min=-1e4) / temperature"),
+    ),
+    edit(
+        "temperature_0_accepted",
+        "apply_temperature",
+        "A temperature of 0 gives infinities: it is a ValueError.",
+        ("if not 0 < temperature < math.inf:", "if not 0 <= temperature < math.inf:"),
+    ),
+    edit(
+        "negative_temperature_accepted",
+        "apply_temperature",
+        "A negative temperature turns the order of the tokens around: it is a ValueError.",
+        ("if not 0 < temperature < math.inf:", "if temperature == 0 or not temperature < math.inf:"),
+    ),
+    edit(
+        "infinite_temperature_accepted",
+        "apply_temperature",
+        "An infinite temperature makes NaN of -inf: it is a ValueError.",
+        ("if not 0 < temperature < math.inf:", "if not 0 < temperature:"),
+    ),
+    edit(
+        "nan_temperature_accepted",
+        "apply_temperature",
+        "NaN passes a check that asks whether it is too small: ask whether it is right, and turn that around.",
+        ("if not 0 < temperature < math.inf:", "if temperature <= 0 or temperature == math.inf:"),
+    ),
+    # top_k_filter
+    edit(
+        "one_too_many",
+        "top_k_filter",
+        "k + 1 logits stay: the threshold is the k-th largest, at index k - 1.",
+        ("logits.topk(min(k, logits.shape[-1])", "logits.topk(min(k + 1, logits.shape[-1])"),
+    ),
+    edit(
+        "one_too_few",
+        "top_k_filter",
+        "The k-th largest itself goes: only what is smaller than it does.",
+        ("logits < kth", "logits <= kth"),
+    ),
+    edit(
+        "smallest_stay",
+        "top_k_filter",
+        "The k smallest stay: ask topk for the largest.",
+        (", dim=-1).values[..., -1:]", ", dim=-1, largest=False).values[..., -1:]"),
+        ("logits < kth", "logits > kth"),
+    ),
+    edit(
+        "zero_instead_of_minus_infinity",
+        "top_k_filter",
+        "What goes becomes 0, and a logit of 0 is as good as any: it has to become -inf.",
+        ("logits < kth, -math.inf)", "logits < kth, 0.0)"),
+    ),
+    edit(
+        "large_instead_of_minus_infinity",
+        "top_k_filter",
+        "What goes becomes a large negative number, which a softmax may still give a probability: -inf.",
+        ("logits < kth, -math.inf)", "logits < kth, -1e4)"),
+    ),
+    edit(
+        "threshold_of_the_first_row",
+        "top_k_filter",
+        "The first row's threshold is used for all: each row has its own.",
+        (
+            "    return logits.masked_fill(logits < kth",
+            "    kth = kth.reshape(-1)[:1]\n    return logits.masked_fill(logits < kth",
+        ),
+    ),
+    edit(
+        "top_k_of_everything",
+        "top_k_filter",
+        "k logits stay in the whole tensor: k of each row should.",
+        (
+            "logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]",
+            "logits.flatten().topk(min(k, logits.numel())).values[-1:]",
+        ),
+    ),
+    edit(
+        "more_than_there_are",
+        "top_k_filter",
+        "A k above the vocabulary's size fails: all tokens stay then.",
+        ("logits.topk(min(k, logits.shape[-1])", "logits.topk(k"),
+    ),
+    edit(
+        "absolute_values",
+        "top_k_filter",
+        "Logits are compared by size, without their sign: -5 is smaller than 1.",
+        ("logits.topk(", "logits.abs().topk("),
+        ("logits < kth", "logits.abs() < kth"),
+    ),
+    edit(
+        "only_kept_ones_returned",
+        "top_k_filter",
+        "Only the k largest come back: the result has logits' shape, with -inf where something went.",
+        ("return logits.masked_fill(logits < kth, -math.inf)", "return logits.topk(min(k, logits.shape[-1]), dim=-1).values"),
+    ),
+    edit(
+        "filtered_in_place",
+        "top_k_filter",
+        "The caller's logits are changed: masked_fill makes a new tensor, masked_fill_ does not.",
+        ("logits.masked_fill(", "logits.masked_fill_("),
+    ),
+    edit(
+        "top_k_probabilities",
+        "top_k_filter",
+        "What stays has become probabilities: logits that stay, stay as they are.",
+        ("return logits.masked_fill(logits < kth, -math.inf)", "return logits.masked_fill(logits < kth, -math.inf).softmax(-1)"),
+    ),
+    edit(
+        "top_k_in_float32",
+        "top_k_filter",
+        "The result is float32 whatever came in: keep the logits' dtype.",
+        ("return logits.masked_fill(logits < kth", "return logits.float().masked_fill(logits < kth"),
+    ),
+    edit(
+        "ties_lose_all",
+        "top_k_filter",
+        "Where several are equal to the k-th largest all of them go, and fewer than k stay.",
+        (
+            "    return",
+            "    tied = (logits == kth).sum(-1, keepdim=True) > 1\n    kth = torch.where(tied, kth + 1e-6, kth)\n    return",
+        ),
+    ),
+    edit(
+        "k_of_0_accepted",
+        "top_k_filter",
+        "k = 0 would leave nothing to choose from: it is a ValueError.",
+        ('    if k < 1:\n        raise ValueError(f"k must be at least 1, not {k}")\n', "    k = max(k, 1)\n"),
+    ),
+    # top_p_filter
+    edit(
+        "token_that_reaches_p_goes",
+        "top_p_filter",
+        "The token that reaches p is dropped too, so that what is left has less than p: look at the sum before each token.",
+        ("before = probs.cumsum(-1) - probs", "before = probs.cumsum(-1)"),
+        ("dropped = before >= p", "dropped = before > p"),
+    ),
+    edit(
+        "one_token_beyond_p",
+        "top_p_filter",
+        "One token more than needed stays: when those before it have p, a token goes.",
+        ("dropped = before >= p", "dropped = (before >= p).roll(1, -1)"),
+    ),
+    edit(
+        "exactly_p_is_not_enough",
+        "top_p_filter",
+        "Where tokens have exactly p together one more stays: to reach p is enough.",
+        ("dropped = before >= p", "dropped = before > p"),
+    ),
+    edit(
+        "least_probable_first",
+        "top_p_filter",
+        "The sums begin with the least probable token: sort descending.",
+        ("descending=True", "descending=False"),
+    ),
+    edit(
+        "left_in_sorted_order",
+        "top_p_filter",
+        "The decisions are applied in sorted order to logits that are not sorted: scatter them back to their places.",
+        ("torch.zeros_like(dropped).scatter(-1, order, dropped)", "dropped"),
+    ),
+    edit(
+        "gathered_instead_of_scattered",
+        "top_p_filter",
+        "The decisions are gathered by the order where they have to be scattered: dropped[i] belongs to token order[i].",
+        ("torch.zeros_like(dropped).scatter(-1, order, dropped)", "dropped.gather(-1, order)"),
+    ),
+    edit(
+        "returned_sorted",
+        "top_p_filter",
+        "The logits come back sorted: each has to be where it was.",
+        (
+            "logits.masked_fill(torch.zeros_like(dropped).scatter(-1, order, dropped), -math.inf)",
+            "logits.gather(-1, order).masked_fill(dropped, -math.inf)",
+        ),
+    ),
+    edit(
+        "first_may_go",
+        "top_p_filter",
+        "At p = 0 every token goes, and a softmax of nothing is NaN: the most probable one always stays.",
+        ("    dropped[..., 0] = False\n", ""),
+    ),
+    edit(
+        "logits_summed",
+        "top_p_filter",
+        "Logits are added up, not probabilities: take the softmax first.",
+        ("logits.double().softmax(-1).sort", "logits.double().sort"),
+    ),
+    edit(
+        "sums_in_half_precision",
+        "top_p_filter",
+        "In half precision the running sum stands still when it is large and the probabilities are small: sum in float32.",
+        ("logits.double().softmax(-1)", "logits.softmax(-1)"),
+        (
+            "before = probs.cumsum(-1) - probs",
+            "before = torch.stack([x.cumsum(-1) for x in probs.chunk(8, -1)], 0)[0] if 0 else _sum(probs)",
+        ),
+        (
+            "    if not 0 <= p <= 1:",
+            "    def _sum(probs):\n"
+            "        total, sums = torch.zeros_like(probs[..., 0]), []\n"
+            "        for x in probs.unbind(-1):\n"
+            "            sums.append(total)\n"
+            "            total = total + x\n"
+            "        return torch.stack(sums, -1)\n\n"
+            "    if not 0 <= p <= 1:",
+        ),
+    ),
+    edit(
+        "p_1_drops_the_tail",
+        "top_p_filter",
+        "At p = 1 the rounded sum reaches 1 before the last tokens, and they go: p = 1 keeps everything.",
+        ("    if p == 1:\n        return logits.clone()\n", ""),
+    ),
+    edit(
+        "order_of_the_first_row",
+        "top_p_filter",
+        "The first row's decisions are used for all rows: each has an order of its own.",
+        (
+            "    return logits.masked_fill(torch.zeros_like(dropped).scatter(-1, order, dropped), -math.inf)",
+            "    gone = torch.zeros_like(dropped).scatter(-1, order, dropped)\n"
+            "    return logits.masked_fill(gone.reshape(-1, gone.shape[-1])[0], -math.inf)",
+        ),
+    ),
+    edit(
+        "softmax_over_everything",
+        "top_p_filter",
+        "The softmax runs over the first dimension: it belongs to the vocabulary, the last one.",
+        ("logits.double().softmax(-1)", "logits.double().softmax(0)"),
+    ),
+    edit(
+        "threshold_on_each_probability",
+        "top_p_filter",
+        "Tokens less probable than p go: p is what those that stay have together.",
+        ("dropped = before >= p", "dropped = probs < p"),
+    ),
+    edit(
+        "nucleus_as_log_probabilities",
+        "top_p_filter",
+        "What stays has become log-probabilities: logits that stay, stay as they are.",
+        ("return logits.masked_fill(torch", "return logits.log_softmax(-1).masked_fill(torch"),
+    ),
+    edit(
+        "nucleus_in_place",
+        "top_p_filter",
+        "The caller's logits are changed: masked_fill makes a new tensor, masked_fill_ does not.",
+        ("return logits.masked_fill(torch", "return logits.masked_fill_(torch"),
+    ),
+    edit(
+        "nucleus_in_float64",
+        "top_p_filter",
+        "The result is float64 whatever came in: only the sums are computed in more than the logits' dtype.",
+        ("return logits.masked_fill(torch", "return logits.double().masked_fill(torch"),
+    ),
+    edit(
+        "zero_outside_the_nucleus",
+        "top_p_filter",
+        "What goes becomes 0, and a logit of 0 is as good as any: it has to become -inf.",
+        ("dropped), -math.inf)", "dropped), 0.0)"),
+    ),
+    edit(
+        "p_above_1_accepted",
+        "top_p_filter",
+        "p above 1 can never be reached: it is a ValueError.",
+        ("if not 0 <= p <= 1:", "if not 0 <= p:"),
+    ),
+    edit(
+        "p_below_0_accepted",
+        "top_p_filter",
+        "p below 0 makes no sense: it is a ValueError.",
+        ("if not 0 <= p <= 1:", "if not p <= 1:"),
+    ),
+    # min_p_filter
+    edit(
+        "compared_with_min_p_itself",
+        "min_p_filter",
+        "Tokens less probable than min_p go, whatever the best one is: min_p is a share of the best one's probability.",
+        ("distance > -math.log(min_p)", "logits.softmax(-1) < min_p"),
+    ),
+    edit(
+        "share_of_the_logit",
+        "min_p_filter",
+        "Logits are compared where probabilities should be: a probability half as large is a logit smaller by log(2).",
+        ("distance > -math.log(min_p)", "logits < min_p * logits.amax(-1, keepdim=True)"),
+    ),
+    edit(
+        "sign_of_the_logarithm",
+        "min_p_filter",
+        "log(min_p) is negative: a token goes if it is further below the best than -log(min_p).",
+        ("distance > -math.log(min_p)", "distance > math.log(min_p)"),
+    ),
+    edit(
+        "improbable_ones_stay",
+        "min_p_filter",
+        "What should stay goes, and the other way around.",
+        ("distance > -math.log(min_p)", "distance <= -math.log(min_p)"),
+    ),
+    edit(
+        "best_of_all_rows",
+        "min_p_filter",
+        "The largest logit of the whole tensor is compared with: each row has a best token of its own.",
+        ("logits.amax(-1, keepdim=True)", "logits.amax()"),
+    ),
+    edit(
+        "log2_for_the_ratio",
+        "min_p_filter",
+        "The logarithm is the natural one, as the softmax's exponential is.",
+        ("-math.log(min_p)", "-math.log2(min_p)"),
+    ),
+    edit(
+        "equal_ones_go",
+        "min_p_filter",
+        "At min_p = 1 even the best token goes: to be as probable is enough.",
+        ("distance > -math.log(min_p)", "distance >= -math.log(min_p)"),
+    ),
+    edit(
+        "log_of_0",
+        "min_p_filter",
+        "min_p = 0 fails at log(0): nothing is dropped then.",
+        ("    if min_p == 0:\n        return logits.clone()\n", ""),
+    ),
+    edit(
+        "zero_taken_for_tiny",
+        "min_p_filter",
+        "At min_p = 0 improbable tokens go: all should stay, however improbable.",
+        ("    if min_p == 0:\n        return logits.clone()\n", "    min_p = max(min_p, 1e-12)\n"),
+    ),
+    edit(
+        "min_p_in_place",
+        "min_p_filter",
+        "The caller's logits are changed: masked_fill makes a new tensor, masked_fill_ does not.",
+        ("logits.masked_fill(distance", "logits.masked_fill_(distance"),
+    ),
+    edit(
+        "min_p_in_float32",
+        "min_p_filter",
+        "The result is float32 whatever came in: keep the logits' dtype.",
+        ("logits.masked_fill(distance", "logits.float().masked_fill(distance"),
+    ),
+    edit(
+        "min_p_relative_logits",
+        "min_p_filter",
+        "What stays is measured from the best one: logits that stay, stay as they are.",
+        ("return logits.masked_fill(distance", "return (-distance).masked_fill(distance"),
+    ),
+    edit(
+        "min_p_zero_filled",
+        "min_p_filter",
+        "What goes becomes 0, and a logit of 0 is as good as any: it has to become -inf.",
+        ("-math.log(min_p), -math.inf)", "-math.log(min_p), 0.0)"),
+    ),
+    edit(
+        "any_min_p_accepted",
+        "min_p_filter",
+        "min_p above 1 would drop even the best token: outside 0 to 1 it is a ValueError.",
+        ("if not 0 <= min_p <= 1:", "if not 0 <= min_p:"),
+    ),
+    # repetition_penalty
+    edit(
+        "negative_logits_divided",
+        "repetition_penalty",
+        "A negative logit is divided too, which makes its token more probable: multiply it by the penalty.",
+        ("torch.where(logits > 0, logits / penalty, logits * penalty)", "logits / penalty"),
+    ),
+    edit(
+        "the_wrong_way_round",
+        "repetition_penalty",
+        "Positive logits are multiplied and negative ones divided: that rewards repetition.",
+        ("logits > 0, logits / penalty, logits * penalty", "logits > 0, logits * penalty, logits / penalty"),
+    ),
+    edit(
+        "penalty_subtracted",
+        "repetition_penalty",
+        "The penalty is subtracted: that is another rule. Here a positive logit is divided by it, a negative one multiplied.",
+        ("torch.where(logits > 0, logits / penalty, logits * penalty)", "logits - penalty"),
+    ),
+    edit(
+        "once_for_each_time",
+        "repetition_penalty",
+        "A token that occurred three times is penalised three times: once is enough.",
+        (
+            "scatter(-1, ids, True)",
+            "scatter(-1, ids, True)\n"
+            "    times = torch.zeros_like(logits).scatter_add(-1, ids, torch.ones_like(ids, dtype=logits.dtype))",
+        ),
+        (
+            "torch.where(logits > 0, logits / penalty, logits * penalty)",
+            "torch.where(logits > 0, logits / penalty**times, logits * penalty**times)",
+        ),
+    ),
+    edit(
+        "everyone_penalised",
+        "repetition_penalty",
+        "All tokens are penalised, those as well that never occurred.",
+        ("return torch.where(seen, penalised, logits)", "return penalised"),
+    ),
+    edit(
+        "the_others_penalised",
+        "repetition_penalty",
+        "The tokens that did not occur are penalised.",
+        ("torch.where(seen, penalised, logits)", "torch.where(seen, logits, penalised)"),
+    ),
+    edit(
+        "the_last_token_alone",
+        "repetition_penalty",
+        "Only the last token of ids is penalised: all of them are.",
+        ("scatter(-1, ids, True)", "scatter(-1, ids[..., -1:], True)"),
+    ),
+    edit(
+        "all_but_the_last_token",
+        "repetition_penalty",
+        "The last token of ids is left out.",
+        ("scatter(-1, ids, True)", "scatter(-1, ids[..., :-1], True)"),
+    ),
+    edit(
+        "ids_of_all_rows",
+        "repetition_penalty",
+        "What occurred in one row is penalised in all: each row has ids of its own.",
+        ("    penalised = ", "    seen = seen.reshape(-1, seen.shape[-1]).any(0).expand_as(seen)\n    penalised = "),
+    ),
+    edit(
+        "dropped_tokens_become_nan",
+        "repetition_penalty",
+        "-inf becomes NaN: choose with torch.where, for -inf times 0 is NaN.",
+        ("return torch.where(seen, penalised, logits)", "return seen * penalised + ~seen * logits"),
+    ),
+    edit(
+        "penalised_in_place",
+        "repetition_penalty",
+        "The caller's logits are changed: build a new tensor.",
+        ("return torch.where(seen, penalised, logits)", "return logits.copy_(torch.where(seen, penalised, logits))"),
+    ),
+    edit(
+        "penalty_in_float32",
+        "repetition_penalty",
+        "The result is float32 whatever came in: keep the logits' dtype.",
+        ("return torch.where(seen, penalised, logits)", "return torch.where(seen, penalised.float(), logits.float())"),
+    ),
+    edit(
+        "penalty_below_1_refused",
+        "repetition_penalty",
+        "A penalty below 1 is refused: it rewards repetition, which may be wanted.",
+        ("if not penalty > 0:", "if not penalty >= 1:"),
+    ),
+    edit(
+        "penalty_of_0_accepted",
+        "repetition_penalty",
+        "A penalty of 0 or below makes no sense: it is a ValueError.",
+        ("if not penalty > 0:", "if penalty != penalty:"),
+    ),
+    edit(
+        "negative_ids_wrapped",
+        "repetition_penalty",
+        "A negative id counts from the end of the vocabulary: it is a ValueError.",
+        ("not 0 <= ids.min() <= ids.max()", "not ids.max()"),
+        ("scatter(-1, ids, True)", "scatter(-1, ids % logits.shape[-1], True)"),
+    ),
+    edit(
+        "large_ids_ignored",
+        "repetition_penalty",
+        "An id outside the vocabulary is passed over: it is a ValueError.",
+        ("not 0 <= ids.min() <= ids.max() < logits.shape[-1]:", "ids.min() < 0:"),
+        (
+            "scatter(-1, ids, True)",
+            "scatter(-1, torch.where(ids < logits.shape[-1], ids, ids[..., :1].clamp(max=logits.shape[-1] - 1)), True)",
+        ),
+    ),
+    edit(
+        "empty_ids_fail",
+        "repetition_penalty",
+        "A text without tokens fails: min and max of nothing are an error, so look whether there is anything first.",
+        ("if ids.numel() and not 0", "if not 0"),
+    ),
+    edit(
+        "rows_of_ids_shared",
+        "repetition_penalty",
+        "ids with other leading dimensions are taken all the same: they are a ValueError.",
+        (
+            "    if ids.shape[:-1] != logits.shape[:-1]:",
+            "    if ids.dim() <= 2:\n"
+            "        ids = ids[..., :1, :].expand(*logits.shape[:-1], -1) if ids.shape[:-1] != logits.shape[:-1] and "
+            "ids.dim() > 1 else ids.expand(*logits.shape[:-1], -1)\n"
+            "    if ids.shape[:-1] != logits.shape[:-1]:",
+        ),
+    ),
+    # sample
+    edit(
+        "most_probable_always",
+        "sample",
+        "The most probable token is taken each time: that is greedy. Draw.",
+        ("return torch.searchsorted(line, darts, right=True).squeeze(-1)", "return (logits + 0 * darts).argmax(-1)"),
+    ),
+    edit(
+        "drawn_evenly",
+        "sample",
+        "All tokens are equally frequent: draw from softmax(logits).",
+        (
+            "logits.double().softmax(-1).cumsum(-1)",
+            "torch.ones_like(logits).double().masked_fill(logits == -math.inf, 0).cumsum(-1)",
+        ),
+    ),
+    edit(
+        "exponentials_without_a_sum",
+        "sample",
+        "exp overflows for large logits, and a dart from 0 to 1 needs probabilities: take the softmax.",
+        ("logits.double().softmax(-1).cumsum(-1)", "logits.double().exp().cumsum(-1)"),
+    ),
+    edit(
+        "logits_for_probabilities",
+        "sample",
+        "Logits are laid on the line as if they were probabilities: take the softmax first.",
+        ("logits.double().softmax(-1).cumsum(-1)", "logits.double().clamp(min=0).add(1e-9).cumsum(-1)"),
+    ),
+    edit(
+        "one_dart_for_all_rows",
+        "sample",
+        "One random number decides all rows: each row needs its own.",
+        ("torch.rand(*line.shape[:-1], 1, generator", "torch.rand(1, generator"),
+        ("* line[..., -1:]", ".expand(*line.shape[:-1], 1) * line[..., -1:]"),
+    ),
+    edit(
+        "generator_forgotten",
+        "sample",
+        "The global random state is used: pass generator=generator to torch.rand.",
+        ("generator=generator, dtype", "dtype"),
+    ),
+    edit(
+        "seeded_by_hand",
+        "sample",
+        "The same tokens come each time: the generator's own state decides, never a seed of your own.",
+        ("    line = ", "    generator = torch.Generator().manual_seed(generator.initial_seed())\n    line = "),
+    ),
+    edit(
+        "global_seed_set",
+        "sample",
+        "torch.manual_seed changes the random numbers of the whole program: draw from the generator.",
+        (
+            "    line = ",
+            "    torch.manual_seed(int(torch.randint(1 << 30, (1,), generator=generator)))\n    generator = None\n    line = ",
+        ),
+    ),
+    edit(
+        "noise_of_the_wrong_kind",
+        "sample",
+        "Normal noise on the logits does not give the softmax's probabilities: Gumbel noise does.",
+        (
+            "return torch.searchsorted(line, darts, right=True).squeeze(-1)",
+            "return (logits + torch.randn(logits.shape, generator=generator, dtype=torch.float64)).argmax(-1)",
+        ),
+    ),
+    edit(
+        "noise_on_probabilities",
+        "sample",
+        "Gumbel noise is added to the probabilities: it belongs to the logits.",
+        (
+            "return torch.searchsorted(line, darts, right=True).squeeze(-1)",
+            "noise = -(-torch.rand(logits.shape, generator=generator, dtype=torch.float64).log()).log()\n"
+            "    return (logits.softmax(-1) + noise).masked_fill(logits == -math.inf, -math.inf).argmax(-1)",
+        ),
+    ),
+    edit(
+        "one_token_further",
+        "sample",
+        "The token after the one that was hit is taken: the first stretch that ends beyond the dart is the right one.",
+        (".squeeze(-1)", ".squeeze(-1).add(1) % logits.shape[-1]"),
+    ),
+    edit(
+        "last_token_never",
+        "sample",
+        "The last token is never drawn: darts reach to the end of the line.",
+        (".squeeze(-1)", ".squeeze(-1).clamp(max=max(0, logits.shape[-1] - 2))"),
+    ),
+    edit(
+        "half_precision_line",
+        "sample",
+        "In half precision the running totals stand still, and the end of the vocabulary never comes: compute in float32.",
+        (
+            "line = logits.double().softmax(-1).cumsum(-1)",
+            "probs, total, ends = logits.softmax(-1), 0, []\n"
+            "    for x in probs[(0,) * (probs.dim() - 1)]:\n"
+            "        total = total + x\n"
+            "        ends.append(total)\n"
+            "    ends = torch.stack(ends).double()\n"
+            "    line = ends.expand(probs.shape).contiguous() if len(ends) > 1000 else logits.double().softmax(-1).cumsum(-1)",
+        ),
+    ),
+    edit(
+        "probabilities_squared",
+        "sample",
+        "The softmax is taken twice: once gives the probabilities.",
+        (
+            "logits.double().softmax(-1).cumsum",
+            "logits.double().softmax(-1).softmax(-1).masked_fill(logits == -math.inf, 0).cumsum",
+        ),
+    ),
+    edit(
+        "tokens_with_a_dimension",
+        "sample",
+        "The tokens come as (..., 1): drop the last dimension.",
+        (".squeeze(-1)", ""),
+    ),
+    edit(
+        "tokens_as_floats",
+        "sample",
+        "Tokens are indices: int64.",
+        (".squeeze(-1)", ".squeeze(-1).to(logits.dtype)"),
+    ),
+    edit(
+        "row_dimension_lost",
+        "sample",
+        "All dimensions of size 1 are dropped: squeeze the last one only.",
+        (".squeeze(-1)", ".squeeze()"),
+    ),
+    # greedy_search
+    edit(
+        "eos_not_kept",
+        "greedy_search",
+        "The text ends before its eos_id: append it first, then stop.",
+        (
+            "        ids = torch.cat([ids, token[None]])\n        if token == eos_id:\n            break\n",
+            "        if token == eos_id:\n            break\n        ids = torch.cat([ids, token[None]])\n",
+        ),
+    ),
+    edit(
+        "never_stops_at_eos",
+        "greedy_search",
+        "The text goes on behind its eos_id: stop there.",
+        ("        if token == eos_id:\n            break\n", ""),
+    ),
+    edit(
+        "max_len_without_the_prefix",
+        "greedy_search",
+        "max_len new tokens come: it counts the prefix as well.",
+        ("while len(ids) < max_len:", "while len(ids) < max_len + len(prefix):"),
+    ),
+    edit(
+        "one_token_too_many",
+        "greedy_search",
+        "The text has max_len + 1 tokens: go on only while there are fewer than max_len.",
+        ("while len(ids) < max_len:", "while len(ids) <= max_len:"),
+    ),
+    edit(
+        "one_token_too_few_found",
+        "greedy_search",
+        "The text stops one token short of max_len.",
+        ("while len(ids) < max_len:", "while len(ids) < max_len - 1:"),
+    ),
+    edit(
+        "prefix_left_out",
+        "greedy_search",
+        "Only the new tokens come back: the prefix belongs to the text.",
+        ("            break\n    return ids", "            break\n    return ids[len(prefix) :]"),
+    ),
+    edit(
+        "least_probable_taken",
+        "greedy_search",
+        "The least probable token is taken: argmax, not argmin.",
+        (".argmax()", ".argmin()"),
+    ),
+    edit(
+        "last_token_alone_shown",
+        "greedy_search",
+        "step sees the last token alone: it wants the whole text so far.",
+        ("step(ids[None])", "step(ids[None, -1:])"),
+    ),
+    edit(
+        "text_without_a_batch",
+        "greedy_search",
+        "step is called with (t,): it wants a batch, (1, t).",
+        ("step(ids[None])[0]", "step(ids)[0]"),
+    ),
+    edit(
+        "prefix_asked_again_and_again",
+        "greedy_search",
+        "step sees the prefix every time, never what has been added: give it the text as it is now.",
+        ("step(ids[None])", "step(prefix[None])"),
+    ),
+    edit(
+        "step_called_once_more",
+        "greedy_search",
+        "step is called before it is known whether another token is wanted: one call for each new token.",
+        ("            break\n    return ids", "            break\n    step(ids[None])\n    return ids"),
+    ),
+    edit(
+        "eos_in_the_prefix_ends_it",
+        "greedy_search",
+        "An eos_id in the prefix ends the search: only a new one does.",
+        ("while len(ids) < max_len:", "while len(ids) < max_len and eos_id not in ids.tolist():"),
+    ),
+    edit(
+        "eos_0_overlooked",
+        "greedy_search",
+        "An eos_id of 0 is taken for none: 0 is a token like any other.",
+        ("if token == eos_id:", "if eos_id and token == eos_id:"),
+    ),
+    edit(
+        "long_prefix_accepted",
+        "greedy_search",
+        "A prefix longer than max_len is returned as it is: it is a ValueError.",
+        ("    if len(prefix) > max_len:", "    if False:"),
+    ),
+    edit(
+        "full_prefix_refused",
+        "greedy_search",
+        "A prefix of just max_len tokens is refused: there is nothing to do, and it comes back.",
+        ("    if len(prefix) > max_len:", "    if len(prefix) >= max_len:"),
+    ),
+    edit(
+        "ids_as_floats",
+        "greedy_search",
+        "Token ids are int64.",
+        ("            break\n    return ids", "            break\n    return ids.float()"),
+    ),
+    # beam_search
+    edit(
+        "best_of_each_text",
+        "beam_search",
+        "Each text in the beam keeps its own best token, so two good continuations of one text can never both go on: rank all "
+        "candidates together.",
+        (
+            "        best = totals.flatten()",
+            "        totals = totals.masked_fill(totals < totals.amax(-1, keepdim=True), -math.inf)\n"
+            "        best = totals.flatten()",
+        ),
+    ),
+    edit(
+        "last_log_probability_alone",
+        "beam_search",
+        "Candidates are ranked by their last token alone: add what the text had before.",
+        (
+            "totals = log_probs + torch.tensor([[log_prob] for _, log_prob in beam], dtype=torch.float64, "
+            "device=log_probs.device)",
+            "totals = log_probs",
+        ),
+    ),
+    edit(
+        "probabilities_multiplied_with_logs",
+        "beam_search",
+        "Log-probabilities are multiplied: the log of a product is a sum.",
+        ("totals = log_probs + torch", "totals = -log_probs.abs() * torch"),
+        ("[[log_prob] for _, log_prob in beam]", "[[abs(log_prob) or 1.0] for _, log_prob in beam]"),
+    ),
+    edit(
+        "parent_and_token_swapped",
+        "beam_search",
+        "divmod of the flat index gives the parent first, then the token.",
+        ("parent, token = divmod(index, totals.shape[1])", "token, parent = divmod(index, totals.shape[0])"),
+    ),
+    edit(
+        "always_the_first_parent",
+        "beam_search",
+        "Every candidate continues the first text of the beam: its parent is index // vocab.",
+        ("torch.cat([beam[parent][0],", "torch.cat([beam[0][0],"),
+    ),
+    edit(
+        "finished_texts_lost",
+        "beam_search",
+        "Texts that end in eos_id are dropped: they are results.",
+        ("                finish(ids, log_prob)\n            else", "                pass\n            else"),
+    ),
+    edit(
+        "finished_texts_go_on",
+        "beam_search",
+        "A text that ended in eos_id is continued: it is a result, and leaves the beam.",
+        (
+            "            if token == eos_id:\n"
+            "                finish(ids, log_prob)\n"
+            "            else:\n"
+            "                candidates.append((ids, log_prob))",
+            "            candidates.append((ids, log_prob))",
+        ),
+    ),
+    edit(
+        "finished_texts_take_places",
+        "beam_search",
+        "Texts that end take places in the beam, which grows narrower: the beam_size best that do not end go on.",
+        ("topk(min(2 * beam_size, totals.numel()))", "topk(min(beam_size, totals.numel()))"),
+    ),
+    edit(
+        "every_ending_counts",
+        "beam_search",
+        "Endings are results however improbable they are: only those among the beam_size best candidates.",
+        (" or (token == eos_id and rank >= beam_size)", ""),
+    ),
+    edit(
+        "stops_with_the_first_result",
+        "beam_search",
+        "The search stops with its first result: a text still in the beam may become a better one.",
+        ("while beam and len(beam[0][0]) < max_len:", "while beam and not len(results) and len(beam[0][0]) < max_len:"),
+    ),
+    edit(
+        "unfinished_texts_lost",
+        "beam_search",
+        "Texts that have max_len tokens without an eos_id are dropped: they are results as well.",
+        (
+            "    for ids, log_prob in beam:\n        finish(ids, log_prob)\n",
+            "    if not len(results):\n        for ids, log_prob in beam:\n            finish(ids, log_prob)\n",
+        ),
+    ),
+    edit(
+        "beam_of_copies",
+        "beam_search",
+        "The beam begins with beam_size copies of the prefix, so every text comes several times: begin with one.",
+        ("beam = [(prefix, 0.0)]", "beam = [(prefix, 0.0)] * beam_size"),
+    ),
+    edit(
+        "beam_too_wide",
+        "beam_search",
+        "Twice as many texts as beam_size go on.",
+        ("beam = candidates[:beam_size]", "beam = candidates"),
+    ),
+    edit(
+        "beam_too_narrow",
+        "beam_search",
+        "One text fewer than beam_size goes on.",
+        ("beam = candidates[:beam_size]", "beam = candidates[: max(1, beam_size - 1)]"),
+    ),
+    edit(
+        "worst_candidates",
+        "beam_search",
+        "The least probable candidates go on: topk with largest=True.",
+        ("topk(min(2 * beam_size, totals.numel()))", "topk(min(2 * beam_size, totals.numel()), largest=False)"),
+    ),
+    edit(
+        "penalty_forgotten",
+        "beam_search",
+        "length_penalty changes nothing: divide by the number of new tokens to its power.",
+        (" ** length_penalty, ids)", " ** 0.0, ids)"),
+    ),
+    edit(
+        "penalty_on_the_whole_length",
+        "beam_search",
+        "The prefix is counted in the length penalty: only the new tokens are.",
+        ("max(1, len(ids) - len(prefix))", "max(1, len(ids))"),
+    ),
+    edit(
+        "penalty_multiplied",
+        "beam_search",
+        "The log-probability is multiplied by the length to the power of the penalty, which punishes long texts twice: divide.",
+        ("log_prob / max(1, len(ids) - len(prefix)) **", "log_prob * max(1, len(ids) - len(prefix)) **"),
+    ),
+    edit(
+        "penalty_without_eos",
+        "beam_search",
+        "eos_id is not counted in the length: it is a new token like any other.",
+        (
+            "results.push(log_prob / max(1, len(ids) - len(prefix))",
+            "results.push(log_prob / max(1, len(ids) - len(prefix) - (int(ids[-1]) == eos_id))",
+        ),
+    ),
+    edit(
+        "penalty_of_gnmt",
+        "beam_search",
+        "The length is counted as (5 + n) / 6, as in Wu et al.: here the number of new tokens itself is meant.",
+        ("max(1, len(ids) - len(prefix)) **", "((5 + len(ids) - len(prefix)) / 6) **"),
+    ),
+    edit(
+        "candidates_ranked_with_the_penalty",
+        "beam_search",
+        "The penalised score goes on as the text's log-probability: the penalty orders results, nothing else.",
+        (
+            "                candidates.append((ids, log_prob))",
+            "                candidates.append((ids, log_prob / (len(ids) - len(prefix)) ** length_penalty))",
+        ),
+    ),
+    edit(
+        "scores_without_eos",
+        "beam_search",
+        "The eos_id's own log-probability is left out of the score.",
+        (
+            "                finish(ids, log_prob)\n            else",
+            "                finish(ids, beam[parent][1])\n            else",
+        ),
+    ),
+    edit(
+        "probability_as_score",
+        "beam_search",
+        "The score is a probability: log-probabilities are asked for.",
+        ("return [(ids, score) for", "return [(ids, math.exp(score)) for"),
+    ),
+    edit(
+        "score_before_ids",
+        "beam_search",
+        "The pairs come as (score, ids): ids first.",
+        ("return [(ids, score) for", "return [(score, ids) for"),
+    ),
+    edit(
+        "best_result_alone",
+        "beam_search",
+        "Only the best result comes back: up to beam_size are asked for.",
+        ("in results.items()]", "in results.items()[:1]]"),
+    ),
+    edit(
+        "results_worst_first",
+        "beam_search",
+        "The worst result comes first.",
+        ("in results.items()]", "in results.items()[::-1]]"),
+    ),
+    edit(
+        "all_results_returned",
+        "beam_search",
+        "More than beam_size results come back: the best beam_size are asked for.",
+        ("results = TopKHeap(beam_size)", "results = TopKHeap(10**6)"),
+    ),
+    edit(
+        "new_tokens_alone",
+        "beam_search",
+        "The results are the new tokens alone: the prefix belongs to each text.",
+        ("return [(ids, score) for", "return [(ids[len(prefix) :], score) for"),
+    ),
+    edit(
+        "impossible_candidates",
+        "beam_search",
+        "Candidates of log-probability -inf are taken in where there is room: they cannot occur.",
+        ("if log_prob == -math.inf or (", "if ("),
+    ),
+    edit(
+        "one_text_at_a_time",
+        "beam_search",
+        "step is called for each text of the beam: put them into one batch.",
+        (
+            "log_probs = step(torch.stack([ids for ids, _ in beam])).double()",
+            "log_probs = torch.cat([step(ids[None]) for ids, _ in beam]).double()",
+        ),
+    ),
+    edit(
+        "last_tokens_alone",
+        "beam_search",
+        "step sees the last tokens alone: it wants the whole texts.",
+        ("torch.stack([ids for ids, _ in beam])", "torch.stack([ids[-1:] for ids, _ in beam])"),
+    ),
+    edit(
+        "limit_without_the_prefix",
+        "beam_search",
+        "max_len counts the prefix as well: the search goes on too long.",
+        ("len(beam[0][0]) < max_len:", "len(beam[0][0]) < max_len + len(prefix):"),
+    ),
+    edit(
+        "eos_in_the_prefix_ends_the_search",
+        "beam_search",
+        "An eos_id in the prefix ends the search: only a new one does.",
+        ("while beam and", "while beam and eos_id not in prefix.tolist() and"),
+    ),
+    edit(
+        "eos_0_goes_on",
+        "beam_search",
+        "An eos_id of 0 is taken for none: 0 is a token like any other.",
+        ("            if token == eos_id:\n", "            if eos_id and token == eos_id:\n"),
+    ),
+    edit(
+        "beam_of_nothing",
+        "beam_search",
+        "A beam_size of 0 is taken for 1: it is a ValueError.",
+        (
+            '    if beam_size < 1:\n        raise ValueError(f"beam_size must be at least 1, not {beam_size}")\n',
+            "    beam_size = max(1, beam_size)\n",
+        ),
+    ),
+    edit(
+        "prefix_longer_than_the_limit",
+        "beam_search",
+        "A prefix longer than max_len is returned as it is: it is a ValueError.",
+        ("    if len(prefix) > max_len:", "    if False:"),
+    ),
+    edit(
+        "prefix_of_max_len_without_result",
+        "beam_search",
+        "A prefix of just max_len tokens gives no result: it is the one result, with a score of 0.",
+        (
+            "    results = TopKHeap(beam_size)\n",
+            "    if len(prefix) == max_len:\n        return []\n    results = TopKHeap(beam_size)\n",
+        ),
+    ),
+    # speculative_accept
+    edit(
+        "everything_accepted",
+        "speculative_accept",
+        "Every draft token stands: accept with probability min(1, p / q) only.",
+        (">= p[token]:", ">= 2:"),
+    ),
+    edit(
+        "nothing_accepted",
+        "speculative_accept",
+        "No draft token ever stands: where p is at least q it always does.",
+        (">= p[token]:", ">= -1:"),
+    ),
+    edit(
+        "accepted_if_more_probable",
+        "speculative_accept",
+        "A token stands only where the target finds it at least as probable: where it does not, it stands with probability p "
+        "/ q.",
+        ("torch.rand((), generator=generator, dtype=p.dtype, device=p.device) * q[token] >= p[token]", "q[token] > p[token]"),
+    ),
+    edit(
+        "accepted_with_p_alone",
+        "speculative_accept",
+        "A token stands with probability p(x): divide by q(x), for the draft has chosen it already.",
+        (" * q[token] >= p[token]", " >= p[token]"),
+    ),
+    edit(
+        "ratio_turned_around",
+        "speculative_accept",
+        "A token stands with probability q / p: it is p / q.",
+        (" * q[token] >= p[token]", " * p[token] >= q[token]"),
+    ),
+    edit(
+        "refusal_draws_from_the_target",
+        "speculative_accept",
+        "After a refusal the next token comes from p itself, so what the draft likes comes too often: draw from max(0, p - q).",
+        ("(missing if missing.any() else p).log()", "p.log()"),
+    ),
+    edit(
+        "refusal_draws_from_the_draft",
+        "speculative_accept",
+        "After a refusal the next token comes from the draft's distribution: draw from max(0, p - q).",
+        ("(missing if missing.any() else p).log()", "q.log()"),
+    ),
+    edit(
+        "difference_turned_around",
+        "speculative_accept",
+        "After a refusal the next token comes from max(0, q - p), what the draft has too much of: it is max(0, p - q).",
+        ("missing = (p - q).clamp(min=0)", "missing = (q - p).clamp(min=0)"),
+    ),
+    edit(
+        "difference_by_size",
+        "speculative_accept",
+        "After a refusal the next token comes from |p - q|: negative differences count as 0.",
+        ("(p - q).clamp(min=0)", "(p - q).abs()"),
+    ),
+    edit(
+        "difference_not_normalised",
+        "speculative_accept",
+        "The differences are taken for logits: sample wants their logarithm, which the softmax then normalises.",
+        ("(missing if missing.any() else p).log()", "missing"),
+    ),
+    edit(
+        "most_probable_after_a_refusal",
+        "speculative_accept",
+        "After a refusal the most probable token is taken: draw it.",
+        ("int(sample((missing if missing.any() else p).log(), generator))", "int(missing.argmax())"),
+    ),
+    edit(
+        "refused_token_dropped_only",
+        "speculative_accept",
+        "A refused token is passed over and the draft goes on: the first refusal ends it.",
+        ("            return i, int(sample((missing if missing.any() else p).log(), generator))\n", "            n = i\n"),
+    ),
+    edit(
+        "row_after_the_refusal",
+        "speculative_accept",
+        "After a refusal at i the next token comes from row i + 1: it takes the refused token's place, so row i.",
+        ("            missing = (p - q)", "            p = target_probs[i + 1].double()\n            missing = (p - q)"),
+    ),
+    edit(
+        "refused_token_counted",
+        "speculative_accept",
+        "The refused token is counted among the accepted: i tokens stand when the one at i is refused.",
+        ("            return i, int(", "            return i + 1, int("),
+    ),
+    edit(
+        "last_row_forgotten",
+        "speculative_accept",
+        "When all stand the next token comes from the row before the last: target_probs has one row more for this.",
+        ("sample(target_probs[n].log(), generator)", "sample(target_probs[max(0, n - 1)].log(), generator)"),
+    ),
+    edit(
+        "no_token_after_a_perfect_draft",
+        "speculative_accept",
+        "When all stand the last draft token is returned again: one more token is drawn from the target's last row.",
+        (
+            "    return n, int(sample(target_probs[n].log(), generator))",
+            "    return n, int(draft_tokens[-1]) if n else int(sample(target_probs[n].log(), generator))",
+        ),
+    ),
+    edit(
+        "last_token_most_probable",
+        "speculative_accept",
+        "When all stand the most probable token of the last row is taken: draw it.",
+        ("int(sample(target_probs[n].log(), generator))", "int(target_probs[n].argmax())"),
+    ),
+    edit(
+        "one_number_for_the_whole_draft",
+        "speculative_accept",
+        "One random number decides the whole draft: each token needs its own.",
+        ("    for i, token in", "    u = torch.rand((), generator=generator, dtype=torch.float64)\n    for i, token in"),
+        ("torch.rand((), generator=generator, dtype=p.dtype, device=p.device) *", "u *"),
+    ),
+    edit(
+        "product_of_the_ratios",
+        "speculative_accept",
+        "The ratios of all tokens so far are multiplied: each token is judged by its own.",
+        ("    for i, token in", "    before = 1.0\n    for i, token in"),
+        ("            missing = (p - q)", "            missing = (p - q)"),
+        (" * q[token] >= p[token]:", " * q[token] >= p[token] * (before := before * min(1.0, float(p[token] / q[token]))):"),
+    ),
+    edit(
+        "compared_with_a_half",
+        "speculative_accept",
+        "A token stands where p is at least half of q: let a random number decide.",
+        ("torch.rand((), generator=generator, dtype=p.dtype, device=p.device) * q[token]", "0.5 * q[token]"),
+    ),
+    edit(
+        "results_as_tensors",
+        "speculative_accept",
+        "The results are tensors: plain ints are asked for.",
+        (
+            "return i, int(sample((missing if missing.any() else p).log(), generator))",
+            "return i, sample((missing if missing.any() else p).log(), generator)",
+        ),
+        ("return n, int(sample(target_probs[n].log(), generator))", "return n, sample(target_probs[n].log(), generator)"),
+    ),
+    edit(
+        "speculation_without_the_generator",
+        "speculative_accept",
+        "The global random state decides what stands: pass generator=generator to torch.rand.",
+        ("torch.rand((), generator=generator, dtype", "torch.rand((), dtype"),
+    ),
+    edit(
+        "draft_overwritten",
+        "speculative_accept",
+        "The target's probabilities are changed in place: compute the difference into a new tensor.",
+        ("missing = (p - q).clamp(min=0)", "missing = target_probs[i].sub_(draft_probs[i]).clamp_(min=0)"),
+    ),
+    edit(
+        "any_shapes_accepted",
+        "speculative_accept",
+        "Rows too few or too many are not noticed: shapes that do not fit together are a ValueError.",
+        (
+            "    if draft_tokens.shape != (n,) or target_probs.shape != (n + 1, vocab):",
+            "    n = min(n, len(draft_tokens), len(target_probs) - 1)\n    if n < 0:",
+        ),
+    ),
+    edit(
+        "any_token_accepted",
+        "speculative_accept",
+        "A token outside the vocabulary is taken for another one: it is a ValueError.",
+        (
+            "    if n and not 0 <= draft_tokens.min() <= draft_tokens.max() < vocab:",
+            "    draft_tokens = draft_tokens % vocab\n    if False:",
+        ),
+    ),
+]
+
+
+@mutant("TopKHeap", "Entries that are not better than the worst so far are kept out even while there is room.")
+class ClosedTooEarly:
+    def __init__(self, k):
+        if k < 1:
+            raise ValueError("k")
+        self.k, self._entries, self._n = k, [], 0
+
+    def __len__(self):
+        return len(self._entries)
+
+    def push(self, score, item):
+        if score != score:
+            raise ValueError("score")
+        if self._entries and score <= self._entries[-1][0]:
+            return
+        self._n += 1
+        self._entries.append((score, -self._n, item))
+        self._entries.sort(key=lambda entry: entry[:2], reverse=True)
+        del self._entries[self.k :]
+
+    def items(self):
+        return [(score, item) for score, _, item in self._entries]
+
+
+@mutant("beam_search", "The beam is not searched: the results are samples of the best tokens of each step alone.")
+def independent_steps(step, prefix, eos_id, beam_size, max_len, length_penalty=0.0):
+    if beam_size < 1 or len(prefix) > max_len:
+        raise ValueError("arguments")
+    texts, scores = prefix[None], torch.zeros(1, dtype=torch.float64)
+    first = True
+    while texts.shape[1] < max_len:
+        best = step(texts).double().topk(1 if not first else min(beam_size, step(texts).shape[1]), dim=-1)
+        if first:
+            texts = texts.expand(best.indices.shape[1], -1)
+            texts, scores = torch.cat([texts, best.indices.T], 1), best.values[0]
+        else:
+            texts, scores = torch.cat([texts, best.indices], 1), scores + best.values[:, 0]
+        first = False
+    n = max(1, max_len - len(prefix)) ** length_penalty
+    return sorted(((ids, float(score) / n) for ids, score in zip(texts, scores)), key=lambda pair: -pair[1])

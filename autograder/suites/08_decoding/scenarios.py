@@ -1,0 +1,236 @@
+"""What a single call cannot show: heaps in use, many draws from one generator, searches over a table of probabilities."""
+
+import gc
+import inspect
+import weakref
+
+import torch
+
+from autograder.testing.probes import differences, surroundings
+
+
+class Thing:
+    """An item that cannot be compared, hashed or asked whether it is true; it knows its number."""
+
+    __hash__ = None
+
+    def __init__(self, number):
+        self.number = number
+
+    def __eq__(self, other):
+        raise RuntimeError("an item was compared")
+
+    __lt__ = __gt__ = __le__ = __ge__ = __ne__ = __eq__
+
+    def __bool__(self):
+        raise RuntimeError("an item was asked whether it is true")
+
+
+def use_heap(module, k, scores, asked=()):
+    """Push the numbers 0, 1, ... with these scores; [items, length] after each number of pushes in `asked`, then at the end."""
+    heap = module.TopKHeap(k)
+    seen = []
+    for number, score in enumerate(scores):
+        if number in asked:
+            seen.append([_pairs(heap.items()), len(heap)])
+        heap.push(score, number)
+    return [*seen, [_pairs(heap.items()), len(heap)]]
+
+
+def _pairs(items):
+    return [[score, item] for score, item in items]
+
+
+def use_heap_of_things(module, k, scores):
+    """The same with items that cannot be compared; their numbers, the best first."""
+    heap = module.TopKHeap(k)
+    for number, score in enumerate(scores):
+        heap.push(score, Thing(number))
+    return [thing.number for _, thing in heap.items()]
+
+
+def items_themselves(module):
+    """Whether the very items come back: None, a list, a dict, a tensor."""
+    items = [None, [1], {"a": 1}, torch.ones(2), [1]]
+    heap = module.TopKHeap(len(items))
+    for score, item in enumerate(items):
+        heap.push(-score, item)
+    return [found is item for (_, found), item in zip(heap.items(), items)]
+
+
+def two_heaps(module, scores, others):
+    """Two heaps of 3 and 2 filled in turns; the items of both."""
+    one, other = module.TopKHeap(3), module.TopKHeap(2)
+    for score, second in zip(scores, others):
+        one.push(score, "one")
+        other.push(second, "other")
+    return [_pairs(one.items()), _pairs(other.items())]
+
+
+def list_changed_by_its_owner(module, scores):
+    """The items after the list of an earlier call has been emptied by whoever it was given to."""
+    heap = module.TopKHeap(3)
+    for number, score in enumerate(scores):
+        heap.push(score, number)
+    heap.items().clear()
+    return [_pairs(heap.items()), len(heap)]
+
+
+def heap_of(module, k):
+    """The length of a new heap of this size."""
+    return len(module.TopKHeap(k))
+
+
+def refusing_heap(module, k):
+    """A heap of this size, into which a score is pushed that is no number."""
+    heap = module.TopKHeap(k)
+    heap.push(1.0, "one")
+    heap.push(float("nan"), "none")
+
+
+def heap_after_a_refusal(module, scores):
+    """The items after a push of NaN that was refused, between the others."""
+    heap = module.TopKHeap(len(scores))
+    for number, score in enumerate(scores):
+        heap.push(score, number)
+        if number == 1:
+            try:
+                heap.push(float("nan"), "none")
+            except (ValueError, TypeError, IndexError):
+                pass
+    return [_pairs(heap.items()), len(heap)]
+
+
+def items_alive(module, k, n):
+    """How many of n items are still in memory after all have been pushed."""
+    heap, alive = module.TopKHeap(k), weakref.WeakSet()
+
+    class Item:
+        pass
+
+    for number in range(n):
+        item = Item()
+        alive.add(item)
+        heap.push(float((number * 7919) % n), item)
+    del item
+    gc.collect()
+    return len(alive)
+
+
+def comparisons(module, k, scores):
+    """How often scores were compared while all were pushed."""
+    n_compared = [0]
+
+    def counted(name):
+        compare = getattr(float, name)
+
+        def method(self, other):
+            n_compared[0] += 1
+            return compare(self, float(other) if isinstance(other, float) else other)
+
+        return method
+
+    names = ("__lt__", "__le__", "__gt__", "__ge__", "__eq__", "__ne__")
+    kind = type("Score", (float,), {name: counted(name) for name in names} | {"__hash__": float.__hash__})
+    kind.__neg__ = lambda self: kind(float.__neg__(self))
+    heap = module.TopKHeap(k)
+    for number, score in enumerate(scores):
+        heap.push(kind(score), number)
+    return n_compared[0]
+
+
+def draws(module, logits, seed, calls=1):
+    """`calls` results of sample with one generator of this seed, stacked."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([module.sample(logits, generator) for _ in range(calls)])
+
+
+def draws_again(module, logits, seed):
+    """Two results of one generator, the first of a fresh one of the same seed, what else was changed, whether logits were."""
+    before, copy, generator = surroundings(), logits.clone(), torch.Generator().manual_seed(seed)
+    first, second = module.sample(logits, generator), module.sample(logits, generator=generator)
+    again = module.sample(logits, torch.Generator().manual_seed(seed))
+    return {
+        "first": first,
+        "second": second,
+        "again": again,
+        "changed": differences(before),
+        "untouched": torch.equal(logits, copy),
+    }
+
+
+def draws_of_strided(module, logits, seed):
+    """What is drawn from a transposed view, and from its contiguous copy."""
+    view = torch.empty(logits.shape[::-1], dtype=logits.dtype).mT.copy_(logits)
+    return [module.sample(x, torch.Generator().manual_seed(seed)) for x in (view, logits)]
+
+
+def step_from(table, calls):
+    """A step whose log-probabilities depend on the whole text: row `code` of the table, the text read as a number."""
+
+    def step(ids):
+        vocab = table.shape[-1]
+        calls.append([list(ids.shape), str(ids.dtype)])
+        code = torch.zeros(len(ids), dtype=torch.int64)
+        for column in ids.unbind(1):
+            code = (code * vocab + column + 1) % len(table)
+        return table[code]
+
+    return step
+
+
+def search_greedily(module, table, prefix, eos_id, max_len):
+    """The ids found, their dtype, the shapes that step was called with, and the prefix afterwards."""
+    calls = []
+    found = module.greedy_search(step_from(table, calls), prefix, eos_id, max_len)
+    return {"ids": found, "calls": calls, "prefix": prefix}
+
+
+def search_beam(module, table, prefix, eos_id, beam_size, max_len, **options):
+    """The results as [ids, score], the shapes that step was called with, and the prefix afterwards."""
+    calls = []
+    found = module.beam_search(step_from(table, calls), prefix, eos_id, beam_size, max_len, **options)
+    results = [[torch.as_tensor(ids).tolist(), float(score)] for ids, score in found]
+    return {"results": results, "calls": calls, "prefix": prefix}
+
+
+def beam_parameters(module):
+    """The names of beam_search's parameters, and the default of the last."""
+    parameters = inspect.signature(module.beam_search).parameters
+    return list(parameters), float(parameters["length_penalty"].default)
+
+
+def speculate(module, draft_probs, target_probs, seed, n):
+    """n speculations on drafts drawn from draft_probs: each a row of the tokens that stand, the next one, and -1 for the rest."""
+    drafter, generator = torch.Generator().manual_seed(seed + 1), torch.Generator().manual_seed(seed)
+    k = len(draft_probs)
+    drafts = torch.zeros(n, 0, dtype=torch.int64)
+    if k:
+        drafts = torch.multinomial(draft_probs, n, replacement=True, generator=drafter).T
+    rows = torch.full((n, k + 1), -1)
+    for row, draft in zip(rows, drafts):
+        n_accepted, token = module.speculative_accept(draft, draft_probs, target_probs, generator)
+        row[:n_accepted] = draft[:n_accepted]
+        row[n_accepted] = token
+    return rows
+
+
+def speculate_once(module, draft_tokens, draft_probs, target_probs, seed):
+    """What speculative_accept returns with a generator of this seed."""
+    return module.speculative_accept(draft_tokens, draft_probs, target_probs, torch.Generator().manual_seed(seed))
+
+
+def speculate_again(module, draft_tokens, draft_probs, target_probs, seed, n):
+    """n results of one generator and of a fresh one of the same seed, what else was changed, and whether the inputs were."""
+    before, given = surroundings(), [draft_tokens, draft_probs, target_probs]
+    copies = [x.clone() for x in given]
+    found = []
+    for _ in range(2):
+        generator = torch.Generator().manual_seed(seed)
+        found.append([list(module.speculative_accept(*given, generator)) for _ in range(n)])
+    return {
+        "first": found[0],
+        "again": found[1],
+        "changed": differences(before),
+        "untouched": all(map(torch.equal, given, copies)),
+    }

@@ -1,0 +1,413 @@
+"""Hidden tests: temperature, the filters and the repetition penalty. The truth is a plain computation in float64."""
+
+import math
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import changed_around, strided
+from autograder.testing.strategies import example, float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
+
+INF = math.inf
+HALF = (torch.float16, torch.bfloat16)
+
+
+def kept(filtered, logits, what):
+    """Where a filter kept its logits; whatever it did not keep must be -inf."""
+    assert isinstance(filtered, torch.Tensor), f"{what} should be a tensor, not {type(filtered).__name__}"
+    assert_equal(list(filtered.shape), list(logits.shape), what=f"the shape of {what}")
+    assert_equal(filtered.dtype, logits.dtype, what=f"the dtype of {what}")
+    stays = filtered != -INF
+    assert_equal(filtered[stays], logits[stays], what=f"{what} where it is not -inf", hint="what stays, stays as it is")
+    return stays
+
+
+def check_filter(student, name, logits, number, expected, hint=""):
+    """A filter keeps just what is expected."""
+    filtered = getattr(student, name)(logits, number)
+    what = f"{name}(logits, {number:.6g})"
+    stays = kept(filtered, logits, what)
+    assert_equal(stays, expected & (logits != -INF), what=f"where {what} keeps a logit", hint=hint)
+    assert_inputs_untouched(student, hint="use masked_fill, not masked_fill_")
+
+
+def check_surroundings(student, name, logits, *arguments):
+    """Strides do not matter, and nothing around the call changes."""
+    plain = getattr(student, name)(logits, *arguments)
+    assert_equal(student.run(strided, name, [logits, *arguments]), plain, what=f"{name} of logits that are not contiguous")
+    assert_equal(student.run(changed_around, name, [logits, *arguments]), [], what=f"what {name} changed around it")
+
+
+# Temperature
+
+
+@exercise("apply_temperature", points=2, core=True)
+@given(lead=leading_shapes(), n=sizes(1, 9), temperature=st.floats(0.05, 20), seed=seeds())
+def test_logits_are_divided_by_the_temperature(student, lead, n, temperature, seed):
+    """The log of the ratio of two probabilities is divided by the temperature."""
+    logits = normal(seed, *lead, n, scale=3)
+    actual = student.apply_temperature(logits, temperature)
+    assert_close(actual, logits / temperature, what=f"logits at temperature {temperature}", rtol=1e-12, atol=1e-12)
+
+
+@exercise("apply_temperature", points=1)
+@given(dtype=float_dtypes(half=True), temperature=st.sampled_from([0.25, 0.5, 1.0, 2.0]), seed=seeds())
+@example(dtype=torch.float32, temperature=2, seed=1)
+def test_temperature_keeps_the_dtype(student, dtype, temperature, seed):
+    """Logits of any precision, an int as temperature."""
+    logits = normal(seed, 3, 5, dtype=dtype)
+    assert_equal(student.apply_temperature(logits, temperature), logits / temperature, what=f"{dtype} logits / {temperature}")
+
+
+@exercise("apply_temperature", points=0.5)
+@given(seed=seeds())
+def test_dropped_tokens_stay_dropped_at_any_temperature(student, seed):
+    """-inf stays -inf, and the logits that came in stay as they were."""
+    logits = normal(seed, 2, 6).index_fill(-1, torch.tensor([1, 4]), -INF)
+    for temperature in (0.5, 3.0):
+        actual = student.apply_temperature(logits, temperature)
+        assert_inputs_untouched(student)
+        assert_close(actual, logits / temperature, what="logits of which some are -inf")
+    check_surroundings(student, "apply_temperature", logits, 0.7)
+
+
+@exercise("apply_temperature", points=0.5)
+def test_temperatures_without_a_distribution_are_refused(student):
+    """0, a negative number, an infinite one and NaN are no temperatures."""
+    for temperature in (0.0, 0, -0.5, -1, INF, -INF, math.nan):
+        assert_refused(student.apply_temperature, torch.zeros(3), temperature, why="temperature must be above 0 and finite")
+
+
+# Top-k
+
+
+def check_top_k(student, logits, k):
+    filtered = student.top_k_filter(logits, k)
+    what = f"top_k_filter(logits, {k})"
+    stays = kept(filtered, logits, what)
+    if logits.shape[-1] == 0:
+        return
+    places = min(k, logits.shape[-1])
+    kth = logits.sort(dim=-1, descending=True).values[..., places - 1 : places]
+    larger = (logits > kth) & (logits != -INF)
+    assert_equal(stays & larger, larger, what=f"where {what} keeps a logit above the {k}-th largest")
+    assert_equal(stays & (logits < kth), torch.zeros_like(stays), what=f"where {what} keeps one below it", hint="-inf, not 0")
+    n_finite = (logits != -INF).sum(-1).clamp(max=places)
+    assert_equal(stays.sum(-1) >= n_finite, n_finite >= 0, what=f"whether {what} keeps as many as it should")
+
+
+@exercise("top_k_filter", points=4, core=True)
+@settings(max_examples=50)
+@given(lead=leading_shapes(), n=sizes(1, 12), k=sizes(1, 14), seed=seeds())
+@example(lead=(2, 3), n=7, k=3, seed=1)
+@example(lead=(), n=5, k=5, seed=2)
+@example(lead=(2,), n=5, k=50, seed=3)
+def test_the_k_largest_stay(student, lead, n, k, seed):
+    """In every row the k largest logits stay as they are, all others are -inf."""
+    check_top_k(student, normal(seed, *lead, n, scale=4), k)
+    assert_inputs_untouched(student, hint="use masked_fill, not masked_fill_")
+
+
+@exercise("top_k_filter", points=1.5)
+@given(n=sizes(1, 12), k=sizes(1, 12), n_kinds=st.integers(1, 3), seed=seeds())
+def test_ties_leave_no_fewer_than_k(student, n, k, n_kinds, seed):
+    """Where logits are equal, none above the k-th largest is lost and none below it is kept."""
+    generator = torch.Generator().manual_seed(seed)
+    check_top_k(student, torch.randint(n_kinds, (3, n), generator=generator).double() - 1, k)
+
+
+@exercise("top_k_filter", points=1)
+@given(n=sizes(2, 10), k=sizes(1, 10), seed=seeds())
+def test_top_k_of_what_another_filter_left(student, n, k, seed):
+    """Logits that are -inf already take no place from others, and all others may be negative."""
+    logits = normal(seed, 4, n) - 5
+    logits[torch.rand(4, n, generator=torch.Generator().manual_seed(seed)) < 0.5] = -INF
+    check_top_k(student, logits, k)
+
+
+@exercise("top_k_filter", points=0.5)
+@given(dtype=float_dtypes(half=True), k=sizes(1, 6), seed=seeds())
+def test_top_k_keeps_the_dtype(student, dtype, k, seed):
+    """Logits of any precision."""
+    check_top_k(student, normal(seed, 2, 6, dtype=dtype), k)
+
+
+@exercise("top_k_filter", points=0.5)
+@given(n=sizes(1, 8), k=sizes(1, 9), seed=seeds())
+def test_top_k_minds_its_own_business(student, n, k, seed):
+    """Any strides, and nothing else changes."""
+    check_surroundings(student, "top_k_filter", normal(seed, 4, n), k)
+
+
+@exercise("top_k_filter", points=0.5)
+def test_top_k_refuses_to_keep_nothing(student):
+    """k below 1."""
+    for k in (0, -1, -3):
+        assert_refused(student.top_k_filter, torch.zeros(2, 4), k, why="k is below 1")
+
+
+# Top-p
+
+
+def nucleus(logits, rank):
+    """Where the `rank` + 1 most probable tokens of each row are, and a p that they reach and one fewer do not."""
+    probs, order = logits.double().softmax(-1).sort(dim=-1, descending=True)
+    total = probs.cumsum(-1)
+    p = float(total[..., rank] - probs[..., rank] / 2)
+    stays = torch.zeros_like(probs, dtype=torch.bool).scatter(-1, order[..., : rank + 1], True)
+    return stays, p
+
+
+@exercise("top_p_filter", points=5, core=True)
+@settings(max_examples=60)
+@given(n=sizes(1, 12), rank=st.integers(0, 11), seed=seeds())
+@example(n=6, rank=0, seed=5)
+@example(n=6, rank=5, seed=6)
+@example(n=9, rank=3, seed=7)
+def test_the_nucleus_is_the_smallest_set_that_reaches_p(student, n, rank, seed):
+    """The most probable tokens stay until they have p together, the one that reaches it included."""
+    rank %= n
+    logits = normal(seed, n, scale=1.5)
+    stays, p = nucleus(logits, rank)
+    hint = "a token stays if those before it do not reach p without it"
+    check_filter(student, "top_p_filter", logits, p, stays, hint)
+    several = torch.stack([logits, logits.flip(0), logits.roll(1)])[:, None]  # every row has its own order
+    expected = torch.stack([stays, stays.flip(0), stays.roll(1)])[:, None]
+    check_filter(student, "top_p_filter", several, p, expected, hint="sort every row, and put each decision back in its place")
+    check_filter(student, "top_p_filter", logits + 300, p, stays, hint="a softmax minds no constant")
+
+
+@exercise("top_p_filter", points=2)
+@given(n=sizes(1, 9), seed=seeds())
+def test_one_token_always_stays(student, n, seed):
+    """At p = 0, and where one token is more probable than p alone, the best one stays and no other."""
+    logits = normal(seed, 3, n)
+    best = torch.zeros(3, n, dtype=torch.bool).scatter(-1, logits.argmax(-1, keepdim=True), True)
+    for p in (0.0, 0, 1e-9, 0.5 / n):
+        check_filter(student, "top_p_filter", logits, p, best, "the first token has none before it: it stays whatever p is")
+    sure = logits + 50 * best
+    check_filter(student, "top_p_filter", sure, 0.9, best, "one token reaches p alone")
+
+
+@exercise("top_p_filter", points=1)
+@given(n=sizes(1, 9), seed=seeds())
+def test_at_p_1_nothing_is_dropped(student, n, seed):
+    """p = 1 keeps every token, those as well whose probability is lost in the rounding of the sum."""
+    for scale in (1, 30):
+        logits = normal(seed, 2, n, scale=scale)
+        for p in (1.0, 1):
+            everything = torch.ones(2, n, dtype=torch.bool)
+            check_filter(student, "top_p_filter", logits, p, everything, "a sum of floats may reach 1 before the last token")
+    long = normal(seed, 1, 5000, dtype=torch.float32)
+    check_filter(student, "top_p_filter", long, 1.0, torch.ones(1, 5000, dtype=torch.bool), "sums of floats may pass 1")
+
+
+@exercise("top_p_filter", points=1.5)
+@given(dtype=st.sampled_from([torch.float32, *HALF]), exponent=st.integers(2, 12))
+@example(dtype=torch.float16, exponent=12)
+@example(dtype=torch.bfloat16, exponent=12)
+@example(dtype=torch.float64, exponent=2)
+def test_many_small_probabilities_add_up(student, dtype, exponent):
+    """Of 2^n equally probable tokens just as many stay as have p together, in half precision too."""
+    n = 2**exponent
+    logits = torch.full((2, n), -1.5, dtype=dtype)
+    for share in (0.25, 0.5, 0.75):
+        stays = kept(student.top_p_filter(logits, share), logits, f"top_p_filter of {n} equal {dtype} logits")
+        expected = [int(share * n)] * 2
+        hint = "reached is enough (>=, not >), and sums of probabilities are float32 or better"
+        assert_equal(stays.sum(-1).tolist(), expected, what=f"how many of {n} equal logits stay at p = {share}", hint=hint)
+
+
+@exercise("top_p_filter", points=1)
+@given(n=sizes(2, 9), rank=st.integers(0, 8), seed=seeds())
+def test_the_nucleus_of_what_another_filter_left(student, n, rank, seed):
+    """Tokens of logit -inf have no probability; what is left is a distribution of its own."""
+    logits = normal(seed, n)
+    stays, p = nucleus(logits, rank % n)
+    with_dropped = torch.cat([torch.tensor([-INF]), logits, torch.tensor([-INF, -INF])])
+    expected = torch.cat([torch.tensor([False]), stays, torch.tensor([False, False])])
+    check_filter(student, "top_p_filter", with_dropped, p, expected)
+
+
+@exercise("top_p_filter", points=0.5)
+@given(dtype=float_dtypes(half=True), rank=st.integers(0, 5), seed=seeds())
+def test_top_p_keeps_the_dtype(student, dtype, rank, seed):
+    """Logits of any precision, far from each other."""
+    logits = (torch.randperm(6, generator=torch.Generator().manual_seed(seed)) / 2).to(dtype)
+    stays, p = nucleus(logits, rank)
+    check_filter(student, "top_p_filter", logits, p, stays)
+
+
+@exercise("top_p_filter", points=0.5)
+@given(n=sizes(1, 8), p=st.sampled_from([0.3, 0.6, 0.9]), seed=seeds())
+def test_top_p_minds_its_own_business(student, n, p, seed):
+    """Any strides, and nothing else changes."""
+    check_surroundings(student, "top_p_filter", normal(seed, 4, n), p)
+
+
+@exercise("top_p_filter", points=0.5)
+def test_top_p_refuses_what_is_no_probability(student):
+    """p below 0 or above 1."""
+    for p in (-0.1, -1, 1.01, 2, math.nan):
+        assert_refused(student.top_p_filter, torch.zeros(2, 4), p, why="p is not from 0 to 1")
+
+
+# Min-p
+
+
+def above(logits, rank):
+    """Where the `rank` + 1 most probable tokens are, and a min_p between the last of them and the next (or below it)."""
+    ratios, order = (logits - logits.amax()).double().exp().sort(descending=True)
+    following = ratios[rank + 1] if rank + 1 < len(ratios) else ratios[rank] / 2
+    stays = torch.zeros(len(logits), dtype=torch.bool).scatter(0, order[: rank + 1], True)
+    return stays, float((ratios[rank] + following) / 2)
+
+
+@exercise("min_p_filter", points=3, core=True)
+@settings(max_examples=50)
+@given(n=sizes(1, 12), rank=st.integers(0, 11), seed=seeds())
+@example(n=8, rank=2, seed=1)
+def test_tokens_close_to_the_best_one_stay(student, n, rank, seed):
+    """A token stays if its probability is at least min_p times the largest, in every row for itself."""
+    logits = normal(seed, n, scale=1.5)
+    stays, min_p = above(logits, rank % n)
+    check_filter(student, "min_p_filter", logits, min_p, stays, "compare with the most probable token, not with min_p itself")
+    rows = torch.stack([logits - 20, logits.flip(0) + 20])[:, None]
+    expected = torch.stack([stays, stays.flip(0)])[:, None]
+    check_filter(student, "min_p_filter", rows, min_p, expected, "each row has a best token of its own")
+
+
+@exercise("min_p_filter", points=1)
+@given(n=sizes(1, 9), seed=seeds())
+def test_min_p_of_0_keeps_all_and_of_1_the_best(student, n, seed):
+    """At 0 every token stays, however improbable; at 1 only the most probable, all of them where several are."""
+    logits = normal(seed, 2, n, scale=200)
+    for number in (0.0, 0):
+        check_filter(student, "min_p_filter", logits, number, torch.ones(2, n, dtype=torch.bool), "what is log(0)?")
+    best = torch.zeros(2, n, dtype=torch.bool).scatter(-1, logits.argmax(-1, keepdim=True), True)
+    for number in (1.0, 1):
+        check_filter(student, "min_p_filter", logits, number, best)
+    twins = torch.tensor([1.0, 2.0, 2.0, -1.0])
+    check_filter(student, "min_p_filter", twins, 1.0, twins == 2, "at least as probable is enough")
+
+
+@exercise("min_p_filter", points=0.5)
+@given(n=sizes(1, 9), rank=st.integers(0, 8), seed=seeds())
+def test_min_p_of_what_another_filter_left(student, n, rank, seed):
+    """-inf stays -inf."""
+    logits = normal(seed, n)
+    stays, min_p = above(logits, rank % n)
+    dropped = torch.tensor([-INF])
+    check_filter(student, "min_p_filter", torch.cat([dropped, logits]), min_p, torch.cat([torch.tensor([False]), stays]))
+
+
+@exercise("min_p_filter", points=0.5)
+@given(dtype=float_dtypes(half=True), rank=st.integers(0, 5), seed=seeds())
+def test_min_p_keeps_the_dtype(student, dtype, rank, seed):
+    """Logits of any precision, far from each other."""
+    logits = (torch.randperm(6, generator=torch.Generator().manual_seed(seed)) / 2).to(dtype)
+    stays, min_p = above(logits, rank)
+    check_filter(student, "min_p_filter", logits, min_p, stays)
+
+
+@exercise("min_p_filter", points=0.5)
+@given(n=sizes(1, 8), min_p=st.sampled_from([0.1, 0.5, 0.9]), seed=seeds())
+def test_min_p_minds_its_own_business(student, n, min_p, seed):
+    """Any strides, and nothing else changes."""
+    check_surroundings(student, "min_p_filter", normal(seed, 4, n), min_p)
+
+
+@exercise("min_p_filter", points=0.5)
+def test_min_p_refuses_what_is_no_share(student):
+    """min_p below 0 or above 1."""
+    for min_p in (-0.1, -1, 1.01, 2, math.nan):
+        assert_refused(student.min_p_filter, torch.zeros(2, 4), min_p, why="min_p is not from 0 to 1")
+
+
+# The repetition penalty
+
+
+def penalised(logits, ids, penalty):
+    """By hand, one row and one token at a time."""
+    result = logits.clone()
+    for row, (old, seen) in enumerate(zip(logits.reshape(-1, logits.shape[-1]), ids.reshape(-1, ids.shape[-1]), strict=True)):
+        for token in set(seen.tolist()):
+            value = float(old[token])
+            result.view(-1, logits.shape[-1])[row, token] = value / penalty if value > 0 else value * penalty
+    return result
+
+
+@exercise("repetition_penalty", points=4, core=True)
+@settings(max_examples=50)
+@given(lead=leading_shapes(), n=sizes(1, 9), t=sizes(1, 6), penalty=st.floats(0.5, 3), seed=seeds())
+@example(lead=(), n=6, t=3, penalty=2.0, seed=1)
+@example(lead=(3,), n=6, t=3, penalty=0.5, seed=2)
+def test_tokens_that_occurred_become_less_probable(student, lead, n, t, penalty, seed):
+    """A positive logit is divided by the penalty, a negative one multiplied by it, once for each token; others stay."""
+    generator = torch.Generator().manual_seed(seed)
+    logits, ids = normal(generator, *lead, n, scale=2), torch.randint(n, (*lead, t), generator=generator)
+    actual = student.repetition_penalty(logits, ids, penalty)
+    assert_inputs_untouched(student, hint="choose with torch.where; scatter_ writes into what it is called on")
+    hint = "dividing a negative logit makes its token more probable, not less"
+    assert_close(actual, penalised(logits, ids, penalty), what=f"logits with penalty {penalty}", hint=hint)
+
+
+@exercise("repetition_penalty", points=1.5)
+@given(times=st.integers(2, 5), seed=seeds())
+def test_a_token_is_penalised_once(student, times, seed):
+    """However often it occurred, and in every row for itself."""
+    logits = normal(seed, 2, 5, scale=2)
+    ids = torch.tensor([[1] * times + [3], [0] + [4] * times])
+    actual = student.repetition_penalty(logits, ids, 1.5)
+    assert_close(actual, penalised(logits, ids, 1.5), what=f"logits of tokens that occurred {times} times", hint="once")
+
+
+@exercise("repetition_penalty", points=0.5)
+@given(lead=leading_shapes(), n=sizes(1, 7), seed=seeds())
+def test_no_ids_and_a_penalty_of_1_change_nothing(student, lead, n, seed):
+    """At the beginning of a text nothing has been said yet."""
+    logits = normal(seed, *lead, n)
+    nothing = torch.zeros(*lead, 0, dtype=torch.int64)
+    assert_equal(student.repetition_penalty(logits, nothing, 2.0), logits, what="logits without any ids")
+    first = torch.zeros(*lead, 1, dtype=torch.int64)
+    assert_equal(student.repetition_penalty(logits, first, 1.0), logits, what="logits with a penalty of 1")
+
+
+@exercise("repetition_penalty", points=0.5)
+def test_dropped_tokens_and_zeros_stay(student):
+    """-inf stays -inf and 0 stays 0, whether the penalty is above 1 or below."""
+    logits = torch.tensor([-INF, 0.0, 2.0, -2.0, -INF], dtype=torch.float64)
+    for penalty in (2.0, 0.5, 4):
+        actual = student.repetition_penalty(logits, torch.tensor([0, 1, 2, 3]), penalty)
+        expected = torch.tensor([-INF, 0.0, 2.0 / penalty, -2.0 * penalty, -INF], dtype=torch.float64)
+        assert_close(actual, expected, what=f"{logits.tolist()} with penalty {penalty}")
+
+
+@exercise("repetition_penalty", points=0.5)
+@given(dtype=float_dtypes(half=True), seed=seeds())
+def test_the_penalty_keeps_the_dtype(student, dtype, seed):
+    """Logits of any precision."""
+    logits = normal(seed, 2, 5, dtype=dtype)
+    ids = torch.tensor([[0, 2], [4, 4]])
+    assert_close(student.repetition_penalty(logits, ids, 2.0), penalised(logits, ids, 2.0), what=f"{dtype} logits")
+
+
+@exercise("repetition_penalty", points=0.5)
+@given(n=sizes(1, 7), seed=seeds())
+def test_the_penalty_minds_its_own_business(student, n, seed):
+    """Any strides, and nothing else changes."""
+    ids = torch.randint(n, (4, 3), generator=torch.Generator().manual_seed(seed))
+    check_surroundings(student, "repetition_penalty", normal(seed, 4, n), ids, 1.3)
+
+
+@exercise("repetition_penalty", points=0.5)
+def test_the_penalty_refuses_what_makes_no_sense(student):
+    """A penalty that is not above 0, ids outside the vocabulary, other leading dimensions."""
+    logits, ids = torch.zeros(2, 4), torch.zeros(2, 3, dtype=torch.int64)
+    for penalty in (0.0, 0, -1.5, math.nan):
+        assert_refused(student.repetition_penalty, logits, ids, penalty, why="penalty is not above 0")
+    for wrong in (4, 7, -1, -4):
+        assert_refused(student.repetition_penalty, logits, ids + torch.tensor([0, wrong, 0]), 2.0, why="an id is outside")
+    for shape in ((3,), (1, 3), (3, 3), (2, 2, 3)):
+        bad = torch.zeros(shape, dtype=torch.int64)
+        assert_refused(student.repetition_penalty, logits, bad, 2.0, why="the leading dimensions differ")

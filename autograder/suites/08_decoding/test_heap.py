@@ -1,0 +1,110 @@
+"""Hidden tests: the heap. The truth is sorting everything."""
+
+import torch
+
+from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.strategies import example, given, settings, st
+
+from . import scenarios
+
+SCORES = st.lists(st.integers(-40, 40).map(lambda n: n / 8), max_size=40)
+
+
+def best(scores, k):
+    """[score, number] of the k best, the first of equals before the others."""
+    ranked = sorted(enumerate(scores), key=lambda pair: (-pair[1], pair[0]))[:k]
+    return [[score, number] for number, score in ranked]
+
+
+@exercise("TopKHeap", points=5, core=True)
+@settings(max_examples=60)
+@given(scores=st.lists(st.integers(-400, 400), unique=True, max_size=40), k=st.integers(1, 12))
+@example(scores=[*range(31)], k=7)
+@example(scores=[*range(31, 0, -1)], k=7)
+@example(scores=[5, 1, 4, 2, 3, 0, 9, 8, 7, 6], k=10)
+@example(scores=[13 * i % 101 for i in range(101)], k=20)  # deep enough for what goes wrong below the third level
+@example(scores=[37 * i % 43 for i in range(43)], k=12)
+def test_the_k_best_come_out_best_first(student, scores, k):
+    """However many are pushed and in whatever order, items() are the k best, the best first."""
+    [[items, _]] = student.run(scenarios.use_heap, k, [float(score) for score in scores])
+    hint = "after a change walk the whole way, up to the root or down to the last child"
+    expected = best([float(score) for score in scores], k)
+    assert_equal(items, expected, what=f"items of {len(scores)} pushed, k = {k}", hint=hint)
+
+
+@exercise("TopKHeap", points=2)
+@settings(max_examples=40)
+@given(scores=st.lists(st.sampled_from([0.0, 1.0, 2.0]), max_size=25), k=st.integers(1, 9))
+@example(scores=[1.0] * 9, k=4)
+def test_of_equal_scores_the_first_is_the_better_one(student, scores, k):
+    """Equal scores come in the order in which they were pushed, and a newcomer that is only equal does not get in."""
+    [[items, _]] = student.run(scenarios.use_heap, k, scores)
+    assert_equal(items, best(scores, k), what=f"items for scores {scores}, k = {k}", hint="let the order of pushing decide")
+
+
+@exercise("TopKHeap", points=1.5)
+@settings(max_examples=30)
+@given(scores=SCORES, k=st.integers(1, 8), asked=st.lists(st.integers(0, 39), max_size=6, unique=True))
+@example(scores=[3.0, 1.0, 2.0, 0.5, 2.5, 9.0, 1.5, 4.0], k=3, asked=[3, 5, 6])
+def test_looking_changes_nothing(student, scores, k, asked):
+    """items() may be asked at any time, and leaves the heap as it is."""
+    asked = sorted(number for number in asked if number < len(scores))
+    seen = student.run(scenarios.use_heap, k, scores, asked)
+    for n_pushed, [items, _] in zip([*asked, len(scores)], seen, strict=True):
+        assert_equal(items, best(scores[:n_pushed], k), what=f"items after {n_pushed} pushes", hint="pop from a copy")
+    after = student.run(scenarios.list_changed_by_its_owner, scores)
+    expected = [best(scores, 3), min(3, len(scores))]
+    assert_equal(after, expected, what="[items, length] when an earlier list was emptied", hint="hand out a new list")
+
+
+@exercise("TopKHeap", points=1.5)
+@settings(max_examples=15)
+@given(scores=st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0]), max_size=20), k=st.integers(1, 6))
+@example(scores=[1.0, 1.0, 1.0], k=2)
+def test_items_may_be_anything(student, scores, k):
+    """Items that cannot be compared are no trouble, and the very objects come back."""
+    numbers = student.run(scenarios.use_heap_of_things, k, scores)
+    hint = "entries (score, item) compare their items where the scores are equal"
+    assert_equal(numbers, [number for _, number in best(scores, k)], what="the items, by number", hint=hint)
+    assert_equal(student.run(scenarios.items_themselves), [True] * 5, what="whether the very items come back")
+
+
+@exercise("TopKHeap", points=1)
+def test_len_counts_the_entries(student):
+    """len(heap) grows with the pushes and stops at k; without any push there is nothing."""
+    for k, n in ((1, 0), (1, 1), (1, 5), (4, 3), (4, 4), (4, 9)):
+        seen = student.run(scenarios.use_heap, k, [float(i % 3) for i in range(n)], list(range(n)))
+        assert_equal([length for _, length in seen], [min(i, k) for i in range(n + 1)], what=f"len after each push, k = {k}")
+
+
+@exercise("TopKHeap", points=1)
+def test_what_cannot_be_ordered_is_refused(student):
+    """A heap of no place and a score that is NaN are refused, and nothing is changed by that."""
+    for k in (0, -1, -5):
+        assert_refused(student.run, scenarios.heap_of, k, why="k is below 1")
+    for k in (1, 2, 9):
+        assert_refused(student.run, scenarios.refusing_heap, k, why="the score is NaN")
+    items, length = student.run(scenarios.heap_after_a_refusal, [2.0, 3.0, 1.0])
+    assert_equal(items, [[3.0, 1], [2.0, 0], [1.0, 2]], what="the items after a refusal", hint="refuse before anything changes")
+    assert_equal(length, 3, what="len after a refusal")
+
+
+@exercise("TopKHeap", points=1)
+def test_two_heaps_know_nothing_of_each_other(student):
+    """Each heap has entries and a k of its own; scores may be infinite."""
+    inf = float("inf")
+    expected = [[[inf, "one"], [4.0, "one"], [3.0, "one"]], [[9.0, "other"], [8.0, "other"]]]
+    actual = student.run(scenarios.two_heaps, [3.0, -inf, inf, 4.0], [7.0, 8.0, -inf, 9.0])
+    assert_equal(actual, expected, what="the items of two heaps filled in turns", hint="keep nothing on the class")
+
+
+@exercise("TopKHeap", points=1)
+def test_only_k_are_kept_and_a_push_takes_a_walk(student, generator):
+    """Of thousands of items k stay in memory, and a push compares as often as the heap is deep, not as often as it is long."""
+    assert student.run(scenarios.items_alive, 5, 300) <= 6, "items that are not among the k best are still kept"
+    for k, n in ((256, 3000), (1024, 3000)):
+        scores = torch.randperm(n, generator=generator).double().tolist()
+        most = n * (6 * k.bit_length() + 20)
+        counted = student.run(scenarios.comparisons, k, scores)
+        said = f"{n} pushes into {k} places compared scores {counted} times, a heap does with {most}"
+        assert counted <= most, f"{said}\n  hint: walk along one path of the heap; do not sort or search it at each push"

@@ -1,0 +1,249 @@
+"""Hidden tests: drawing tokens, and speculative decoding. The truth is the distribution, and counts tell how close draws are.
+
+A count of n draws may be 6.5 standard deviations off: of a right answer's counts not one in ten thousand million is.
+"""
+
+import math
+
+import torch
+
+from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
+
+from . import scenarios
+
+INF = math.inf
+
+
+def assert_counts(tokens, probs, what, hint=""):
+    """The tokens, int64 of any shape, are as frequent as they are probable."""
+    n, vocab = tokens.numel(), len(probs)
+    outside = [token for token in set(tokens.flatten().tolist()) if not 0 <= token < vocab]
+    assert not outside, f"{what}: {outside} are no tokens of a vocabulary of {vocab}"
+    counts = torch.bincount(tokens.flatten(), minlength=vocab).tolist()
+    for token, (count, p) in enumerate(zip(counts, probs.tolist(), strict=True)):
+        room = 6.5 * math.sqrt(n * p * (1 - p)) + (1 if p > 0 else 0)
+        said = f"{what}: token {token} came {count} times of {n}, its probability is {p:.3g}"
+        assert abs(count - n * p) <= room, said + (f"\n  hint: {hint}" if hint else "")
+
+
+# sample
+
+
+@exercise("sample", points=4, core=True)
+@settings(max_examples=12)
+@given(n=sizes(2, 9), scale=st.sampled_from([0.5, 1.5, 3.0]), seed=seeds())
+@example(n=5, scale=1.5, seed=1)
+def test_tokens_are_as_frequent_as_they_are_probable(student, n, scale, seed):
+    """Thousands of draws follow softmax(logits)."""
+    logits = normal(seed, n, scale=scale)
+    tokens = student.run(scenarios.draws, logits.expand(6000, n), seed)
+    assert_counts(tokens, logits.softmax(-1), "6000 rows with the same logits", "draw from softmax(logits), not from logits")
+
+
+@exercise("sample", points=1)
+@given(seed=seeds())
+@settings(max_examples=6)
+def test_rows_are_drawn_independently(student, seed):
+    """Each row has a dart and a distribution of its own, whatever leading dimensions there are."""
+    logits = torch.tensor([[0.0, 0.0], [0.0, math.log(3.0)]], dtype=torch.float64)  # tokens 1: 1/2 and 3/4
+    pairs = student.run(scenarios.draws, logits.expand(4000, 2, 2), seed)[0]
+    for row, ones in enumerate((0.5, 0.75)):
+        assert_counts(pairs[:, row], torch.tensor([1 - ones, ones]), f"row {row} of 4000 pairs of rows")
+    both = pairs[:, 0] * 2 + pairs[:, 1]
+    expected = torch.tensor([0.125, 0.375, 0.125, 0.375])
+    assert_counts(both, expected, "pairs of tokens", "one random number for each row, not one for all")
+
+
+@exercise("sample", points=1.5)
+@given(n=sizes(2, 9), seed=seeds())
+@settings(max_examples=12)
+def test_dropped_tokens_are_never_drawn(student, n, seed):
+    """A token of logit -inf never comes, the others as they should; a single one that is left comes always."""
+    dropped = torch.rand(n, generator=torch.Generator().manual_seed(seed)) < 0.5
+    dropped[seed % n] = False
+    logits = normal(seed, n).masked_fill(dropped, -INF)
+    tokens = student.run(scenarios.draws, logits.expand(2000, n), seed)
+    assert_counts(tokens, logits.softmax(-1), f"2000 draws from {logits.tolist()}")
+    alone = torch.full((300, n), -INF, dtype=torch.float64).index_fill(-1, torch.tensor([seed % n]), -7.0)
+    assert_equal(student.run(scenarios.draws, alone, seed).unique().tolist(), [seed % n], what="the tokens drawn from one")
+
+
+@exercise("sample", points=1)
+@given(seed=seeds())
+@settings(max_examples=10)
+def test_the_generator_decides_and_nothing_else(student, seed):
+    """The same state gives the same tokens, the next call others, and no global random state is used."""
+    found = student.run(scenarios.draws_again, normal(seed, 40, 7), seed)
+    assert_equal(found["again"], found["first"], what="the tokens of a generator with the same seed")
+    assert not torch.equal(found["first"], found["second"]), "a second call drew the same 40 tokens: use the generator's state"
+    assert_equal(found["changed"], [], what="what else changed", hint="pass generator=generator to what draws")
+    assert found["untouched"], "the logits were changed in place"
+
+
+@exercise("sample", points=1)
+@given(lead=leading_shapes(), n=sizes(1, 5), seed=seeds())
+@example(lead=(), n=1, seed=0)
+@example(lead=(0,), n=3, seed=0)
+def test_there_is_one_token_for_each_row(student, lead, n, seed):
+    """(..., vocab) gives (...), int64; a vocabulary of one token leaves no choice."""
+    tokens = student.run(scenarios.draws, normal(seed, *lead, n), seed)[0]
+    assert_equal([list(tokens.shape), tokens.dtype], [list(lead), torch.int64], what="[shape, dtype] of the tokens")
+    assert bool(((tokens >= 0) & (tokens < n)).all()), f"tokens outside the vocabulary of {n}: {tokens.tolist()}"
+
+
+@exercise("sample", points=0.5)
+@given(dtype=st.sampled_from([torch.float16, torch.bfloat16, torch.float32]), seed=seeds())
+@settings(max_examples=6)
+def test_half_precision_draws_from_the_whole_vocabulary(student, dtype, seed):
+    """Of thousands of equally probable tokens the last are drawn as often as the first."""
+    tokens = student.run(scenarios.draws, torch.zeros(1, 1, dtype=dtype).expand(1000, 4096), seed)
+    hint = "running totals in half precision stand still: compute them in float32 or better"
+    assert_counts(tokens // 512, torch.full((8,), 0.125), f"eighths of 4096 equal {dtype} logits", hint)
+
+
+@exercise("sample", points=0.5)
+@given(shift=st.sampled_from([-2000.0, 800.0, 30000.0]), seed=seeds())
+@settings(max_examples=6)
+def test_large_logits_are_no_trouble(student, shift, seed):
+    """A constant added to all logits changes nothing, however large it is."""
+    logits = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
+    tokens = student.run(scenarios.draws, (logits + shift).expand(2000, 3), seed)
+    assert_counts(tokens, logits.softmax(-1), f"logits around {shift}", "exp overflows; softmax subtracts the maximum")
+
+
+@exercise("sample", points=0.5)
+@given(seed=seeds())
+@settings(max_examples=6)
+def test_strides_do_not_change_what_is_drawn(student, seed):
+    """Logits that are not contiguous are drawn from as their copy is."""
+    view, copy = student.run(scenarios.draws_of_strided, normal(seed, 30, 6), seed)
+    assert_equal(view, copy, what="the tokens of a transposed view")
+
+
+# speculative_accept
+
+
+def rows_of_probabilities(seed, n, vocab, scale=1.0):
+    return normal(seed, n, vocab, scale=scale).softmax(-1)
+
+
+def assert_rows(rows, target_probs, what, hint=""):
+    """Every position that was reached has the target's distribution there."""
+    for position, probs in enumerate(target_probs):
+        tokens = rows[:, position]
+        reached = tokens[tokens >= 0]
+        if len(reached) >= 100:
+            assert_counts(reached, probs, f"{what}, token {position}", hint)
+
+
+@exercise("speculative_accept", points=5, core=True)
+@settings(max_examples=4)
+@given(vocab=sizes(2, 5), k=sizes(1, 3), scale=st.sampled_from([0.7, 1.5]), seed=seeds())
+@example(vocab=3, k=1, scale=1.5, seed=4)
+@example(vocab=4, k=2, scale=1.0, seed=9)
+def test_every_token_has_the_targets_distribution(student, vocab, k, scale, seed):
+    """Whatever the draft was, the first token follows the target's first row, the second its second, and so on."""
+    q, p = rows_of_probabilities(seed, k, vocab, scale), rows_of_probabilities(seed + 1, k + 1, vocab, scale)
+    rows = student.run(scenarios.speculate, q, p, seed, 1000)
+    hint = "accept with min(1, p / q); after a refusal draw from max(0, p - q), normalised"
+    assert_rows(rows, p, "1000 speculations", hint)
+    stand = (rows[:, 1] >= 0).long()  # the first draft token was accepted
+    share = float(torch.minimum(q[0], p[0]).sum())
+    assert_counts(stand, torch.tensor([1 - share, share]), "[refused, accepted] at the first token", hint)
+
+
+@exercise("speculative_accept", points=2, core=True)
+@settings(max_examples=5)
+@given(vocab=sizes(2, 6), k=sizes(1, 4), seed=seeds())
+def test_a_perfect_draft_stands(student, vocab, k, seed):
+    """Where draft and target agree every token is accepted, and one more comes from the target's last row."""
+    p = rows_of_probabilities(seed, k + 1, vocab)
+    rows = student.run(scenarios.speculate, p[:k], p, seed, 400)
+    assert_equal(int((rows < 0).sum()), 0, what="tokens of a perfect draft that were refused", hint="p / q is 1")
+    assert_rows(rows, p, "400 perfect drafts", "the last token comes from target_probs[n]")
+
+
+@exercise("speculative_accept", points=1.5)
+@settings(max_examples=5)
+@given(k=sizes(1, 3), seed=seeds())
+def test_a_hopeless_draft_is_refused(student, k, seed):
+    """Tokens that the target never takes are refused at once, and the next one is the target's."""
+    q = torch.cat([rows_of_probabilities(seed, k, 3), torch.zeros(k, 3, dtype=torch.float64)], dim=1)
+    p = torch.cat([torch.zeros(k + 1, 3, dtype=torch.float64), rows_of_probabilities(seed + 1, k + 1, 3)], dim=1)
+    rows = student.run(scenarios.speculate, q, p, seed, 500)
+    assert_equal(bool((rows[:, 1:] < 0).all()), True, what="whether every draft was refused at its first token")
+    assert_counts(rows[:, 0], p[0], "the tokens after 500 hopeless drafts", "row i of both, where i was refused")
+
+
+@exercise("speculative_accept", points=0.5)
+@settings(max_examples=3)
+@given(seed=seeds())
+def test_each_token_has_a_number_of_its_own(student, seed):
+    """That one token stands tells nothing about the next."""
+    q, p = (torch.tensor([row, row, row], dtype=torch.float64) for row in ([0.9, 0.1], [0.45, 0.55]))
+    rows = student.run(scenarios.speculate, q[:2], p, seed, 400)
+    assert_rows(rows, p, "400 speculations on a draft that says 0 twice as often", "draw a new random number for each token")
+
+
+@exercise("speculative_accept", points=1)
+@settings(max_examples=6)
+@given(seed=seeds())
+def test_the_first_refusal_ends_the_draft(student, seed):
+    """The token after a refusal comes from that row, and what was drafted later is forgotten."""
+    certain = torch.eye(4, dtype=torch.float64)
+    draft = torch.tensor([0, 1, 2])
+    for refused in range(3):  # the target agrees up to there, wants token 3 there, and would agree again later
+        p = torch.stack([*certain[:3], certain[0]])
+        p[refused] = torch.tensor([0.0, 0.0, 0.0, 1.0])
+        found = student.run(scenarios.speculate_once, draft, certain[:3], p, seed)
+        assert_equal(list(found), [refused, 3], what=f"[n_accepted, next_token] with token {refused} refused")
+    found = student.run(scenarios.speculate_once, draft, certain[:3], torch.stack([*certain[:3], certain[3]]), seed)
+    assert_equal(list(found), [3, 3], what="[n_accepted, next_token] with none refused")
+
+
+@exercise("speculative_accept", points=0.5)
+@settings(max_examples=5)
+@given(vocab=sizes(1, 5), seed=seeds())
+def test_an_empty_draft_is_a_plain_draw(student, vocab, seed):
+    """Without draft tokens the next one is drawn from the target."""
+    p = rows_of_probabilities(seed, 1, vocab)
+    rows = student.run(scenarios.speculate, torch.zeros(0, vocab, dtype=torch.float64), p, seed, 600)
+    assert_counts(rows[:, 0], p[0], "600 empty drafts")
+
+
+@exercise("speculative_accept", points=0.5)
+@settings(max_examples=6)
+@given(seed=seeds(), dtype=st.sampled_from([torch.float64, torch.float32]))
+def test_both_results_are_ints(student, seed, dtype):
+    """Plain Python ints, for probabilities of either precision."""
+    q, p = rows_of_probabilities(seed, 2, 3).to(dtype), rows_of_probabilities(seed + 1, 3, 3).to(dtype)
+    found = student.run(scenarios.speculate_once, torch.tensor([1, 2]), q, p, seed)
+    kinds = [type(x).__name__ for x in found]
+    assert_equal(kinds, ["int", "int"], what="the types of (n_accepted, next_token)", hint="int(tensor)")
+
+
+@exercise("speculative_accept", points=0.5)
+@settings(max_examples=6)
+@given(seed=seeds())
+def test_speculation_depends_on_the_generator_alone(student, seed):
+    """The same state gives the same results, and neither inputs nor global states change."""
+    q, p = rows_of_probabilities(seed, 3, 5), rows_of_probabilities(seed + 1, 4, 5)
+    found = student.run(scenarios.speculate_again, torch.tensor([0, 4, 2]), q, p, seed, 20)
+    assert_equal(found["again"], found["first"], what="20 results of a generator with the same seed")
+    assert len({tuple(pair) for pair in found["first"]}) > 1, "20 results in a row are all alike: use the generator's state"
+    assert_equal(found["changed"], [], what="what else changed", hint="draw from the generator only")
+    assert found["untouched"], "the inputs were changed in place"
+
+
+@exercise("speculative_accept", points=0.5)
+def test_speculation_refuses_what_does_not_fit(student):
+    """Rows too few or too many, another vocabulary, tokens outside it."""
+    q, p, draft = torch.full((2, 3), 1 / 3), torch.full((3, 3), 1 / 3), torch.tensor([0, 1])
+    fitting = [draft, q, p]
+    for i, bad in ((2, p[:2]), (2, p[:1]), (1, q[:1]), (0, draft[:1]), (2, torch.full((3, 4), 0.25)), (2, p.repeat(2, 1))):
+        given = [*fitting[:i], bad, *fitting[i + 1 :]]
+        assert_refused(student.run, scenarios.speculate_once, *given, 1, why="the shapes do not fit together")
+    for token in (3, -1, 9):
+        bad = torch.tensor([token, 1])
+        assert_refused(student.run, scenarios.speculate_once, bad, q, p, 1, why="a token is outside the vocabulary")

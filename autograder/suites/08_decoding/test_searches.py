@@ -1,0 +1,314 @@
+"""Hidden tests: greedy and beam search. The truth is walking over every possible text, or following the rule by hand."""
+
+import math
+from itertools import product
+
+import torch
+
+from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
+
+from . import scenarios
+
+INF = math.inf
+
+
+def table_for(seed, vocab, n_texts=200, dropped=0.0):
+    """Log-probabilities of the next token for every text; some tokens are impossible."""
+    logits = normal(seed, n_texts, vocab, scale=1.5)
+    if dropped:
+        impossible = torch.rand(n_texts, vocab, generator=torch.Generator().manual_seed(seed + 1)) < dropped
+        impossible[:, 0] = False
+        logits = logits.masked_fill(impossible, -INF)
+    return logits.log_softmax(-1)
+
+
+def row_of(table, ids):
+    """What `scenarios.step_from` gives for one text."""
+    code = 0
+    for token in ids:
+        code = (code * table.shape[1] + token + 1) % len(table)
+    return table[code].tolist()
+
+
+def log_prob_of(table, prefix, ids):
+    return sum(row_of(table, ids[:i])[ids[i]] for i in range(len(prefix), len(ids)))
+
+
+def score_of(table, prefix, ids, length_penalty=0.0):
+    return log_prob_of(table, prefix, ids) / max(1, len(ids) - len(prefix)) ** length_penalty
+
+
+def greedily(table, prefix, eos_id, max_len):
+    ids = list(prefix)
+    while len(ids) < max_len:
+        row = row_of(table, ids)
+        ids.append(row.index(max(row)))
+        if ids[-1] == eos_id:
+            break
+    return ids
+
+
+def all_texts(vocab, prefix, eos_id, max_len):
+    """Every continuation that ends in eos_id, or has max_len tokens."""
+    n_new = max_len - len(prefix)
+    for n in range(1, n_new + 1):
+        for new in product(range(vocab), repeat=n):
+            if eos_id not in new[:-1] and (new[-1] == eos_id or n == n_new):
+                yield [*prefix, *new]
+
+
+def by_the_rule(table, prefix, eos_id, beam_size, max_len, length_penalty):
+    """The results of beam search, followed step by step: [ids, score], the best first."""
+    beam, results = [(0.0, list(prefix))], []
+    while beam and len(beam[0][1]) < max_len:
+        candidates = [
+            (log_prob + value, [*ids, token])
+            for log_prob, ids in beam for token, value in enumerate(row_of(table, ids)) if value > -INF
+        ]  # fmt: skip
+        candidates.sort(key=lambda pair: -pair[0])
+        results += [ids for _, ids in candidates[:beam_size] if ids[-1] == eos_id]
+        beam = [pair for pair in candidates if pair[1][-1] != eos_id][:beam_size]
+    results += [ids for _, ids in beam]
+    scored = [[ids, score_of(table, prefix, ids, length_penalty)] for ids in results]
+    return sorted(scored, key=lambda pair: -pair[1])[:beam_size]
+
+
+def assert_results(actual, expected, what, hint=""):
+    """The same scores in the same order, and the same texts except where two scores are the same but for rounding."""
+    assert_equal(len(actual), len(expected), what=f"the number of results of {what}", hint=hint)
+    scores = [[score for _, score in results] for results in (actual, expected)]
+    assert_close(*scores, what=f"the scores of {what}", hint=hint, rtol=1e-4, atol=1e-5)
+    for i, (ids, _) in enumerate(actual):
+        alike = [other for other, score in expected if abs(score - scores[1][i]) < 1e-4]
+        assert ids in alike, f"{what}: result {i} is {ids}, expected {alike[0]}" + (f"\n  hint: {hint}" if hint else "")
+
+
+# Greedy search
+
+
+@exercise("greedy_search", points=4, core=True)
+@settings(max_examples=40)
+@given(vocab=sizes(2, 6), t=sizes(1, 4), more=sizes(1, 8), seed=seeds())
+@example(vocab=4, t=2, more=6, seed=3)
+def test_greedy_takes_the_best_token_each_time(student, vocab, t, more, seed):
+    """Every new token is the most probable one after the whole text so far."""
+    table, prefix = table_for(seed, vocab), [seed % vocab] * t
+    found = student.run(scenarios.search_greedily, table, torch.tensor(prefix), vocab - 1, t + more)
+    expected = torch.tensor(greedily(table, prefix, vocab - 1, t + more))
+    assert_equal(found["ids"], expected, what="the text", hint="step sees the whole text, and its best token is appended")
+
+
+def always(vocab, *tokens):
+    """A table after which text n (of the prefix 0) is continued by tokens[n]."""
+    table = torch.full((200, vocab), -9.0, dtype=torch.float64)
+    ids = [0]
+    for token in tokens:
+        code = 0
+        for each in ids:
+            code = (code * vocab + each + 1) % 200
+        table[code, token] = -0.1
+        ids.append(token)
+    return table
+
+
+@exercise("greedy_search", points=1)
+def test_greedy_stops_at_eos_and_keeps_it(student):
+    """The text ends with its first new eos_id; eos_id 0 is a token like any other, and one outside the vocabulary never comes."""
+    for eos_id, tokens in ((2, [1, 2]), (2, [2]), (0, [1, 1, 0]), (1, [2, 1])):
+        table = always(3, *tokens)
+        found = student.run(scenarios.search_greedily, table, torch.tensor([0]), eos_id, 9)["ids"]
+        assert_equal(found, torch.tensor([0, *tokens]), what=f"the text with eos_id {eos_id}", hint="append first, then look")
+    for eos_id in (-1, 7):
+        table = table_for(5, 3)
+        found = student.run(scenarios.search_greedily, table, torch.tensor([0]), eos_id, 7)["ids"]
+        assert_equal(found, torch.tensor(greedily(table, [0], eos_id, 7)), what=f"the text with eos_id {eos_id}")
+
+
+@exercise("greedy_search", points=1)
+@settings(max_examples=15)
+@given(t=sizes(1, 5), more=st.integers(0, 4), seed=seeds())
+@example(t=4, more=0, seed=1)
+def test_max_len_counts_the_prefix(student, t, more, seed):
+    """The whole text has max_len tokens at most; a prefix as long as that comes back as it is."""
+    prefix = torch.randint(4, (t,), generator=torch.Generator().manual_seed(seed))
+    found = student.run(scenarios.search_greedily, table_for(seed, 4), prefix, 99, t + more)
+    assert_equal(len(found["ids"]), t + more, what=f"the length with a prefix of {t} and max_len {t + more}")
+    assert_equal(found["ids"][:t], prefix, what="the beginning of the text", hint="the prefix is part of it")
+    assert_equal(len(found["calls"]), more, what="how often step was called")
+
+
+@exercise("greedy_search", points=0.5)
+@settings(max_examples=10)
+@given(seed=seeds())
+def test_an_eos_in_the_prefix_ends_nothing_greedily(student, seed):
+    """Only what is new can end the text."""
+    table = table_for(seed, 4)
+    for prefix in ([3], [1, 3], [3, 3, 2]):
+        found = student.run(scenarios.search_greedily, table, torch.tensor(prefix), 3, 7)["ids"]
+        assert_equal(found, torch.tensor(greedily(table, prefix, 3, 7)), what=f"the text after {prefix}, eos_id 3")
+
+
+@exercise("greedy_search", points=0.5)
+@settings(max_examples=8)
+@given(t=sizes(1, 4), more=sizes(1, 4), seed=seeds())
+def test_step_is_called_once_for_each_new_token(student, t, more, seed):
+    """With ids (1, t), int64, of the whole text."""
+    prefix = torch.zeros(t, dtype=torch.int64)
+    found = student.run(scenarios.search_greedily, table_for(seed, 4), prefix, 99, t + more)
+    expected = [[[1, t + i], "torch.int64"] for i in range(more)]
+    assert_equal(found["calls"], expected, what="[shape, dtype] of what step was called with")
+
+
+@exercise("greedy_search", points=0.5)
+def test_greedy_refuses_a_prefix_that_is_too_long(student):
+    """There is no text of 2 tokens that begins with 3."""
+    for max_len in (2, 1, 0):
+        prefix = torch.tensor([0, 1, 1])
+        assert_refused(student.run, scenarios.search_greedily, table_for(1, 3), prefix, 2, max_len, why="the prefix is longer")
+
+
+@exercise("greedy_search", points=0.5)
+@settings(max_examples=8)
+@given(t=sizes(1, 4), seed=seeds())
+def test_greedy_leaves_the_prefix_alone(student, t, seed):
+    """The caller's prefix is what it was, and the text is int64."""
+    prefix = torch.randint(4, (t,), generator=torch.Generator().manual_seed(seed))
+    found = student.run(scenarios.search_greedily, table_for(seed, 4), prefix.clone(), 3, t + 3)
+    assert_equal(found["prefix"], prefix, what="the prefix afterwards")
+    assert_equal(found["ids"].dtype, torch.int64, what="the dtype of the text")
+
+
+# Beam search
+
+
+def search(student, table, prefix, eos_id, beam_size, max_len, **options):
+    return student.run(scenarios.search_beam, table, torch.tensor(prefix), eos_id, beam_size, max_len, **options)
+
+
+@exercise("beam_search", points=6, core=True)
+@settings(max_examples=30)
+@given(vocab=sizes(2, 4), t=sizes(1, 2), more=sizes(1, 4), penalty=st.sampled_from([0.0, 0.7, 1.0]), seed=seeds())
+@example(vocab=3, t=1, more=4, penalty=0.0, seed=2)
+@example(vocab=3, t=2, more=3, penalty=1.0, seed=3)
+def test_a_wide_beam_is_exact(student, vocab, t, more, penalty, seed):
+    """A beam as wide as there are texts finds all of them, in the order of their scores."""
+    table, prefix, eos_id = table_for(seed, vocab), [seed % vocab] * t, (seed + 1) % vocab
+    beam_size = vocab**more
+    texts = list(all_texts(vocab, prefix, eos_id, t + more))
+    expected = [[ids, score_of(table, prefix, ids, penalty)] for ids in texts]
+    expected.sort(key=lambda pair: -pair[1])
+    found = search(student, table, prefix, eos_id, beam_size, t + more, length_penalty=penalty)["results"]
+    assert_results(found, expected, f"a beam of {beam_size}", "every text that ends in eos_id or has max_len tokens is a result")
+
+
+@exercise("beam_search", points=4, core=True)
+@settings(max_examples=50)
+@given(vocab=sizes(2, 6), beam_size=sizes(1, 5), more=sizes(1, 6), penalty=st.sampled_from([0.0, 0.0, 1.0, 2.0]), seed=seeds())
+@example(vocab=4, beam_size=2, more=5, penalty=0.0, seed=8)
+@example(vocab=3, beam_size=3, more=6, penalty=1.0, seed=9)
+def test_a_narrow_beam_follows_the_rule(student, vocab, beam_size, more, penalty, seed):
+    """The best candidates of the whole table go on; of the best beam_size those that end in eos_id are results."""
+    table, prefix, eos_id = table_for(seed, vocab), [seed % vocab], (seed + 1) % vocab
+    expected = by_the_rule(table, prefix, eos_id, beam_size, 1 + more, penalty)
+    found = search(student, table, prefix, eos_id, beam_size, 1 + more, length_penalty=penalty)["results"]
+    hint = "rank the candidates of all texts together; texts that end leave room for others"
+    assert_results(found, expected, f"a beam of {beam_size} over {vocab} tokens, eos_id {eos_id}", hint)
+
+
+@exercise("beam_search", points=1.5)
+@settings(max_examples=25)
+@given(vocab=sizes(2, 6), more=sizes(1, 7), seed=seeds())
+def test_a_beam_of_one_is_greedy(student, vocab, more, seed):
+    """With one text in the beam and no length penalty the result is greedy search's."""
+    table = table_for(seed, vocab)
+    text = greedily(table, [0], vocab - 1, 1 + more)
+    found = search(student, table, [0], vocab - 1, 1, 1 + more)["results"]
+    assert_results(found, [[text, score_of(table, [0], text)]], "a beam of 1")
+
+
+@exercise("beam_search", points=1.5)
+@settings(max_examples=15)
+@given(vocab=sizes(2, 5), beam_size=sizes(1, 5), more=sizes(1, 5), seed=seeds())
+def test_a_round_is_one_call_of_step(student, vocab, beam_size, more, seed):
+    """All texts of a round go through step together: at most beam_size rows, int64, one call for each length."""
+    calls = search(student, table_for(seed, vocab), [1], 0, beam_size, 1 + more)["calls"]
+    lengths = [shape[1] for shape, _ in calls]
+    assert_equal(lengths, list(range(1, len(lengths) + 1)), what="the lengths that step saw", hint="one batch, not a loop")
+    assert len(lengths) <= more, f"step was called {len(lengths)} times for {more} new tokens"
+    rows = [shape[0] for shape, _ in calls]
+    assert max(rows) <= beam_size, f"step was called with {rows} rows, the beam holds {beam_size}"
+    assert_equal(sorted({dtype for _, dtype in calls}), ["torch.int64"], what="the dtypes that step saw")
+
+
+@exercise("beam_search", points=1.5)
+@settings(max_examples=20)
+@given(penalty=st.sampled_from([0.5, 1.0, 3.0, -1.0]), beam_size=sizes(2, 6), seed=seeds())
+def test_the_length_penalty_divides_by_the_new_tokens(student, penalty, beam_size, seed):
+    """A score is the log-probability by the number of new tokens (eos_id counted, the prefix not) to the power of the penalty."""
+    table, prefix = table_for(seed, 3), [0, 2, 1]
+    names, default = student.run(scenarios.beam_parameters)
+    assert_equal([names[-1], default], ["length_penalty", 0.0], what="the last parameter and its default")
+    found = search(student, table, prefix, 1, beam_size, 7, length_penalty=penalty)["results"]
+    for ids, score in found:
+        expected = score_of(table, prefix, ids, penalty)
+        assert_close(score, expected, what=f"the score of {ids}, penalty {penalty}", rtol=1e-4, atol=1e-5)
+    expected = by_the_rule(table, prefix, 1, beam_size, 7, penalty)
+    assert_results(found, expected, f"a beam of {beam_size}, penalty {penalty}", "the penalty orders results, not candidates")
+
+
+@exercise("beam_search", points=1)
+@settings(max_examples=20)
+@given(vocab=sizes(2, 5), beam_size=sizes(1, 9), more=sizes(1, 4), seed=seeds())
+def test_impossible_tokens_are_in_no_result(student, vocab, beam_size, more, seed):
+    """A candidate of log-probability -inf is none, even where there is room in the beam."""
+    table = table_for(seed, vocab, dropped=0.6)
+    found = search(student, table, [0], 0, beam_size, 1 + more)["results"]
+    assert_results(found, by_the_rule(table, [0], 0, beam_size, 1 + more, 0.0), f"a beam of {beam_size}", "-inf is no candidate")
+
+
+@exercise("beam_search", points=1)
+@settings(max_examples=10)
+@given(beam_size=sizes(1, 4), t=sizes(1, 4), seed=seeds())
+def test_the_ends_of_a_search(student, beam_size, t, seed):
+    """A prefix of max_len tokens is the one result; an eos_id in the prefix ends nothing; one that never comes does no harm."""
+    prefix = torch.randint(3, (t,), generator=torch.Generator().manual_seed(seed)).tolist()
+    found = search(student, table_for(seed, 3), prefix, 2, beam_size, t)
+    assert_results(found["results"], [[prefix, 0.0]], "a prefix of max_len tokens")
+    assert_equal(len(found["calls"]), 0, what="how often step was called for it")
+    for start, eos_id in (([2], 2), ([2, 2], 2), ([0], -1), ([0], 3)):
+        table = table_for(seed + 1, 3)
+        found = search(student, table, start, eos_id, beam_size, 5)["results"]
+        expected = by_the_rule(table, start, eos_id, beam_size, 5, 0.0)
+        assert_results(found, expected, f"a beam of {beam_size} after {start}, eos_id {eos_id}")
+
+
+@exercise("beam_search", points=0.5)
+@settings(max_examples=15)
+@given(beam_size=sizes(2, 9), seed=seeds())
+def test_results_differ_and_come_best_first(student, beam_size, seed):
+    """No text comes twice, scores fall, and there are at most beam_size."""
+    found = search(student, table_for(seed, 4), [1], 0, beam_size, 6)["results"]
+    texts, scores = [ids for ids, _ in found], [score for _, score in found]
+    assert len({tuple(ids) for ids in texts}) == len(texts), f"a text comes twice: {texts}\n  hint: begin with one text"
+    assert_equal(sorted(scores, reverse=True), scores, what="the scores, sorted")
+    assert 1 <= len(found) <= beam_size, f"{len(found)} results of a beam of {beam_size}"
+
+
+@exercise("beam_search", points=0.5)
+def test_beam_search_refuses_what_makes_no_sense(student):
+    """A beam of no text, a prefix that is too long."""
+    for beam_size in (0, -1):
+        assert_refused(search, student, table_for(1, 3), [0], 2, beam_size, 5, why="beam_size is below 1")
+    for max_len in (1, 0):
+        assert_refused(search, student, table_for(1, 3), [0, 1], 2, 2, max_len, why="the prefix is longer than max_len")
+
+
+@exercise("beam_search", points=0.5)
+@settings(max_examples=6)
+@given(t=sizes(1, 3), seed=seeds())
+def test_beam_search_leaves_the_prefix_alone(student, t, seed):
+    """The caller's prefix is what it was."""
+    prefix = torch.randint(3, (t,), generator=torch.Generator().manual_seed(seed)).tolist()
+    found = search(student, table_for(seed, 3), prefix, 2, 3, t + 3)
+    assert_equal(found["prefix"].tolist(), prefix, what="the prefix afterwards")
