@@ -38,6 +38,33 @@ def test_the_gradients_are_those_of_attention(student, case):
     assert_close(actual, truth(case), what=f"(dq, dk, dv): {case.shown}", hint=CAUSAL if case.causal else HINT)
 
 
+@exercise(NAME, points=3)
+@given(case=flash_cases(dtypes=(torch.float16, torch.bfloat16)))
+@settings(max_examples=8)
+def test_half_precision_is_computed_in_float32_and_rounded_once(student, case):
+    """The gradients of half-precision inputs come in their dtype, rounded once, and do not overflow on the way."""
+    eps, hint = torch.finfo(case.dtype).eps, "convert each tile to float32 before the products, and round once, at the end"
+    once = {"rtol": 0.502 * eps, "atol": 2e-5}  # half a digit: the nearest number of that dtype
+    room = {"rtol": 8 * eps, "atol": 8 * eps}  # `out`, which dq and dk need, was rounded before it came here
+    q, k, v = case.inputs
+    for times, scale in ((1, case.scale), (300, 1e-4)):  # 300 * 300 * d is more than float16 can hold
+        case = replace(case, scale=scale)
+        for name, x in (("q", q * times), ("k", k * times)):
+            object.__setattr__(case, name, x)
+        actual, expected, what = student.flash_attention_backward(*saved(case)), truth(case), f"for {case.dtype}"
+        assert_close(actual, tuple(x.to(case.dtype) for x in expected), what=f"(dq, dk, dv) {what}", hint=hint, **room)
+        assert_close(actual[2].double(), expected[2], what=f"dv {what}", hint=hint, **once)
+    four = [i % case.n_k for i in range(4)]  # equal weights of four values, 0 or 4 each: out is exact
+    k, v = k[..., four, :], (v[..., four, :] > 0).to(case.dtype) * 4
+    for tensors in ((0 * q, k, v), (q, 0 * k, v)):
+        out, lse = attention(*tensors)
+        arguments = [case.grad_out, *tensors, out.to(case.dtype), lse.float(), False, case.block_q, case.block_k, 0.7]
+        actual = student.flash_attention_backward(*arguments)
+        expected = attention_gradients(case.grad_out, *tensors, scale=0.7)
+        what = f"[dq, dk, dv] for {case.dtype} where all scores are 0"
+        assert_close([x.double() for x in actual], list(expected), what=what, hint=hint, **once)
+
+
 @exercise(NAME, points=3, core=True)
 @given(case=flash_cases(causal=True, dims=1, smallest=3))
 @settings(max_examples=8)
@@ -148,33 +175,6 @@ def test_extreme_scores_give_finite_gradients(student, case):
         what = f": {each.shown}, q times {each.times:g}"
         assert_close(actual, expected, what=f"(dq, dk, dv){what}", hint=hint, rtol=room, atol=1e-9 * each.times)
         assert_close(actual[2], expected[2], what=f"dv{what}", hint=hint, rtol=room, atol=room)
-
-
-@exercise(NAME, points=3)
-@given(case=flash_cases(dtypes=(torch.float16, torch.bfloat16)))
-@settings(max_examples=8)
-def test_half_precision_is_computed_in_float32_and_rounded_once(student, case):
-    """The gradients of half-precision inputs come in their dtype, rounded once, and do not overflow on the way."""
-    eps, hint = torch.finfo(case.dtype).eps, "convert each tile to float32 before the products, and round once, at the end"
-    once = {"rtol": 0.502 * eps, "atol": 2e-5}  # half a digit: the nearest number of that dtype
-    room = {"rtol": 8 * eps, "atol": 8 * eps}  # `out`, which dq and dk need, was rounded before it came here
-    q, k, v = case.inputs
-    for times, scale in ((1, case.scale), (300, 1e-4)):  # 300 * 300 * d is more than float16 can hold
-        case = replace(case, scale=scale)
-        for name, x in (("q", q * times), ("k", k * times)):
-            object.__setattr__(case, name, x)
-        actual, expected, what = student.flash_attention_backward(*saved(case)), truth(case), f"for {case.dtype}"
-        assert_close(actual, tuple(x.to(case.dtype) for x in expected), what=f"(dq, dk, dv) {what}", hint=hint, **room)
-        assert_close(actual[2].double(), expected[2], what=f"dv {what}", hint=hint, **once)
-    four = [i % case.n_k for i in range(4)]  # equal weights of four values, 0 or 4 each: out is exact
-    k, v = k[..., four, :], (v[..., four, :] > 0).to(case.dtype) * 4
-    for tensors in ((0 * q, k, v), (q, 0 * k, v)):
-        out, lse = attention(*tensors)
-        arguments = [case.grad_out, *tensors, out.to(case.dtype), lse.float(), False, case.block_q, case.block_k, 0.7]
-        actual = student.flash_attention_backward(*arguments)
-        expected = attention_gradients(case.grad_out, *tensors, scale=0.7)
-        what = f"[dq, dk, dv] for {case.dtype} where all scores are 0"
-        assert_close([x.double() for x in actual], list(expected), what=what, hint=hint, **once)
 
 
 @exercise(NAME, points=1)
