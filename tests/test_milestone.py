@@ -190,6 +190,16 @@ def test_wrong_values_are_not_timed(monkeypatch):
     assert isinstance(outcomes["forward_64"], TestOutcome) and "not measured" in outcomes["forward_64"].message
 
 
+def test_batches_are_as_large_as_tokens_and_standard_attention_allow():
+    """So that the GPU takes the time at short lengths, and standard attention still has room at long ones."""
+    scale = milestone.Scale()
+    most = max(scale.lengths) ** 2
+    for problem in milestone.problems(scale):
+        n, tokens = problem.n_q, problem.batch * problem.n_q
+        assert tokens <= scale.tokens and tokens * n <= most, problem
+        assert tokens + n > scale.tokens or (tokens + n) * n > most, problem
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="says what happens without a GPU")
 def test_without_a_gpu_the_command_says_so(tmp_path):
     (tmp_path / milestone.FILE).write_text("x = 1\n")
