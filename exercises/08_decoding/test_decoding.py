@@ -475,7 +475,7 @@ def test_an_end_takes_no_place_in_the_beam(student):
     """At the third token "b." is the best candidate. The two best that go on are "ab" and "aa", and both are continued."""
     _, shapes = student.run(search, "beam_search", TABLE, [3], 0, 2, 4)
     hint = "one call for all texts of a round; the best beam_size that do not end go on"
-    assert_equal(shapes, [(1, 1), (2, 2), (2, 3)], what="the shapes that step was called with", hint=hint)
+    assert_equal(shapes[1:], [(2, 2), (2, 3)], what="the shapes that step was called with after the first round", hint=hint)
 
 
 @exercise("beam_search")

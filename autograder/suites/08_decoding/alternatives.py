@@ -125,6 +125,55 @@ ALTERNATIVES = [
             "        if not torch.rand(1, generator=generator, dtype=torch.float64).item() < ratio:\n",
         ),
     ),
+    edit(
+        "counted_only_when_taken_in",
+        "TopKHeap",
+        "Only what gets in is counted.",
+        ("        self._n_pushed += 1\n        if len", "        if len"),
+        (
+            "            self._entries.append(entry)\n",
+            "            self._n_pushed += 1\n            self._entries.append(entry)\n",
+        ),
+        ("elif self._entries[0] < entry:", "elif self._entries[0][0] < score:"),
+        ("            self._entries[0] = entry\n", "            self._n_pushed += 1\n            self._entries[0] = entry\n"),
+    ),
+    edit(
+        "no_more_than_needed_in_the_last_round",
+        "beam_search",
+        "In the last round the beam_size best candidates are enough, whether they end or not: no other can be a better result.",
+        (
+            "topk(min(2 * beam_size, totals.numel()))",
+            "topk(min(beam_size * (1 if len(beam[0][0]) + 1 == max_len else 2), totals.numel()))",
+        ),
+    ),
+    edit(
+        "stops_when_nothing_can_get_better",
+        "beam_search",
+        "Without a penalty scores only fall, so the search ends when the worst result beats the best text in the beam.",
+        (
+            "        beam = candidates[:beam_size]\n",
+            "        beam = candidates[:beam_size]\n"
+            "        if length_penalty == 0 and beam and len(results) == beam_size and results.items()[-1][0] >= beam[0][1]:\n"
+            "            beam = []\n",
+        ),
+    ),
+    edit(
+        "the_rest_of_the_number",
+        "speculative_accept",
+        "What is left of the number decides what comes instead.",
+        (
+            "        if torch.rand((), generator=generator, dtype=p.dtype, device=p.device) * q[token] >= p[token]:\n"
+            "            missing = (p - q).clamp(min=0)\n"
+            "            return i, int(sample((missing if missing.any() else p).log(), generator))\n",
+            "        u = float(torch.rand(1, generator=generator, dtype=torch.float64))\n"
+            "        ratio = float(p[token] / q[token])\n"
+            "        if u >= ratio:\n"
+            "            missing = (p - q).clamp(min=0)\n"
+            "            ends = missing.cumsum(0)\n"
+            "            left = (u - ratio) / (1 - ratio) * ends[-1]\n"
+            "            return i, min(vocab - 1, int((ends <= left).sum()))\n",
+        ),
+    ),
 ]
 
 
@@ -388,3 +437,111 @@ def with_multinomial(draft_tokens, draft_probs, target_probs, generator):
         rest = rest if rest.any() else p
         break
     return n_accepted, torch.multinomial(rest.double(), 1, generator=generator).item()
+
+
+@alternative("min_p_filter", "In float32, with probabilities; a positional second argument.")
+def single(logits, min_p, /):
+    if not 0 <= min_p <= 1:
+        raise ValueError(f"min_p = {min_p}")
+    if not min_p:
+        return torch.clone(logits)
+    p = torch.softmax(logits.float(), dim=-1)
+    return logits.masked_fill(p < p.amax(dim=-1, keepdim=True) * min_p, float("-inf"))
+
+
+@alternative("greedy_search", "A generator of tokens.")
+def from_a_generator(step, prefix, eos_id, max_len):
+    def tokens(ids):
+        while len(ids) < max_len:
+            with torch.no_grad():
+                (row,) = step(torch.tensor([ids]))
+            ids = [*ids, int(row.max(0).indices)]
+            yield ids[-1]
+            if ids[-1] == eos_id:
+                return
+
+    if len(prefix) > max_len:
+        raise ValueError("max_len")
+    return torch.tensor([*prefix.tolist(), *tokens(prefix.tolist())], dtype=prefix.dtype)
+
+
+@alternative("beam_search", "Always beam_size rows, of which some are impossible; any arguments.")
+def padded(*args, **kwargs):
+    def run(step, prefix, eos_id, beam_size, max_len, length_penalty=0.0):
+        if beam_size < 1 or len(prefix) > max_len:
+            raise ValueError("beam_size or max_len")
+        n, results = len(prefix), []
+        texts = prefix.repeat(beam_size, 1)
+        totals = torch.full((beam_size,), -math.inf, dtype=torch.float64)
+        totals[0] = 0
+        while texts.shape[1] < max_len:
+            table = totals[:, None] + step(texts)
+            vocab = table.shape[1]
+            values, flat = table.flatten().sort(descending=True, stable=True)
+            going, score = [], []
+            for rank in range(min(len(flat), 2 * beam_size)):
+                if values[rank] == -math.inf:
+                    break
+                ids = torch.cat([texts[flat[rank] // vocab], flat[rank : rank + 1] % vocab])
+                if ids[-1] == eos_id:
+                    if rank < beam_size:
+                        results.append((ids, values[rank].item() / (len(ids) - n) ** length_penalty))
+                elif len(going) < beam_size:
+                    going.append(ids)
+                    score.append(values[rank].item())
+            if not going:
+                totals = totals[:0]
+                break
+            while len(going) < beam_size:
+                going.append(going[0])
+                score.append(-math.inf)
+            texts, totals = torch.stack(going), torch.tensor(score, dtype=torch.float64)
+        for ids, total in zip(texts, totals.tolist()):
+            if total > -math.inf:
+                results.append((ids, total / max(1, len(ids) - n) ** length_penalty))
+        return sorted(results, key=lambda pair: pair[1], reverse=True)[:beam_size]
+
+    return run(*args, **kwargs)
+
+
+@alternative("speculative_accept", "NumPy and a race.")
+def race(draft_tokens, draft_probs, target_probs, generator):
+    import numpy as np
+
+    if draft_probs.ndim != 2:
+        raise ValueError("draft_probs")
+    n, vocab = draft_probs.shape
+    if draft_tokens.shape != (n,) or target_probs.shape != (n + 1, vocab):
+        raise ValueError("shapes")
+    tokens, q, p = draft_tokens.tolist(), draft_probs.double().numpy(), target_probs.double().numpy()
+    if any(not 0 <= t < vocab for t in tokens):
+        raise ValueError("tokens")
+    times = torch.empty(vocab, dtype=torch.float64).exponential_(generator=generator).numpy()
+    u = torch.rand(max(n, 1), generator=generator, dtype=torch.float64).flip(0).tolist()
+    for i, t in enumerate(tokens):
+        if u[i] > min(1.0, p[i, t] / q[i, t]):
+            left = np.maximum(p[i] - q[i], 0)
+            return i, int(np.argmax(left / left.sum() / times))
+    return n, int(np.argmax(p[n] / times))
+
+
+@alternative("apply_temperature", "A class that is called like a function and gives a tensor.")
+class Divided:
+    def __new__(cls, logits, temperature):
+        if not (temperature > 0 and math.isfinite(temperature)):
+            raise ValueError(f"temperature {temperature}")
+        return (logits.double() * (1.0 / temperature)).to(logits.dtype)
+
+
+@alternative("top_k_filter", "The k-th smallest from the other end, in float64, any arguments.")
+def by_kthvalue(*args, **kwargs):
+    def filtered(logits, k):
+        if int(k) <= 0:
+            raise ValueError("k")
+        n = logits.size(-1)
+        if k >= n:
+            return logits
+        threshold = torch.kthvalue(logits.double(), n - k + 1, dim=-1, keepdim=True)[0]
+        return torch.where(logits.double() < threshold, torch.tensor(-torch.inf, dtype=logits.dtype), logits)
+
+    return filtered(*args, **kwargs)

@@ -206,6 +206,40 @@ MUTANTS = [
         "Scores are compared by size, without their sign: -3 is worse than 2.",
         ("entry = (score, -", "entry = (abs(score), -"),
     ),
+    edit(
+        "scores_in_float32",
+        "TopKHeap",
+        "Scores are rounded to float32, which makes equals of close ones: keep and compare them as they came.",
+        ("entry = (score, -", "entry = (float(torch.tensor(score, dtype=torch.float32)), -"),
+    ),
+    edit(
+        "close_scores_taken_for_equal",
+        "TopKHeap",
+        "A newcomer that is better by very little is kept out: better is better, so compare scores without a tolerance.",
+        (
+            "elif self._entries[0] < entry:",
+            "elif self._entries[0] < entry and not math.isclose(self._entries[0][0], score):",
+        ),
+    ),
+    edit(
+        "minus_infinity_kept_out",
+        "TopKHeap",
+        "A score of -inf is passed over: it is the worst there is, and gets in while there is room all the same.",
+        ("        entry = (score", "        if score == -math.inf:\n            return\n        entry = (score"),
+    ),
+    edit(
+        "scores_alone_on_the_way_up",
+        "TopKHeap",
+        "On its way up an entry is compared by score alone, so of equal ones an older may stand at the root and leave first: let "
+        "the order of pushing count there, too.",
+        ("self._entries[i] < self._entries[parent]:", "self._entries[i][0] < self._entries[parent][0]:"),
+    ),
+    edit(
+        "first_score_not_looked_at",
+        "TopKHeap",
+        "A score of NaN is refused only where there are entries to compare it with: refuse it in an empty heap as well.",
+        ("if score != score:", "if self._entries and score != score:"),
+    ),
     # apply_temperature
     edit(
         "multiplied",
@@ -278,6 +312,18 @@ MUTANTS = [
         "apply_temperature",
         "NaN passes a check that asks whether it is too small: ask whether it is right, and turn that around.",
         ("if not 0 < temperature < math.inf:", "if temperature <= 0 or temperature == math.inf:"),
+    ),
+    edit(
+        "small_temperatures_raised",
+        "apply_temperature",
+        "Temperatures below 0.01 count as 0.01: only 0 and below are no temperatures.",
+        ("return logits / temperature", "return logits / max(temperature, 0.01)"),
+    ),
+    edit(
+        "last_dimension_needed",
+        "apply_temperature",
+        "A single logit without any dimension fails: the shape does not matter for a division.",
+        ("return logits / temperature", "return torch.stack([x / temperature for x in logits.unbind(-1)], -1)"),
     ),
     # top_k_filter
     edit(
@@ -380,6 +426,18 @@ MUTANTS = [
         "top_k_filter",
         "k = 0 would leave nothing to choose from: it is a ValueError.",
         ('    if k < 1:\n        raise ValueError(f"k must be at least 1, not {k}")\n', "    k = max(k, 1)\n"),
+    ),
+    edit(
+        "compared_in_float32",
+        "top_k_filter",
+        "Logits are compared in float32, where close float64 ones are equal: compare them as they are.",
+        ("logits < kth", "logits.float() < kth.float()"),
+    ),
+    edit(
+        "almost_as_large_stays",
+        "top_k_filter",
+        "A logit just below the k-th largest stays: compare without a tolerance.",
+        ("logits < kth", "logits < kth - 1e-6"),
     ),
     # top_p_filter
     edit(
@@ -524,6 +582,28 @@ MUTANTS = [
         "p below 0 makes no sense: it is a ValueError.",
         ("if not 0 <= p <= 1:", "if not p <= 1:"),
     ),
+    edit(
+        "as_many_in_every_row",
+        "top_p_filter",
+        "As many tokens stay in every row as the widest nucleus has: each row has a number of its own.",
+        (
+            "    before = probs.cumsum(-1) - probs  # what the more probable ones have together\n    dropped = before >= p\n",
+            "    before = probs.cumsum(-1) - probs\n    dropped = (before >= p).flatten(0, -2).all(0).expand_as(probs).clone()\n",
+        ),
+        ("    if p == 1:", "    if logits.dim() == 1:\n        return top_p_filter(logits[None], p)[0]\n    if p == 1:"),
+    ),
+    edit(
+        "almost_1_keeps_everything",
+        "top_p_filter",
+        "A p just below 1 keeps everything: only 1 itself does.",
+        ("if p == 1:", "if p > 0.999:"),
+    ),
+    edit(
+        "almost_p_is_enough",
+        "top_p_filter",
+        "Tokens that have a little less than p together count as enough: compare without a tolerance.",
+        ("dropped = before >= p", "dropped = before >= p - 1e-4"),
+    ),
     # min_p_filter
     edit(
         "compared_with_min_p_itself",
@@ -608,6 +688,18 @@ MUTANTS = [
         "min_p_filter",
         "min_p above 1 would drop even the best token: outside 0 to 1 it is a ValueError.",
         ("if not 0 <= min_p <= 1:", "if not 0 <= min_p:"),
+    ),
+    edit(
+        "tiny_shares_raised",
+        "min_p_filter",
+        "A very small min_p counts as a larger one: use it as it is, only 0 has no logarithm.",
+        ("-math.log(min_p)", "-math.log(max(min_p, 1e-9))"),
+    ),
+    edit(
+        "exponentials_overflow",
+        "min_p_filter",
+        "exp of a large logit is infinite, and nothing is smaller than a share of that: subtract the largest logit first.",
+        ("distance > -math.log(min_p)", "logits.exp() < logits.exp().amax(-1, keepdim=True) * min_p"),
     ),
     # repetition_penalty
     edit(
@@ -737,6 +829,28 @@ MUTANTS = [
             "    if ids.shape[:-1] != logits.shape[:-1]:",
         ),
     ),
+    edit(
+        "unchecked_without_ids",
+        "repetition_penalty",
+        "Without any ids the arguments are not looked at: a penalty of 0 or other leading dimensions are ValueErrors then, too.",
+        ("    if not penalty > 0:", "    if ids.shape[-1] == 0:\n        return logits.clone()\n    if not penalty > 0:"),
+    ),
+    edit(
+        "ids_of_one_row_checked",
+        "repetition_penalty",
+        "Only the first row's ids are looked at: an id outside the vocabulary is a ValueError in any row.",
+        (
+            "if ids.numel() and not 0 <= ids.min() <= ids.max() <",
+            "some = ids.reshape(-1, max(1, ids.shape[-1]))[:1]\n    if ids.numel() and not 0 <= some.min() <= some.max() <",
+        ),
+        ("scatter(-1, ids, True)", "scatter(-1, ids.clamp(0, logits.shape[-1] - 1), True)"),
+    ),
+    edit(
+        "recent_tokens_alone",
+        "repetition_penalty",
+        "Only the last 64 ids count: all tokens in ids are penalised, however long ago they came.",
+        ("scatter(-1, ids, True)", "scatter(-1, ids[..., -64:], True)"),
+    ),
     # sample
     edit(
         "most_probable_always",
@@ -865,6 +979,45 @@ MUTANTS = [
         "All dimensions of size 1 are dropped: squeeze the last one only.",
         (".squeeze(-1)", ".squeeze()"),
     ),
+    edit(
+        "softmax_in_half_precision",
+        "sample",
+        "The softmax is computed in the logits' half precision and converted afterwards, too late: convert the logits first.",
+        ("logits.double().softmax(-1)", "logits.softmax(-1).double()"),
+    ),
+    edit(
+        "tokens_in_another_order",
+        "sample",
+        "With two leading dimensions the tokens come in another order than their rows: reshape, and transpose nothing.",
+        (
+            "    return torch.searchsorted(line, darts, right=True).squeeze(-1)",
+            "    tokens = torch.searchsorted(line, darts, right=True).squeeze(-1)\n"
+            "    return tokens.T.reshape(tokens.shape) if tokens.dim() == 2 else tokens",
+        ),
+    ),
+    edit(
+        "mirrored_darts",
+        "sample",
+        "Half of the rows get the other half's numbers, mirrored: each row needs a random number of its own.",
+        (
+            "    return",
+            "    half = len(darts) // 2 if darts.dim() > 1 else 0\n"
+            "    darts = torch.cat([darts[: len(darts) - half], line[..., -1:][:half] - darts[:half]]) if half else darts\n"
+            "    return",
+        ),
+    ),
+    edit(
+        "darts_in_half_precision",
+        "sample",
+        "Darts have the logits' dtype: in half precision there are too few of them to hit every token.",
+        ("dtype=line.dtype, device=line.device)", "dtype=logits.dtype, device=line.device).double()"),
+    ),
+    edit(
+        "darts_shared_along_a_dimension",
+        "sample",
+        "Rows share random numbers along a leading dimension: each row needs its own.",
+        ("    return", "    darts = darts[:, :1].expand_as(darts).contiguous() if darts.dim() > 2 else darts\n    return"),
+    ),
     # greedy_search
     edit(
         "eos_not_kept",
@@ -964,6 +1117,18 @@ MUTANTS = [
         "greedy_search",
         "Token ids are int64.",
         ("            break\n    return ids", "            break\n    return ids.float()"),
+    ),
+    edit(
+        "window_of_eight",
+        "greedy_search",
+        "step sees the last eight tokens: it wants the whole text so far.",
+        ("step(ids[None])", "step(ids[None, -8:])"),
+    ),
+    edit(
+        "greedy_with_a_seed",
+        "greedy_search",
+        "torch.manual_seed changes the random numbers of the whole program, and nothing is random here: leave it out.",
+        ("    ids = prefix\n", "    torch.manual_seed(0)\n    ids = prefix\n"),
     ),
     # beam_search
     edit(
@@ -1225,6 +1390,30 @@ MUTANTS = [
             "    if len(prefix) == max_len:\n        return []\n    results = TopKHeap(beam_size)\n",
         ),
     ),
+    edit(
+        "one_candidate_to_spare",
+        "beam_search",
+        "Of beam_size + 1 candidates several may end, and too few go on: up to beam_size may end, so look at twice as many.",
+        ("topk(min(2 * beam_size, totals.numel()))", "topk(min(beam_size + 1, totals.numel()))"),
+    ),
+    edit(
+        "probabilities_underflow",
+        "beam_search",
+        "Texts are dropped whose probability as a number is 0: their log-probability is finite, so add logs and form no product.",
+        ("if log_prob == -math.inf or (", "if math.exp(log_prob) == 0 or ("),
+    ),
+    edit(
+        "scores_as_tensors",
+        "beam_search",
+        "The scores are tensors: plain floats are asked for.",
+        ("return [(ids, score) for", "return [(ids, torch.tensor(score)) for"),
+    ),
+    edit(
+        "results_as_lists",
+        "beam_search",
+        "The ids of a result are a list: a tensor of int64 is asked for, as the prefix is one.",
+        ("return [(ids, score) for", "return [(ids.tolist(), score) for"),
+    ),
     # speculative_accept
     edit(
         "everything_accepted",
@@ -1392,6 +1581,41 @@ MUTANTS = [
             "    if n and not 0 <= draft_tokens.min() <= draft_tokens.max() < vocab:",
             "    draft_tokens = draft_tokens % vocab\n    if False:",
         ),
+    ),
+    edit(
+        "stands_too_seldom",
+        "speculative_accept",
+        "Tokens stand a little too seldom: with probability p / q where p is below q, without any further factor.",
+        (">= p[token]:", ">= p[token] * (0.9 if p[token] < q[token] else 1):"),
+    ),
+    edit(
+        "stands_too_often",
+        "speculative_accept",
+        "Tokens stand a little too often: with probability p / q, without any allowance.",
+        (">= p[token]:", ">= p[token] * 1.1:"),
+    ),
+    edit(
+        "draft_counts_less_in_the_difference",
+        "speculative_accept",
+        "After a refusal only a part of q is subtracted, so that what the draft likes comes too often: draw from max(0, p - q).",
+        ("missing = (p - q)", "missing = (p - 0.9 * q)"),
+    ),
+    edit(
+        "tokens_checked_when_reached",
+        "speculative_accept",
+        "A token outside the vocabulary is noticed only when its turn comes: look at all of them before anything is drawn.",
+        (
+            "    if n and not 0 <= draft_tokens.min() <= draft_tokens.max() < vocab:\n"
+            '        raise ValueError(f"draft_tokens must be from 0 to {vocab - 1}")\n',
+            "",
+        ),
+        ("        p, q = ", "        if not 0 <= token < vocab:\n            raise ValueError(token)\n        p, q = "),
+    ),
+    edit(
+        "longer_drafts_accepted",
+        "speculative_accept",
+        "A draft with more tokens than rows is taken: shapes that do not fit together are a ValueError.",
+        ("if draft_tokens.shape != (n,)", "if len(draft_tokens) < n"),
     ),
 ]
 

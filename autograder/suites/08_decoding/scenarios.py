@@ -1,7 +1,6 @@
 """What a single call cannot show: heaps in use, many draws from one generator, searches over a table of probabilities."""
 
 import gc
-import inspect
 import weakref
 
 import torch
@@ -58,6 +57,15 @@ def items_themselves(module):
     return [found is item for (_, found), item in zip(heap.items(), items)]
 
 
+def kinds_of_items(module):
+    """Whether items() gives a list, and whether of tuples."""
+    heap = module.TopKHeap(2)
+    heap.push(1.0, "one")
+    heap.push(2.0, "other")
+    items = heap.items()
+    return [isinstance(items, list), all(isinstance(pair, tuple) for pair in items)]
+
+
 def two_heaps(module, scores, others):
     """Two heaps of 3 and 2 filled in turns; the items of both."""
     one, other = module.TopKHeap(3), module.TopKHeap(2)
@@ -81,10 +89,11 @@ def heap_of(module, k):
     return len(module.TopKHeap(k))
 
 
-def refusing_heap(module, k):
-    """A heap of this size, into which a score is pushed that is no number."""
+def refusing_heap(module, k, n_before):
+    """A heap of this size, into which after `n_before` others a score is pushed that is no number."""
     heap = module.TopKHeap(k)
-    heap.push(1.0, "one")
+    for _ in range(n_before):
+        heap.push(1.0, "one")
     heap.push(float("nan"), "none")
 
 
@@ -180,24 +189,27 @@ def step_from(table, calls):
 
 
 def search_greedily(module, table, prefix, eos_id, max_len):
-    """The ids found, their dtype, the shapes that step was called with, and the prefix afterwards."""
-    calls = []
+    """The ids found, the shapes that step was called with, the prefix afterwards, and what else was changed."""
+    calls, before = [], surroundings()
     found = module.greedy_search(step_from(table, calls), prefix, eos_id, max_len)
-    return {"ids": found, "calls": calls, "prefix": prefix}
+    return {"ids": found, "calls": calls, "prefix": prefix, "changed": differences(before)}
 
 
 def search_beam(module, table, prefix, eos_id, beam_size, max_len, **options):
-    """The results as [ids, score], the shapes that step was called with, and the prefix afterwards."""
-    calls = []
+    """The results as [ids, score], what kinds these are, the shapes that step was called with, and what was changed."""
+    calls, before = [], surroundings()
     found = module.beam_search(step_from(table, calls), prefix, eos_id, beam_size, max_len, **options)
+    changed = differences(before)
     results = [[torch.as_tensor(ids).tolist(), float(score)] for ids, score in found]
-    return {"results": results, "calls": calls, "prefix": prefix}
+    kinds = [[f"{ids.dtype}, {ids.dim()} dimension" if isinstance(ids, torch.Tensor) else type(ids).__name__,
+              isinstance(score, float | int)] for ids, score in found]  # fmt: skip
+    return {"results": results, "kinds": kinds, "calls": calls, "prefix": prefix, "changed": changed}
 
 
-def beam_parameters(module):
-    """The names of beam_search's parameters, and the default of the last."""
-    parameters = inspect.signature(module.beam_search).parameters
-    return list(parameters), float(parameters["length_penalty"].default)
+def search_by_position(module, table, prefix, eos_id, beam_size, max_len, length_penalty):
+    """The results as [ids, score], the length penalty being the last of the arguments without a name."""
+    found = module.beam_search(step_from(table, []), prefix, eos_id, beam_size, max_len, length_penalty)
+    return [[torch.as_tensor(ids).tolist(), float(score)] for ids, score in found]
 
 
 def speculate(module, draft_probs, target_probs, seed, n):

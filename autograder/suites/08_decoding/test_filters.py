@@ -6,7 +6,7 @@ import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import changed_around, strided
-from autograder.testing.strategies import example, float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import assume, example, float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
 
 INF = math.inf
 HALF = (torch.float16, torch.bfloat16)
@@ -53,10 +53,14 @@ def test_logits_are_divided_by_the_temperature(student, lead, n, temperature, se
 @exercise("apply_temperature", points=1)
 @given(dtype=float_dtypes(half=True), temperature=st.sampled_from([0.25, 0.5, 1.0, 2.0]), seed=seeds())
 @example(dtype=torch.float32, temperature=2, seed=1)
+@example(dtype=torch.float64, temperature=2.0**-20, seed=2)
+@example(dtype=torch.float64, temperature=2.0**20, seed=3)
 def test_temperature_keeps_the_dtype(student, dtype, temperature, seed):
     """Logits of any precision, an int as temperature."""
     logits = normal(seed, 3, 5, dtype=dtype)
-    assert_equal(student.apply_temperature(logits, temperature), logits / temperature, what=f"{dtype} logits / {temperature}")
+    for x in (logits, logits[0, 0]):  # a single number has no dimension to go along
+        actual = student.apply_temperature(x, temperature)
+        assert_equal(actual, x / temperature, what=f"{dtype} logits of shape {list(x.shape)} / {temperature}")
 
 
 @exercise("apply_temperature", points=0.5)
@@ -100,12 +104,15 @@ def check_top_k(student, logits, k):
 @settings(max_examples=50)
 @given(lead=leading_shapes(), n=sizes(1, 12), k=sizes(1, 14), seed=seeds())
 @example(lead=(2, 3), n=7, k=3, seed=1)
+@example(lead=(2, 1, 3), n=6, k=2, seed=4)
 @example(lead=(), n=5, k=5, seed=2)
 @example(lead=(2,), n=5, k=50, seed=3)
 def test_the_k_largest_stay(student, lead, n, k, seed):
     """In every row the k largest logits stay as they are, all others are -inf."""
     check_top_k(student, normal(seed, *lead, n, scale=4), k)
     assert_inputs_untouched(student, hint="use masked_fill, not masked_fill_")
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(seed)).double()
+    check_top_k(student, 1e5 + order * 1e-7, k)  # float64 tells them apart
 
 
 @exercise("top_k_filter", points=1.5)
@@ -149,13 +156,22 @@ def test_top_k_refuses_to_keep_nothing(student):
 # Top-p
 
 
-def nucleus(logits, rank):
-    """Where the `rank` + 1 most probable tokens of each row are, and a p that they reach and one fewer do not."""
+def nucleus(logits, rank, edge=0):
+    """Where the `rank` + 1 most probable tokens are, and a p that they reach and one fewer do not.
+
+    It lies in the middle between what they have and what one fewer has, or just (for float32) below (1) or above (-1) that.
+    """
     probs, order = logits.double().softmax(-1).sort(dim=-1, descending=True)
-    total = probs.cumsum(-1)
-    p = float(total[..., rank] - probs[..., rank] / 2)
-    stays = torch.zeros_like(probs, dtype=torch.bool).scatter(-1, order[..., : rank + 1], True)
-    return stays, p
+    room = max(float(probs[rank]) / 2 - 2e-6, 0.0)
+    p = float(probs[: rank + 1].sum() - probs[rank] / 2) + edge * room
+    return torch.zeros_like(probs, dtype=torch.bool).scatter(-1, order[: rank + 1], True), p
+
+
+@exercise("top_p_filter", points=0.5)
+def test_top_p_refuses_what_is_no_probability(student):
+    """p below 0 or above 1."""
+    for p in (-0.1, -1, 1.01, 2, math.nan):
+        assert_refused(student.top_p_filter, torch.zeros(2, 4), p, why="p is not from 0 to 1")
 
 
 @exercise("top_p_filter", points=5, core=True)
@@ -171,9 +187,17 @@ def test_the_nucleus_is_the_smallest_set_that_reaches_p(student, n, rank, seed):
     stays, p = nucleus(logits, rank)
     hint = "a token stays if those before it do not reach p without it"
     check_filter(student, "top_p_filter", logits, p, stays, hint)
+    for edge in (-1, 1):
+        check_filter(student, "top_p_filter", logits, nucleus(logits, rank, edge)[1], stays, hint)
     several = torch.stack([logits, logits.flip(0), logits.roll(1)])[:, None]  # every row has its own order
     expected = torch.stack([stays, stays.flip(0), stays.roll(1)])[:, None]
     check_filter(student, "top_p_filter", several, p, expected, hint="sort every row, and put each decision back in its place")
+    flat, steep = torch.zeros(n, dtype=torch.float64), -40.0 * torch.arange(n).double()
+    unlike = torch.stack([flat, steep, flat])  # of one kind of row as many stay as it takes, of the other one
+    flat_kept = torch.arange(n) < math.ceil(n * 0.7)
+    found = kept(student.top_p_filter(unlike, 0.7 - 1e-6), unlike, "top_p_filter of even and steep rows")
+    expected = [int(flat_kept.sum()), 1, int(flat_kept.sum())]
+    assert_equal(found.sum(-1).tolist(), expected, what="how many stay in even, steep and even rows", hint="each row has its own")
     check_filter(student, "top_p_filter", logits + 300, p, stays, hint="a softmax minds no constant")
 
 
@@ -186,14 +210,15 @@ def test_one_token_always_stays(student, n, seed):
     for p in (0.0, 0, 1e-9, 0.5 / n):
         check_filter(student, "top_p_filter", logits, p, best, "the first token has none before it: it stays whatever p is")
     sure = logits + 50 * best
-    check_filter(student, "top_p_filter", sure, 0.9, best, "one token reaches p alone")
+    for p in (0.9, 0.99999):
+        check_filter(student, "top_p_filter", sure, p, best, "one token reaches p alone")
 
 
 @exercise("top_p_filter", points=1)
 @given(n=sizes(1, 9), seed=seeds())
 def test_at_p_1_nothing_is_dropped(student, n, seed):
     """p = 1 keeps every token, those as well whose probability is lost in the rounding of the sum."""
-    for scale in (1, 30):
+    for scale in (1, 30, 5000):
         logits = normal(seed, 2, n, scale=scale)
         for p in (1.0, 1):
             everything = torch.ones(2, n, dtype=torch.bool)
@@ -245,13 +270,6 @@ def test_top_p_minds_its_own_business(student, n, p, seed):
     check_surroundings(student, "top_p_filter", normal(seed, 4, n), p)
 
 
-@exercise("top_p_filter", points=0.5)
-def test_top_p_refuses_what_is_no_probability(student):
-    """p below 0 or above 1."""
-    for p in (-0.1, -1, 1.01, 2, math.nan):
-        assert_refused(student.top_p_filter, torch.zeros(2, 4), p, why="p is not from 0 to 1")
-
-
 # Min-p
 
 
@@ -269,11 +287,13 @@ def above(logits, rank):
 @example(n=8, rank=2, seed=1)
 def test_tokens_close_to_the_best_one_stay(student, n, rank, seed):
     """A token stays if its probability is at least min_p times the largest, in every row for itself."""
-    logits = normal(seed, n, scale=1.5)
+    logits = (normal(seed, n, scale=1.5) * 4096).round() / 4096  # so that float32 holds them also around 1000
+    assume(len(logits.unique()) == n)
     stays, min_p = above(logits, rank % n)
     check_filter(student, "min_p_filter", logits, min_p, stays, "compare with the most probable token, not with min_p itself")
-    rows = torch.stack([logits - 20, logits.flip(0) + 20])[:, None]
-    expected = torch.stack([stays, stays.flip(0)])[:, None]
+    even = torch.zeros(n, dtype=torch.float64)
+    rows = torch.stack([logits - 1000, logits.flip(0) + 1000, even])[:, None]
+    expected = torch.stack([stays, stays.flip(0), even == 0])[:, None]
     check_filter(student, "min_p_filter", rows, min_p, expected, "each row has a best token of its own")
 
 
@@ -281,12 +301,15 @@ def test_tokens_close_to_the_best_one_stay(student, n, rank, seed):
 @given(n=sizes(1, 9), seed=seeds())
 def test_min_p_of_0_keeps_all_and_of_1_the_best(student, n, seed):
     """At 0 every token stays, however improbable; at 1 only the most probable, all of them where several are."""
-    logits = normal(seed, 2, n, scale=200)
+    logits = normal(seed, 2, n, scale=5000)
     for number in (0.0, 0):
         check_filter(student, "min_p_filter", logits, number, torch.ones(2, n, dtype=torch.bool), "what is log(0)?")
     best = torch.zeros(2, n, dtype=torch.bool).scatter(-1, logits.argmax(-1, keepdim=True), True)
     for number in (1.0, 1):
         check_filter(student, "min_p_filter", logits, number, best)
+    steps = -10.0 * torch.arange(9).double()
+    for number in (1e-6, 1e-20, 1e-30):
+        check_filter(student, "min_p_filter", steps, number, steps >= math.log(number), "a small share is still a share")
     twins = torch.tensor([1.0, 2.0, 2.0, -1.0])
     check_filter(student, "min_p_filter", twins, 1.0, twins == 2, "at least as probable is enough")
 
@@ -342,6 +365,8 @@ def penalised(logits, ids, penalty):
 @given(lead=leading_shapes(), n=sizes(1, 9), t=sizes(1, 6), penalty=st.floats(0.5, 3), seed=seeds())
 @example(lead=(), n=6, t=3, penalty=2.0, seed=1)
 @example(lead=(3,), n=6, t=3, penalty=0.5, seed=2)
+@example(lead=(2, 1, 3), n=5, t=2, penalty=1.5, seed=3)
+@example(lead=(), n=400, t=200, penalty=1.5, seed=4)
 def test_tokens_that_occurred_become_less_probable(student, lead, n, t, penalty, seed):
     """A positive logit is divided by the penalty, a negative one multiplied by it, once for each token; others stay."""
     generator = torch.Generator().manual_seed(seed)
@@ -407,7 +432,13 @@ def test_the_penalty_refuses_what_makes_no_sense(student):
     for penalty in (0.0, 0, -1.5, math.nan):
         assert_refused(student.repetition_penalty, logits, ids, penalty, why="penalty is not above 0")
     for wrong in (4, 7, -1, -4):
-        assert_refused(student.repetition_penalty, logits, ids + torch.tensor([0, wrong, 0]), 2.0, why="an id is outside")
+        for row in (0, 1):
+            bad = ids.clone()
+            bad[row, 1] = wrong
+            assert_refused(student.repetition_penalty, logits, bad, 2.0, why="an id is outside")
     for shape in ((3,), (1, 3), (3, 3), (2, 2, 3)):
         bad = torch.zeros(shape, dtype=torch.int64)
         assert_refused(student.repetition_penalty, logits, bad, 2.0, why="the leading dimensions differ")
+    nothing = torch.zeros(2, 0, dtype=torch.int64)
+    assert_refused(student.repetition_penalty, logits, nothing, 0.0, why="penalty is not above 0, though there are no ids")
+    assert_refused(student.repetition_penalty, logits, nothing.repeat(2, 1), 2.0, why="the leading dimensions differ")

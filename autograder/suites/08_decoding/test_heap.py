@@ -24,18 +24,26 @@ def best(scores, k):
 @example(scores=[5, 1, 4, 2, 3, 0, 9, 8, 7, 6], k=10)
 @example(scores=[13 * i % 101 for i in range(101)], k=20)  # deep enough for what goes wrong below the third level
 @example(scores=[37 * i % 43 for i in range(43)], k=12)
+@example(scores=[-5, -3, -4, -1], k=1)
 def test_the_k_best_come_out_best_first(student, scores, k):
     """However many are pushed and in whatever order, items() are the k best, the best first."""
     [[items, _]] = student.run(scenarios.use_heap, k, [float(score) for score in scores])
     hint = "after a change walk the whole way, up to the root or down to the last child"
     expected = best([float(score) for score in scores], k)
     assert_equal(items, expected, what=f"items of {len(scores)} pushed, k = {k}", hint=hint)
+    close = [1 + score * 2.0**-40 for score in scores]  # the same order, and hardly any differences
+    [[items, _]] = student.run(scenarios.use_heap, k, close)
+    assert_equal(items, best(close, k), what="items with scores close to each other", hint="compare scores as they are")
 
 
 @exercise("TopKHeap", points=2)
 @settings(max_examples=40)
 @given(scores=st.lists(st.sampled_from([0.0, 1.0, 2.0]), max_size=25), k=st.integers(1, 9))
 @example(scores=[1.0] * 9, k=4)
+@example(scores=[1.0, 1.0, 2.0], k=2)
+@example(scores=[float(i * i % 7 % 3) for i in range(25)], k=9)
+@example(scores=[float(5 * i % 13 % 3) for i in range(25)], k=6)
+@example(scores=[0.0] * 8 + [1.0, 2.0] * 6, k=7)
 def test_of_equal_scores_the_first_is_the_better_one(student, scores, k):
     """Equal scores come in the order in which they were pushed, and a newcomer that is only equal does not get in."""
     [[items, _]] = student.run(scenarios.use_heap, k, scores)
@@ -67,6 +75,8 @@ def test_items_may_be_anything(student, scores, k):
     hint = "entries (score, item) compare their items where the scores are equal"
     assert_equal(numbers, [number for _, number in best(scores, k)], what="the items, by number", hint=hint)
     assert_equal(student.run(scenarios.items_themselves), [True] * 5, what="whether the very items come back")
+    kinds = student.run(scenarios.kinds_of_items)
+    assert_equal(kinds, [True, True], what="whether items() is a list, and each entry a tuple", hint="[(score, item), ...]")
 
 
 @exercise("TopKHeap", points=1)
@@ -83,7 +93,8 @@ def test_what_cannot_be_ordered_is_refused(student):
     for k in (0, -1, -5):
         assert_refused(student.run, scenarios.heap_of, k, why="k is below 1")
     for k in (1, 2, 9):
-        assert_refused(student.run, scenarios.refusing_heap, k, why="the score is NaN")
+        for n_before in (0, 1):
+            assert_refused(student.run, scenarios.refusing_heap, k, n_before, why="the score is NaN")
     items, length = student.run(scenarios.heap_after_a_refusal, [2.0, 3.0, 1.0])
     assert_equal(items, [[3.0, 1], [2.0, 0], [1.0, 2]], what="the items after a refusal", hint="refuse before anything changes")
     assert_equal(length, 3, what="len after a refusal")
@@ -96,6 +107,9 @@ def test_two_heaps_know_nothing_of_each_other(student):
     expected = [[[inf, "one"], [4.0, "one"], [3.0, "one"]], [[9.0, "other"], [8.0, "other"]]]
     actual = student.run(scenarios.two_heaps, [3.0, -inf, inf, 4.0], [7.0, 8.0, -inf, 9.0])
     assert_equal(actual, expected, what="the items of two heaps filled in turns", hint="keep nothing on the class")
+    infinite = [-inf, inf, -inf, 0.0]
+    [[items, length]] = student.run(scenarios.use_heap, 5, infinite)
+    assert_equal([items, length], [best(infinite, 5), 4], what="[items, len] of infinite scores", hint="-inf is a score, too")
 
 
 @exercise("TopKHeap", points=1)

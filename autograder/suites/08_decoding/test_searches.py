@@ -13,9 +13,11 @@ from . import scenarios
 INF = math.inf
 
 
-def table_for(seed, vocab, n_texts=200, dropped=0.0):
-    """Log-probabilities of the next token for every text; some tokens are impossible."""
-    logits = normal(seed, n_texts, vocab, scale=1.5)
+def table_for(seed, vocab, n_texts=200, dropped=0.0, scale=1.5, likely=None):
+    """Log-probabilities of the next token for every text; some tokens are impossible, one is likelier than others."""
+    logits = normal(seed, n_texts, vocab, scale=scale)
+    if likely is not None:
+        logits[:, likely] += 2
     if dropped:
         impossible = torch.rand(n_texts, vocab, generator=torch.Generator().manual_seed(seed + 1)) < dropped
         impossible[:, 0] = False
@@ -91,6 +93,8 @@ def assert_results(actual, expected, what, hint=""):
 @settings(max_examples=40)
 @given(vocab=sizes(2, 6), t=sizes(1, 4), more=sizes(1, 8), seed=seeds())
 @example(vocab=4, t=2, more=6, seed=3)
+@example(vocab=3, t=40, more=8, seed=4)
+@example(vocab=90, t=2, more=6, seed=5)
 def test_greedy_takes_the_best_token_each_time(student, vocab, t, more, seed):
     """Every new token is the most probable one after the whole text so far."""
     table, prefix = table_for(seed, vocab), [seed % vocab] * t
@@ -177,6 +181,7 @@ def test_greedy_leaves_the_prefix_alone(student, t, seed):
     found = student.run(scenarios.search_greedily, table_for(seed, 4), prefix.clone(), 3, t + 3)
     assert_equal(found["prefix"], prefix, what="the prefix afterwards")
     assert_equal(found["ids"].dtype, torch.int64, what="the dtype of the text")
+    assert_equal(found["changed"], [], what="what else greedy_search changed")
 
 
 # Beam search
@@ -184,6 +189,30 @@ def test_greedy_leaves_the_prefix_alone(student, t, seed):
 
 def search(student, table, prefix, eos_id, beam_size, max_len, **options):
     return student.run(scenarios.search_beam, table, torch.tensor(prefix), eos_id, beam_size, max_len, **options)
+
+
+@exercise("beam_search", points=0.5)
+def test_beam_search_refuses_what_makes_no_sense(student):
+    """A beam of no text, a prefix that is too long."""
+    for beam_size in (0, -1):
+        assert_refused(search, student, table_for(1, 3), [0], 2, beam_size, 5, why="beam_size is below 1")
+    for max_len in (1, 0):
+        assert_refused(search, student, table_for(1, 3), [0, 1], 2, 2, max_len, why="the prefix is longer than max_len")
+
+
+@exercise("beam_search", points=0.5)
+@settings(max_examples=6)
+@given(t=sizes(1, 3), seed=seeds())
+def test_beam_search_leaves_the_prefix_alone(student, t, seed):
+    """The caller's prefix is what it was."""
+    prefix = torch.randint(3, (t,), generator=torch.Generator().manual_seed(seed)).tolist()
+    for max_len in (t, t + 3):
+        found = search(student, table_for(seed, 3), prefix, 2, 3, max_len)
+        assert_equal(found["prefix"].tolist(), prefix, what="the prefix afterwards")
+        assert_equal(found["changed"], [], what="what else beam_search changed")
+        expected = [["torch.int64, 1 dimension", True]] * len(found["kinds"])
+        what = "[what the ids of a result are, whether the score is a plain number]"
+        assert_equal(found["kinds"], expected, what=what, hint="(ids as a tensor (t,), int64; score as a float)")
 
 
 @exercise("beam_search", points=6, core=True)
@@ -207,13 +236,16 @@ def test_a_wide_beam_is_exact(student, vocab, t, more, penalty, seed):
 @given(vocab=sizes(2, 6), beam_size=sizes(1, 5), more=sizes(1, 6), penalty=st.sampled_from([0.0, 0.0, 1.0, 2.0]), seed=seeds())
 @example(vocab=4, beam_size=2, more=5, penalty=0.0, seed=8)
 @example(vocab=3, beam_size=3, more=6, penalty=1.0, seed=9)
+@example(vocab=90, beam_size=4, more=3, penalty=0.0, seed=10)
 def test_a_narrow_beam_follows_the_rule(student, vocab, beam_size, more, penalty, seed):
     """The best candidates of the whole table go on; of the best beam_size those that end in eos_id are results."""
-    table, prefix, eos_id = table_for(seed, vocab), [seed % vocab], (seed + 1) % vocab
-    expected = by_the_rule(table, prefix, eos_id, beam_size, 1 + more, penalty)
-    found = search(student, table, prefix, eos_id, beam_size, 1 + more, length_penalty=penalty)["results"]
+    prefix, eos_id = [seed % vocab], (seed + 1) % vocab
     hint = "rank the candidates of all texts together; texts that end leave room for others"
-    assert_results(found, expected, f"a beam of {beam_size} over {vocab} tokens, eos_id {eos_id}", hint)
+    for likely in (None, eos_id):  # where many texts want to end, a few others have to go on all the same
+        table = table_for(seed, vocab, likely=likely)
+        expected = by_the_rule(table, prefix, eos_id, beam_size, 1 + more, penalty)
+        found = search(student, table, prefix, eos_id, beam_size, 1 + more, length_penalty=penalty)["results"]
+        assert_results(found, expected, f"a beam of {beam_size} over {vocab} tokens, eos_id {eos_id}", hint)
 
 
 @exercise("beam_search", points=1.5)
@@ -247,14 +279,16 @@ def test_a_round_is_one_call_of_step(student, vocab, beam_size, more, seed):
 def test_the_length_penalty_divides_by_the_new_tokens(student, penalty, beam_size, seed):
     """A score is the log-probability by the number of new tokens (eos_id counted, the prefix not) to the power of the penalty."""
     table, prefix = table_for(seed, 3), [0, 2, 1]
-    names, default = student.run(scenarios.beam_parameters)
-    assert_equal([names[-1], default], ["length_penalty", 0.0], what="the last parameter and its default")
     found = search(student, table, prefix, 1, beam_size, 7, length_penalty=penalty)["results"]
     for ids, score in found:
         expected = score_of(table, prefix, ids, penalty)
         assert_close(score, expected, what=f"the score of {ids}, penalty {penalty}", rtol=1e-4, atol=1e-5)
     expected = by_the_rule(table, prefix, 1, beam_size, 7, penalty)
     assert_results(found, expected, f"a beam of {beam_size}, penalty {penalty}", "the penalty orders results, not candidates")
+    found = student.run(scenarios.search_by_position, table, torch.tensor(prefix), 1, beam_size, 7, penalty)
+    assert_results(found, expected, f"a beam of {beam_size}, the penalty {penalty} as the last argument")
+    found = search(student, table, prefix, 1, beam_size, 7)["results"]
+    assert_results(found, by_the_rule(table, prefix, 1, beam_size, 7, 0.0), f"a beam of {beam_size}", "no penalty is 0.0")
 
 
 @exercise("beam_search", points=1)
@@ -265,6 +299,10 @@ def test_impossible_tokens_are_in_no_result(student, vocab, beam_size, more, see
     table = table_for(seed, vocab, dropped=0.6)
     found = search(student, table, [0], 0, beam_size, 1 + more)["results"]
     assert_results(found, by_the_rule(table, [0], 0, beam_size, 1 + more, 0.0), f"a beam of {beam_size}", "-inf is no candidate")
+    table = table_for(seed, vocab, scale=300)  # as a number the product of a few such probabilities would be 0
+    found = search(student, table, [0], 0, beam_size, 1 + more)["results"]
+    hint = "very improbable is not impossible: add log-probabilities, form no product of probabilities"
+    assert_results(found, by_the_rule(table, [0], 0, beam_size, 1 + more, 0.0), f"a beam of {beam_size}", hint)
 
 
 @exercise("beam_search", points=1)
@@ -293,22 +331,3 @@ def test_results_differ_and_come_best_first(student, beam_size, seed):
     assert len({tuple(ids) for ids in texts}) == len(texts), f"a text comes twice: {texts}\n  hint: begin with one text"
     assert_equal(sorted(scores, reverse=True), scores, what="the scores, sorted")
     assert 1 <= len(found) <= beam_size, f"{len(found)} results of a beam of {beam_size}"
-
-
-@exercise("beam_search", points=0.5)
-def test_beam_search_refuses_what_makes_no_sense(student):
-    """A beam of no text, a prefix that is too long."""
-    for beam_size in (0, -1):
-        assert_refused(search, student, table_for(1, 3), [0], 2, beam_size, 5, why="beam_size is below 1")
-    for max_len in (1, 0):
-        assert_refused(search, student, table_for(1, 3), [0, 1], 2, 2, max_len, why="the prefix is longer than max_len")
-
-
-@exercise("beam_search", points=0.5)
-@settings(max_examples=6)
-@given(t=sizes(1, 3), seed=seeds())
-def test_beam_search_leaves_the_prefix_alone(student, t, seed):
-    """The caller's prefix is what it was."""
-    prefix = torch.randint(3, (t,), generator=torch.Generator().manual_seed(seed)).tolist()
-    found = search(student, table_for(seed, 3), prefix, 2, 3, t + 3)
-    assert_equal(found["prefix"].tolist(), prefix, what="the prefix afterwards")
