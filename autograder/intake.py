@@ -61,7 +61,7 @@ def collect(path: Path, course: Course, modules: Sequence[Module] | None = None,
     done yet, or was made from the notebook of that name, that notebook stands for it. Without `modules`, the modules
     that are absent are left out (all of them are reported if nothing was found); a module named in `modules` that is
     absent has a problem that says so.
-    What lies in the course's own `solutions` is taken in `as_handed_in`.
+    What lies in the course's own `solutions` is taken in `as_handed_in`; a link that leads there is refused.
     The submission's name is made from `path` unless `name` is given (see `name_all`).
 
     Raises:
@@ -76,6 +76,8 @@ def collect(path: Path, course: Course, modules: Sequence[Module] | None = None,
         with open_source(path, kind, single[1] if single else "") as source:
             found = _read_modules(source, wanted)
         if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(course.root / "solutions")):
+            if os.path.islink(os.path.normpath(path)):
+                raise Refusal("this submission is a link to the course's solutions: hand in files of your own.")
             found = [replace(item, files={file: as_handed_in(text) for file, text in item.files.items()}) for item in found]
         present = [item for item in found if modules or item.files or item.problem]
         if not present:

@@ -147,6 +147,16 @@ def test_the_courses_own_solution_comes_in_as_a_student_would_hand_it_in(tmp_pat
     assert collect(tmp_path / "student", course, [ATTENTION]).modules[0].files["attention.py"] == code
 
 
+@pytest.mark.parametrize("leads_to", ["solutions", "solutions/01_attention_basics"])
+@pytest.mark.parametrize("written", ["alice", "alice/", "./alice"])
+def test_a_link_to_the_courses_solutions_is_no_submission(tmp_path, monkeypatch, leads_to, written):
+    write(tmp_path / "solutions/01_attention_basics/attention.py")
+    (tmp_path / "alice").symlink_to(tmp_path / leads_to, target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    (item,) = collect(written, replace(COURSE, root=tmp_path), [ATTENTION]).modules
+    assert item.files == {} and "link to the course's solutions" in item.problem
+
+
 def test_a_lone_file_is_known_by_its_name_or_by_the_module_named(tmp_path):
     assert found(write(tmp_path / "attention.py")) == {"01_attention_basics": ["attention.py"]}
     assert found(write(tmp_path / "engine.py")) == {"07_training": ["engine.py"]}
