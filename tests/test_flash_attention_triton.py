@@ -162,6 +162,49 @@ def hopper_kernels(head_dim: int, causal: bool, group: int) -> list[dict]:
     return found
 
 
+def hopper_launches() -> dict:
+    """What reaches the launcher when flash_attention_hopper.py runs three times: by way of Triton, then without asking it."""
+    import torch
+    import triton
+    from triton.compiler.compiler import CompiledKernel
+
+    from solutions import flash_attention_hopper as module
+
+    def written(value) -> str:
+        tensor = getattr(value, "base", value)
+        if isinstance(tensor, torch.Tensor):
+            return f"{tensor.dtype} {tuple(tensor.shape)} {getattr(value, 'block_shape', '')} {getattr(value, 'layout', '')}"
+        return f"{type(value).__name__} {value}"
+
+    class Launcher:
+        def __get__(self, made, _):
+            return lambda *args: reached.append([made.name, *map(written, args[:3]), *map(written, args[9:])])
+
+        def __set__(self, made, value) -> None:  # the constructor's None
+            pass
+
+    def asked_of_triton(kernel, *args, **kwargs):
+        asked.append(kernel.__name__)
+        return run(kernel, *args, **kwargs)
+
+    triton.runtime.driver.set_active(NoDevice())
+    CompiledKernel._init_handles = lambda self: None
+    CompiledKernel.launch_metadata = lambda *args: None
+    CompiledKernel.run, CompiledKernel.function = Launcher(), None
+    module._COMPILED.clear()
+    run, triton.JITFunction.run = triton.JITFunction.run, asked_of_triton
+    calls = []
+    for n, scale in ((300, 1), (300, 1), (1, 0.5)):  # what Triton would take for constants: a length and a scale of 1
+        reached, asked = [], []
+        q = torch.empty(1, 4, n, 64, dtype=torch.bfloat16)
+        with contextlib.redirect_stdout(io.StringIO()):
+            out, lse = module.attention_forward(q, q, q, True, scale)
+            module.attention_backward(out, q, q, q, out, lse, True, scale)
+        calls.append({"reached": reached, "asked": asked})
+    triton.JITFunction.run = run
+    return {"case": [90, "launches"], "calls": calls}
+
+
 def main() -> None:
     sys.path.insert(0, str(ROOT))
     os.environ.update(TRITON_ALWAYS_COMPILE="1", TRITON_DUMP_PTXAS_LOG="1")
@@ -171,6 +214,7 @@ def main() -> None:
     for case in HOPPER:
         for kernel in hopper_kernels(*case):
             print(json.dumps({"case": [90, "hopper", *case], **kernel}), flush=True)
+    print(json.dumps(hopper_launches()), flush=True)
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +228,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 
 @pytest.fixture
 def kernels(everything) -> list[dict]:
-    return [kernel for kernel in everything if "hopper" not in kernel["case"]]
+    return [kernel for kernel in everything if not {"hopper", "launches"} & set(kernel["case"])]
 
 
 @pytest.fixture
@@ -203,6 +247,17 @@ def test_hoppers_own_kernels_fit_and_serve_all_lengths(for_hopper):
         if kernel["kernel"] != "_delta_kernel":  # 168 on the average: consumers take 240, the producer 24
             assert kernel["registers"] == 168, kernel
         assert kernel["spilled"] == 0, kernel
+
+
+def test_triton_is_asked_once_which_kernel_hopper_needs(everything):
+    first, again, other = [case["calls"] for case in everything if "launches" in case["case"]][0]
+    names = ["_forward_kernel", "_delta_kernel", "_keys_backward_kernel", "_queries_backward_kernel"]
+    assert first["asked"] == names and again["asked"] == other["asked"] == ["_delta_kernel"]
+    assert [launch[0] for launch in other["reached"]] == names
+    assert first["reached"] == again["reached"], "launched by itself, a kernel must get what Triton would give it"
+    assert [len(launch) for launch in other["reached"]] == [len(launch) for launch in first["reached"]]
+    scales = [value for launch in other["reached"] for value in launch if value.startswith("float")]
+    assert [scale[:9] for scale in scales] == ["float 0.7", "float 0.5", "float 0.7", "float 0.5", "float 0.7"], scales
 
 
 def test_every_kernel_compiles(kernels):

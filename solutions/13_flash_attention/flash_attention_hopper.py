@@ -26,6 +26,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from triton.compiler import CompiledKernel
 from triton.experimental import gluon
 from triton.experimental.gluon import language as gl
 from triton.experimental.gluon.language.nvidia.hopper import (
@@ -572,6 +573,22 @@ def _queries_backward_kernel(
 
 
 NUMBERS = gl.NVMMASharedLayout(0, 32, rank=1)
+_COMPILED: dict[tuple, CompiledKernel | None] = {}
+
+
+def _launch(kernel: triton.JITFunction, like: Tensor, n_programs: int, *args, **constants) -> None:
+    """Run a kernel on the device of `like`; `constants` are its last parameters, in their order.
+
+    Triton examines every argument of every launch to find the compiled kernel that it needs, and short sequences wait
+    for that. Here dtype, width, device and constants decide and nothing else does: descriptors have no other traits that
+    count, lengths are not specialised, scales are floats. So Triton is asked once.
+    """
+    key = kernel, like.dtype, like.shape[-1], like.device, *constants.values()
+    compiled = _COMPILED.get(key)
+    if compiled is None:
+        _COMPILED[key] = kernel[(n_programs,)](*args, **constants, **REGISTERS)
+    else:
+        compiled[n_programs, 1, 1](*args, *constants.values())
 
 
 @functools.cache
@@ -591,10 +608,11 @@ def attention_forward(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: floa
     out = torch.empty_like(q)
     lse = torch.empty(batch, n_heads, n_q, device=q.device, dtype=torch.float32)
     with torch.cuda.device_of(q):
-        _forward_kernel[(triton.cdiv(n_q, BLOCK) * batch * n_heads,)](
+        _launch(
+            _forward_kernel, q, triton.cdiv(n_q, BLOCK) * batch * n_heads,
             _descriptor(q, BLOCK // 2), _descriptor(k, 128), _descriptor(v, 128), _descriptor(out, BLOCK // 2), lse,
-            n_q, k.shape[2], scale * LOG2_E, N_HEADS=n_heads, GROUP=n_heads // k.shape[1], CAUSAL=causal,
-            STAGES=2 if head_dim == 128 else 3, **REGISTERS,
+            n_q, k.shape[2], float(scale) * LOG2_E, N_HEADS=n_heads, GROUP=n_heads // k.shape[1], CAUSAL=causal,
+            STAGES=2 if head_dim == 128 else 3,
         )  # fmt: skip
     return out, lse
 
@@ -613,19 +631,21 @@ def attention_backward(
     numbers = [TensorDescriptor(x, list(x.shape), [1], [block_q], NUMBERS) for x in (lse2, delta)]
     halves = {name: _descriptor(x, BLOCK // 2) for name, x in dict(q=q, k=k, v=v, grad=grad, dq=dq, dk=dk, dv=dv).items()}
     wholes = [halves["k"], halves["v"]] if block_k == BLOCK // 2 else [_descriptor(k, block_k), _descriptor(v, block_k)]
-    common = dict(N_HEADS=n_heads, GROUP=n_heads // n_kv_heads, CAUSAL=causal, **REGISTERS)
-    scales = scale, scale * LOG2_E
+    common = dict(N_HEADS=n_heads, GROUP=n_heads // n_kv_heads, CAUSAL=causal)
+    scales = float(scale), float(scale) * LOG2_E
     with torch.cuda.device_of(q):
         _delta_kernel[(n_rows // 64 * batch * n_heads,)](
             out, grad, lse, lse2, delta, out.stride(), grad.stride(), n_q, n_rows, N_HEADS=n_heads, HEAD_DIM=head_dim, BLOCK_Q=64
         )
-        _keys_backward_kernel[(triton.cdiv(n_k, BLOCK) * batch * n_kv_heads,)](
+        _launch(
+            _keys_backward_kernel, k, triton.cdiv(n_k, BLOCK) * batch * n_kv_heads,
             halves["k"], halves["v"], halves["q"], halves["grad"], *numbers, halves["dk"], halves["dv"],
-            n_q, n_k, n_rows, *scales, STAGES=3, **common,
+            n_q, n_k, n_rows, *scales, **common, STAGES=3,
         )  # fmt: skip
-        _queries_backward_kernel[(triton.cdiv(n_q, BLOCK) * batch * n_heads,)](
+        _launch(
+            _queries_backward_kernel, q, triton.cdiv(n_q, BLOCK) * batch * n_heads,
             halves["q"], halves["grad"], *wholes, halves["dq"], lse2, delta,
-            n_q, n_k, n_rows, *scales, STAGES=3 if head_dim == 128 else 2, **common,
+            n_q, n_k, n_rows, *scales, **common, STAGES=3 if head_dim == 128 else 2,
         )  # fmt: skip
     return dq, dk, dv
 
