@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autograder.course import Exercise, Module
-from autograder.policy import SyntaxProblem, check, parse, runtime_rules
+from autograder.policy import SyntaxProblem, built_on, check, parse, runtime_rules
 from autograder.policy.families import canonical, family_of
 
 FOLDERS = {name: Path("/course") for name in ("folder", "solution_folder", "suite_folder")}
@@ -659,6 +659,7 @@ def test_nesting_bombs_end_in_a_tree_or_a_problem(text):
     assert len(text) <= 256 * 1024
     assert isinstance(parse("work.py", text), ast.Module | SyntaxProblem)
     check(module(("target", ["torch.softmax", "@"])), {"work.py": text + "\n" + body("return x")})
+    built_on(module(("target", [])), {"work.py": text + "\n" + body("return x")})
 
 
 FLOODS = [
@@ -684,7 +685,9 @@ FLOODS = [
 def test_a_flood_of_source_is_looked_through(text):
     """Work that grows with the square of the source would take minutes here and be stopped by the suite's own limit."""
     assert len(text) <= 256 * 1024
-    check(module(("target", ["torch.softmax", "@"]), ("other", ["heapq"])), {"work.py": HEAD + text})
+    course = module(("target", ["torch.softmax", "@"]), ("other", ["heapq"]))
+    check(course, {"work.py": HEAD + text})
+    built_on(course, {"work.py": HEAD + text})
 
 
 def test_a_call_behind_a_flood_is_found():
@@ -711,3 +714,43 @@ def test_the_machines_own_sources_are_read_without_trouble():
     """Real code with every kind of statement."""
     for path in (Path(ast.__file__), Path(typing.__file__), Path(argparse.__file__)):
         check(module(("parse", ["torch.softmax", "sorted"]), files=("work.py",)), {"work.py": path.read_text()})
+
+
+USES = {
+    "by its name": "def second(x):\n    return first(x)",
+    "through a helper": "def helper(x):\n    return first(x)\n\ndef second(x):\n    return helper(x)",
+    "through a table": "KNOWN = {'one': first}\n\ndef second(x):\n    return KNOWN['one'](x)",
+    "by another name": "alias = first\n\ndef second(x):\n    return alias(x)",
+    "in a method": "class second:\n    def forward(self, x):\n        return first(x)",
+    "as its base": "class second(first):\n    pass",
+    "through the third": "def third(x):\n    return first(x)\n\ndef second(x):\n    return third(x)",
+}
+
+
+@pytest.mark.parametrize("text", USES.values(), ids=USES)
+def test_which_exercises_an_exercise_is_built_on_is_known(text):
+    course = module(("first", []), ("second", []), ("third", []))
+    found = built_on(course, {"work.py": f"def first(x):\n    return x\n\n{text}\n"})
+    assert found["first"] == [] and found["second"] == (["first", "third"] if "third" in text else ["first"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def second(x):\n    first = abs\n    return first(x)",
+        "def second(first):\n    return first",
+        "def second(x):\n    return x.first",
+        "def second(x):\n    'first'",
+        "def second(x:",
+        "",
+    ],
+)
+def test_what_is_only_called_the_same_is_not_built_on(text):
+    course = module(("first", []), ("second", []))
+    assert built_on(course, {"work.py": f"def first(x):\n    return second(x)\n\n{text}\n"})["second"] == []
+
+
+def test_exercises_of_other_files_and_circles_are_followed():
+    course = module(("first", []), ("second", []), files=("work.py", "more.py"), places={"second": "more.py"})
+    text = "from exercises.work import first\n\ndef second(x):\n    return second(first(x))\n"
+    assert built_on(course, {"work.py": "def first(x):\n    return x\n", "more.py": text}) == {"first": [], "second": ["first"]}

@@ -222,3 +222,26 @@ def test_totals_add_up_without_binary_dust():
     assert totals([result, result]) == (20, 60)
     assert totals(result.exercises) == (10, 30)
     assert totals([]) == (0, 0)
+
+
+BROKEN = {"test_f_values": FAILED, "test_g_values": TestOutcome("failed", "expected 3, got 4")}
+
+
+def test_what_uses_a_broken_exercise_says_so_first():
+    found = scored(BROKEN, built_on={"g": ["f"], "f": ["g"]})
+    assert found["g"].message == "Mend f first: g uses it.\nexpected 3, got 4"
+    assert found["f"].message == FAILED.message  # only what comes before in the course can be the cause
+
+
+@pytest.mark.parametrize(
+    ("changes", "built_on"),
+    [
+        (BROKEN, {"f": ["g"]}),
+        (BROKEN | {"test_f_values": PASSED}, {"g": ["f"]}),
+        (BROKEN | {"test_f_values": TODO, "test_f_dtypes": TODO}, {"g": ["f"]}),
+        (BROKEN | {"test_g_values": TestOutcome("failed", "expected 3, got 4", diagnosis="3 is 4 here")}, {"g": ["f"]}),
+    ],
+    ids=["not_used", "not_broken", "not_written", "named"],
+)
+def test_nobody_is_sent_to_another_exercise_without_a_reason(changes, built_on):
+    assert "f" not in scored(changes, built_on=built_on)["g"].message.split()

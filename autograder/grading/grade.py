@@ -15,7 +15,7 @@ from autograder.grading.pool import Died, in_forks
 from autograder.grading.score import score_module, totals
 from autograder.grading.suite import Suites, open_suites
 from autograder.intake import Submission, SubmittedModule, as_handed_in
-from autograder.policy import SyntaxProblem, check, parse
+from autograder.policy import SyntaxProblem, built_on, check, parse
 from autograder.reports.results import Environment, Identity, ModuleResult, Results, to_json
 from autograder.worker import pages
 from autograder.worker.client import GraderError, Job, Worker, Zygote
@@ -163,7 +163,9 @@ def grade_module(
         for exercise, (call, line) in at_run_time.items():
             what = f"{call} is called in {exercise}: this exercise asks you to write it yourself."
             breaches.setdefault(exercise, f"{module.main_file}, line {line}: {what}")
-    return score_module(module, suite.manifest, outcomes, breaches=breaches, substituted=substituted)
+    well = all(outcome.outcome == "passed" for outcome in outcomes.values())
+    uses = {} if well else built_on(module, item.files)
+    return score_module(module, suite.manifest, outcomes, breaches=breaches, substituted=substituted, built_on=uses)
 
 
 def _answers(parts: Sequence[Callable[[int], bytes]], hands: int, seconds: float) -> Iterable[bytes | Died]:

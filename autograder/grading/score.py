@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from autograder.course import Exercise, Module
 
 DID_NOT_RUN = TestOutcome("error", "did not run")
+BROKEN = ("partial", "failed")
 CORE_FIRST = "passed; its points count once the core tests of this exercise pass"
 
 
@@ -25,12 +26,14 @@ def score_module(
     breaches: Mapping[str, str] | None = None,
     rejected: str | None = None,
     substituted: Sequence[str] = (),
+    built_on: Mapping[str, Sequence[str]] | None = None,
 ) -> ModuleResult:
     """The result of one module.
 
     `outcomes` is by test name; what the manifest does not list is ignored. `breaches` gives, by exercise, the sentence
     that says which rule was broken: such an exercise earns nothing. `rejected` says why the module could not be
-    run at all. Raises ValueError for a manifest that names a test twice, an exercise the module does not have, or
+    run at all. `built_on` gives the other exercises that each one uses: where one of those is broken, too, that is said first.
+    Raises ValueError for a manifest that names a test twice, an exercise the module does not have, or
     points below zero.
     """
     _check(module, manifest)
@@ -45,6 +48,10 @@ def score_module(
             rejected is not None,
         )
         for exercise in module.exercises
+    ]
+    exercises = [
+        _with_cause(exercise, exercises[:index], (built_on or {}).get(exercise.name, ()))
+        for index, exercise in enumerate(exercises)
     ]
     score, max_score = totals(exercises)
     return ModuleResult(
@@ -113,6 +120,15 @@ def _exercise(
             for spec, result in tests
         ],
     )
+
+
+def _with_cause(exercise: ExerciseResult, earlier: Sequence[ExerciseResult], used: Sequence[str]) -> ExerciseResult:
+    """The exercise; where its mistake has no name, and an earlier one that it uses is broken, with a word on that."""
+    broken = [other.name for other in earlier if other.name in used and other.status in BROKEN]
+    if not broken or exercise.status not in BROKEN or any(test.diagnosis for test in exercise.tests):
+        return exercise
+    first = f"Mend {' and '.join(broken)} first: {exercise.name} uses {'it' if len(broken) == 1 else 'them'}."
+    return exercise.model_copy(update={"message": f"{first}\n{exercise.message}".strip()})
 
 
 def _status(tests: list[tuple[TestSpec, TestOutcome]], score: float, points: float) -> str:

@@ -8,11 +8,11 @@ which sees the operators that are really dispatched (`runtime_rules`).
 from __future__ import annotations
 
 from autograder.course import Module
-from autograder.policy.check import Breach, check
+from autograder.policy.check import Breach, built_on, check
 from autograder.policy.families import forbids, runtime
 from autograder.policy.source import SyntaxProblem, parse
 
-__all__ = ["Breach", "SyntaxProblem", "check", "parse", "runtime_rules"]
+__all__ = ["Breach", "SyntaxProblem", "built_on", "check", "parse", "runtime_rules"]
 
 
 def runtime_rules(module: Module) -> dict[str, dict[str, list[str]]]:

@@ -59,13 +59,18 @@ def check(module: Module, sources: dict[str, str]) -> list[Breach]:
     """
     if not any(exercise.forbidden for exercise in module.exercises):
         return []
-    trees = {file: tree for file, text in sources.items() if not isinstance(tree := parse(file, text), SyntaxProblem)}
-    return _Analysis(module, trees).breaches()
+    return _Analysis(module, sources).breaches()
+
+
+def built_on(module: Module, sources: dict[str, str]) -> dict[str, list[str]]:
+    """For each exercise the module's other exercises that its definition uses, itself or by way of helpers and of each other."""
+    return _Analysis(module, sources).built_on()
 
 
 class _Analysis:
-    def __init__(self, module: Module, trees: dict[str, ast.Module]):
+    def __init__(self, module: Module, sources: dict[str, str]):
         self.module = module
+        trees = {file: tree for file, text in sources.items() if not isinstance(tree := parse(file, text), SyntaxProblem)}
         self.binders = {file: Binder(file) for file in trees}
         for file, tree in trees.items():
             self.binders[file].bind(tree.body)
@@ -89,6 +94,21 @@ class _Analysis:
                     key = (mention.file, mention.line, call)
                     calls.setdefault(key, _breach(exercise.name, mention, call, helper))
             found += [calls[key] for key in sorted(calls)[:BREACHES_TOLD]]
+        return found
+
+    def built_on(self) -> dict[str, list[str]]:
+        found = {}
+        for exercise in self.module.exercises:
+            file = self.module.file_of(exercise)
+            queue = deque(self.binders[file].module.visible(exercise.name) if file in self.binders else ())
+            reached = set(queue)
+            while queue:
+                new = [used for used in self._facts_of(queue.popleft()).uses if used not in reached]
+                reached.update(new)
+                queue.extend(new)
+            used = {(binding.scope.file, binding.name) for binding in reached if binding.scope.parent is None}
+            others = [other for other in self.module.exercises if other.name != exercise.name]
+            found[exercise.name] = [other.name for other in others if (self.module.file_of(other), other.name) in used]
         return found
 
     def _reached(self, file: str, exercise: str) -> list[tuple[_Mention, str]]:
