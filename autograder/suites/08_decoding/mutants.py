@@ -851,12 +851,39 @@ MUTANTS = [
         "Only the last 64 ids count: all tokens in ids are penalised, however long ago they came.",
         ("scatter(-1, ids, True)", "scatter(-1, ids[..., -64:], True)"),
     ),
+    edit(
+        "small_logits_left_alone",
+        "repetition_penalty",
+        "A logit close to 0 is not penalised: every token in ids is, whatever its logit.",
+        ("return torch.where(seen, penalised, logits)", "return torch.where(seen & (logits.abs() > 1e-3), penalised, logits)"),
+    ),
     # sample
     edit(
         "most_probable_always",
         "sample",
         "The most probable token is taken each time: that is greedy. Draw.",
         ("return torch.searchsorted(line, darts, right=True).squeeze(-1)", "return (logits + 0 * darts).argmax(-1)"),
+    ),
+    edit(
+        "a_top_50_nobody_asked_for",
+        "sample",
+        "Only the 50 most probable tokens are ever drawn: filters are functions of their own, for whoever asks for them.",
+        (
+            "line = logits.double()",
+            "kept = logits.topk(min(50, logits.shape[-1])).values[..., -1:]\n"
+            "    line = logits.double().masked_fill(logits < kept, -math.inf)",
+        ),
+    ),
+    edit(
+        "a_nucleus_nobody_asked_for",
+        "sample",
+        "The least probable tokens, 2 % together, are never drawn: filters are functions of their own, for whoever asks for them.",
+        (
+            "line = logits.double()",
+            "best, order = logits.double().softmax(-1).sort(descending=True, stable=True)\n"
+            "    late = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, best.cumsum(-1) - best >= 0.98)\n"
+            "    line = logits.double().masked_fill(late, -math.inf)",
+        ),
     ),
     edit(
         "drawn_evenly",

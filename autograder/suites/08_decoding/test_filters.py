@@ -406,6 +406,10 @@ def test_dropped_tokens_and_zeros_stay(student):
         actual = student.repetition_penalty(logits, torch.tensor([0, 1, 2, 3]), penalty)
         expected = torch.tensor([-INF, 0.0, 2.0 / penalty, -2.0 * penalty, -INF], dtype=torch.float64)
         assert_close(actual, expected, what=f"{logits.tolist()} with penalty {penalty}")
+        close = torch.tensor([3e-4, -3e-4, 1e-9, -1e-9, 1e-4], dtype=torch.float64)
+        actual = student.repetition_penalty(close, torch.tensor([0, 1, 2, 3]), penalty) * 1e9
+        what = f"a thousand million times {close.tolist()} with penalty {penalty}"
+        assert_close(actual, penalised(close, torch.tensor([0, 1, 2, 3]), penalty) * 1e9, what=what)
 
 
 @exercise("repetition_penalty", points=0.5)

@@ -115,6 +115,9 @@ def test_half_precision_draws_from_the_whole_vocabulary(student, dtype, seed):
     assert_counts(tokens % 16, torch.full((16,), 0.0625), f"tokens modulo 16 of 4096 equal {dtype} logits", hint)
     logits = (normal(seed, 3000, 64).argsort(-1) / 16 - 2).to(dtype)  # exact in any precision, no two alike
     halves, singles = (student.run(scenarios.draws, x, seed) for x in (logits, logits.float()))
+    ranks = (logits.float() * 16 + 32).round().long().gather(-1, singles[0, :, None])
+    chances = (torch.arange(64, dtype=torch.float64) / 16).softmax(-1).reshape(4, 16).sum(-1)
+    assert_counts(ranks // 16, chances, "quarters of 64 logits in rising order", "filters are for whoever asks for them")
     n_differ = int((halves != singles).sum())  # none, or most of them where the two use other random numbers
     said = f"{n_differ} of 3000 tokens change when the same logits come as float32, so {dtype} probabilities are not exact"
     assert n_differ <= 1 or n_differ > 1000, f"{said}\n  hint: convert the logits before the softmax, not its result"
