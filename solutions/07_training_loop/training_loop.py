@@ -237,7 +237,8 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
 
     All gradients together are one long vector, of which the 2-norm is taken. If that is more than max_norm, every gradient is
     multiplied in place by max_norm / norm, so that the direction stays; otherwise all stay as they are. (PyTorch divides by
-    norm + 1e-6, and you may, too.) Gradients of 0 stay 0, and a max_norm of infinity clips nothing.
+    norm + 1e-6, and you may, too.) Gradients of 0 stay 0, and a max_norm of infinity clips nothing. Squares are added up in float32 or
+    better: in float16, two squares of 200 are too many.
 
     `params` is any iterable of tensors, a generator among them; those whose grad is None count as nothing. The norm is a scalar, 0
     where there is no gradient at all. ValueError unless max_norm is 0 or more. Source: Pascanu et al. 2013, algorithm 1.
@@ -248,7 +249,7 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
     grads = [p.grad for p in params if p.grad is not None]
     if not grads:
         return torch.tensor(0.0)
-    norm = torch.stack([grad.square().sum() for grad in grads]).sum().sqrt()
+    norm = torch.stack([grad.double().square().sum() for grad in grads]).sum().sqrt()
     if norm > max_norm:
         for grad in grads:
             grad.mul_(max_norm / norm)
@@ -405,15 +406,11 @@ def evaluate(model: nn.Module, data: Tensor, batch_size: int, context_length: in
     ### BEGIN SOLUTION
     if len(data) < 2:
         raise ValueError(f"data must have at least 2 tokens, not {len(data)}")
-    inputs, targets = data[:-1].long(), data[1:].long()
-    n_whole = len(inputs) // context_length * context_length
-    batches = list(
-        zip(
-            inputs[:n_whole].view(-1, context_length).split(batch_size),
-            targets[:n_whole].view(-1, context_length).split(batch_size),
-        )
-    )
-    batches.append((inputs[None, n_whole:], targets[None, n_whole:]))  # (1, fewer than context_length)
+    data = data.long()
+    n_whole = (len(data) - 1) // context_length * context_length
+    whole = (ids.reshape(-1, context_length).split(batch_size) for ids in (data[:n_whole], data[1 : n_whole + 1]))
+    rest = data[None, n_whole:]  # (1, 1 + fewer than context_length)
+    batches = [*zip(*whole), (rest[:, :-1], rest[:, 1:])]
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -422,7 +419,7 @@ def evaluate(model: nn.Module, data: Tensor, batch_size: int, context_length: in
     finally:
         for module, mode in modes.items():
             module.training = mode
-    return total / len(inputs)
+    return total / (len(data) - 1)
     ### END SOLUTION
 
 
