@@ -95,7 +95,9 @@ def test_runs_with_the_optimisers_of_this_module_go_on(student, seed, name):
     """AdamW and SGD with momentum, from whatever name the file has."""
     for optimizer in ("AdamW", "SGD"):
         seen = student.run(scenarios.resumed, seed, 3, 3, {"step": 3}, name, optimizer)
-        checked(seen, "after loading", f"{optimizer}, after loading", "what does a step depend on that state_dict() leaves out?")
+        checked(
+            seen, "after loading", f"{optimizer}, after loading", "what does a step depend on that state_dict() leaves out?"
+        )
 
 
 @exercise("load_checkpoint", points=0.5)

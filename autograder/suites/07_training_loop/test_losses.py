@@ -104,7 +104,15 @@ def test_targets_of_another_shape_or_outside_the_vocabulary_are_refused_by_the_l
 
 def refuses_bad_targets(function):
     """Of either exercise."""
-    for shape, bad in (((3, 4), (4, 3)), ((3, 4), (3,)), ((3, 4), (12,)), ((3, 4), (3, 4, 1)), ((4,), ()), ((1, 4), (4,)), ((), (1,))):
+    for shape, bad in (
+        ((3, 4), (4, 3)),
+        ((3, 4), (3,)),
+        ((3, 4), (12,)),
+        ((3, 4), (3, 4, 1)),
+        ((4,), ()),
+        ((1, 4), (4,)),
+        ((), (1,)),
+    ):
         assert_refused(function, normal(1, *shape, 5), ids(1, 5, *bad), why=f"targets have shape {bad}, not {shape}")
     for bad in (-1, -100, 5, 50):
         targets = ids(1, 5, 3, 4)
@@ -150,7 +158,9 @@ def test_the_gradient_has_the_dtype_of_the_logits_and_halves_are_computed_in_flo
         logits, targets = normal(seed, 5, 7, dtype=dtype), ids(seed, 7, 5)
         expected = gradient_of(logits, targets).to(dtype)
         assert_close(student.cross_entropy_gradient(logits, targets), expected, what="the gradient", rtol=1e-5, atol=1e-7)
-        assert_close(student.run(strided, "cross_entropy_gradient", (logits, targets)), expected, what="the gradient", atol=1e-7)
+        assert_close(
+            student.run(strided, "cross_entropy_gradient", (logits, targets)), expected, what="the gradient", atol=1e-7
+        )
     for dtype, shift in ((torch.float16, 0.0), (torch.bfloat16, 0.0), (torch.bfloat16, 60.0)):
         logits, targets = half_case(dtype, seed, n=5, vocab=7, shift=shift)
         expected, step = gradient_of(logits, targets).to(dtype), torch.finfo(dtype).eps

@@ -144,7 +144,16 @@ def test_a_text_that_is_too_short_and_sizes_below_one_are_refused(student):
     """context_length + 1 tokens are just enough."""
     data = torch.arange(6)
     student.run(scenarios.batches, data, 2, 5, 1)
-    for n, batch_size, context_length in ((6, 2, 6), (6, 2, 7), (1, 2, 1), (0, 2, 1), (6, 0, 2), (6, -1, 2), (6, 2, 0), (6, 2, -1)):
+    for n, batch_size, context_length in (
+        (6, 2, 6),
+        (6, 2, 7),
+        (1, 2, 1),
+        (0, 2, 1),
+        (6, 0, 2),
+        (6, -1, 2),
+        (6, 2, 0),
+        (6, 2, -1),
+    ):
         why = f"of {n} tokens, batch_size={batch_size}, context_length={context_length}"
         assert_refused(student.run, scenarios.batches, data[:n], batch_size, context_length, 1, why=why)
 
@@ -188,7 +197,9 @@ def test_a_vocabulary_can_be_made_again_from_its_characters(student):
 def test_a_character_that_the_vocabulary_does_not_have_is_refused(student, text):
     """At the beginning, at the end, alone."""
     for unknown in ("q" + text, text + "Q", "~", text[:1] + "\r" + text[1:]):
-        assert_refused(student.run, scenarios.encode, text, unknown, why=f"the vocabulary of {text!r} has not all of {unknown!r}")
+        assert_refused(
+            student.run, scenarios.encode, text, unknown, why=f"the vocabulary of {text!r} has not all of {unknown!r}"
+        )
 
 
 @exercise("CharVocabulary", points=1)

@@ -107,7 +107,9 @@ def check_run(student, seed, hint="", dropout=0.0, stale=False, **changes):
     assert_equal(sorted(run["history"]), sorted(expected["history"]), what="the keys of the history")
     for key, wanted in expected["history"].items():
         assert_close(run["history"][key], wanted, what=f'with {shown}: history["{key}"]', hint=hint, rtol=1e-8, atol=1e-10)
-    assert_close(run["weights"], expected["weights"], what=f"with {shown}: the weights at the end", hint=hint, rtol=1e-7, atol=1e-9)
+    assert_close(
+        run["weights"], expected["weights"], what=f"with {shown}: the weights at the end", hint=hint, rtol=1e-7, atol=1e-9
+    )
     return run
 
 
@@ -179,7 +181,12 @@ def test_evaluation_leaves_no_trace_in_a_run_with_dropout(student, seed):
 
 @exercise("train", points=1.5)
 @settings(max_examples=5)
-@given(seed=seeds(), stop_at=st.sampled_from([2, 3, 4, 7]), eval_every=st.sampled_from([1, 2, 3]), dropout=st.sampled_from([0.0, 0.5]))
+@given(
+    seed=seeds(),
+    stop_at=st.sampled_from([2, 3, 4, 7]),
+    eval_every=st.sampled_from([1, 2, 3]),
+    dropout=st.sampled_from([0.0, 0.5]),
+)
 @example(seed=1, stop_at=4, eval_every=2, dropout=0.5)
 @example(seed=1, stop_at=5, eval_every=3, dropout=0.0)
 def test_a_run_that_breaks_off_goes_on_from_its_checkpoint_to_the_last_bit(student, seed, stop_at, eval_every, dropout):
@@ -199,7 +206,9 @@ def test_a_run_that_breaks_off_goes_on_from_its_checkpoint_to_the_last_bit(stude
     assert_equal(resumed["passes"], 9 - saved, what=f"{what} the steps that were left", hint="go on after the last saved step")
     for key in whole:
         assert_equal(repeated[key], whole[key], what=f"the {key} of a finished run that is begun once more")
-    assert_equal(repeated["passes"], 0, what="the steps of a finished run that is begun once more", hint="save after the last step")
+    assert_equal(
+        repeated["passes"], 0, what="the steps of a finished run that is begun once more", hint="save after the last step"
+    )
 
 
 @exercise("train", points=0.5)
