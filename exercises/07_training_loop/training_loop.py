@@ -246,8 +246,9 @@ def save_checkpoint(path: str | Path, model: nn.Module, optimizer, generator: to
     generator's state, PyTorch's global random state (dropout draws from it), and `progress`: a dict of numbers, strings, lists
     and dicts with strings as keys. None of them is changed.
 
-    The write is atomic. Whoever reads `path` finds the whole old file or the whole new one at any moment. Where saving fails, for
-    a full disk or for something in `progress` that cannot be saved, the error is raised, and what was at `path` is still there.
+    The write is atomic: whoever reads `path` finds the whole old file or the whole new one at any moment. The new one is written
+    beside the old one, in the same folder, under another name. Where saving fails, for a full disk or for something in `progress`
+    that cannot be saved, the error is raised, and what was at `path` is still there.
     Either way no other file is left behind.
     """
     # TODO: your code goes here, in place of the next line.

@@ -449,7 +449,7 @@ class TwoDicts(dict):
     def __init__(self, text):
         super().__init__((char, i) for i, char in enumerate(sorted(set(text))))
         self.back = {i: char for char, i in self.items()}
-        self.chars = str().join(self)
+        self.chars = "".join(self)
 
     def encode(self, text):
         try:
@@ -486,16 +486,19 @@ def complete_in_memory(path, model, optimizer, generator, progress):
         raise
 
 
-@alternative("save_checkpoint", "A hidden folder beside the file, made for the save and removed after it.")
-def in_a_hidden_folder(path, model, optimizer, generator, progress):
-    import tempfile
-
-    with tempfile.TemporaryDirectory(dir=Path(path).absolute().parent, prefix=".") as folder:
-        file = Path(folder, "new")
-        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": progress}
-        state |= {"generator": generator.get_state(), "global_generator": torch.get_rng_state()}
-        torch.save(state, file)
-        file.replace(path)
+@alternative("save_checkpoint", "A hidden file beside the old one, opened only if it does not exist yet.")
+def in_a_hidden_file(path, model, optimizer, generator, progress):
+    path = Path(path).absolute()
+    hidden = path.with_name(f".{path.name}.{os.getpid()}")
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": progress}
+    state |= {"generator": generator.get_state(), "global_generator": torch.get_rng_state()}
+    with hidden.open("xb") as file:
+        try:
+            torch.save(state, file)
+        except:
+            hidden.unlink()
+            raise
+    hidden.replace(path)
 
 
 @alternative("load_checkpoint", "From memory, and each tensor copied by hand; the progress first.")
