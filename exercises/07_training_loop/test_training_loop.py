@@ -169,15 +169,28 @@ def with_bigrams(module, task, **options):
             progress = module.load_checkpoint(path, model, optimizer, generator)
             return expected, steps(3), progress
 
-    def fail_to_save():
-        """Whether a save that cannot work was an error, the files in the folder, and what the checkpoint gives."""
+    def save():
+        """The files in the folder after a save, after another one, and after one that cannot work; whether that one raised an
+        error; whether the file is then still the second one; what who had opened the first one reads; the losses that follow."""
         with folder() as home:
             path = os.path.join(home, "run.pt")
-            model, optimizer, generator, _ = run(1, lr=0.1)
+            model, optimizer, generator, steps = run(1, lr=0.1)
             module.save_checkpoint(path, model, optimizer, generator, {"step": 3})
-            bad = {"step": 4, "not data": lambda: None}
+            listings = [os.listdir(home)]
+            with open(path, "rb") as reader, open(path, "rb") as early:
+                first = early.read()
+                losses = steps(2)
+                module.save_checkpoint(path, model, optimizer, generator, {"step": 5})
+                listings.append(os.listdir(home))
+                old_is_whole = reader.read() == first
+            with open(path, "rb") as file:
+                second = file.read()
+            bad = {"step": 6, "not data": lambda: None}
             raised = raises(module.save_checkpoint, path, model, optimizer, generator, bad)
-            return raised, os.listdir(home), module.load_checkpoint(path, model)
+            listings.append(os.listdir(home))
+            with open(path, "rb") as file:
+                still_there = file.read() == second
+            return listings, raised, still_there, old_is_whole, losses + steps(1), run(1, lr=0.1)[3](3)
 
     def load_a_program():
         """Whether loading a file with a program in it was an error, and whether the program ran."""
@@ -536,30 +549,32 @@ def test_what_is_not_in_the_vocabulary_is_refused(student):
 
 
 @exercise("save_checkpoint")
+def test_a_checkpoint_replaces_the_one_before_in_one_piece(student):
+    """Who has the old file open reads on in the old file; saving leaves nothing else in the folder, and the run as it was."""
+    listings, _, _, old_is_whole, losses, undisturbed = student.run(with_bigrams, "save")
+    assert_equal(listings[:2], [["run.pt"]] * 2, what="the files in the folder after each of two saves")
+    hint = "write under another name beside it, then os.replace"
+    assert_equal(old_is_whole, True, what="whether who had opened the first file could read on in it", hint=hint)
+    assert_equal(losses, undisturbed, what="the losses of a run that is saved twice", hint="saving changes nothing")
+
+
+@exercise("save_checkpoint")
+def test_a_save_that_fails_leaves_the_old_checkpoint(student):
+    """A function cannot be saved as plain data; the file from before is still there, and nothing else."""
+    listings, raised, still_there, *_ = student.run(with_bigrams, "save")
+    assert raised, "the save should have raised an error"
+    hint = "write under another name, os.replace when it is complete, clear up in a finally"
+    what = "(the files in the folder, whether the old one is whole)"
+    assert_equal((listings[2], still_there), (["run.pt"], True), what=what, hint=hint)
+
+
+@exercise("load_checkpoint")
 def test_a_saved_run_goes_on_bit_for_bit(student):
     """In another model, with another optimiser, another generator and another global random state."""
     expected, actual, progress = student.run(with_bigrams, "resume")
     hint = "weights, optimiser, generator, and torch.get_rng_state(), from which dropout draws"
     assert_equal(actual, expected, what="the losses of three steps after loading", hint=hint)
     assert_equal(progress, {"step": 3, "losses": [0.1, 0.2]}, what="progress")
-
-
-@exercise("save_checkpoint")
-def test_a_save_that_fails_leaves_the_old_checkpoint(student):
-    """A function cannot be saved as plain data; the file of step 3 is still there, and nothing else."""
-    raised, files, progress = student.run(with_bigrams, "fail_to_save")
-    assert raised, "the save should have raised an error"
-    hint = "write under another name, os.replace when it is complete, clear up in a finally"
-    assert_equal(files, ["run.pt"], what="the files in the folder", hint=hint)
-    assert_equal(progress, {"step": 3}, what="the progress of the checkpoint that is there")
-
-
-@exercise("load_checkpoint")
-def test_what_was_saved_is_put_back(student):
-    """The same run, seen from the loading side."""
-    expected, actual, progress = student.run(with_bigrams, "resume")
-    hint = "model and optimizer: load_state_dict; generator: set_state; torch.set_rng_state"
-    assert_equal((actual, progress["step"]), (expected, 3), what="(the losses after loading, progress)", hint=hint)
 
 
 @exercise("load_checkpoint")
