@@ -34,7 +34,10 @@ ALTERNATIVES = [
         "SGD",
         "The velocities are a list of tensors that are replaced, never changed; the snapshot needs no copies.",
         ("velocity.mul_(self.momentum).add_(p.grad)", "velocity = self._velocities[i] = self.momentum * velocity + p.grad"),
-        ("for p, velocity in zip(self.params, self._velocities)", "for i, (p, velocity) in enumerate(zip(self.params, self._velocities))"),
+        (
+            "for p, velocity in zip(self.params, self._velocities)",
+            "for i, (p, velocity) in enumerate(zip(self.params, self._velocities))",
+        ),
         ("[v.clone() for v in self._velocities]", "list(self._velocities)"),
         (
             'for velocity, saved in zip(self._velocities, state["velocities"]):\n            velocity.copy_(saved)',
@@ -666,3 +669,133 @@ def with_a_while_loop(model, data, config):
     look()
     names = ("loss", "lr", "grad_norm"), ("validation_step", "validation_loss")
     return {name: [row[i] for row in table] for keys, table in zip(names, (rows, checks)) for i, name in enumerate(keys)}
+
+
+@alternative("save_checkpoint", "By name and not by handle, and the folder is flushed to the disk as well.")
+def folder_flushed(path, model, optimizer, generator, progress):
+    path = os.fspath(path)
+    temporary = os.path.join(os.path.dirname(path), "." + os.path.basename(path))
+    try:
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "generator": generator.get_state(),
+                "global_generator": torch.get_rng_state(),
+                "progress": progress,
+            },
+            temporary,
+        )
+        os.rename(temporary, path)
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+    except Exception:
+        if os.path.exists(temporary):
+            os.unlink(temporary)
+        raise
+
+
+@alternative("load_checkpoint", "Mapped into memory, and the model last.")
+def mapped(path, model, optimizer=None, generator=None):
+    content = torch.load(str(path), weights_only=True, mmap=True)
+    if generator is not None:
+        torch.set_rng_state(content["global_generator"].clone())
+        generator.set_state(content["generator"].clone())
+    if optimizer is not None:
+        optimizer.load_state_dict(content["optimizer"])
+    missing, unexpected = model.load_state_dict(content["model"])
+    assert not missing and not unexpected
+    return dict(content["progress"])
+
+
+@alternative("evaluate", "On a deep copy of the model, so that nothing has to be put back.")
+def on_a_copy(model, data, batch_size, context_length):
+    import copy
+
+    if data.shape[0] < 2:
+        raise ValueError("data")
+    model = copy.deepcopy(model).eval().requires_grad_(False)
+    ids, losses = data.long(), []
+    with torch.no_grad():
+        for start in range(0, len(ids) - 1, batch_size * context_length):
+            piece = ids[start : start + batch_size * context_length + 1]
+            for x, y in zip(piece[:-1].split(context_length), piece[1:].split(context_length)):
+                losses += [-row[i].item() for row, i in zip(model(x[None])[0][0].log_softmax(-1), y)]
+    return math.fsum(losses) / len(losses)
+
+
+@alternative("SGD", "What is kept is kept under the parameter itself, and the numbers live in groups as in PyTorch.")
+class KeyedByParameter:
+    def __init__(self, params, lr, momentum=0.0):
+        group = {"params": list(params), "momentum": momentum}
+        if not group["params"] or momentum < 0.0 or momentum >= 1.0 or lr < 0.0:
+            raise ValueError("arguments")
+        self.param_groups, self.lr, self.state = [group], lr, dict.fromkeys(group["params"])
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    old = self.state[p]
+                    self.state[p] = p.grad.clone() if old is None else torch.add(p.grad, old, alpha=group["momentum"])
+                    p.add_(self.state[p], alpha=-self.lr)
+
+    def zero_grad(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.grad = None
+
+    def state_dict(self):
+        (group,) = self.param_groups
+        return {"lr": self.lr, "momentum": group["momentum"], "state": [self.state[p] for p in group["params"]]}
+
+    def load_state_dict(self, state):
+        (group,) = self.param_groups
+        self.lr, group["momentum"] = state["lr"], state["momentum"]
+        self.state = dict(zip(group["params"], state["state"], strict=True))
+
+
+@alternative("train", "Gradients by autograd.grad, added up in a list and put in place at the end; evaluations from a queue.")
+def gradients_in_a_list(model, data, config):
+    generator = torch.Generator()
+    generator.manual_seed(config.seed)
+    params = [p for p in model.parameters() if p.requires_grad]
+    optimizer = AdamW(params, config.max_lr, config.betas, weight_decay=config.weight_decay)
+    history = {name: [] for name in ("loss", "lr", "grad_norm", "validation_step", "validation_loss")}
+    if config.checkpoint_path and os.path.exists(config.checkpoint_path):
+        history.update(load_checkpoint(config.checkpoint_path, model, optimizer, generator)["history"])
+    due = sorted({*range(0, config.n_steps, config.eval_every), config.n_steps} - set(history["validation_step"]))
+    step = len(history["loss"])
+    size = config.batch_size // config.accumulation_steps
+    while True:
+        if due and due[0] == step:
+            history["validation_step"].append(due.pop(0))
+            history["validation_loss"].append(evaluate(model, data[1], size, config.context_length))
+        if step >= config.n_steps:
+            return history
+        model.train()
+        x, y = get_batch(data[0], config.batch_size, config.context_length, generator)
+        total, loss = None, 0.0
+        for rows, targets in zip(x.split(size), y.split(size)):
+            part = model(rows, targets)[1]
+            found = torch.autograd.grad(part, params, allow_unused=True)
+            total = found if total is None else [None if g is None else g + t for g, t in zip(found, total)]
+            loss += part.item()
+        for p in model.parameters():
+            p.grad = None
+        for p, g in zip(params, total):
+            p.grad = None if g is None else g / config.accumulation_steps
+        history["grad_norm"].append(float(clip_grad_norm(params, config.max_norm)))
+        rate = cosine_schedule(step, config.warmup_steps, config.n_steps, config.max_lr, config.min_lr)
+        optimizer.lr = rate
+        optimizer.step()
+        optimizer.zero_grad()
+        history["loss"].append(loss / config.accumulation_steps)
+        history["lr"].append(rate)
+        step += 1
+        if sys.stderr.isatty():
+            sys.stderr.write(f"{step}/{config.n_steps}\n")
+        if config.checkpoint_path and (step % config.checkpoint_every == 0 or step == config.n_steps):
+            save_checkpoint(config.checkpoint_path, model, optimizer, generator, {"history": history, "step": step})

@@ -392,7 +392,51 @@ MUTANTS = [
         "An optimiser of nothing is accepted: most probably a generator was used up before. Refuse it.",
         ("if not self.params:", "if False:"),
     ),
+    edit(
+        "zero_grad_forgets_the_velocity",
+        "SGD",
+        "zero_grad clears the velocity as well: it clears gradients, and nothing else.",
+        (
+            "            p.grad = None\n",
+            "            p.grad = None\n        self._velocities = [torch.zeros_like(p) for p in self.params]\n",
+        ),
+    ),
+    edit(
+        "velocity_by_shape",
+        "SGD",
+        "Parameters of the same shape share a velocity: one for each parameter.",
+        (
+            "[torch.zeros_like(p) for p in self.params]",
+            "list(map({p.shape: torch.zeros_like(p) for p in self.params}.get, [p.shape for p in self.params]))",
+        ),
+    ),
     # AdamW
+    edit(
+        "zero_grad_forgets_the_counts",
+        "AdamW",
+        "zero_grad clears the counts of steps as well: it clears gradients, and nothing else.",
+        ("            p.grad = None\n", "            p.grad = None\n        self._n_steps = [0 for _ in self.params]\n"),
+    ),
+    edit(
+        "zero_taken_for_nothing",
+        "AdamW",
+        "A learning rate of 0 is taken for none at all: `lr or 1e-3` gives the default.",
+        ("self.weight_decay = lr, tuple", "self.weight_decay = lr or 1e-3, tuple"),
+    ),
+    edit(
+        "copies_of_its_own",
+        "AdamW",
+        "The optimiser keeps a copy of the parameters and writes it over them: whoever loads weights in between loses them.",
+        (
+            "        self._n_steps = [0 for _ in self.params]\n",
+            "        self._n_steps = [0 for _ in self.params]\n        self._own = [p.detach().clone() for p in self.params]\n",
+        ),
+        (
+            "            p.mul_(1 - self.lr * self.weight_decay)\n",
+            "            p.copy_(self._own[i])\n            p.mul_(1 - self.lr * self.weight_decay)\n",
+        ),
+        ("value=-self.lr / (1 - beta_1**t))\n", "value=-self.lr / (1 - beta_1**t))\n            self._own[i].copy_(p)\n"),
+    ),
     edit(
         "no_bias_correction",
         "AdamW",
@@ -1412,7 +1456,7 @@ MUTANTS = [
         "Only parameters are put back: buffers belong to the model as well.",
         (
             '    model.load_state_dict(state["model"])\n',
-            '    with torch.no_grad():\n        for name, p in model.named_parameters():\n'
+            "    with torch.no_grad():\n        for name, p in model.named_parameters():\n"
             '            p.copy_(state["model"][name])\n',
         ),
     ),
@@ -1441,7 +1485,7 @@ MUTANTS = [
         (
             '    state = torch.load(path, map_location="cpu", weights_only=True)\n',
             '    try:\n        state = torch.load(path, map_location="cpu", weights_only=True)\n'
-            '    except Exception:\n        return {}\n',
+            "    except Exception:\n        return {}\n",
         ),
     ),
     # evaluate
@@ -1572,7 +1616,45 @@ MUTANTS = [
         "Gradients are set to None: evaluation leaves them as they are.",
         ("    model.eval()\n", "    model.eval()\n    model.zero_grad()\n"),
     ),
+    edit(
+        "weighed_by_rows",
+        "evaluate",
+        "Losses are weighed by rows: a short row has fewer targets. Multiply by y.numel().",
+        ("y.numel() for x", "y.shape[0] * context_length for x"),
+    ),
+    edit(
+        "empty_window_counted",
+        "evaluate",
+        "Where the text divides evenly, an empty window is left, whose mean is NaN: leave it out.",
+        (" if y.numel())", ")"),
+    ),
     # train
+    edit(
+        "loss_after_the_update",
+        "train",
+        "The history has the loss of after the update: it is the one whose gradient was taken.",
+        (
+            '        history["loss"].append(total)\n',
+            "        with torch.no_grad():\n            total = cross_entropy(model(x)[0], y).item()\n"
+            '        history["loss"].append(total)\n',
+        ),
+    ),
+    edit(
+        "schedule_ends_one_step_early",
+        "train",
+        "The schedule's total is n_steps - 1: it is n_steps.",
+        (
+            "config.warmup_steps, config.n_steps, config",
+            "config.warmup_steps, max(config.n_steps - 1, config.warmup_steps), config",
+        ),
+    ),
+    edit(
+        "history_shared_by_all_runs",
+        "train",
+        "All runs write into one history: make a new one for each.",
+        ('    history = {"loss"', '    history = vars(train).setdefault("history", {"loss"'),
+        ('"validation_loss": []}\n', '"validation_loss": []})\n'),
+    ),
     edit(
         "gradients_never_zeroed",
         "train",
@@ -1794,7 +1876,7 @@ MUTANTS = [
         (
             '        history["grad_norm"].append(float(norm))\n',
             '        history["grad_norm"].append(float(norm))\n        if step + 1 == config.n_steps and config.n_steps '
-            '% config.eval_every == 0:\n            validate()\n',
+            "% config.eval_every == 0:\n            validate()\n",
         ),
     ),
     edit(
@@ -1892,7 +1974,7 @@ MUTANTS = [
         (
             "    model.train()\n",
             '    model.train()\n    if history["loss"] and len(history["loss"]) < config.n_steps and len(history["loss"]) '
-            '% config.eval_every:\n        validate()\n',
+            "% config.eval_every:\n        validate()\n",
         ),
     ),
     edit(

@@ -22,7 +22,7 @@ def checked(seen, key, what, hint=""):
 
 
 @exercise("save_checkpoint", points=1.5, core=True)
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(seed=seeds(), before=sizes(1, 4), after=sizes(2, 4))
 def test_a_run_that_was_saved_goes_on_elsewhere_to_the_last_bit(student, seed, before, after):
     """Weights, buffers, the optimiser, the generator, and the dice that dropout throws."""
@@ -33,7 +33,7 @@ def test_a_run_that_was_saved_goes_on_elsewhere_to_the_last_bit(student, seed, b
 
 
 @exercise("save_checkpoint", points=0.5)
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(seed=seeds())
 def test_saving_changes_nothing(student, seed):
     """Not the model and its modes, not the generator, not the dice; the run goes on as if it had not been saved."""
@@ -45,7 +45,7 @@ def test_saving_changes_nothing(student, seed):
 
 
 @exercise("save_checkpoint", points=1)
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(seed=seeds(), relative=st.booleans(), as_text=st.booleans())
 def test_a_new_checkpoint_takes_the_place_of_the_old_one_in_one_piece(student, seed, relative, as_text):
     """Who had opened the old file reads on in the old file; nothing else appears in the folder; the last one counts."""
@@ -78,7 +78,7 @@ def test_what_was_there_survives_a_save_that_fails(student):
 
 
 @exercise("load_checkpoint", points=1.5, core=True)
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(seed=seeds(), before=sizes(1, 4), after=sizes(2, 4))
 def test_loading_puts_everything_back_as_often_as_one_likes(student, seed, before, after):
     """The same file loaded twice into the same run: twice the same steps follow."""
@@ -89,7 +89,7 @@ def test_loading_puts_everything_back_as_often_as_one_likes(student, seed, befor
 
 
 @exercise("load_checkpoint", points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(seed=seeds(), name=st.sampled_from(["run", "run.pt", "my.run.v2"]))
 def test_runs_with_the_optimisers_of_this_module_go_on(student, seed, name):
     """AdamW and SGD with momentum, from whatever name the file has."""
@@ -101,7 +101,7 @@ def test_runs_with_the_optimisers_of_this_module_go_on(student, seed, name):
 
 
 @exercise("load_checkpoint", points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(seed=seeds())
 def test_parameters_stay_the_objects_that_the_optimiser_knows(student, seed):
     """Overwritten in place, tied ones tied; modes and what requires gradients stay."""

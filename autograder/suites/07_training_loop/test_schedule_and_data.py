@@ -160,13 +160,13 @@ def test_a_text_that_is_too_short_and_sizes_below_one_are_refused(student):
 
 # CharVocabulary
 
-TEXTS = st.text(alphabet=st.sampled_from("abzZ 09\n\t.,äßé漢🙂\u0301\u200b"), min_size=1, max_size=30)
+TEXTS = st.text(alphabet=st.sampled_from("abzZ 09\r\n\t.,äßé漢🙂\u0301\u200b"), min_size=1, max_size=30)
 
 
 @exercise("CharVocabulary", points=1, core=True)
 @settings(max_examples=25)
 @given(text=TEXTS, seed=seeds())
-@example(text="hello world\n", seed=0)
+@example(text="hello World\r\nZzz ", seed=0)
 def test_characters_are_numbered_in_the_order_of_their_code_points(student, text, seed):
     """Encoding gives the places in the sorted string of the characters, and decoding leads back."""
     chars = "".join(sorted(set(text)))
@@ -192,18 +192,18 @@ def test_a_vocabulary_can_be_made_again_from_its_characters(student):
 
 
 @exercise("CharVocabulary", points=0.5)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(text=TEXTS)
 def test_a_character_that_the_vocabulary_does_not_have_is_refused(student, text):
     """At the beginning, at the end, alone."""
-    for unknown in ("q" + text, text + "Q", "~", text[:1] + "\r" + text[1:]):
+    for unknown in ("q" + text, text + "Q", "~", text[:1] + "\f" + text[1:]):
         assert_refused(
             student.run, scenarios.encode, text, unknown, why=f"the vocabulary of {text!r} has not all of {unknown!r}"
         )
 
 
 @exercise("CharVocabulary", points=1)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(text=TEXTS)
 def test_an_id_outside_the_vocabulary_is_refused(student, text):
     """Negative ones, too, alone and in company."""
