@@ -251,14 +251,14 @@ def decode(module, text, ids):
 class Net(nn.Module):
     """Dropout, a buffer that changes with every pass, a weight with two names, and a parameter that is frozen."""
 
-    def __init__(self, width=4):
+    def __init__(self, width=4, dropout=0.5):
         super().__init__()
         self.one, self.other = nn.Linear(width, width), nn.Linear(width, width)
         self.other.weight = self.one.weight
         self.frozen = nn.Parameter(torch.randn(width), requires_grad=False)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("n_passes", torch.zeros((), dtype=torch.long))
-        self.dropout = nn.Dropout(0.5)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x):
         if self.training:
@@ -298,9 +298,9 @@ class Momentum:
 class Run:
     """A model, an optimiser and a generator; global randomness goes in by dropout."""
 
-    def __init__(self, seed, optimizer=Momentum, lr=0.1):
+    def __init__(self, seed, optimizer=Momentum, lr=0.1, dropout=0.5):
         torch.manual_seed(seed)
-        self.model = Net()
+        self.model = Net(dropout=dropout)
         self.optimizer = optimizer([p for p in self.model.parameters() if p.requires_grad], lr)
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -325,22 +325,22 @@ def folder():
         yield Path(name)
 
 
-def resumed(module, seed, before, after, progress, name="run.pt", optimizer=None):
+def resumed(module, seed, before, after, progress, name="run.pt", optimizer=None, dropout=0.5):
     """A run is saved in the middle and goes on; another one, of other weights and other dice, loads that and goes on.
 
     Gives what both did, and what the first one does when nobody saves it.
     """
     kinds = {None: Momentum, "SGD": lambda params, lr: module.SGD(params, lr, 0.9)}
     kind = kinds.get(optimizer) or (lambda params, lr: module.AdamW(params, lr))
-    undisturbed = Run(seed, kind)
+    undisturbed = Run(seed, kind, dropout=dropout)
     undisturbed.go(before)
     wanted = undisturbed.go(after)
     with folder() as home:
-        first = Run(seed, kind)
+        first = Run(seed, kind, dropout=dropout)
         first.go(before)
         module.save_checkpoint(home / name, first.model, first.optimizer, first.generator, progress)
         went_on = first.go(after)
-        other = Run(seed + 1, kind, lr=0.3)
+        other = Run(seed + 1, kind, lr=0.3, dropout=dropout)
         other.go(before + 2)
         found = kept(module.load_checkpoint(home / name, other.model, other.optimizer, other.generator))
         loaded = other.go(after)
