@@ -17,6 +17,11 @@ def test_a_file_that_a_mutant_writes_is_gone_with_it(tmp_path, monkeypatch):
     assert os.getcwd() == str(tmp_path) and not list(tmp_path.iterdir())
 
 
+def test_what_a_mutant_prints_is_not_seen(capfd):
+    assert in_a_fork(lambda: [str(os.write(1, b"step 1") + os.write(2, b"loss 2.3"))]) == ["14"]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_mutant_that_loops_or_dies_explains_nothing_and_takes_nothing_from_those_before_it():
     def found(then):
         yield "axis"

@@ -97,7 +97,7 @@ def name_mistakes(
 def in_a_fork(work: Callable[[], Iterable[str]], seconds: int = SECONDS, wait: float = WAIT_SECONDS) -> list[str]:
     """What `work` gives in so much processor time, and time to wait, computed in a fork and in a folder of its own.
 
-    A mutant may change global state, loop, crash or write a file.
+    A mutant may change global state, loop, crash, write a file or print.
     """
     reader, writer = os.pipe()
     end = time.monotonic() + wait
@@ -108,6 +108,8 @@ def in_a_fork(work: Callable[[], Iterable[str]], seconds: int = SECONDS, wait: f
             try:
                 os.close(reader)
                 os.chdir(folder)
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, 1), os.dup2(nowhere, 2)
                 resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
                 warnings.simplefilter("ignore")  # what a wrong version warns of is nobody's concern
                 for found in work():
