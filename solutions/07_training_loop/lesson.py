@@ -1,0 +1,6 @@
+# %% [markdown]
+# # The training loop
+#
+# Placeholder until the merge.
+
+# %% exercise cosine_schedule
