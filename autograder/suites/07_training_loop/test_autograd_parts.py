@@ -208,6 +208,7 @@ def test_asking_leaves_no_trace(student, case, other):
 
 # gradcheck
 
+
 @st.composite
 def problems(draw):
     """Shapes of inputs and a seed."""
