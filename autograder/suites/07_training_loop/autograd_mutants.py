@@ -67,7 +67,11 @@ MUTANTS = [
         "axes_added_at_the_end",
         UNBROADCAST,
         "The shapes are aligned on the left: NumPy aligns them on the right, new axes come first.",
-        ("    n_added = grad.ndim - len(shape)\n", "    n_added = grad.ndim - len(shape)\n    grad = np.moveaxis(grad, range(len(shape)), range(n_added, grad.ndim)) if n_added > 0 else grad\n"),
+        (
+            "    n_added = grad.ndim - len(shape)\n",
+            "    n_added = grad.ndim - len(shape)\n    grad = np.moveaxis(grad, range(len(shape)), range(n_added, "
+            "grad.ndim)) if n_added > 0 else grad\n",
+        ),
     ),
     wrong(
         "one_axis_only",
@@ -91,7 +95,10 @@ MUTANTS = [
         "reshaped_by_force",
         UNBROADCAST,
         "A shape that only has as many entries is taken for one that broadcasts: compare size by size, from the right.",
-        ("    n_added = grad.ndim", "    if grad.size == np.prod(shape, dtype=int):\n        return grad.reshape(shape)\n    n_added = grad.ndim"),
+        (
+            "    n_added = grad.ndim",
+            "    if grad.size == np.prod(shape, dtype=int):\n        return grad.reshape(shape)\n    n_added = grad.ndim",
+        ),
     ),
     wrong(
         "nothing_refused",
@@ -109,9 +116,12 @@ MUTANTS = [
         "broadcast_either_way",
         UNBROADCAST,
         "It is asked whether the shapes go together, not whether `shape` broadcasts to grad's: grad must not be the smaller one.",
-        (REFUSAL + "        raise ValueError(f\"shape {shape} does not broadcast to grad's shape {grad.shape}\")\n",
-         "    if n_added < 0 or any(n != m and 1 not in (n, m) for n, m in zip(shape, grad.shape[n_added:])):\n        raise ValueError('shape')\n"
-         "    grad = np.broadcast_to(grad, np.broadcast_shapes(shape, grad.shape))\n"),
+        (
+            REFUSAL + '        raise ValueError(f"shape {shape} does not broadcast to grad\'s shape {grad.shape}")\n',
+            "    if n_added < 0 or any(n != m and 1 not in (n, m) for n, m in zip(shape, grad.shape[n_added:])):\n"
+            "        raise ValueError('shape')\n"
+            "    grad = np.broadcast_to(grad, np.broadcast_shapes(shape, grad.shape))\n",
+        ),
     ),
     wrong(
         "always_float64",
@@ -160,26 +170,35 @@ MUTANTS = [
         "appended_when_met",
         ORDER,
         "A node is put into the order when it is met, before its parents are: its turn is when they are done.",
-        ("        if parents_are_done:\n            order.append(node)\n        elif id(node) not in seen:\n",
-         "        if id(node) not in seen:\n            order.append(node)\n"),
+        (
+            "        if parents_are_done:\n            order.append(node)\n        elif id(node) not in seen:\n",
+            "        if id(node) not in seen:\n            order.append(node)\n",
+        ),
         ("            stack.append((node, True))  # to come back to, after its parents\n", ""),
     ),
     wrong(
         "depth_first_reversed",
         ORDER,
-        "The order in which nodes are met is reversed. That is right for trees; where a node is met early by a short way, a node that "
+        "The order in which nodes are met is reversed. That is right for trees; where a node is met early by a short way, "
+        "a node that "
         "depends on it may follow by a longer one.",
-        ("        if parents_are_done:\n            order.append(node)\n        elif id(node) not in seen:\n",
-         "        if id(node) not in seen:\n            order.append(node)\n"),
+        (
+            "        if parents_are_done:\n            order.append(node)\n        elif id(node) not in seen:\n",
+            "        if id(node) not in seen:\n            order.append(node)\n",
+        ),
         ("            stack.append((node, True))  # to come back to, after its parents\n", ""),
         ("return order\n", "return order[::-1]\n"),
     ),
     wrong(
         "breadth_first_reversed",
         ORDER,
-        "Nodes are ordered by their distance from the root. Where a short and a long way lead to the same node, that is not enough.",
-        ("        node, parents_are_done = stack.pop()\n        if parents_are_done:\n            order.append(node)\n        elif id(node) not in seen:\n",
-         "        node, _ = stack.pop(0)\n        if id(node) not in seen:\n            order.append(node)\n"),
+        "Nodes are ordered by their distance from the root. Where a short and a long way lead to the same node, that is "
+        "not enough.",
+        (
+            "        node, parents_are_done = stack.pop()\n        if parents_are_done:\n            order.append(node)\n"
+            "        elif id(node) not in seen:\n",
+            "        node, _ = stack.pop(0)\n        if id(node) not in seen:\n            order.append(node)\n",
+        ),
         ("            stack.append((node, True))  # to come back to, after its parents\n", ""),
         ("return order\n", "return order[::-1]\n"),
     ),
@@ -193,18 +212,25 @@ MUTANTS = [
         "parents_once_each_only_by_twos",
         ORDER,
         "The two operands of x * x are one node: it comes twice in the order.",
-        ("        if parents_are_done:\n            order.append(node)\n",
-         "        if parents_are_done:\n            order += [parent for parent in node.parents if sum(p is parent for p in node.parents) > 1 and not parent.parents][1:]\n"
-         "            order.append(node)\n"),
+        (
+            "        if parents_are_done:\n            order.append(node)\n",
+            "        if parents_are_done:\n            order += [parent for parent in node.parents if sum(p is parent for "
+            "p in node.parents) > 1 and not parent.parents][1:]\n"
+            "            order.append(node)\n",
+        ),
     ),
     wrong(
         "seen_when_put_on_the_stack",
         ORDER,
-        "A node is marked when it is put on the stack. If another parent of the same child depends on it, it comes too late: mark it "
+        "A node is marked when it is put on the stack. If another parent of the same child depends on it, it comes too "
+        "late: mark it "
         "when it is taken from the stack.",
-        ("            stack.extend((parent, False) for parent in node.parents)\n",
-         "            for parent in node.parents:\n                if id(parent) not in marked:\n                    marked.add(id(parent))\n"
-         "                    stack.append((parent, False))\n"),
+        (
+            "            stack.extend((parent, False) for parent in node.parents)\n",
+            "            for parent in node.parents:\n                if id(parent) not in marked:\n"
+            "                    marked.add(id(parent))\n"
+            "                    stack.append((parent, False))\n",
+        ),
         ("    order, seen = [], set()\n", "    order, seen, marked = [], set(), {id(root)}\n"),
     ),
     wrong(
@@ -244,8 +270,11 @@ MUTANTS = [
         "parents_used_up",
         ORDER,
         "The parents are taken out of the nodes' own lists: the graph must stay as it is.",
-        ("            stack.extend((parent, False) for parent in node.parents)\n",
-         "            stack.extend((parent, False) for parent in node.parents)\n            if isinstance(node.parents, list):\n                node.parents.clear()\n"),
+        (
+            "            stack.extend((parent, False) for parent in node.parents)\n",
+            "            stack.extend((parent, False) for parent in node.parents)\n"
+            "            if isinstance(node.parents, list):\n                node.parents.clear()\n",
+        ),
     ),
     wrong(
         "a_generator_of_nodes",
@@ -257,8 +286,11 @@ MUTANTS = [
         "order_kept_and_handed_out",
         ORDER,
         "The very list that was handed out is kept and handed out again, and whoever has it may have changed it.",
-        ("    order, seen = [], set()\n",
-         "    kept = topological_order.__dict__.setdefault('kept', [])\n    if kept and kept[0] is root:\n        return kept[1]\n    order, seen = [], set()\n    kept[:] = [root, order]\n"),
+        (
+            "    order, seen = [], set()\n",
+            "    kept = topological_order.__dict__.setdefault('kept', [])\n    if kept and kept[0] is root:\n"
+            "        return kept[1]\n    order, seen = [], set()\n    kept[:] = [root, order]\n",
+        ),
     ),
     # Array: the graph
     wrong(
@@ -277,7 +309,10 @@ MUTANTS = [
         "parents_once_each",
         ARRAY,
         "Where both operands are the same node it gets its gradient only once: x * x has the derivative 2x.",
-        ("links = tuple(link for link in links if link[0].requires_grad)", "links = tuple({id(link[0]): link for link in links if link[0].requires_grad}.values())"),
+        (
+            "links = tuple(link for link in links if link[0].requires_grad)",
+            "links = tuple({id(link[0]): link for link in links if link[0].requires_grad}.values())",
+        ),
     ),
     wrong(
         "broadcasting_forgotten",
@@ -288,14 +323,24 @@ MUTANTS = [
     wrong(
         "added_in_place",
         ARRAY,
-        "Gradients are added in place, to arrays that others use as well, such as the g that + hands to both operands: a = a + b.",
-        (ARRIVED, "if id(parent) in grads:\n                    grads[id(parent)] += share\n                else:\n                    grads[id(parent)] = share if share.flags.writeable else share.copy()"),
+        "Gradients are added in place, to arrays that others use as well, such as the g that + hands to both operands: a = "
+        "a + b.",
+        (
+            ARRIVED,
+            "if id(parent) in grads:\n                    grads[id(parent)] += share\n                else:\n"
+            "                    grads[id(parent)] = share if share.flags.writeable else share.copy()",
+        ),
     ),
     wrong(
         "added_in_place_at_leaves",
         ARRAY,
-        "A leaf's gradient is changed in place, and it is the very array that somebody else passed on: take a copy, add with a + b.",
-        (TO_LEAF, "if node.grad is None:\n                    node.grad = np.asarray(g) if np.asarray(g).flags.writeable else np.array(g)\n                else:\n                    node.grad += g"),
+        "A leaf's gradient is changed in place, and it is the very array that somebody else passed on: take a copy, add "
+        "with a + b.",
+        (
+            TO_LEAF,
+            "if node.grad is None:\n                    node.grad = np.asarray(g) if np.asarray(g).flags.writeable else "
+            "np.array(g)\n                else:\n                    node.grad += g",
+        ),
     ),
     wrong(
         "leaves_without_copies",
@@ -318,22 +363,35 @@ MUTANTS = [
     wrong(
         "counted_once_more_by_results",
         ARRAY,
-        "Results keep the gradients of an earlier walk and pass them on once more: what belongs to a walk is forgotten at its end.",
-        ("            g = grads.pop(id(node))  # complete: all that was computed from the node has been here\n",
-         "            g = grads.pop(id(node))\n            if node.parents and node is not self:\n                g = node.grad = g if node.grad is None else node.grad + g\n"),
+        "Results keep the gradients of an earlier walk and pass them on once more: what belongs to a walk is forgotten at "
+        "its end.",
+        (
+            "            g = grads.pop(id(node))  # complete: all that was computed from the node has been here\n",
+            "            g = grads.pop(id(node))\n            if node.parents and node is not self:\n"
+            "                g = node.grad = g if node.grad is None else node.grad + g\n",
+        ),
     ),
     wrong(
         "root_kept_from_before",
         ARRAY,
         "The root's own gradient is added to from walk to walk, so that a second backward counts twice.",
-        ("        grads = {id(self): grad}", "        self._seed = getattr(self, '_seed', 0) + grad\n        grad = self._seed\n        grads = {id(self): grad}"),
+        (
+            "        grads = {id(self): grad}",
+            "        self._seed = getattr(self, '_seed', 0) + grad\n        grad = self._seed\n        grads = {id(self): grad}",
+        ),
     ),
     wrong(
         "graph_used_up",
         ARRAY,
         "The graph is gone after one backward, so that a second one does nothing: it may be walked several times.",
-        ("                grads[id(parent)] = grads", "                node._spent = True\n                grads[id(parent)] = grads"),
-        ("        grads = {id(self): grad}", "        if getattr(self, '_spent', False):\n            return\n        grads = {id(self): grad}"),
+        (
+            "                grads[id(parent)] = grads",
+            "                node._spent = True\n                grads[id(parent)] = grads",
+        ),
+        (
+            "        grads = {id(self): grad}",
+            "        if getattr(self, '_spent', False):\n            return\n        grads = {id(self): grad}",
+        ),
     ),
     wrong(
         "order_of_creation_reversed_wrongly",
@@ -346,25 +404,39 @@ MUTANTS = [
     wrong(
         "depth_first_walk",
         ARRAY,
-        "A node passes on what it has when it is first met; what comes to it later on other ways is lost, or counted twice. Walk in topological order.",
-        (WALK, "nodes, known = [], [self]\n        while known:\n            nodes.append(known.pop(0))\n"
-         "            known += [p for p in nodes[-1].parents if all(p is not q for q in (*nodes, *known))]\n        for node in nodes:"),
+        "A node passes on what it has when it is first met; what comes to it later on other ways is lost, or counted "
+        "twice. Walk in topological order.",
+        (
+            WALK,
+            "nodes, known = [], [self]\n        while known:\n            nodes.append(known.pop(0))\n"
+            "            known += [p for p in nodes[-1].parents if all(p is not q for q in (*nodes, *known))]\n"
+            "        for node in nodes:",
+        ),
         ("g = grads.pop(id(node))", "g = grads.pop(id(node), 0)"),
     ),
     wrong(
         "recursive_walk",
         ARRAY,
-        "backward calls itself for each parent: a long chain is too deep for that, and a node with many children is visited once for each.",
-        (WALK, "def pass_on(node, g):\n            if node.requires_grad and not node.parents:\n                node.grad = np.array(g if node.grad is None else node.grad + g)\n"
-         "            for parent, pullback in zip(node.parents, node._pullbacks):\n"
-         "                pass_on(parent, unbroadcast(pullback(g), parent.data.shape).astype(parent.data.dtype, copy=False))\n\n"
-         "        pass_on(self, grad)\n        for node in ():"),
+        "backward calls itself for each parent: a long chain is too deep for that, and a node with many children is "
+        "visited once for each.",
+        (
+            WALK,
+            "def pass_on(node, g):\n            if node.requires_grad and not node.parents:\n"
+            "                node.grad = np.array(g if node.grad is None else node.grad + g)\n"
+            "            for parent, pullback in zip(node.parents, node._pullbacks):\n"
+            "                pass_on(parent, unbroadcast(pullback(g), parent.data.shape).astype(parent.data.dtype, "
+            "copy=False))\n\n"
+            "        pass_on(self, grad)\n        for node in ():",
+        ),
     ),
     wrong(
         "constants_get_gradients",
         ARRAY,
         "Leaves that require no gradient get one as well.",
-        ("links = tuple(link for link in links if link[0].requires_grad)", "wanted = any(parent.requires_grad for parent, _ in links)"),
+        (
+            "links = tuple(link for link in links if link[0].requires_grad)",
+            "wanted = any(parent.requires_grad for parent, _ in links)",
+        ),
         ("result.requires_grad = bool(links)", "result.requires_grad = wanted"),
         (ASKED, "if not node.parents:"),
     ),
@@ -378,13 +450,19 @@ MUTANTS = [
         "both_operands_must_require",
         ARRAY,
         "A result requires a gradient only where all operands do: one is enough.",
-        ("links = tuple(link for link in links if link[0].requires_grad)", "links = links if all(parent.requires_grad for parent, _ in links) else ()"),
+        (
+            "links = tuple(link for link in links if link[0].requires_grad)",
+            "links = links if all(parent.requires_grad for parent, _ in links) else ()",
+        ),
     ),
     wrong(
         "requires_gradients_by_default",
         ARRAY,
         "A leaf requires a gradient although nobody asked for it: the default is False.",
-        ("def __init__(self, data: Any, requires_grad: bool = False):", "def __init__(self, data: Any, requires_grad: bool = True):"),
+        (
+            "def __init__(self, data: Any, requires_grad: bool = False):",
+            "def __init__(self, data: Any, requires_grad: bool = True):",
+        ),
         ("result = Array(data)\n", "result = Array(data, False)\n"),
     ),
     wrong(
@@ -397,7 +475,12 @@ MUTANTS = [
         "unreached_leaves_get_0",
         ARRAY,
         "A gradient of 0 is given to constants of the graph: what requires none keeps None.",
-        ("links = tuple(link for link in links if link[0].requires_grad)", "for parent, _ in links:\n            if not parent.requires_grad and not parent.parents:\n                parent.grad = np.zeros_like(parent.data)\n        links = tuple(link for link in links if link[0].requires_grad)"),
+        (
+            "links = tuple(link for link in links if link[0].requires_grad)",
+            "for parent, _ in links:\n            if not parent.requires_grad and not parent.parents:\n"
+            "                parent.grad = np.zeros_like(parent.data)\n"
+            "        links = tuple(link for link in links if link[0].requires_grad)",
+        ),
     ),
     wrong(
         "any_shape_begins_with_1",
@@ -421,28 +504,41 @@ MUTANTS = [
         "gradient_of_any_shape",
         ARRAY,
         "A gradient of another shape than data is not refused.",
-        ("        if grad.shape != self.data.shape:\n            raise ValueError(f\"grad has shape {grad.shape}, data {self.data.shape}\")\n",
-         "        grad = np.resize(grad, self.data.shape)\n"),
+        (
+            "        if grad.shape != self.data.shape:\n"
+            '            raise ValueError(f"grad has shape {grad.shape}, data {self.data.shape}")\n',
+            "        grad = np.resize(grad, self.data.shape)\n",
+        ),
     ),
     wrong(
         "gradient_is_broadcast",
         ARRAY,
         "A gradient that only broadcasts to data's shape is not refused.",
-        ("        if grad.shape != self.data.shape:\n            raise ValueError(f\"grad has shape {grad.shape}, data {self.data.shape}\")\n",
-         "        grad = np.broadcast_to(grad, self.data.shape)\n"),
+        (
+            "        if grad.shape != self.data.shape:\n"
+            '            raise ValueError(f"grad has shape {grad.shape}, data {self.data.shape}")\n',
+            "        grad = np.broadcast_to(grad, self.data.shape)\n",
+        ),
     ),
     wrong(
         "gradient_of_any_shape_with_as_many",
         ARRAY,
         "A gradient that only has as many entries as data is not refused.",
-        ("        if grad.shape != self.data.shape:\n            raise ValueError(f\"grad has shape {grad.shape}, data {self.data.shape}\")\n",
-         "        grad = grad.reshape(self.data.shape)\n"),
+        (
+            "        if grad.shape != self.data.shape:\n"
+            '            raise ValueError(f"grad has shape {grad.shape}, data {self.data.shape}")\n',
+            "        grad = grad.reshape(self.data.shape)\n",
+        ),
     ),
     wrong(
         "refused_too_late",
         ARRAY,
         "backward has changed gradients already when it refuses to go on: look at the gradient first.",
-        ("            if self.data.size != 1:\n", "            if self.data.size != 1:\n                for node in topological_order(self):\n                    node.grad = np.zeros_like(node.data) + 1\n"),
+        (
+            "            if self.data.size != 1:\n",
+            "            if self.data.size != 1:\n                for node in topological_order(self):\n"
+            "                    node.grad = np.zeros_like(node.data) + 1\n",
+        ),
     ),
     # Array: sums and products
     wrong(
@@ -455,7 +551,11 @@ MUTANTS = [
         "product_without_g",
         ARRAY,
         "A product passes on its local derivative and forgets g: the chain rule multiplies by what came from behind.",
-        (MUL, "return self._result(self.data * other.data, (self, lambda g: other.data + 0 * g), (other, lambda g: self.data + 0 * g))"),
+        (
+            MUL,
+            "return self._result(self.data * other.data, (self, lambda g: other.data + 0 * g), (other, lambda g: self.data "
+            "+ 0 * g))",
+        ),
     ),
     wrong(
         "second_factor_constant",
@@ -479,13 +579,20 @@ MUTANTS = [
         "sum_spreads_a_mean",
         ARRAY,
         "sum divides g by the number of numbers: each of them gets all of g.",
-        ("return np.broadcast_to(g, self.data.shape)", "return np.broadcast_to(g, self.data.shape) / max(1, self.data.size // max(1, g.size))"),
+        (
+            "return np.broadcast_to(g, self.data.shape)",
+            "return np.broadcast_to(g, self.data.shape) / max(1, self.data.size // max(1, g.size))",
+        ),
     ),
     wrong(
         "axes_do_not_come_back",
         ARRAY,
         "The axes that sum took away do not come back before g is spread, so that it lands on the wrong axis: np.expand_dims.",
-        (BACK, "g = np.asarray(g) if keepdims or axis is None else (g if np.ndim(g) and np.shape(g) == self.data.shape[-np.ndim(g):] else np.expand_dims(g, axis))"),
+        (
+            BACK,
+            "g = np.asarray(g) if keepdims or axis is None else (g if np.ndim(g) and np.shape(g) == "
+            "self.data.shape[-np.ndim(g):] else np.expand_dims(g, axis))",
+        ),
     ),
     wrong(
         "axis_of_size_1_put_first",
@@ -503,7 +610,11 @@ MUTANTS = [
         "keepdims_ignored",
         ARRAY,
         "keepdims is not heeded: with it, the axes that are summed over stay, with size 1.",
-        ("self.data.sum(axis=axis, keepdims=keepdims), (self, spread)", "self.data.sum(axis=axis), (self, lambda g: np.broadcast_to(g if axis is None else np.expand_dims(g, axis), self.data.shape))"),
+        (
+            "self.data.sum(axis=axis, keepdims=keepdims), (self, spread)",
+            "self.data.sum(axis=axis), (self, lambda g: np.broadcast_to(g if axis is None else np.expand_dims(g, axis), "
+            "self.data.shape))",
+        ),
     ),
     wrong(
         "keepdims_lets_axes_come_twice",
@@ -515,7 +626,11 @@ MUTANTS = [
         "negative_axes_counted_short",
         ARRAY,
         "A negative axis is counted in the result, which has fewer axes: bring it to 0 or more, by the axes of the operand.",
-        (BACK, "g = g if keepdims or axis is None else np.expand_dims(g, tuple(a % max(1, np.ndim(g)) for a in (axis if isinstance(axis, tuple) else (axis,))))"),
+        (
+            BACK,
+            "g = g if keepdims or axis is None else np.expand_dims(g, tuple(a % max(1, np.ndim(g)) for a in (axis if "
+            "isinstance(axis, tuple) else (axis,))))",
+        ),
     ),
     wrong(
         "mean_over_all_numbers",
@@ -527,20 +642,29 @@ MUTANTS = [
         "mean_over_the_first_axis",
         ARRAY,
         "mean divides by the size of the first axis, whichever it averages over.",
-        ("return total / (self.data.size // max(1, total.data.size))", "return total / (self.data.size if axis is None else self.data.shape[0])"),
+        (
+            "return total / (self.data.size // max(1, total.data.size))",
+            "return total / (self.data.size if axis is None else self.data.shape[0])",
+        ),
     ),
     wrong(
         "mean_over_one_of_several_axes",
         ARRAY,
         "mean over several axes divides by the size of one of them only: by the product of all.",
-        ("return total / (self.data.size // max(1, total.data.size))", "return total / (self.data.size if axis is None else self.data.shape[axis[0] if isinstance(axis, tuple) else axis])"),
+        (
+            "return total / (self.data.size // max(1, total.data.size))",
+            "return total / (self.data.size if axis is None else self.data.shape[axis[0] if isinstance(axis, tuple) else axis])",
+        ),
     ),
     wrong(
         "mean_with_the_gradient_of_a_sum",
         ARRAY,
         "mean has the gradient of a sum: it has to be divided as well.",
-        ("        total = self.sum(axis, keepdims)\n        return total / (self.data.size // max(1, total.data.size))\n",
-         "        total = self.sum(axis, keepdims)\n        return total + (total.data / (self.data.size // max(1, total.data.size)) - total.data)\n"),
+        (
+            "        total = self.sum(axis, keepdims)\n        return total / (self.data.size // max(1, total.data.size))\n",
+            "        total = self.sum(axis, keepdims)\n"
+            "        return total + (total.data / (self.data.size // max(1, total.data.size)) - total.data)\n",
+        ),
     ),
     wrong(
         "mean_without_keepdims",
@@ -553,14 +677,22 @@ MUTANTS = [
         "difference_with_a_plus",
         ARRAY,
         "The second operand of a difference gets g: it has to be -g.",
-        ("return self + -self._operand(other)", "other = self._operand(other)\n        return self._result(self.data - other.data, (self, lambda g: g), (other, lambda g: g))"),
+        (
+            "return self + -self._operand(other)",
+            "other = self._operand(other)\n        return self._result(self.data - other.data, (self, lambda g: g), "
+            "(other, lambda g: g))",
+        ),
     ),
     wrong(
         "negation_passes_g",
         ARRAY,
         "-x passes on g: it has to be -g.",
         ("return self._result(-self.data, (self, lambda g: -g))", "return self._result(-self.data, (self, lambda g: g))"),
-        ("return self + -self._operand(other)", "other = self._operand(other)\n        return self._result(self.data - other.data, (self, lambda g: g), (other, lambda g: -g))"),
+        (
+            "return self + -self._operand(other)",
+            "other = self._operand(other)\n        return self._result(self.data - other.data, (self, lambda g: g), "
+            "(other, lambda g: -g))",
+        ),
     ),
     wrong(
         "differences_turned_round",
@@ -590,7 +722,11 @@ MUTANTS = [
         "arrays_refused_as_operands",
         ARRAY,
         "An operand that is an ndarray is not taken: only Arrays and numbers are.",
-        (OPERAND, "if not isinstance(other, int | float):\n            raise TypeError('an Array or a number')\n        return Array(np.asarray(other, self.data.dtype))"),
+        (
+            OPERAND,
+            "if not isinstance(other, int | float):\n            raise TypeError('an Array or a number')\n"
+            "        return Array(np.asarray(other, self.data.dtype))",
+        ),
     ),
     wrong(
         "numbers_are_float64",
@@ -608,9 +744,16 @@ MUTANTS = [
         "operands_take_the_dtype_of_the_left",
         ARRAY,
         "The right operand is brought to the dtype of the left one: float32 with float64 gives float64.",
-        ("        if isinstance(other, Array):\n            return other\n",
-         "        if isinstance(other, Array):\n            return other if other.data.dtype == self.data.dtype else other._as(self.data.dtype)\n"),
-        ("    @staticmethod\n    def _result(", "    def _as(self, dtype):\n        return self._result(self.data.astype(dtype), (self, lambda g: g))\n\n    @staticmethod\n    def _result("),
+        (
+            "        if isinstance(other, Array):\n            return other\n",
+            "        if isinstance(other, Array):\n            return other if other.data.dtype == self.data.dtype else "
+            "other._as(self.data.dtype)\n",
+        ),
+        (
+            "    @staticmethod\n    def _result(",
+            "    def _as(self, dtype):\n        return self._result(self.data.astype(dtype), (self, lambda g: g))\n\n"
+            "    @staticmethod\n    def _result(",
+        ),
     ),
     wrong(
         "all_data_float64",
@@ -658,7 +801,10 @@ MUTANTS = [
         "quotient_without_minus",
         ARRAY,
         "The gradient of a denominator has a minus: -g x / y².",
-        (QUOTIENT, "return self._result(quotient, (self, lambda g: g / other.data), (other, lambda g: g * quotient / other.data))"),
+        (
+            QUOTIENT,
+            "return self._result(quotient, (self, lambda g: g / other.data), (other, lambda g: g * quotient / other.data))",
+        ),
     ),
     wrong(
         "quotient_without_numerator",
@@ -694,7 +840,10 @@ MUTANTS = [
         "power_by_logarithms",
         ARRAY,
         "x ** n is not exp(n log x) where x is negative or 0.",
-        ("return self._result(self.data**exponent, (self, lambda g", "return self._result(np.exp(exponent * np.log(self.data)), (self, lambda g"),
+        (
+            "return self._result(self.data**exponent, (self, lambda g",
+            "return self._result(np.exp(exponent * np.log(self.data)), (self, lambda g",
+        ),
     ),
     wrong(
         "power_of_0_is_nan_at_0",
@@ -749,7 +898,11 @@ MUTANTS = [
         "matmul_batches_of_the_left_only",
         ARRAY,
         "A batch that was broadcast is not added up again for the right operand: unbroadcast its gradient.",
-        ("return g[..., 0] if is_column else g\n", "g = g[..., 0] if is_column else g\n            return g if g.ndim <= other.data.ndim else g[(0,) * (g.ndim - other.data.ndim)]\n"),
+        (
+            "return g[..., 0] if is_column else g\n",
+            "g = g[..., 0] if is_column else g\n            return g if g.ndim <= other.data.ndim else g[(0,) * (g.ndim - "
+            "other.data.ndim)]\n",
+        ),
     ),
     # Array: functions
     wrong(
@@ -762,7 +915,10 @@ MUTANTS = [
         "exp_times_x",
         ARRAY,
         "exp passes on g x: its derivative is itself, g exp(x).",
-        ("return self._result(value, (self, lambda g: g * value))", "return self._result(value, (self, lambda g: g * self.data))"),
+        (
+            "return self._result(value, (self, lambda g: g * value))",
+            "return self._result(value, (self, lambda g: g * self.data))",
+        ),
     ),
     wrong(
         "log_times_x",
@@ -792,7 +948,10 @@ MUTANTS = [
         "tanh_by_exponentials",
         ARRAY,
         "tanh from exp(x) is NaN where that overflows: np.tanh is finite for any finite number.",
-        ("value = np.tanh(self.data)", "up, down = np.exp(self.data), np.exp(-self.data)\n        value = (up - down) / (up + down)"),
+        (
+            "value = np.tanh(self.data)",
+            "up, down = np.exp(self.data), np.exp(-self.data)\n        value = (up - down) / (up + down)",
+        ),
     ),
     wrong(
         "relu_at_0_passes",
@@ -822,14 +981,20 @@ MUTANTS = [
         "leaky_relu",
         ARRAY,
         "Below 0 relu and its gradient are 0: this one leaks.",
-        ("np.maximum(self.data, 0), (self, lambda g: np.where(self.data > 0, g, 0))", "np.maximum(self.data, 0.01 * self.data), (self, lambda g: np.where(self.data > 0, g, 0.01 * g))"),
+        (
+            "np.maximum(self.data, 0), (self, lambda g: np.where(self.data > 0, g, 0))",
+            "np.maximum(self.data, 0.01 * self.data), (self, lambda g: np.where(self.data > 0, g, 0.01 * g))",
+        ),
     ),
     # Array: shapes and parts
     wrong(
         "reshaped_in_fortran_order",
         ARRAY,
         "The numbers are read column by column: reshape reads them row by row, last axis first.",
-        ("self.data.reshape(*shape), (self, lambda g: g.reshape(self.data.shape))", "self.data.reshape(*shape, order='F'), (self, lambda g: g.reshape(self.data.shape, order='F'))"),
+        (
+            "self.data.reshape(*shape), (self, lambda g: g.reshape(self.data.shape))",
+            "self.data.reshape(*shape, order='F'), (self, lambda g: g.reshape(self.data.shape, order='F'))",
+        ),
     ),
     wrong(
         "gradient_not_reshaped_back",
@@ -865,8 +1030,10 @@ MUTANTS = [
         "argsort_of_negative_axes",
         ARRAY,
         "np.argsort of axes that are negative is not their inverse: count them from 0 first.",
-        ("        order = order[np.ravel(axes).astype(int)] if axes else order[::-1]  # of axes from 0 on\n",
-         "        order = np.ravel(axes).astype(int) if axes else order[::-1]\n"),
+        (
+            "        order = order[np.ravel(axes).astype(int)] if axes else order[::-1]  # of axes from 0 on\n",
+            "        order = np.ravel(axes).astype(int) if axes else order[::-1]\n",
+        ),
     ),
     wrong(
         "transpose_takes_no_tuple",
@@ -907,15 +1074,22 @@ MUTANTS = [
     wrong(
         "places_remembered",
         ARRAY,
-        "The array that gradients are put back into is made once, and still holds those of an earlier walk: make a new one each time.",
-        ("        def put_back(g: np.ndarray) -> np.ndarray:\n            whole = np.zeros_like(self.data, dtype=g.dtype)\n",
-         "        whole = np.zeros_like(self.data)\n\n        def put_back(g: np.ndarray) -> np.ndarray:\n"),
+        "The array that gradients are put back into is made once, and still holds those of an earlier walk: make a new one "
+        "each time.",
+        (
+            "        def put_back(g: np.ndarray) -> np.ndarray:\n            whole = np.zeros_like(self.data, dtype=g.dtype)\n",
+            "        whole = np.zeros_like(self.data)\n\n        def put_back(g: np.ndarray) -> np.ndarray:\n",
+        ),
     ),
     wrong(
         "data_changed_by_plus_equals",
         ARRAY,
         "x += y changes the Array that others hold as well: an operation makes a new one.",
-        ("    def __neg__(self) -> Array:\n", "    def __iadd__(self, other):\n        self.data = self.data + self._operand(other).data\n        return self\n\n    def __neg__(self) -> Array:\n"),
+        (
+            "    def __neg__(self) -> Array:\n",
+            "    def __iadd__(self, other):\n        self.data = self.data + self._operand(other).data\n"
+            "        return self\n\n    def __neg__(self) -> Array:\n",
+        ),
     ),
     wrong(
         "negation_in_place",
@@ -927,7 +1101,12 @@ MUTANTS = [
         "upstream_scaled",
         ARRAY,
         "The gradient that backward was given is changed: work on a copy, or make new arrays.",
-        ("        grads = {id(self): grad}", "        if not self.parents and grad.flags.writeable:\n            grad *= 1\n        elif grad.flags.writeable:\n            grad += grad\n            grad = grad / 2\n        grads = {id(self): grad}"),
+        (
+            "        grads = {id(self): grad}",
+            "        if not self.parents and grad.flags.writeable:\n            grad *= 1\n"
+            "        elif grad.flags.writeable:\n            grad += grad\n            grad = grad / 2\n"
+            "        grads = {id(self): grad}",
+        ),
     ),
     # gradcheck
     wrong(
@@ -976,7 +1155,10 @@ MUTANTS = [
         "diagonal_only",
         CHECK,
         "All entries of an input are moved together: a sum of errors may be 0, and a sum of gradients is not what is compared.",
-        ("            x.data[index] = centre + eps\n", "            before = x.data.copy()\n            x.data[...] = before + eps\n"),
+        (
+            "            x.data[index] = centre + eps\n",
+            "            before = x.data.copy()\n            x.data[...] = before + eps\n",
+        ),
         ("            x.data[index] = centre - eps\n", "            x.data[...] = before - eps\n"),
         ("            x.data[index] = centre\n", "            x.data[...] = before\n"),
     ),
@@ -1029,7 +1211,8 @@ MUTANTS = [
     wrong(
         "put_back_by_adding",
         CHECK,
-        "An input is moved in place and brought back by adding and subtracting, which leaves rounding errors behind: keep the old number.",
+        "An input is moved in place and brought back by adding and subtracting, which leaves rounding errors behind: keep "
+        "the old number.",
         (LEAVES, "leaves = [Array(x.data, x.requires_grad) for x in inputs]"),
         ("x.data[index] = centre + eps", "x.data[index] += eps"),
         ("x.data[index] = centre - eps", "x.data[index] -= 2 * eps"),
@@ -1066,7 +1249,11 @@ MUTANTS = [
         CHECK,
         "Inputs that require no gradient are checked as well: they are held fixed.",
         (LEAVES, "leaves = [Array(x.data.copy(), True) for x in inputs]"),
-        ("f(*leaves).backward()", "f(*leaves).backward()\n    for leaf, x in zip(leaves, inputs):\n        leaf.grad = leaf.grad if x.requires_grad else np.zeros_like(leaf.data)"),
+        (
+            "f(*leaves).backward()",
+            "f(*leaves).backward()\n    for leaf, x in zip(leaves, inputs):\n"
+            "        leaf.grad = leaf.grad if x.requires_grad else np.zeros_like(leaf.data)",
+        ),
     ),
     wrong(
         "unreached_inputs_skipped",
@@ -1078,7 +1265,10 @@ MUTANTS = [
         "unreached_inputs_wrong",
         CHECK,
         "An input that backward does not reach counts as wrong: its gradient is 0, which may be right.",
-        ("gradient = np.zeros_like(x.data) if x.grad is None else x.grad", "if x.grad is None:\n            return False\n        gradient = x.grad"),
+        (
+            "gradient = np.zeros_like(x.data) if x.grad is None else x.grad",
+            "if x.grad is None:\n            return False\n        gradient = x.grad",
+        ),
     ),
     wrong(
         "values_kept_as_views",
@@ -1086,32 +1276,46 @@ MUTANTS = [
         "f may return its own input, whose data is then moved further: take the number out at once.",
         ("above = f(*leaves).data.item()", "above = f(*leaves).data"),
         ("below = f(*leaves).data.item()", "below = f(*leaves).data"),
-        ("            x.data[index] = centre\n            numeric = (above - below) / (2 * eps)\n", "            numeric = ((above - below) / (2 * eps)).item()\n            x.data[index] = centre\n"),
+        (
+            "            x.data[index] = centre\n            numeric = (above - below) / (2 * eps)\n",
+            "            numeric = ((above - below) / (2 * eps)).item()\n            x.data[index] = centre\n",
+        ),
     ),
     wrong(
         "compared_by_norms",
         CHECK,
         "The gradients are compared as a whole, and a small wrong entry vanishes beside large ones: compare entry by entry.",
         ("        for index in np.ndindex", "        numerics = np.zeros_like(x.data)\n        for index in np.ndindex"),
-        (ALIKE, "            numerics[index] = numeric\n        if not np.linalg.norm(gradient - numerics) <= 1e-6 + 1e-4 * np.linalg.norm(numerics):\n            return False\n"),
+        (
+            ALIKE,
+            "            numerics[index] = numeric\n"
+            "        if not np.linalg.norm(gradient - numerics) <= 1e-6 + 1e-4 * np.linalg.norm(numerics):\n"
+            "            return False\n",
+        ),
     ),
     wrong(
         "compared_by_the_largest",
         CHECK,
         "The room for a difference is that of the largest entry, in which a small wrong one vanishes: it is 1e-4 of its own.",
         (ALIKE, ALIKE.replace("abs(numeric)", "max(abs(numeric), np.abs(leaf_max).max())")),
-        ("    for x in leaves:\n", "    leaf_max = np.array([0 if x.grad is None or not x.grad.size else np.abs(x.grad).max() for x in leaves])\n    for x in leaves:\n"),
+        (
+            "    for x in leaves:\n",
+            "    leaf_max = np.array([0 if x.grad is None or not x.grad.size else np.abs(x.grad).max() for x in leaves])\n "
+            "   for x in leaves:\n",
+        ),
     ),
     wrong(
         "relative_errors_only",
         CHECK,
-        "Only the relative difference counts, so that a gradient of 0 is wrong by the slightest rounding: 1e-6 is allowed as well.",
+        "Only the relative difference counts, so that a gradient of 0 is wrong by the slightest rounding: 1e-6 is allowed "
+        "as well.",
         ("1e-6 + 1e-4 * abs(numeric)", "1e-4 * abs(numeric)"),
     ),
     wrong(
         "absolute_errors_only",
         CHECK,
-        "Only the absolute difference counts, so that a large gradient is wrong by the slightest rounding: 1e-4 of it is allowed as well.",
+        "Only the absolute difference counts, so that a large gradient is wrong by the slightest rounding: 1e-4 of it is "
+        "allowed as well.",
         ("1e-6 + 1e-4 * abs(numeric)", "1e-6"),
     ),
     wrong(
@@ -1136,7 +1340,10 @@ MUTANTS = [
         "nan_passes",
         CHECK,
         "NaN passes, for `nan > room` is False: ask for `difference <= room`.",
-        ("if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric):", "if abs(gradient[index] - numeric) > 1e-6 + 1e-4 * abs(numeric):"),
+        (
+            "if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric):",
+            "if abs(gradient[index] - numeric) > 1e-6 + 1e-4 * abs(numeric):",
+        ),
     ),
     wrong(
         "eps_of_0_accepted",
@@ -1176,7 +1383,7 @@ MUTANTS = [
         ("above = f(*leaves).data.item()", "above = f(*leaves).data.sum()"),
         ("below = f(*leaves).data.item()", "below = f(*leaves).data.sum()"),
     ),
-]  # fmt: skip
+]
 
 
 @mutant(UNBROADCAST, "The gradient is summed in place, into grad itself: it must stay as it is.", file=FILE)

@@ -174,7 +174,8 @@ def applied(name, operands, options):
 def built(module, leaves, operations):
     """The Arrays of a graph: first the leaves, (tensor, requires_grad), then a result for each operation."""
     Array = engine(module).Array
-    nodes = [Array(array(data), requires_grad=wanted) for data, wanted in leaves]
+    given = [np.array(array(data), order="CF"[i % 2]) for i, (data, _) in enumerate(leaves)]  # in memory in either order
+    nodes = [Array(data, requires_grad=wanted) for data, (_, wanted) in zip(given, leaves)]
     for name, operands, options in operations:
         node = applied(name, [nodes[i] for i in operands], options)
         if not isinstance(node, Array):
@@ -465,6 +466,7 @@ def checked_odd(module, kind, x, eps=None):
         "no input, but its data": lambda x, y: (x * x).sum() + Array(y.data.sum()),
         "relu": positive,
         "a square": lambda x: (x * x).sum(),
+        "the square of a sum": lambda x: x.sum() * x.sum(),
         "nan": lambda x: (x * Array(np.nan)).sum(),
         "infinite": lambda x: (x * Array(np.inf)).sum(),
         "not one number": lambda x: x * x,

@@ -306,9 +306,12 @@ def test_each_entry_has_its_own_tolerance(student, seed):
         # The first input's gradients are 100 and more, the second's not even 0.001.
         said = student.run(probes.checked, [large, small, small], [large, small, small], [1, 0, slope])
         assert_equal(said, right, what=f"gradcheck where one small entry is wrong by {slope}", hint="compare entry by entry")
+    both = torch.cat([small, large])
+    said = student.run(probes.checked, [both, small], [both, small], [0, 1, 1e-3])
+    assert_equal(said, False, what="gradcheck where one small entry is wrong, in one input with large ones")
     x, c = positive(normal(seed, 2)), positive(normal(seed + 1, 2))
     slope = float(3 * c[0] * x[0] ** 2 + 2 * x.sum())  # of the right gradient
-    for part, right in ((1e-2, False), (1e-3, False), (1e-5, True)):
+    for part, right in ((2, False), (1e-2, False), (1e-3, False), (1e-5, True)):  # -2: the right one with the other sign
         said = student.run(probes.checked, [x], [c], [0, 0, part * slope])
         assert_equal(said, right, what=f"gradcheck where one entry is wrong by {part} of itself", hint="1e-6 + 1e-4 |numeric|")
         said = student.run(probes.checked, [x], [c], [0, 0, -part * slope])
@@ -329,6 +332,8 @@ def test_differences_are_central_and_as_wide_as_eps(student):
     for eps in (None, 1e-4, 1e-2, 0.5):
         said = student.run(probes.checked_odd, "a square", point, eps)
         assert_equal(said, True, what=f"gradcheck of a square, eps {eps}", hint="central differences of a square are exact")
+        said = student.run(probes.checked_odd, "the square of a sum", point, eps)
+        assert_equal(said, True, what=f"gradcheck of the square of a sum, eps {eps}", hint="put each entry back before the next")
         said = student.run(probes.checked_odd, "twice as steep", point, eps)
         assert_equal(said, False, what=f"gradcheck of half the gradient, eps {eps}", hint="divide by 2 eps")
     for side in (0.05, -0.05):  # one of the two points is beyond the kink, from either side
