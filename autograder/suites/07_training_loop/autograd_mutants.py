@@ -601,6 +601,15 @@ MUTANTS = [
         (BACK, "g = g if keepdims or axis is None else np.reshape(g, (1,) * (self.data.ndim - np.ndim(g)) + np.shape(g))"),
     ),
     wrong(
+        "axis_0_is_none",
+        ARRAY,
+        "An axis of 0 is taken for no axis at all: `if axis` is False for it, so ask `axis is None`.",
+        (
+            "return self._result(self.data.sum(axis=axis, keepdims=keepdims)",
+            "axis = axis or None\n        return self._result(self.data.sum(axis=axis, keepdims=keepdims)",
+        ),
+    ),
+    wrong(
         "several_axes_not_at_all",
         ARRAY,
         "sum over several axes brings back only the first of them.",

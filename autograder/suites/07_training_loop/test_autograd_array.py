@@ -64,7 +64,7 @@ X, Y = normal(1, 2, 3), normal(2, 3)
 
 
 @exercise(NAME, points=4, core=True)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(case=graphs_of_sums_and_products())
 @example(case=graph_of([X], [["*", [0, 0], {}]]))
 @example(case=graph_of([X], [["+", [0, 0], {}], ["*", [1, 1], {}], ["+", [2, 1], {}], ["*", [3, 0], {}]]))
@@ -79,7 +79,120 @@ def test_gradients_of_sums_and_products(student, case):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=20)
+def test_backward_with_and_without_a_gradient(student):
+    """Without a gradient a single number of any shape begins with 1; otherwise it has to be given, in the right shape."""
+    for shape in ((), (1,), (1, 1)):
+        x = normal(3, *shape)
+        assert_close(
+            student.run(probes.walked_from, x, None), torch.ones(shape, dtype=x.dtype), what=f"grad of a leaf of {shape}"
+        )
+    for shape in ((), (1,), (3,), (2, 3), (0,), (0, 2)):
+        x, g = normal(4, *shape), normal(5, *shape)
+        for kind in ("array", "list") if x.numel() else ("array",):
+            assert_close(student.run(probes.walked_from, x, g, kind), g, what=f"grad of a leaf that was given {g.tolist()}")
+    for shape in ((2,), (0,), (1, 2), (3, 0)):
+        assert_refused(student.run, probes.refused_walk, normal(6, *shape), None, why="only a single number does without a grad")
+    for shape, other in (((2, 3), (3,)), ((2,), (2, 1)), ((2,), (1,)), ((1,), ()), ((), (1,)), ((3,), (2,)), ((2, 3), (3, 2))):
+        assert_refused(student.run, probes.refused_walk, normal(7, *shape), normal(8, *other), why="its shape is not data's")
+    x = normal(9, 3)
+    assert_close(student.run(probes.after_a_refused_walk, x), 2 * x, what="the gradient of x * x after a refusal")
+
+
+@exercise(NAME, points=0.75)
+@settings(max_examples=12)
+@given(case=graphs_of_sums_and_products(), seed=seeds(), resets=st.booleans())
+@example(case=graph_of([X], [["*", [0, 0], {}], ["*", [1, 1], {}]]), seed=1, resets=False)
+def test_every_backward_adds(student, case, seed, resets):
+    """Several walks, from one root and from others of the same graph, each add to the leaves; None begins anew."""
+    nodes = nodes_of(case.leaves, case.operations)
+    roots = [i for i in range(len(nodes)) if nodes[i].requires_grad][-3:]
+    reset = [0] if resets else []
+    roots = [roots[-1], roots[-1], *roots, roots[-1]]
+    calls = [[i, normal(seed + i, *nodes[i].shape), reset if k == 2 else []] for k, i in enumerate(roots)]
+    actual = student.run(probes.walks, case.leaves, case.operations, calls)
+    hint = "only leaves keep gradients from walk to walk; what belongs to one walk is forgotten at its end"
+    for k, (found, right) in enumerate(zip(actual, walked(case.leaves, case.operations, calls), strict=True)):
+        compare({"values": [], "gradients": found}, {"values": [], "gradients": right}, f"walk {k + 1} of {len(calls)}", hint)
+
+
+@exercise(NAME, points=0.5)
+def test_constants_get_no_gradient(student):
+    """A result requires a gradient if any operand does; constants, and leaves it does not depend on, keep None."""
+    x, y, z = normal(1, 2), normal(2, 2), normal(3, 2)
+    operations = [["*", [0, 1], {}], ["+", [0, 0], {}], ["*", [1, 1], {}], ["sum", [4], {}], ["*", [4, 0], {}]]
+    for wanted in ((True, False, True), (False, True, False), (True, True, True), (False, False, True), (False, False, False)):
+        leaves = list(zip((x, y, z), wanted))
+        nodes = nodes_of(leaves, operations)
+        if nodes[-1].requires_grad:
+            nodes[-1].sum().backward()
+        requires, gradients = student.run(probes.wanting, leaves, operations)
+        assert_equal(requires, [node.requires_grad for node in nodes], what=f"requires_grad of all nodes, leaves {wanted}")
+        expected = {"values": [], "gradients": [node.grad for node in nodes[:3]]}
+        compare({"values": [], "gradients": gradients}, expected, f"x + x, where {wanted} require one")
+
+
+@exercise(NAME, points=0.5)
+def test_leaves_are_made_of_anything_numeric(student):
+    """float32 and float64 stay, all else becomes float64; a leaf begins without a gradient, and wants none unless told to."""
+    for kind in ("a number", "an int", "a bool", "a list", "a tuple", "int64", "uint8", "bool", "float16", "float32", "float64",
+                 "np.float32", "np.float64", "nothing"):  # fmt: skip
+        data = {
+            "a number": 2.5, "an int": 3.0, "a bool": 1.0, "a list": [[1.0, 2, 3], [4, 5, 6]], "a tuple": [0.5, 1.5],
+            "int64": [[0.0, 1, 2], [3, 4, 5]], "uint8": [200.0, 250], "bool": [1.0, 0],
+            "float16": torch.tensor([0.1, 3.0], dtype=torch.float16), "float32": torch.tensor([[0.1], [3.0]]),
+            "float64": [0.1, 3.0], "np.float32": torch.tensor(0.1), "np.float64": 0.1, "nothing": torch.zeros(0, 3),
+        }[kind]  # fmt: skip
+        expected = torch.as_tensor(data, dtype=torch.float32 if "float32" in kind else torch.float64)
+        for (actual, what), wants in zip(student.run(probes.made, kind), (False, True, False), strict=True):
+            assert_equal(actual, expected, what=f"data of an Array of {kind}")
+            assert_equal(
+                what, [True, wants, True, 0], what=f"[is data an ndarray, requires_grad, is grad None, parents] of {kind}"
+            )
+
+
+@exercise(NAME, points=0.75)
+@settings(max_examples=4)
+@given(seed=seeds())
+def test_nothing_that_was_given_is_changed(student, seed):
+    """Operands, data and the gradient that backward is given stay what they are; x += y makes something new."""
+    leaves = [(positive(normal(seed, 2, 3)), True), (positive(normal(seed + 1, 2, 3)), True)]
+    for operations in ([["+", [0, 1], {}], ["*", [2, 0], {}], ["+", [3, 3], {}]], [["+", [0, 0], {}]], [["+", [0, 1], {}]]):
+        nodes = nodes_of(leaves, operations)
+        weights = [[i, normal(seed + i, 2, 3)] for i in range(len(nodes))]
+        changed = student.run(probes.changed, leaves, operations, weights, normal(seed + 9, 2, 3))
+        assert_equal(changed, [], what="what was changed", hint="a = a + b makes a new array, a += b changes the old one")
+    x, other = leaves[0][0], leaves[1][0]
+    expected = [x, ((x + other - 0.5) * other) / 2, other / 2]
+    assert_close(student.run(probes.augmented, x, other), expected, what="[x, y, x.grad] after y = x; y += other; ...")
+
+
+@exercise(NAME, points=0.75)
+@settings(max_examples=4)
+@given(seed=seeds())
+def test_gradients_are_arrays_of_their_own(student, seed):
+    """Each gradient is an ndarray that can be written to, and shares memory with nothing."""
+    leaves = [(normal(seed + i, 2, 2), True) for i in range(3)]
+    hint = "x + y hands one g to both: a leaf takes a copy"
+    for operations in (
+        [["+", [0, 1], {}], ["+", [3, 2], {}]],
+        [["+", [0, 0], {}], ["+", [1, 2], {}], ["+", [3, 4], {}]],
+        [["sum", [0], {}], ["sum", [1], {}], ["*", [3, 4], {}], ["+", [5, 2], {}]],
+        [["+", [0, 1], {}], ["*", [2, 3], {}]],
+    ):
+        root, g = len(operations) + 2, normal(seed + 7, 2, 2)
+        found, gradients = student.run(probes.shared, leaves, operations, root, g)
+        assert_equal(found, [], what="gradients that are not arrays of their own", hint=hint)
+        [expected] = walked(leaves, operations, [[root, g, []]])
+        compare({"values": [], "gradients": gradients}, {"values": [], "gradients": expected}, "a second walk", hint)
+    leaves = [(normal(seed, 2), True), (normal(seed + 1), True), (normal(seed + 2, 1, 2), True)]
+    weights = [[3, normal(seed + 3)], [4, normal(seed + 4)], [5, normal(seed + 5)]]
+    operations = [["sum", [0], {}], ["*", [1, 1], {}], ["sum", [2], {}]]
+    kinds = student.run(probes.kinds, leaves, operations, weights)
+    assert_equal(kinds, [True] * len(kinds), what="whether data and gradients are np.ndarrays", hint="a sum is a NumPy scalar")
+
+
+@exercise(NAME, points=0.75)
+@settings(max_examples=6)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 @example(a=(), seed=2)
@@ -93,7 +206,7 @@ def test_differences(student, a, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=20)
+@settings(max_examples=6)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 @example(a=(), seed=2)
@@ -106,7 +219,7 @@ def test_quotients(student, a, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=15)
+@settings(max_examples=5)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 def test_powers(student, a, seed):
@@ -123,7 +236,7 @@ def test_powers(student, a, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(n=st.integers(1, 4), k=st.integers(1, 4), m=st.integers(1, 4), seed=seeds())
 @example(n=2, k=3, m=4, seed=1)
 def test_products_of_matrices(student, n, k, m, seed):
@@ -136,7 +249,7 @@ def test_products_of_matrices(student, n, k, m, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(
     lead=st.lists(st.integers(1, 3), max_size=2).map(tuple),
     n=st.integers(1, 3),
@@ -161,7 +274,7 @@ def test_products_of_vectors_and_batches(student, lead, n, k, seed, data):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(case=reductions(), keepdims=st.booleans(), seed=seeds())
 @example(case=((3, 3), 1), keepdims=False, seed=1)
 @example(case=((3, 3), -1), keepdims=True, seed=2)
@@ -173,7 +286,7 @@ def test_products_of_vectors_and_batches(student, lead, n, k, seed, data):
 @example(case=((2, 2, 2), (-1, 1)), keepdims=False, seed=8)
 @example(case=((2, 3, 4), (0, 2)), keepdims=True, seed=9)
 @example(case=((2, 3), None), keepdims=True, seed=10)
-@example(case=((2, 3), ()), keepdims=False, seed=11)
+@example(case=((2, 3), 0), keepdims=False, seed=11)
 @example(case=((2, 0), 1), keepdims=False, seed=12)
 def test_sums_over_axes(student, case, keepdims, seed):
     """Over one axis, several or all, counted from either end, with and without keepdims."""
@@ -184,7 +297,7 @@ def test_sums_over_axes(student, case, keepdims, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(case=reductions(), keepdims=st.booleans(), seed=seeds())
 @example(case=((2, 3), None), keepdims=False, seed=1)
 @example(case=((2, 3), -1), keepdims=False, seed=2)
@@ -200,7 +313,7 @@ def test_means(student, case, keepdims, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(a=SHAPES, seed=seeds(), data=st.data())
 def test_reshapes(student, a, seed, data):
     """Sizes one by one or as a tuple, -1 for what is left, and numbers that lie in memory in another order."""
@@ -214,7 +327,7 @@ def test_reshapes(student, a, seed, data):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(n_dims=st.integers(0, 4), whole=st.booleans(), seed=seeds(), data=st.data())
 @example(n_dims=3, whole=False, seed=1, data=None)
 @example(n_dims=3, whole=True, seed=2, data=None)
@@ -233,7 +346,7 @@ def test_transpositions(student, n_dims, whole, seed, data):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=20)
+@settings(max_examples=6)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 def test_exp_log_and_tanh(student, a, seed):
@@ -248,7 +361,7 @@ def test_exp_log_and_tanh(student, a, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 @example(a=(4, 4), seed=3)
@@ -261,7 +374,7 @@ def test_relu_and_its_gradient_at_0(student, a, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(a=st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple), seed=seeds(), data=st.data())
 def test_parts_by_integers_and_slices(student, a, seed, data):
     """x[i], x[i, j], slices with steps of either sign, None and Ellipsis."""
@@ -272,7 +385,7 @@ def test_parts_by_integers_and_slices(student, a, seed, data):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(a=st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple), seed=seeds(), data=st.data())
 @example(a=(3, 2), seed=1, data=None)
 def test_parts_by_masks_and_integer_arrays(student, a, seed, data):
@@ -290,43 +403,6 @@ def test_parts_by_masks_and_integer_arrays(student, a, seed, data):
     check(student, [x], [["[]", [0], {"index": mixed}]], f"x[{mixed}] of {a}", hint)
 
 
-@exercise(NAME, points=0.75)
-@settings(max_examples=20)
-@given(case=graphs_of_sums_and_products(), seed=seeds(), resets=st.booleans())
-@example(case=graph_of([X], [["*", [0, 0], {}], ["*", [1, 1], {}]]), seed=1, resets=False)
-def test_every_backward_adds(student, case, seed, resets):
-    """Several walks, from one root and from others of the same graph, each add to the leaves; None begins anew."""
-    nodes = nodes_of(case.leaves, case.operations)
-    roots = [i for i in range(len(nodes)) if nodes[i].requires_grad][-3:]
-    reset = [0] if resets else []
-    roots = [roots[-1], roots[-1], *roots, roots[-1]]
-    calls = [[i, normal(seed + i, *nodes[i].shape), reset if k == 2 else []] for k, i in enumerate(roots)]
-    actual = student.run(probes.walks, case.leaves, case.operations, calls)
-    hint = "only leaves keep gradients from walk to walk; what belongs to one walk is forgotten at its end"
-    for k, (found, right) in enumerate(zip(actual, walked(case.leaves, case.operations, calls), strict=True)):
-        compare({"values": [], "gradients": found}, {"values": [], "gradients": right}, f"walk {k + 1} of {len(calls)}", hint)
-
-
-@exercise(NAME, points=0.75)
-def test_backward_with_and_without_a_gradient(student):
-    """Without a gradient a single number of any shape begins with 1; otherwise it has to be given, in the right shape."""
-    for shape in ((), (1,), (1, 1)):
-        x = normal(3, *shape)
-        assert_close(
-            student.run(probes.walked_from, x, None), torch.ones(shape, dtype=x.dtype), what=f"grad of a leaf of {shape}"
-        )
-    for shape in ((), (1,), (3,), (2, 3), (0,), (0, 2)):
-        x, g = normal(4, *shape), normal(5, *shape)
-        for kind in ("array", "list") if x.numel() else ("array",):
-            assert_close(student.run(probes.walked_from, x, g, kind), g, what=f"grad of a leaf that was given {g.tolist()}")
-    for shape in ((2,), (0,), (1, 2), (3, 0)):
-        assert_refused(student.run, probes.refused_walk, normal(6, *shape), None, why="only a single number does without a grad")
-    for shape, other in (((2, 3), (3,)), ((2,), (2, 1)), ((2,), (1,)), ((1,), ()), ((), (1,)), ((3,), (2,)), ((2, 3), (3, 2))):
-        assert_refused(student.run, probes.refused_walk, normal(7, *shape), normal(8, *other), why="its shape is not data's")
-    x = normal(9, 3)
-    assert_close(student.run(probes.after_a_refused_walk, x), 2 * x, what="the gradient of x * x after a refusal")
-
-
 FLOAT32 = [
     [["*", [0, 1], {}], ["+", [2, 1], {}]],
     [["with", [0], {"sign": "*", "other": 2.5, "left": True}], ["with", [2], {"sign": "+", "other": 1, "left": False}]],
@@ -335,7 +411,7 @@ FLOAT32 = [
 
 
 @exercise(NAME, points=0.5)
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 @example(a=(), seed=1)
@@ -355,26 +431,29 @@ def test_float32_stays_float32(student, a, seed):
 
 
 EACH = [
-    *(["with", [0], {"sign": sign, "other": other, "left": left}] for sign in "+-*/" for other in (2, 0.5) for left in (True, False)),
+    *(["with", [0], {"sign": sign, "other": other, "left": left}]
+      for sign in "+-*/" for other in (2, 0.5) for left in (True, False)),
     *([sign, [0, 0], {}] for sign in "+-*/"), ["neg", [0], {}], ["@", [0, 1], {}], ["**", [0], {"exponent": 2}],
-    ["**", [0], {"exponent": -0.5}], ["sum", [0], {}], ["sum", [0], {"axis": 1}], ["mean", [0], {}], ["mean", [0], {"axis": 0}],
-    ["exp", [0], {}], ["log", [0], {}], ["tanh", [0], {}], ["relu", [0], {}], ["T", [0], {}], ["transpose", [0], {"axes": [1, 0]}],
+    ["**", [0], {"exponent": -0.5}], ["sum", [0], {}], ["sum", [0], {"axis": 1}], ["mean", [0], {}],
+    ["mean", [0], {"axis": 0}],
+    ["exp", [0], {}], ["log", [0], {}], ["tanh", [0], {}], ["relu", [0], {}], ["T", [0], {}],
+    ["transpose", [0], {"axes": [1, 0]}],
     ["reshape", [0], {"shape": [-1]}], ["[]", [0], {"index": [["list", [0, 0]]]}], ["[]", [0], {"index": [["int", 1]]}],
 ]  # fmt: skip
 
 
 @exercise(NAME, points=0.5)
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(seed=seeds())
 def test_every_operation_keeps_float32(student, seed):
     """No operation makes float64 of float32."""
     x = positive(normal(seed, 2, 3, dtype=torch.float32))
     for operation in EACH:
-        check(student, [x, x.mT.contiguous()], [operation], f"{operation} in float32", "Array keeps float32")
+        check(student, [x, x.mT.contiguous()], [operation], f"{operation} in float32")
 
 
 @exercise(NAME, points=0.5)
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(seed=seeds())
 def test_every_operation_may_be_walked_again(student, seed):
     """A second walk through the same result, with another gradient, adds what belongs to that and nothing else."""
@@ -389,7 +468,7 @@ def test_every_operation_may_be_walked_again(student, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=15)
+@settings(max_examples=4)
 @given(a=st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple), seed=seeds())
 @example(a=(2, 3), seed=1)
 @example(a=(3, 2), seed=2)
@@ -410,92 +489,8 @@ def test_numbers_and_plain_arrays_on_either_side(student, a, seed):
         check(student, [x], [operation], "array @ x" if left else "x @ array", hint)
 
 
-@exercise(NAME, points=0.5)
-def test_leaves_are_made_of_anything_numeric(student):
-    """float32 and float64 stay, all else becomes float64; a leaf begins without a gradient, and wants none unless told to."""
-    for kind in ("a number", "an int", "a bool", "a list", "a tuple", "int64", "uint8", "bool", "float16", "float32", "float64",
-                 "np.float32", "np.float64", "nothing"):  # fmt: skip
-        data = {
-            "a number": 2.5, "an int": 3.0, "a bool": 1.0, "a list": [[1.0, 2, 3], [4, 5, 6]], "a tuple": [0.5, 1.5],
-            "int64": [[0.0, 1, 2], [3, 4, 5]], "uint8": [200.0, 250], "bool": [1.0, 0],
-            "float16": torch.tensor([0.1, 3.0], dtype=torch.float16), "float32": torch.tensor([[0.1], [3.0]]),
-            "float64": [0.1, 3.0], "np.float32": torch.tensor(0.1), "np.float64": 0.1, "nothing": torch.zeros(0, 3),
-        }[kind]  # fmt: skip
-        expected = torch.as_tensor(data, dtype=torch.float32 if "float32" in kind else torch.float64)
-        for (actual, what), wants in zip(student.run(probes.made, kind), (False, True, False), strict=True):
-            assert_equal(actual, expected, what=f"data of an Array of {kind}")
-            assert_equal(
-                what, [True, wants, True, 0], what=f"[is data an ndarray, requires_grad, is grad None, parents] of {kind}"
-            )
-
-
-@exercise(NAME, points=0.5)
-def test_constants_get_no_gradient(student):
-    """A result requires a gradient if any operand does; constants, and leaves it does not depend on, keep None."""
-    x, y, z = normal(1, 2), normal(2, 2), normal(3, 2)
-    operations = [["*", [0, 1], {}], ["+", [0, 0], {}], ["*", [1, 1], {}], ["sum", [4], {}], ["*", [4, 0], {}]]
-    for wanted in ((True, False, True), (False, True, False), (True, True, True), (False, False, True), (False, False, False)):
-        leaves = list(zip((x, y, z), wanted))
-        nodes = nodes_of(leaves, operations)
-        if nodes[-1].requires_grad:
-            nodes[-1].sum().backward()
-        requires, gradients = student.run(probes.wanting, leaves, operations)
-        assert_equal(requires, [node.requires_grad for node in nodes], what=f"requires_grad of all nodes, leaves {wanted}")
-        expected = {"values": [], "gradients": [node.grad for node in nodes[:3]]}
-        compare({"values": [], "gradients": gradients}, expected, f"x + x, where {wanted} require one")
-
-
-OPERATIONS = [
-    ["+", [0, 1], {}], ["*", [2, 0], {}], ["-", [3, 1], {}], ["/", [4, 0], {}], ["exp", [1], {}], ["log", [0], {}],
-    ["tanh", [5], {}], ["relu", [4], {}], ["**", [0], {"exponent": 2}], ["neg", [3], {}], ["T", [0], {}], ["@", [0, 12], {}],
-    ["reshape", [0], {"shape": [-1]}], ["sum", [0], {"axis": 0}], ["mean", [0], {}],
-    ["[]", [0], {"index": [["list", [0, 0, 1]]]}], ["+", [5, 5], {}],
-]  # fmt: skip
-
-
-@exercise(NAME, points=0.75)
-@settings(max_examples=10)
-@given(seed=seeds())
-def test_nothing_that_was_given_is_changed(student, seed):
-    """Operands, data and the gradient that backward is given stay what they are; x += y makes something new."""
-    leaves = [(positive(normal(seed, 2, 3)), True), (positive(normal(seed + 1, 2, 3)), True)]
-    for operations in ([["+", [0, 1], {}], ["*", [2, 0], {}], ["+", [3, 3], {}]], [["+", [0, 0], {}]], [["+", [0, 1], {}]]):
-        nodes = nodes_of(leaves, operations)
-        weights = [[i, normal(seed + i, 2, 3)] for i in range(len(nodes))]
-        changed = student.run(probes.changed, leaves, operations, weights, normal(seed + 9, 2, 3))
-        assert_equal(changed, [], what="what was changed", hint="a = a + b makes a new array, a += b changes the old one")
-    x, other = leaves[0][0], leaves[1][0]
-    expected = [x, ((x + other - 0.5) * other) / 2, other / 2]
-    assert_close(student.run(probes.augmented, x, other), expected, what="[x, y, x.grad] after y = x; y += other; ...")
-
-
-@exercise(NAME, points=0.75)
-@settings(max_examples=10)
-@given(seed=seeds())
-def test_gradients_are_arrays_of_their_own(student, seed):
-    """Each gradient is an ndarray that can be written to, and shares memory with nothing."""
-    leaves = [(normal(seed + i, 2, 2), True) for i in range(3)]
-    hint = "x + y hands one g to both: a leaf takes a copy"
-    for operations in (
-        [["+", [0, 1], {}], ["+", [3, 2], {}]],
-        [["+", [0, 0], {}], ["+", [1, 2], {}], ["+", [3, 4], {}]],
-        [["sum", [0], {}], ["sum", [1], {}], ["*", [3, 4], {}], ["+", [5, 2], {}]],
-        [["+", [0, 1], {}], ["*", [2, 3], {}]],
-    ):
-        root, g = len(operations) + 2, normal(seed + 7, 2, 2)
-        found, gradients = student.run(probes.shared, leaves, operations, root, g)
-        assert_equal(found, [], what="gradients that are not arrays of their own", hint=hint)
-        [expected] = walked(leaves, operations, [[root, g, []]])
-        compare({"values": [], "gradients": gradients}, {"values": [], "gradients": expected}, "a second walk", hint)
-    leaves = [(normal(seed, 2), True), (normal(seed + 1), True), (normal(seed + 2, 1, 2), True)]
-    weights = [[3, normal(seed + 3)], [4, normal(seed + 4)], [5, normal(seed + 5)]]
-    operations = [["sum", [0], {}], ["*", [1, 1], {}], ["sum", [2], {}]]
-    kinds = student.run(probes.kinds, leaves, operations, weights)
-    assert_equal(kinds, [True] * len(kinds), what="whether data and gradients are np.ndarrays", hint="a sum is a NumPy scalar")
-
-
 @exercise(NAME, points=1)
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(case=graphs_of_everything())
 def test_gradients_of_everything_together(student, case):
     """Random expressions with all operations there are."""
