@@ -154,7 +154,8 @@ class Array:
         """Add to the `grad` of every leaf that requires one the gradient of sum(self * grad) with respect to it.
 
         Leaves that self does not depend on keep what they have. A graph may be walked several times, from one root or from
-        several that share parts: each time adds. A chain of 100,000 operations is no problem.
+        several that share parts: each time adds. Where nothing requires a gradient there is nothing to do. A chain of 100,000
+        operations is no problem.
 
         grad: an np.ndarray of data's shape, or what NumPy makes one from. It may be left out where data holds a single number,
         in whatever shape, and is 1 then. ValueError where it is left out otherwise, or has another shape than data.

@@ -1387,6 +1387,103 @@ MUTANTS = [
         ("below = f(*leaves).data.item()", "below = f(*leaves).data.sum()"),
     ),
     wrong(
+        "relu_in_place",
+        ARRAY,
+        "relu sets g to 0 in place, and g belongs to others as well: make a new array of it.",
+        (
+            "np.maximum(self.data, 0), (self, lambda g: np.where(self.data > 0, g, 0))",
+            "np.maximum(self.data, 0), (self, lambda g: np.multiply(g, self.data > 0, out=g) if isinstance(g, np.ndarray) "
+            "and g.flags.writeable else g * (self.data > 0))",
+        ),
+    ),
+    wrong(
+        "negation_of_g_in_place",
+        ARRAY,
+        "-x turns the sign of g in place, and g belongs to others as well: make a new array of it.",
+        (
+            "(self, lambda g: -g)",
+            "(self, lambda g: np.negative(g, out=g) if isinstance(g, np.ndarray) and g.flags.writeable else -g)",
+        ),
+    ),
+    wrong(
+        "exp_in_place",
+        ARRAY,
+        "exp multiplies g in place, and g belongs to others as well: make a new array of it.",
+        (
+            "return self._result(value, (self, lambda g: g * value))",
+            "return self._result(value, (self, lambda g: np.multiply(g, value, out=g) if isinstance(g, np.ndarray) and "
+            "g.flags.writeable else g * value))",
+        ),
+    ),
+    wrong(
+        "repeated_pairs_of_indices",
+        ARRAY,
+        "Where a pair of indices comes several times only one of its gradients is kept: np.add.at adds them all.",
+        (
+            "np.add.at(whole, index, g)  # whole[index] += g would keep only one of several\n",
+            "if isinstance(index, tuple):\n                whole[index] = g\n            else:\n"
+            "                np.add.at(whole, index, g)\n",
+        ),
+    ),
+    wrong(
+        "repeated_indices_in_lists_only",
+        ARRAY,
+        "Only for lists is it minded that an index may come several times: arrays may repeat theirs as well.",
+        (
+            "np.add.at(whole, index, g)  # whole[index] += g would keep only one of several\n",
+            "if isinstance(index, list):\n                np.add.at(whole, index, g)\n            else:\n"
+            "                whole[index] = g\n",
+        ),
+    ),
+    wrong(
+        "given_gradient_keeps_its_dtype",
+        ARRAY,
+        "A float32 leaf gets the float64 gradient that backward was given: a gradient has the dtype of its data.",
+        ("grad = np.asarray(grad, dtype=self.data.dtype)", "grad = np.asarray(grad)"),
+    ),
+    wrong(
+        "lists_refused_as_operands",
+        ARRAY,
+        "An operand that is a list is not taken: np.asarray makes an array of it.",
+        (OPERAND, "if isinstance(other, list):\n            raise TypeError('a list')\n        " + OPERAND),
+    ),
+    wrong(
+        "constants_refused",
+        ARRAY,
+        "backward of a result that requires no gradient raises an error: it has nothing to do.",
+        (
+            "        if grad is None:\n",
+            "        if not self.requires_grad:\n            raise ValueError('constant')\n        if grad is None:\n",
+        ),
+    ),
+    wrong(
+        "moved_through_a_flat_copy",
+        CHECK,
+        "An entry is moved in x.data.reshape(-1), which is a copy where data is not contiguous: use an index of all axes.",
+        (LEAVES, 'leaves = [Array(x.data.copy(order="K"), x.requires_grad) for x in inputs]'),
+        (
+            "for index in np.ndindex(x.data.shape):",
+            "flat, wide = x.data.reshape(-1), gradient.reshape(-1)\n        for index in range(x.data.size):",
+        ),
+        ("centre = x.data[index]", "centre = flat[index]"),
+        ("x.data[index] = centre + eps", "flat[index] = centre + eps"),
+        ("x.data[index] = centre - eps", "flat[index] = centre - eps"),
+        ("            x.data[index] = centre\n            numeric", "            flat[index] = centre\n            numeric"),
+        ("abs(gradient[index] - numeric)", "abs(wide[index] - numeric)"),
+    ),
+    wrong(
+        "eps_relative_to_the_entry",
+        CHECK,
+        "The entry is moved by eps times itself: it is moved by eps.",
+        (
+            "            centre = x.data[index]\n",
+            "            centre = x.data[index]\n            eps_here = eps * max(abs(centre), 1e-12)\n",
+        ),
+        ("x.data[index] = centre + eps", "x.data[index] = centre + eps_here"),
+        ("x.data[index] = centre - eps", "x.data[index] = centre - eps_here"),
+        ("/ (2 * eps)", "/ (2 * eps_here)"),
+    ),
+    wrong(
         "always_wrong",
         CHECK,
         "It says False where all entries agree. If Array's tests fail, too, its gradients may be to blame.",

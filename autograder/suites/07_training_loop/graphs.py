@@ -51,6 +51,7 @@ def written(name: str, operands: list[str], options: dict) -> str:
     match name:
         case "with":
             other = options["other"]
+            other = f"np.float64({other})" if options.get("scalar") else other
             other = f"array{tuple(other.shape)}" if isinstance(other, torch.Tensor) else str(other)
             return f" {options['sign']} ".join([other, x] if options["left"] else [x, other])
         case "neg":

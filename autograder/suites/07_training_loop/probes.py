@@ -152,7 +152,7 @@ def applied(name, operands, options):
     if name in SIGNS:
         return SIGNS[name](*operands)
     if name == "with":  # another operand that is no Array, on the left or on the right
-        other = array(options["other"])
+        other = np.float64(options["other"]) if options.get("scalar") else array(options["other"])
         return SIGNS[options["sign"]](*((other, x) if options["left"] else (x, other)))
     if name == "neg":
         return -x
@@ -293,10 +293,9 @@ def made(module, kind):
 
 
 def wanting(module, leaves, operations):
-    """requires_grad of all nodes, and the gradients of the leaves after the last node's backward, if that requires one."""
+    """requires_grad of all nodes, and the gradients of the leaves after the last node's backward."""
     nodes = built(module, leaves, operations)
-    if nodes[-1].requires_grad:
-        nodes[-1].sum().backward()
+    nodes[-1].sum().backward()
     return [bool(node.requires_grad) for node in nodes], [out(node.grad) for node in nodes[: len(leaves)]]
 
 
@@ -340,6 +339,18 @@ def changed(module, leaves, operations, weights, seed):
     return found
 
 
+def beside(module, leaves, operation, seed, first):
+    """The gradients of the last leaf, z, after backward of z + an operation, or the other way round, was given the seed once and
+    then once more; and whether the seed is what it was."""
+    *_, z, result = built(module, leaves, [operation])
+    upstream, seen = array(seed), []
+    total = z + result if first else result + z
+    for _ in range(2):
+        total.backward(upstream)
+        seen.append(out(z.grad))
+    return seen, np.array_equal(upstream, array(seed))
+
+
 def augmented(module, data, other):
     """Two names for one Array, of which one is changed by += -= *= /=: the other's data, and its gradient in the end."""
     Array = engine(module).Array
@@ -380,16 +391,6 @@ def shared(module, leaves, operations, root, seed):
     return found, [out(x.grad) for x in nodes[: len(leaves)]]
 
 
-def kept_by_its_owner(module, data, mine):
-    """The gradient after it was set to an array of one's own before backward; and that array."""
-    Array = engine(module).Array
-    x = Array(array(data), requires_grad=True)
-    own = array(mine)
-    x.grad = own
-    (x * x).sum().backward()
-    return [out(x.grad), out(own)]
-
-
 # gradcheck
 
 
@@ -414,7 +415,8 @@ def function(module, coefficients, error=None):
 
 def checked(module, inputs, coefficients, error=None, eps=None, wanted=None, old=None):
     """What gradcheck says of `function`; `wanted`: whether each input requires a gradient, `old`: gradients from before."""
-    xs = [engine(module).Array(array(x), requires_grad=True if wanted is None else wanted[i]) for i, x in enumerate(inputs)]
+    given = [np.array(array(x), order="FC"[i % 2]) for i, x in enumerate(inputs)]  # in memory in either order
+    xs = [engine(module).Array(x, requires_grad=True if wanted is None else wanted[i]) for i, x in enumerate(given)]
     for x, grad in zip(xs, old or ()):
         x.grad = array(grad)
     options = {} if eps is None else {"eps": eps}

@@ -60,6 +60,17 @@ def reductions(draw):
     return shape, draw(axes_of(len(shape)))
 
 
+EACH = [
+    *(["with", [0], {"sign": sign, "other": other, "left": left}]
+      for sign in "+-*/" for other in (2, 0.5) for left in (True, False)),
+    *([sign, [0, 0], {}] for sign in "+-*/"), ["neg", [0], {}], ["@", [0, 1], {}], ["**", [0], {"exponent": 2}],
+    ["**", [0], {"exponent": -0.5}], ["sum", [0], {}], ["sum", [0], {"axis": 1}], ["mean", [0], {}],
+    ["mean", [0], {"axis": 0}],
+    ["exp", [0], {}], ["log", [0], {}], ["tanh", [0], {}], ["relu", [0], {}], ["T", [0], {}],
+    ["transpose", [0], {"axes": [1, 0]}],
+    ["reshape", [0], {"shape": [-1]}], ["[]", [0], {"index": [["list", [0, 0]]]}], ["[]", [0], {"index": [["int", 1]]}],
+]  # fmt: skip
+
 X, Y = normal(1, 2, 3), normal(2, 3)
 
 
@@ -124,7 +135,7 @@ def test_constants_get_no_gradient(student):
         leaves = list(zip((x, y, z), wanted))
         nodes = nodes_of(leaves, operations)
         if nodes[-1].requires_grad:
-            nodes[-1].sum().backward()
+            nodes[-1].sum().backward()  # without anything to do it does nothing, where PyTorch raises an error
         requires, gradients = student.run(probes.wanting, leaves, operations)
         assert_equal(requires, [node.requires_grad for node in nodes], what=f"requires_grad of all nodes, leaves {wanted}")
         expected = {"values": [], "gradients": [node.grad for node in nodes[:3]]}
@@ -161,6 +172,17 @@ def test_nothing_that_was_given_is_changed(student, seed):
         weights = [[i, normal(seed + i, 2, 3)] for i in range(len(nodes))]
         changed = student.run(probes.changed, leaves, operations, weights, normal(seed + 9, 2, 3))
         assert_equal(changed, [], what="what was changed", hint="a = a + b makes a new array, a += b changes the old one")
+    for operation in EACH:
+        [*_, result] = nodes_of([leaves[0], (leaves[1][0].mT, True)], [operation])
+        given = [leaves[0], (leaves[1][0].mT, True), (normal(seed + 5, *result.shape), True)]
+        seed_grad = normal(seed + 6, *result.shape)
+        for first in (True, False):
+            gradients, kept = student.run(probes.beside, given, operation, seed_grad, first)
+            what = f"the gradient of z after z + {operation}"
+            assert_close(
+                gradients, [seed_grad, 2 * seed_grad], what=what, hint="a pullback makes a new array of g, and leaves g alone"
+            )
+            assert_equal(kept, True, what=f"whether the grad that backward was given is what it was after {operation}")
     x, other = leaves[0][0], leaves[1][0]
     expected = [x, ((x + other - 0.5) * other) / 2, other / 2]
     assert_close(student.run(probes.augmented, x, other), expected, what="[x, y, x.grad] after y = x; y += other; ...")
@@ -271,6 +293,8 @@ def test_products_of_vectors_and_batches(student, lead, n, k, seed, data):
         shapes = f"{tuple(a.shape)} @ {tuple(b.shape)}"
         check(student, [a, b], [["@", [0, 1], {}]], shapes, hint)
     check(student, [vector], [["@", [0, 0], {}]], "v @ v", hint)
+    both = normal(seed + 5, 2, 1, n, k), normal(seed + 6, 1, 3, k, m)
+    check(student, both, [["@", [0, 1], {}]], f"(2, 1, {n}, {k}) @ (1, 3, {k}, {m})", hint)
 
 
 @exercise(NAME, points=0.75)
@@ -399,6 +423,8 @@ def test_parts_by_masks_and_integer_arrays(student, a, seed, data):
     check(student, [x], [["[]", [0], {"index": rows}]], f"x[{rows}] of {a}", hint)
     grid = [["array", torch.tensor([[0, a[0] - 1], [0, 0]])]]
     check(student, [x], [["[]", [0], {"index": grid}]], f"x[{grid}] of {a}", hint)
+    pairs = [["array", torch.tensor([0, -1, 0, 0])]] * len(a)
+    check(student, [x], [["[]", [0], {"index": pairs}]], f"x[{pairs}] of {a}", hint)
     mixed = [["array", torch.tensor([0, 0, -1])], ["rest"], ["new"]]
     check(student, [x], [["[]", [0], {"index": mixed}]], f"x[{mixed}] of {a}", hint)
 
@@ -428,18 +454,11 @@ def test_float32_stays_float32(student, a, seed):
         expected["gradients"] = [right.to(data.dtype) for right, data in zip(expected["gradients"], mixed)]
         actual = student.run(probes.graph, graph.leaves, graph.operations, weights)
         compare(actual, expected, "an expression of float32 and float64", hint)
-
-
-EACH = [
-    *(["with", [0], {"sign": sign, "other": other, "left": left}]
-      for sign in "+-*/" for other in (2, 0.5) for left in (True, False)),
-    *([sign, [0, 0], {}] for sign in "+-*/"), ["neg", [0], {}], ["@", [0, 1], {}], ["**", [0], {"exponent": 2}],
-    ["**", [0], {"exponent": -0.5}], ["sum", [0], {}], ["sum", [0], {"axis": 1}], ["mean", [0], {}],
-    ["mean", [0], {"axis": 0}],
-    ["exp", [0], {}], ["log", [0], {}], ["tanh", [0], {}], ["relu", [0], {}], ["T", [0], {}],
-    ["transpose", [0], {"axes": [1, 0]}],
-    ["reshape", [0], {"shape": [-1]}], ["[]", [0], {"index": [["list", [0, 0]]]}], ["[]", [0], {"index": [["int", 1]]}],
-]  # fmt: skip
+    for operations in ([], [["+", [0, 0], {}]]):
+        grad = normal(seed + 2, *a)
+        [[gradient]] = student.run(probes.walks, [(x, True)], operations, [[len(operations), grad, []]])
+        expected = ((1 + len(operations)) * grad).float()
+        assert_close(gradient, expected, what="the gradient of float32, backward having been given float64", hint=hint)
 
 
 @exercise(NAME, points=0.5)
@@ -477,13 +496,14 @@ def test_numbers_and_plain_arrays_on_either_side(student, a, seed):
     x, larger = positive(normal(seed, *a)), positive(normal(seed + 1, 2, *a))
     hint = "__radd__ and its sisters; NumPy leaves them the work where __array_ufunc__ is None"
     for sign in "+-*/":
-        for other in (2, -0.5, larger, larger[0, 0], torch.arange(1, a[-1] + 1), True):
+        for other in (2, -0.5, larger, larger[0, 0], torch.arange(1, a[-1] + 1), [2.0] * a[-1]):
             for left in (True, False):
-                if other is True and sign == "-":
-                    continue
                 operation = ["with", [0], {"sign": sign, "other": other, "left": left}]
                 what = f"{'other ' + sign + ' x' if left else 'x ' + sign + ' other'}, other a {type(other).__name__}"
                 check(student, [x], [operation], what, hint)
+        for left in (True, False):
+            operation = ["with", [0], {"sign": sign, "other": 1.5, "left": left, "scalar": True}]
+            check(student, [x], [operation], f"np.float64(1.5) {sign} x" if left else f"x {sign} np.float64(1.5)", hint)
     for left, other in ((True, normal(seed + 2, 2, *a[-2:-1] or (a[-1],))), (False, normal(seed + 3, a[-1], 2))):
         operation = ["with", [0], {"sign": "@", "other": other, "left": left}]
         check(student, [x], [operation], "array @ x" if left else "x @ array", hint)
