@@ -88,8 +88,9 @@ def truth_of(name: str, operands: list[torch.Tensor], options: dict) -> torch.Te
         return SIGNS[name](*operands)
     match name:
         case "with":
-            other = torch.as_tensor(options["other"])
-            other = other.to(x.dtype) if not isinstance(options["other"], torch.Tensor) else other
+            other = options["other"]
+            if not isinstance(other, torch.Tensor):
+                other = torch.tensor(other, dtype=x.dtype)
             return SIGNS[options["sign"]](*((other, x) if options["left"] else (x, other)))
         case "neg":
             return -x
@@ -206,7 +207,7 @@ def drawn(draw: st.DrawFn, nodes: list[torch.Tensor], name: str, seed: int) -> l
     match name:
         case "with":
             sign = draw(st.sampled_from("+-*/"))
-            other = draw(st.sampled_from([2, 0.5, -1.5, None]))
+            other = draw(st.sampled_from([2, 0.7, -1.3, None]))
             if other is None:
                 other = normal(seed, *x.shape[1:]) if x.dim() else normal(seed, 2)
                 other = torch.where(other.abs() < 0.3, 0.5, other)

@@ -159,7 +159,7 @@ def applied(name, operands, options):
     if name == "**":
         return x ** options["exponent"]
     if name in ("sum", "mean"):
-        return getattr(x, name)(**options)
+        return getattr(x, name)(*options.values()) if options.get("keepdims") else getattr(x, name)(**options)
     if name == "reshape":
         return x.reshape(options["shape"]) if options.get("whole") else x.reshape(*options["shape"])
     if name == "transpose":
@@ -351,15 +351,19 @@ def beside(module, leaves, operation, seed, first):
     return seen, np.array_equal(upstream, array(seed))
 
 
-def augmented(module, data, other):
-    """Two names for one Array, of which one is changed by += -= *= /=: the other's data, and its gradient in the end."""
+def augmented(module, data, other, sign):
+    """Two names for one Array, of which one is changed by += -= *= or /=: the data of both, and the gradient in the end."""
     Array = engine(module).Array
     x = Array(array(data), requires_grad=True)
-    y = x
-    y += Array(array(other))
-    y -= 0.5
-    y *= Array(array(other))
-    y /= 2.0
+    y, other = x, Array(array(other))
+    if sign == "+":
+        y += other
+    elif sign == "-":
+        y -= other
+    elif sign == "*":
+        y *= other
+    else:
+        y /= other
     y.sum().backward()
     return [out(x.data), out(y.data), out(x.grad)]
 

@@ -88,7 +88,7 @@ def test_shapes_that_do_not_broadcast_are_refused(student):
     """A shape that is longer, has another size than 1 or grad's, or would be the larger one."""
     pairs = [((2,), (3,)), ((3, 2), (3,)), ((2, 3), (2, 1, 3)), ((1,), (3,)), ((1, 3), (2, 3)), ((), (1,)),
              ((3,), (1, 3)), ((2, 3), (2,)), ((2, 2, 3), (3, 3)), ((4,), (2,)), ((1,), (0,)), ((3,), (0,)), ((6,), (2, 3)),
-             ((2, 3), (3, 2))]  # fmt: skip
+             ((2, 2, 3), (2, 3, 2)), ((2, 3, 4), (3, 2, 4)), ((2, 3, 4), (6, 4)), ((2, 3), (3, 2))]  # fmt: skip
     for whole, shape in pairs:
         why = f"{shape} does not broadcast to {whole}"
         assert_refused(student.run, probes.unbroadcasted, normal(1, *whole), list(shape), why=why)
@@ -168,6 +168,8 @@ def test_many_ways_are_no_more_work(student):
     for i in range(0, 120, 2):
         ladder += [[i, i + 1], [i + 1, i]]
     check_order(student.run(probes.ordered, ladder, 121, "Counting"), ladder, 121)
+    steps = [[], [0], *([i - 1, i - 2] for i in range(2, 400))]
+    check_order(student.run(probes.ordered, steps, 399, "Counting"), steps, 399)
     tangle = [list(range(i)) for i in range(60)]
     check_order(student.run(probes.ordered, tangle, 59, "Counting"), tangle, 59)
 
@@ -200,10 +202,10 @@ def test_asking_leaves_no_trace(student, case, other):
 @exercise("topological_order", points=1)
 def test_a_chain_of_100_000_nodes(student):
     """Chains are as long as they like, and a node may have thousands of parents."""
-    chain, wide = student.run(probes.ordered_chain, 100_000, 20_000)
+    chain, wide = student.run(probes.ordered_chain, 100_000, 5000)
     assert_equal(chain, torch.arange(100_000), what="the order of a chain", hint="from the leaf to the root")
-    assert_equal(wide.sort().values, torch.arange(20_001), what="the nodes that one with 20,000 parents depends on")
-    assert_equal(int(wide[-1]), 20_000, what="the last node", hint="the root comes last")
+    assert_equal(wide.sort().values, torch.arange(5001), what="the nodes that one with 5,000 parents depends on")
+    assert_equal(int(wide[-1]), 5000, what="the last node", hint="the root comes last")
 
 
 # gradcheck
@@ -302,7 +304,7 @@ def test_constants_and_inputs_without_use(student, case):
 def test_each_entry_has_its_own_tolerance(student, seed):
     """A small wrong entry is found beside large right ones, and a difference within the tolerance is none."""
     large, small = positive(normal(seed, 3)) + 3, 0.01 + 0.01 * normal(seed + 1, 2).abs()
-    for slope, right in ((1e-3, False), (-1e-3, False), (0.0, True), (1e-8, True)):
+    for slope, right in ((1e-3, False), (-1e-3, False), (1e-4, False), (4e-6, False), (0.0, True), (1e-7, True)):
         # The first input's gradients are 100 and more, the second's not even 0.001.
         said = student.run(probes.checked, [large, small, small], [large, small, small], [1, 0, slope])
         assert_equal(said, right, what=f"gradcheck where one small entry is wrong by {slope}", hint="compare entry by entry")
@@ -311,7 +313,7 @@ def test_each_entry_has_its_own_tolerance(student, seed):
     assert_equal(said, False, what="gradcheck where one small entry is wrong, in one input with large ones")
     x, c = positive(normal(seed, 2)), positive(normal(seed + 1, 2))
     slope = float(3 * c[0] * x[0] ** 2 + 2 * x.sum())  # of the right gradient
-    for part, right in ((2, False), (1e-2, False), (1e-3, False), (1e-5, True)):  # -2: the right one with the other sign
+    for part, right in ((2, False), (1e-2, False), (1e-3, False), (5e-5, True)):  # -2: the right one with the other sign
         said = student.run(probes.checked, [x], [c], [0, 0, part * slope])
         assert_equal(said, right, what=f"gradcheck where one entry is wrong by {part} of itself", hint="1e-6 + 1e-4 |numeric|")
         said = student.run(probes.checked, [x], [c], [0, 0, -part * slope])
@@ -345,8 +347,9 @@ def test_differences_are_central_and_as_wide_as_eps(student):
 def test_what_is_not_finite_never_agrees(student):
     """NaN and infinity are no gradients, even where both sides have them."""
     for kind in ("nan", "infinite"):
-        said = student.run(probes.checked_odd, kind, normal(1, 2))
-        assert_equal(said, False, what=f"gradcheck of a function that is {kind}", hint="nan > tolerance is False: ask for <=")
+        for point in (normal(1, 2), torch.zeros(1, dtype=torch.float64)):  # at 0 both sides of an infinite slope are infinite
+            said = student.run(probes.checked_odd, kind, point)
+            assert_equal(said, False, what=f"gradcheck of a function that is {kind}", hint="nan > room is False: ask for <=")
 
 
 @exercise("gradcheck", points=0.5)
