@@ -107,12 +107,6 @@ MUTANTS = [
         (REFUSAL, "    if n_added < 0:\n"),
     ),
     wrong(
-        "longer_shapes_accepted",
-        UNBROADCAST,
-        "A shape with more axes than grad is not refused, although it cannot have been broadcast to grad's.",
-        (REFUSAL, "    grad = grad.reshape((1,) * -n_added + grad.shape)\n    n_added = max(0, n_added)\n" + REFUSAL),
-    ),
-    wrong(
         "broadcast_either_way",
         UNBROADCAST,
         "It is asked whether the shapes go together, not whether `shape` broadcasts to grad's: grad must not be the smaller one.",
@@ -209,17 +203,6 @@ MUTANTS = [
         ("elif id(node) not in seen:", "else:"),
     ),
     wrong(
-        "parents_once_each_only_by_twos",
-        ORDER,
-        "The two operands of x * x are one node: it comes twice in the order.",
-        (
-            "        if parents_are_done:\n            order.append(node)\n",
-            "        if parents_are_done:\n            order += [parent for parent in node.parents if sum(p is parent for "
-            "p in node.parents) > 1 and not parent.parents][1:]\n"
-            "            order.append(node)\n",
-        ),
-    ),
-    wrong(
         "seen_when_put_on_the_stack",
         ORDER,
         "A node is marked when it is put on the stack. If another parent of the same child depends on it, it comes too "
@@ -281,16 +264,6 @@ MUTANTS = [
         ORDER,
         "The order is an iterator, which can be walked through only once: make it a list.",
         ("return order\n", "return iter(order)\n"),
-    ),
-    wrong(
-        "order_kept_and_handed_out",
-        ORDER,
-        "The very list that was handed out is kept and handed out again, and whoever has it may have changed it.",
-        (
-            "    order, seen = [], set()\n",
-            "    kept = topological_order.__dict__.setdefault('kept', [])\n    if kept and kept[0] is root:\n"
-            "        return kept[1]\n    order, seen = [], set()\n    kept[:] = [root, order]\n",
-        ),
     ),
     # Array: the graph
     wrong(
@@ -472,17 +445,6 @@ MUTANTS = [
         ("self.grad: np.ndarray | None = None", "self.grad = np.zeros_like(self.data)"),
     ),
     wrong(
-        "unreached_leaves_get_0",
-        ARRAY,
-        "A gradient of 0 is given to constants of the graph: what requires none keeps None.",
-        (
-            "links = tuple(link for link in links if link[0].requires_grad)",
-            "for parent, _ in links:\n            if not parent.requires_grad and not parent.parents:\n"
-            "                parent.grad = np.zeros_like(parent.data)\n"
-            "        links = tuple(link for link in links if link[0].requires_grad)",
-        ),
-    ),
-    wrong(
         "any_shape_begins_with_1",
         ARRAY,
         "backward without a gradient is not refused for a result of several numbers.",
@@ -499,16 +461,6 @@ MUTANTS = [
         ARRAY,
         "backward without a gradient is not refused for a result without any number.",
         ("if self.data.size != 1:", "if self.data.size > 1:"),
-    ),
-    wrong(
-        "gradient_of_any_shape",
-        ARRAY,
-        "A gradient of another shape than data is not refused.",
-        (
-            "        if grad.shape != self.data.shape:\n"
-            '            raise ValueError(f"grad has shape {grad.shape}, data {self.data.shape}")\n',
-            "        grad = np.resize(grad, self.data.shape)\n",
-        ),
     ),
     wrong(
         "gradient_is_broadcast",
@@ -576,15 +528,6 @@ MUTANTS = [
         ("            return np.broadcast_to(g, self.data.shape)\n", "            return np.ones_like(self.data)\n"),
     ),
     wrong(
-        "sum_spreads_a_mean",
-        ARRAY,
-        "sum divides g by the number of numbers: each of them gets all of g.",
-        (
-            "return np.broadcast_to(g, self.data.shape)",
-            "return np.broadcast_to(g, self.data.shape) / max(1, self.data.size // max(1, g.size))",
-        ),
-    ),
-    wrong(
         "axes_do_not_come_back",
         ARRAY,
         "The axes that sum took away do not come back before g is spread, so that it lands on the wrong axis: np.expand_dims.",
@@ -646,15 +589,6 @@ MUTANTS = [
         ARRAY,
         "mean divides by the number of all numbers: over an axis it is those along that axis that count.",
         ("return total / (self.data.size // max(1, total.data.size))", "return total / self.data.size"),
-    ),
-    wrong(
-        "mean_over_the_first_axis",
-        ARRAY,
-        "mean divides by the size of the first axis, whichever it averages over.",
-        (
-            "return total / (self.data.size // max(1, total.data.size))",
-            "return total / (self.data.size if axis is None else self.data.shape[0])",
-        ),
     ),
     wrong(
         "mean_over_one_of_several_axes",
@@ -860,12 +794,6 @@ MUTANTS = [
         "The gradient of x ** 0 is NaN where x is 0, since 0 ** -1 is infinite: it is 0 everywhere.",
         ("        if exponent == 0:\n            return self._result(self.data**exponent, (self, np.zeros_like))\n", ""),
     ),
-    wrong(
-        "exponents_are_whole",
-        ARRAY,
-        "The exponent is rounded to a whole number.",
-        ("        if exponent == 0:\n", "        exponent = int(exponent)\n        if exponent == 0:\n"),
-    ),
     # Array: @
     wrong(
         "matmul_not_transposed",
@@ -898,12 +826,6 @@ MUTANTS = [
         ("return whole(g) @ right.mT  #", "return whole(g) @ right.T  #"),
     ),
     wrong(
-        "matmul_dot",
-        ARRAY,
-        "np.dot is another product than @ where there are batches.",
-        ("product = self.data @ other.data", "product = np.dot(self.data, other.data)"),
-    ),
-    wrong(
         "matmul_batches_of_the_left_only",
         ARRAY,
         "A batch that was broadcast is not added up again for the right operand: unbroadcast its gradient.",
@@ -921,37 +843,16 @@ MUTANTS = [
         ("return self._result(value, (self, lambda g: g * value))", "return self._result(value, (self, lambda g: g))"),
     ),
     wrong(
-        "exp_times_x",
-        ARRAY,
-        "exp passes on g x: its derivative is itself, g exp(x).",
-        (
-            "return self._result(value, (self, lambda g: g * value))",
-            "return self._result(value, (self, lambda g: g * self.data))",
-        ),
-    ),
-    wrong(
         "log_times_x",
         ARRAY,
         "log passes on g x: it has to be g / x.",
         ("(self, lambda g: g / self.data))", "(self, lambda g: g * self.data))"),
     ),
     wrong(
-        "log_to_the_base_2",
-        ARRAY,
-        "This is the logarithm to the base 2: np.log is the natural one.",
-        ("np.log(self.data)", "np.log2(self.data)"),
-    ),
-    wrong(
         "tanh_without_square",
         ARRAY,
         "The derivative of tanh is 1 - tanh(x)², with a square.",
         ("g * (1 - value**2)", "g * (1 - value)"),
-    ),
-    wrong(
-        "tanh_of_x_squared",
-        ARRAY,
-        "The derivative of tanh is 1 - tanh(x)²: this is 1 - x².",
-        ("g * (1 - value**2)", "g * (1 - self.data**2)"),
     ),
     wrong(
         "tanh_by_exponentials",
@@ -967,18 +868,6 @@ MUTANTS = [
         ARRAY,
         "At 0 relu lets the gradient pass: it is 0 there.",
         ("np.where(self.data > 0, g, 0)", "np.where(self.data >= 0, g, 0)"),
-    ),
-    wrong(
-        "relu_at_0_passes_half",
-        ARRAY,
-        "At 0 relu lets half of the gradient pass: it is 0 there.",
-        ("np.where(self.data > 0, g, 0)", "g * (0.5 + 0.5 * np.sign(self.data)).astype(g.dtype)"),
-    ),
-    wrong(
-        "relu_asks_the_gradient",
-        ARRAY,
-        "relu lets the gradient pass where the gradient is above 0: it is where x is.",
-        ("np.where(self.data > 0, g, 0)", "np.where(g > 0, g, 0)"),
     ),
     wrong(
         "relu_passes_everything",
@@ -1018,22 +907,10 @@ MUTANTS = [
         ("self.data.reshape(*shape), (self", "self.data.reshape(tuple(size + 0 for size in shape)), (self"),
     ),
     wrong(
-        "reshape_takes_only_a_tuple",
-        ARRAY,
-        "x.reshape(2, 3) is not understood: single sizes have to be as good as a tuple.",
-        ("self.data.reshape(*shape), (self", "self.data.reshape(shape[0]), (self"),
-    ),
-    wrong(
         "transposed_twice_the_same_way",
         ARRAY,
         "g is transposed by the same axes again: that leads back only for two axes. It needs the inverse permutation.",
         ("g.transpose(np.argsort(order))", "g.transpose(order)"),
-    ),
-    wrong(
-        "gradient_always_reversed",
-        ARRAY,
-        "g is transposed back by reversing all axes, whatever order they were put in.",
-        ("g.transpose(np.argsort(order))", "(g.T if g.T.shape == self.data.shape else g.transpose(np.argsort(order)))"),
     ),
     wrong(
         "argsort_of_negative_axes",
@@ -1051,12 +928,6 @@ MUTANTS = [
         ("order[np.ravel(axes).astype(int)] if axes", "order[[axis + 0 for axis in axes]] if axes"),
     ),
     wrong(
-        "last_two_axes_only",
-        ARRAY,
-        "Without axes, transpose reverses all of them, not just the last two.",
-        ("if axes else order[::-1]  #", "if axes else np.concatenate([order[:-2], order[-2:][::-1]])  #"),
-    ),
-    wrong(
         "repeated_indices_kept_once",
         ARRAY,
         "Where an index comes several times, only one of its gradients is kept: np.add.at adds them all.",
@@ -1067,18 +938,6 @@ MUTANTS = [
         ARRAY,
         "Where an index comes several times, the last gradient takes the place of the others: np.add.at adds them all.",
         ("np.add.at(whole, index, g)  #", "whole[index] = g  #"),
-    ),
-    wrong(
-        "ones_put_back",
-        ARRAY,
-        "The places that were taken get 1: they get g.",
-        ("np.add.at(whole, index, g)  #", "np.add.at(whole, index, np.ones_like(g))  #"),
-    ),
-    wrong(
-        "everything_else_gets_1",
-        ARRAY,
-        "What was not taken has a gradient of 0.",
-        ("whole = np.zeros_like(self.data, dtype=g.dtype)", "whole = np.ones_like(self.data, dtype=g.dtype)"),
     ),
     wrong(
         "places_remembered",
@@ -1098,23 +957,6 @@ MUTANTS = [
             "    def __neg__(self) -> Array:\n",
             "    def __iadd__(self, other):\n        self.data = self.data + self._operand(other).data\n"
             "        return self\n\n    def __neg__(self) -> Array:\n",
-        ),
-    ),
-    wrong(
-        "negation_in_place",
-        ARRAY,
-        "-x changes the data of x itself.",
-        ("return self._result(-self.data, (self", "return self._result(np.negative(self.data, out=self.data), (self"),
-    ),
-    wrong(
-        "upstream_scaled",
-        ARRAY,
-        "The gradient that backward was given is changed: work on a copy, or make new arrays.",
-        (
-            "        grads = {id(self): grad}",
-            "        if not self.parents and grad.flags.writeable:\n            grad *= 1\n"
-            "        elif grad.flags.writeable:\n            grad += grad\n            grad = grad / 2\n"
-            "        grads = {id(self): grad}",
         ),
     ),
     # gradcheck
@@ -1170,13 +1012,6 @@ MUTANTS = [
         CHECK,
         "This is a difference to one side only, whose error falls with eps and not with its square: take f on both sides.",
         ("x.data[index] = centre - eps", "x.data[index] = centre"),
-        ("/ (2 * eps)", "/ eps"),
-    ),
-    wrong(
-        "backward_differences",
-        CHECK,
-        "This is a difference to one side only, whose error falls with eps and not with its square: take f on both sides.",
-        ("x.data[index] = centre + eps", "x.data[index] = centre"),
         ("/ (2 * eps)", "/ eps"),
     ),
     wrong(
@@ -1379,14 +1214,6 @@ MUTANTS = [
         ("if any(x.data.dtype != np.float64 for x in inputs):", "if inputs[0].data.dtype != np.float64:"),
     ),
     wrong(
-        "vectors_are_summed",
-        CHECK,
-        "A function of several numbers is not refused: their sum is checked.",
-        ("f(*leaves).backward()", "f(*leaves).sum().backward()"),
-        ("above = f(*leaves).data.item()", "above = f(*leaves).data.sum()"),
-        ("below = f(*leaves).data.item()", "below = f(*leaves).data.sum()"),
-    ),
-    wrong(
         "relu_in_place",
         ARRAY,
         "relu sets g to 0 in place, and g belongs to others as well: make a new array of it.",
@@ -1406,16 +1233,6 @@ MUTANTS = [
         ),
     ),
     wrong(
-        "exp_in_place",
-        ARRAY,
-        "exp multiplies g in place, and g belongs to others as well: make a new array of it.",
-        (
-            "return self._result(value, (self, lambda g: g * value))",
-            "return self._result(value, (self, lambda g: np.multiply(g, value, out=g) if isinstance(g, np.ndarray) and "
-            "g.flags.writeable else g * value))",
-        ),
-    ),
-    wrong(
         "repeated_pairs_of_indices",
         ARRAY,
         "Where a pair of indices comes several times only one of its gradients is kept: np.add.at adds them all.",
@@ -1423,16 +1240,6 @@ MUTANTS = [
             "np.add.at(whole, index, g)  # whole[index] += g would keep only one of several\n",
             "if isinstance(index, tuple):\n                whole[index] = g\n            else:\n"
             "                np.add.at(whole, index, g)\n",
-        ),
-    ),
-    wrong(
-        "repeated_indices_in_lists_only",
-        ARRAY,
-        "Only for lists is it minded that an index may come several times: arrays may repeat theirs as well.",
-        (
-            "np.add.at(whole, index, g)  # whole[index] += g would keep only one of several\n",
-            "if isinstance(index, list):\n                np.add.at(whole, index, g)\n            else:\n"
-            "                whole[index] = g\n",
         ),
     ),
     wrong(
