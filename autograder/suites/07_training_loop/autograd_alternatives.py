@@ -15,7 +15,7 @@ ALTERNATIVES = [
     other(
         "index_arithmetic_instead_of_add_at",
         ARRAY,
-        "Gradients are put back through flat places and np.bincount.",
+        "Gradients of parts go back through flat places and np.bincount, those of transpositions by a permutation written out.",
         (
             "            whole = np.zeros_like(self.data, dtype=g.dtype)\n"
             "            np.add.at(whole, index, g)  # whole[index] += g would keep only one of several\n"
@@ -24,26 +24,36 @@ ALTERNATIVES = [
             "            whole = np.bincount(np.ravel(places), np.ravel(g), self.data.size)\n"
             "            return whole.reshape(self.data.shape).astype(g.dtype)\n",
         ),
+        (
+            "        order = np.arange(self.data.ndim)\n"
+            "        order = order[np.ravel(axes).astype(int)] if axes else order[::-1]  # of axes from 0 on\n"
+            "        return self._result(self.data.transpose(order), (self, lambda g: g.transpose(np.argsort(order))))\n",
+            "        if len(axes) == 1 and isinstance(axes[0], tuple | list):\n            axes = tuple(axes[0])\n"
+            "        axes = axes or tuple(range(self.data.ndim))[::-1]\n"
+            "        back = [0] * len(axes)\n        for new, old in enumerate(axes):\n            back[old] = new\n"
+            "        return self._result(np.transpose(self.data, axes), (self, lambda g: np.transpose(g, back)))\n",
+        ),
     ),
     other(
         "matmul_by_einsum",
         ARRAY,
-        "Products by einsum, gradients by swapaxes, vectors reshaped.",
+        "Products by einsum; relu multiplies by a mask; exp and tanh are computed again on the way back.",
         ("product = self.data @ other.data", "product = np.matmul(self.data, other.data)"),
         ("return whole(g) @ right.mT  #", 'return np.einsum("...nm,...km->...nk", whole(g), right)  #'),
         ("g = left.mT @ whole(g)\n", 'g = np.einsum("...nk,...nm->...km", left, whole(g))\n'),
+        (
+            "np.maximum(self.data, 0), (self, lambda g: np.where(self.data > 0, g, 0))",
+            "self.data * (self.data > 0), (self, lambda g: g * (self.data > 0))",
+        ),
+        ("(self, lambda g: g * value))", "(self, lambda g: np.exp(self.data) * g))"),
+        ("(self, lambda g: g * (1 - value**2))", "(self, lambda g: g / np.cosh(np.clip(self.data, -300, 300)) ** 2)"),
     ),
     other(
         "graph_of_everything",
         ARRAY,
-        "Constants are parents as well, and gradients are computed for all, but kept by those that want them.",
+        "Constants are parents as well, and results show the gradient of the last walk.",
         ("        links = tuple(link for link in links if link[0].requires_grad)\n", ""),
         ("result.requires_grad = bool(links)", "result.requires_grad = any(parent.requires_grad for parent, _ in links)"),
-    ),
-    other(
-        "gradients_of_results_are_kept",
-        ARRAY,
-        "Results show the gradient of the last walk.",
         (
             "            if node.requires_grad and not node.parents:\n",
             "            if node.parents:\n                node.grad = g\n"
@@ -53,20 +63,27 @@ ALTERNATIVES = [
     other(
         "data_is_copied",
         ARRAY,
-        "A leaf takes a copy of what it is given, contiguous, and without subclasses.",
+        "A leaf takes a copy of what it is given, contiguous; backward refuses with an IndexError and a TypeError.",
         (
             "self.data = data if data.dtype in (np.float32, np.float64) else data.astype(np.float64)",
             'self.data = np.array(data, dtype=np.float32 if data.dtype == np.float32 else np.float64, order="C")',
         ),
+        ('raise ValueError(f"backward of', 'raise TypeError(f"backward of'),
+        ('raise ValueError(f"grad has', 'raise IndexError(f"grad has'),
     ),
     other(
         "leaves_add_in_place",
         ARRAY,
-        "A leaf owns its gradient from the first walk on, and adds to it in place.",
+        "A leaf owns its gradient and adds to it in place; squares are products, x ** 0 is x times 0, plus 1.",
         (
             "node.grad = np.array(g if node.grad is None else node.grad + g)",
             "if node.grad is None:\n                    node.grad = np.zeros(node.data.shape, node.data.dtype)\n"
             "                node.grad += g",
+        ),
+        (
+            "        if exponent == 0:\n            return self._result(self.data**exponent, (self, np.zeros_like))\n",
+            "        if exponent == 0:\n            return self * 0 + 1\n        if exponent == 2:\n"
+            "            return self * self\n",
         ),
     ),
     other(
@@ -93,48 +110,6 @@ ALTERNATIVES = [
         ("return self._operand(other) - self\n", "return -self + other\n"),
         ("return self.transpose()\n", "return self.transpose(tuple(range(self.data.ndim))[::-1])\n"),
         ("return self._operand(other) / self\n", "return self**-1 * other\n"),
-    ),
-    other(
-        "inverse_permutation_by_hand",
-        ARRAY,
-        "The inverse permutation is written down entry by entry.",
-        (
-            "        order = np.arange(self.data.ndim)\n"
-            "        order = order[np.ravel(axes).astype(int)] if axes else order[::-1]  # of axes from 0 on\n"
-            "        return self._result(self.data.transpose(order), (self, lambda g: g.transpose(np.argsort(order))))\n",
-            "        if len(axes) == 1 and isinstance(axes[0], tuple | list):\n            axes = tuple(axes[0])\n"
-            "        axes = axes or tuple(range(self.data.ndim))[::-1]\n"
-            "        back = [0] * len(axes)\n        for new, old in enumerate(axes):\n            back[old] = new\n"
-            "        return self._result(np.transpose(self.data, axes), (self, lambda g: np.transpose(g, back)))\n",
-        ),
-    ),
-    other(
-        "relu_by_mask",
-        ARRAY,
-        "relu multiplies by a mask; exp, log and tanh are computed again on the way back.",
-        (
-            "np.maximum(self.data, 0), (self, lambda g: np.where(self.data > 0, g, 0))",
-            "self.data * (self.data > 0), (self, lambda g: g * (self.data > 0))",
-        ),
-        ("(self, lambda g: g * value))", "(self, lambda g: np.exp(self.data) * g))"),
-        ("(self, lambda g: g * (1 - value**2))", "(self, lambda g: g / np.cosh(np.clip(self.data, -300, 300)) ** 2)"),
-    ),
-    other(
-        "refused_otherwise",
-        ARRAY,
-        "backward refuses with an IndexError and a TypeError.",
-        ('raise ValueError(f"backward of', 'raise TypeError(f"backward of'),
-        ('raise ValueError(f"grad has', 'raise IndexError(f"grad has'),
-    ),
-    other(
-        "powers_with_exceptions",
-        ARRAY,
-        "Small whole exponents are products; x ** 0 is x times 0, plus 1.",
-        (
-            "        if exponent == 0:\n            return self._result(self.data**exponent, (self, np.zeros_like))\n",
-            "        if exponent == 0:\n            return self * 0 + 1\n        if exponent == 2:\n"
-            "            return self * self\n",
-        ),
     ),
     other(
         "one_axis_at_a_time",
