@@ -201,6 +201,18 @@ def test_a_second_file_that_was_not_handed_in_is_named(tmp_path: Path, run_autog
     assert core(result, "Halver")["message"] == "second.py was not handed in"
 
 
+def test_scenarios_may_lie_in_a_file_called_probes(tmp_path: Path, run_autograder) -> None:
+    root = make_course(tmp_path / "course")
+    suite = root / "autograder/suites/00_tiny"
+    (suite / "scenarios.py").rename(suite / "probes.py")
+    hidden = suite / "test_tiny_hidden.py"
+    hidden.write_text(hidden.read_text().replace("scenarios", "probes"))
+    (tmp_path / "tiny.py").write_text(RIGHT)
+    done = run_autograder("grade", tmp_path / "tiny.py", "--course", root, "--out", tmp_path / "results")
+    assert done.returncode == 0, done.stderr
+    assert core(json.loads((tmp_path / "results/tiny/results.json").read_text()), "Halver")["outcome"] == "passed"
+
+
 def test_the_table_shows_scores_and_named_mistakes(graded: dict) -> None:
     assert "100 / 100" in graded["(text)"]
     assert "three times x" in graded["(text)"]

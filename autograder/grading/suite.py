@@ -26,7 +26,7 @@ from hypothesis.internal.conjecture import providers
 
 from autograder.course import Course, Module
 from autograder.grading.manifest import TestOutcome, TestSpec, parts_of
-from autograder.grading.remote import Call, RemoteModule, Stop, compiled, load_failure, shared_key, transcript
+from autograder.grading.remote import SHARED_SCENARIOS, Call, RemoteModule, Stop, compiled, load_failure, shared_key, transcript
 from autograder.policy import runtime_rules
 from autograder.testing import messages, probes, strategies  # noqa: F401  (strategies: registers the profiles)
 from autograder.testing.diagnose import Known, diagnose, known_mistakes, name_mistakes
@@ -306,7 +306,8 @@ def _suite(course: Course, module: Module, items: list[pytest.Item], session: _S
     order = {exercise.name: index for index, exercise in enumerate(module.exercises)}
     # The core tests of an exercise come first: when they hang, the rest need not be tried.
     specs.sort(key=lambda pair: (order[pair[1].exercise], pair[1].tier == "public", not pair[1].core))
-    files = [Path(probes.__file__), *module.suite_folder.glob("scenarios.py"), *module.folder.glob("scenarios.py")]
+    folders = (module.suite_folder, module.folder)
+    files = [Path(probes.__file__), *(path for folder in folders for name in SHARED_SCENARIOS for path in folder.glob(name))]
     scenarios = {shared_key(path): compiled(shared_key(path), path.read_text(encoding="utf-8")) for path in files}
     items, manifest = [tuple(column) for column in zip(*specs, strict=True)] or [(), ()]
     return Suite(module, items, manifest, tuple(parts_of(manifest)), scenarios, runtime_rules(module))

@@ -1,5 +1,8 @@
 """Named mistakes: each must fail in its exercise, and each says what a student who made it should read."""
 
+import runpy
+from pathlib import Path
+
 import torch
 
 from autograder.testing.variants import edit, mutant
@@ -2069,3 +2072,9 @@ def a_view_for_one_row(data, batch_size, context_length, generator):
         return data[None, s : s + context_length].long(), data[None, s + 1 : s + 1 + context_length].long()
     x = torch.stack([data[s : s + context_length] for s in starts]).long()
     return x, torch.stack([data[s + 1 : s + 1 + context_length] for s in starts]).long()
+
+
+# The other file of the module has a file of its own for its variants.
+AUTOGRAD = runpy.run_path(str(Path(__file__).with_name("autograd_mutants.py")))
+MUTANTS += AUTOGRAD["MUTANTS"]
+globals().update({name: value for name, value in AUTOGRAD.items() if hasattr(value, "__variant__")})
