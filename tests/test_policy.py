@@ -754,3 +754,11 @@ def test_exercises_of_other_files_and_circles_are_followed():
     course = module(("first", []), ("second", []), files=("work.py", "more.py"), places={"second": "more.py"})
     text = "from exercises.work import first\n\ndef second(x):\n    return second(first(x))\n"
     assert built_on(course, {"work.py": "def first(x):\n    return x\n", "more.py": text}) == {"first": [], "second": ["first"]}
+
+
+def test_torch_as_a_whole_is_found_in_the_source_alone():
+    """What runs an exercise is made of torch: to watch all of it would break the models that scenarios build."""
+    course = module(("a", ["torch", "torch.autograd"]))
+    (rule,) = runtime_rules(course).values()
+    assert "torch" not in rule["python"] and "torch.autograd" in rule["classes"]
+    assert [breach.call for breach in check(course, {"work.py": "import torch as t\n\ndef a(x):\n    return t.zeros(x)\n"})]
