@@ -31,8 +31,9 @@ def check_targets(logits: Tensor, targets: Tensor) -> None:
     """ValueError unless targets have logits' shape without the vocabulary, and lie in 0 .. vocab - 1."""
     if targets.shape != logits.shape[:-1]:
         raise ValueError(f"targets must have shape {tuple(logits.shape[:-1])}, not {tuple(targets.shape)}")
-    if targets.numel() and not 0 <= targets.min() <= targets.max() < logits.shape[-1]:
-        raise ValueError(f"targets must lie in 0..{logits.shape[-1] - 1}, not {targets.min()}..{targets.max()}")
+    unknown = targets[(targets < 0) | (targets >= logits.shape[-1])]
+    if len(unknown):
+        raise ValueError(f"targets must be tokens from 0 to {logits.shape[-1] - 1}, not {unknown[0]}")
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

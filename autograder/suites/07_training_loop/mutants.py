@@ -1987,6 +1987,12 @@ MUTANTS = [
         ("if sys.stderr.isatty():", "if True:"),
     ),
     edit(
+        "stdout_is_asked",
+        "train",
+        "stdout is asked whether it is a terminal, and the bar goes to stderr: ask sys.stderr.",
+        ("if sys.stderr.isatty():", "if sys.stdout.isatty():"),
+    ),
+    edit(
         "never_a_progress_bar",
         "train",
         "There is no progress bar on a terminal.",

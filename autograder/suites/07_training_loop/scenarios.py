@@ -653,9 +653,9 @@ def train_surroundings(module, weights, data, config):
     return {"changed": differences(before), "data as it was": all(map(torch.equal, own, data))}
 
 
-def printed(module, weights, data, config, is_terminal):
+def printed(module, weights, data, config, terminals):
     """How many characters train writes to stdout and to stderr, where these say that they are terminals or that they are not."""
-    before, streams = (sys.stdout, sys.stderr), (Terminal(is_terminal), Terminal(is_terminal))
+    before, streams = (sys.stdout, sys.stderr), tuple(map(Terminal, terminals))
     sys.stdout, sys.stderr = streams
     try:
         module.train(model_of(weights), tuple(data), module.TrainConfig(**config))

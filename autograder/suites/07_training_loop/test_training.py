@@ -128,9 +128,11 @@ def test_each_step_is_a_step_of_adamw_from_the_clipped_gradient_of_its_batch(stu
 def test_a_progress_bar_is_shown_on_a_terminal_and_nowhere_else(student):
     """Nothing is printed when the output is piped."""
     (data, _, validation), weights = texts(5), truth.random_weights(VOCAB, WIDTH, 5)
-    piped = student.run(scenarios.printed, weights, [data, validation], BASE, False)
-    assert_equal(piped, [0, 0], what="characters on (stdout, stderr) that are no terminals", hint="sys.stderr.isatty()")
-    out, err = student.run(scenarios.printed, weights, [data, validation], BASE, True)
+    for stdout in (False, True):
+        piped = student.run(scenarios.printed, weights, [data, validation], BASE, (stdout, False))
+        what = f"characters on (stdout, stderr), stderr being no terminal{' and stdout one' if stdout else ''}"
+        assert_equal(piped, [0, 0], what=what, hint="sys.stderr.isatty()")
+    _, err = student.run(scenarios.printed, weights, [data, validation], BASE, (False, True))
     assert err > 0, "sys.stderr says that it is a terminal, and no progress bar was written to it"
 
 
