@@ -189,8 +189,10 @@ def test_nothing_that_was_given_is_changed(student, seed):
         changed = student.run(probes.changed, leaves, operations, weights, normal(seed + 9, 2, 3))
         assert_equal(changed, [], what="what was changed", hint="a = a + b makes a new array, a += b changes the old one")
     for operation in EACH:
-        [*_, result] = nodes_of([leaves[0], (leaves[1][0].mT, True)], [operation])
-        given = [leaves[0], (leaves[1][0].mT, True), (normal(seed + 5, *result.shape), True)]
+        signs = torch.tensor([[1.0, -1, 1], [-1, 1, -1]], dtype=torch.float64) if operation[0] == "relu" else 1.0
+        given = [(leaves[0][0] * signs, True), (leaves[1][0].mT, True)]
+        [*_, result] = nodes_of(given, [operation])
+        given.append((normal(seed + 5, *result.shape), True))
         seed_grad = normal(seed + 6, *result.shape)
         for first in (True, False):
             gradients, kept = student.run(probes.beside, given, operation, seed_grad, first)
