@@ -133,7 +133,7 @@ def check(student, expression, *tensors, torchs=None, hint="", **options):
     actual = student.run(evaluated, expression, list(tensors), **options)
     expected = by_torch(torchs or expression, list(tensors), **options)
     letters = " ".join("xyz"[: len(tensors)])
-    assert_close(actual, expected, what=f"[{expression}, gradients of {letters}]", hint=hint, rtol=1e-9, atol=1e-10)
+    assert_close(actual, expected, what=f"[value, gradients of {letters}] of {expression}", hint=hint, rtol=1e-9, atol=1e-10)
 
 
 def drawn(seed, *shape):
@@ -386,7 +386,8 @@ def test_right_gradients_pass(student):
     """A polynomial, and a function of two inputs."""
     x, y = drawn(22, 2, 3), drawn(23, 3)
     fine = {"verdict": True, "data as it was": True, "grad as it was": True}
-    assert_equal(student.run(verdict, "(x * x * x).sum()", [x]), fine, what="gradcheck of x³, and what it left behind")
+    hint = "numeric is (f at entry + eps - f at entry - eps) / (2 eps); if Array fails its own tests, begin there"
+    assert_equal(student.run(verdict, "(x * x * x).sum()", [x]), fine, what="gradcheck of x³, and what it left behind", hint=hint)
     assert_equal(student.run(verdict, "(x * y).sum() * y.sum()", [x, y]), fine, what="gradcheck of a function of x and y")
 
 

@@ -901,6 +901,38 @@ MUTANTS = [
         ("lambda g: g.reshape(self.data.shape)", "lambda g: g.reshape(self.data.shape[::-1]).T"),
     ),
     wrong(
+        "parents_stay_empty",
+        ARRAY,
+        "A result's `parents` is empty: it holds the Arrays that it was computed from.",
+        ("result.parents = tuple(parent for parent, _ in links)", "result._from = tuple(parent for parent, _ in links)"),
+        ("        self.parents: tuple[Array, ...] = ()\n", "        self.parents = self._from = ()\n"),
+        (
+            WALK,
+            "seen, stack, order = set(), [(self, False)], []\n        while stack:\n            node, done = stack.pop()\n"
+            "            if done:\n                order.append(node)\n            elif id(node) not in seen:\n"
+            "                seen.add(id(node))\n"
+            "                stack.append((node, True))\n                stack += [(parent, False) for parent in node._from]\n"
+            "        for node in reversed(order):",
+        ),
+        (ASKED, "if node.requires_grad and not node._from:"),
+        (
+            "for parent, pullback in zip(node.parents, node._pullbacks):",
+            "for parent, pullback in zip(node._from, node._pullbacks):",
+        ),
+    ),
+    wrong(
+        "reshaped_as_it_lies_in_memory",
+        ARRAY,
+        "The numbers are taken in the order in which they lie in memory: reshape reads them row by row.",
+        ("self.data.reshape(*shape), (self", 'self.data.reshape(*shape, order="A"), (self'),
+    ),
+    wrong(
+        "gradient_reshaped_as_it_lies_in_memory",
+        ARRAY,
+        "g is taken in the order in which it lies in memory, and a transposition may have changed that: row by row.",
+        ("lambda g: g.reshape(self.data.shape)", 'lambda g: g.reshape(self.data.shape, order="A")'),
+    ),
+    wrong(
         "reshape_takes_no_tuple",
         ARRAY,
         "x.reshape((2, 3)) is not understood: a tuple has to be as good as single sizes.",

@@ -274,15 +274,16 @@ def indices_of(draw: st.DrawFn, shape: tuple[int, ...]) -> list:
     if kind == "integers":
         n = draw(st.integers(1, len(shape)))
         return [["int", draw(st.integers(-size, size - 1))] for size in shape[:n]]
+    n, from_the_end = draw(st.integers(1, len(shape))), draw(st.booleans())
     parts = []
-    for size in shape[: draw(st.integers(1, len(shape)))]:
+    for size in shape[-n:] if from_the_end else shape[:n]:
         parts.append(draw(st.sampled_from([
             ["slice", None, None, None], ["slice", None, None, -1], ["slice", size // 2, None, None], ["slice", None, size, 2],
             ["int", size - 1], ["slice", -1, None, None],
         ])))  # fmt: skip
     if draw(st.booleans()):
         parts.insert(draw(st.integers(0, len(parts))), ["new"])
-    if draw(st.booleans()) and len(parts) < 5:
+    if from_the_end:
         parts.insert(0, ["rest"])
     return parts
 

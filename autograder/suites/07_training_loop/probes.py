@@ -299,6 +299,18 @@ def wanting(module, leaves, operations):
     return [bool(node.requires_grad) for node in nodes], [out(node.grad) for node in nodes[: len(leaves)]]
 
 
+def leaves_found(module, leaves, operations):
+    """Whether each leaf is found by following the parents of the last node."""
+    nodes = built(module, leaves, operations)
+    found, waiting = {}, [nodes[-1]]
+    while waiting:
+        node = waiting.pop()
+        if id(node) not in found:
+            found[id(node)] = node
+            waiting += list(node.parents)
+    return [id(node) in found for node in nodes[: len(leaves)]]
+
+
 def kinds(module, leaves, operations, weights):
     """Whether all data and gradients are np.ndarrays, those without axes too."""
     nodes = built(module, leaves, operations)

@@ -128,7 +128,21 @@ def test_every_backward_adds(student, case, seed, resets):
         compare({"values": [], "gradients": found}, {"values": [], "gradients": right}, f"walk {k + 1} of {len(calls)}", hint)
 
 
-@exercise(NAME, points=0.5)
+@exercise(NAME, points=0.25)
+@settings(max_examples=10)
+@given(case=graphs_of_sums_and_products())
+def test_leaves_are_found_through_parents(student, case):
+    """Whoever follows `parents` from a result comes to every leaf that it depends on and that requires a gradient."""
+    nodes = nodes_of(case.leaves, case.operations)
+    found = student.run(probes.leaves_found, case.leaves, case.operations)
+    if nodes[-1].requires_grad:
+        gradients = torch.autograd.grad(nodes[-1].sum(), [x for x in nodes[: len(found)] if x.requires_grad], allow_unused=True)
+        expected = iter([g is not None for g in gradients])
+        wanted = [next(expected) if wants else found[i] for i, (_, wants) in enumerate(case.leaves)]
+        assert_equal(found, wanted, what="whether each leaf is found from the last result", hint="parents holds the operands")
+
+
+@exercise(NAME, points=0.25)
 def test_constants_get_no_gradient(student):
     """A result requires a gradient if any operand does; constants, and leaves it does not depend on, keep None."""
     x, y, z = normal(1, 2), normal(2, 2), normal(3, 2)
@@ -175,8 +189,10 @@ def test_nothing_that_was_given_is_changed(student, seed):
         changed = student.run(probes.changed, leaves, operations, weights, normal(seed + 9, 2, 3))
         assert_equal(changed, [], what="what was changed", hint="a = a + b makes a new array, a += b changes the old one")
     for operation in EACH:
-        [*_, result] = nodes_of([leaves[0], (leaves[1][0].mT, True)], [operation])
-        given = [leaves[0], (leaves[1][0].mT, True), (normal(seed + 5, *result.shape), True)]
+        signs = torch.tensor([[1.0, -1, 1], [-1, 1, -1]], dtype=torch.float64) if operation[0] == "relu" else 1.0
+        given = [(leaves[0][0] * signs, True), (leaves[1][0].mT, True)]
+        [*_, result] = nodes_of(given, [operation])
+        given.append((normal(seed + 5, *result.shape), True))
         seed_grad = normal(seed + 6, *result.shape)
         for first in (True, False):
             gradients, kept = student.run(probes.beside, given, operation, seed_grad, first)
@@ -351,6 +367,8 @@ def test_reshapes(student, a, seed, data):
             operation = ["reshape", [0], {"shape": list(shape), "whole": whole}]
             check(student, [x], [operation], f"x.reshape({shape}) of {a}", "to x: g in x's shape")
     check(student, [x], [["sum", [0], {}], ["reshape", [1], {"shape": [1, 1]}]], "x.sum().reshape(1, 1)")
+    turned = [["T", [0], {}], ["reshape", [1], {"shape": [2, 3]}], ["T", [2], {}], ["reshape", [3], {"shape": [6]}]]
+    check(student, [normal(seed, 2, 3)], turned, "x.T.reshape(2, 3).T.reshape(6)", "row by row, whatever the order in memory")
 
 
 @exercise(NAME, points=0.75)
@@ -408,6 +426,8 @@ def test_parts_by_integers_and_slices(student, a, seed, data):
     """x[i], x[i, j], slices with steps of either sign, None and Ellipsis."""
     index = data.draw(indices_of(a).filter(lambda parts: all(part[0] != "array" for part in parts)))
     check(student, [normal(seed, *a)], [["[]", [0], {"index": index}]], f"x[{index}] of {a}", "zeros, and g where it was")
+    nothing = [["[]", [0], {"index": [["slice", 0, 0, None]]}], ["sum", [1], {}]]
+    check(student, [normal(seed, *a)], nothing, "x[0:0].sum()", "what was not taken has a gradient of 0, and here that is all")
     twice = [["[]", [0], {"index": index}], ["[]", [0], {"index": [["int", 0]]}], ["sum", [1], {}], ["*", [2, 3], {}]]
     check(student, [normal(seed, *a)], twice, "two parts of one array")
 
