@@ -38,7 +38,8 @@ class HashMap:
     which order the entries come is left open, and so is what happens to an iteration when the map is changed meanwhile.
 
     The entries lie in lists (or tuples): no dict and no set is in a HashMap. The steps of an operation are few on average, also
-    after many deletions, provided that not many keys have the same hash.
+    after many deletions, provided that not many keys have the same hash; and there are places in proportion to the most entries
+    that there ever were at once, not to all that have come and gone.
     """
 
     def __init__(self):

@@ -1,0 +1,4 @@
+"""Unusual right solutions: each must get full marks."""
+
+
+ALTERNATIVES = []
