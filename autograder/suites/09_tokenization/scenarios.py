@@ -344,7 +344,7 @@ def trie_work(module, words, text, starts, limit):
     def run():
         for start in starts:
             trie.longest_prefix(text, start)
-            text[start : start + 9] in trie
+            trie.__contains__(text[start : start + 9])
 
     return steps_of(module, limit, run)
 

@@ -160,7 +160,8 @@ def test_runs_are_merged_from_the_left(student):
 @exercise("bpe_merge", points=1.5)
 def test_ids_of_any_kind_and_a_new_list(student):
     """Texts, bytes, tuples and things without a hash are merged, too; the input stays, and the result is a list of its own."""
-    for ids, pair, new in (("banana", ("a", "n"), "an"), ((b"a", b"b", b"a"), (b"a", b"b"), b"ab"), (["lo", "w"], ("l", "ow"), "low"),
+    for ids, pair, new in (("banana", ("a", "n"), "an"), ((b"a", b"b", b"a"), (b"a", b"b"), b"ab"),
+                           (["lo", "w"], ("l", "ow"), "low"),
                            (("a", "", "b"), ("", "b"), None), ([None, 0, False, ""], (0, False), -1)):  # fmt: skip
         seen = student.run(scenarios.called, "bpe_merge", [ids, pair, new])
         assert_equal(seen, {"value": merged(ids, pair, new), "untouched": True, "new": True}, what=f"{ids} with {pair} merged")
@@ -275,7 +276,7 @@ def test_only_words_that_hold_the_pair_are_gone_through(student):
     words = [[list(word), 1] for word in rare] + [[["s", f"t{i}", f"u{i}"], 10**6 + i] for i in range(12)]
     first, all_of_them = student.run(scenarios.training_work, words, [2, 16], 3_000_000)
     work, most = all_of_them - first, 14 * len(rare) // 2
-    said = f"14 merges in words of their own beside {len(rare)} others took {work} steps and looks at symbols, expected {most} at most"
+    said = f"14 merges in words of their own beside {len(rare)} others took {work} steps, expected {most} at most"
     assert work <= most, (
         f"{said}\n  hint: keep the counts, and for each pair which words hold it; change both where a word changes"
     )
@@ -309,7 +310,8 @@ def test_rank_decides_and_not_place_or_length(student):
              ("aaa", [("a", "a"), ("aa", "a")]),
              ("aaaa", [("a", "a"), ("aa", "aa")]), ("abcd", [("b", "c"), ("a", "b"), ("c", "d"), ("ab", "cd")]),
              ("lower", [("l", "o"), ("lo", "w"), ("e", "r")]),
-             ("abab", [("a", "b"), ("ab", "ab")]), ("aaab", [("a", "b"), ("a", "a")]), ("ab", []), ("", [("a", "b")]), ("a", [("a", "a")])]  # fmt: skip
+             ("abab", [("a", "b"), ("ab", "ab")]), ("aaab", [("a", "b"), ("a", "a")]),
+             ("ab", []), ("", [("a", "b")]), ("a", [("a", "a")])]  # fmt: skip
     for word, merges in cases:
         assert_equal(student.encode_bpe(word, merges), encoded(word, merges), what=f"{word!r} with the merges {merges}")
 

@@ -203,7 +203,7 @@ def test_a_thousand_entries_cost_no_more_steps_than_ten(student):
     for (name, operations), (n_steps, n_compared, n_hashed) in zip(phases, seen):
         for what, count, most in (("lines of code", n_steps, most_steps), ("comparisons", n_compared, most_asked),
                                   ("hashes", n_hashed, most_asked)):  # fmt: skip
-            said = f"{len(operations)} times {name!r} on a map of up to {n} entries took {count} {what}, expected at most {most} each"
+            said = f"{len(operations)} times {name!r} on a map of up to {n} entries took {count} {what}, expected {most} each"
             hint = "begin where the hash says, and grow in proportion to what is there"
             assert count <= most * len(operations), f"{said}\n  hint: {hint}"
 

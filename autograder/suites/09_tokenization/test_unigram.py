@@ -76,7 +76,7 @@ def test_the_best_way_is_found_where_characters_alone_are_none(student, seed, n)
 
 @exercise("unigram_segment", points=1.5)
 def test_what_cannot_be_written_is_refused(student):
-    """A ValueError for a text that no pieces make up, at its beginning, middle or end; a piece of log-probability -inf is none."""
+    """A text that no pieces make up is a ValueError, wherever they are missing; a piece of log-probability -inf is none."""
     table = {"a": -1.0, "ab": -1.0, "cc": -2.0, "never": -INF, "b": -INF}
     for text in ("x", "ax", "xa", "axa", "c", "acca"[:2], "never", "abb", "aabccc"):
         assert_refused(student.unigram_segment, text, table, why="no pieces make up the text")
@@ -87,7 +87,7 @@ def test_what_cannot_be_written_is_refused(student):
 
 @exercise("unigram_segment", points=1)
 def test_nothing_and_the_empty_piece(student):
-    """Empty text is no piece and log-probability 0; the empty piece is never used, however probable; nor are others in its place."""
+    """Empty text is no piece and log-probability 0; the empty piece is never used, however probable it is."""
     for table in ({"a": -1.0}, {}, {"": -0.5, "a": -1.0}, {"": 0.0}):
         assert_close(student.unigram_segment("", table), ([], 0.0), what=f"the empty text in {table}")
     for empty in (-0.1, 0.0, 2.0):
@@ -99,7 +99,8 @@ def test_nothing_and_the_empty_piece(student):
 def test_log_probabilities_of_every_size(student):
     """Pieces of log-probability 0 and above, far below, and close to each other are compared as they are; whole numbers do."""
     for table in ({"a": 0.0, "aa": 0.0, "b": -1e9, "ab": -1e8}, {"a": 1.5, "aa": 2.5, "b": 0.25, "ab": 2.0},
-                  {"a": -800.0, "aa": -1600.5, "b": -900.0, "ab": -1700.25}, {"a": -1.0, "aa": -2.0 + 1e-7, "b": -3.0, "ab": -4.0 - 1e-7},
+                  {"a": -800.0, "aa": -1600.5, "b": -900.0, "ab": -1700.25},
+                  {"a": -1.0, "aa": -2.0 + 1e-7, "b": -3.0, "ab": -4.0 - 1e-7},
                   {"a": -1, "b": -2, "ab": -2, "aa": -3}):  # fmt: skip
         for text in ("a", "aab", "baab", "aaaab", "abab"):
             best = max(log_prob for log_prob, _ in all_ways(text, table))
