@@ -81,6 +81,11 @@ class Missing:
     """Stands for nothing that could be in a map."""
 
 
+def in_order(key):
+    """Maps have their entries in orders of their own."""
+    return repr(key.number if isinstance(key, Key) else key)
+
+
 def perform(mapping, name, args):
     """One operation, by name."""
     match name:
@@ -97,9 +102,9 @@ def perform(mapping, name, args):
         case "len":
             return len(mapping)
         case "keys":
-            return list(mapping)
+            return sorted(mapping, key=in_order)
         case "items":
-            return [[key, value] for key, value in mapping.items()]
+            return [[key, value] for key, value in sorted(mapping.items(), key=lambda item: in_order(item[0]))]
 
 
 def use_map(module, operations):
@@ -266,17 +271,17 @@ def use_vocabulary(module, tokens, specials=None, asked=(), texts=(), ids=(), **
 def make_vocabulary(module, tokens, specials=None):
     """The length of a vocabulary made of tokens, or from counts."""
     if specials is None:
-        return len(module.Vocabulary(tokens))
+        return len(module.Vocabulary(iter(tokens)))
     return len(module.Vocabulary.from_counts(tokens, specials))
 
 
 def vocabulary_once_made(module, counts, specials):
     """Two vocabularies take turns; what was given to the first changes after it was made; its answers are overwritten; what
     iterators and subclasses give."""
+    before = copy.deepcopy([counts, specials])
     first = module.Vocabulary.from_counts(counts, specials)
     second = module.Vocabulary([*reversed(list(counts)), "new"])
     tokens = [*specials, *counts]
-    before = copy.deepcopy([counts, specials])
     seen = [first.encode(tokens), second.encode(list(counts)), first.decode(range(len(first)))]
     unharmed = before == [counts, specials]
     counts["later"] = 99

@@ -68,20 +68,11 @@ def by_dict(operations):
     return [scenarios.outcome(scenarios.perform, mapping, name, args) for name, *args in operations]
 
 
-def unordered(seen, operations):
-    """The outcomes with keys and items in an order of their own, each with its type."""
-    return [
-        sorted(map(repr, value)) if name in ("keys", "items") and isinstance(value, list) else value
-        for value, (name, *_) in zip(seen, operations, strict=True)
-    ]
-
-
 def assert_as_dict(seen, operations, what, hint=""):
-    expected = by_dict(operations)
-    for i, (actual, value, operation) in enumerate(
-        zip(unordered(seen, operations), unordered(expected, operations), operations, strict=True)
-    ):
-        assert_equal(actual, value, what=f"{operation}, operation {i + 1} on {what}", hint=hint)
+    for i, (actual, expected, operation) in enumerate(zip(seen, by_dict(operations), operations, strict=True), 1):
+        if operation[0] in ("keys", "items"):  # 1 and True are equal, and here it matters which it is
+            actual, expected = list(map(repr, actual)), list(map(repr, expected))
+        assert_equal(actual, expected, what=f"{operation}, operation {i} on {what}", hint=hint)
 
 
 @exercise("HashMap", points=5, core=True)
@@ -169,13 +160,9 @@ def test_walks_see_every_entry_once_each_time(student):
 def test_two_maps_share_nothing(student):
     """Two maps that take turns know nothing of each other."""
     operations = random_operations(9, 150, range(12))
-    halves = [by_dict(operations[i::2]) for i in range(2)]
     seen = student.run(scenarios.take_turns, operations)
     for i in range(2):
-        expected = unordered(halves[i], operations[i::2])
-        assert_equal(
-            unordered(seen[i::2], operations[i::2]), expected, what=f"the answers of map {i}", hint="make lists in __init__"
-        )
+        assert_as_dict(seen[i::2], operations[i::2], f"map {i} of two that take turns", "make lists in __init__")
 
 
 @exercise("HashMap", points=0.5, core=True)
@@ -212,15 +199,15 @@ def test_a_thousand_entries_cost_no_more_steps_than_ten(student):
 def test_deleted_entries_are_in_nobodys_way(student):
     """After thousands of deletions a look-up is as short as before, and the lists have not grown for what is gone."""
     n, churn = 1500, []
-    for i in range(2500):
+    for i in range(1000):
         churn += [["set", i], ["delete", i], ["in", i + 1]]
     absent = [["in", i] for i in range(n, n + 300)]
     phases = [["set", i] for i in range(n)], [["delete", i] for i in range(n)], absent, [*churn, *absent]
-    seen = student.run(scenarios.map_work, scattered(4500), [[200 * len(operations), operations] for operations in phases])
+    seen = student.run(scenarios.map_work, scattered(3000), [[200 * len(operations), operations] for operations in phases])
     for i, (n_steps, *_) in enumerate(seen):
         what = ("filling the map", "deleting all", "looking for absent keys then", "many entries that come and go")[i]
         said = f"{what} took more than {n_steps} lines of code for {len(phases[i])} operations"
         assert n_steps <= 200 * len(phases[i]), f"{said}\n  hint: what is deleted must not be walked over for ever"
-    n_places = student.run(scenarios.places_after_turnover, 6000, 6)
-    said = f"6000 keys came and went, never more than 7 at once, and there are {n_places} places now"
-    assert n_places <= 3000, f"{said}\n  hint: what is deleted must not make the list grow"
+    n_places = student.run(scenarios.places_after_turnover, 3000, 6)
+    said = f"3000 keys came and went, never more than 7 at once, and there are {n_places} places now"
+    assert n_places <= 1500, f"{said}\n  hint: what is deleted must not make the list grow"

@@ -136,12 +136,12 @@ def test_a_token_has_one_id(student):
 @exercise("Vocabulary", points=0.5)
 def test_a_vocabulary_is_fixed_once_it_is_made(student):
     """Vocabularies share nothing, change nothing that they are given, and do not follow its changes; iterators will do."""
-    actual = student.run(scenarios.vocabulary_once_made, {"a": 2, "b": 3, "c": 2}, ["<unk>", "<s>"])
+    actual = student.run(scenarios.vocabulary_once_made, {"a": 2, "b": 3, "<s>": 9, "c": 2, "no": 0}, ["<unk>", "<s>"])
     tokens = ["<unk>", "<s>", "b", "a", "c"]
     expected = {
-        "seen": [[2, 1, 0], tokens, [0, 1, 3, 2, 4]],
+        "seen": [[4, 3, 2, 1, 0], tokens, [0, 1, 3, 2, 1, 4, 0]],
         "later": False,
-        "again": [0, 1, 3, 2, 4],
+        "again": [0, 1, 3, 2, 1, 4, 0],
         "length": 5,
         "decoded from an iterator": tokens,
         "unharmed": True,
