@@ -1920,3 +1920,104 @@ def the_empty_piece_is_used(text, log_probs):
         pieces.append(text[begins[end] : end])
         end = begins[end]
     return pieces[::-1], best[-1]
+
+
+@mutant("HashMap", "Every hash has an attribute of its own, so the attributes' dict does the work: put the entries into a list.")
+class an_attribute_for_each_hash:
+    def __init__(self):
+        self.__dict__ = {}
+
+    def _chain(self, key):
+        return getattr(self, f"h{hash(key)}", [])
+
+    def _pair(self, key):
+        return next((pair for pair in self._chain(key) if pair[0] is key or pair[0] == key), None)
+
+    def __len__(self):
+        return sum(len(chain) for chain in vars(self).values())
+
+    def __setitem__(self, key, value):
+        pair = self._pair(key)
+        if pair:
+            pair[1] = value
+        else:
+            setattr(self, f"h{hash(key)}", [*self._chain(key), [key, value]])
+
+    def __getitem__(self, key):
+        pair = self._pair(key)
+        if pair is None:
+            raise KeyError(key)
+        return pair[1]
+
+    def __delitem__(self, key):
+        pair = self._pair(key)
+        if pair is None:
+            raise KeyError(key)
+        setattr(self, f"h{hash(key)}", [other for other in self._chain(key) if other is not pair])
+
+    def __contains__(self, key):
+        return self._pair(key) is not None
+
+    def get(self, key, default=None):
+        pair = self._pair(key)
+        return default if pair is None else pair[1]
+
+    def __iter__(self):
+        return (key for key, _ in self.items())
+
+    def items(self):
+        return [tuple(pair) for chain in vars(self).values() for pair in chain]
+
+
+@mutant("HashMap", "The entries are in a dict of the class: put them into a list of the map's own.")
+class a_dict_around_the_map:
+    tables = {}
+
+    def __init__(self):
+        self.number = len(self.tables)
+        self.tables[self.number] = {}
+        self.order = []
+
+    def _pair(self, key):
+        table = self.tables[self.number]
+        chain = table[hash(key)] if hash(key) in table else []
+        return next((pair for pair in chain if pair[0] is key or pair[0] == key), None)
+
+    def __len__(self):
+        return len(self.order)
+
+    def __setitem__(self, key, value):
+        pair = self._pair(key)
+        if pair:
+            pair[1] = value
+            return
+        table = self.tables[self.number]
+        self.order.append([key, value])
+        table[hash(key)] = [*(table[hash(key)] if hash(key) in table else []), self.order[-1]]
+
+    def __getitem__(self, key):
+        pair = self._pair(key)
+        if pair is None:
+            raise KeyError(key)
+        return pair[1]
+
+    def __delitem__(self, key):
+        pair = self._pair(key)
+        if pair is None:
+            raise KeyError(key)
+        table = self.tables[self.number]
+        table[hash(key)] = [other for other in table[hash(key)] if other is not pair]
+        self.order = [other for other in self.order if other is not pair]
+
+    def __contains__(self, key):
+        return self._pair(key) is not None
+
+    def get(self, key, default=None):
+        pair = self._pair(key)
+        return default if pair is None else pair[1]
+
+    def __iter__(self):
+        return (pair[0] for pair in self.order)
+
+    def items(self):
+        return [tuple(pair) for pair in self.order]

@@ -77,8 +77,16 @@ class Key:
         return isinstance(other, Key) and self.number == other.number
 
 
-class Missing:
-    """Stands for nothing that could be in a map."""
+class Untouchable:
+    """A value of which nothing can be asked."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        raise RuntimeError("a value was compared")
+
+    def __bool__(self):
+        raise RuntimeError("a value was asked whether it is true")
 
 
 def in_order(key):
@@ -136,7 +144,7 @@ def take_turns(module, operations):
 
 def the_very_objects(module):
     """Whether keys and values come back as the very objects that went in, a key of NaN is found, and the first key stays."""
-    mapping, nan, value = module.HashMap(), float("nan"), [1]
+    mapping, nan, value = module.HashMap(), float("nan"), Untouchable()
     first, second = Key(1, 5), Key(1, 5)
     mapping[first] = "old"
     mapping[second] = value
@@ -149,6 +157,8 @@ def the_very_objects(module):
         "another NaN is another key": float("nan") not in mapping,
         "get gives the very default": mapping.get("nobody", value) is value,
         "there are two": len(mapping),
+        "items have the very objects": any(key is first and content is value for key, content in mapping.items()),
+        "deleted": [mapping.__delitem__(second), first in mapping, len(mapping)],
     }
 
 
@@ -204,11 +214,13 @@ def map_work(module, hashes, phases):
     return seen
 
 
-def inside(mapping):
-    """Every object that the map keeps, down to the keys, and the dictionaries of attributes apart."""
-    found, attributes, todo = {}, set(), [mapping]
+def inside(*roots):
+    """All that can be reached from there: the keys, the attributes' dictionaries, everything else."""
+    keys, attributes, found, todo = {}, {}, {}, list(roots)
     while todo:
         value = todo.pop()
+        if isinstance(value, Key):
+            keys[id(value)] = value
         if id(value) in found or isinstance(value, type | types.ModuleType | types.CodeType | str | int | float | Key):
             continue
         found[id(value)] = value
@@ -217,24 +229,31 @@ def inside(mapping):
             continue
         own = getattr(value, "__dict__", None)
         if isinstance(own, dict):
-            attributes.add(id(own))
+            attributes[id(own)] = own
         todo += gc.get_referents(value)
         todo += own.values() if isinstance(own, dict) else []
-    return [value for key, value in found.items() if key not in attributes]
+    others = [value for key, value in found.items() if key not in attributes]
+    return list(keys.values()), list(attributes.values()), others
 
 
 def what_holds_the_entries(module, n):
-    """Whether a map of n entries has a dict or a set in it, or one anywhere has its keys."""
+    """Whether a map of n entries has a dict or a set in it, or there is one anywhere that has its keys."""
     mapping, keys = module.HashMap(), [Key(i, 7919 * i) for i in range(n)]
     for key in keys:
         mapping[key] = [key]
     del mapping[keys.pop()]
+    _, attributes, others = inside(mapping)
     holders = [holder for key in keys[:5] for holder in gc.get_referrers(key)]
+    tables = dict | set | frozenset
+    around = [value for home in (module, module.HashMap) for value in vars(home).values() if not callable(value)]
     return {
-        "a dict or set in the map": any(isinstance(value, dict | set | frozenset) for value in inside(mapping)),
+        "a dict or set in the map": any(isinstance(value, tables) for value in others),
+        "an attribute for each entry": any(len(own) >= n // 2 for own in attributes),
         "a dict or set that has the keys": any(
-            isinstance(holder, dict | set | frozenset) and any(one is key for one in holder for key in keys[:5])
-            for holder in holders
+            isinstance(holder, tables) and any(one is key for one in holder for key in keys[:5]) for holder in holders
+        ),
+        "a dict or set around the map": any(
+            isinstance(value, tables) and inside(value)[0] for value in inside(*around)[2] if value is not vars(module)
         ),
     }
 
@@ -246,7 +265,7 @@ def places_after_turnover(module, n, kept):
         mapping[Key(i, i * 1_000_003)] = None
         if i >= kept:
             del mapping[Key(i - kept, (i - kept) * 1_000_003)]
-    return sum(len(value) for value in inside(mapping) if hasattr(value, "__len__") and value is not mapping)
+    return sum(len(value) for value in inside(mapping)[2] if hasattr(value, "__len__") and value is not mapping)
 
 
 # Vocabulary

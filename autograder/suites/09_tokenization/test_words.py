@@ -47,7 +47,7 @@ def numbered(counts, specials, min_count=1):
 
 @exercise("Vocabulary", points=4, core=True)
 @settings(max_examples=40)
-@given(seed=seeds(), n=sizes(0, 20), specials=st.sampled_from([[], ["<unk>"], ["<pad>", "<unk>", "<eos>"], ["z", "<pad>", "a"]]))
+@given(seed=seeds(), n=sizes(0, 20), specials=st.sampled_from([[], ["<unk>"], ("<pad>", "<unk>", "<eos>"), ["z", "<pad>", "a"]]))
 @example(seed=1, n=20, specials=["<pad>", "<unk>", "<eos>"])
 def test_specials_first_then_the_most_frequent(student, seed, n, specials):
     """Ids: the specials in their order, then by falling count, and of equally frequent tokens the smaller text first."""
