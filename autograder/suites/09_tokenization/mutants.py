@@ -1436,6 +1436,349 @@ MUTANTS = [
             "log_probs.get(text[start:end], -math.inf) > -math.inf and best[start] > -math.inf else -math.inf\n",
         ),
     ),
+    # Second thoughts: HashMap
+    edit(
+        "items_remembered",
+        "HashMap",
+        "items() remembers its first answer: entries come and go after it.",
+        (
+            "        return (entry[1:] for entry in self._entries if entry is not None)\n",
+            "        if not hasattr(self, '_items'):\n"
+            "            self._items = [entry[1:] for entry in self._entries if entry is not None]\n        return self._items\n",
+        ),
+    ),
+    edit(
+        "get_puts_the_default_in",
+        "HashMap",
+        "get puts the default into the map: looking changes nothing.",
+        (
+            "        return default if entry is None else entry[2]\n",
+            "        if entry is None:\n            self[key] = default\n            return default\n        return entry[2]\n",
+        ),
+    ),
+    edit(
+        "hashes_compared_by_identity",
+        "HashMap",
+        "Hashes are compared with `is`: two equal numbers need not be one object.",
+        ("entry[0] == hashed and (", "entry[0] is hashed and ("),
+    ),
+    edit(
+        "eight_steps_at_most",
+        "HashMap",
+        "A search gives up after eight places: it has to go on up to a free one.",
+        (
+            "        place = self._home(hashed)\n        while (entry := self._entries[place]) is not None:\n",
+            "        place, n_steps = self._home(hashed), 0\n"
+            "        while (entry := self._entries[place]) is not None and (n_steps := n_steps + 1) < 8:\n",
+        ),
+    ),
+    edit(
+        "values_copied",
+        "HashMap",
+        "The map keeps copies of the values: it keeps the very objects.",
+        ("(hash(key), key, value)", "(hash(key), key, __import__('copy').copy(value))"),
+    ),
+    edit(
+        "a_text_marks_deleted_entries",
+        "HashMap",
+        "Deleted entries are marked by the key 'DELETED', and somebody may have that key: use an object of your own.",
+        (TAKEN_OUT, "        self._entries[place] = (5, 'DELETED', None)\n        self._n_entries -= 1\n        return\n"),
+        ("for entry in self._entries if entry is not None)", "for entry in self._entries if entry and entry[1] != 'DELETED')"),
+        (
+            "            if entry is not None:\n                self._put(entry)",
+            "            if entry and entry[1] != 'DELETED':\n                self._put(entry)",
+        ),
+        (
+            GROWS,
+            "        if 3 * sum(entry is not None for entry in self._entries) > 2 * len(self._entries):\n"
+            "            self._grow()\n",
+        ),
+    ),
+    edit(
+        "values_decide_what_is_there",
+        "HashMap",
+        "Entries whose value is None are not among items(): the key is there, so the entry is.",
+        (
+            "for entry in self._entries if entry is not None)",
+            "for entry in self._entries if entry is not None and entry[2] is not None)",
+        ),
+    ),
+    edit(
+        "keys_sorted",
+        "HashMap",
+        "Iterating sorts the keys, and not all keys can be compared: any order will do.",
+        ("return (key for key, _ in self.items())", "return iter(sorted(key for key, _ in self.items()))"),
+    ),
+    # Second thoughts: Vocabulary
+    edit(
+        "unk_is_always_there",
+        "Vocabulary",
+        'The vocabulary always has "<unk>", asked or not: only the specials that are given are specials.',
+        ("[*specials, *sorted", "[*specials, *([UNK] if UNK not in specials and UNK not in frequent else []), *sorted"),
+    ),
+    edit(
+        "empty_tokens_left_out",
+        "Vocabulary",
+        "The token that is empty, or a blank, is left out: it counts like others.",
+        ("if count >= min_count and", "if count >= min_count and token.strip() and"),
+    ),
+    edit(
+        "specials_left_out_when_decoding",
+        "Vocabulary",
+        "decode leaves the specials out: it gives one token for each id.",
+        (
+            "return [self._tokens[i] for i in ids]",
+            "return [self._tokens[i] for i in ids if not (self._tokens[i][:1] == '<' and self._tokens[i][-1:] == '>')]",
+        ),
+    ),
+    edit(
+        "ids_from_one",
+        "Vocabulary",
+        "The first id is 1: ids are the rows of a table, and begin with 0.",
+        ("for i, token in enumerate(self._tokens)}", "for i, token in enumerate(self._tokens, 1)}"),
+        ("[self._tokens[i] for i in ids]", "[self._tokens[i - 1] for i in ids]"),
+        ("not 0 <= min(ids) <= max(ids) < len(self):", "not 1 <= min(ids) <= max(ids) <= len(self):"),
+    ),
+    edit(
+        "specials_have_to_be_a_list",
+        "Vocabulary",
+        "The specials are added to a list, which a tuple cannot be: unpack them.",
+        (
+            "[*specials, *sorted(frequent, key=lambda token: (-counts[token], token))]",
+            "specials + sorted(frequent, key=lambda token: (-counts[token], token))",
+        ),
+    ),
+    edit(
+        "an_iterator_is_used_up",
+        "Vocabulary",
+        "The tokens are gone through twice, and an iterator can be gone through once: make a list first.",
+        (
+            "        ids = [self._ids.get(token, unknown) for token in tokens]\n",
+            "        if any(not isinstance(token, str) for token in tokens):\n"
+            "            raise TypeError('tokens are texts')\n"
+            "        ids = [self._ids.get(token, unknown) for token in tokens]\n",
+        ),
+    ),
+    # Second thoughts: Trie
+    edit(
+        "only_what_a_text_goes_beyond",
+        "Trie",
+        "A word that reaches to the end of the text is not found: the walk may end with the text, too.",
+        ("        return text[start:end]\n", "        return text[start:end] if end < len(text) else ''\n"),
+    ),
+    edit(
+        "the_second_time_is_refused",
+        "Trie",
+        "A word that is there already is refused: inserting it again changes nothing.",
+        (
+            "        node._is_word = True\n",
+            "        if node._is_word:\n            raise ValueError('twice')\n        node._is_word = True\n",
+        ),
+    ),
+    edit(
+        "answers_remembered",
+        "Trie",
+        "An answer is remembered for its text and place, and wrong once more words are in: walk each time.",
+        (
+            "        node, end = self, start\n",
+            "        memory = self.__dict__.setdefault('_memory', {})\n        if (text, start) in memory:\n"
+            "            return memory[text, start]\n        node, end = self, start\n",
+        ),
+        ("        return text[start:end]\n", "        memory[text, start] = text[start:end]\n        return text[start:end]\n"),
+    ),
+    # Second thoughts: max_match
+    edit(
+        "accents_with_their_letters",
+        "max_match",
+        "An unknown letter and the combining accent behind it become one unk: the accent is a character of its own.",
+        (
+            "        start += len(word) or 1\n",
+            "        start += len(word) or 1\n"
+            "        while not word and text[start : start + 1] == '\\u0301':\n            start += 1\n",
+        ),
+    ),
+    edit(
+        "blanks_passed_over",
+        "max_match",
+        "Blanks are passed over: they are characters like others.",
+        ("    while start < len(text):\n", "    text = text.replace(' ', '')\n    while start < len(text):\n"),
+    ),
+    # Second thoughts: count_pairs, bpe_merge
+    edit(
+        "rare_pairs_left_out",
+        "count_pairs",
+        "Pairs that occur once are left out: they occur.",
+        ("    return pair_counts\n", "    return {pair: count for pair, count in pair_counts.items() if count > 1}\n"),
+    ),
+    edit(
+        "short_words_left_out",
+        "count_pairs",
+        "Words of two symbols are left out: they have a pair.",
+        (
+            "    for word, count in words.items():\n",
+            "    for word, count in words.items():\n        if len(word) < 3:\n            continue\n",
+        ),
+    ),
+    edit(
+        "no_new_id_of_zero",
+        "bpe_merge",
+        "A new id of 0, None or nothing is not put in: it is an id like others.",
+        ("            merged.append(new_id)\n", "            merged += [new_id] if new_id else ids[i : i + 2]\n"),
+    ),
+    edit(
+        "the_first_place_of_the_first",
+        "bpe_merge",
+        "Only the first place of the pair's first id is looked at: the pair may stand further on.",
+        (
+            "    merged, i = [], 0\n",
+            "    ids = list(ids)\n"
+            "    if pair[0] not in ids or ids[ids.index(pair[0]) + 1 :][:1] != [pair[1]]:\n"
+            "        return ids\n    merged, i = [], 0\n",
+        ),
+    ),
+    edit(
+        "a_text_of_a_text",
+        "bpe_merge",
+        "From a text a text is made: the result is a list.",
+        ("    return merged\n", "    return ''.join(merged) if isinstance(ids, str) else merged\n"),
+    ),
+    edit(
+        "equal_pairs_are_not_merged",
+        "bpe_merge",
+        "A pair of two equal ids is never merged.",
+        ("if i + 1 < len(ids) and ids[i]", "if i + 1 < len(ids) and not pair[0] == pair[1] and ids[i]"),
+    ),
+    # Second thoughts: train_bpe
+    edit(
+        "of_equals_the_greatest_second",
+        "train_bpe",
+        "Of equally frequent pairs the one with the greatest second symbol is taken: the first symbol comes first.",
+        (
+            "        __lt__ = tuple.__gt__\n",
+            "        def __lt__(self, other):\n            return (self[0], self[1][::-1]) > (other[0], other[1][::-1])\n",
+        ),
+    ),
+    edit(
+        "an_end_is_added",
+        "train_bpe",
+        "Each word gets a symbol for its end: only whoever wants one puts it into the words.",
+        (
+            "    words = [list(word) for word in word_counts]\n",
+            "    word_counts = {(*word, '</w>'): count for word, count in word_counts.items()}\n"
+            "    words = [list(word) for word in word_counts]\n",
+        ),
+    ),
+    edit(
+        "small_letters_learnt",
+        "train_bpe",
+        "Words are learnt in small letters: A and a are different symbols.",
+        (
+            "    words = [list(word) for word in word_counts]\n",
+            "    small = {}\n    for word, count in word_counts.items():\n"
+            "        word = tuple(symbol.lower() for symbol in word)\n"
+            "        small[word] = small.get(word, 0) + count\n    word_counts = small\n"
+            "    words = [list(word) for word in word_counts]\n",
+        ),
+    ),
+    edit(
+        "merged_once_a_word",
+        "train_bpe",
+        "Only the first place in each word is merged: all are.",
+        (
+            "            words[i] = bpe_merge(words[i], best, best[0] + best[1])\n",
+            "            at = list(zip(words[i], words[i][1:])).index(best)\n"
+            "            words[i][at : at + 2] = [best[0] + best[1]]\n",
+        ),
+    ),
+    edit(
+        "tries_instead_of_merges",
+        "train_bpe",
+        "Counts that are out of date use up merges: only what is merged counts.",
+        (
+            "    merges: list[Pair] = []\n    while heap and len(merges) < n_merges:\n",
+            "    merges: list[Pair] = []\n    for _ in range(min(n_merges, 10**6)):\n        if not heap:\n            break\n",
+        ),
+    ),
+    edit(
+        "texts_only_in_training",
+        "train_bpe",
+        "The new symbol is made with join, for texts only: a + b does it for bytes as well.",
+        ("bpe_merge(words[i], best, best[0] + best[1])", "bpe_merge(words[i], best, ''.join(best))"),
+    ),
+    edit(
+        "symbols_of_words_taken_apart",
+        "train_bpe",
+        "The symbols of a word are taken apart into characters: a symbol of a tuple stays whole.",
+        (
+            "    words = [list(word) for word in word_counts]\n",
+            "    if all(isinstance(symbol, str) for word in word_counts for symbol in word):\n"
+            "        apart = {}\n        for word, count in word_counts.items():\n"
+            "            apart[''.join(word)] = apart.get(''.join(word), 0) + count\n"
+            "        word_counts = apart\n    words = [list(word) for word in word_counts]\n",
+        ),
+    ),
+    edit(
+        "the_callers_counts_used_up",
+        "train_bpe",
+        "The caller's counts are emptied: copy what you change.",
+        ("    return merges\n", "    if isinstance(word_counts, dict):\n        word_counts.clear()\n    return merges\n"),
+    ),
+    # Second thoughts: encode_bpe
+    edit(
+        "ranks_of_texts",
+        "encode_bpe",
+        "Neighbours are merged if their text together is known: they have to be a pair of the list, (ab, c) is not (a, bc).",
+        ("        ranks.setdefault(pair, rank)\n", "        ranks.setdefault(pair[0] + pair[1], rank)\n"),
+        ("ranks.get(pair, math.inf))", "ranks.get(pair[0] + pair[1], math.inf))"),
+        ("        if best not in ranks:\n", "        if best[0] + best[1] not in ranks:\n"),
+    ),
+    edit(
+        "one_symbol_as_it_is",
+        "encode_bpe",
+        "A word of one symbol comes back as it was given: return a list of it.",
+        ("    symbols = list(ids)\n", "    if len(ids) < 2:\n        return ids\n    symbols = list(ids)\n"),
+    ),
+    edit(
+        "ten_merges_at_most",
+        "encode_bpe",
+        "After ten merges encoding ends: it goes on for as long as there is a pair of the list.",
+        ("    while len(symbols) > 1:\n", "    for _ in range(10):\n        if len(symbols) < 2:\n            break\n"),
+    ),
+    # Second thoughts: unigram_segment
+    edit(
+        "a_probability",
+        "unigram_segment",
+        "The probability is returned: return its logarithm, the sum.",
+        ("return pieces[::-1], best[-1]", "return pieces[::-1], math.exp(min(best[-1], 700.0))"),
+    ),
+    edit(
+        "in_single_precision",
+        "unigram_segment",
+        "Sums are kept in single precision, where close ones become equal: Python's floats are double.",
+        (
+            "            log_prob = best[start] + log_probs.get(text[start:end], -math.inf)\n",
+            "            log_prob = best[start] + log_probs.get(text[start:end], -math.inf)\n"
+            "            log_prob = __import__('struct').unpack('f', __import__('struct').pack('f', log_prob))[0]\n",
+        ),
+    ),
+    edit(
+        "accents_composed",
+        "unigram_segment",
+        "The text is normalised, and é in two characters becomes one: pieces are compared as they are.",
+        ("    longest = max", "    text = __import__('unicodedata').normalize('NFC', text)\n    longest = max"),
+    ),
+    edit(
+        "an_empty_piece_at_the_beginning",
+        "unigram_segment",
+        "The way back goes one piece too far, to an empty one.",
+        ("    while end > 0:\n", "    while not pieces or pieces[-1]:\n"),
+    ),
+    edit(
+        "two_pieces_looked_ahead",
+        "unigram_segment",
+        "Ends that were reached badly are given up early: a bad beginning may be the only one that leads on.",
+        ("            if log_prob > best[end]:\n", "            if log_prob > best[end] and log_prob > max(best[:end]) - 12:\n"),
+    ),
 ]
 
 
@@ -2021,3 +2364,133 @@ class a_dict_around_the_map:
 
     def items(self):
         return [tuple(pair) for pair in self.order]
+
+
+@mutant("Trie", "A character marks the end of a word, and texts may have that character: mark it with something that is none.")
+class a_star_marks_the_end:
+    def __init__(self):
+        self.root = {}
+
+    def insert(self, word):
+        if not word:
+            raise ValueError("empty")
+        node = self.root
+        for character in word:
+            node = node.setdefault(character, {})
+        node["*"] = {}
+
+    def __contains__(self, word):
+        node = self.root
+        for character in word:
+            if character not in node:
+                return False
+            node = node[character]
+        return "*" in node
+
+    def longest_prefix(self, text, start=0):
+        if not 0 <= start <= len(text):
+            raise ValueError("start")
+        node, end = self.root, start
+        for i in range(start, len(text)):
+            if text[i] not in node:
+                break
+            node = node[text[i]]
+            if "*" in node:
+                end = i + 1
+        return text[start:end]
+
+
+@mutant("Trie", "Only the 128 characters of ASCII have an edge: a text may have any character.")
+class a_place_for_each_ascii_character:
+    def __init__(self):
+        self.children, self.end = [None] * 128, False
+
+    def insert(self, word):
+        if not word:
+            raise ValueError("empty")
+        node = self
+        for character in word:
+            code = ord(character) % 128
+            if node.children[code] is None:
+                node.children[code] = type(self)()
+            node = node.children[code]
+        node.end = True
+
+    def __contains__(self, word):
+        node = self
+        for character in word:
+            node = node.children[ord(character) % 128]
+            if node is None:
+                return False
+        return node.end
+
+    def longest_prefix(self, text, start=0):
+        if not 0 <= start <= len(text):
+            raise ValueError("start")
+        node, end = self, start
+        for i in range(start, len(text)):
+            node = node.children[ord(text[i]) % 128]
+            if node is None:
+                break
+            if node.end:
+                end = i + 1
+        return text[start:end]
+
+
+@mutant("train_bpe", "Pairs whose count has fallen to 0 are merged when nothing else is left: they are pairs no more.")
+def pairs_of_count_zero(word_counts, n_merges):
+    if n_merges < 0:
+        raise ValueError("n_merges")
+    words, counts = [[list(word), count] for word, count in word_counts.items()], dict(count_pairs(word_counts))
+    merges = []
+    while counts and len(merges) < n_merges:
+        best = max(counts, key=lambda pair: (counts[pair], pair))
+        merges.append(best)
+        for entry in words:
+            for pair in zip(entry[0], entry[0][1:]):
+                counts[pair] -= entry[1]
+            entry[0] = bpe_merge(entry[0], best, best[0] + best[1])
+            for pair in zip(entry[0], entry[0][1:]):
+                counts[pair] = counts.get(pair, 0) + entry[1]
+    return merges
+
+
+@mutant("train_bpe", "Counts of earlier trainings are still there: a default argument, or a global, is made once.")
+def trainings_add_up(word_counts, n_merges, seen={}):  # noqa: B006
+    if n_merges < 0:
+        raise ValueError("n_merges")
+    for word, count in word_counts.items():
+        seen[tuple(word)] = seen.get(tuple(word), 0) + count
+    words, merges = [(list(word), count) for word, count in seen.items()], []
+    while len(merges) < n_merges:
+        counts = {}
+        for word, count in words:
+            for pair in zip(word, word[1:]):
+                counts[pair] = counts.get(pair, 0) + count
+        if not counts:
+            break
+        best = max(counts, key=lambda pair: (counts[pair], pair))
+        merges.append(best)
+        words = [(bpe_merge(word, best, best[0] + best[1]), count) for word, count in words]
+    return merges
+
+
+@mutant(
+    "unigram_segment",
+    "A way is dropped when another of as many pieces is better: ways are compared when they end at the same place.",
+)
+def a_beam_of_three(text, log_probs):
+    beam, best = [(0.0, [], 0)], None
+    while beam:
+        longer = []
+        for log_prob, pieces, start in beam:
+            if start == len(text) and (best is None or log_prob > best[0]):
+                best = (log_prob, pieces)
+            for end in range(start + 1, len(text) + 1):
+                piece = log_probs.get(text[start:end], -math.inf)
+                if piece > -math.inf:
+                    longer.append((log_prob + piece, [*pieces, text[start:end]], end))
+        beam = sorted(longer, key=lambda way: -way[0])[:3]
+    if best is None:
+        raise ValueError("no pieces")
+    return best[1], best[0]

@@ -30,6 +30,11 @@ KEYS = [
     2**61,
     "ä",
     1e300,
+    "DELETED",
+    "EMPTY",
+    "TOMBSTONE",
+    "<deleted>",
+    "<empty>",
 ]
 
 # Each gives the hash of key number i.
