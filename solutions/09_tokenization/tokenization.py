@@ -154,7 +154,8 @@ class HashMap:
 class Vocabulary:
     """Tokens and their ids: 0, 1, 2, ...
 
-    A token that the vocabulary does not have is read as "<unk>" (`UNK`) where it has that one, and refused where it has not.
+    A token that the vocabulary does not have is read as "<unk>" (`UNK`) where it has that one, and refused where it has not. What
+    a vocabulary is made from it neither changes nor follows.
     """
 
     def __init__(self, tokens: Iterable[str]):

@@ -145,9 +145,8 @@ def test_a_vocabulary_is_fixed_once_it_is_made(student):
         "length": 5,
         "decoded from an iterator": tokens,
         "unharmed": True,
-        "a subclass makes its own": True,
     }
-    assert_equal(actual, expected, what="the vocabulary", hint="copy what is given; cls(...) in a class method")
+    assert_equal(actual, expected, what="the vocabulary", hint="copy what is given")
 
 
 # Trie
@@ -242,7 +241,7 @@ def test_a_look_up_follows_the_text_and_no_further(student):
     words = words_for(5, 1500, longest=7, letters=list("abcdefgh"), mostly=8) + ["a" * 800, "b" * 700 + "c"]
     text = "".join(words_for(6, 400, letters=list("abcdefgh"), mostly=8)) + "aab" * 50
     starts = list(range(0, len(text), 5))
-    most = 120 * len(starts)
+    most = 400 * len(starts)
     n_steps = student.run(scenarios.trie_work, words, text, starts, most)
     said = f"{len(starts)} look-ups, each with a match of a few characters, ran more than {n_steps} lines of code"
     assert n_steps <= most, f"{said}\n  hint: walk down from the root, and stop where no edge leads on"
@@ -275,7 +274,9 @@ def test_the_longest_match_from_left_to_right(student, seed, n, unk):
 @exercise("max_match", points=1)
 def test_every_unknown_character_is_an_unk_of_its_own(student):
     """Unknown characters in a row, at the beginning and at the end are one unk each; nothing in nothing is nothing."""
-    cases = [("xxabxx", ["ab"]), ("", ["a"]), ("", []), ("🙂é", []), ("e\u0301", ["e"]), ("x\u0301y", ["y"]), (" a  b ", ["a", "b"]), ("abx", ["a", "abc"]), ("x", ["xx"]),
+    cases = [("xxabxx", ["ab"]), ("", ["a"]), ("", []), ("🙂é", []), ("e\u0301", ["e"]),
+             ("x\u0301y", ["y"]), (" a  b ", ["a", "b"]),
+             ("abx", ["a", "abc"]), ("x", ["xx"]),
              ("aaaa", ["aaa"]), ("abcab", ["abcd", "b"])]  # fmt: skip
     for text, words in cases:
         actual = student.run(scenarios.match, text, words, "<unk>")
