@@ -373,10 +373,8 @@ def test_training_agrees_with_counting_anew(student, words, n):
     """Slowly: count everything, merge everywhere, again."""
     lists, expected = [(list(word), count) for word, count in words.items()], []
     while len(expected) < n:
-        counts = {}
-        for symbols, count in lists:
-            for pair in zip(symbols, symbols[1:]):
-                counts[pair] = counts.get(pair, 0) + count
+        places = [(pair, count) for symbols, count in lists for pair in zip(symbols, symbols[1:])]
+        counts = {pair: sum(count for other, count in places if other == pair) for pair, _ in places}
         if not counts:
             break
         a, b = max(counts, key=lambda pair: (counts[pair], pair))

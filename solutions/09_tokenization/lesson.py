@@ -256,15 +256,11 @@ for start, end in ((0, 25), (200, 215), (800, 812)):
 
 def counted_anew(word_counts, n_merges):
     """The same merges, slowly."""
-    words, found = [(list(word), n) for word, n in word_counts.items()], []
-    while len(found) < n_merges:
-        totals = Counter()
-        for symbols, n in words:
-            for pair in zip(symbols, symbols[1:]):
-                totals[pair] += n
-        best = max(totals, key=lambda pair: (totals[pair], pair))
-        found.append(best)
-        words = [(bpe_merge(symbols, best, best[0] + best[1]), n) for symbols, n in words]
+    cut, found = {word: list(word) for word in word_counts}, []
+    for _ in range(n_merges):
+        totals = count_pairs({tuple(symbols): word_counts[word] for word, symbols in cut.items()})
+        found.append(max(totals.items(), key=lambda item: item[::-1])[0])
+        cut = {word: bpe_merge(symbols, found[-1], "".join(found[-1])) for word, symbols in cut.items()}
     return found
 
 

@@ -232,9 +232,7 @@ class Trie:
             raise ValueError("the empty word begins everywhere")
         node = self
         for character in word:
-            if character not in node._children:
-                node._children[character] = Trie()
-            node = node._children[character]
+            node = node._children.setdefault(character, Trie())
         node._is_word = True
         ### END SOLUTION
 
@@ -318,7 +316,7 @@ def bpe_merge(ids: Sequence[Any], pair: tuple[Any, Any], new_id: Any) -> list[An
     ### BEGIN SOLUTION
     merged, i = [], 0
     while i < len(ids):
-        if i + 1 < len(ids) and ids[i] == pair[0] and ids[i + 1] == pair[1]:
+        if i + 1 < len(ids) and (ids[i], ids[i + 1]) == pair:
             merged.append(new_id)
             i += 2
         else:

@@ -653,18 +653,15 @@ MUTANTS = [
         "Trie",
         "An insertion makes new nodes where there are some already, and words that began alike are lost: use "
         "those that are there.",
-        (
-            "            if character not in node._children:\n                node._children",
-            "            if True:\n                node._children",
-        ),
+        ("node = node._children.setdefault(character, Trie())", "node._children[character] = node = Trie()"),
     ),
     edit(
         "a_word_within_a_word_unmarks",
         "Trie",
         "Nodes on the way of a new word lose their mark, so shorter words are lost: mark the last node, leave the others.",
         (
-            "            node = node._children[character]\n        node._is_word = True",
-            "            node = node._children[character]\n            node._is_word = False\n        node._is_word = True",
+            "            node = node._children.setdefault(character, Trie())\n",
+            "            node = node._children.setdefault(character, Trie())\n            node._is_word = False\n",
         ),
     ),
     edit(
@@ -725,12 +722,12 @@ MUTANTS = [
         ("        if not 0 <= start <= len(text):\n", "        if not 0 <= start < len(text):\n"),
     ),
     edit(
-        "small_letters_in_the_tree",
+        "characters_of_the_basic_plane_only",
         "Trie",
         "Characters above the Basic Multilingual Plane, such as 🙂, are left out: every character of a str is an edge.",
         (
-            "        for character in word:\n            if character not",
-            "        for character in (c for c in word if ord(c) < 1 << 16):\n            if character not",
+            "        for character in word:\n            node = node._children.setdefault",
+            "        for character in (c for c in word if ord(c) < 1 << 16):\n            node = node._children.setdefault",
         ),
     ),
     # max_match
@@ -969,25 +966,25 @@ MUTANTS = [
         "past_the_last_id",
         "bpe_merge",
         "At the last place there is no next id to look at.",
-        ("if i + 1 < len(ids) and ids[i]", "if ids[i]"),
+        ("if i + 1 < len(ids) and (ids", "if (ids"),
     ),
     edit(
         "the_first_of_the_pair_is_enough",
         "bpe_merge",
         "Whatever follows the first of the pair is merged: the second has to follow.",
-        (" and ids[i + 1] == pair[1]:", ":"),
+        ("(ids[i], ids[i + 1]) == pair:", "ids[i] == pair[0]:"),
     ),
     edit(
         "either_order",
         "bpe_merge",
         "The pair is merged in either order: (1, 2) is not (2, 1).",
-        ("ids[i] == pair[0] and ids[i + 1] == pair[1]:", "(ids[i], ids[i + 1]) in (tuple(pair), tuple(pair)[::-1]):"),
+        ("(ids[i], ids[i + 1]) == pair:", "(ids[i], ids[i + 1]) in (tuple(pair), tuple(pair)[::-1]):"),
     ),
     edit(
         "the_very_objects_of_the_pair",
         "bpe_merge",
         "Ids are compared with `is`: two numbers may be equal without being the same object.",
-        ("ids[i] == pair[0] and ids[i + 1] == pair[1]:", "ids[i] is pair[0] and ids[i + 1] is pair[1]:"),
+        ("(ids[i], ids[i + 1]) == pair:", "ids[i] is pair[0] and ids[i + 1] is pair[1]:"),
     ),
     edit(
         "the_second_stays",
@@ -1025,7 +1022,7 @@ MUTANTS = [
         "ids_as_dictionary_keys",
         "bpe_merge",
         "Ids are looked up in a dictionary: they need not have a hash, only be comparable.",
-        ("ids[i] == pair[0] and ids[i + 1] == pair[1]:", "(ids[i], ids[i + 1]) in {tuple(pair)}:"),
+        ("(ids[i], ids[i + 1]) == pair:", "(ids[i], ids[i + 1]) in {tuple(pair)}:"),
     ),
     # train_bpe
     edit(
@@ -1646,7 +1643,7 @@ MUTANTS = [
         "equal_pairs_are_not_merged",
         "bpe_merge",
         "A pair of two equal ids is never merged.",
-        ("if i + 1 < len(ids) and ids[i]", "if i + 1 < len(ids) and not pair[0] == pair[1] and ids[i]"),
+        ("if i + 1 < len(ids) and (ids", "if i + 1 < len(ids) and not pair[0] == pair[1] and (ids"),
     ),
     # Second thoughts: train_bpe
     edit(
