@@ -83,6 +83,23 @@ MUTANTS = [
         ),
     ),
     edit(
+        "marks_still_counted_when_they_are_gone",
+        "HashMap",
+        "Marks are left out when the entries move, and still counted, so every further entry moves all others again: count anew.",
+        (
+            TAKEN_OUT,
+            "        self._entries[place] = (None, None, None)\n        self._n_entries -= 1\n        self._n_marks += 1\n        return\n",
+        ),
+        ("        self._n_entries = 0\n", "        self._n_entries = self._n_marks = 0\n"),
+        ("for entry in self._entries if entry is not None)", "for entry in self._entries if entry and entry[0] is not None)"),
+        (GROWS, GROWS.replace("self._n_entries >", "(self._n_entries + self._n_marks) >")),
+        ("[None] * (2 * len(entries))", "[None] * (len(entries) * (2 if 2 * self._n_entries > len(entries) else 1))"),
+        (
+            "            if entry is not None:\n                self._put(entry)",
+            "            if entry and entry[0] is not None:\n                self._put(entry)",
+        ),
+    ),
+    edit(
         "a_fixed_number_of_places",
         "HashMap",
         "The list never grows: put all entries into a longer one before it is full.",

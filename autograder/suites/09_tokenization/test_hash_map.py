@@ -192,7 +192,8 @@ def test_a_thousand_entries_cost_no_more_steps_than_ten(student):
     n, most_steps, most_asked = 1200, 150, 12
     phases = [[name, [[name, i] for i in keys]]
               for name, keys in (("set", range(n)), ("get", range(n)), ("in", range(n, 2 * n)), ("set", range(n)),
-                                 ("delete", range(0, n, 2)), ("look up", range(n)))]  # fmt: skip
+                                 ("delete", range(0, n, 2)), ("look up", range(n)),
+                                 ("set", range(n, n + n // 2)), ("delete", range(1, n, 2)), ("set", range(n)))]  # fmt: skip
     limits = [[most_steps * len(operations), operations] for _, operations in phases]
     seen = student.run(scenarios.map_work, scattered(2 * n), limits)
     for (name, operations), (n_steps, n_compared, n_hashed) in zip(phases, seen):
