@@ -88,7 +88,8 @@ MUTANTS = [
         "Marks are left out when the entries move, and still counted, so every further entry moves all others again: count anew.",
         (
             TAKEN_OUT,
-            "        self._entries[place] = (None, None, None)\n        self._n_entries -= 1\n        self._n_marks += 1\n        return\n",
+            "        self._entries[place] = (None, None, None)\n        self._n_entries -= 1\n"
+            "        self._n_marks += 1\n        return\n",
         ),
         ("        self._n_entries = 0\n", "        self._n_entries = self._n_marks = 0\n"),
         ("for entry in self._entries if entry is not None)", "for entry in self._entries if entry and entry[0] is not None)"),
