@@ -389,7 +389,7 @@ def encode_bpe(ids: Sequence[Symbol], merges: Sequence[Pair]) -> list[Symbol]:
     it wherever it stands in the word (as `bpe_merge` does), (a, b) into a + b. A pair that comes about late and stands early in
     the list has its turn then. One that is in the list several times counts as at its first place.
 
-    `ids` are the word's symbols, a str or a sequence, and remain what they are; "".join of the result is "".join of ids.
+    `ids` are the word's symbols, a str or a sequence, and remain what they are; the result is a list of its own.
     Source: Sennrich et al. 2016, and Radford et al. 2019, whose code proceeds like this.
     """
     ### BEGIN SOLUTION

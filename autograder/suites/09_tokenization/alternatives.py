@@ -797,3 +797,107 @@ def pieces_in_a_trie(text, log_probs):
         cuts.append(last[cuts[-1]])
     pieces = [text[a:b] for b, a in zip(cuts, cuts[1:])][::-1]
     return pieces, math.fsum(log_probs[piece] for piece in pieces)
+
+
+@alternative("unigram_segment", "The shortest way through the text, by Dijkstra's algorithm: the lengths are -log p.")
+def the_shortest_way(text, log_probs):
+    edges = [(piece, -log_prob) for piece, log_prob in log_probs.items() if piece and log_prob != -math.inf]
+    done, heap = {}, [(0.0, 0, "", 0)]
+    while heap and len(text) not in done:
+        length, place, piece, parent = heapq.heappop(heap)
+        if place in done:
+            continue
+        done[place] = (length, piece, parent)
+        for piece, cost in edges:
+            if text.startswith(piece, place):
+                heapq.heappush(heap, (length + cost, place + len(piece), piece, place))
+    if len(text) not in done:
+        raise ValueError("there is no way")
+    pieces, place = [], len(text)
+    while place:
+        _, piece, place = done[place]
+        pieces.append(piece)
+    pieces.reverse()
+    return pieces, 0.0 - done[len(text)][0]
+
+
+@alternative("HashMap", "Two places for each key, one of each half: cuckoo hashing, with a short list for those that find none.")
+class two_places_for_each_key:
+    def __init__(self):
+        self.halves = [[None] * 8, [None] * 8]
+        self.rest = []
+        self.n = 0
+
+    def _candidates(self, code):
+        m = len(self.halves[0])
+        return (0, code % m), (1, (code * 2654435761 >> 16) % m)
+
+    def _entry(self, key):
+        code = hash(key)
+        for half, place in self._candidates(code):
+            entry = self.halves[half][place]
+            if entry and entry[0] == code and (entry[1] is key or entry[1] == key):
+                return entry
+        for entry in self.rest:
+            if entry[0] == code and (entry[1] is key or entry[1] == key):
+                return entry
+        return None
+
+    def _put(self, entry):
+        half = 0
+        for _ in range(20):
+            _, place = self._candidates(entry[0])[half]
+            entry, self.halves[half][place] = self.halves[half][place], entry
+            if entry is None:
+                return
+            half = 1 - half
+        self.rest.append(entry)
+
+    def __len__(self):
+        return self.n
+
+    def __setitem__(self, key, value):
+        entry = self._entry(key)
+        if entry:
+            entry[2] = value
+            return
+        self._put([hash(key), key, value])
+        self.n += 1
+        m = len(self.halves[0])
+        if self.n > 0.8 * m or (len(self.rest) > 4 and self.n * 8 > m):
+            entries = self._entries()
+            self.halves, self.rest = [[None] * (2 * m), [None] * (2 * m)], []
+            for each in entries:
+                self._put(each)
+
+    def _entries(self):
+        return [entry for row in (*self.halves, self.rest) for entry in row if entry]
+
+    def __getitem__(self, key):
+        entry = self._entry(key)
+        if entry is None:
+            raise KeyError(key)
+        return entry[2]
+
+    def __delitem__(self, key):
+        entry = self._entry(key)
+        if entry is None:
+            raise KeyError(key)
+        for half, place in self._candidates(entry[0]):
+            if self.halves[half][place] is entry:
+                self.halves[half][place] = None
+        self.rest = [other for other in self.rest if other is not entry]
+        self.n -= 1
+
+    def __contains__(self, key):
+        return self._entry(key) is not None
+
+    def get(self, key, default=None):
+        entry = self._entry(key)
+        return entry[2] if entry else default
+
+    def __iter__(self):
+        return iter([entry[1] for entry in self._entries()])
+
+    def items(self):
+        return [(key, value) for _, key, value in self._entries()]

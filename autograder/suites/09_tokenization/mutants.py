@@ -1411,7 +1411,7 @@ MUTANTS = [
     edit(
         "log_probabilities_below_zero_only",
         "unigram_segment",
-        "Pieces of log-probability 0 or above are passed over: they are compared like others.",
+        "Pieces of log-probability 0 are passed over: they are compared like others.",
         ("            if log_prob > best[end]:\n", "            if log_prob > best[end] and log_prob < 0:\n"),
     ),
     edit(
@@ -2261,21 +2261,22 @@ def every_way_is_tried(text, log_probs):
     return pieces, log_prob
 
 
-@mutant("unigram_segment", "The empty piece is used wherever it makes the sum greater, again and again: never use it.")
+@mutant("unigram_segment", "The empty piece is used where it costs nothing, and the way back never ends: never use it.")
 def the_empty_piece_is_used(text, log_probs):
     longest = max(map(len, log_probs), default=0)
     best, begins = [0.0] + [-math.inf] * len(text), [0] * (len(text) + 1)
-    for end in range(len(text) + 1):
-        for start in range(max(0, end - longest), end):
+    for end in range(1, len(text) + 1):
+        for start in range(max(0, end - longest), end + 1):
             log_prob = best[start] + log_probs.get(text[start:end], -math.inf)
-            if log_prob > best[end]:
+            if log_prob > -math.inf and log_prob >= best[end]:
                 best[end], begins[end] = log_prob, start
-        best[end] += max(0.0, log_probs.get("", 0.0))
     if best[-1] == -math.inf:
         raise ValueError("no pieces")
     pieces, end = [], len(text)
     while end > 0:
         pieces.append(text[begins[end] : end])
+        if begins[end] == end:
+            raise RuntimeError("for ever")
         end = begins[end]
     return pieces[::-1], best[-1]
 

@@ -174,7 +174,7 @@ def refused_without_harm(module, hashes):
             call(absent)
             seen.append("nothing")
         except Exception as error:
-            seen.append(type(error).__name__)
+            seen.append("KeyError" if isinstance(error, KeyError) else type(error).__name__)
     return seen, sorted([key.number, value] for key, value in mapping.items()), len(mapping)
 
 
@@ -353,7 +353,7 @@ def two_tries(module, words, others, text):
 def trie_refusals(module, words, text, starts):
     """What happens at the empty word, in the trie and as a word, and at starts outside of the text; and what is there then."""
     trie = trie_of(module, words)
-    seen = [outcome(trie.insert, "") is not None, "" in trie]
+    seen = [outcome(trie.insert, "") in ("refused", "KeyError"), "" in trie]
     seen += [outcome(trie.longest_prefix, text, start) in ("refused", "KeyError") for start in starts]
     return [*seen, trie.longest_prefix(text, start=0), module.Trie().longest_prefix(text), "" in module.Trie()]
 
