@@ -393,7 +393,7 @@ def encode_bpe(ids: Sequence[Symbol], merges: Sequence[Pair]) -> list[Symbol]:
     Source: Sennrich et al. 2016, and Radford et al. 2019, whose code proceeds like this.
     """
     ### BEGIN SOLUTION
-    ranks: dict[Pair, int] = {}
+    ranks: dict[Pair, int] = {}  # made at each call: whoever encodes many words keeps it
     for rank, pair in enumerate(merges):
         ranks.setdefault(pair, rank)
     symbols = list(ids)

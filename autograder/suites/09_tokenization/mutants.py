@@ -1302,8 +1302,8 @@ MUTANTS = [
         "encode_bpe",
         "The caller's list of merges is sorted: their order is their rank.",
         (
-            "    ranks: dict[Pair, int] = {}\n",
-            "    if isinstance(merges, list):\n        merges.sort()\n    ranks: dict[Pair, int] = {}\n",
+            "    ranks: dict[Pair, int] = {}",
+            "    if isinstance(merges, list):\n        merges.sort()\n    ranks: dict[Pair, int] = {}",
         ),
     ),
     edit(
