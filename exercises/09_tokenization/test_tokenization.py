@@ -68,6 +68,22 @@ def count_comparisons(module, n):
     return sum(Key(i) in mapping for i in range(2 * n)), n_compared[0]
 
 
+def hash_tables_in_use(module, n):
+    """The attributes of a map of n entries that are a dict or a set, and how many of these anywhere have its keys."""
+    import gc
+
+    class Key:
+        pass
+
+    mapping, keys = module.HashMap(), [Key() for _ in range(n)]
+    for key in keys:
+        mapping[key] = None
+    attributes = getattr(mapping, "__dict__", {})
+    tables = [name for name, value in attributes.items() if isinstance(value, dict | set | frozenset)]
+    holders = [holder for holder in gc.get_referrers(keys[0]) if isinstance(holder, dict | set | frozenset)]
+    return tables, sum(keys[0] in holder for holder in holders)
+
+
 def vocabulary_from(module, counts, specials, texts=(), ids=(), **options):
     """All tokens by id, and what encode and decode make of the texts and the ids."""
     vocabulary = module.Vocabulary.from_counts(counts, specials, **options)
@@ -190,6 +206,14 @@ def test_more_entries_need_no_more_comparisons(student):
     assert_equal(found, 1000, what="how many of 2000 keys are in the map")
     said = f"3000 operations on 1000 keys compared keys {n_compared} times, expected at most 20000"
     assert n_compared <= 20_000, f"{said}\n  hint: begin where the hash says, and make the list longer in time"
+
+
+@exercise("HashMap")
+def test_the_map_is_no_dict_in_disguise(student):
+    """The entries lie in lists."""
+    tables, n_holders = student.run(hash_tables_in_use, 20)
+    assert not tables, f"self.{tables[0]} is a dict or a set\n  hint: that is what you are building here: use a list"
+    assert not n_holders, "a dict or a set has the map's keys\n  hint: that is what you are building here: use a list"
 
 
 # Vocabulary
