@@ -1451,7 +1451,7 @@ MUTANTS = [
             "log_probs.get(text[start:end], -math.inf) > -math.inf and best[start] > -math.inf else -math.inf\n",
         ),
     ),
-    # Second thoughts: HashMap
+    # Less common: HashMap
     edit(
         "items_remembered",
         "HashMap",
@@ -1524,7 +1524,7 @@ MUTANTS = [
         "Iterating sorts the keys, and not all keys can be compared: any order will do.",
         ("return (key for key, _ in self.items())", "return iter(sorted(key for key, _ in self.items()))"),
     ),
-    # Second thoughts: Vocabulary
+    # Less common: Vocabulary
     edit(
         "unk_is_always_there",
         "Vocabulary",
@@ -1574,7 +1574,7 @@ MUTANTS = [
             "        ids = [self._ids.get(token, unknown) for token in tokens]\n",
         ),
     ),
-    # Second thoughts: Trie
+    # Less common: Trie
     edit(
         "only_what_a_text_goes_beyond",
         "Trie",
@@ -1601,7 +1601,7 @@ MUTANTS = [
         ),
         ("        return text[start:end]\n", "        memory[text, start] = text[start:end]\n        return text[start:end]\n"),
     ),
-    # Second thoughts: max_match
+    # Less common: max_match
     edit(
         "accents_with_their_letters",
         "max_match",
@@ -1618,7 +1618,7 @@ MUTANTS = [
         "Blanks are passed over: they are characters like others.",
         ("    while start < len(text):\n", "    text = text.replace(' ', '')\n    while start < len(text):\n"),
     ),
-    # Second thoughts: count_pairs, bpe_merge
+    # Less common: count_pairs, bpe_merge
     edit(
         "rare_pairs_left_out",
         "count_pairs",
@@ -1663,7 +1663,7 @@ MUTANTS = [
         "A pair of two equal ids is never merged.",
         ("if i + 1 < len(ids) and (ids", "if i + 1 < len(ids) and not pair[0] == pair[1] and (ids"),
     ),
-    # Second thoughts: train_bpe
+    # Less common: train_bpe
     edit(
         "of_equals_the_greatest_second",
         "train_bpe",
@@ -1738,7 +1738,7 @@ MUTANTS = [
         "The caller's counts are emptied: copy what you change.",
         ("    return merges\n", "    if isinstance(word_counts, dict):\n        word_counts.clear()\n    return merges\n"),
     ),
-    # Second thoughts: encode_bpe
+    # Less common: encode_bpe
     edit(
         "ranks_of_texts",
         "encode_bpe",
@@ -1759,7 +1759,7 @@ MUTANTS = [
         "After ten merges encoding ends: it goes on for as long as there is a pair of the list.",
         ("    while len(symbols) > 1:\n", "    for _ in range(10):\n        if len(symbols) < 2:\n            break\n"),
     ),
-    # Second thoughts: unigram_segment
+    # Less common: unigram_segment
     edit(
         "a_probability",
         "unigram_segment",
