@@ -44,13 +44,13 @@ class HashMap:
         """An empty map."""
         ### BEGIN SOLUTION
         self._entries: list[tuple[int, Any, Any] | None] = [None] * 8  # (hash, key, value), or a free place
-        self._n_entries = 0
+        self._n_free = len(self._entries)
         ### END SOLUTION
 
     def __len__(self) -> int:
         """How many entries there are."""
         ### BEGIN SOLUTION
-        return self._n_entries
+        return len(self._entries) - self._n_free
         ### END SOLUTION
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -62,8 +62,8 @@ class HashMap:
             self._entries[place] = (hashed, key, value)
             return
         self._entries[place] = (hash(key), key, value)
-        self._n_entries += 1
-        if 3 * self._n_entries > 2 * len(self._entries):
+        self._n_free -= 1
+        if 3 * self._n_free < len(self._entries):
             self._grow()
         ### END SOLUTION
 
@@ -83,7 +83,7 @@ class HashMap:
         if self._entries[place] is None:
             raise KeyError(key)
         self._entries[place] = None
-        self._n_entries -= 1
+        self._n_free += 1
         # The entries up to the next free place may have come past this one: take them out, one after the other, and put
         # them where they are found now.
         place = (place + 1) % len(self._entries)
@@ -144,6 +144,7 @@ class HashMap:
         """Twice as many places. That is done so rarely that an entry is moved once or twice on average."""
         entries = self._entries
         self._entries = [None] * (2 * len(entries))
+        self._n_free += len(self._entries) - len(entries)
         for entry in entries:
             if entry is not None:
                 self._put(entry)

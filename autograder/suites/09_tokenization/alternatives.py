@@ -38,15 +38,17 @@ ALTERNATIVES = [
         ),
         ("for entry in self._entries if entry is not None)", "for entry in self._entries if entry and entry[0] is not None)"),
         (
-            "        if 3 * self._n_entries > 2 * len(self._entries):\n",
-            "        if 3 * (self._n_entries + getattr(self, '_n_marks', 0)) > 2 * len(self._entries):\n",
+            "        if 3 * self._n_free < len(self._entries):\n",
+            "        if 3 * (self._n_free - getattr(self, '_n_marks', 0)) < len(self._entries):\n",
         ),
         (
-            "        self._entries = [None] * (2 * len(entries))\n        for entry in entries:\n"
-            "            if entry is not None:\n",
+            "        self._entries = [None] * (2 * len(entries))\n",
             "        self._n_marks = 0\n"
-            "        self._entries = [None] * (len(entries) * (2 if 2 * self._n_entries > len(entries) else 1))\n"
-            "        for entry in entries:\n            if entry and entry[0] is not None:\n",
+            "        self._entries = [None] * (len(entries) * (2 if 2 * self._n_free < len(entries) else 1))\n",
+        ),
+        (
+            "            if entry is not None:\n                self._put(entry)",
+            "            if entry and entry[0] is not None:\n                self._put(entry)",
         ),
     ),
     edit(
@@ -81,14 +83,14 @@ ALTERNATIVES = [
         ("(hashed * 0x9E3779B97F4A7C15 >> 32) % len", "hashed % len"),
         ("[None] * 8", "[None]"),
         ("[None] * (2 * len(entries))", "[None] * (3 * len(entries) + 2)"),
-        ("        if 3 * self._n_entries > 2 * len(self._entries):", "        if 2 * self._n_entries > len(self._entries):"),
+        ("        if 3 * self._n_free < len(self._entries):", "        if 2 * self._n_free < len(self._entries):"),
     ),
     edit(
         "many_places_from_the_beginning",
         "HashMap",
         "A thousand places for nothing, and sparse ones later.",
         ("[None] * 8", "[None] * 1024"),
-        ("        if 3 * self._n_entries > 2 * len(self._entries):", "        if 4 * self._n_entries > len(self._entries):"),
+        ("        if 3 * self._n_free < len(self._entries):", "        if 4 * self._n_free < 3 * len(self._entries):"),
     ),
     edit(
         "a_list_of_items_in_a_list",

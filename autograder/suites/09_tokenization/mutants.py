@@ -3,7 +3,7 @@
 from autograder.testing.variants import edit, mutant
 
 # What a deletion does in the solution, and the lines of it that many mistakes replace.
-TAKEN_OUT = "        self._entries[place] = None\n        self._n_entries -= 1\n"
+TAKEN_OUT = "        self._entries[place] = None\n        self._n_free += 1\n"
 PUT_AGAIN = (
     "        while self._entries[place] is not None:\n"
     "            entry, self._entries[place] = self._entries[place], None\n"
@@ -11,9 +11,9 @@ PUT_AGAIN = (
     "            place = (place + 1) % len(self._entries)\n        ### END"
 )
 MATCHES = "            if entry[0] == hashed and (entry[1] is key or entry[1] == key):\n"
-GROWS = "        if 3 * self._n_entries > 2 * len(self._entries):\n            self._grow()\n"
-MARKED = "        self._entries[place] = (None, None, None)\n        self._n_entries -= 1\n        return\n"
-NEW_ENTRY = "        self._entries[place] = (hash(key), key, value)\n        self._n_entries += 1\n"
+GROWS = "        if 3 * self._n_free < len(self._entries):\n            self._grow()\n"
+MARKED = "        self._entries[place] = (None, None, None)\n        self._n_free += 1\n        return\n"
+NEW_ENTRY = "        self._entries[place] = (hash(key), key, value)\n        self._n_free -= 1\n"
 
 MUTANTS = [
     # HashMap
@@ -50,8 +50,8 @@ MUTANTS = [
         ("for entry in self._entries if entry is not None)", "for entry in self._entries if entry and entry[0] is not None)"),
         ("return (hashed * 0x9E", "return ((hashed or 0) * 0x9E"),
         (
-            "        if 3 * self._n_entries > 2 * len(self._entries):\n",
-            "        if 3 * self._n_entries > 2 * len(self._entries) or self._entries.count(None) < 3:\n",
+            "        if 3 * self._n_free < len(self._entries):\n",
+            "        if 3 * self._n_free < len(self._entries) or self._entries.count(None) < 3:\n",
         ),
     ),
     edit(
@@ -59,9 +59,9 @@ MUTANTS = [
         "HashMap",
         "Entries that were deleted count for ever when you decide to grow, so the list grows with all that ever was: "
         "leave marks out when entries move, and count anew.",
-        ("        self._n_entries = 0\n", "        self._n_entries = self._n_ever = 0\n"),
+        ("        self._n_free = len(self._entries)\n", "        self._n_free, self._n_ever = len(self._entries), 0\n"),
         (NEW_ENTRY, NEW_ENTRY + "        self._n_ever += 1\n"),
-        (GROWS, GROWS.replace("self._n_entries", "self._n_ever")),
+        (GROWS, GROWS.replace("3 * self._n_free <", "3 * self._n_ever > 2 *")),
     ),
     edit(
         "marks_reused_before_the_key_was_looked_for",
@@ -88,13 +88,13 @@ MUTANTS = [
         "Marks are left out when the entries move, and still counted, so every further entry moves all others again: count anew.",
         (
             TAKEN_OUT,
-            "        self._entries[place] = (None, None, None)\n        self._n_entries -= 1\n"
+            "        self._entries[place] = (None, None, None)\n        self._n_free += 1\n"
             "        self._n_marks += 1\n        return\n",
         ),
-        ("        self._n_entries = 0\n", "        self._n_entries = self._n_marks = 0\n"),
+        ("        self._n_free = len(self._entries)\n", "        self._n_free, self._n_marks = len(self._entries), 0\n"),
         ("for entry in self._entries if entry is not None)", "for entry in self._entries if entry and entry[0] is not None)"),
-        (GROWS, GROWS.replace("self._n_entries >", "(self._n_entries + self._n_marks) >")),
-        ("[None] * (2 * len(entries))", "[None] * (len(entries) * (2 if 2 * self._n_entries > len(entries) else 1))"),
+        (GROWS, GROWS.replace("self._n_free <", "(self._n_free - self._n_marks) <")),
+        ("[None] * (2 * len(entries))", "[None] * (len(entries) * (2 if 2 * self._n_free < len(entries) else 1))"),
         (
             "            if entry is not None:\n                self._put(entry)",
             "            if entry and entry[0] is not None:\n                self._put(entry)",
@@ -114,7 +114,7 @@ MUTANTS = [
         "length, so put each in anew.",
         (
             "        self._entries = [None] * (2 * len(entries))\n",
-            "        self._entries = entries + [None] * len(entries)\n        return\n",
+            "        self._entries = entries + [None] * len(entries)\n        self._n_free += len(entries)\n        return\n",
         ),
     ),
     edit(
@@ -231,7 +231,7 @@ MUTANTS = [
         "len grows when a key that is there gets a new value: count new keys only.",
         (
             "            self._entries[place] = (hashed, key, value)\n",
-            "            self._entries[place] = (hashed, key, value)\n            self._n_entries += 1\n",
+            "            self._entries[place] = (hashed, key, value)\n            self._n_free -= 1\n",
         ),
     ),
     edit(
@@ -244,7 +244,7 @@ MUTANTS = [
         "len_of_the_list",
         "HashMap",
         "len is the number of places: it is the number of entries.",
-        ("        return self._n_entries\n        ### END", "        return len(self._entries)\n        ### END"),
+        ("        return len(self._entries) - self._n_free\n", "        return len(self._entries)\n"),
     ),
     edit(
         "nobody_gets_none",
@@ -277,7 +277,7 @@ MUTANTS = [
         ("[None] * 8", "[None] * 4096"),
         (
             "        if self._entries[place] is None:\n            raise KeyError(key)\n" + TAKEN_OUT,
-            "        self._n_entries -= 1\n        if self._entries[place] is None:\n"
+            "        self._n_free += 1\n        if self._entries[place] is None:\n"
             "            raise KeyError(key)\n        self._entries[place] = None\n",
         ),
     ),
@@ -352,9 +352,12 @@ MUTANTS = [
         "values_of_all_maps_counted",
         "HashMap",
         "The number of entries is kept on the class, for all maps together: assign it to self.",
-        ("        self._n_entries = 0\n", "        type(self)._n_entries = getattr(self, '_n_entries', 0)\n"),
-        ("        self._n_entries += 1\n", "        type(self)._n_entries += 1\n"),
-        ("        self._n_entries -= 1\n", "        type(self)._n_entries -= 1\n"),
+        (
+            "        self._n_free = len(self._entries)\n",
+            "        type(self)._n_free = getattr(self, '_n_free', len(self._entries))\n",
+        ),
+        ("        self._n_free -= 1\n", "        type(self)._n_free -= 1\n"),
+        ("        self._n_free += 1\n", "        type(self)._n_free += 1\n"),
     ),
     # Vocabulary
     edit(
@@ -1497,7 +1500,7 @@ MUTANTS = [
         "a_text_marks_deleted_entries",
         "HashMap",
         "Deleted entries are marked by the key 'DELETED', and somebody may have that key: use an object of your own.",
-        (TAKEN_OUT, "        self._entries[place] = (5, 'DELETED', None)\n        self._n_entries -= 1\n        return\n"),
+        (TAKEN_OUT, "        self._entries[place] = (5, 'DELETED', None)\n        self._n_free += 1\n        return\n"),
         ("for entry in self._entries if entry is not None)", "for entry in self._entries if entry and entry[1] != 'DELETED')"),
         (
             "            if entry is not None:\n                self._put(entry)",
