@@ -877,7 +877,7 @@ MUTANTS = [
     edit(
         "a_nucleus_nobody_asked_for",
         "sample",
-        "The least probable tokens, 2 % together, are never drawn: filters are functions of their own, for whoever asks for them.",
+        "The least probable tokens, 2 % together, are never drawn: a filter is a function of its own, for who asks for it.",
         (
             "line = logits.double()",
             "best, order = logits.double().softmax(-1).sort(descending=True, stable=True)\n"
