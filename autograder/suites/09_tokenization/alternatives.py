@@ -1,0 +1,905 @@
+"""Unusual right solutions: each must get full marks."""
+
+import math
+from collections.abc import Mapping
+
+from autograder.testing.variants import alternative, edit
+
+ALTERNATIVES = [
+    edit(
+        "steps_that_grow",
+        "HashMap",
+        "Triangular probing: the steps are 1, 2, 3, ..., which visits every place of a list whose length is a power of two; "
+        "marks where entries were deleted.",
+        (
+            "        place = self._home(hashed)\n        while (entry := self._entries[place]) is not None:\n"
+            "            if entry[0] == hashed and (entry[1] is key or entry[1] == key):\n                break\n"
+            "            place = (place + 1) % len(self._entries)\n        return place\n",
+            "        place, step = self._home(hashed), 1\n        while (entry := self._entries[place]) is not None:\n"
+            "            if entry[0] == hashed and (entry[1] is key or entry[1] == key):\n                break\n"
+            "            place, step = (place + step) % len(self._entries), step + 1\n        return place\n",
+        ),
+        (
+            "        place = self._home(entry[0])\n        while self._entries[place] is not None:\n"
+            "            place = (place + 1) % len(self._entries)\n        self._entries[place] = entry\n",
+            "        place, step = self._home(entry[0]), 1\n        while self._entries[place] is not None:\n"
+            "            place, step = (place + step) % len(self._entries), step + 1\n        self._entries[place] = entry\n",
+        ),
+        (
+            "        # The entries up to the next free place may have come past this one: take them out, one "
+            "after the other, and put\n"
+            "        # them where they are found now.\n"
+            "        place = (place + 1) % len(self._entries)\n"
+            "        while self._entries[place] is not None:\n"
+            "            entry, self._entries[place] = self._entries[place], None\n"
+            "            self._put(entry)\n"
+            "            place = (place + 1) % len(self._entries)\n",
+            "        self._entries[place] = (None, None, None)\n        self._n_marks = getattr(self, '_n_marks', 0) + 1\n",
+        ),
+        ("for entry in self._entries if entry is not None)", "for entry in self._entries if entry and entry[0] is not None)"),
+        (
+            "        if 3 * self._n_free < len(self._entries):\n",
+            "        if 3 * (self._n_free - getattr(self, '_n_marks', 0)) < len(self._entries):\n",
+        ),
+        (
+            "        self._entries = [None] * (2 * len(entries))\n",
+            "        self._n_marks = 0\n"
+            "        self._entries = [None] * (len(entries) * (2 if 2 * self._n_free < len(entries) else 1))\n",
+        ),
+        (
+            "            if entry is not None:\n                self._put(entry)",
+            "            if entry and entry[0] is not None:\n                self._put(entry)",
+        ),
+    ),
+    edit(
+        "backwards_through_the_list",
+        "HashMap",
+        "The next place is the one before: Python's negative indices go round the end.",
+        (
+            "                break\n            place = (place + 1) % len(self._entries)\n",
+            "                break\n            place = (place - 1) % len(self._entries)\n",
+        ),
+        (
+            "        place = (place + 1) % len(self._entries)\n"
+            "        while self._entries[place] is not None:\n            entry,",
+            "        place = (place - 1) % len(self._entries)\n"
+            "        while self._entries[place] is not None:\n            entry,",
+        ),
+        (
+            "            self._put(entry)\n            place = (place + 1) % len(self._entries)\n",
+            "            self._put(entry)\n            place = (place - 1) % len(self._entries)\n",
+        ),
+        (
+            "        place = self._home(entry[0])\n        while self._entries[place] is not None:\n"
+            "            place = (place + 1) % len(self._entries)\n",
+            "        place = self._home(entry[0])\n        while self._entries[place] is not None:\n"
+            "            place = (place - 1) % len(self._entries)\n",
+        ),
+    ),
+    edit(
+        "plain_remainders",
+        "HashMap",
+        "The hash modulo an odd number of places, which grows by factors of three and starts with one place.",
+        ("(hashed * 0x9E3779B97F4A7C15 >> 32) % len", "hashed % len"),
+        ("[None] * 8", "[None]"),
+        ("[None] * (2 * len(entries))", "[None] * (3 * len(entries) + 2)"),
+        ("        if 3 * self._n_free < len(self._entries):", "        if 2 * self._n_free < len(self._entries):"),
+    ),
+    edit(
+        "many_places_from_the_beginning",
+        "HashMap",
+        "A thousand places for nothing, and sparse ones later.",
+        ("[None] * 8", "[None] * 1024"),
+        ("        if 3 * self._n_free < len(self._entries):", "        if 4 * self._n_free < 3 * len(self._entries):"),
+    ),
+    edit(
+        "a_list_of_items_in_a_list",
+        "HashMap",
+        "items() is a list, and the iterator one of a list.",
+        ("(entry[1:] for entry in self._entries if entry is not None)", "[(k, v) for _, k, v in filter(None, self._entries)]"),
+        ("(key for key, _ in self.items())", "iter([key for key, _ in self.items()])"),
+    ),
+    edit(
+        "two_sorts",
+        "Vocabulary",
+        "A stable sort after another: by text, then by count, falling.",
+        (
+            "*sorted(frequent, key=lambda token: (-counts[token], token))",
+            "*sorted(sorted(frequent), key=lambda token: counts[token], reverse=True)",
+        ),
+    ),
+    edit(
+        "a_hash_map_of_our_own",
+        "Vocabulary",
+        "The ids are in the HashMap of the exercise before.",
+        (
+            "self._ids = {token: i for i, token in enumerate(self._tokens)}  # a dict is a HashMap written in C\n",
+            "self._ids = HashMap()\n        for i, token in enumerate(self._tokens):\n            self._ids[token] = i\n",
+        ),
+    ),
+    edit(
+        "asked_one_by_one",
+        "Vocabulary",
+        "Unknown tokens raise KeyError, ids that no token has IndexError.",
+        (
+            "        unknown = self._ids.get(UNK)\n        ids = [self._ids.get(token, unknown) for token in tokens]\n"
+            "        if None in ids:\n"
+            '            raise ValueError(f"there is a token that is not in the vocabulary, which has no {UNK} either")\n'
+            "        return ids\n",
+            "        return [self._ids[token if token in self._ids or UNK not in self._ids else UNK] for token in tokens]\n",
+        ),
+        (
+            "        ids = list(ids)\n        if ids and not 0 <= min(ids) <= max(ids) < len(self):\n"
+            '            raise ValueError(f"ids must be from 0 to {len(self) - 1}, not from {min(ids)} to {max(ids)}")\n'
+            "        return [self._tokens[i] for i in ids]\n",
+            "        return [self._tokens[i if i >= 0 else len(self)] for i in ids]\n",
+        ),
+    ),
+    edit(
+        "a_counter_of_pairs",
+        "count_pairs",
+        "A Counter, which is a dict, and pairwise instead of zip.",
+        (
+            "    pair_counts: dict[Pair, int] = {}\n",
+            "    import collections\n    from itertools import pairwise\n\n    pair_counts = collections.Counter()\n",
+        ),
+        ("for pair in zip(word, word[1:]):", "for pair in pairwise(word):"),
+        ("pair_counts[pair] = pair_counts.get(pair, 0) + count", "pair_counts[pair] += count"),
+    ),
+    edit(
+        "from_right_to_left_by_index",
+        "count_pairs",
+        "Indices from the end.",
+        (
+            "        for pair in zip(word, word[1:]):\n",
+            "        for i in range(len(word) - 1, 0, -1):\n            pair = (word[i - 1], word[i])\n",
+        ),
+    ),
+    edit(
+        "all_pairs_are_looked_at",
+        "train_bpe",
+        "max over all pairs at each merge, without a heap.",
+        (
+            "    heap = [Falling((count, pair)) for pair, count in pair_counts.items()]\n    heapq.heapify(heap)\n",
+            "    heap = pair_counts\n",
+        ),
+        (
+            "        count, best = heapq.heappop(heap)\n        if pair_counts[best] != count:\n"
+            "            continue  # an entry from before a change, after which the pair was pushed anew\n",
+            "        best = max(pair_counts, key=lambda pair: (pair_counts[pair], pair))\n",
+        ),
+        (
+            "            if pair_counts[pair] > 0:\n                heapq.heappush(heap, Falling((pair_counts[pair], pair)))\n",
+            "            if pair_counts[pair] == 0:\n                del pair_counts[pair]\n",
+        ),
+    ),
+    edit(
+        "all_pairs_are_sorted",
+        "train_bpe",
+        "All pairs are sorted at each merge, and counts of 0 stay among them.",
+        (
+            "    heap = [Falling((count, pair)) for pair, count in pair_counts.items()]\n    heapq.heapify(heap)\n",
+            "    heap = pair_counts\n",
+        ),
+        (
+            "        count, best = heapq.heappop(heap)\n        if pair_counts[best] != count:\n"
+            "            continue  # an entry from before a change, after which the pair was pushed anew\n",
+            "        count, best = sorted((count, pair) for pair, count in pair_counts.items())[-1]\n"
+            "        if count == 0:\n            break\n",
+        ),
+        (
+            "            if pair_counts[pair] > 0:\n                heapq.heappush(heap, Falling((pair_counts[pair], pair)))\n",
+            "            pass\n",
+        ),
+    ),
+    edit(
+        "ranks_in_reverse",
+        "encode_bpe",
+        "The ranks from the list's end to its beginning, so that the first place is written last.",
+        (
+            "    for rank, pair in enumerate(merges):\n        ranks.setdefault(pair, rank)\n",
+            "    ranks = {pair: rank for rank, pair in reversed(list(enumerate(merges)))}\n",
+        ),
+    ),
+]
+
+
+@alternative("HashMap", "A Mapping: some methods are inherited; keys, values and marks in lists beside each other.")
+class lists_beside_each_other(Mapping):
+    _free, _gone = object(), object()
+
+    def __init__(self):
+        self._keys = [self._free] * 16
+        self._values = [None] * 16
+        self._used = self._n = 0
+
+    def __len__(self):
+        return self._n
+
+    def _where(self, key):
+        i, mask = hash(key), len(self._keys) - 1
+        perturb = i & 0xFFFFFFFFFFFFFFFF
+        reusable = None
+        while True:
+            i &= mask
+            there = self._keys[i]
+            if there is self._free:
+                return (i if reusable is None else reusable), False
+            if there is self._gone:
+                reusable = i if reusable is None else reusable
+            elif there is key or there == key:
+                return i, True
+            perturb >>= 5
+            i = 5 * i + perturb + 1
+
+    def __getitem__(self, key):
+        i, found = self._where(key)
+        if not found:
+            raise KeyError(key)
+        return self._values[i]
+
+    def __setitem__(self, key, value):
+        i, found = self._where(key)
+        self._values[i] = value
+        if found:
+            return
+        self._used += self._keys[i] is self._free
+        self._keys[i] = key
+        self._n += 1
+        if 3 * self._used >= 2 * len(self._keys):
+            old = list(self.items())
+            size = 16
+            while size < 3 * self._n:
+                size *= 2
+            self._keys, self._values = [self._free] * size, [None] * size
+            self._used = self._n = 0
+            for k, v in old:
+                self[k] = v
+
+    def __delitem__(self, key):
+        i, found = self._where(key)
+        if not found:
+            raise KeyError(key)
+        self._keys[i], self._values[i] = self._gone, None
+        self._n -= 1
+
+    def __iter__(self):
+        for key in self._keys:
+            if key is not self._free and key is not self._gone:
+                yield key
+
+    def items(self):
+        return [(key, value) for key, value in zip(self._keys, self._values) if key is not self._free and key is not self._gone]
+
+
+@alternative("HashMap", "Entries in the order of insertion, as dict has them, and a sparse list of their indices.")
+class in_the_order_of_insertion:
+    __slots__ = ("indices", "rows", "n")
+
+    def __init__(self):
+        self.indices, self.rows, self.n = [-1] * 8, [], 0
+
+    def __len__(self):
+        return self.n
+
+    def _slot(self, key, code):
+        step = 1 + 2 * (abs(code) // 7 % 64)
+        slot = code % len(self.indices)
+        while self.indices[slot] >= 0:
+            row = self.rows[self.indices[slot]]
+            if row is not None and row[0] == code and (row[1] is key or row[1] == key):
+                return slot, row
+            slot = (slot + step) % len(self.indices)
+        return slot, None
+
+    def __setitem__(self, key, value):
+        code = hash(key)
+        slot, row = self._slot(key, code)
+        if row is not None:
+            row[2] = value
+            return
+        self.indices[slot] = len(self.rows)
+        self.rows.append([code, key, value])
+        self.n += 1
+        if 2 * len(self.rows) > len(self.indices):
+            self.rows = [row for row in self.rows if row is not None]
+            self.indices = [-1] * max(8, 1 << (4 * self.n).bit_length())
+            for i, row in enumerate(self.rows):
+                slot, _ = self._slot(row[1], row[0])
+                self.indices[slot] = i
+
+    def __getitem__(self, key):
+        _, row = self._slot(key, hash(key))
+        if row is None:
+            raise KeyError(key)
+        return row[2]
+
+    def __delitem__(self, key):
+        slot, row = self._slot(key, hash(key))
+        if row is None:
+            raise KeyError(key)
+        self.rows[self.indices[slot]] = None
+        self.n -= 1
+
+    def __contains__(self, key):
+        return self._slot(key, hash(key))[1] is not None
+
+    def get(self, key, default=None):
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def __iter__(self):
+        return iter([row[1] for row in self.rows if row is not None])
+
+    def items(self):
+        for row in self.rows:
+            if row is not None:
+                yield row[1], row[2]
+
+
+@alternative(
+    "HashMap", "Robin Hood hashing: whoever is further from home takes the place; entries are objects; it shrinks as well."
+)
+class the_poor_take_from_the_rich:
+    class Entry:
+        def __init__(self, code, key, value):
+            self.code, self.key, self.value = code, key, value
+
+    def __init__(self):
+        self.cells, self.count = [None] * 4, 0
+
+    def __len__(self):
+        return self.count
+
+    def _distance(self, entry, place):
+        return (place - entry.code) % len(self.cells)
+
+    def _place(self, key):
+        code = hash(key)
+        place = code % len(self.cells)
+        far = 0
+        while self.cells[place] is not None and self._distance(self.cells[place], place) >= far:
+            entry = self.cells[place]
+            if entry.code == code and (entry.key is key or entry.key == key):
+                return place
+            place, far = (place + 1) % len(self.cells), far + 1
+        return None
+
+    def _insert(self, entry):
+        place, far = entry.code % len(self.cells), 0
+        while self.cells[place] is not None:
+            there = self._distance(self.cells[place], place)
+            if there < far:
+                entry, self.cells[place] = self.cells[place], entry
+                far = there
+            place, far = (place + 1) % len(self.cells), far + 1
+        self.cells[place] = entry
+
+    def _resize(self, size):
+        old, self.cells = self.cells, [None] * size
+        for entry in old:
+            if entry is not None:
+                self._insert(entry)
+
+    def __setitem__(self, key, value):
+        place = self._place(key)
+        if place is not None:
+            self.cells[place].value = value
+            return
+        if 2 * (self.count + 1) > len(self.cells):
+            self._resize(2 * len(self.cells))
+        self._insert(self.Entry(hash(key), key, value))
+        self.count += 1
+
+    def __getitem__(self, key):
+        place = self._place(key)
+        if place is None:
+            raise KeyError(repr(key))
+        return self.cells[place].value
+
+    def __delitem__(self, key):
+        place = self._place(key)
+        if place is None:
+            raise KeyError(repr(key))
+        following = (place + 1) % len(self.cells)
+        while self.cells[following] is not None and self._distance(self.cells[following], following) > 0:
+            self.cells[place] = self.cells[following]
+            place, following = following, (following + 1) % len(self.cells)
+        self.cells[place] = None
+        self.count -= 1
+        if len(self.cells) > 4 and 8 * self.count < len(self.cells):
+            self._resize(len(self.cells) // 2)
+
+    def __contains__(self, key):
+        return self._place(key) is not None
+
+    def get(self, key, default=None):
+        return self[key] if key in self else default
+
+    def __iter__(self):
+        yield from (entry.key for entry in self.cells if entry is not None)
+
+    def items(self):
+        return tuple((entry.key, entry.value) for entry in self.cells if entry is not None)
+
+
+@alternative("Trie", "Dictionaries in dictionaries; the key None marks the end of a word.")
+class dictionaries_all_the_way_down:
+    def __init__(self):
+        self.root = {}
+
+    def insert(self, word):
+        if word == "":
+            raise ValueError("no empty words")
+        node = self.root
+        for letter in word:
+            node = node.setdefault(letter, {})
+        node[None] = word
+
+    def __contains__(self, word):
+        node = self.root
+        for letter in word:
+            if letter not in node:
+                return False
+            node = node[letter]
+        return None in node
+
+    def longest_prefix(self, text, start=0):
+        if start < 0 or start > len(text):
+            raise IndexError(start)
+        node, found = self.root, ""
+        while True:
+            found = node.get(None, found)
+            if start == len(text) or text[start] not in node:
+                return found
+            node = node[text[start]]
+            start += 1
+
+
+@alternative("Trie", "The words in one sorted list: a walk narrows the part of it that begins like the text.")
+class a_sorted_list_of_words:
+    def __init__(self):
+        self.words = []
+
+    def insert(self, word):
+        import bisect
+
+        if not word:
+            raise ValueError(word)
+        i = bisect.bisect_left(self.words, word)
+        if self.words[i : i + 1] != [word]:
+            self.words.insert(i, word)
+
+    def __contains__(self, word):
+        import bisect
+
+        i = bisect.bisect_left(self.words, word)
+        return self.words[i : i + 1] == [word]
+
+    def longest_prefix(self, text, start=0):
+        import bisect
+
+        if not 0 <= start <= len(text):
+            raise ValueError(start)
+        low, best = 0, ""
+        for end in range(start + 1, len(text) + 1):
+            prefix = text[start:end]
+            low = bisect.bisect_left(self.words, prefix, low)
+            if low == len(self.words) or not self.words[low].startswith(prefix):
+                break
+            if self.words[low] == prefix:
+                best = prefix
+        return best
+
+
+@alternative("Trie", "A node is its character, a first child and a next sibling; insertion and search call themselves.")
+class children_in_a_chain:
+    def __init__(self, character=None):
+        self.character, self.child, self.sibling, self.end = character, None, None, False
+
+    def _step(self, character):
+        node = self.child
+        while node is not None and node.character != character:
+            node = node.sibling
+        return node
+
+    def insert(self, word):
+        if len(word) == 0:
+            raise ValueError("empty")
+        self._insert(word, 0)
+
+    def _insert(self, word, i):
+        if i == len(word):
+            self.end = True
+            return
+        node = self._step(word[i])
+        if node is None:
+            node = type(self)(word[i])
+            node.sibling, self.child = self.child, node
+        node._insert(word, i + 1)
+
+    def __contains__(self, word):
+        node = self
+        for character in word:
+            node = node._step(character)
+            if node is None:
+                return False
+        return node.end
+
+    def longest_prefix(self, text, start=0):
+        if start not in range(len(text) + 1):
+            raise ValueError("start")
+        return text[start : start + (self._longest(text, start, 0) or 0)]
+
+    def _longest(self, text, i, depth):
+        node = self._step(text[i]) if i < len(text) else None
+        longer = node._longest(text, i + 1, depth + 1) if node is not None else None
+        return longer if longer is not None else depth if self.end else None
+
+
+@alternative(
+    "max_match", "What is left of the text is cut off at each step, and the words are asked for one length after the other."
+)
+def the_rest_of_the_text(text, trie, unk):
+    def pieces():
+        rest = text
+        while rest:
+            word = trie.longest_prefix(rest)
+            yield word if word else unk
+            rest = rest[max(1, len(word)) :]
+
+    return list(pieces())
+
+
+@alternative("max_match", "A walk over all places, passing over those inside of a word.")
+def places_passed_over(text, trie, unk):
+    result, busy = [], 0
+    for i in range(len(text)):
+        if i < busy:
+            continue
+        word = trie.longest_prefix(text, start=i)
+        result += [word] if word != "" else [unk]
+        busy = i + len(word)
+    return result
+
+
+@alternative(
+    "count_pairs", "Pairs repeated as often as they occur would be too many: products of counts, summed by a comprehension."
+)
+def summed_by_pair(words):
+    places = [((word[i], word[i + 1]), count) for word, count in words.items() for i in range(max(0, len(word) - 1))]
+    counts = dict.fromkeys((pair for pair, _ in places), 0)
+    for pair, count in places:
+        counts[pair] += count
+    return counts
+
+
+@alternative("bpe_merge", "An iterator, and the id before it, which is held back until it is known what follows.")
+def held_back(ids, pair, new_id):
+    nothing = object()
+    result, waiting = [], nothing
+    for each in ids:
+        if waiting is nothing:
+            waiting = each
+        elif waiting == pair[0] and each == pair[1]:
+            result.append(new_id)
+            waiting = nothing
+        else:
+            result.append(waiting)
+            waiting = each
+    return result if waiting is nothing else [*result, waiting]
+
+
+@alternative("bpe_merge", "The places are found first, then cut out from the end to the beginning of a copy.")
+def cut_out_from_the_end(ids, pair, new_id):
+    ids, places, free = list(ids), [], 0
+    for i, two in enumerate(zip(ids, ids[1:])):
+        if i >= free and two[0] == pair[0] and two[1] == pair[1]:
+            places.append(i)
+            free = i + 2
+    for i in reversed(places):
+        ids[i : i + 2] = [new_id]
+    return ids
+
+
+@alternative("train_bpe", "Differences of whole words, words by pair in lists that may be out of date.")
+def differences_of_counters(word_counts, n_merges):
+    from itertools import pairwise
+
+    if n_merges < 0:
+        raise ValueError(n_merges)
+    words = [tuple(word) for word in word_counts]
+    weights = [word_counts[word] for word in word_counts]
+    totals, holders, merges = {}, {}, []
+
+    def change(i, sign):
+        for pair in pairwise(words[i]):
+            totals[pair] = totals.get(pair, 0) + sign * weights[i]
+            if sign > 0:
+                holders.setdefault(pair, []).append(i)
+            elif totals[pair] == 0:
+                del totals[pair]
+
+    for i in range(len(words)):
+        change(i, 1)
+    for _ in range(n_merges):
+        if not totals:
+            break
+        top = max(totals.values())
+        best = max(pair for pair, total in totals.items() if total == top)
+        merges.append(best)
+        for i in dict.fromkeys(holders.pop(best)):
+            if best in pairwise(words[i]):
+                change(i, -1)
+                words[i] = tuple(bpe_merge(words[i], best, best[0] + best[1]))
+                change(i, 1)
+    return merges
+
+
+@alternative("train_bpe", "Symbols have numbers, a symbol that comes about in two ways only one; pairs of numbers are counted.")
+def numbers_for_symbols(word_counts, n_merges):
+    if n_merges < 0:
+        raise ValueError("n_merges must not be negative")
+    symbols, numbers = [], {}
+
+    def number(symbol):
+        if symbol not in numbers:
+            numbers[symbol] = len(symbols)
+            symbols.append(symbol)
+        return numbers[symbol]
+
+    rows = [[number(symbol) for symbol in word] for word in word_counts]
+    weights = list(word_counts.values())
+    table = {}  # pair of numbers -> [count, {row: places}]
+    for r, row in enumerate(rows):
+        for pair in zip(row, row[1:]):
+            entry = table.setdefault(pair, [0, {}])
+            entry[0] += weights[r]
+            entry[1][r] = entry[1].get(r, 0) + 1
+    merges = []
+    while table and len(merges) < n_merges:
+        a, b = max(table, key=lambda pair: (table[pair][0], (symbols[pair[0]], symbols[pair[1]])))
+        merges.append((symbols[a], symbols[b]))
+        new = number(symbols[a] + symbols[b])
+        for r in [*table[a, b][1]]:
+            for row, sign in ((rows[r], -1), (bpe_merge(rows[r], (a, b), new), 1)):
+                for pair in zip(row, row[1:]):
+                    entry = table.setdefault(pair, [0, {}])
+                    entry[0] += sign * weights[r]
+                    entry[1][r] = entry[1].get(r, 0) + sign
+                    if entry[1][r] == 0:
+                        del entry[1][r]
+                    if not entry[1]:
+                        del table[pair]
+            rows[r] = row
+    return merges
+
+
+@alternative("encode_bpe", "A heap of ranks and places, one merge at a time, over a chain of neighbours.")
+def a_heap_of_places(ids, merges):
+
+    ranks = dict(zip(reversed(merges), range(len(merges) - 1, -1, -1)))
+    symbols = list(ids)
+    after = [*range(1, len(symbols)), -1][: len(symbols)]
+    before = list(range(-1, len(symbols) - 1))
+    heap = [(ranks[pair], i, pair) for i, pair in enumerate(zip(symbols, symbols[1:])) if pair in ranks]
+    heapq.heapify(heap)
+    while heap:
+        _, i, pair = heapq.heappop(heap)
+        j = after[i] if symbols[i] is not None else -1
+        if j < 0 or (symbols[i], symbols[j]) != pair:
+            continue
+        symbols[i], symbols[j] = pair[0] + pair[1], None
+        after[i] = after[j]
+        if after[i] >= 0:
+            before[after[i]] = i
+        for left in (before[i], i):
+            right = after[left] if left >= 0 else -1
+            if right >= 0 and (symbols[left], symbols[right]) in ranks:
+                heapq.heappush(heap, (ranks[symbols[left], symbols[right]], left, (symbols[left], symbols[right])))
+    return [symbol for symbol in symbols if symbol is not None]
+
+
+@alternative("encode_bpe", "Through the list from its beginning after every merge.")
+def from_the_beginning_after_every_merge(ids, merges):
+    word = list(ids)
+    again = True
+    while again:
+        again = False
+        for a, b in merges:
+            merged = bpe_merge(word, (a, b), a + b)
+            if len(merged) < len(word):
+                word, again = merged, True
+                break
+    return word
+
+
+@alternative("encode_bpe", "Places one at a time, in a copy, the leftmost of the lowest rank.")
+def one_place_at_a_time(ids, merges):
+    word, ranks = [*ids], {}
+    for pair in merges:
+        ranks[pair] = ranks.get(pair, len(ranks))
+    while True:
+        ranked = [(ranks[pair], i) for i, pair in enumerate(zip(word, word[1:])) if pair in ranks]
+        if not ranked:
+            return word
+        i = min(ranked)[1]
+        word[i : i + 2] = [word[i] + word[i + 1]]
+
+
+@alternative("unigram_segment", "Forwards: from each place that can be reached to the ends of the pieces that begin there.")
+def forwards(text, log_probs):
+    best = {0: (0.0, None)}
+    lengths = sorted({len(piece) for piece, log_prob in log_probs.items() if piece and log_prob != -math.inf})
+    for start in range(len(text)):
+        if start in best:
+            for length in lengths:
+                piece = text[start : start + length]
+                if len(piece) == length and piece in log_probs and log_probs[piece] != -math.inf:
+                    total = best[start][0] + log_probs[piece]
+                    if start + length not in best or total >= best[start + length][0]:
+                        best[start + length] = (total, piece)
+    if len(text) not in best:
+        raise ValueError(text[:20])
+    place, pieces = len(text), []
+    while place:
+        pieces.insert(0, best[place][1])
+        place -= len(pieces[0])
+    return pieces, best[len(text)][0]
+
+
+@alternative("unigram_segment", "From the end of the text to its beginning, each rest with its pieces as a chain of pairs.")
+def from_the_end(text, log_probs):
+    rests = [None] * len(text) + [(0.0, ())]
+    longest = max((len(piece) for piece in log_probs), default=0)
+    for start in reversed(range(len(text))):
+        for end in range(start + 1, min(len(text), start + longest) + 1):
+            log_prob = log_probs.get(text[start:end])
+            if log_prob is None or math.isinf(log_prob) or rests[end] is None:
+                continue
+            if rests[start] is None or log_prob + rests[end][0] > rests[start][0]:
+                rests[start] = (log_prob + rests[end][0], (text[start:end], rests[end][1]))
+    if rests[0] is None:
+        raise ValueError("impossible")
+    total, chain = rests[0]
+    pieces = []
+    while chain:
+        piece, chain = chain
+        pieces.append(piece)
+    return pieces, float(total)
+
+
+@alternative("unigram_segment", "The pieces in a trie of characters, and the sum over the pieces at the end, with fsum.")
+def pieces_in_a_trie(text, log_probs):
+    root = {}
+    for piece, log_prob in log_probs.items():
+        node = root
+        for character in piece:
+            node = node.setdefault(character, {})
+        if piece and log_prob > -math.inf:
+            node["log_prob"] = log_prob
+    totals = [0.0] + [-math.inf] * len(text)
+    last = [0] * (len(text) + 1)
+    for start in range(len(text)):
+        if totals[start] == -math.inf:
+            continue
+        node = root
+        for end in range(start + 1, len(text) + 1):
+            node = node.get(text[end - 1])
+            if node is None:
+                break
+            if totals[start] + node.get("log_prob", -math.inf) > totals[end]:
+                totals[end], last[end] = totals[start] + node["log_prob"], start
+    if totals[-1] == -math.inf:
+        raise ValueError("no segmentation")
+    cuts = [len(text)]
+    while cuts[-1]:
+        cuts.append(last[cuts[-1]])
+    pieces = [text[a:b] for b, a in zip(cuts, cuts[1:])][::-1]
+    return pieces, math.fsum(log_probs[piece] for piece in pieces)
+
+
+@alternative("unigram_segment", "The shortest way through the text, by Dijkstra's algorithm: the lengths are -log p.")
+def the_shortest_way(text, log_probs):
+    edges = [(piece, -log_prob) for piece, log_prob in log_probs.items() if piece and log_prob != -math.inf]
+    done, heap = {}, [(0.0, 0, "", 0)]
+    while heap and len(text) not in done:
+        length, place, piece, parent = heapq.heappop(heap)
+        if place in done:
+            continue
+        done[place] = (length, piece, parent)
+        for piece, cost in edges:
+            if text.startswith(piece, place):
+                heapq.heappush(heap, (length + cost, place + len(piece), piece, place))
+    if len(text) not in done:
+        raise ValueError("there is no way")
+    pieces, place = [], len(text)
+    while place:
+        _, piece, place = done[place]
+        pieces.append(piece)
+    pieces.reverse()
+    return pieces, 0.0 - done[len(text)][0]
+
+
+@alternative("HashMap", "Two places for each key, one of each half: cuckoo hashing, with a short list for those that find none.")
+class two_places_for_each_key:
+    def __init__(self):
+        self.halves = [[None] * 8, [None] * 8]
+        self.rest = []
+        self.n = 0
+
+    def _candidates(self, code):
+        m = len(self.halves[0])
+        return (0, code % m), (1, (code * 2654435761 >> 16) % m)
+
+    def _entry(self, key):
+        code = hash(key)
+        for half, place in self._candidates(code):
+            entry = self.halves[half][place]
+            if entry and entry[0] == code and (entry[1] is key or entry[1] == key):
+                return entry
+        for entry in self.rest:
+            if entry[0] == code and (entry[1] is key or entry[1] == key):
+                return entry
+        return None
+
+    def _put(self, entry):
+        half = 0
+        for _ in range(20):
+            _, place = self._candidates(entry[0])[half]
+            entry, self.halves[half][place] = self.halves[half][place], entry
+            if entry is None:
+                return
+            half = 1 - half
+        self.rest.append(entry)
+
+    def __len__(self):
+        return self.n
+
+    def __setitem__(self, key, value):
+        entry = self._entry(key)
+        if entry:
+            entry[2] = value
+            return
+        self._put([hash(key), key, value])
+        self.n += 1
+        m = len(self.halves[0])
+        if self.n > 0.8 * m or (len(self.rest) > 4 and self.n * 8 > m):
+            entries = self._entries()
+            self.halves, self.rest = [[None] * (2 * m), [None] * (2 * m)], []
+            for each in entries:
+                self._put(each)
+
+    def _entries(self):
+        return [entry for row in (*self.halves, self.rest) for entry in row if entry]
+
+    def __getitem__(self, key):
+        entry = self._entry(key)
+        if entry is None:
+            raise KeyError(key)
+        return entry[2]
+
+    def __delitem__(self, key):
+        entry = self._entry(key)
+        if entry is None:
+            raise KeyError(key)
+        for half, place in self._candidates(entry[0]):
+            if self.halves[half][place] is entry:
+                self.halves[half][place] = None
+        self.rest = [other for other in self.rest if other is not entry]
+        self.n -= 1
+
+    def __contains__(self, key):
+        return self._entry(key) is not None
+
+    def get(self, key, default=None):
+        entry = self._entry(key)
+        return entry[2] if entry else default
+
+    def __iter__(self):
+        return iter([entry[1] for entry in self._entries()])
+
+    def items(self):
+        return [(key, value) for _, key, value in self._entries()]
