@@ -30,7 +30,10 @@ from autograder.worker import pages
 from autograder.worker.client import GraderError, Worker, Zygote
 
 TASK_SECONDS = 300
-BATCH = 8
+BATCH = 12
+# The tests that caught the mutants before this one in a batch, the last one first: neighbours in mutants.py are often mistakes
+# of the same kind, and a test that catches one most likely catches the next.
+_CAUGHT_BY: list[str] = []
 CHEAT_LIMITS = {"call_seconds": 0.5, "load_seconds": 0.5, "module_seconds": 1.0, "memory_mb": 512}
 
 
@@ -209,8 +212,10 @@ def _mutant(module: Module, variant: Variant, files: dict[str, str], suites: Sui
     def counts(spec: TestSpec) -> bool:
         return spec.exercise == variant.exercise and spec.tier == "hidden"
 
-    outcomes, breaches = _run(module, files, suites, zygote, slot, counts, until_failure=True, suspected=variant.says)
+    outcomes, breaches = _run(module, files, suites, zygote, slot, counts, True, variant.says, _CAUGHT_BY)
     failed = [outcome for outcome in outcomes.values() if outcome.outcome != "passed"]
+    for name in (name for name, outcome in outcomes.items() if outcome.outcome != "passed"):
+        _CAUGHT_BY[:] = [name, *(other for other in _CAUGHT_BY if other != name)]
     if not failed and variant.exercise not in breaches:
         return Finding(f"passes every test of {variant.exercise}")
     return Finding(named=any(outcome.diagnosis for outcome in failed))
@@ -249,11 +254,12 @@ def _run(
     tests: Callable[[TestSpec], bool],
     until_failure: bool = False,
     suspected: str = "",
+    first: Sequence[str] = (),
 ):
     together, _ = with_dependencies(module, files, {}, suites.course)
     worker = Worker(zygote, job_for(module, together, suites, slot))
     try:
-        return suites.run(module, worker, tests, until_failure, suspected=suspected)
+        return suites.run(module, worker, tests, until_failure, suspected=suspected, first=first)
     finally:
         worker.close()
 

@@ -123,25 +123,29 @@ class Suites:
         until_failure: bool = False,
         diagnosed: bool = True,
         suspected: str = "",
+        first: Sequence[str] = (),
     ) -> tuple[dict[str, TestOutcome], dict[str, tuple[str, int]]]:
         """Outcomes by test name, and forbidden calls by exercise, of one worker's module.
 
-        With `until_failure`, what is left of an exercise after a failure is not run. Failures are compared with the known
-        mistake that says what is `suspected` and with no other, if it is given. Call it in a fork: state stays behind.
+        With `until_failure`, what is left of an exercise after a failure is not run; the tests named in `first` come first.
+        Failures are compared with the known mistake that says what is `suspected` and with no other, if it is given. Call it in
+        a fork: state stays behind.
         """
         run = Run(worker=worker, diagnosed=diagnosed, suspected=suspected)
-        return self._run(module, run, tests, until_failure), run.breaches
+        return self._run(module, run, tests, until_failure, first), run.breaches
 
     def run_here(self, module: Module, local: LocalModule) -> dict[str, TestOutcome]:
         """The same tests against a module in this very process (benchmarks and trials)."""
         return self._run(module, Run(local=local), lambda _: True, False)
 
     def _run(
-        self, module: Module, run: Run, tests: Callable[[TestSpec], bool], until_failure: bool
+        self, module: Module, run: Run, tests: Callable[[TestSpec], bool], until_failure: bool, first: Sequence[str] = ()
     ) -> dict[str, TestOutcome]:
         self._session.run = run
         suite = self.by_module[module.id]
         chosen = [(item, spec) for item, spec in zip(suite.items, suite.manifest, strict=True) if tests(spec)]
+        if first:
+            chosen.sort(key=lambda pair: first.index(pair[1].name) if pair[1].name in first else len(first))
         outcomes: dict[str, TestOutcome] = {}
         late: dict[str, str] = {}
         unusable = _unusable(run.worker) if run.worker else None

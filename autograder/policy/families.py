@@ -341,7 +341,7 @@ def forbids(entries: Iterable[str]) -> Family:
 def runtime(family: Family) -> dict[str, list[str]]:
     """The family as plain data for a check at run time (see `autograder.policy.runtime_rules`)."""
     functions, classes, python = set(), set(), set()
-    for name in family.names - {"torch"}:  # whatever runs the exercise is made of torch: as a whole it is found in the source alone
+    for name in family.names - {"torch"}:  # the worker itself is made of torch: as a whole it is found in the source alone
         if name.startswith("torch."):
             is_function = name.startswith("torch.Tensor.") or not _CLASS_OR_MODULE.search(name)
             (functions if is_function else classes).add(name)
