@@ -56,7 +56,8 @@ def restrict(readable: list[str], writable: list[str]) -> int:
     size = 8 if version < 4 else 16 if version < 6 else 24
     ruleset = _checked(libc, CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), ctypes.c_uint32(0))
     try:
-        for paths, access in ((readable, READ), (writable, WRITE)):
+        # To rename from one writable folder to another (REFER) gives nothing away: both are the process's own.
+        for paths, access in ((readable, READ), (writable, WRITE | REFER)):
             for path in paths:
                 _allow(libc, ruleset, path, access & handled)
         _checked(libc, RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint32(0))

@@ -802,6 +802,22 @@ def gradients_in_a_list(model, data, config):
             save_checkpoint(config.checkpoint_path, model, optimizer, generator, {"history": history, "step": step})
 
 
+@alternative("save_checkpoint", "The unfinished file has a temporary folder to itself, beside the path.")
+def in_a_folder_of_its_own(path, model, optimizer, generator, progress):
+    import tempfile
+
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "generator": generator.get_state(),
+        "global_generator": torch.get_rng_state(),
+        "progress": progress,
+    }
+    with tempfile.TemporaryDirectory(dir=Path(path).absolute().parent) as folder:
+        torch.save(state, Path(folder, "checkpoint"))
+        os.replace(Path(folder, "checkpoint"), path)
+
+
 # The other file of the module has a file of its own for its variants.
 AUTOGRAD = runpy.run_path(str(Path(__file__).with_name("autograd_alternatives.py")))
 ALTERNATIVES += AUTOGRAD["ALTERNATIVES"]
