@@ -123,9 +123,12 @@ def _exercise(
 
 
 def _with_cause(exercise: ExerciseResult, earlier: Sequence[ExerciseResult], used: Sequence[str]) -> ExerciseResult:
-    """The exercise; where its mistake has no name, and an earlier one that it uses is broken, with a word on that."""
+    """The exercise; where an earlier one that it uses is broken as well, with a word on that.
+
+    Also where its own mistake seems to have a name: what follows from another's mistake can look like one of its own.
+    """
     broken = [other.name for other in earlier if other.name in used and other.status in BROKEN]
-    if not broken or exercise.status not in BROKEN or any(test.diagnosis for test in exercise.tests):
+    if not broken or exercise.status not in BROKEN:
         return exercise
     first = f"Mend {' and '.join(broken)} first: {exercise.name} uses {'it' if len(broken) == 1 else 'them'}."
     return exercise.model_copy(update={"message": f"{first}\n{exercise.message}".strip()})
