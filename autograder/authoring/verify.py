@@ -212,13 +212,14 @@ def _mutant(module: Module, variant: Variant, files: dict[str, str], suites: Sui
     def counts(spec: TestSpec) -> bool:
         return spec.exercise == variant.exercise and spec.tier == "hidden"
 
-    outcomes, breaches = _run(module, files, suites, zygote, slot, counts, True, variant.says, _CAUGHT_BY)
-    failed = [outcome for outcome in outcomes.values() if outcome.outcome != "passed"]
-    for name in (name for name, outcome in outcomes.items() if outcome.outcome != "passed"):
-        _CAUGHT_BY[:] = [name, *(other for other in _CAUGHT_BY if other != name)]
+    outcomes, breaches = _run(
+        module, files, suites, zygote, slot, counts, until_failure=True, suspected=variant.says, first=_CAUGHT_BY
+    )
+    failed = {name: outcome for name, outcome in outcomes.items() if outcome.outcome != "passed"}
+    _CAUGHT_BY[:] = [*failed, *(name for name in _CAUGHT_BY if name not in failed)]
     if not failed and variant.exercise not in breaches:
         return Finding(f"passes every test of {variant.exercise}")
-    return Finding(named=any(outcome.diagnosis for outcome in failed))
+    return Finding(named=any(outcome.diagnosis for outcome in failed.values()))
 
 
 def _alternative(
