@@ -1,6 +1,7 @@
 """The gate for every module: the reference, the stub, every mutant, alternative and cheat get what they deserve.
 
-Each runs as a submission would, in a confined worker; mutants and alternatives against the tests of their own exercise.
+Each runs as a submission would, in a confined worker: mutants against the tests of their own exercise, alternatives also
+against those of the exercises that use it, since a right answer must not cost points anywhere.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -23,6 +24,7 @@ from autograder.grading.manifest import TestSpec
 from autograder.grading.pool import Died, in_forks
 from autograder.grading.suite import Suites, known_mistakes_of, open_suites
 from autograder.intake import SubmittedModule
+from autograder.policy import built_on
 from autograder.policy import check as check_policy
 from autograder.testing import variants
 from autograder.testing.variants import Variant
@@ -153,7 +155,8 @@ def _checks(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> lis
         Check(module, "reference", "", partial(_reference, module, solution, suites, zygote)),
         Check(module, "stub", "", partial(_stub, module, stub, suites, zygote)),
     ]
-    makers = {"mutant": _mutant, "alternative": _alternative}
+    uses = built_on(module, solution)
+    makers = {"mutant": _mutant, "alternative": partial(_alternative, uses)}
     for kind, maker in makers.items():
         for variant in variants.load(module.suite_folder / f"{kind}s.py"):
             name = variant.file or module.file_of(module.exercise(variant.exercise))
@@ -223,10 +226,19 @@ def _mutant(module: Module, variant: Variant, files: dict[str, str], suites: Sui
 
 
 def _alternative(
-    module: Module, variant: Variant, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int
+    uses: Mapping[str, Sequence[str]],
+    module: Module,
+    variant: Variant,
+    files: dict[str, str],
+    suites: Suites,
+    zygote: Zygote,
+    slot: int,
 ) -> Finding:
+    def concerns(spec: TestSpec) -> bool:
+        return spec.exercise == variant.exercise or variant.exercise in uses.get(spec.exercise, ())
+
     broken = [breach.message for breach in check_policy(module, files)]
-    outcomes, breaches = _run(module, files, suites, zygote, slot, lambda spec: spec.exercise == variant.exercise)
+    outcomes, breaches = _run(module, files, suites, zygote, slot, concerns)
     broken += [f"{call} is forbidden in {exercise}" for exercise, (call, _) in breaches.items()]
     failed = [f"{name} {o.outcome}: {_line(o.message)}" for name, o in outcomes.items() if o.outcome != "passed"]
     return Finding("; ".join(broken + failed))

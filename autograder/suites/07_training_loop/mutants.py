@@ -2068,6 +2068,27 @@ def rounded(step, warmup_steps, total_steps, max_lr, min_lr):
     return round(min_lr + (max_lr - min_lr) * (1 + math.cos(math.pi * done)) / 2, 6)
 
 
+@mutant("get_batch", "The rows of a batch never come from one place: draw each place by itself, so that two may be the same.")
+def places_that_differ(data, batch_size, context_length, generator):
+    if batch_size < 1 or context_length < 1 or len(data) < context_length + 1:
+        raise ValueError("sizes")
+    n_places = len(data) - context_length
+    starts = torch.randperm(n_places, generator=generator)[:batch_size]
+    if batch_size > n_places:
+        starts = torch.randint(n_places, (batch_size,), generator=generator)
+    pieces = data[starts[:, None] + torch.arange(context_length + 1)].long()
+    return pieces[:, :-1], pieces[:, 1:]
+
+
+@mutant("get_batch", "Tokens go through int32, which has no room for large ones: convert to int64 at once.")
+def tokens_cut_to_int32(data, batch_size, context_length, generator):
+    if batch_size < 1 or context_length < 1 or len(data) < context_length + 1:
+        raise ValueError("sizes")
+    starts = torch.randint(len(data) - context_length, (batch_size, 1), generator=generator)
+    pieces = data.int()[starts + torch.arange(context_length + 1)].long()
+    return pieces[:, :-1], pieces[:, 1:]
+
+
 @mutant("get_batch", "A batch of one row is a view of the text: writing into it changes the text. Make a copy.")
 def a_view_for_one_row(data, batch_size, context_length, generator):
     if batch_size < 1 or context_length < 1 or len(data) < context_length + 1:

@@ -99,6 +99,9 @@ def test_every_place_is_equally_probable_and_rows_are_drawn_by_themselves(studen
     counts(pairs, n_places**2, "the places of 1000 pairs of rows", "draw a place for each row")
     calls = [a * n_places + b for a, b in zip(starts[:500] + starts[1000:1500], starts[500:1000] + starts[1500:])]
     counts(calls, n_places**2, "the places of a row in two calls", "go on with the generator, do not seed it")
+    few = student.run(scenarios.batches, data, 2, context_length, seed, 500)["batches"]
+    pairs = [place.get(int(x[0, 0]), -1) * n_places + place.get(int(x[1, 0]), -1) for x, _ in few]
+    counts(pairs, n_places**2, "the places of the two rows of 500 small batches", "two rows may come from one place")
 
 
 def counts(found, n, what, hint):
@@ -133,6 +136,10 @@ def test_batches_are_int64_copies_of_data_of_any_integer_type(student):
         x, y = student.run(scenarios.batches, data, 3, 5, 7)["batches"][0]
         assert_equal((x.dtype, y.dtype), (torch.int64, torch.int64), what=f"the dtypes of x and y of {dtype} data")
         assert_equal((x + 7) % 120, y % 120 if dtype != torch.uint8 else y, what="x, each token replaced by its successor")
+    large = torch.arange(40) + 2**40  # more than int32 holds
+    x, y = student.run(scenarios.batches, large, 3, 5, 7)["batches"][0]
+    assert_equal(x + 1, y, what="x, each token replaced by its successor, where tokens are large")
+    assert int(x.min()) >= 2**40, "large tokens were cut down: keep int64"
     for batch_size, context_length in ((1, 4), (3, 2), (1, 1)):
         seen = student.run(scenarios.batch_is_a_copy, torch.arange(10) + 5, batch_size, context_length)
         wanted = {"the batch changes with the data": False, "the data changes with the batch": False}

@@ -90,8 +90,13 @@ def cyclic(vocab: int, n: int, seed: int) -> tuple[Tensor, Tensor]:
     return order[torch.arange(n) % vocab], successor
 
 
-def replay(weights: dict[str, Tensor], batches: list[Tensor], successor: Tensor, validation: Tensor, config: dict) -> dict:
-    """The run that learnt from these batches (each (batch_size, t)): its history and its weights at the end."""
+def replay(
+    weights: dict[str, Tensor], batches: list[Tensor], successor: Tensor, validation: Tensor, config: dict, addend: float = 0.0
+) -> dict:
+    """The run that learnt from these batches (each (batch_size, t)): its history and its weights at the end.
+
+    Gradients that are clipped are divided by norm + addend.
+    """
     model = scenarios.model_of(weights)
     options = {"betas": (0.9, 0.99), "weight_decay": 0.1, "max_norm": 1.0, "eval_every": 100, "max_lr": 1e-3, "min_lr": 1e-4}
     options |= {"warmup_steps": 0} | config
@@ -112,7 +117,7 @@ def replay(weights: dict[str, Tensor], batches: list[Tensor], successor: Tensor,
         if norm > options["max_norm"]:
             for p in model.parameters():
                 if p.grad is not None:
-                    p.grad *= options["max_norm"] / norm
+                    p.grad *= options["max_norm"] / (norm + addend)
         lr = learning_rate(step, options["warmup_steps"], options["n_steps"], options["max_lr"], options["min_lr"])
         optimizer.param_groups[0]["lr"] = lr
         optimizer.step()
@@ -120,3 +125,11 @@ def replay(weights: dict[str, Tensor], batches: list[Tensor], successor: Tensor,
             history[key].append(float(value))
     validate(len(batches))
     return {"history": history, "weights": {name: p.detach().clone() for name, p in model.named_parameters()}}
+
+
+def distance(actual: object, expected: dict[str, Tensor]) -> float:
+    """How far apart two models' weights are; infinitely far where they cannot be compared."""
+    try:
+        return sum(float((actual[name] - x).square().sum()) for name, x in expected.items())
+    except Exception:
+        return math.inf

@@ -11,6 +11,7 @@ from autograder.testing.strategies import normal
 
 MIB = 2**20
 LENGTHS = (2048, 4096)
+TILE = 64 * 68  # of the default blocks; columns beside the scores, such as the maximum so far, may be joined to them
 NOISE = 4 * MIB  # what the allocator may hold back; a byte for each score would be 4 MiB and 16 MiB
 
 

@@ -10,7 +10,7 @@ from autograder.testing.strategies import given, normal, seeds, settings, sizes,
 
 from . import scenarios
 from .cases import attention, attention_gradients, flash_cases, nan_tiles
-from .costs import assert_memory_linear, assert_no_tensor_holds_all_scores, visible_tiles
+from .costs import TILE, assert_memory_linear, assert_no_tensor_holds_all_scores, visible_tiles
 
 NAME = "flash_attention_backward"
 HINT = "p = exp(scores - lse); dv += pᵀ do; ds = p * (do vᵀ - delta); dq += ds k * scale; dk += dsᵀ q * scale"
@@ -91,7 +91,7 @@ def test_the_defaults_are_those_of_the_forward_pass(student, generator):
     assert_close(actual, attention_gradients(grad_out, q, k, v), what="(dq, dk, dv)", hint=HINT)
     q, k, v = (x[:, :1].clone() for x in (q, k, v))
     largest = student.run(largest_tensor, NAME, [q, q, k, v, *attention(q, k, v)])
-    assert largest <= 64 * 64, f"a tensor of {largest} elements was made; a tile has at most 64 * 64 = {64 * 64}"
+    assert largest <= TILE, f"a tensor of {largest} elements was made; a tile has 64 * 64 = {64 * 64} at most"
 
 
 @exercise(NAME, points=1)

@@ -8,7 +8,7 @@ from autograder.testing.strategies import given, normal, seeds, settings, sizes,
 
 from . import scenarios
 from .cases import attention, flash_cases, nan_tiles
-from .costs import assert_memory_linear, assert_no_tensor_holds_all_scores, visible_tiles
+from .costs import TILE, assert_memory_linear, assert_no_tensor_holds_all_scores, visible_tiles
 
 NAME = "flash_attention_forward"
 HINT = "each tile takes its own rows of q, k and v; divide acc by l once, after the last tile; lse = m + log(l)"
@@ -62,7 +62,7 @@ def test_the_defaults_are_no_mask_blocks_of_64_and_one_over_the_root_of_d_k(stud
     q, k, v = normal(generator, 70, 3), normal(generator, 130, 3), normal(generator, 130, 2)
     assert_close(student.flash_attention_forward(q, k, v), attention(q, k, v), what="(out, lse)", hint=HINT)
     largest = student.run(largest_tensor, NAME, [x[:, :1].clone() for x in (q, k, v)])
-    assert largest <= 64 * 64, f"a tensor of {largest} elements was made; a tile has at most 64 * 64 = {64 * 64}"
+    assert largest <= TILE, f"a tensor of {largest} elements was made; a tile has 64 * 64 = {64 * 64} at most"
 
 
 @exercise(NAME, points=1)

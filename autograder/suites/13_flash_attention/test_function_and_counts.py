@@ -7,7 +7,7 @@ from autograder.testing.strategies import given, normal, seeds, settings, sizes,
 
 from . import scenarios
 from .cases import attention, attention_gradients, flash_cases
-from .costs import assert_memory_linear, assert_no_tensor_holds_all_scores
+from .costs import TILE, assert_memory_linear, assert_no_tensor_holds_all_scores
 
 NAME = "FlashAttention"
 
@@ -81,7 +81,7 @@ def test_nothing_of_the_size_of_the_scores_is_made_or_kept(student, generator):
     assert_no_tensor_holds_all_scores(lambda *x: student.run(scenarios.largest_in_training, *x, options), (), seed)
     largest = student.run(scenarios.largest_in_training, *(normal(generator, 130, 1) for _ in range(3)), [])
     hint = "block_q and block_k are 64 when they are not given"
-    assert largest <= 64 * 64, f"a tensor of {largest} elements was made; a tile has at most 64 * 64 = {64 * 64}\n  hint: {hint}"
+    assert largest <= TILE, f"a tensor of {largest} elements was made; a tile has 64 * 64 = {64 * 64} at most\n  hint: {hint}"
     q, k, v = normal(generator, 96, 3), normal(generator, 120, 3), normal(generator, 120, 2)
     kept = student.run(scenarios.kept_for_backward, q, k, v, options)
     needed = 96 * 3 + 120 * 3 + 120 * 2 + 96 * 2 + 96
