@@ -176,7 +176,7 @@ class GPT2Tokenizer:
     of the merges, the pair that stands first in the list is merged, and of several places of it the one furthest left. What is
     left are the ids. That takes about n log n steps for a pre-token of n bytes: 100,000 letters without a space are a matter of a
     second, and would be one of many minutes if all neighbours were looked at for each merge. What was worked out for a pre-token
-    may be remembered, for a bounded number of pre-tokens of bounded length.
+    may be remembered, for at most 2**14 of them at a time, none of more than 2**10 characters.
 
     Nothing that is handed over is changed, nor does a change to it later change the tokenizer.
     """

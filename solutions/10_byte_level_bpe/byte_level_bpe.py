@@ -317,7 +317,8 @@ def train_byte_bpe(
                 if ab in pair:
                     found_in[pair].add(i)
         for pair in new_pairs:
-            heapq.heappush(heap, Falling((pair_counts[pair], pair)))
+            if pair_counts[pair] > 0:  # else it came and went within a run
+                heapq.heappush(heap, Falling((pair_counts[pair], pair)))
 
     tokens = [*(bytes([byte]) for byte in range(256)), *(a + b for a, b in merges), *(token.encode() for token in special_tokens)]
     return dict(enumerate(tokens)), merges
@@ -333,7 +334,7 @@ class GPT2Tokenizer:
     of the merges, the pair that stands first in the list is merged, and of several places of it the one furthest left. What is
     left are the ids. That takes about n log n steps for a pre-token of n bytes: 100,000 letters without a space are a matter of a
     second, and would be one of many minutes if all neighbours were looked at for each merge. What was worked out for a pre-token
-    may be remembered, for a bounded number of pre-tokens of bounded length.
+    may be remembered, for at most 2**14 of them at a time, none of more than 2**10 characters.
 
     Nothing that is handed over is changed, nor does a change to it later change the tokenizer.
     """
@@ -356,7 +357,7 @@ class GPT2Tokenizer:
             self._special = {token: last[token.encode()] for token in special_tokens}
         except KeyError as error:
             raise ValueError(f"no id has the bytes {error}") from None
-        self._remembered = lru_cache(2**16)(self._merge)
+        self._remembered = lru_cache(2**14)(self._merge)
         ### END SOLUTION
 
     @classmethod
@@ -482,7 +483,7 @@ class GPT2Tokenizer:
     def _encode_words(self, words: list[str]) -> list[int]:
         ids: list[int] = []
         for word in words:
-            ids += self._remembered(word) if len(word) <= 100 else self._merge(word)
+            ids += self._remembered(word) if len(word) <= 2**10 else self._merge(word)
         return ids
 
     def _merge(self, word: str) -> list[int]:
