@@ -400,7 +400,7 @@ class GPT2Tokenizer:
         line may be any str, also an empty one.
 
         Lines are drawn as they are needed, so there may be infinitely many. What has been read and is not yet given is never more
-        than 2**16 characters, the last line, and a few times the longest pre-token and special token: with lines and words of
+        than 2**12 characters, the last line, and a few times the longest pre-token and special token: with lines and words of
         ordinary length, memory does not grow with the number of lines. The time for a word that goes over many lines grows like
         its length, or like n log n.
         """

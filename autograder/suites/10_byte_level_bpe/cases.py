@@ -11,8 +11,34 @@ OTHERS = '.,!?-_$+()#@"“”’‘…—€™©Ⓐ🙂\u0301\u0308\u093f\u094d
 SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000"
 CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"]
 
-PLAIN = ["a", "b", "the", "low", "er", "don", "we", "I", "X", "s", "ll", "12", "7", ".", ",", "!", "-", " ", " ", " ", "  ", "   ", "\n",
-         "\n\n", "'", *CONTRACTIONS]  # fmt: skip
+PLAIN = [
+    "a",
+    "b",
+    "the",
+    "low",
+    "er",
+    "don",
+    "we",
+    "I",
+    "X",
+    "s",
+    "ll",
+    "12",
+    "7",
+    ".",
+    ",",
+    "!",
+    "-",
+    " ",
+    " ",
+    " ",
+    "  ",
+    "   ",
+    "\n",
+    "\n\n",
+    "'",
+    *CONTRACTIONS,
+]
 EVERYTHING = [*LETTERS, *NUMBERS, *OTHERS, *SPACES, *CONTRACTIONS, " ", " ", "  ", "'", "a", "1"]
 
 
@@ -88,8 +114,34 @@ def code_points(seed, n):
     return [rng.choice(ends) if rng.random() < 0.3 else rng.randrange(*rng.choice(ranges)) for _ in range(rng.randint(0, n))]
 
 
-EDGES = [0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF, 0xC0, 0xC1, 0xC2, 0xDF, 0xE0, 0xE1, 0xEC, 0xED, 0xEE, 0xEF, 0xF0,
-         0xF1, 0xF3, 0xF4, 0xF5, 0xF8, 0xFF]  # fmt: skip
+EDGES = [
+    0x00,
+    0x41,
+    0x7F,
+    0x80,
+    0x8F,
+    0x90,
+    0x9F,
+    0xA0,
+    0xBF,
+    0xC0,
+    0xC1,
+    0xC2,
+    0xDF,
+    0xE0,
+    0xE1,
+    0xEC,
+    0xED,
+    0xEE,
+    0xEF,
+    0xF0,
+    0xF1,
+    0xF3,
+    0xF4,
+    0xF5,
+    0xF8,
+    0xFF,
+]
 
 
 def wrong_bytes(seed, n):

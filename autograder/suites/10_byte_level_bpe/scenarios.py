@@ -1,4 +1,4 @@
-"""What a single call cannot show: characters that do not cross the boundary, tries and tokenizers in use, and work that is counted."""
+"""What a single call cannot show: texts that do not cross the boundary, tries and tokenizers in use, and work that is counted."""
 
 import gc
 import itertools
@@ -78,9 +78,11 @@ def done_by_python(module, name, value):
         return trace
 
     def profile(frame, event, argument):
-        if event == "c_call" and frame.f_globals is vars(module) and isinstance(
-            getattr(argument, "__self__", None), (str, bytes, bytearray)
-        ):  # fmt: skip
+        if (
+            event == "c_call"
+            and frame.f_globals is vars(module)
+            and isinstance(getattr(argument, "__self__", None), (str, bytes, bytearray))
+        ):
             calls.add(argument.__name__)
 
     Touched.n = 0
@@ -251,11 +253,11 @@ def from_files(module, vocab, merges, texts, allowed, rows, as_text=False):
 def in_pieces(module, vocabulary, rows, *args):
     """encode_iterable of each list of lines, given as a list and as an iterator."""
     tokenizer = tokenizer_of(module, *vocabulary)
-    return [
-        [outcome(lambda: list(tokenizer.encode_iterable(lines, *args))),
-         outcome(lambda: list(tokenizer.encode_iterable(iter(lines), *args)))]
-        for lines in rows
-    ]  # fmt: skip
+
+    def ids(lines):
+        return list(tokenizer.encode_iterable(lines, *args))
+
+    return [[outcome(ids, lines), outcome(ids, iter(lines))] for lines in rows]
 
 
 def two_streams(module, vocabulary, texts):
@@ -353,8 +355,11 @@ def remembered(module, vocabulary, n_short, n_long, length, seed):
 def decode_in_pieces(module, vocabulary, rows):
     """decode_stream of each list of ids, joined; given as a list and as an iterator."""
     tokenizer = tokenizer_of(module, *vocabulary)
-    return [[outcome(lambda: "".join(tokenizer.decode_stream(ids))), outcome(lambda: "".join(tokenizer.decode_stream(iter(ids))))]
-            for ids in rows]  # fmt: skip
+
+    def text(ids):
+        return "".join(tokenizer.decode_stream(ids))
+
+    return [[outcome(text, ids), outcome(text, iter(ids))] for ids in rows]
 
 
 def written_so_far(module, vocabulary, ids):

@@ -33,7 +33,8 @@ def compare(student, reference, text, vocab_size, special_tokens=(), hint=""):
     special_tokens = list(special_tokens)
     expected = reference.train_byte_bpe(text, vocab_size, special_tokens)
     actual = student.train_byte_bpe(text, vocab_size, special_tokens)
-    what = f"{ascii(text) if len(text) < 80 else f'a text of {len(text)} characters'} (vocab_size={vocab_size}, special_tokens={special_tokens})"
+    what = ascii(text) if len(text) < 80 else f"a text of {len(text)} characters"
+    what = f"{what} (vocab_size={vocab_size}, special_tokens={special_tokens})"
     assert_learnt(actual, expected, what, hint)
 
 
@@ -60,9 +61,21 @@ def test_of_equally_frequent_pairs_the_greatest_is_merged(student, reference, se
 
 @exercise("train_byte_bpe", points=1)
 def test_pairs_are_counted_place_by_place(student, reference):
-    """In runs each place counts though only every second can be merged; a word counts as often as it occurs; a space is a byte."""
-    texts = ["aaab aaab bbbb", "aaaa bb bb bb", "ab" * 9 + " ba", "xaaa xaaa aa aa aa", "low low low lower newest widest", "a b a b a b", "a  b  b",
-             "one\n\n\ntwo\n\n\n", "don't won't", "aabaab abaaba", "ababa babab " * 3, "ééé éé"]  # fmt: skip
+    """In runs each place counts though only every second can be merged; a word counts as often as it occurs."""
+    texts = [
+        "aaab aaab bbbb",
+        "aaaa bb bb bb",
+        "ab" * 9 + " ba",
+        "xaaa xaaa aa aa aa",
+        "low low low lower newest widest",
+        "a b a b a b",
+        "a  b  b",
+        "one\n\n\ntwo\n\n\n",
+        "don't won't",
+        "aabaab abaaba",
+        "ababa babab " * 3,
+        "ééé éé",
+    ]
     for text in texts:
         compare(student, reference, text, 256 + 12, hint="zip(word, word[1:]) for each pre-token; merge from the left")
 
@@ -87,8 +100,18 @@ def test_ids_are_bytes_then_merges_then_special_tokens(student, reference):
 def test_special_tokens_split_the_text(student, reference, seed):
     """Nothing of a special token is counted, nothing is merged across one; of several that fit, the longest counts."""
     rng = random.Random(seed)
-    sets = [["<|endoftext|>"], ["<s>", "</s>"], ["ab", "abc"], ["abc", "ab"], ["a.", "|", "(", "[x]", "\\d"], [" "], ["aa"], ["\n\n", " ab"], ["éa", "🙂"],
-            ["<|a|>", "<|a|><|b|>", "<|b|>"]]  # fmt: skip
+    sets = [
+        ["<|endoftext|>"],
+        ["<s>", "</s>"],
+        ["ab", "abc"],
+        ["abc", "ab"],
+        ["a.", "|", "(", "[x]", "\\d"],
+        [" "],
+        ["aa"],
+        ["\n\n", " ab"],
+        ["éa", "🙂"],
+        ["<|a|>", "<|a|><|b|>", "<|b|>"],
+    ]
     for special_tokens in rng.sample(sets, 4):
         pieces = [
             *special_tokens,
@@ -131,7 +154,7 @@ def test_training_stops_when_no_pair_is_left(student, reference):
 
 @exercise("train_byte_bpe", points=1)
 def test_a_path_is_read_as_utf_8(student, reference):
-    """A Path is a file of UTF-8, whose line ends and byte order mark stay what they are; a str is a text, whatever it looks like."""
+    """A Path is a file of UTF-8, whose line ends and byte order mark stay; a str is a text, whatever it looks like."""
     for text in ("the é the é 🙂🙂", "a\r\nb\r\nc\r\n\r\n", "\ufeffa \ufeffa", "a\rb\rb", "x<s>\r\n<s>x"):
         actual = student.run(scenarios.train_from_file, text.encode(), 270, ["<s>"])
         assert_learnt(
@@ -148,8 +171,16 @@ def test_a_path_is_read_as_utf_8(student, reference):
 @exercise("train_byte_bpe", points=1)
 def test_impossible_vocabularies_are_refused(student):
     """vocab_size has to have room for all bytes and special tokens; these are not empty, and none comes twice."""
-    for args in (("ab", 255), ("ab", 0), ("ab", -1), ("ab ab", 256, ["<s>"]), ("ab", 257, ["<s>", "<t>"]), ("ab", 300, ["<s>", "<t>", "<s>"]),
-                 ("ab", 300, [""]), ("ab", 300, ["<s>", ""])):  # fmt: skip
+    for args in (
+        ("ab", 255),
+        ("ab", 0),
+        ("ab", -1),
+        ("ab ab", 256, ["<s>"]),
+        ("ab", 257, ["<s>", "<t>"]),
+        ("ab", 300, ["<s>", "<t>", "<s>"]),
+        ("ab", 300, [""]),
+        ("ab", 300, ["<s>", ""]),
+    ):
         assert_refused(student.train_byte_bpe, *args, why="256 bytes and all special tokens have to have a place")
     assert_equal(
         len(student.train_byte_bpe("ab ab", 258, ["<s>", "<t>"])[0]), 258, what="the smallest vocabulary with two special tokens"

@@ -60,11 +60,33 @@ def test_the_longest_token_that_fits_is_found(student, seed, n):
 @exercise("ByteTrie", points=1)
 def test_ids_may_be_anything_and_the_newest_counts(student):
     """0 is an id like others, and so is -1; two tokens may have the same; a token that comes again gets the new id."""
-    steps = [["insert", b"ab", 0], ["in", b"ab"], ["get", b"ab"], ["get", b"ab", 7], ["longest", b"abc"], ["insert", b"abc", -1], ["longest", b"abcd"],
-             ["get", b"a"], ["get", b"a", 5], ["in", b"a"], ["longest", b"a"], ["insert", b"ab", 9], ["get", b"ab"],
-             ["longest", b"abx"], ["insert", b"a", 9],
-             ["longest", b"ax"], ["get", b"abc"], ["insert", b"abc", 0], ["longest", b"abc"], ["get", b"x", 0], ["insert", b"\x00", 3],
-             ["longest", b"\x00\x00"], ["get", b"\x00\x00"], ["get", b"", 4], ["in", b""]]  # fmt: skip
+    steps = [
+        ["insert", b"ab", 0],
+        ["in", b"ab"],
+        ["get", b"ab"],
+        ["get", b"ab", 7],
+        ["longest", b"abc"],
+        ["insert", b"abc", -1],
+        ["longest", b"abcd"],
+        ["get", b"a"],
+        ["get", b"a", 5],
+        ["in", b"a"],
+        ["longest", b"a"],
+        ["insert", b"ab", 9],
+        ["get", b"ab"],
+        ["longest", b"abx"],
+        ["insert", b"a", 9],
+        ["longest", b"ax"],
+        ["get", b"abc"],
+        ["insert", b"abc", 0],
+        ["longest", b"abc"],
+        ["get", b"x", 0],
+        ["insert", b"\x00", 3],
+        ["longest", b"\x00\x00"],
+        ["get", b"\x00\x00"],
+        ["get", b"", 4],
+        ["in", b""],
+    ]
     assert_same(student.run(scenarios.use_trie, steps), steps, "ask `is None`, not whether an id is true")
 
 
@@ -76,8 +98,11 @@ def test_tokens_come_and_questions_between_them(student, seed):
     rng = random.Random(seed)
     steps = []
     for i in range(30):
-        steps += [rng.choice([["insert", random_token(rng, b"ab", 4), i], ["get", random_token(rng, b"ab", 4)]]),
-                  ["in", random_token(rng, b"abc", 4)], ["longest", random_token(rng, b"ab", 8), 0]]  # fmt: skip
+        steps += [
+            rng.choice([["insert", random_token(rng, b"ab", 4), i], ["get", random_token(rng, b"ab", 4)]]),
+            ["in", random_token(rng, b"abc", 4)],
+            ["longest", random_token(rng, b"ab", 8), 0],
+        ]
     assert_same(student.run(scenarios.use_trie, steps), steps, "looking up must not make nodes")
 
 
@@ -98,9 +123,21 @@ def test_empty_tokens_and_places_outside_are_refused(student):
 def test_two_tries_share_nothing(student, seed):
     """Two tries that take turns know nothing of each other."""
     rng = random.Random(seed)
-    steps = [step for i in range(10) for token in [random_token(rng, b"ab", 3)]
-             for step in (["insert", token, i], ["insert", token + b"x", -i], ["get", token], ["get", token], ["in", token + b"x"], ["in", token],
-                          ["longest", b"abab"], ["longest", b"abab"])]  # fmt: skip
+    steps = [
+        step
+        for i in range(10)
+        for token in [random_token(rng, b"ab", 3)]
+        for step in (
+            ["insert", token, i],
+            ["insert", token + b"x", -i],
+            ["get", token],
+            ["get", token],
+            ["in", token + b"x"],
+            ["in", token],
+            ["longest", b"abab"],
+            ["longest", b"abab"],
+        )
+    ]
     seen = student.run(scenarios.two_tries, steps)
     for i in range(2):
         assert_same(seen[i::2], steps[i::2], "make the dictionary in __init__")

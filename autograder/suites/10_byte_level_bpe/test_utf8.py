@@ -29,8 +29,32 @@ def test_every_character_has_its_bytes(student, seed):
 @exercise("utf8_encode", points=1.5)
 def test_one_more_byte_begins_at_the_right_character(student):
     """The last character of each length, the first of the next one, and what looks special but is not."""
-    ends = (0, 0x7F, 0x80, 0xFF, 0x100, 0x7FF, 0x800, 0xFFF, 0x1000, 0xD7FF, 0xE000, 0xF8FF, 0xFDD0, 0xFEFF, 0xFFFD, 0xFFFE, 0xFFFF,
-            0x10000, 0x1FFFF, 0x3FFFF, 0x40000, 0xFFFFF, 0x100000, 0x10FFFF)  # fmt: skip
+    ends = (
+        0,
+        0x7F,
+        0x80,
+        0xFF,
+        0x100,
+        0x7FF,
+        0x800,
+        0xFFF,
+        0x1000,
+        0xD7FF,
+        0xE000,
+        0xF8FF,
+        0xFDD0,
+        0xFEFF,
+        0xFFFD,
+        0xFFFE,
+        0xFFFF,
+        0x10000,
+        0x1FFFF,
+        0x3FFFF,
+        0x40000,
+        0xFFFFF,
+        0x100000,
+        0x10FFFF,
+    )
     for code in ends:
         assert_equal(student.utf8_encode(chr(code)), chr(code).encode(), what=f"the bytes of U+{code:04X}", hint=MARKS)
     assert_equal(student.utf8_encode(""), b"", what="the bytes of no text")
@@ -39,8 +63,18 @@ def test_one_more_byte_begins_at_the_right_character(student):
 @exercise("utf8_encode", points=1.5)
 def test_surrogates_are_refused(student):
     """A surrogate raises an error wherever it stands, also next to the other half of a pair."""
-    rows = [[0xD800], [0xDBFF], [0xDC00], [0xDFFF], [0x41, 0xD900], [0xDABC, 0x41], [0x1F642, 0xDE42], [0xD83D, 0xDE42], [0xDE42, 0xD83D],
-            [0x41, 0x42, 0xDCFF, 0x43]]  # fmt: skip
+    rows = [
+        [0xD800],
+        [0xDBFF],
+        [0xDC00],
+        [0xDFFF],
+        [0x41, 0xD900],
+        [0xDABC, 0x41],
+        [0x1F642, 0xDE42],
+        [0xD83D, 0xDE42],
+        [0xDE42, 0xD83D],
+        [0x41, 0x42, 0xDCFF, 0x43],
+    ]
     for codes, seen in zip(rows, student.run(scenarios.encode_codes, rows)):
         assert_equal(seen, "refused", what=f"utf8_encode of {shown(codes)}", hint="U+D800 to U+DFFF are no characters")
     fine = [[0xD7FF, 0xE000], [0x41]]
@@ -81,8 +115,11 @@ def assert_as_python(student, rows, errors, hint):
         except ValueError:
             expected = "refused"
         if seen != expected:
-            said = [row if isinstance(row, str) else shown(row) for row in (expected, seen)] if isinstance(seen, list | str) else [
-                shown(expected), repr(seen)]  # fmt: skip
+            said = (
+                [row if isinstance(row, str) else shown(row) for row in (expected, seen)]
+                if isinstance(seen, list | str)
+                else [shown(expected), repr(seen)]
+            )
             text = f"{data.hex(' ')} with errors={errors!r}\n  expected {said[0]}\n  got      {said[1]}\n  hint: {hint}"
             raise AssertionError(text)
 
@@ -100,8 +137,12 @@ def test_each_run_that_is_wrong_is_replaced_once(student, seed):
 @exercise("utf8_decode", points=1.5)
 def test_all_first_and_second_bytes_are_told_apart(student):
     """Overlong forms, surrogates and numbers above U+10FFFF are no characters: what each first byte lets follow."""
-    rows = [bytes([first, second, *more]) for first in (*range(0xBF, 0x100), 0x41, 0x80) for second in EDGES
-            for more in ((), (0x80,), (0x80, 0xBF))]  # fmt: skip
+    rows = [
+        bytes([first, second, *more])
+        for first in (*range(0xBF, 0x100), 0x41, 0x80)
+        for second in EDGES
+        for more in ((), (0x80,), (0x80, 0xBF))
+    ]
     hint = "after E0 come A0 to BF, after ED 80 to 9F, after F0 90 to BF, after F4 80 to 8F"
     assert_as_python(student, rows, "replace", hint)
 
@@ -121,8 +162,22 @@ def test_what_is_ignored_leaves_nothing(student, seed):
 def test_wrong_bytes_are_refused_when_strict(student, seed):
     """By default, and with errors="strict", whatever is not UTF-8 raises an error: also a character cut short at the end."""
     rows = [wrong_bytes(seed + i, 5) for i in range(12)]
-    rows += [b"\xf0\x9f\x98", b"a\xe2\x82", b"\xc3", b"\x80", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"a\xffb", b"\xc1\xbf",
-             b"\xe0\x9f\xbf", b"\xf0\x8f\xbf\xbf", b"\xf5\x80\x80\x80", b"\xfc\x80\x80\x80\x80\x80", b""]  # fmt: skip
+    rows += [
+        b"\xf0\x9f\x98",
+        b"a\xe2\x82",
+        b"\xc3",
+        b"\x80",
+        b"\xc0\x80",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"a\xffb",
+        b"\xc1\xbf",
+        b"\xe0\x9f\xbf",
+        b"\xf0\x8f\xbf\xbf",
+        b"\xf5\x80\x80\x80",
+        b"\xfc\x80\x80\x80\x80\x80",
+        b"",
+    ]
     assert_as_python(student, rows, "strict", "nothing wrong may pass, and nothing right be refused")
     for data, seen in zip(rows, student.run(scenarios.decode_all, rows)):
         was = "refused" if student.run(scenarios.decode_all, [data], "strict") == ["refused"] else "accepted"

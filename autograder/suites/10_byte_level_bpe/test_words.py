@@ -27,10 +27,43 @@ def test_words_numbers_and_punctuation_are_cut(student, reference, seed):
 @exercise("pretokenize", points=2)
 def test_contractions_are_cut_off(student, reference):
     """The seven contractions of GPT-2 come first, in small letters and with the plain apostrophe, whatever follows."""
-    ends = ["s", "t", "re", "ve", "m", "ll", "d", "S", "T", "RE", "Ve", "LL", "D", "l", "r", "v", "e", "n", "sam", "ttt", "rest", "lll", "ved",
-            "dé", "1", "'", "", " s", "\n"]  # fmt: skip
-    texts = [f"{before}{apostrophe}{end}{after}" for end in ends for before, after in (("I", ""), ("", " x"), (" ", "y"), ("!", "!"), ("7", ""))
-             for apostrophe in ("'", "’")]  # fmt: skip
+    ends = [
+        "s",
+        "t",
+        "re",
+        "ve",
+        "m",
+        "ll",
+        "d",
+        "S",
+        "T",
+        "RE",
+        "Ve",
+        "LL",
+        "D",
+        "l",
+        "r",
+        "v",
+        "e",
+        "n",
+        "sam",
+        "ttt",
+        "rest",
+        "lll",
+        "ved",
+        "dé",
+        "1",
+        "'",
+        "",
+        " s",
+        "\n",
+    ]
+    texts = [
+        f"{before}{apostrophe}{end}{after}"
+        for end in ends
+        for before, after in (("I", ""), ("", " x"), (" ", "y"), ("!", "!"), ("7", ""))
+        for apostrophe in ("'", "’")
+    ]
     texts += ["can't've", "'tis", "''s", "'s's", "y'all'd've", "!'s", "! 's", "  's", "\n's", "o'clock", "'S'll", "n't", "l'été"]
     assert_cut(student, reference, texts, "'s 't 're 've 'm 'll 'd begin a pre-token only where one begins")
 
@@ -42,8 +75,12 @@ def test_white_space_leaves_its_last_to_what_follows(student, reference, seed):
     """Of several white spaces before anything else the last is split off; only a real space joins what follows."""
     pieces = ["a", "1", "!", "'s", "_", " ", " ", "  ", "\n", "\t", "\r\n", "\xa0", "\u3000", "\u2003", "\x85"]
     texts = [mixture(seed + i, pieces, 9) for i in range(8)]
-    texts += [f"{before}{space}{after}" for before in ("", "a", "1.") for after in ("", "b", "2", "!", "'s", "\x1c")
-              for space in ("  ", "\n\n", " \n", "\n ", "\t", "\xa0", " \xa0", "\xa0 ", "   ", "\r\n\r\n", "\u2028 ")]  # fmt: skip
+    texts += [
+        f"{before}{space}{after}"
+        for before in ("", "a", "1.")
+        for after in ("", "b", "2", "!", "'s", "\x1c")
+        for space in ("  ", "\n\n", " \n", "\n ", "\t", "\xa0", " \xa0", "\xa0 ", "   ", "\r\n\r\n", "\u2028 ")
+    ]
     assert_cut(student, reference, texts, r"\s+(?!\S): as much as is there at the end, one less before anything else")
 
 
