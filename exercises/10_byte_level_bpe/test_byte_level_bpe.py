@@ -26,6 +26,8 @@ def use_trie(module, tokens, asked, places):
 
 def train_from_file(module, data, vocab_size):
     """What is learnt from a file."""
+    from pathlib import Path
+
     path = Path("corpus_of_a_test.txt")
     path.write_bytes(data)
     try:
@@ -74,6 +76,8 @@ def first_ids(module, vocabulary, n):
 
 def from_files(module, vocab, merges, texts, allowed):
     """The ids of the texts, with a tokenizer of two files."""
+    from pathlib import Path
+
     paths = Path("vocab_of_a_test.json"), Path("merges_of_a_test.txt")
     for path, content in zip(paths, (vocab, merges), strict=True):
         path.write_text(content, encoding="utf-8")

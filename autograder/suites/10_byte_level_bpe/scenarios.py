@@ -105,7 +105,8 @@ def table_twice(module):
     """bytes_to_unicode of two calls, the first of which is changed by its owner before the second."""
     first = module.bytes_to_unicode()
     kept = dict(first)
-    first.clear()
+    first[65] = "changed"
+    del first[32]
     return kept, dict(module.bytes_to_unicode())
 
 

@@ -224,6 +224,6 @@ def test_the_table_is_that_of_gpt_2(student):
 def test_each_call_gives_a_table_of_its_own(student, reference):
     """Who changes a table changes nobody else's."""
     expected = reference.bytes_to_unicode()
-    for when, seen in zip(("first", "second, the first having been emptied,"), student.run(scenarios.table_twice)):
+    for when, seen in zip(("first", "second, the first having been changed,"), student.run(scenarios.table_twice)):
         assert_equal(len(seen), 256, what=f"the length of the table of the {when} call", hint="a new dictionary at each call")
         assert_equal(seen, expected, what=f"the table of the {when} call", hint="a new dictionary at each call")
