@@ -56,7 +56,9 @@ def corpus(seed, n_words=60, foreign=True):
         ["é", "ß", "日本", "🙂"] if foreign else []
     )
     words = ["".join(rng.choices(syllables, k=rng.randint(1, 4))) for _ in range(max(1, n_words // 4))]
-    return "".join(rng.choice(words) + rng.choice([" ", " ", " ", ", ", ".\n", "  ", " 12 "]) for _ in range(n_words))
+    return "".join(
+        rng.choice(words) + rng.choice([" ", " ", " ", ", ", ".\n", "  ", "     ", " 12 ", "'s ", "'ll "]) for _ in range(n_words)
+    )
 
 
 @functools.cache

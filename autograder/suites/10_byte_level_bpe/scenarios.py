@@ -334,23 +334,23 @@ def held_back(module, vocabulary, words, seed, n_characters):
 
 
 def remembered(module, vocabulary, n_short, n_long, length, seed):
-    """How many more objects, and how many bytes in long ones, are held after many different short words and some long ones."""
+    """How many more bytes are in use after many different short words, and after some long ones."""
     tokenizer, rng = tokenizer_of(module, *vocabulary), random.Random(seed)
     tokenizer.encode("ab ab")
     long_words = [" " + "".join(rng.choices("abcdefgh", k=length)) for _ in range(n_long)]
-    gc.collect()
     tracemalloc.start()
     try:
         for word in long_words:
             tokenizer.encode(word)
-        n_bytes = tracemalloc.get_traced_memory()[0]
+        gc.collect()
+        for_long = tracemalloc.get_traced_memory()[0]
+        for i in range(0, n_short, 1000):
+            words = ["".join(chr(97 + (k // 26**p) % 26) for p in range(4)) for k in range(i, i + 1000)]
+            tokenizer.encode(" ".join(words))
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] - for_long, for_long
     finally:
         tracemalloc.stop()
-    before = sys.getallocatedblocks()
-    for i in range(0, n_short, 1000):
-        tokenizer.encode(" ".join("".join(chr(97 + (k // 26**p) % 26) for p in range(4)) for k in range(i, i + 1000)))
-    gc.collect()
-    return sys.getallocatedblocks() - before, n_bytes
 
 
 def decode_in_pieces(module, vocabulary, rows):
