@@ -434,7 +434,8 @@ PAIRS_OF_BYTES = (
     ),
 )
 
-MERGE_BODY = """        ids: list[int | None] = [*(self._byte_ids[byte] for byte in word.encode()), None]  # None: nothing is here (any more)
+MERGE_BODY = """        ids: list[int | None] = [*(self._byte_ids[byte] for byte in word.encode()), None]  # None: nothing is \
+here (any more)
         before, after = list(range(-1, len(ids) - 1)), list(range(1, len(ids) + 1))
         heap = [(self._ranks[pair], i) for i, pair in enumerate(pairwise(ids)) if pair in self._ranks]
         heapq.heapify(heap)
@@ -489,12 +490,6 @@ ALTERNATIVES = [
             "                    pair_counts[b, word[j + 2]] -= counts[i]\n                    new_pairs.add((b, word[j + 2]))\n",
         ),
     ),
-    edit(
-        "lists_for_pairs",
-        "train_byte_bpe",
-        "A dictionary made by hand, tokens in a loop.",
-        ("return dict(enumerate(tokens)), merges", "return {i: tokens[i] for i in reversed(range(len(tokens)))}, list(merges)"),
-    ),
     edit("pairs_of_bytes", "GPT2Tokenizer", "Ranks are found by pairs of bytes, not of ids.", *PAIRS_OF_BYTES),
     edit(
         "all_places_of_a_pair_at_once",
@@ -534,47 +529,32 @@ ALTERNATIVES = [
         ),
     ),
     edit(
-        "nothing_remembered",
-        "GPT2Tokenizer",
-        "No cache at all.",
-        ("self._remembered = lru_cache(2**14)(self._merge)", "self._remembered = self._merge"),
-    ),
-    edit(
         "a_cache_that_is_emptied",
         "GPT2Tokenizer",
         "A dictionary that is emptied when it is full, and short words only.",
-        ("self._remembered = lru_cache(2**14)(self._merge)", "self._cache = {}"),
+        ("self._remembered = lru_cache(2**12)(self._merge)", "self._cache = {}"),
         ("self._remembered(word) if len(word) <= 2**10 else self._merge(word)", "self._from_cache(word)"),
         (
             "    def _encode_words(",
             "    def _from_cache(self, word):\n        if word in self._cache:\n            return "
             "self._cache[word]\n        ids = self._merge(word)\n        if len(word) < 40:\n"
-            "            if len(self._cache) >= 10_000:\n                self._cache.clear()\n            "
+            "            if len(self._cache) >= 4_000:\n                self._cache.clear()\n            "
             "self._cache[word] = tuple(ids)\n        return ids\n\n    def _encode_words(",
         ),
     ),
     edit(
-        "two_more_held_back",
+        "more_held_back_and_nothing_remembered",
         "GPT2Tokenizer",
-        "Five pre-tokens are held back, not two.",
+        "Five pre-tokens are held back, lines are collected up to 3,500 characters, and there is no cache.",
         ("words = words[:-2]", "words = words[:-5]"),
-    ),
-    edit(
-        "chunks_of_lines",
-        "GPT2Tokenizer",
-        "Lines are collected up to 4,000 characters before they are looked at.",
         ("if n_waiting > len(rest):", "if n_waiting > max(len(rest), 3500):"),
+        ("self._remembered = lru_cache(2**12)(self._merge)", "self._remembered = self._merge"),
     ),
     edit(
-        "one_id_at_a_time",
+        "other_ways_to_say_it",
         "GPT2Tokenizer",
-        "Ids are given in a loop, and the stream is a generator inside.",
-        ("                yield from ids\n", "                for token_id in ids:\n                    yield token_id\n"),
-    ),
-    edit(
-        "encode_by_split",
-        "GPT2Tokenizer",
-        "encode splits the text at the special tokens first.",
+        "encode splits the text at the special tokens first, decode joins decode_stream, "
+        "which leaves out empty pieces, and unknown ids raise KeyError.",
         (
             BEGINS,
             "        allowed = self._allowed(allowed_special)\n        ids = []\n        for "
@@ -582,30 +562,10 @@ ALTERNATIVES = [
             "            if i % 2:\n                ids.append(self._special[part])\n            else:\n        "
             "        ids.extend(self._encode_words(pretokenize(part)))\n        return ids\n",
         ),
-    ),
-    edit(
-        "decode_by_its_stream",
-        "GPT2Tokenizer",
-        "decode joins decode_stream.",
         (
             'return b"".join(map(self._bytes_of, ids)).decode("utf-8", errors="replace")',
             'return "".join(self.decode_stream(ids))',
         ),
-    ),
-    edit(
-        "key_errors",
-        "GPT2Tokenizer",
-        "Unknown ids raise KeyError.",
-        (
-            '        if token_id not in self._tokens:\n            raise ValueError(f"no token '
-            'has the id {token_id}")\n        return self._tokens[token_id]\n',
-            "        return self._tokens[token_id]\n",
-        ),
-    ),
-    edit(
-        "no_empty_pieces",
-        "GPT2Tokenizer",
-        "decode_stream leaves out empty pieces.",
         (
             "            yield decoder.decode(self._bytes_of(i))\n",
             "            if piece := decoder.decode(self._bytes_of(i)):\n                yield piece\n",
@@ -613,6 +573,11 @@ ALTERNATIVES = [
         (
             '        yield decoder.decode(b"", final=True)\n',
             '        if piece := decoder.decode(b"", True):\n            yield piece\n',
+        ),
+        (
+            '        if token_id not in self._tokens:\n            raise ValueError(f"no token '
+            'has the id {token_id}")\n        return self._tokens[token_id]\n',
+            "        return self._tokens[token_id]\n",
         ),
     ),
     edit(
@@ -623,17 +588,20 @@ ALTERNATIVES = [
             "            yield decoder.decode(self._bytes_of(i))\n",
             """            held = held + self._bytes_of(i)
             whole = len(held)
-            for n in (1, 2, 3):
+            for n in (1, 2, 3):  # a beginning is one U+FFFD, and goes on in some way
                 tail = held[-n:]
-                if len(tail) == n and tail[0] >= 0xC0 and (tail + b"\\x80" * 3).decode("utf-8", "ignore") != "" or (
-                        len(tail) == n and tail[:1] in (b"\\xe0", b"\\xf0", b"\\xed", b"\\xf4") and (n == 1 or (tail + b"\\x80\\x80").decode("utf-8", "replace")[0] != "\\ufffd")):
-                    if tail.decode("utf-8", "replace") == "\\ufffd":
-                        whole = len(held) - n
+                goes_on = any((tail + more).decode("utf-8", "ignore") for more in CONTINUATIONS[4 - n])
+                if len(tail) == n and tail.decode("utf-8", "replace") == "\\ufffd" and goes_on:
+                    whole = len(held) - n
             piece, held = held[:whole], held[whole:]
             yield piece.decode("utf-8", "replace")
 """,
         ),
-        ('        decoder = codecs.getincrementaldecoder("utf-8")("replace")\n', '        held = b""\n'),
+        (
+            '        decoder = codecs.getincrementaldecoder("utf-8")("replace")\n',
+            '        held = b""\n        CONTINUATIONS = [[], [b"\\x80"], [b"\\x80", b"\\x80\\x80"], '
+            '[b"\\x80", b"\\x80\\x80", b"\\x80\\x80\\x80", b"\\xa0\\x80", b"\\x90\\x80\\x80"]]\n',
+        ),
         ('        yield decoder.decode(b"", final=True)\n', '        yield held.decode("utf-8", "replace")\n'),
     ),
 ]

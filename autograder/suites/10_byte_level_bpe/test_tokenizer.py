@@ -269,17 +269,17 @@ def test_a_stream_is_read_as_it_comes(student, reference):
     """Lines are drawn as they are needed, little of what was drawn is held back, and nothing of what was given is kept."""
     known = vocabulary(2, 40)
     words = sorted(set(corpus(2, 300, foreign=False).replace(",", "").replace(".", "").split()))
-    (ids, n_lines), (right, _) = (side.run(scenarios.endless, known, words, 5, 2000) for side in (student, reference))
+    (ids, n_lines), (right, _) = (side.run(scenarios.endless, known, words, 5, 800) for side in (student, reference))
     assert_equal(
-        ids, right, what="the first 2,000 ids of lines without end", hint="a generator, which draws lines only as far as it must"
+        ids, right, what="the first 800 ids of lines without end", hint="a generator, which draws lines only as far as it must"
     )
-    n = 240_000
+    n = 150_000
     seen = student.run(scenarios.held_back, known, words, 6, n)
     assert_equal(seen["given"], seen["drawn"], what="the number of characters that have ids in the end")
     said = f"of {n} characters in short lines, {seen['held back']} were drawn at some time whose ids had not been given"
     assert seen["held back"] <= 2**12 + 1000, f"{said}\n  hint: give ids while lines come"
     said = f"between the first third and the end of a stream of {n} characters, memory grew by {seen['grown by']} bytes"
-    assert seen["grown by"] <= 90_000, f"{said}\n  hint: keep neither lines nor ids that are done with"
+    assert seen["grown by"] <= 65_000, f"{said}\n  hint: keep neither lines nor ids that are done with"
 
 
 @exercise("GPT2Tokenizer", points=1.5)
@@ -367,12 +367,12 @@ def test_a_long_word_takes_no_square_of_its_length(student, reference):
 
 @exercise("GPT2Tokenizer", points=0.5)
 def test_what_is_remembered_is_bounded(student):
-    """After 50,000 different words, and words of 12,000 letters, no more is remembered than the class says."""
+    """After 16,000 different words, and words of 12,000 letters, no more is remembered than the class says."""
     known = vocabulary(0, 0, n_words=5)
-    for_short, for_long = student.run(scenarios.remembered, known, 50_000, 6, 12_000, 4)
-    hint = "\n  hint: lru_cache(2**14), and only for words of at most 2**10 characters"
-    assert for_long <= 400_000, f"after 6 words of 12,000 letters {for_long} bytes more are in use than before{hint}"
-    assert for_short <= 8_000_000, f"after 50,000 different words {for_short} bytes more are in use than before{hint}"
+    for_short, for_long = student.run(scenarios.remembered, known, 16_000, 4, 12_000, 4)
+    hint = "\n  hint: lru_cache(2**12), and only for words of at most 2**10 characters"
+    assert for_long <= 300_000, f"after 4 words of 12,000 letters {for_long} bytes more are in use than before{hint}"
+    assert for_short <= 2_700_000, f"after 16,000 different words {for_short} bytes more are in use than before{hint}"
 
 
 @exercise("GPT2Tokenizer", points=0.5)
