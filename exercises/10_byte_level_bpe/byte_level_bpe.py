@@ -75,6 +75,13 @@ def bytes_to_unicode() -> dict[int, str]:
     raise NotImplementedError("TODO: bytes_to_unicode")
 
 
+@cache
+def _pattern() -> re.Pattern[str]:
+    """A helper, if you like: GPT-2's pattern for `re`, whose \\w also has numbers and "_", and whose \\d only decimal numbers."""
+    # TODO: your code goes here, in place of the next line.
+    raise NotImplementedError("TODO: _pattern")
+
+
 def pretokenize(text: str) -> list[str]:
     """The text in pre-tokens, as GPT-2 cuts it; joined, they are the text again.
 
@@ -98,9 +105,6 @@ def pretokenize(text: str) -> list[str]:
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: pretokenize")
-
-
-# TODO: your code goes here.
 
 
 class ByteTrie:
@@ -140,7 +144,10 @@ class ByteTrie:
         raise NotImplementedError("TODO: ByteTrie.longest_prefix")
 
 
-# TODO: your code goes here.
+def _special_pattern(special_tokens: Iterable[str]) -> re.Pattern[str]:
+    """A helper, if you like: finds special tokens, of several at a place the longest; its `split` keeps them."""
+    # TODO: your code goes here, in place of the next line.
+    raise NotImplementedError("TODO: _special_pattern")
 
 
 def train_byte_bpe(

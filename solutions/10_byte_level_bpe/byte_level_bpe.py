@@ -114,6 +114,25 @@ def bytes_to_unicode() -> dict[int, str]:
     ### END SOLUTION
 
 
+@cache
+def _pattern() -> re.Pattern[str]:
+    """A helper, if you like: GPT-2's pattern for `re`, whose \\w also has numbers and "_", and whose \\d only decimal numbers."""
+    ### BEGIN SOLUTION
+    ranges: list[list[int]] = []  # of the other numbers, none of which lies above the second plane
+    for code in range(0x20000):
+        if category(chr(code)) in ("Nl", "No"):
+            if ranges and ranges[-1][1] == code - 1:
+                ranges[-1][1] = code
+            else:
+                ranges.append([code, code])
+    numbers = "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+    space = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+    return re.compile(
+        rf"'(?:[stmd]|re|ve|ll)| ?[^\W\d_{numbers}]+| ?[\d{numbers}]+| ?(?:[^\w{space}]|_)+|[{space}]+(?![^{space}])|[{space}]+"
+    )
+    ### END SOLUTION
+
+
 def pretokenize(text: str) -> list[str]:
     """The text in pre-tokens, as GPT-2 cuts it; joined, they are the text again.
 
@@ -138,27 +157,6 @@ def pretokenize(text: str) -> list[str]:
     ### BEGIN SOLUTION
     return _pattern().findall(text)
     ### END SOLUTION
-
-
-### BEGIN SOLUTION
-@cache
-def _pattern() -> re.Pattern[str]:
-    """GPT-2's pattern for `re`, whose \\w are letters, numbers and "_", and whose \\d are the decimal numbers only."""
-    ranges: list[list[int]] = []  # of the other numbers, none of which lies above the second plane
-    for code in range(0x20000):
-        if category(chr(code)) in ("Nl", "No"):
-            if ranges and ranges[-1][1] == code - 1:
-                ranges[-1][1] = code
-            else:
-                ranges.append([code, code])
-    numbers = "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
-    space = r"\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-    return re.compile(
-        rf"'(?:[stmd]|re|ve|ll)| ?[^\W\d_{numbers}]+| ?[\d{numbers}]+| ?(?:[^\w{space}]|_)+|[{space}]+(?![^{space}])|[{space}]+"
-    )
-
-
-### END SOLUTION
 
 
 class ByteTrie:
@@ -225,14 +223,12 @@ class ByteTrie:
         ### END SOLUTION
 
 
-### BEGIN SOLUTION
 def _special_pattern(special_tokens: Iterable[str]) -> re.Pattern[str]:
-    """Finds the special tokens, of several at a place the longest; its `split` keeps them. Of none, nothing is found."""
+    """A helper, if you like: finds special tokens, of several at a place the longest; its `split` keeps them."""
+    ### BEGIN SOLUTION
     longest_first = sorted(special_tokens, key=len, reverse=True)
-    return re.compile(f"({'|'.join(map(re.escape, longest_first))})" if longest_first else "((?!))")
-
-
-### END SOLUTION
+    return re.compile(f"({'|'.join(map(re.escape, longest_first))})" if longest_first else "((?!))")  # which is never found
+    ### END SOLUTION
 
 
 def train_byte_bpe(
