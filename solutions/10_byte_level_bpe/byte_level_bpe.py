@@ -116,7 +116,7 @@ def bytes_to_unicode() -> dict[int, str]:
 
 @cache
 def _pattern() -> re.Pattern[str]:
-    """A helper, if you like: GPT-2's pattern for `re`, whose \\w also has numbers and "_", and whose \\d only decimal numbers."""
+    """A helper, if you like: GPT-2's pattern for `re`. Its \\w also has numbers and "_", its \\d only decimal numbers."""
     ### BEGIN SOLUTION
     ranges: list[list[int]] = []  # of the other numbers, none of which lies above the second plane
     for code in range(0x20000):
