@@ -246,7 +246,7 @@ def train_byte_bpe(
     `vocab_size` counts them all. There are fewer where no pre-token has a pair left; the special tokens follow right behind then.
 
     Counts each different pre-token once, with how often it occurs, and at a merge goes through no pre-token that does not hold
-    the pair: 1,200 merges of 6,000 different words take a fraction of a second, and far longer if all was counted anew.
+    the pair: 1,000 merges of 5,000 different words take a fraction of a second, and far longer if all was counted anew.
 
     ValueError where vocab_size is below 256 and the number of special tokens, or a special token is empty or comes twice.
     Source: Sennrich et al. 2016, section 3.2; Radford et al. 2019, section 2.2.

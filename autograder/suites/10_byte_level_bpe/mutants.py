@@ -1222,18 +1222,6 @@ TOKENIZER = [
         "A special token without an id is accepted: refuse it.",
         ("last[token.encode()] for token in special_tokens}", "last.get(token.encode()) for token in special_tokens}"),
     ),
-    edit(
-        "one_at_a_time",
-        "GPT2Tokenizer",
-        "All neighbours are looked at for each single merge, which takes the square of a "
-        "word's length: keep a heap, or merge all places of a pair at once.",
-        (
-            "        heapq.heapify(heap)\n",
-            "        ids.pop()\n        while heap:\n            rank, i = min(((self._ranks.get(pair, 1 "
-            "<< 40), i) for i, pair in enumerate(pairwise(ids))), default=(1 << 40, 0))\n"
-            "            if rank == 1 << 40:\n                return ids\n            ids[i : i + 2] = [self._made[rank]]\n",
-        ),
-    ),
     # files
     edit(
         "first_merge_lost",
@@ -1448,13 +1436,6 @@ TOKENIZER = [
         ),
     ),
     edit(
-        "looked_at_each_time",
-        "GPT2Tokenizer",
-        "A long word is cut anew with each line that it goes over, which takes the "
-        "square of its length: wait until there is twice as much.",
-        (WAITS, "            pretokenize(rest), pretokenize(rest), pretokenize(rest)\n            if True:\n"),
-    ),
-    edit(
         "lines_need_a_length",
         "GPT2Tokenizer",
         "encode_iterable wants a list: it takes any iterable.",
@@ -1575,15 +1556,7 @@ TOKENIZER = [
 
 
 # What only a long run shows comes last: verify tries first on a mutant what caught the one before.
-LONG_RUNS = (
-    "remembers_everything",
-    "remembers_long_words",
-    "all_lines_first",
-    "keeps_all_lines",
-    "keeps_all_ids",
-    "looked_at_each_time",
-    "one_at_a_time",
-)
+LONG_RUNS = ("remembers_everything", "remembers_long_words", "all_lines_first", "keeps_all_lines", "keeps_all_ids")
 
 MUTANTS = [*UTF8_ENCODE, *UTF8_DECODE, *TABLE, *PRETOKENIZE, *TRIE, *TRAINING, *TOKENIZER]
 MUTANTS.sort(key=lambda variant: variant.name in LONG_RUNS)

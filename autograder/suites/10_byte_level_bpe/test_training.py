@@ -95,7 +95,7 @@ def test_ids_are_bytes_then_merges_then_special_tokens(student, reference):
 
 
 @exercise("train_byte_bpe", points=3)
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(seed=seeds())
 def test_special_tokens_split_the_text(student, reference, seed):
     """Nothing of a special token is counted, nothing is merged across one; of several that fit, the longest counts."""
@@ -207,8 +207,8 @@ def test_each_training_begins_anew(student, reference):
 
 @exercise("train_byte_bpe", points=2)
 def test_merges_do_not_go_through_all_words(student, reference):
-    """1,200 merges of 6,000 different words are learnt in the time that a call has, which counting anew would not be."""
+    """1,000 merges of 5,000 different words are learnt in the time that a call has, which counting anew would not be."""
     rng = random.Random(7)
     syllables = [a + b for a in "bcdfghklmnprstvw" for b in ("a", "e", "i", "o", "u", "an", "er")]
-    text = " ".join("".join(rng.choices(syllables, k=rng.randint(2, 5))) for _ in range(6_000))
-    compare(student, reference, text, 256 + 1200, hint="keep the counts, and for each pair the words that hold it")
+    text = " ".join("".join(rng.choices(syllables, k=rng.randint(2, 5))) for _ in range(5_000))
+    compare(student, reference, text, 256 + 1000, hint="keep the counts, and for each pair the words that hold it")
