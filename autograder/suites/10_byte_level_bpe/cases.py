@@ -92,7 +92,7 @@ def cut_up(seed, text, longest=4):
     return pieces
 
 
-def code_points(seed, n):
+def code_points(seed, n, at_ends=0.3):
     """Code points from all lengths, the ends of their ranges more often."""
     rng = random.Random(seed)
     ends = [
@@ -114,7 +114,7 @@ def code_points(seed, n):
         0x10FFFF,
     ]
     ranges = [(0, 0x80), (0x80, 0x800), (0x800, 0xD800), (0xE000, 0x10000), (0x10000, 0x110000)]
-    return [rng.choice(ends) if rng.random() < 0.3 else rng.randrange(*rng.choice(ranges)) for _ in range(rng.randint(0, n))]
+    return [rng.choice(ends) if rng.random() < at_ends else rng.randrange(*rng.choice(ranges)) for _ in range(rng.randint(0, n))]
 
 
 EDGES = [
