@@ -253,3 +253,5 @@ class GPT2Tokenizer:
         raise NotImplementedError("TODO: GPT2Tokenizer.decode_stream")
 
     # TODO: your code goes here.
+
+    # TODO: your code goes here.

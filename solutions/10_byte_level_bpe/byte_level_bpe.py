@@ -169,8 +169,8 @@ class ByteTrie:
     def __init__(self):
         """No tokens."""
         ### BEGIN SOLUTION
-        self._children: dict[int, ByteTrie] = {}
-        self._id: int | None = None
+        self._children = {}  # the ByteTrie for each next byte
+        self._id = None  # of the token that ends here
         ### END SOLUTION
 
     def insert(self, token: bytes, token_id: int) -> None:
@@ -180,9 +180,7 @@ class ByteTrie:
             raise ValueError("the empty token begins everywhere")
         node = self
         for byte in token:
-            if byte not in node._children:
-                node._children[byte] = ByteTrie()
-            node = node._children[byte]
+            node = node._children.setdefault(byte, ByteTrie())
         node._id = token_id
         ### END SOLUTION
 
@@ -476,6 +474,9 @@ class GPT2Tokenizer:
                 return i
         return len(text)
 
+    ### END SOLUTION
+
+    ### BEGIN SOLUTION
     def _encode_words(self, words: list[str]) -> list[int]:
         ids: list[int] = []
         for word in words:

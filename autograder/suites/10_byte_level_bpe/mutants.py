@@ -536,16 +536,9 @@ TRIE = [
         "one_tree_for_all",
         "ByteTrie",
         "All tries share their nodes: make the dictionary in __init__, not in the class or as a default.",
-        (
-            "        self._children: dict[int, ByteTrie] = {}\n",
-            "        self._children = ByteTrie.__dict__.get('_all') if not getattr(ByteTrie, '_rooted', 0) else {}\n"
-            "        if self._children is None:\n            ByteTrie._all = self._children = {}\n",
-        ),
-        (
-            "            if byte not in node._children:\n                node._children[byte] = ByteTrie()\n",
-            "            if byte not in node._children:\n                ByteTrie._rooted = 1\n             "
-            "   node._children[byte] = ByteTrie()\n                ByteTrie._rooted = 0\n",
-        ),
+        ("    def __init__(self):\n", "    _all = {}\n\n    def __init__(self, children=None):\n"),
+        ("self._children = {}", "self._children = self._all if children is None else children"),
+        ("ByteTrie())", "ByteTrie({}))"),
     ),
     edit(
         "as_far_as_the_tree_leads",
@@ -615,9 +608,8 @@ TRIE = [
         "ByteTrie",
         "All beginnings of a token get its id: only its last node does.",
         (
-            "            node = node._children[byte]\n        node._id",
-            "            node = node._children[byte]\n            node._id = "
-            "token_id if node._id is None else node._id\n        node._id",
+            "ByteTrie())\n        node._id",
+            "ByteTrie())\n            node._id = token_id if node._id is None else node._id\n        node._id",
         ),
     ),
     edit(
