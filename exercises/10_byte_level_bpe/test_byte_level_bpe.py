@@ -283,17 +283,19 @@ def test_training_is_counting_anew_at_each_merge(student, seed):
     """The rule, followed slowly."""
     rng = random.Random(seed)
     words = ["".join(rng.choices(rng.choice(["a", "ab", "abc", "né"]), k=rng.randint(1, 6))) for _ in range(8)]
-    cut, expected = [[bytes([byte]) for byte in (" " + word).encode()] for word in words], []
-    while len(expected) < 12:
-        counts = Counter(pair for word in cut for pair in zip(word, word[1:]))
-        if not counts:
-            break
-        a, b = max(counts, key=lambda pair: (counts[pair], pair))
-        expected.append((a, b))
-        for word in cut:
-            for i in range(len(word) - 1):
-                if word[i : i + 2] == [a, b]:
-                    word[i : i + 2] = [a + b]
+    cut, expected = [list(map(int.to_bytes, f" {word}".encode(), [1] * 99, ["big"] * 99)) for word in words], []
+    for _ in range(12):
+        n_of = Counter()
+        for symbols in cut:
+            n_of.update(zip(symbols, symbols[1:]))
+        if n_of:
+            expected.append(sorted(n_of, key=lambda two: (n_of[two], two))[-1])
+        for symbols in cut:
+            place = 0
+            while n_of and place + 1 < len(symbols):
+                if tuple(symbols[place : place + 2]) == expected[-1]:
+                    symbols[place : place + 2] = [b"".join(expected[-1])]
+                place += 1
     text = " " + " ".join(words)
     merges = [tuple(pair) for pair in student.train_byte_bpe(text, 268)[1]]
     assert_equal(merges, expected, what=f"12 merges learnt from {text!r}", hint="is every count true after each merge?")
