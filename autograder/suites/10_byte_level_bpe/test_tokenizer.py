@@ -1,0 +1,400 @@
+"""Hidden tests: the tokenizer, with small vocabularies that were learnt, and with the beginning of GPT-2's. The truth is the
+reference."""
+
+import random
+
+from autograder.testing import assert_equal, exercise
+from autograder.testing.strategies import given, seeds, settings
+
+from . import scenarios
+from .cases import PLAIN, corpus, cut_up, mixture, vocabulary, written
+
+SPECIAL = ("<|endoftext|>", "<|a|>", "<|a|><|b|>", "<|b|>", "..", "<s>", "ab", "abc", "x|y")
+
+
+def shown(value):
+    text = ascii(value)
+    return text if len(text) <= 160 else f"{text[:160]}…"
+
+
+def assert_each(actual, expected, given, what, hint=""):
+    """Row by row, with what was given."""
+    for seen, right, row in zip(actual, expected, given, strict=True):
+        if seen != right:
+            where = ""
+            if isinstance(seen, list) and isinstance(right, list):
+                i = next((i for i, (a, b) in enumerate(zip(seen, right)) if a != b), min(len(seen), len(right)))
+                where = f", first at index {i}"
+            said = f"{what} of {shown(row)}{where}\n  expected {shown(right)}\n  got      {shown(seen)}"
+            raise AssertionError(said + (f"\n  hint: {hint}" if hint else ""))
+
+
+def texts_of(seed, n=6):
+    """Texts like those that the vocabulary of the seed was learnt from, and others."""
+    return [corpus(seed % 5 if i % 2 else seed + i, 12) for i in range(n - 1)] + [mixture(seed, PLAIN, 20)]
+
+
+@exercise("GPT2Tokenizer", points=6, core=True)
+@settings(max_examples=12)
+@given(seed=seeds())
+def test_texts_have_their_ids(student, reference, seed):
+    """With vocabularies that were learnt, texts are encoded by merging the pairs in the order in which they were learnt."""
+    known = vocabulary(seed % 5, 20 + 40 * (seed % 3))
+    texts = [
+        *texts_of(seed),
+        "",
+        "a",
+        "aaaaaaa",
+        " ",
+        "\n\n  x",
+        "é🙂日本",
+        "<|endoftext|>",
+        "bababababa babababa",
+        "a     bo  da",
+        "x'sa'llo 'sasa 'lli",
+    ]
+    expected = reference.run(scenarios.encode_all, known, texts)
+    hint = "the pair that stands first in the merges, at each of its places, until none is left; ids from the vocabulary"
+    assert_each(student.run(scenarios.encode_all, known, texts), expected, texts, "the ids", hint)
+
+
+@exercise("GPT2Tokenizer", points=2.5, core=True)
+@settings(max_examples=10)
+@given(seed=seeds())
+def test_ids_have_their_text(student, reference, seed):
+    """What was encoded is decoded to the same; any ids are decoded by joining their bytes, and wrong bytes become U+FFFD."""
+    rng, known = random.Random(seed), vocabulary(seed % 5, 60)
+    texts = [text for text in texts_of(seed) if text]
+    assert_each(student.run(scenarios.there_and_back, known, texts), texts, texts, "decode(encode(text))")
+    rows = [rng.choices(list(known[0]), k=rng.randint(0, 8)) for _ in range(8)] + [[], [max(known[0])]]
+    rows += [[rng.choice([i for i, token in known[0].items() if max(token) > 127]) for _ in range(5)] for _ in range(4)]
+    expected = reference.run(scenarios.decode_all_ids, known, rows)
+    assert_each(
+        student.run(scenarios.decode_all_ids, known, rows),
+        expected,
+        rows,
+        "the text",
+        'join all bytes, then decode with "replace"',
+    )
+
+
+# The first 256 ids, and the first merges, of GPT-2's published files.
+GPT2_MERGES = (
+    "Ġ t|Ġ a|h e|i n|r e|o n|Ġt he|e r|Ġ s|a t|Ġ w|Ġ o|e n|Ġ c|i t|i s|a n|o r|e s|Ġ b|"
+    "e d|Ġ f|in g|Ġ p|o u|Ġa n|a l|a r|Ġt o|Ġ m|Ġo f|Ġ in|Ġ d|Ġ h|Ġan d|i c|a s|l e|Ġt h|i on|"
+    "o m|l l|en t|Ġ n|Ġ l|s t|Ġ re|v e|Ġ e|r o|l y|Ġb e|Ġ g|Ġ T|c t|Ġ S|i d|o t|Ġ I|u t|"
+    "e t|Ġ A|Ġ is|Ġ on|i m|a m|o w|a y|a d|s e|Ġth at|Ġ C|i g|Ġf or|a c|Ġ y|v er|u r|Ġ u|l d|"
+    "Ġs t|Ġ M|' s|Ġ he|Ġ it|at ion|it h|i r|c e|Ġy ou|i l|Ġ B|Ġw h|o l|Ġ P|Ġw ith|Ġ 1|t er|c h|Ġa s|"
+    'Ġw e|Ġ (|n d|i ll|Ġ D|i f|Ġ 2|a g|er s|k e|Ġ "|Ġ H|e m|Ġc on|Ġ W|Ġ R|he r|Ġw as|Ġ r|o d|'
+    "Ġ F|u l|at e|Ġa t"
+)
+IDS_OF_GPT2 = [
+    [
+        51,
+        258,
+        294,
+        278,
+        318,
+        326,
+        340,
+        318,
+        77,
+        6,
+        83,
+        339,
+        81,
+        82,
+        11,
+        290,
+        314,
+        6,
+        297,
+        307,
+        351,
+        345,
+        379,
+        352,
+        17,
+        287,
+        262,
+        366,
+        78,
+        335,
+        1,
+        336,
+        341,
+        13,
+        198,
+        198,
+        220,
+        311,
+        258,
+        373,
+        357,
+        83,
+        258,
+        260,
+        8,
+        319,
+        262,
+        267,
+        83,
+        372,
+        319,
+        68,
+    ],
+    [39, 68, 50256, 260],
+]
+
+
+@exercise("GPT2Tokenizer", points=3)
+@settings(max_examples=5)
+@given(seed=seeds())
+def test_files_are_read_in_their_published_form(student, reference, seed):
+    """encoder.json and vocab.bpe, as str or Path: ids are those of the file, # may be a token, what no merge makes is special."""
+    rng, known = random.Random(seed), vocabulary(seed % 5, 60, special_tokens=SPECIAL[: seed % 3 + 1])
+    vocab, merges = written(known)
+    if seed % 2:
+        extra = ["# #", "## ##"]
+        merges += ("\n".join(extra) + "\n").encode()
+        vocab |= {line.replace(" ", ""): max(vocab.values()) + 1 + i for i, line in enumerate(extra)}
+    items = rng.sample(list(vocab.items()), len(vocab))
+    files = scenarios.as_json(dict(items), ascii_only=bool(seed % 4)), merges
+    texts = [*texts_of(seed), "### # ## a##b", "x <|endoftext|><|a|>y <|b|>", "\x00\x7f\xad\xa0", "0.2"]
+    rows = [rng.choices(list(vocab.values()), k=8) for _ in range(3)]
+    for allowed in ((), "all"):
+        args = (*files, texts, allowed, rows, bool(seed % 2))
+        for actual, right, given_, what in zip(
+            student.run(scenarios.from_files, *args),
+            reference.run(scenarios.from_files, *args),
+            (texts, rows),
+            ("the ids", "the text"),
+        ):
+            assert_each(
+                actual,
+                right,
+                given_,
+                f"{what} (allowed_special={allowed!r})",
+                "the first line of the merges is their version; no other is skipped",
+            )
+
+
+@exercise("GPT2Tokenizer", points=1)
+def test_the_beginning_of_gpt_2(student):
+    """With GPT-2's first merges and its own order of the bytes, the ids are those of tiktoken."""
+    merges = [tuple(line.split(" ")) for line in GPT2_MERGES.split("|")]
+    table = [*map(chr, (*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324)))]
+    vocab = {token: i for i, token in enumerate([*table, *(a + b for a, b in merges)])} | {"<|endoftext|>": 50256}
+    files = scenarios.as_json(vocab), ("#version: 0.2\n" + "\n".join(GPT2_MERGES.split("|")) + "\n").encode()
+    texts = [
+        "The thing is that it isn't hers, and I'll be with you at 12 in the "
+        '"old" station.\n\n  She was (there) on the other one',
+        "He<|endoftext|>re",
+    ]
+    expected = IDS_OF_GPT2
+    actual, back = student.run(scenarios.from_files, *files, texts, "all", expected)
+    assert_each(actual, expected, texts, "the ids")
+    assert_each(back, texts, expected, "the text")
+
+
+@exercise("GPT2Tokenizer", points=3)
+@settings(max_examples=10)
+@given(seed=seeds())
+def test_only_special_tokens_that_are_allowed_count_as_such(student, reference, seed):
+    """By default a special token is plain text; allowed ones split the text, the longest where several fit."""
+    rng, known = random.Random(seed), vocabulary(seed % 4, 40, special_tokens=SPECIAL)
+    cases = []
+    for _ in range(10):
+        text = "".join(
+            rng.choices(
+                [*SPECIAL, *SPECIAL[:4], "<|", "|>", " ", "  ", "lo", "\n", ".", "c", "a", "b", "'", "s", "é"],
+                k=rng.randint(0, 12),
+            )
+        )
+        some = rng.sample(SPECIAL, rng.randint(0, 5))
+        cases += [(text, rng.choice(["all", [], some, ["as a set", *some], list(SPECIAL)]))]
+    cases += [
+        ("a  <|a|>  b", "all"),
+        ("a  <|a|>  b", []),
+        ("don<|b|>'t", ["<|b|>"]),
+        ("<|a|><|b|>", ["<|a|>", "<|b|>"]),
+        ("<|a|><|b|>", "all"),
+        ("x|y", "all"),
+        ("xxy", "all"),
+        ("abcab", ["ab", "abc"]),
+        ("abcab", ["abc", "ab"]),
+        ("abcab", ["as a set", "ab"]),
+        ("aabc", ["abc"]),
+    ]
+    expected = reference.run(scenarios.encode_with, known, cases)
+    hint = "leftmost first, longest of those; what lies between is encoded by itself; | and . are plain characters"
+    assert_each(student.run(scenarios.encode_with, known, cases), expected, cases, "the ids (text, allowed_special)", hint)
+
+
+@exercise("GPT2Tokenizer", points=3)
+@settings(max_examples=8)
+@given(seed=seeds())
+def test_pieces_are_encoded_as_the_whole(student, reference, seed):
+    """encode_iterable gives the ids of the joined text, wherever a word, white space, a contraction or a special token is cut."""
+    rng, known = random.Random(seed), vocabulary(seed % 4, 40, special_tokens=SPECIAL)
+    pieces = [*PLAIN, *SPECIAL, *SPECIAL[:4], "'", "'", "v", "e", "l", "r", "é", "🙂"]
+    texts = ["".join(rng.choices(pieces, k=rng.randint(0, 12))) for _ in range(8)] + texts_of(seed, 3)
+    texts += [
+        "we've",
+        "I'll 'll",
+        "a'''re",
+        "a  b \n c  ",
+        "x <|endoftext|> y",
+        "<|a|><|b|>",
+        "<|a|><|a|",
+        "abab",
+        "..",
+        ". .",
+        "don't",
+        "a'r",
+        "it's  ",
+    ]
+    rows = [cut_up(seed + i, text, rng.choice([1, 1, 2, 4, 9])) for i, text in enumerate(texts)]
+    rows += [["we'v", "e"], ["'v", "e x"], ["I'l", "l"], ["x 'r", "a"], ["'", "l", "l"], ["a ", " b"], ["a", " ", " ", "b"]]
+    joined = ["".join(lines) for lines in rows]
+    for allowed in ([], ["all"], [[token for token in SPECIAL if rng.random() < 0.5]]):
+        expected = [[ids, ids] for ids in reference.run(scenarios.encode_all, known, joined, *allowed)]
+        hint = "the last pre-token may go on, and so may 'v, two spaces, or <|end: keep them until more is there"
+        what = f"[ids of a list, ids of an iterator] (allowed_special={shown(allowed)})"
+        assert_each(student.run(scenarios.in_pieces, known, rows, *allowed), expected, rows, what, hint)
+
+
+@exercise("GPT2Tokenizer", points=1.5)
+def test_a_stream_is_read_as_it_comes(student, reference):
+    """Lines are drawn as they are needed, little of what was drawn is held back, and nothing of what was given is kept."""
+    known = vocabulary(2, 40)
+    words = sorted(set(corpus(2, 300, foreign=False).replace(",", "").replace(".", "").split()))
+    (ids, n_lines), (right, _) = (side.run(scenarios.endless, known, words, 5, 800) for side in (student, reference))
+    assert_equal(
+        ids, right, what="the first 800 ids of lines without end", hint="a generator, which draws lines only as far as it must"
+    )
+    n = 110_000
+    seen = student.run(scenarios.held_back, known, words, 6, n)
+    assert_equal(seen["given"], seen["drawn"], what="the number of characters that have ids in the end")
+    said = f"of {n} characters in short lines, {seen['held back']} were drawn at some time whose ids had not been given"
+    assert seen["held back"] <= 2**12 + 1000, f"{said}\n  hint: give ids while lines come"
+    said = f"between the first third and the end of a stream of {n} characters, memory grew by {seen['grown by']} bytes"
+    assert seen["grown by"] <= 50_000, f"{said}\n  hint: keep neither lines nor ids that are done with"
+
+
+@exercise("GPT2Tokenizer", points=1.5)
+@settings(max_examples=12)
+@given(seed=seeds())
+def test_pieces_of_text_are_the_whole_text(student, reference, seed):
+    """decode_stream, joined, is what decode gives, also where characters are cut in two, or wrong, or never end."""
+    rng, known = random.Random(seed), vocabulary(seed % 5, 30)
+    single = {token[0]: i for i, token in known[0].items() if len(token) == 1}
+    texts = [mixture(seed + i, ["é", "🙂", "日", "a", " ", "\ufeff"], 6).encode() for i in range(5)]
+    texts += [
+        bytes(
+            rng.choices(
+                [0x41, 0x80, 0xBF, 0xC3, 0xE2, 0x82, 0xAC, 0xED, 0xA0, 0xF0, 0x9F, 0x98, 0xF4, 0x90, 0xFF], k=rng.randint(0, 7)
+            )
+        )
+        for _ in range(8)
+    ]
+    texts += [data[: rng.randint(0, len(data))] for data in texts]
+    rows = [[single[byte] for byte in data] for data in texts] + [rng.choices(list(known[0]), k=7) for _ in range(3)]
+    expected = [[text, text] for text in reference.run(scenarios.decode_all_ids, known, rows)]
+    hint = "keep the bytes of a character that may still go on; at the end replace what is left of one"
+    what = "[the text from a list, from an iterator], joined,"
+    assert_each(student.run(scenarios.decode_in_pieces, known, rows), expected, rows, what, hint)
+
+
+@exercise("GPT2Tokenizer", points=1)
+def test_each_character_is_written_as_soon_as_it_is_there(student, reference):
+    """Before decode_stream draws the next id, it has given all whole characters of those before."""
+    known = vocabulary(1, 30)
+    for text in ("aé🙂日本 low", "🙂🙂", "abc"):
+        ids = [i for byte in text.encode() for i, token in known[0].items() if token == bytes([byte])]
+        seen, whole = student.run(scenarios.written_so_far, known, ids)
+        right = [text.encode()[: n + 1].decode(errors="ignore") for n in range(len(ids))]
+        assert_equal(
+            seen,
+            right,
+            what=f"what was given after each byte of {text!r}",
+            hint="a generator that gives what is certain, at once",
+        )
+        assert_equal(whole, text, what="the whole text")
+
+
+@exercise("GPT2Tokenizer", points=1)
+def test_tokenizers_share_nothing_and_change_nothing(student, reference):
+    """Two tokenizers take turns, what they were made from changes later, and lists that were returned are their owner's."""
+    first, second = vocabulary(1, 40, special_tokens=SPECIAL), vocabulary(3, 40)
+    texts = ["low low", *texts_of(1, 4), "a", "a", "low low", "<|endoftext|>a"]
+    args = scenarios.used_and_changed, first, second, texts
+    actual, expected = student.run(*args), reference.run(*args)
+    for key, right in expected.items():
+        hint = "copy what you keep, and make caches in __init__"
+        assert_equal(actual[key], right, what=f"{key!r} of two tokenizers that take turns", hint=hint)
+    texts = [corpus(1, 40), corpus(3, 50)]
+    assert_equal(
+        student.run(scenarios.two_streams, first, texts),
+        reference.run(scenarios.two_streams, first, texts),
+        what="two streams in turns",
+    )
+
+
+@exercise("GPT2Tokenizer", points=1.5)
+def test_a_long_word_takes_no_square_of_its_length(student, reference):
+    """A word of 30,000 letters is encoded in the time that a call has, as one text and as a stream of single letters."""
+    known = vocabulary(0, 100)
+    rng = random.Random(3)
+    text = "".join(rng.choices("bcdfglmnrst", k=2)[0] + rng.choice("aeiou") for _ in range(15_000))
+    expected = reference.run(scenarios.encode_all, known, [text])
+    assert_each(
+        student.run(scenarios.encode_all, known, [text]),
+        expected,
+        [text],
+        "the ids",
+        "a heap of (rank, place), and who stands beside whom",
+    )
+    expected = [[expected[0], expected[0]]]
+    assert_each(
+        student.run(scenarios.in_pieces, known, [list(text)]),
+        expected,
+        ["its letters"],
+        "the ids",
+        "join when twice as much is there",
+    )
+
+
+@exercise("GPT2Tokenizer", points=0.5)
+def test_what_is_remembered_is_bounded(student):
+    """After 12,000 different words, and words of 12,000 letters, no more is remembered than the class says."""
+    known = vocabulary(0, 0, n_words=5)
+    for_short, for_long = student.run(scenarios.remembered, known, 12_000, 3, 12_000, 4)
+    hint = "\n  hint: lru_cache(2**12), and only for words of at most 2**10 characters"
+    assert for_long <= 250_000, f"after 3 words of 12,000 letters {for_long} bytes more are in use than before{hint}"
+    assert for_short <= 2_200_000, f"after 12,000 different words {for_short} bytes more are in use than before{hint}"
+
+
+@exercise("GPT2Tokenizer", points=0.5)
+def test_what_the_vocabulary_does_not_have_is_refused(student):
+    """Ids that no token has, names that are no special tokens, and vocabularies with something missing raise an error."""
+    vocab, merges, special = vocabulary(1, 30)
+    known = vocab, merges, special
+    unknown = max(vocab) + 1
+    fine = min(vocab)
+    for ids in ([unknown], [fine, unknown], [-1], [fine, -2]):
+        seen = student.run(scenarios.decode_all_ids, known, [ids]) + student.run(scenarios.decode_in_pieces, known, [ids])[0]
+        assert_equal(seen, ["refused"] * 3, what=f"decode and decode_stream of {ids}", hint="tokens[-1] is no error")
+    for allowed in (["<|nobody|>"], ["<|endoftext|>", "x"], "<|endoftext|>"):
+        seen = (
+            student.run(scenarios.encode_with, known, [("a<|endoftext|>", allowed)])
+            + student.run(scenarios.in_pieces, known, [["a"]], allowed)[0]
+        )
+        assert_equal(seen, ["refused"] * 3, what=f"encode and encode_iterable with allowed_special={allowed!r}")
+    some_byte, some_merge = (
+        next(i for i, token in vocab.items() if token == wanted) for wanted in (b"q", merges[-1][0] + merges[-1][1])
+    )
+    for missing in (some_byte, some_merge, max(vocab)):
+        less = {i: token for i, token in vocab.items() if i != missing}
+        seen = student.run(scenarios.made_with, (less, merges, special))
+        assert_equal(seen, "refused", what=f"a vocabulary without {vocab[missing]}")

@@ -1,0 +1,154 @@
+"""Hidden tests: the trie of bytes. The truth is a dictionary."""
+
+import random
+
+from autograder.testing import assert_equal, exercise
+from autograder.testing.strategies import given, seeds, settings, sizes
+
+from . import scenarios
+
+
+def in_a_dict(steps):
+    """What the steps give, from a dictionary."""
+    ids, seen = {}, []
+    for name, *args in steps:
+        if name == "insert":
+            ids[args[0]] = args[1]
+            seen.append(None)
+        elif name == "get":
+            seen.append(ids.get(*args))
+        elif name == "in":
+            seen.append(args[0] in ids)
+        else:
+            data, start = args[0], args[1] if len(args) > 1 else 0
+            found = max((token for token in ids if data.startswith(token, start)), key=len, default=None)
+            seen.append((None, 0) if found is None else (ids[found], len(found)))
+    return seen
+
+
+def random_token(rng, alphabet, longest=6):
+    return bytes(rng.choices(alphabet, k=rng.randint(1, longest)))
+
+
+def assert_same(seen, steps, hint=""):
+    for i, (actual, expected, step) in enumerate(zip(seen, in_a_dict(steps), steps, strict=True)):
+        before = f", after {steps[max(0, i - 4) : i]}" if i < 12 else ""
+        if step[0] == "insert":
+            assert actual != "refused", f"{step} was refused{before}"
+            continue
+        if step[0] == "longest" and isinstance(actual, list):
+            actual = tuple(actual)
+        assert_equal(actual, expected, what=f"{step}, step {i + 1}{before}", hint=hint)
+
+
+@exercise("ByteTrie", points=5, core=True)
+@settings(max_examples=25)
+@given(seed=seeds(), n=sizes(0, 25))
+def test_the_longest_token_that_fits_is_found(student, seed, n):
+    """get, `in` and longest_prefix say what is there, at every place of some data."""
+    rng = random.Random(seed)
+    alphabet = rng.choice([b"ab", b"abc", bytes([0, 255]), bytes(range(256)), "é🙂".encode()])
+    steps = [["insert", random_token(rng, alphabet), rng.randrange(1000)] for _ in range(n)]
+    tokens = [step[1] for step in steps] + [random_token(rng, alphabet) for _ in range(4)]
+    steps += [[name, token] for token in tokens for name in ("get", "in")]
+    data = b"".join(rng.choices(tokens, k=4)) + random_token(rng, alphabet)
+    steps += [["longest", data, start] for start in range(len(data) + 1)] + [["longest", data]]
+    hint = "remember the last token that you came past, not how far the tree led"
+    assert_same(student.run(scenarios.use_trie, steps), steps, hint)
+
+
+@exercise("ByteTrie", points=1)
+def test_ids_may_be_anything_and_the_newest_counts(student):
+    """0 is an id like others, and so is -1; two tokens may have the same; a token that comes again gets the new id."""
+    steps = [
+        ["insert", b"ab", 0],
+        ["in", b"ab"],
+        ["get", b"ab"],
+        ["get", b"ab", 7],
+        ["longest", b"abc"],
+        ["insert", b"abc", -1],
+        ["longest", b"abcd"],
+        ["get", b"a"],
+        ["get", b"a", 5],
+        ["in", b"a"],
+        ["longest", b"a"],
+        ["insert", b"ab", 9],
+        ["get", b"ab"],
+        ["longest", b"abx"],
+        ["insert", b"a", 9],
+        ["longest", b"ax"],
+        ["get", b"abc"],
+        ["insert", b"abc", 0],
+        ["longest", b"abc"],
+        ["get", b"x", 0],
+        ["insert", b"\x00", 3],
+        ["longest", b"\x00\x00"],
+        ["get", b"\x00\x00"],
+        ["get", b"", 4],
+        ["in", b""],
+    ]
+    assert_same(student.run(scenarios.use_trie, steps), steps, "ask `is None`, not whether an id is true")
+
+
+@exercise("ByteTrie", points=1)
+@settings(max_examples=10)
+@given(seed=seeds())
+def test_tokens_come_and_questions_between_them(student, seed):
+    """Insertions and questions in turns: a question leaves nothing behind in the tree."""
+    rng = random.Random(seed)
+    steps = []
+    for i in range(30):
+        steps += [
+            rng.choice([["insert", random_token(rng, b"ab", 4), i], ["get", random_token(rng, b"ab", 4)]]),
+            ["in", random_token(rng, b"abc", 4)],
+            ["longest", random_token(rng, b"ab", 8), 0],
+        ]
+    assert_same(student.run(scenarios.use_trie, steps), steps, "looking up must not make nodes")
+
+
+@exercise("ByteTrie", points=1)
+def test_empty_tokens_and_places_outside_are_refused(student):
+    """insert refuses b""; longest_prefix refuses a start below 0 or behind the end, but not at the end."""
+    refused = [["insert", b"", 1], ["longest", b"abc", -1], ["longest", b"abc", 4], ["longest", b"", 1]]
+    fine = [["insert", b"a", 1], ["in", b""], ["longest", b"abc", 3], ["longest", b"", 0], ["longest", b"a", 0]]
+    for step in refused:
+        seen = student.run(scenarios.use_trie, [["insert", b"c", 2], step])
+        assert_equal(seen[1], "refused", what=f"{step}", hint="0 <= start <= len(data); data[-1] is no error")
+    assert_same(student.run(scenarios.use_trie, fine), fine)
+
+
+@exercise("ByteTrie", points=1)
+@settings(max_examples=6)
+@given(seed=seeds())
+def test_two_tries_share_nothing(student, seed):
+    """Two tries that take turns know nothing of each other."""
+    rng = random.Random(seed)
+    steps = [
+        step
+        for i in range(10)
+        for token in [random_token(rng, b"ab", 3)]
+        for step in (
+            ["insert", token, i],
+            ["insert", token + b"x", -i],
+            ["get", token],
+            ["get", token],
+            ["in", token + b"x"],
+            ["in", token],
+            ["longest", b"abab"],
+            ["longest", b"abab"],
+        )
+    ]
+    seen = student.run(scenarios.two_tries, steps)
+    for i in range(2):
+        assert_same(seen[i::2], steps[i::2], "make the dictionary in __init__")
+
+
+@exercise("ByteTrie", points=1)
+def test_only_the_bytes_on_the_way_are_looked_at(student):
+    """A walk looks at the bytes up to the first that leads nowhere, however long the data or the longest token is."""
+    tokens = [b"a", b"ab", b"b" * 3000, b"c" + b"ab" * 900]
+    data = b"abxa" * 1000
+    found, n_bytes = student.run(scenarios.bytes_looked_at, tokens, data, list(range(0, 4000, 8)))
+    assert_equal([tuple(pair) for pair in found], [(1, 2)] * 500, what="the longest prefixes")
+    said = f"500 walks of 3 steps each looked at, or copied, {n_bytes} bytes"
+    assert n_bytes <= 500 * 20, f"{said}\n  hint: neither data[start:] nor one try for each length"

@@ -1,0 +1,229 @@
+"""Hidden tests: UTF-8. The truth is Python's own."""
+
+from autograder.testing import assert_equal, exercise
+from autograder.testing.strategies import example, given, seeds, settings
+
+from . import scenarios
+from .cases import EDGES, code_points, wrong_bytes
+
+MARKS = "how many bytes, which mark in each, which six bits?"
+
+
+def shown(codes):
+    return " ".join(f"U+{code:04X}" for code in codes) or "nothing"
+
+
+# utf8_encode
+
+
+@exercise("utf8_encode", points=4.5, core=True)
+@settings(max_examples=12)
+@given(seed=seeds())
+def test_every_character_has_its_bytes(student, seed):
+    """Texts of characters of all lengths have the bytes that UTF-8 says."""
+    for i in range(4):
+        text = "".join(map(chr, code_points(seed + i, 12, at_ends=0)))
+        assert_equal(student.utf8_encode(text), text.encode(), what=f"the bytes of {shown(map(ord, text))}", hint=MARKS)
+
+
+@exercise("utf8_encode", points=1.5)
+def test_one_more_byte_begins_at_the_right_character(student):
+    """The last character of each length, the first of the next one, and what looks special but is not."""
+    ends = (
+        0,
+        0x7F,
+        0x80,
+        0xFF,
+        0x100,
+        0x7FF,
+        0x800,
+        0xFFF,
+        0x1000,
+        0xD7FF,
+        0xE000,
+        0xF8FF,
+        0xFDD0,
+        0xFEFF,
+        0xFFFD,
+        0xFFFE,
+        0xFFFF,
+        0x10000,
+        0x1FFFF,
+        0x3FFFF,
+        0x40000,
+        0xFFFFF,
+        0x100000,
+        0x10FFFF,
+    )
+    for code in ends:
+        assert_equal(student.utf8_encode(chr(code)), chr(code).encode(), what=f"the bytes of U+{code:04X}", hint=MARKS)
+    assert_equal(student.utf8_encode(""), b"", what="the bytes of no text")
+
+
+@exercise("utf8_encode", points=1.5)
+def test_surrogates_are_refused(student):
+    """A surrogate raises an error wherever it stands, also next to the other half of a pair."""
+    rows = [
+        [0xD800],
+        [0xDBFF],
+        [0xDC00],
+        [0xDFFF],
+        [0x41, 0xD900],
+        [0xDABC, 0x41],
+        [0x1F642, 0xDE42],
+        [0xD83D, 0xDE42],
+        [0xDE42, 0xD83D],
+        [0x41, 0x42, 0xDCFF, 0x43],
+    ]
+    for codes, seen in zip(rows, student.run(scenarios.encode_codes, rows)):
+        assert_equal(seen, "refused", what=f"utf8_encode of {shown(codes)}", hint="U+D800 to U+DFFF are no characters")
+    fine = [[0xD7FF, 0xE000], [0x41]]
+    expected = ["".join(map(chr, codes)).encode() for codes in fine]
+    assert_equal(student.run(scenarios.encode_codes, fine), expected, what="utf8_encode of their neighbours")
+
+
+@exercise("utf8_encode", points=0.5, core=True)
+def test_the_bits_are_put_together_by_hand(student):
+    """The characters are looked at one by one, and no method of Python encodes them."""
+    text = "aé€🙂" * 500
+    seen = student.run(scenarios.done_by_python, "utf8_encode", text)
+    expected = {"value": text.encode(), "encoded or decoded by a method": False, "nobody looked at it": False}
+    assert_equal(seen, expected, what="what was done", hint="`encode` and `bytes(text, ...)` are the answer itself")
+
+
+# utf8_decode
+
+
+@exercise("utf8_decode", points=4.5, core=True)
+@settings(max_examples=12)
+@given(seed=seeds())
+@example(seed=0)
+def test_every_character_is_read_again(student, seed):
+    """The bytes of texts give the texts, whatever is to be done with errors."""
+    texts = ["".join(map(chr, code_points(seed + i, 12))) for i in range(4)]
+    texts += [chr(0xFEFF) + "a", "a\x00b\uffff", "\ufffd"] if seed % 3 == 0 else []
+    for text in texts:
+        for errors in ((), ("strict",), ("replace",), ("ignore",)):
+            actual = student.utf8_decode(text.encode(), *errors)
+            assert_equal(actual, text, what=f"utf8_decode of {text.encode()} {''.join(errors)}".strip(), hint=MARKS)
+
+
+def assert_as_python(student, rows, errors, hint):
+    for data, seen in zip(rows, student.run(scenarios.decode_all, rows, errors), strict=True):
+        try:
+            expected = list(map(ord, data.decode("utf-8", errors)))
+        except ValueError:
+            expected = "refused"
+        if seen != expected:
+            said = (
+                [row if isinstance(row, str) else shown(row) for row in (expected, seen)]
+                if isinstance(seen, list | str)
+                else [shown(expected), repr(seen)]
+            )
+            text = f"{data.hex(' ')} with errors={errors!r}\n  expected {said[0]}\n  got      {said[1]}\n  hint: {hint}"
+            raise AssertionError(text)
+
+
+@exercise("utf8_decode", points=3)
+@settings(max_examples=25)
+@given(seed=seeds())
+def test_each_run_that_is_wrong_is_replaced_once(student, seed):
+    """One U+FFFD stands for the longest run of bytes that begins a character, or for a byte with which none begins."""
+    rows = [wrong_bytes(seed + i, 8) for i in range(12)]
+    hint = "go on with the first byte that does not fit; it may begin a character"
+    assert_as_python(student, rows, "replace", hint)
+
+
+@exercise("utf8_decode", points=1.5)
+def test_all_first_and_second_bytes_are_told_apart(student):
+    """Overlong forms, surrogates and numbers above U+10FFFF are no characters: what each first byte lets follow."""
+    rows = [
+        bytes([first, second, *more])
+        for first in (*range(0xBF, 0x100), 0x41, 0x80)
+        for second in EDGES
+        for more in ((), (0x80,), (0x80, 0xBF))
+    ]
+    hint = "after E0 come A0 to BF, after ED 80 to 9F, after F0 90 to BF, after F4 80 to 8F"
+    assert_as_python(student, rows, "replace", hint)
+
+
+@exercise("utf8_decode", points=1)
+@settings(max_examples=8)
+@given(seed=seeds())
+def test_what_is_ignored_leaves_nothing(student, seed):
+    """With errors="ignore" nothing stands where the bytes were wrong, and everything else is there."""
+    assert_as_python(student, [wrong_bytes(seed + i, 8) for i in range(12)], "ignore", "what is wrong is left out, no more")
+
+
+@exercise("utf8_decode", points=1.5)
+@settings(max_examples=12)
+@given(seed=seeds())
+@example(seed=1)
+def test_wrong_bytes_are_refused_when_strict(student, seed):
+    """By default, and with errors="strict", whatever is not UTF-8 raises an error: also a character cut short at the end."""
+    rows = [wrong_bytes(seed + i, 5) for i in range(12)]
+    rows += [
+        b"\xf0\x9f\x98",
+        b"a\xe2\x82",
+        b"\xc3",
+        b"\x80",
+        b"\xc0\x80",
+        b"\xed\xa0\x80",
+        b"\xf4\x90\x80\x80",
+        b"a\xffb",
+        b"\xc1\xbf",
+        b"\xe0\x9f\xbf",
+        b"\xf0\x8f\xbf\xbf",
+        b"\xf5\x80\x80\x80",
+        b"\xfc\x80\x80\x80\x80\x80",
+        b"",
+    ]
+    assert_as_python(student, rows, "strict", "nothing wrong may pass, and nothing right be refused")
+    for data, seen in zip(rows, student.run(scenarios.decode_all, rows)):
+        was = "refused" if student.run(scenarios.decode_all, [data], "strict") == ["refused"] else "accepted"
+        now = "refused" if seen == "refused" else "accepted"
+        assert_equal(now, was, what=f"{data.hex(' ')} without `errors`", hint="the default is strict")
+
+
+@exercise("utf8_decode", points=1)
+def test_other_ways_to_treat_errors_are_refused(student):
+    """Wrong bytes with any other `errors` are refused."""
+    for errors in ("", "Replace", "surrogateescape", "backslashreplace"):
+        seen = student.run(scenarios.decode_all, [b"a\xff"], errors)
+        assert_equal(seen, ["refused"], what=f"utf8_decode(b'a\\xff', {errors!r})", hint="strict, replace or ignore")
+
+
+@exercise("utf8_decode", points=0.5, core=True)
+def test_the_bits_are_taken_apart_by_hand(student):
+    """The bytes are looked at one by one, and no method of Python decodes them."""
+    text = "aé€🙂" * 400
+    seen = student.run(scenarios.done_by_python, "utf8_decode", text.encode())
+    expected = {"value": list(map(ord, text)), "encoded or decoded by a method": False, "nobody looked at it": False}
+    assert_equal(seen, expected, what="what was done", hint="`decode` and `str(data, ...)` are the answer itself")
+
+
+# bytes_to_unicode
+
+
+@exercise("bytes_to_unicode", points=5, core=True)
+def test_the_table_is_that_of_gpt_2(student):
+    """Each of the 256 bytes has GPT-2's character."""
+    actual = student.bytes_to_unicode()
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = [byte for byte in range(256) if byte not in printable]
+    assert isinstance(actual, dict) and sorted(actual, key=str) == sorted(range(256), key=str), (
+        "the table should be a dict whose keys are the numbers 0 to 255"
+    )
+    for byte in range(256):
+        expected = chr(byte) if byte in printable else chr(256 + others.index(byte))
+        hint = "33 to 126, 161 to 172 and 174 to 255 are themselves; count the others from U+0100 on"
+        assert_equal(actual[byte], expected, what=f"the character of byte {byte}", hint=hint)
+
+
+@exercise("bytes_to_unicode", points=1)
+def test_each_call_gives_a_table_of_its_own(student, reference):
+    """Who changes a table changes nobody else's."""
+    expected = reference.bytes_to_unicode()
+    for when, seen in zip(("first", "second, the first having been changed,"), student.run(scenarios.table_twice)):
+        assert_equal(len(seen), 256, what=f"the length of the table of the {when} call", hint="a new dictionary at each call")
+        assert_equal(seen, expected, what=f"the table of the {when} call", hint="a new dictionary at each call")
