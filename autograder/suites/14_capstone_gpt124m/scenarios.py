@@ -1,9 +1,12 @@
 """Models, corpora and training runs beside the student's code."""
 
 import contextlib
+import functools
 import importlib
 import json
 import os
+import shutil
+import tempfile
 import types
 
 import numpy as np
@@ -29,6 +32,22 @@ def refused(call, *args, **kwargs):
     except REFUSALS:
         return True
     return False
+
+
+def in_a_folder(scenario):
+    """The scenario in an empty folder of its own, which is gone afterwards."""
+
+    @functools.wraps(scenario)
+    def run(*args, **kwargs):
+        before, folder = os.getcwd(), tempfile.mkdtemp(dir=".")
+        os.chdir(folder)
+        try:
+            return scenario(*args, **kwargs)
+        finally:
+            os.chdir(before)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    return run
 
 
 def kept(value):
@@ -307,6 +326,7 @@ def files_in(folder):
     return found
 
 
+@in_a_folder
 def prepared(module, documents, shard_tokens, eot_id, n_validation=None, how="jsonl", folder="made/corpus", twice=None):
     """What prepare_corpus returns, and what is then in the folder; and whether the tokenizer's lists are as they were."""
     data = part(module, "data")
@@ -325,6 +345,7 @@ def prepared(module, documents, shard_tokens, eot_id, n_validation=None, how="js
     return json.loads(json.dumps(manifest)), files, intact
 
 
+@in_a_folder
 def waiting(module, documents, shard_tokens, n_validation):
     """The most tokens that were encoded and not on the disk whenever another document was to be encoded; and how many lines of the
     file had been asked for by then beyond those that were encoded."""
@@ -342,6 +363,7 @@ def waiting(module, documents, shard_tokens, n_validation):
     return most
 
 
+@in_a_folder
 def corpora_refused(module, cases):
     """For each (documents, shard_tokens, eot_id, n_validation): whether it is refused, and whether there is a manifest then, where
     there was one before."""
@@ -372,6 +394,7 @@ def write_corpus(splits, folder="corpus"):
     return folder
 
 
+@in_a_folder
 def epoch(module, shards, size, t, world=1, seed=None, epoch=None, split="train"):
     """All batches of an epoch for every rank: [rank][step] -> (x, y); and len for each."""
     data = part(module, "data")
@@ -382,6 +405,7 @@ def epoch(module, shards, size, t, world=1, seed=None, epoch=None, split="train"
     return [[kept(own.batch(step, *which)) for step in range(len(own))] for own in ranks], [len(own) for own in ranks]
 
 
+@in_a_folder
 def followed(module, shards, size, t, n, seed=None, rank=0, world=1):
     """n batches by next_batch, and the position (epoch, step) after each; the batches are overwritten by whoever got them."""
     data = part(module, "data")
@@ -395,6 +419,7 @@ def followed(module, shards, size, t, n, seed=None, rank=0, world=1):
     return seen, differences(before), files_in("corpus")
 
 
+@in_a_folder
 def resumed(module, shards, size, t, before, after, seed=None, world=1):
     """The batches of one TokenShards, after `before` others; those of a second and of another rank that take its state, which has
     been through JSON, and of the first one itself, sent back."""
@@ -414,6 +439,7 @@ def resumed(module, shards, size, t, before, after, seed=None, world=1):
     return runs, unchanged
 
 
+@in_a_folder
 def states_refused(module, shards, first, others):
     """Whether the state of TokenShards(**first) is refused by those with other options, and the next batch's position then."""
     data = part(module, "data")
@@ -427,6 +453,7 @@ def states_refused(module, shards, first, others):
     return answers
 
 
+@in_a_folder
 def shards_refused(module, shards, all_options, damage=0):
     """Which options are refused; `damage` bytes are added to the last shard's file, or taken from it."""
     data = part(module, "data")
@@ -438,6 +465,7 @@ def shards_refused(module, shards, all_options, damage=0):
     return [refused(data.TokenShards, folder, **options) for options in all_options]
 
 
+@in_a_folder
 def batch_of_many(module, n_tokens, n_shards, size, t, step, tail):
     """A batch from files with holes in them, which take no room: zeros but for the `tail` at the end of each. n_tokens is that
     of a shard."""
@@ -577,6 +605,7 @@ def evaluation_refused(module, batches, counts):
     return [refused(part(module, "train").evaluate, model, Batches(batches), n) for n in counts]
 
 
+@in_a_folder
 def checkpoints(module, states, path):
     """What torch.load finds after each state was saved under one path, and the folder's files."""
     train, seen = part(module, "train"), []
@@ -593,6 +622,7 @@ class Unwritable:
         raise OSError("the disk is full")
 
 
+@in_a_folder
 def checkpoint_failed(module, state, path, first):
     """Save a state, if there is a `first` one, then one that breaks down half-way: was the error passed on, what is there under path, and
     which files are there."""
@@ -626,6 +656,7 @@ def run(module, seed, batches, config, model=None, validation=None, training=Tru
     return {"state": state_of(lm), "history": history, "position": shards.position, "training": lm.training, "seen": seen}
 
 
+@in_a_folder
 def interrupted(module, seed, batches, config, stops, model=None, validation=None):
     """As `run`, in several goes: each builds everything anew, from another seed, and ends after so many steps."""
     train = part(module, "train")
@@ -642,6 +673,7 @@ def interrupted(module, seed, batches, config, stops, model=None, validation=Non
     return {"state": state_of(lm), "history": history, "position": shards.position}, files, same
 
 
+@in_a_folder
 def crashed(module, seed, batches, config, every, at):
     """A run with a checkpoint after `every` steps whose data fail after `at` batches; how many steps the checkpoint has, and the state and
     the history of a second run from there."""
@@ -655,6 +687,7 @@ def crashed(module, seed, batches, config, every, at):
     return {"state": state_of(lm), "history": dict(history), "position": shards.position}, n_read
 
 
+@in_a_folder
 def logged(module, seed, batches, config, validation):
     """The lines of a log to which a second run appends, and the histories."""
     train = part(module, "train")

@@ -124,6 +124,7 @@ def hugging_face_config(config: GPTConfig) -> dict[str, Any]:
         "layer_norm_epsilon": 1e-5,
         "tie_word_embeddings": True,
         **{name: config.dropout for name in ("attn_pdrop", "embd_pdrop", "resid_pdrop")},
+        **{name: 50256 if config.vocab_size > 50256 else None for name in ("bos_token_id", "eos_token_id")},
     }
 
 

@@ -252,7 +252,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--folder", required=True, help="where the shards and the manifest go")
     parser.add_argument("--tokenizer", default="bytes", help="'bytes', or a folder with encoder.json and vocab.bpe")
     parser.add_argument("--eot-id", type=int, default=None, help="default: 256 for bytes, else 50256")
-    parser.add_argument("--shard-tokens", type=int, default=2**24)
+    parser.add_argument("--shard-tokens", type=int, default=100_000_000)
     parser.add_argument("--n-validation", type=int, default=1, help="how many documents, the last ones, are held out")
     chosen = parser.parse_args(arguments)
     eot_id = chosen.eot_id if chosen.eot_id is not None else 256 if chosen.tokenizer == "bytes" else 50256
