@@ -123,7 +123,7 @@ def test_sampled_tokens_are_next_token_s_one_after_the_other(student, seed, t, n
     """All options are handed on, the generator is used once a token; a stop token ends the text and is not part of it."""
     spec = (seed, 9, 7)
     ids = torch.randint(9, (t,), generator=torch.Generator().manual_seed(seed)).tolist()
-    options = {"temperature": temperature, "top_k": k or None, "top_p": p, "stop": {0, 3, 5} if stop == 0 else ids[:1] if stop == 1 else ()}
+    options = {"temperature": temperature, "top_k": k or None, "top_p": p, "stop": [0, 3, 5] if stop == 0 else ids[:1] if stop == 1 else ()}
     tokens, expected, _, _ = student.run(probes.generated, spec, ids, n, options, seed=seed)
     assert_equal(tokens, expected, what=f"the tokens after {ids} with {options}")
 
