@@ -474,5 +474,3 @@ def at_once(module, bodies, tokens):
     for thread in threads:
         thread.join(5.0)
     return answers, script.most
-
-

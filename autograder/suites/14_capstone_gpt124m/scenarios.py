@@ -355,7 +355,9 @@ def waiting(module, documents, shard_tokens, n_validation):
 
     def watch(text):
         nonlocal n_encoded, most
-        sizes = [os.path.getsize(os.path.join("corpus", name)) for name in os.listdir("corpus")] if os.path.isdir("corpus") else []
+        sizes = (
+            [os.path.getsize(os.path.join("corpus", name)) for name in os.listdir("corpus")] if os.path.isdir("corpus") else []
+        )
         most = max(most, n_encoded - sum(sizes) // 2)
         n_encoded += 1 + len(text.split())
 
@@ -396,13 +398,16 @@ def write_corpus(splits, folder="corpus"):
 
 @in_a_folder
 def epoch(module, shards, size, t, world=1, seed=None, epoch=None, split="train"):
-    """All batches of an epoch for every rank: [rank][step] -> (x, y); and len for each."""
+    """All batches of an epoch for every rank: [rank][step] -> (x, y); len for each; whether the position and all else stayed."""
     data = part(module, "data")
     folder = write_corpus({split: shards, "other": [[9] * 50]})
     options = {} if seed is None else {"shuffle_seed": seed}
     ranks = [data.TokenShards(folder, split, size, t, rank, world, **options) for rank in range(world)]
     which = () if epoch is None else (epoch,)
-    return [[kept(own.batch(step, *which)) for step in range(len(own))] for own in ranks], [len(own) for own in ranks]
+    before = surroundings()
+    batches = [[kept(own.batch(step, *which)) for step in range(len(own))] for own in ranks]
+    still = all([own.epoch, own.step] == [0, 0] for own in ranks) and not differences(before)
+    return batches, [len(own) for own in ranks], still
 
 
 @in_a_folder
@@ -533,7 +538,7 @@ class Batches:
 
     def batch(self, step, epoch=0):
         if step == self.fails_at:
-            raise RuntimeError("the disk is gone")
+            raise OSError("the disk is gone")
         x, y = self.batches[step + epoch]  # of epoch 0 alone there are so many
         return x.clone(), y.clone()
 
@@ -568,7 +573,9 @@ def groups_of(module, weight_decay, kind):
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = part(module, "train").param_groups(model, weight_decay)
     torch.optim.AdamW(groups, lr=0.1)  # takes them
-    found = [{"weight_decay": group["weight_decay"], "params": [names.get(id(p), "?") for p in group["params"]]} for group in groups]
+    found = [
+        {"weight_decay": group["weight_decay"], "params": [names.get(id(p), "?") for p in group["params"]]} for group in groups
+    ]
     return found, [parameter.requires_grad for parameter in model.parameters()]
 
 
@@ -587,7 +594,7 @@ def evaluated(module, seed, batches, n, modes=(True, True), fails_at=None, noise
     before, value = surroundings(), None
     try:
         value = [train.evaluate(model, shards, n) for _ in range(1 + twice)]
-    except RuntimeError:
+    except OSError:
         value = "raised"
     left = {
         "the modes": [model.training, model.dropout.training, model.norm.training],
@@ -659,18 +666,19 @@ def run(module, seed, batches, config, model=None, validation=None, training=Tru
 @in_a_folder
 def interrupted(module, seed, batches, config, stops, model=None, validation=None):
     """As `run`, in several goes: each builds everything anew, from another seed, and ends after so many steps."""
-    train = part(module, "train")
+    train, lengths = part(module, "train"), []
     for go, stop in enumerate([*stops, None]):
         lm = tiny(seed if go == 0 else seed + 50 + go, **(model or {}))
         shards = Batches(batches)
         torch.manual_seed(seed if go == 0 else seed + 1000 * go)
         held_out = None if validation is None else Batches(validation)
         history = train.train(lm, shards, train.TrainConfig(**config, stop_after=stop, checkpoint_path="run/c.pt"), held_out)
+        lengths.append(len(history["loss"]))
     history = {key: [list(x) if isinstance(x, tuple) else x for x in value] for key, value in history.items()}
     files = sorted(os.listdir("run"))
     saved = torch.load("run/c.pt", weights_only=True)["model"]
     same = all(torch.equal(x, saved[name]) for name, x in lm.state_dict().items())
-    return {"state": state_of(lm), "history": history, "position": shards.position}, files, same
+    return {"state": state_of(lm), "history": history, "position": shards.position}, files, same, lengths
 
 
 @in_a_folder
@@ -679,7 +687,7 @@ def crashed(module, seed, batches, config, every, at):
     the history of a second run from there."""
     train = part(module, "train")
     config = train.TrainConfig(**config, checkpoint_path="run/c.pt", checkpoint_every=every)
-    with contextlib.suppress(RuntimeError):
+    with contextlib.suppress(OSError):
         train.train(tiny(seed), Batches(batches, fails_at=at), config)
     lm, shards = tiny(seed + 1), Batches(batches)
     history = train.train(lm, shards, config)

@@ -29,7 +29,13 @@ def distribution(logits, temperature=1.0, top_k=None, top_p=None):
 
 @exercise("next_token", points=1, core=True)
 @settings(max_examples=8)
-@given(seed=seeds(), vocab=sizes(2, 8), temperature=st.sampled_from((0.5, 1.0, 1.7)), k=sizes(0, 9), p=st.sampled_from((None, 0.3, 0.6, 0.85)))
+@given(
+    seed=seeds(),
+    vocab=sizes(2, 8),
+    temperature=st.sampled_from((0.5, 1.0, 1.7)),
+    k=sizes(0, 9),
+    p=st.sampled_from((None, 0.3, 0.6, 0.85)),
+)
 def test_tokens_come_as_often_as_their_probability_after_the_filters_says(student, seed, vocab, temperature, k, p):
     """Temperature, then top-k, then the nucleus of what is left, renormalised; ints; logits as they were."""
     logits = normal(seed, vocab, scale=1.5, dtype=torch.float64 if seed % 2 else torch.float32)
@@ -44,6 +50,13 @@ def test_tokens_come_as_often_as_their_probability_after_the_filters_says(studen
             f"with {options}, token {token} should come with probability {expected[token]:.3f}, it came in {found[token]:.3f} of 1200 draws"
             "\n  hint: divide by the temperature, keep top_k, renormalise, keep the nucleus, draw"
         )
+    four = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64).log()
+    tokens, _ = student.run(probes.draws, four, 60, seed, {"top_k": 2, "top_p": 0.5})
+    assert_equal(sorted(set(tokens.tolist())), [0], what="the tokens drawn of 0.4, 0.3, 0.2, 0.1 with top_k=2 and then top_p=0.5")
+    tokens, _ = student.run(probes.draws, four, 60, seed, {"temperature": 0.2, "top_p": 0.7})
+    assert_equal(
+        sorted(set(tokens.tolist())), [0], what="the tokens drawn of 0.4, 0.3, 0.2, 0.1 at temperature 0.2 with top_p=0.7"
+    )
 
 
 @exercise("next_token", points=1)
@@ -52,16 +65,24 @@ def test_tokens_come_as_often_as_their_probability_after_the_filters_says(studen
 def test_the_most_probable_token_is_taken_without_chance(student, seed, vocab):
     """At temperature 0, with top_k=1, with the smallest top_p, and at temperatures next to 0; any dtype, -inf among the logits."""
     logits = normal(seed, vocab, scale=3.0)
-    logits[seed % vocab] = 60.0
+    logits[seed % vocab] = logits.max() + 0.5
     if vocab > 2:
         logits[(seed + 1) % vocab] = -math.inf
     for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
-        for options in ({"temperature": 0}, {"top_k": 1}, {"top_p": 1e-9}, {"temperature": 1e-4}, {"temperature": 1e-30, "top_p": 1.0}):
+        for options in (
+            {"temperature": 0},
+            {"top_k": 1},
+            {"top_p": 1e-9},
+            {"temperature": 1e-4},
+            {"temperature": 1e-40, "top_p": 1.0},
+        ):
             tokens, _ = student.run(probes.draws, logits.to(dtype), 2, seed, options)
             assert_equal(tokens.tolist(), [seed % vocab] * 2, what=f"two draws with {options} in {dtype}")
     flat = torch.zeros(1000, dtype=torch.float16)
     tokens, _ = student.run(probes.draws, flat, 60, seed, {"top_p": 0.9})
-    assert len(set(tokens.tolist())) > 30, "of 1000 equal tokens in half precision, only a few were ever drawn\n  hint: add up in float64"
+    assert len(set(tokens.tolist())) > 30, (
+        "of 1000 equal tokens in half precision, only a few were ever drawn\n  hint: add up in float64"
+    )
     flat[7:] = -math.inf
     tokens, _ = student.run(probes.draws, flat, 60, seed, {"top_k": 500, "top_p": 1.0})
     assert max(tokens.tolist()) < 7, "a token whose logit is -inf was drawn"
@@ -118,12 +139,25 @@ def test_past_the_context_the_window_moves_on(student, reference, seed, vocab, c
 
 @exercise("generate", points=1)
 @settings(max_examples=15)
-@given(seed=seeds(), t=sizes(1, 6), n=sizes(1, 8), temperature=st.sampled_from((0.7, 1.0, 2.0)), k=sizes(0, 5), p=st.sampled_from((None, 0.7)), stop=sizes(0, 3))
+@given(
+    seed=seeds(),
+    t=sizes(1, 6),
+    n=sizes(1, 8),
+    temperature=st.sampled_from((0.7, 1.0, 2.0)),
+    k=sizes(0, 5),
+    p=st.sampled_from((None, 0.7)),
+    stop=sizes(0, 3),
+)
 def test_sampled_tokens_are_next_token_s_one_after_the_other(student, seed, t, n, temperature, k, p, stop):
     """All options are handed on, the generator is used once a token; a stop token ends the text and is not part of it."""
     spec = (seed, 9, 7)
     ids = torch.randint(9, (t,), generator=torch.Generator().manual_seed(seed)).tolist()
-    options = {"temperature": temperature, "top_k": k or None, "top_p": p, "stop": [0, 3, 5] if stop == 0 else ids[:1] if stop == 1 else ()}
+    options = {
+        "temperature": temperature,
+        "top_k": k or None,
+        "top_p": p,
+        "stop": [0, 3, 5] if stop == 0 else ids[:1] if stop == 1 else (),
+    }
     tokens, expected, _, _ = student.run(probes.generated, spec, ids, n, options, seed=seed)
     assert_equal(tokens, expected, what=f"the tokens after {ids} with {options}")
 
@@ -142,7 +176,9 @@ def test_each_token_is_read_once_and_only_when_somebody_asks(student):
     seen = student.run(probes.steps_of, spec, ids, 4, 4)
     assert seen[0][0] == 0, f"the model read {seen[0][0]} tokens before anybody asked for an id"
     counts = [count for count, _ in seen[1:]]
-    assert counts[0] <= 5 and counts[-1] <= 8, f"after 1, 2, 3 and 4 ids the model had read {counts} tokens; [5, 6, 7, 8] are enough"
+    assert counts[0] <= 5 and counts[-1] <= 8, (
+        f"after 1, 2, 3 and 4 ids the model had read {counts} tokens; [5, 6, 7, 8] are enough"
+    )
     recording = [grad for _, grad in seen]
     assert_equal(recording, [True] * 5, what="whether gradients are recorded between the ids", hint="no yield inside of no_grad")
 
@@ -164,7 +200,14 @@ def test_modes_are_left_alone_and_bad_arguments_are_refused(student, reference):
     both = student.run(probes.generations_at_once, spec, [1, 2], [3], 6)
     expected = [reference.run(probes.greedily, spec, prompt, 6) for prompt in ([1, 2], [3])]
     assert_equal(both, expected, what="the tokens of two generations that take turns")
-    bad = [([], 3, {}), ([], 0, {}), ([1], -1, {}), ([1], 2, {"temperature": -1.0}), ([1], 2, {"top_k": 0}), ([1], 2, {"top_p": 0.0})]
+    bad = [
+        ([], 3, {}),
+        ([], 0, {}),
+        ([1], -1, {}),
+        ([1], 2, {"temperature": -1.0}),
+        ([1], 2, {"top_k": 0}),
+        ([1], 2, {"top_p": 0.0}),
+    ]
     answers = student.run(probes.generations_refused, spec, [*bad, ([1], 0, {}), ([1], 1, {"top_p": 1.0})])
     for case, was_refused in zip(bad, answers):
         assert was_refused, f"generate with (ids, max_new_tokens, options) = {case} should be refused"
@@ -197,9 +240,13 @@ def check_file(data, tensors):
         entry = dict(header[name])
         begin, end = entry.pop("data_offsets")
         dtype = next(key for key, value in TORCH_DTYPES.items() if value == x.dtype)
-        assert_equal(entry, {"dtype": dtype, "shape": list(x.shape)}, what=f"the header's entry for {name!r}, without data_offsets")
+        assert_equal(
+            entry, {"dtype": dtype, "shape": list(x.shape)}, what=f"the header's entry for {name!r}, without data_offsets"
+        )
         assert_equal(end - begin, x.numel() * x.element_size(), what=f"the bytes of {name!r} by its data_offsets")
-    assert_equal(tensors_in(data), tensors, what="the tensors", hint="contiguous, little-endian, offsets counted from the header's end")
+    assert_equal(
+        tensors_in(data), tensors, what="the tensors", hint="contiguous, little-endian, offsets counted from the header's end"
+    )
 
 
 @exercise("write_safetensors", points=2, core=True)
@@ -235,13 +282,19 @@ def test_data_begin_at_multiples_and_have_no_gaps(student, seed, n):
     assert_equal(len(data) - start, end, what="the number of bytes of data")
     for name, entry in header.items():
         size = TORCH_DTYPES[entry["dtype"]].itemsize
-        assert entry["data_offsets"][0] % size == 0, f"{name!r} has elements of {size} bytes and begins at {entry['data_offsets'][0]}"
+        assert entry["data_offsets"][0] % size == 0, (
+            f"{name!r} has elements of {size} bytes and begins at {entry['data_offsets'][0]}"
+        )
 
 
 @exercise("write_safetensors", points=1)
 def test_tensors_may_lie_in_memory_in_any_way(student, generator):
     """Transposed, strided, overlapping, expanded, in training; what the format has no name for is refused."""
-    tensors = {"a": normal(generator, 3, 4), "b": normal(generator, 2, 3, 2, dtype=torch.float32), "c": torch.arange(6).view(2, 3)}
+    tensors = {
+        "a": normal(generator, 3, 4),
+        "b": normal(generator, 2, 3, 2, dtype=torch.float32),
+        "c": torch.arange(6).view(2, 3),
+    }
     for how in ("scattered", "strided", "trained"):
         data, same, _ = student.run(probes.written, tensors, how=how)
         check_file(data, tensors)
@@ -249,7 +302,10 @@ def test_tensors_may_lie_in_memory_in_any_way(student, generator):
     x = normal(generator, 5, 2)
     data = student.run(probes.written_shared, x)
     check_file(data, {"a": x[:3], "b": x[1:], "c": x, "d": x, "e": x[:1].expand(4, 2)})
-    answers = student.run(probes.writes_refused, [{"z": "complex64"}, {"a": "float32", "z": "complex128"}, {"__metadata__": "float32"}, {"a": "bool"}])
+    answers = student.run(
+        probes.writes_refused,
+        [{"z": "complex64"}, {"a": "float32", "z": "complex128"}, {"__metadata__": "float32"}, {"a": "bool"}],
+    )
     assert_equal(answers, [True, True, True, False], what="whether complex numbers, again, __metadata__ and bool are refused")
 
 
@@ -271,7 +327,10 @@ def test_the_file_has_the_published_names_and_layout(student, config, seed, dtyp
 @exercise("export", points=1)
 def test_config_json_lies_beside_the_weights(student, reference):
     """In a folder that is made for both; with the sizes of the model."""
-    for config, path in ((SMALL | {"dropout": 0.1}, "out/of/here/w.safetensors"), (SMALL | {"n_layers": 1}, "x/model.safetensors")):
+    for config, path in (
+        (SMALL | {"dropout": 0.1}, "out/of/here/w.safetensors"),
+        (SMALL | {"n_layers": 1}, "x/model.safetensors"),
+    ):
         weights = random_weights(config, 1, torch.float32)
         _, described, files, _, _ = student.run(probes.exported, config, weights, path)
         assert_equal(files, sorted(["config.json", path.rpartition("/")[2]]), what="the files in the folder")

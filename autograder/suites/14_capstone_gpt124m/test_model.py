@@ -42,10 +42,16 @@ def test_the_defaults_are_gpt2_s_sizes_and_fields_are_kept(student, generator):
 @exercise("GPTConfig", points=2)
 def test_impossible_sizes_are_refused_and_possible_ones_are_not(student):
     """Each size by itself; heads that do not divide the width; dropout from 0 to below 1."""
-    bad = [{name: size} for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model") for size in (0, -1, 2.0, "12")]
+    bad = [
+        {name: size} for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model") for size in (0, -1, 2.0, "12")
+    ]
     bad += [{"n_layers": -12}, {"d_model": 8, "n_heads": 3}, {"d_model": 2, "n_heads": 4}, {"d_model": -12, "n_heads": -12}]
     bad += [{"dropout": p} for p in (-0.1, 1.0, 1.5, float("nan"))]
-    good = [{"dropout": p} for p in (0.0, 0.999)] + [{"d_model": 12, "n_heads": 12}, {"d_model": 1, "n_heads": 1}, {"vocab_size": 1}]
+    good = [{"dropout": p} for p in (0.0, 0.999)] + [
+        {"d_model": 12, "n_heads": 12},
+        {"d_model": 1, "n_heads": 1},
+        {"vocab_size": 1},
+    ]
     answers = student.run(scenarios.configs_refused, bad + good)
     for fields, was_refused in zip(bad + good, answers, strict=True):
         wanted = fields in bad
@@ -107,7 +113,9 @@ def test_dropout_takes_weights_and_results_in_training_only(student):
     weights |= {"c_attn.bias": torch.zeros(3 * d).double(), "c_proj.bias": torch.zeros(d).double()}
     x = torch.ones(200, 1, d, dtype=torch.float64)
     evaluated = student.run(scenarios.dropped, "CausalSelfAttention", WIDE, weights, x, False)
-    assert_close(evaluated, x.expand(4, *x.shape), what="the rows in evaluation mode", hint="dropout_p is not 0 by itself in eval")
+    assert_close(
+        evaluated, x.expand(4, *x.shape), what="the rows in evaluation mode", hint="dropout_p is not 0 by itself in eval"
+    )
     trained = student.run(scenarios.dropped, "CausalSelfAttention", WIDE, weights, x, True)[0]
     rows = (trained != 0).any(-1).double().mean().item()
     assert 0.3 < rows < 0.7, f"with dropout 0.5 and one token, half of the rows should be dropped as a whole, not {1 - rows:.2f}"
@@ -209,7 +217,13 @@ def test_it_has_124439808_parameters_under_the_published_names(student):
         shapes = {name: list(shape) for name, shape in shapes_of(sizes).items()}
         count = sum(torch.Size(shape).numel() for shape in shapes.values())
         shapes["lm_head.weight"] = shapes["wte.weight"]
-        wanted = {"parameters": count, "shapes": dict(sorted(shapes.items())), "one parameter": True, "buffers": 0, "training": True}
+        wanted = {
+            "parameters": count,
+            "shapes": dict(sorted(shapes.items())),
+            "one parameter": True,
+            "buffers": 0,
+            "training": True,
+        }
         assert_equal(student.run(scenarios.gpt_parts, config), wanted, what="the model's state")
 
 
@@ -273,8 +287,16 @@ def test_gradients_of_the_loss_reach_every_parameter(student, reference):
 def test_what_is_too_long_is_refused_and_the_cache_stays_as_it_was(student):
     """The cached part counts; ids outside the vocabulary are refused, too; a whole context is not. And dropout begins with the embeddings."""
     weights = random_weights(SMALL, 4)
-    texts = [random_ids(SMALL, 1, 1, 9), torch.tensor([[11]]), torch.tensor([[-1]]), random_ids(SMALL, 1, 1, 8), torch.tensor([[10]])]
-    assert_equal(student.run(scenarios.gpt_refuses, SMALL, weights, texts), [True, True, True, False, False], what="what is refused")
+    texts = [
+        random_ids(SMALL, 1, 1, 9),
+        torch.tensor([[11]]),
+        torch.tensor([[-1]]),
+        random_ids(SMALL, 1, 1, 8),
+        torch.tensor([[10]]),
+    ]
+    assert_equal(
+        student.run(scenarios.gpt_refuses, SMALL, weights, texts), [True, True, True, False, False], what="what is refused"
+    )
     for dtype in (torch.float64, torch.float32):
         weights = random_weights(SMALL, 4, dtype)
         ids, more = random_ids(SMALL, 2, 2, 7), random_ids(SMALL, 3, 2, 2)
@@ -286,7 +308,9 @@ def test_what_is_too_long_is_refused_and_the_cache_stays_as_it_was(student):
         assert_close(logits, expected.to(dtype), what="the logits of the token that fits", **room)
     shape = [2, 3, 2, 8, 4]
     wanted = [shape, torch.float32, 0, [2, 1, 2, 8, 4], True]
-    assert_equal(student.run(scenarios.gpt_cache, SMALL, weights, 3), wanted, what="[keys' shape, dtype, length, …] of new caches")
+    assert_equal(
+        student.run(scenarios.gpt_cache, SMALL, weights, 3), wanted, what="[keys' shape, dtype, length, …] of new caches"
+    )
     config = WIDE | {"vocab_size": 50}
     weights, ids = random_weights(config, 1), random_ids(config, 1, 8, 9)
     plain = weights["wte.weight"][ids] + weights["wpe.weight"]
@@ -340,7 +364,12 @@ def test_parameters_stay_the_objects_that_they_are(student):
         weights = random_weights(SMALL, 3, given_in)
         ids = random_ids(SMALL, 1, 1, 3)
         _, own, seen = student.run(scenarios.loaded, SMALL, published(weights), ids, dtype)
-        names = ("it returns the model", "the parameters are the same objects", "they require gradients", "the state is as it was")
+        names = (
+            "it returns the model",
+            "the parameters are the same objects",
+            "they require gradients",
+            "the state is as it was",
+        )
         assert_equal(seen, dict.fromkeys(names, True), what="what could be seen")
         weights["lm_head.weight"] = weights["wte.weight"]
         assert_equal(own, {name: x.to(dtype) for name, x in weights.items()}, what=f"the state in {dtype}")
@@ -355,7 +384,8 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(student):
     cases = {
         "without its last name": {name: x for name, x in state.items() if name != last},
         "without wte.weight": {name: x for name, x in state.items() if name != "wte.weight"},
-        "without wte.weight, but with lm_head": {n: x for n, x in state.items() if n != "wte.weight"} | {"lm_head.weight": state["wte.weight"]},
+        "without wte.weight, but with lm_head": {n: x for n, x in state.items() if n != "wte.weight"}
+        | {"lm_head.weight": state["wte.weight"]},
         "with a third layer": state | {f"h.2.{name}": x for name, x in of_block(state).items()},
         "with an unknown name": state | {"wse.weight": torch.ones(2, 8).double()},
         "with a name that is no mask": state | {"h.0.mlp.bias": torch.ones(1, 1, 4, 4)},

@@ -29,9 +29,11 @@ def test_the_pieces_together_are_the_decoded_text(student, data, cuts):
     assert_equal("".join(text for text, _ in seen), expected, what=f"the text of {[pieces[i] for i in ids]}")
     assert all(text for text, _ in seen), "a piece is empty"
     assert_equal(n_asked, len(ids), what="the number of ids that were asked for")
-    assert_equal(student.run(probes.streams_at_once, list(data), list(b"ab" + data)), [
-        data.decode("utf-8", errors="replace"), (b"ab" + data).decode("utf-8", errors="replace")
-    ], what="the texts of two streams that take turns")
+    assert_equal(
+        student.run(probes.streams_at_once, list(data), list(b"ab" + data)),
+        [data.decode("utf-8", errors="replace"), (b"ab" + data).decode("utf-8", errors="replace")],
+        what="the texts of two streams that take turns",
+    )
 
 
 @exercise("decode_stream", points=1)
@@ -87,15 +89,40 @@ def test_the_field_that_is_wrong_is_named(student):
         "stream": [None, 0, 1, "true", [], 1.0],
     }
     cases = [(name, {"prompt": "a", name: value}) for name, values in wrong.items() for value in values]
-    cases += [("prompt", {}), ("prompt", {"stream": True}), ("best_of", {"prompt": "a", "best_of": 2}), ("", {"prompt": "a", "": 1})]
-    cases += [("prompt", {"zzz": 1, "stream": 3}), ("top_k", {"stream": 3, "top_k": 0, "prompt": "a"}), ("seed", {"x": 1, "prompt": "a", "seed": -1})]
+    cases += [
+        ("prompt", {}),
+        ("prompt", {"stream": True}),
+        ("best_of", {"prompt": "a", "best_of": 2}),
+        ("", {"prompt": "a", "": 1}),
+    ]
+    cases += [
+        ("prompt", {"zzz": 1, "stream": 3}),
+        ("top_k", {"stream": 3, "top_k": 0, "prompt": "a"}),
+        ("seed", {"x": 1, "prompt": "a", "seed": -1}),
+    ]
     cases += [("Prompt", {"prompt": "a", "Prompt": "b"}), ("\ud800", {"prompt": "a", "\ud800": 1})]
     bodies = [(name, json.dumps(fields).encode()) for name, fields in cases]
-    raw = [b"", b"hello", b"[]", b"3", b"null", b'"a"', b'{"prompt": "a"', b'{"prompt": "a"} x', b"\xff", b'{"prompt": "\xe9"}', b"{'prompt': 'a'}"]
+    raw = [
+        b"",
+        b"hello",
+        b"[]",
+        b"3",
+        b"null",
+        b'"a"',
+        b'{"prompt": "a"',
+        b'{"prompt": "a"} x',
+        b"\xff",
+        b'{"prompt": "\xe9"}',
+        b"{'prompt': 'a'}",
+    ]
     raw += [b"[" * 100_000, b'{"prompt": ' * 50_000, b'[{"prompt": "a"}]']
     bodies += [("body", body) for body in raw]
     bodies += [("temperature", b'{"prompt": "a", "temperature": 1e400}'), ("top_k", b'{"prompt": "a", "top_k": -0}')]
-    bodies += [(None, b' {"prompt": "a", "max_new_tokens": 50}\n'), (None, '{"prompt": "é", "temperature": 2}'.encode()), (None, body_of(prompt="a", top_p=1))]
+    bodies += [
+        (None, b' {"prompt": "a", "max_new_tokens": 50}\n'),
+        (None, '{"prompt": "é", "temperature": 2}'.encode()),
+        (None, body_of(prompt="a", top_p=1)),
+    ]
     bodies += [(None, b'{"prompt": "\\ud83d\\ude00"}'), (None, body_of(prompt=" "))]
     answers = student.run(probes.fields_at_fault, [body for _, body in bodies], {"limit": 50})
     for (name, body), found in zip(bodies, answers, strict=True):
@@ -113,7 +140,13 @@ def post(length="right", **fields):
 
 @exercise("application", points=1, core=True)
 @settings(max_examples=10)
-@given(text=SOME_TEXT, prompt=SOME_TEXT.filter(bool), n=sizes(0, 30), seed=st.sampled_from((0, 5, 2**40)), k=st.sampled_from((None, 3)))
+@given(
+    text=SOME_TEXT,
+    prompt=SOME_TEXT.filter(bool),
+    n=sizes(0, 30),
+    seed=st.sampled_from((0, 5, 2**40)),
+    k=st.sampled_from((None, 3)),
+)
 def test_a_request_is_answered_with_the_text_of_the_generated_ids(student, text, prompt, n, seed, k):
     """generate gets the prompt's ids and all options; a seed decides the numbers that are drawn; characters are whole."""
     tokens = list(text.encode())
@@ -124,7 +157,15 @@ def test_a_request_is_answered_with_the_text_of_the_generated_ids(student, text,
     value = {"text": expected_text, "n_tokens": min(n, len(tokens))}
     assert_equal(answers, [wanted | {"value": value}] * 2, what="the answers to one request, sent twice")
     drawn = torch.rand(2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).tolist()
-    call = {"ids": list(prompt.encode()), "n": n, "drawn": drawn, "model": "the model", "temperature": 0.5, "top_k": k, "top_p": 0.75}
+    call = {
+        "ids": list(prompt.encode()),
+        "n": n,
+        "drawn": drawn,
+        "model": "the model",
+        "temperature": 0.5,
+        "top_k": k,
+        "top_p": 0.75,
+    }
     assert_equal(calls, [call | {"stop": [256], "own generator": True}] * 2, what="what generate was called with")
     assert not changed, f"changed for everyone: {', '.join(changed)}"
 
@@ -145,9 +186,18 @@ def test_a_stream_sends_each_piece_as_soon_as_it_is_there(student, text):
         expected.append(({"text": character}, n))
     expected.append(({"done": True, "n_tokens": len(tokens)}, len(tokens)))
     found = [(json.loads(chunk), n) for chunk, n in seen]
-    assert_equal(found, expected, what="[(line, ids drawn by then), …]", hint="return a generator of lines, and nothing is computed before it is asked for")
+    assert_equal(
+        found,
+        expected,
+        what="[(line, ids drawn by then), …]",
+        hint="return a generator of lines, and nothing is computed before it is asked for",
+    )
     seen, _, _ = student.run(probes.lines_of, body_of(prompt="a", stream=True), [226, 130])
-    assert_equal([json.loads(chunk) for chunk, _ in seen], [{"text": "\ufffd"}, {"done": True, "n_tokens": 2}], what="the lines of half a character")
+    assert_equal(
+        [json.loads(chunk) for chunk, _ in seen],
+        [{"text": "\ufffd"}, {"done": True, "n_tokens": 2}],
+        what="the lines of half a character",
+    )
 
 
 @exercise("application", points=1)
@@ -184,7 +234,9 @@ def test_what_cannot_be_answered_gets_its_status_and_a_reason(student):
         method, path, body, *length = request
         what = f"{method} {path} with {len(body)} bytes" + (f" and CONTENT_LENGTH {length[0]!r:.20}" if length else "")
         assert_equal(answer["status"], status, what=f"the status of {what}")
-        assert_equal([answer["type"], answer["length"]], ["application/json", True], what=f"[type, right length] of the answer to {what}")
+        assert_equal(
+            [answer["type"], answer["length"]], ["application/json", True], what=f"[type, right length] of the answer to {what}"
+        )
         assert_equal(answer["allow"], allow, what=f"the header Allow in the answer to {what}")
         if n_read is not None:
             assert_equal(answer["read"], n_read, what=f"the bytes of the body that were read of {what}")
@@ -206,11 +258,15 @@ def test_requests_take_turns_token_by_token(student):
     """A client that reads slowly keeps nobody waiting, and no two of them run the model at the same time; without a seed, each differs."""
     text = list(b"hello")
     same = student.run(probes.taking_turns, body_of(prompt="a", stream=True), text)
-    assert same is not None, "a second request waits until the first one's client has read everything\n  hint: hold the lock around next(ids) alone"
+    assert same is not None, (
+        "a second request waits until the first one's client has read everything\n  hint: hold the lock around next(ids) alone"
+    )
     assert same, "two requests at once got different texts"
     bodies = [body_of(prompt="a", stream=stream, seed=1) for stream in (True, False, True, False)]
     answers, most = student.run(probes.at_once, bodies, text * 4)
-    assert_equal(most, 1, what="the most requests that drew a token at the same time", hint="one lock for all requests of an application")
+    assert_equal(
+        most, 1, what="the most requests that drew a token at the same time", hint="one lock for all requests of an application"
+    )
     whole = json.loads(answers[1])
     assert_equal(whole, {"text": "hello" * 4, "n_tokens": 20}, what="an answer among four at once")
     assert answers[0] == answers[2] and answers[1] == answers[3], "the same request got different answers at the same time"

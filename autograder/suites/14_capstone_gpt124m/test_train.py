@@ -88,7 +88,9 @@ def test_the_rate_goes_up_in_a_line_and_down_along_half_a_cosine(student, warmup
 @exercise("cosine_schedule", points=1)
 def test_from_the_last_step_on_it_is_the_smallest_rate(student):
     """Also long after the end, and in a run that is warm-up alone."""
-    assert_close(student.run(scenarios.schedule, [9, 10, 11, 500], 3, 10, 1.0, 0.1)[1:], [0.1] * 3, what="the rates from step 10 on")
+    assert_close(
+        student.run(scenarios.schedule, [9, 10, 11, 500], 3, 10, 1.0, 0.1)[1:], [0.1] * 3, what="the rates from step 10 on"
+    )
     actual = student.run(scenarios.schedule, [0, 1, 2, 3, 4], 4, 4, 1.0, 0.1)
     assert_close(actual, [0.2, 0.4, 0.6, 0.8, 0.1], what="the rates with a warm-up of all 4 steps")
     assert_close(student.run(scenarios.schedule, [0, 1], 0, 2, 1.0, 0.0), [1.0, 0.5], what="the rates without a warm-up")
@@ -105,7 +107,9 @@ def test_it_is_the_mean_loss_of_the_first_batches(student, seed, b, t, n, more):
     batches = some_batches(seed, n + more, b, t)
     values, _ = student.run(scenarios.evaluated, seed, batches, n, twice=True)
     expected = sum(losses_of(scenarios.tiny(seed), batches[:n])) / n
-    assert_close(values, [expected] * 2, what=f"the mean loss of {n} batches, twice", hint="shards.batch(0) to batch(n_batches - 1)")
+    assert_close(
+        values, [expected] * 2, what=f"the mean loss of {n} batches, twice", hint="shards.batch(0) to batch(n_batches - 1)"
+    )
 
 
 @exercise("evaluate", points=1)
@@ -207,12 +211,13 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(student, seed, pass
     config = PLAIN | {"total_steps": 7, "accumulation_steps": passes, "eval_every": 3, "eval_batches": 2}
     batches, model = some_batches(seed, 5), {"dropout": 0.4}
     whole = student.run(scenarios.run, seed, batches, config, model=model, validation=batches)
-    pieces, files, same = student.run(
+    pieces, files, same, lengths = student.run(
         scenarios.interrupted, seed, batches, config | {"checkpoint_every": every}, sorted(stops), model=model, validation=batches
     )
     expected = {key: whole[key] for key in pieces}
     hint = "what a step depends on: weights, optimiser, position, random state, the number of steps done"
     assert_equal(pieces, expected, what=f"the run that was stopped after {sorted(stops)} steps", hint=hint)
+    assert_equal(lengths, [min(stop, 7) for stop in sorted(stops)] + [7], what="the steps that were done at the end of each run")
     assert_equal(files, ["c.pt"], what="the files in the checkpoint's folder")
     assert same, 'torch.load(path)["model"] should be the state of the model at the end'
     again, n_read = student.run(scenarios.crashed, seed, batches, PLAIN | {"total_steps": 7}, 2, 3)
@@ -239,7 +244,9 @@ def test_evaluation_comes_when_it_should_and_leaves_no_trace(student, seed, ever
         assert_equal(run["training"], training, what="whether the model is in training mode afterwards")
         modes = run.pop("seen")
         n_trained = sum(notes[0] == "True" for notes in modes)
-        assert_equal(n_trained, 6, what="the passes in training mode", hint="evaluate leaves evaluation mode; training needs its own")
+        assert_equal(
+            n_trained, 6, what="the passes in training mode", hint="evaluate leaves evaluation mode; training needs its own"
+        )
     assert_equal(actual, plain, what="the run with evaluations")
     options = config | {"eval_every": 6, "eval_batches": 2}
     actual = student.run(scenarios.run, seed, batches, options, validation=held_out)
@@ -264,7 +271,9 @@ def test_the_log_has_a_line_for_every_step_and_every_evaluation(student):
     assert_close(lines, expected, what="the lines, without tokens_per_second")
     for line, speed in zip(lines, speeds):
         if "loss" in line:
-            assert isinstance(speed, int | float) and 0 < speed < math.inf, f"tokens_per_second should be a positive number, got {speed}"
+            assert isinstance(speed, int | float) and 0 < speed < math.inf, (
+                f"tokens_per_second should be a positive number, got {speed}"
+            )
 
 
 @exercise("train", points=1)

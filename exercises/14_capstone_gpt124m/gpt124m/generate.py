@@ -40,7 +40,7 @@ def next_token(
     """Draw one token from logits `(vocab,)` of any floating dtype; returns its id as an int.
 
     Temperature 0 takes the most probable token (which of equal ones is left open) and draws nothing. Otherwise, in this order: logits
-    are divided by the temperature; only the `top_k` most probable tokens stay; of these, renormalised, only the nucleus stays: the fewest
+    are divided by the temperature, however low; only the `top_k` most probable tokens stay; of these, renormalised, only the nucleus stays: the fewest
     most probable ones whose probabilities reach `top_p` together, always at least one; then one is drawn by its probability. None leaves a filter
     out; a `top_k` beyond the vocabulary keeps all of it. A token with logit -inf is never drawn.
 
