@@ -11,16 +11,16 @@ SMALL = {"vocab_size": 11, "context_length": 8, "n_layers": 2, "n_heads": 2, "d_
 # What runs beside your module: each function gets model.py as its first argument, and looks for the other files next to it.
 
 
-def fields(module, given):
-    config = module.GPTConfig(**given)
+def fields(module, own):
+    config = module.GPTConfig(**own)
     return [config.vocab_size, config.context_length, config.n_layers, config.n_heads, config.d_model, config.dropout]
 
 
 def sizes_refused(module, all_sizes):
     refused = []
-    for given in all_sizes:
+    for own in all_sizes:
         try:
-            module.GPTConfig(**given)
+            module.GPTConfig(**own)
             refused.append(False)
         except (ValueError, TypeError, IndexError):
             refused.append(True)
@@ -365,7 +365,12 @@ def answers_to(module, requests):
         environ, seen = {"REQUEST_METHOD": method, "PATH_INFO": path, "wsgi.input": io.BytesIO(body)}, []
         setup_testing_defaults(environ)
         environ |= {"CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json", "QUERY_STRING": "", "SCRIPT_NAME": ""}
-        result = app(environ, lambda status, headers, exc_info=None: seen.append((status, headers)) or (lambda data: None))
+
+        def start(status, headers, exc_info=None, seen=seen):
+            seen.append((status, headers))
+            return lambda data: None
+
+        result = app(environ, start)
         chunks = list(result)
         result.close()
         status, headers = seen[0]

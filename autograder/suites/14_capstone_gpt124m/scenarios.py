@@ -347,8 +347,7 @@ def prepared(module, documents, shard_tokens, eot_id, n_validation=None, how="js
 
 @in_a_folder
 def waiting(module, documents, shard_tokens, n_validation):
-    """The most tokens that were encoded and not on the disk whenever another document was to be encoded; and how many lines of the
-    file had been asked for by then beyond those that were encoded."""
+    """The most tokens that were encoded and not on the disk whenever another document was to be encoded."""
     data = part(module, "data")
     paths = write_documents(documents, "texts", "jsonl")
     n_encoded, most = 0, 0
@@ -367,8 +366,8 @@ def waiting(module, documents, shard_tokens, n_validation):
 
 @in_a_folder
 def corpora_refused(module, cases):
-    """For each (documents, shard_tokens, eot_id, n_validation): whether it is refused, and whether there is a manifest then, where
-    there was one before."""
+    """For each (documents, shard_tokens, eot_id, n_validation): whether it is refused, and whether there is a manifest
+    then, where there was one before."""
     data, answers = part(module, "data"), []
     for i, (documents, shard_tokens, eot_id, n_validation) in enumerate(cases):
         folder = f"corpus{i}"
@@ -631,7 +630,7 @@ class Unwritable:
 
 @in_a_folder
 def checkpoint_failed(module, state, path, first):
-    """Save a state, if there is a `first` one, then one that breaks down half-way: was the error passed on, what is there under path, and
+    """Save a state, if `first`, then one that breaks down half-way: was the error passed on, what is there under path, and
     which files are there."""
     train = part(module, "train")
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -683,8 +682,8 @@ def interrupted(module, seed, batches, config, stops, model=None, validation=Non
 
 @in_a_folder
 def crashed(module, seed, batches, config, every, at):
-    """A run with a checkpoint after `every` steps whose data fail after `at` batches; how many steps the checkpoint has, and the state and
-    the history of a second run from there."""
+    """A run with a checkpoint after `every` steps whose data fail after `at` batches; then a second run from there, and how
+    many batches that one read."""
     train = part(module, "train")
     config = train.TrainConfig(**config, checkpoint_path="run/c.pt", checkpoint_every=every)
     with contextlib.suppress(OSError):

@@ -290,5 +290,6 @@ def test_only_what_a_batch_needs_is_read(student):
     x, y = measured.value
     assert_equal([x, y], [torch.tensor([tail[:4], tail[4:]]), torch.tensor([tail[1:5], [*tail[5:], 0]])], what="(x, y)")
     assert measured.peak_bytes < 8e6, (
-        f"a batch of 8 tokens took {measured.peak_bytes / 1e6:.0f} MB of memory\n  hint: np.memmap reads pages when they are asked for"
+        f"a batch of 8 tokens took {measured.peak_bytes / 1e6:.0f} MB of memory"
+        "\n  hint: np.memmap reads pages when they are asked for"
     )

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from autograder.testing import assert_close, assert_equal, exercise
+from autograder.testing import assert_equal, exercise
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
 from . import probes
@@ -47,7 +47,8 @@ def test_tokens_come_as_often_as_their_probability_after_the_filters_says(studen
     for token in range(vocab):
         far = 5 * math.sqrt(expected[token] * (1 - expected[token]) / 1200)
         assert abs(found[token] - expected[token]) <= far, (
-            f"with {options}, token {token} should come with probability {expected[token]:.3f}, it came in {found[token]:.3f} of 1200 draws"
+            f"with {options}, token {token} should come with probability {expected[token]:.3f},"
+            f" it came in {found[token]:.3f} of 1200 draws"
             "\n  hint: divide by the temperature, keep top_k, renormalise, keep the nucleus, draw"
         )
     four = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64).log()
@@ -63,7 +64,7 @@ def test_tokens_come_as_often_as_their_probability_after_the_filters_says(studen
 @settings(max_examples=8)
 @given(seed=seeds(), vocab=sizes(1, 9))
 def test_the_most_probable_token_is_taken_without_chance(student, seed, vocab):
-    """At temperature 0, with top_k=1, with the smallest top_p, and at temperatures next to 0; any dtype, -inf among the logits."""
+    """At temperature 0, with top_k=1, with the smallest top_p, and temperatures next to 0; in any dtype, with -inf."""
     logits = normal(seed, vocab, scale=3.0)
     logits[seed % vocab] = logits.max() + 0.5
     if vocab > 2:

@@ -285,7 +285,7 @@ def test_gradients_of_the_loss_reach_every_parameter(student, reference):
 
 @exercise("GPT", points=1)
 def test_what_is_too_long_is_refused_and_the_cache_stays_as_it_was(student):
-    """The cached part counts; ids outside the vocabulary are refused, too; a whole context is not. And dropout begins with the embeddings."""
+    """The cached part counts; ids outside the vocabulary are refused, too. And dropout begins with the embeddings."""
     weights = random_weights(SMALL, 4)
     texts = [
         random_ids(SMALL, 1, 1, 9),

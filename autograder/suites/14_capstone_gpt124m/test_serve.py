@@ -6,7 +6,7 @@ import math
 import torch
 
 from autograder.testing import assert_equal, exercise
-from autograder.testing.strategies import given, seeds, settings, sizes, st
+from autograder.testing.strategies import given, settings, sizes, st
 
 from . import probes
 
@@ -61,9 +61,15 @@ def body_of(**fields):
 @exercise("parse_request", points=1, core=True)
 @settings(max_examples=25)
 @given(
-    prompt=SOME_TEXT.filter(bool), n=sizes(0, 50), temperature=st.sampled_from((0.0, 0.5, 3.25, 1e3)), k=st.sampled_from((None, 1, 10**6)),
-    p=st.sampled_from((None, 1e-3, 0.5, 1.0)), seed=st.sampled_from((None, 0, 7, 2**63 - 1)), stream=st.booleans(), left_out=st.sets(sizes(0, 5)),
-)  # fmt: skip
+    prompt=SOME_TEXT.filter(bool),
+    n=sizes(0, 50),
+    temperature=st.sampled_from((0.0, 0.5, 3.25, 1e3)),
+    k=st.sampled_from((None, 1, 10**6)),
+    p=st.sampled_from((None, 1e-3, 0.5, 1.0)),
+    seed=st.sampled_from((None, 0, 7, 2**63 - 1)),
+    stream=st.booleans(),
+    left_out=st.sets(sizes(0, 5)),
+)
 def test_all_fields_are_there_with_their_values_or_defaults(student, prompt, n, temperature, k, p, seed, stream, left_out):
     """In any order; null where it is allowed; the limit is one for the default, too."""
     given_fields = dict(zip(DEFAULTS, (n, temperature, k, p, seed, stream)))
@@ -255,7 +261,7 @@ def test_what_cannot_be_answered_gets_its_status_and_a_reason(student):
 
 @exercise("application", points=1)
 def test_requests_take_turns_token_by_token(student):
-    """A client that reads slowly keeps nobody waiting, and no two of them run the model at the same time; without a seed, each differs."""
+    """A client that reads slowly keeps nobody waiting, and no two run the model at the same time; without a seed, each differs."""
     text = list(b"hello")
     same = student.run(probes.taking_turns, body_of(prompt="a", stream=True), text)
     assert same is not None, (

@@ -2,9 +2,10 @@
 # Students: this file is yours, put your code where a TODO stands. Staff: edit the solution and sync again.
 """From files of text to batches: tokens on disk, in shards, read through memory maps.
 
-Training reads the same tokens in order, again and again, from many processes, and stops in the middle. So the text is encoded once,
-into files of plain 16-bit numbers ("shards"), and a manifest says what there is. A process maps the files into its memory and reads
-only the pages it needs; where it is in the data is one number, which is all that a checkpoint has to remember.
+Training reads the same tokens in order, again and again, from many processes, and stops in the middle. So the text is encoded
+once, into files of plain 16-bit numbers ("shards"), and a manifest says what there is. A process maps the files into its
+memory and reads only the pages it needs; where it is in the data is one number, which is all that a checkpoint has to
+remember.
 
     corpus folder    manifest.json  train_00000.bin  train_00001.bin  ...  validation_00000.bin
     a split          the tokens of its shards, one after the other: a stream of N tokens
@@ -32,7 +33,8 @@ DTYPE = np.dtype("<u2")  # 16 bits, little-endian, whatever the machine: 65536 i
 
 
 def read_documents(paths: Iterable[str | os.PathLike]) -> Iterator[str]:
-    """The documents of the files, one by one, given: each line of a `.jsonl` file has one as `{"text": …}`; any other file is one."""
+    """The documents of the files, one by one, given: each line of a `.jsonl` file has one as `{"text": …}`; any other file is
+    one."""
     for path in map(Path, paths):
         with path.open(encoding="utf-8") as file:
             if path.suffix == ".jsonl":
@@ -51,10 +53,10 @@ def prepare_corpus(
 ) -> dict[str, Any]:
     """Encode documents into shards of tokens; returns the manifest.
 
-    The documents are those of `read_documents(paths)`, in order; one that has no tokens is left out, as if it were not there. The
-    last `n_validation` of them are the split "validation", all others the split "train": what is held out depends on the order
-    alone, not on anybody's size. Each document is written as `eot_id` and then its tokens, so that a model which has read `eot_id`
-    begins a document. A split's documents follow each other without a gap, over the ends of shards, too.
+    The documents are those of `read_documents(paths)`, in order; one that has no tokens is left out, as if it were not there.
+    The last `n_validation` of them are the split "validation", all others the split "train": what is held out depends on the
+    order alone, not on anybody's size. Each document is written as `eot_id` and then its tokens, so that a model which has
+    read `eot_id` begins a document. A split's documents follow each other without a gap, over the ends of shards, too.
 
     `folder` is made if need be. A shard is a file of 16-bit little-endian numbers, `train_00000.bin`, `train_00001.bin`, …,
     `validation_00000.bin`, …; all hold exactly `shard_tokens` tokens but the last of its split, which holds 1 to `shard_tokens`.
@@ -67,8 +69,8 @@ def prepare_corpus(
     The returned dict is what the file holds. Memory stays bounded: a shard's file is complete as soon as it is full, and no
     more than `n_validation + 1` documents and less than one shard of tokens wait at any time.
 
-    Raises ValueError for fewer than `n_validation + 1` documents with tokens, for `shard_tokens` or `n_validation` below 1, and for an id
-    (`eot_id`, too) that is not from 0 to 65535; there is no manifest in the folder then.
+    Raises ValueError for fewer than `n_validation + 1` documents with tokens, for `shard_tokens` or `n_validation` below 1,
+    and for an id (`eot_id`, too) that is not from 0 to 65535; there is no manifest in the folder then.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: prepare_corpus")
@@ -77,20 +79,20 @@ def prepare_corpus(
 class TokenShards:
     """Batches of one split of a prepared corpus, for one of `world_size` processes.
 
-    The split's N tokens are one stream, over the ends of its shards, and `(N - 1) // context_length` windows of it have a target for
-    each token (see above): every token is a target at most once in an epoch. Batch `step` of an epoch takes the windows from
-    number `step * batch_size * world_size` on: process `rank` gets `batch_size` of them, those from its `rank * batch_size`-th on, in
-    order. Windows that do not fill a batch for every process are left out, so all processes have the same number of batches,
-    `len(shards)`.
+    The split's N tokens are one stream, over the ends of its shards, and `(N - 1) // context_length` windows of it have a
+    target for each token (see above): every token is a target at most once in an epoch. Batch `step` of an epoch takes the
+    windows from number `step * batch_size * world_size` on: process `rank` gets `batch_size` of them, those from its `rank *
+    batch_size`-th on, in order. Windows that do not fill a batch for every process are left out, so all processes have the
+    same number of batches, `len(shards)`.
 
-    With `shuffle_seed=None`, windows are numbered as they lie in the stream, in every epoch. With a seed (an int), each epoch has its
-    own order of all windows, drawn from the seed and the epoch's number alone, and so the same for all processes.
+    With `shuffle_seed=None`, windows are numbered as they lie in the stream, in every epoch. With a seed (an int), each epoch
+    has its own order of all windows, drawn from the seed and the epoch's number alone, and so the same for all processes.
 
     Attributes: `epoch` and `step`, the position of the next batch, both from 0 on.
 
-    Raises ValueError when the split has too few tokens for one batch for every process, when `batch_size`, `context_length` or
-    `world_size` is below 1, when `rank` is not from 0 to world_size - 1, for a split that is not in the manifest, and when a shard's
-    file has another size than the manifest says.
+    Raises ValueError when the split has too few tokens for one batch for every process, when `batch_size`, `context_length`
+    or `world_size` is below 1, when `rank` is not from 0 to world_size - 1, for a split that is not in the manifest, and when
+    a shard's file has another size than the manifest says.
     """
 
     def __init__(
@@ -112,7 +114,8 @@ class TokenShards:
         raise NotImplementedError("TODO: TokenShards.__len__")
 
     def batch(self, step: int, epoch: int = 0) -> tuple[Tensor, Tensor]:
-        """Batch number `step` of an epoch: (x, y), both `(batch_size, context_length)` of int64, copies. The position stays as it is.
+        """Batch number `step` of an epoch: (x, y), both `(batch_size, context_length)` of int64, copies. The position stays
+        as it is.
 
         Raises IndexError where step is not from 0 to len(self) - 1.
         """
@@ -120,7 +123,8 @@ class TokenShards:
         raise NotImplementedError("TODO: TokenShards.batch")
 
     def next_batch(self) -> tuple[Tensor, Tensor]:
-        """The batch at the position, which then moves on by one: to the beginning of the next epoch after the last batch of one."""
+        """The batch at the position, which then moves on by one: to the beginning of the next epoch after the last batch of
+        one."""
         # TODO: your code goes here, in place of the next line.
         raise NotImplementedError("TODO: TokenShards.next_batch")
 
@@ -132,8 +136,8 @@ class TokenShards:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go to a position: the next batches are those that followed `state_dict()` then.
 
-        Raises ValueError for the state of shards with another split, batch_size, context_length, world_size or shuffle_seed (rank does
-        not matter), since its numbers mean other places; the position is then as it was.
+        Raises ValueError for the state of shards with another split, batch_size, context_length, world_size or shuffle_seed
+        (rank does not matter), since its numbers mean other places; the position is then as it was.
         """
         # TODO: your code goes here, in place of the next line.
         raise NotImplementedError("TODO: TokenShards.load_state_dict")

@@ -2,14 +2,15 @@
 # Students: this file is yours, put your code where a TODO stands. Staff: edit the solution and sync again.
 """The model behind a web address: text in, text out, while it is being written.
 
-WSGI (PEP 3333) is Python's contract between web servers and programs: an application is a function of a request's `environ` and of
-`start_response`, and returns the body in pieces of bytes. So it can be tested without a network, and any server can run it.
+WSGI (PEP 3333) is Python's contract between web servers and programs: an application is a function of a request's `environ`
+and of `start_response`, and returns the body in pieces of bytes. So it can be tested without a network, and any server can
+run it.
 
     POST /generate    {"prompt": "Once", "max_new_tokens": 20, "temperature": 0.8, "stream": true}
     GET  /health      {"status": "ok"}
 
-With `"stream": true`, the body is JSON Lines: one object a line, sent as soon as it is there, and one at the end that says that it
-is the end, so that an answer which was cut off can be told from one that is complete.
+With `"stream": true`, the body is JSON Lines: one object a line, sent as soon as it is there, and one at the end that says
+that it is the end, so that an answer which was cut off can be told from one that is complete.
 
 The command line: python -m solutions.gpt124m.serve RUN --port 8000
 """
@@ -52,8 +53,8 @@ def parse_request(body: bytes, limit: int = 1024) -> dict[str, Any]:
 
     Whole numbers are written without point and exponent; true and false are not numbers.
 
-    Raises BadRequest, whose `field` is the first wrong one in this order, or one that is unknown where all of these are right, and "body" when the body
-    is not a JSON object in UTF-8. Whatever the body is, nothing else is raised.
+    Raises BadRequest, whose `field` is the first wrong one in this order, or one that is unknown where all of these are
+    right, and "body" when the body is not a JSON object in UTF-8. Whatever the body is, nothing else is raised.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: parse_request")
@@ -69,26 +70,27 @@ def application(
 ) -> Callable[..., Iterable[bytes]]:
     """A WSGI application that generates text with the model.
 
-    `POST /generate` takes the body that `parse_request(body, limit)` reads. The ids are those of
-    `generate(model, ids of the prompt, max_new_tokens, temperature=…, top_k=…, top_p=…, generator=…, stop=stop)`. A request's generator is
-    its own: a fresh `torch.Generator`, seeded with `seed` where there is one and differently each time where there is none. So the same
+    `POST /generate` takes the body that `parse_request(body, limit)` reads. The ids are those of `generate(model, ids of the
+    prompt, max_new_tokens, temperature=…, top_k=…, top_p=…, generator=…, stop=stop)`. A request's generator is its own: a
+    fresh `torch.Generator`, seeded with `seed` where there is one and differently each time where there is none. So the same
     request with a seed gets the same text.
 
     - Without stream: `200`, `application/json`, `{"text": "…", "n_tokens": 12}`, the text as `decode_stream` puts it together.
-    - With stream: `200`, `application/x-ndjson`. For each piece of `decode_stream`, as soon as it is there, one line `{"text": "…"}`; then the line
-      `{"done": true, "n_tokens": 12}`. Every line ends with "\\n", and every chunk of bytes of the body is one whole line.
+    - With stream: `200`, `application/x-ndjson`. For each piece of `decode_stream`, as soon as it is there, one line
+      `{"text": "…"}`; then the line `{"done": true, "n_tokens": 12}`. Every line ends with "\\n", and every chunk of bytes of
+      the body is one whole line.
     - `GET /health`: `200`, `{"status": "ok"}`.
 
     Errors are JSON, too, `{"error": "what is wrong"}`:
 
-    - `400` for what `parse_request` refuses, with `"field"`; for a prompt without a token (`"field": "prompt"`); and for a body without a valid length
-      (CONTENT_LENGTH missing, empty, or not a whole number: `"field": "body"`)
+    - `400` for what `parse_request` refuses, with `"field"`; for a prompt without a token (`"field": "prompt"`); and for a
+      body without a valid length (CONTENT_LENGTH missing, empty, or not a whole number: `"field": "body"`)
     - `404` for an unknown path; `405` for another method at one of these two, with the header `Allow`
     - `413` for a body of more than `max_body_bytes`, of which nothing is read
 
-    Of the body, exactly CONTENT_LENGTH bytes are read: a socket would wait for more for ever. Requests may come from several threads. Never does more
-    than one of them run the model, that is, ask an iterator that `generate` returned for its next id; but they take turns, token by token, and
-    a client that reads slowly keeps nobody waiting.
+    Of the body, exactly CONTENT_LENGTH bytes are read: a socket would wait for more for ever. Requests may come from several
+    threads. Never does more than one of them run the model, that is, ask an iterator that `generate` returned for its next
+    id; but they take turns, token by token, and a client that reads slowly keeps nobody waiting.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: application")

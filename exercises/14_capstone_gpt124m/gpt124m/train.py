@@ -2,9 +2,9 @@
 # Students: this file is yours, put your code where a TODO stands. Staff: edit the solution and sync again.
 """The training run: groups of parameters, the schedule, evaluation, checkpoints, and the loop that holds them together.
 
-A run of days will be interrupted. So everything that a step depends on is either in the configuration or in the checkpoint: weights,
-optimiser, the position in the data, the random state, the number of steps done. Then a run that was stopped and resumed *is* the run
-that was not.
+A run of days will be interrupted. So everything that a step depends on is either in the configuration or in the checkpoint:
+weights, optimiser, the position in the data, the random state, the number of steps done. Then a run that was stopped and
+resumed *is* the run that was not.
 
 A step on n GPUs is the step of one GPU on n times the batch: each process takes the gradient of its own part, and
 DistributedDataParallel replaces it by the mean over all processes during backward. With accumulation that is needed only once a
@@ -43,8 +43,8 @@ def param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     - `{"params": […], "weight_decay": weight_decay}`: every parameter with two dimensions or more (matrices, embeddings)
     - `{"params": […], "weight_decay": 0.0}`: every other (biases, norms' weights, scalars)
 
-    Each in the order of `model.parameters()`, which names a tied weight once; parameters that do not require gradients are in neither.
-    Decay keeps matrices small; a bias or a norm's weight has a place of its own to be, which is not zero.
+    Each in the order of `model.parameters()`, which names a tied weight once; parameters that do not require gradients are in
+    neither. Decay keeps matrices small; a bias or a norm's weight has a place of its own to be, which is not zero.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: param_groups")
@@ -64,9 +64,10 @@ def cosine_schedule(step: int, warmup_steps: int, total_steps: int, max_lr: floa
 def evaluate(model: nn.Module, shards: TokenShards, n_batches: int) -> float:
     """The mean loss of the batches 0 to n_batches - 1 of epoch 0, `shards.batch(i)`, as a float.
 
-    `model(x, y)` returns `(logits, loss)`. It runs in evaluation mode and records no graph. Afterwards every submodule is in the mode
-    that it was in before, and PyTorch's random state is what it was, also when the model raises. The position of `shards` does not
-    move. Batches are moved to the device of the model's parameters. Where processes are joined in a group, the mean is over all of them.
+    `model(x, y)` returns `(logits, loss)`. It runs in evaluation mode and records no graph. Afterwards every submodule is in
+    the mode that it was in before, and PyTorch's random state is what it was, also when the model raises. The position of
+    `shards` does not move. Batches are moved to the device of the model's parameters. Where processes are joined in a group,
+    the mean is over all of them.
 
     Raises ValueError where n_batches is not from 1 to len(shards).
     """
@@ -77,8 +78,8 @@ def evaluate(model: nn.Module, shards: TokenShards, n_batches: int) -> float:
 def save_checkpoint(path: str | os.PathLike, state: dict[str, Any]) -> None:
     """Write `state` by `torch.save`, all or nothing.
 
-    Under `path` there is the old file or the complete new one, at any moment, also when the writing fails half-way. Then the error goes
-    on to the caller, and no other file stays behind in the folder, which is made if need be.
+    Under `path` there is the old file or the complete new one, at any moment, also when the writing fails half-way. Then the
+    error goes on to the caller, and no other file stays behind in the folder, which is made if need be.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: save_checkpoint")
@@ -113,30 +114,31 @@ def train(
 
     `model(x, y)` returns `(logits, loss)`. Each step, the first of which is step 0,
 
-    - takes `accumulation_steps` batches, `shards.next_batch()`, and the gradient of the mean of their losses, with the model in training
-      mode and, for dtype "bfloat16", under autocast; gradients from before count for nothing;
+    - takes `accumulation_steps` batches, `shards.next_batch()`, and the gradient of the mean of their losses, with the model
+      in training mode and, for dtype "bfloat16", under autocast; gradients from before count for nothing;
     - clips its total norm, over all parameters, to `clip_norm`;
     - updates by AdamW (`betas`, eps 1e-8) with the `param_groups`, at the learning rate of `cosine_schedule` for this step.
 
-    With `eval_every`, `evaluate(model, validation, eval_batches)` follows when the number of steps done is a multiple of it, and after the last
-    step of all (once, if both fall together). It leaves no trace in the run.
+    With `eval_every`, `evaluate(model, validation, eval_batches)` follows when the number of steps done is a multiple of it,
+    and after the last step of all (once, if both fall together). It leaves no trace in the run.
 
-    The history is a dict of lists: "loss" (the mean loss of each step, before its update), "lr", "grad_norm" (before clipping), one entry
-    a step; "validation", a list of [number of steps done, loss]. With `log_path`, lines of JSON are appended to that file as the run
-    goes: {"step": number of steps done, "loss", "lr", "grad_norm", "tokens_per_second"} for each step and {"step", "validation_loss"}
-    for each evaluation.
+    The history is a dict of lists: "loss" (the mean loss of each step, before its update), "lr", "grad_norm" (before
+    clipping), one entry a step; "validation", a list of [number of steps done, loss]. With `log_path`, lines of JSON are
+    appended to that file as the run goes: {"step": number of steps done, "loss", "lr", "grad_norm", "tokens_per_second"} for
+    each step and {"step", "validation_loss"} for each evaluation.
 
-    With `checkpoint_path`, a checkpoint is saved there (`save_checkpoint`) when the number of steps done is a multiple of `checkpoint_every`, and
-    at the end. It is a dict that `torch.load(path, weights_only=True)` reads; its "model" is `model.state_dict()`.
-    If there is one when the run begins, the run goes on from it, whatever the model's weights and the position of shards are: weights,
-    history, position and random state end up as those of a run that was not interrupted, bit for bit on a CPU. With `stop_after`, the run
-    ends when so many steps are done in all, with a checkpoint; the schedule is that of `total_steps` all the same.
+    With `checkpoint_path`, a checkpoint is saved there (`save_checkpoint`) when the number of steps done is a multiple of
+    `checkpoint_every`, and at the end. It is a dict that `torch.load(path, weights_only=True)` reads; its "model" is
+    `model.state_dict()`. If there is one when the run begins, the run goes on from it, whatever the model's weights and the
+    position of shards are: weights, history, position and random state end up as those of a run that was not interrupted, bit
+    for bit on a CPU. With `stop_after`, the run ends when so many steps are done in all, with a checkpoint; the schedule is
+    that of `total_steps` all the same.
 
     The model comes back in the mode in which it was. In a group of processes, started by torchrun, all processes train one model:
     the gradient is the mean over processes, and process 0 alone writes files. Progress goes to sys.stderr if that is a terminal.
 
-    Raises ValueError for a dtype that is neither "float32" nor "bfloat16", for `accumulation_steps` below 1, and for `eval_every` without
-    validation; the model is then as it was.
+    Raises ValueError for a dtype that is neither "float32" nor "bfloat16", for `accumulation_steps` below 1, and for
+    `eval_every` without validation; the model is then as it was.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: train")
@@ -218,7 +220,8 @@ def main(arguments: list[str] | None = None) -> None:
     validation = TokenShards(chosen["folder"], "validation", *sizes) if config.eval_every else None
     history = train(model.to(device), shards, config, validation)
     if rank == 0:
-        print(f"{len(history['loss'])} steps, loss {history['loss'][-1]:.4f}, validation {history['validation'][-1:] or 'not asked for'}")
+        steps, validation = len(history["loss"]), history["validation"][-1:] or "not asked for"
+        print(f"{steps} steps, loss {history['loss'][-1]:.4f}, validation {validation}")
     if dist.is_initialized():
         dist.destroy_process_group()
 

@@ -1,7 +1,7 @@
 """Text out of the model, and the model out of this course.
 
-`generate` is a Python generator: it hands out each token as soon as there is one, and does no work that nobody asks for. Behind it
-is module 06's bargain: the prompt is read once, then one token a step, and the cache remembers the rest.
+`generate` is a Python generator: it hands out each token as soon as there is one, and does no work that nobody asks for.
+Behind it is module 06's bargain: the prompt is read once, then one token a step, and the cache remembers the rest.
 
 `export` writes the weights for everybody else. The safetensors format is made to be read without trust: no code in it, nothing
 to unpickle, only a table of contents and numbers.
@@ -37,13 +37,14 @@ def next_token(
 ) -> int:
     """Draw one token from logits `(vocab,)` of any floating dtype; returns its id as an int.
 
-    Temperature 0 takes the most probable token (which of equal ones is left open) and draws nothing. Otherwise, in this order: logits
-    are divided by the temperature, however low; only the `top_k` most probable tokens stay; of these, renormalised, only the nucleus stays: the fewest
-    most probable ones whose probabilities reach `top_p` together, always at least one; then one is drawn by its probability. None leaves a filter
-    out; a `top_k` beyond the vocabulary keeps all of it. A token with logit -inf is never drawn.
+    Temperature 0 takes the most probable token (which of equal ones is left open) and draws nothing. Otherwise, in this
+    order: logits are divided by the temperature, however low; only the `top_k` most probable tokens stay; of these,
+    renormalised, only the nucleus stays: the fewest most probable ones whose probabilities reach `top_p` together, always at
+    least one; then one is drawn by its probability. None leaves a filter out; a `top_k` beyond the vocabulary keeps all of
+    it. A token with logit -inf is never drawn.
 
-    All randomness comes from `generator` (a CPU one, wherever the logits are), or PyTorch's global one where there is none: the same
-    state gives the same token. Logits stay as they are.
+    All randomness comes from `generator` (a CPU one, wherever the logits are), or PyTorch's global one where there is none:
+    the same state gives the same token. Logits stay as they are.
 
     Raises ValueError for a temperature that is negative or not finite, a top_k below 1, a top_p that is not in 0 < top_p <= 1.
     """
@@ -80,28 +81,30 @@ def generate(
 ) -> Iterator[int]:
     """Continue one text: yields up to `max_new_tokens` ids, each an int, drawn by `next_token` one after the other.
 
-    ids `(t,)` is the prompt, a list or an int64 tensor, which stays as it is. Nothing of it is yielded. When a token of `stop` is drawn,
-    generation ends, and that token is not yielded.
+    ids `(t,)` is the prompt, a list or an int64 tensor, which stays as it is. Nothing of it is yielded. When a token of
+    `stop` is drawn, generation ends, and that token is not yielded.
 
-    The model reads at most the last `context_length` tokens of the text, which is the prompt and what was drawn since. It reads the prompt
-    once, and each drawn token once, alone, through its cache; only when the text outgrows the context does the window move on by one token a
-    step, and then, since every token stands at a new position, the whole window is read anew into an empty cache. The tokens are
-    those that reading the whole window at every step would give.
+    The model reads at most the last `context_length` tokens of the text, which is the prompt and what was drawn since. It
+    reads the prompt once, and each drawn token once, alone, through its cache; only when the text outgrows the context does
+    the window move on by one token a step, and then, since every token stands at a new position, the whole window is read
+    anew into an empty cache. The tokens are those that reading the whole window at every step would give.
 
-    Lazy: the model reads nothing before the first id is asked for, and nothing further once the last id has been yielded or nobody
-    asks any more. No graph is recorded, and between two ids the caller's gradient mode is as the caller has it. The model's mode is left alone:
-    call `model.eval()` before if there is dropout.
+    Lazy: the model reads nothing before the first id is asked for, and nothing further once the last id has been yielded or
+    nobody asks any more. No graph is recorded, and between two ids the caller's gradient mode is as the caller has it. The
+    model's mode is left alone: call `model.eval()` before if there is dropout.
 
-    Of the model, only these are used: `model(ids, cache=cache, last_only=True)` with ids `(1, t)`, which returns `(logits, None)`, where
-    `last_only` may be left out; `model.new_cache()`, whose caches have `length` and `truncate(length)`; `model.config.context_length`; and
-    `model.parameters()`, for the device.
+    Of the model, only these are used: `model(ids, cache=cache, last_only=True)` with ids `(1, t)`, which returns `(logits,
+    None)`, where `last_only` may be left out; `model.new_cache()`, whose caches have `length` and `truncate(length)`;
+    `model.config.context_length`; and `model.parameters()`, for the device.
 
-    Raises ValueError, when the first id is asked for at the latest, for an empty prompt, a negative `max_new_tokens`, and what `next_token` refuses.
+    Raises ValueError, when the first id is asked for at the latest, for an empty prompt, a negative `max_new_tokens`, and
+    what `next_token` refuses.
     """
     ### BEGIN SOLUTION
     text = [int(i) for i in ids]
     if not text or max_new_tokens < 0:
-        raise ValueError(f"the prompt needs a token and max_new_tokens must not be negative, got {len(text)} and {max_new_tokens}")
+        given = f"got {len(text)} tokens and {max_new_tokens}"
+        raise ValueError(f"the prompt needs a token and max_new_tokens must not be negative, {given}")
     device = next(model.parameters()).device
     context_length, cache = model.config.context_length, model.new_cache()
     for _ in range(max_new_tokens):
@@ -130,11 +133,12 @@ def write_safetensors(path: str | os.PathLike, tensors: Mapping[str, Tensor], me
     """Write tensors into a file of the safetensors format.
 
     - Eight bytes: the header's length as an unsigned little-endian number.
-    - The header: a JSON object in UTF-8, filled up with spaces at its end so that the data begins at a multiple of 8. For each
-      tensor `{"dtype": one of DTYPE_NAMES, "shape": [...], "data_offsets": [begin, end]}`, offsets counted from the end of the header; and
-      `"__metadata__": metadata`, texts by name, if there is any.
-    - The data: each tensor's numbers, little-endian, in the order of a contiguous tensor. They cover the rest of the file without gaps or overlaps,
-      also where tensors share memory, and every tensor begins at a multiple of its element size. In which order they come is left open.
+    - The header: a JSON object in UTF-8, filled up with spaces at its end so that the data begins at a multiple of 8. For
+      each tensor `{"dtype": one of DTYPE_NAMES, "shape": [...], "data_offsets": [begin, end]}`, offsets counted from the end
+      of the header; and `"__metadata__": metadata`, texts by name, if there is any.
+    - The data: each tensor's numbers, little-endian, in the order of a contiguous tensor. They cover the rest of the file
+      without gaps or overlaps, also where tensors share memory, and every tensor begins at a multiple of its element size. In
+      which order they come is left open.
 
     Tensors may be of any strides, on any device, with gradients, of no dimensions or without elements. They stay as they are.
     Raises ValueError for a dtype that is not in DTYPE_NAMES and for a tensor called `__metadata__`.
@@ -163,7 +167,8 @@ def write_safetensors(path: str | os.PathLike, tensors: Mapping[str, Tensor], me
 
 
 def hugging_face_config(config: GPTConfig) -> dict[str, Any]:
-    """What `config.json` beside the weights says, so that transformers' `GPT2LMHeadModel.from_pretrained(folder)` loads them. Given."""
+    """What `config.json` beside the weights says, so that transformers' `GPT2LMHeadModel.from_pretrained(folder)` loads them.
+    Given."""
     return {
         "architectures": ["GPT2LMHeadModel"],
         "model_type": "gpt2",
@@ -183,10 +188,11 @@ def hugging_face_config(config: GPTConfig) -> dict[str, Any]:
 def export(model: GPT, path: str | os.PathLike) -> None:
     """Write the model's weights as GPT-2's are published, and `config.json` (`hugging_face_config`) beside them.
 
-    `path` is the file for the weights, usually `FOLDER/model.safetensors`; its folder is made if need be. The file is what `write_safetensors` makes of
-    the model's state under its own names, without `lm_head.weight`, which is `wte.weight`; the weights of `c_attn`, `c_proj` and `c_fc` are
-    transposed to `(in, out)`; the dtype is the model's. Its metadata is `{"format": "pt"}`, which transformers asks for. So
-    `load_gpt2_state_dict` takes back what `export` wrote. The model stays as it is.
+    `path` is the file for the weights, usually `FOLDER/model.safetensors`; its folder is made if need be. The file is what
+    `write_safetensors` makes of the model's state under its own names, without `lm_head.weight`, which is `wte.weight`; the
+    weights of `c_attn`, `c_proj` and `c_fc` are transposed to `(in, out)`; the dtype is the model's. Its metadata is
+    `{"format": "pt"}`, which transformers asks for. So `load_gpt2_state_dict` takes back what `export` wrote. The model stays
+    as it is.
     """
     ### BEGIN SOLUTION
     path = Path(path)

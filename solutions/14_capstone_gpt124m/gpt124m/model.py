@@ -242,10 +242,10 @@ class GPT(nn.Module):
 def load_gpt2_state_dict(model: GPT, state_dict: Mapping[str, Tensor]) -> GPT:
     """Copy GPT-2's published weights into the model, in place and in the model's dtype; returns the model.
 
-    The published layout: the names of `model.state_dict()`, all with or all without `transformer.` in front. The weights of `c_attn`,
-    `c_proj` and `c_fc` are `(in, out)`, so they are transposed. Buffers called `….attn.bias` and `….attn.masked_bias` hold masks and
-    are ignored. `lm_head.weight` (never prefixed) may be left out; where it is there, it must be equal to `wte.weight`, to which it
-    is tied.
+    The published layout: the names of `model.state_dict()`, all with or all without `transformer.` in front. The weights of
+    `c_attn`, `c_proj` and `c_fc` are `(in, out)`, so they are transposed. Buffers called `….attn.bias` and
+    `….attn.masked_bias` hold masks and are ignored. `lm_head.weight` (never prefixed) may be left out; where it is there, it
+    must be equal to `wte.weight`, to which it is tied.
 
     Parameters stay the objects that they are, and `state_dict` stays as it is. Raises ValueError for a name that is missing or
     unknown, a shape that does not fit, or an lm_head that differs; the model is then unchanged.
