@@ -70,12 +70,8 @@ def counted(module):
     return sum(parameter.numel() for parameter in model.parameters()), model.lm_head.weight is model.wte.weight
 
 
-def model_of(module, sizes):
-    return module.GPT(module.GPTConfig(**sizes), torch.Generator().manual_seed(0)).double().eval()
-
-
 def logits_by_parts(module, sizes, ids, targets):
-    model = model_of(module, sizes)
+    model = module.GPT(module.GPTConfig(**sizes), torch.Generator().manual_seed(0)).double().eval()
     with torch.no_grad():
         logits, loss = model(ids, targets)
         x = model.wte(ids) + model.wpe(torch.arange(ids.shape[1]))
@@ -86,7 +82,7 @@ def logits_by_parts(module, sizes, ids, targets):
 
 
 def logits_token_by_token(module, sizes, ids):
-    model = model_of(module, sizes)
+    model = module.GPT(module.GPTConfig(**sizes), torch.Generator().manual_seed(0)).double().eval()
     cache = model.new_cache(len(ids))
     with torch.no_grad():
         rows = [model(token, cache=cache)[0].clone() for token in ids.split(1, dim=1)]
@@ -95,7 +91,10 @@ def logits_token_by_token(module, sizes, ids):
 
 def loaded_again(module, sizes, prefix):
     """The state of a model that has read another one's state in the published layout, and that other state."""
-    first, second = model_of(module, sizes), module.GPT(module.GPTConfig(**sizes)).double()
+    first, second = (
+        module.GPT(module.GPTConfig(**sizes), torch.Generator().manual_seed(0)).double().eval(),
+        module.GPT(module.GPTConfig(**sizes)).double(),
+    )
     published = {}
     for name, x in first.state_dict().items():
         if name != "lm_head.weight":
@@ -375,7 +374,11 @@ def answers_to(module, requests):
         result.close()
         status, headers = seen[0]
         answers.append(
-            [status[:3], {name.lower(): value for name, value in headers}.get("content-type"), b"".join(chunks).decode()]
+            [
+                status[:3],
+                {name.lower(): value for name, value in headers}["content-type"].partition(";")[0],
+                b"".join(chunks).decode(),
+            ]
         )
     return answers
 

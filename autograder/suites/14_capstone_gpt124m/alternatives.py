@@ -1,5 +1,7 @@
 """Unusual right solutions: each must get full marks."""
 
+from dataclasses import dataclass
+
 from autograder.testing.variants import alternative, edit
 
 ALTERNATIVES = [
@@ -69,7 +71,9 @@ ALTERNATIVES = [
         ),
         (
             "        for layer, block in enumerate(self.h):\n            x = block(x, cache, layer)\n",
-            "        layer = 0\n        while layer < len(self.h):\n            x, layer = self.h[layer](x, cache=cache, layer=layer), layer + 1\n",
+            "        layer = 0\n"
+            "        while layer < len(self.h):\n"
+            "            x, layer = self.h[layer](x, cache=cache, layer=layer), layer + 1\n",
         ),
         ("F.cross_entropy(logits.flatten(0, 1), targets.flatten())", "F.cross_entropy(logits.transpose(1, 2), targets)"),
     ),
@@ -139,7 +143,8 @@ ALTERNATIVES = [
         "The order comes from NumPy's generator, and is drawn anew for every batch.",
         ("        if self._order is None or self._order[0] != epoch:\n", "        if True:\n"),
         (
-            '            seed = torch.tensor([self.shuffle_seed, epoch]).numpy().tobytes()\n            generator = torch.Generator().manual_seed(int.from_bytes(seed, "little") % (2**63 - 25))\n',
+            "            seed = torch.tensor([self.shuffle_seed, epoch]).numpy().tobytes()\n"
+            '            generator = torch.Generator().manual_seed(int.from_bytes(seed, "little") % (2**63 - 25))\n',
             "",
         ),
         (
@@ -160,7 +165,10 @@ ALTERNATIVES = [
         ('self.epoch, self.step = state["epoch"], state["step"]', 'self._done = state["place"][0]'),
         (
             "    def _shuffled(self",
-            "    epoch = property(lambda self: self._done // len(self))\n    step = property(lambda self: self._done % len(self))\n\n    def _shuffled(self",
+            "    epoch = property(lambda self: self._done // len(self))\n"
+            "    step = property(lambda self: self._done % len(self))\n"
+            "\n"
+            "    def _shuffled(self",
         ),
     ),
     edit(
@@ -188,7 +196,11 @@ ALTERNATIVES = [
         "Written into memory first, and to a temporary file that is renamed.",
         (
             "        torch.save(state, unfinished)\n",
-            "        import io\n\n        memory = io.BytesIO()\n        torch.save(state, memory)\n        unfinished.write_bytes(memory.getvalue())\n",
+            "        import io\n"
+            "\n"
+            "        memory = io.BytesIO()\n"
+            "        torch.save(state, memory)\n"
+            "        unfinished.write_bytes(memory.getvalue())\n",
         ),
         ("os.replace(unfinished, path)", "unfinished.rename(path)"),
     ),
@@ -198,7 +210,9 @@ ALTERNATIVES = [
         "Losses are summed before they are divided, the norm is computed and applied by hand, gradients are zeroed in place.",
         (
             "loss = runner(x, y)[1] / config.accumulation_steps\n                    loss.backward()",
-            "loss = runner(x, y)[1]\n                    loss = loss / config.accumulation_steps\n                    loss.backward()",
+            "loss = runner(x, y)[1]\n"
+            "                    loss = loss / config.accumulation_steps\n"
+            "                    loss.backward()",
         ),
         (
             "            norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)\n",
@@ -212,7 +226,8 @@ ALTERNATIVES = [
     edit(
         "scheduled_by_lambda",
         "train",
-        "The rate is set by a loop over all groups at the end of each step for the next; the checkpoint counts the steps by itself.",
+        "The rate is set by a loop over all groups at the end of each step for the next; the "
+        "checkpoint counts the steps by itself.",
         ('"random": random_state(device),\n', '"random": random_state(device),\n                        "n_steps": done,\n'),
         ('    for step in range(len(history["loss"]), last):', '    for step in range(state["n_steps"] if resumed else 0, last):')
         if False
@@ -226,12 +241,23 @@ ALTERNATIVES = [
         "decode_stream",
         "The whole text is decoded at every id, and what is new in it is yielded.",
         (
-            "    waiting: list[int] = []\n    for token in ids:\n        waiting.append(token)\n        text = tokenizer.decode(waiting)\n",
-            "    everything, n_shown = [], 0\n    for token in ids:\n        everything.append(token)\n        text = tokenizer.decode(everything)\n",
+            "    waiting: list[int] = []\n"
+            "    for token in ids:\n"
+            "        waiting.append(token)\n"
+            "        text = tokenizer.decode(waiting)\n",
+            "    everything, n_shown = [], 0\n"
+            "    for token in ids:\n"
+            "        everything.append(token)\n"
+            "        text = tokenizer.decode(everything)\n",
         ),
         (
-            '        if not text.endswith("\\ufffd"):  # how decode shows a character that has only begun\n            waiting = []\n            if text:\n                yield text\n',
-            '        if not text.endswith("\\ufffd") and len(text) > n_shown:\n            yield text[n_shown:]\n            n_shown = len(text)\n',
+            '        if not text.endswith("\\ufffd"):  # how decode shows a character that has only begun\n'
+            "            waiting = []\n"
+            "            if text:\n"
+            "                yield text\n",
+            '        if not text.endswith("\\ufffd") and len(text) > n_shown:\n'
+            "            yield text[n_shown:]\n"
+            "            n_shown = len(text)\n",
         ),
         (
             "    if waiting and (text := tokenizer.decode(waiting)):\n        yield text\n",
@@ -244,7 +270,10 @@ ALTERNATIVES = [
         "Exponential noise decides (the Gumbel trick), and filters are masks on unsorted logits.",
         (
             "    logits, ids = logits.sort(descending=True)\n    probs = logits[:top_k].softmax(-1)\n",
-            "    ids = logits.argsort(descending=True)\n    probs = logits[ids].softmax(-1)\n    probs[len(ids) if top_k is None else top_k :] = 0\n    probs = probs / probs.sum()\n",
+            "    ids = logits.argsort(descending=True)\n"
+            "    probs = logits[ids].softmax(-1)\n"
+            "    probs[len(ids) if top_k is None else top_k :] = 0\n"
+            "    probs = probs / probs.sum()\n",
         ),
         (
             "int(ids[torch.multinomial(probs, 1, generator=generator)])",
@@ -257,7 +286,9 @@ ALTERNATIVES = [
         "One uniform number and the cumulative probabilities.",
         (
             "    return int(ids[torch.multinomial(probs, 1, generator=generator)])",
-            "    reached = probs.cumsum(-1)\n    u = torch.rand((), dtype=torch.float64, generator=generator) * reached[-1]\n    return ids[int(torch.searchsorted(reached, u, right=True).clamp(max=len(probs) - 1))].item()",
+            "    reached = probs.cumsum(-1)\n"
+            "    u = torch.rand((), dtype=torch.float64, generator=generator) * reached[-1]\n"
+            "    return ids[int(torch.searchsorted(reached, u, right=True).clamp(max=len(probs) - 1))].item()",
         ),
     ),
     edit(
@@ -266,8 +297,10 @@ ALTERNATIVES = [
         "A new cache for every window that moves, no last_only, and the decorator form of no_grad.",
         ("            cache.truncate(0)\n", "            cache = model.new_cache()\n"),
         (
-            "        with torch.no_grad():  # not around the yield: the caller's code runs in there\n            logits, _ = model(torch.tensor([new], device=device), cache=cache, last_only=True)\n",
-            "        read = torch.no_grad()(lambda new, cache: model(torch.tensor([new]), cache=cache)[0])\n        logits = read(new, cache)\n",
+            "        with torch.no_grad():  # not around the yield: the caller's code runs in there\n"
+            "            logits, _ = model(torch.tensor([new], device=device), cache=cache, last_only=True)\n",
+            "        read = torch.no_grad()(lambda new, cache: model(torch.tensor([new]), cache=cache)[0])\n"
+            "        logits = read(new, cache)\n",
         ),
     ),
     edit(
@@ -276,10 +309,16 @@ ALTERNATIVES = [
         "Checked at once, in a function that returns a generator of its own, decorated with inference mode.",
         (
             "    for _ in range(max_new_tokens):\n",
-            "    @torch.no_grad()\n    def step(new):\n        return model(torch.tensor(new)[None], cache=cache, last_only=True)[0][0, -1]\n\n    for _ in range(max_new_tokens):\n",
+            "    @torch.no_grad()\n"
+            "    def step(new):\n"
+            "        return model(torch.tensor(new)[None], cache=cache, last_only=True)[0][0, -1]\n"
+            "\n"
+            "    for _ in range(max_new_tokens):\n",
         ),
         (
-            "        with torch.no_grad():  # not around the yield: the caller's code runs in there\n            logits, _ = model(torch.tensor([new], device=device), cache=cache, last_only=True)\n        token = next_token(logits[0, -1], ",
+            "        with torch.no_grad():  # not around the yield: the caller's code runs in there\n"
+            "            logits, _ = model(torch.tensor([new], device=device), cache=cache, last_only=True)\n"
+            "        token = next_token(logits[0, -1], ",
             "        token = next_token(step(new), ",
         ),
     ),
@@ -299,8 +338,11 @@ ALTERNATIVES = [
         "export",
         "From named_parameters, which names a tied weight once; layers are known by their class.",
         (
-            '    state = {name: x.T if name.endswith(turned) else x for name, x in model.state_dict().items() if name != "lm_head.weight"}\n',
-            "    linear = {f'{name}.weight' for name, layer in model.h.named_modules(prefix='h') if isinstance(layer, torch.nn.Linear)}\n    state = {name: x.data.t() if name in linear else x.data for name, x in model.named_parameters()}\n",
+            "    state = {name: x.T if name.endswith(turned) else x for name, x in "
+            'model.state_dict().items() if name != "lm_head.weight"}\n',
+            "    linear = {f'{name}.weight' for name, layer in model.h.named_modules(prefix='h') if "
+            "isinstance(layer, torch.nn.Linear)}\n"
+            "    state = {name: x.data.t() if name in linear else x.data for name, x in model.named_parameters()}\n",
         ),
         ('    turned = ("c_attn.weight", "c_proj.weight", "c_fc.weight")\n', ""),
     ),

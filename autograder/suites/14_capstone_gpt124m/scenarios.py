@@ -350,7 +350,7 @@ def waiting(module, documents, shard_tokens, n_validation):
     """The most tokens that were encoded and not on the disk whenever another document was to be encoded."""
     data = part(module, "data")
     paths = write_documents(documents, "texts", "jsonl")
-    n_encoded, most = 0, 0
+    n_encoded, most, seen = 0, 0, set()
 
     def watch(text):
         nonlocal n_encoded, most
@@ -358,7 +358,8 @@ def waiting(module, documents, shard_tokens, n_validation):
             [os.path.getsize(os.path.join("corpus", name)) for name in os.listdir("corpus")] if os.path.isdir("corpus") else []
         )
         most = max(most, n_encoded - sum(sizes) // 2)
-        n_encoded += 1 + len(text.split())
+        n_encoded += (1 + len(text.split())) * (text not in seen)  # whoever encodes a text twice does not have it twice
+        seen.add(text)
 
     data.prepare_corpus(paths, Spelled(watch), "corpus", shard_tokens, 0, n_validation)
     return most

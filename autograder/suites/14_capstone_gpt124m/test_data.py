@@ -86,7 +86,7 @@ def test_ids_of_all_16_bits_and_documents_longer_than_shards_fit(student, genera
 def test_less_than_a_shard_waits_in_memory(student, seed, shard_tokens, n_validation):
     """Whenever a document is encoded, all but the last shard and the documents that may be held out are on the disk."""
     generator = torch.Generator().manual_seed(seed)
-    documents = [[1] * n for n in torch.randint(1, 12, (120,), generator=generator).tolist()]
+    documents = [[i] + [1] * n for i, n in enumerate(torch.randint(0, 11, (120,), generator=generator).tolist())]
     most = student.run(scenarios.waiting, documents, shard_tokens, n_validation)
     limit = shard_tokens + 12 * (n_validation + 1)
     assert most <= limit, (

@@ -261,7 +261,7 @@ def test_what_cannot_be_answered_gets_its_status_and_a_reason(student):
 
 @exercise("application", points=1)
 def test_requests_take_turns_token_by_token(student):
-    """A client that reads slowly keeps nobody waiting, and no two run the model at the same time; without a seed, each differs."""
+    """A client that reads slowly keeps nobody waiting, and no two run the model at the same time; no seed, no repetition."""
     text = list(b"hello")
     same = student.run(probes.taking_turns, body_of(prompt="a", stream=True), text)
     assert same is not None, (
