@@ -28,7 +28,7 @@ def distribution(logits, temperature=1.0, top_k=None, top_p=None):
 
 
 @exercise("next_token", points=1, core=True)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(
     seed=seeds(),
     vocab=sizes(2, 8),
@@ -40,15 +40,15 @@ def test_tokens_come_as_often_as_their_probability_after_the_filters_says(studen
     """Temperature, then top-k, then the nucleus of what is left, renormalised; ints; logits as they were."""
     logits = normal(seed, vocab, scale=1.5, dtype=torch.float64 if seed % 2 else torch.float32)
     options = {"temperature": temperature, "top_k": k or None, "top_p": p}
-    tokens, left = student.run(probes.draws, logits, 1200, seed, options)
+    tokens, left = student.run(probes.draws, logits, 700, seed, options)
     wanted = {"all are ints": True, "logits are as they were": True, "changed for everyone": []}
     assert_equal(left, wanted, what="what next_token left behind")
-    expected, found = distribution(logits, **options), tokens.bincount(minlength=vocab).double() / 1200
+    expected, found = distribution(logits, **options), tokens.bincount(minlength=vocab).double() / 700
     for token in range(vocab):
-        far = 5 * math.sqrt(expected[token] * (1 - expected[token]) / 1200)
+        far = 5 * math.sqrt(expected[token] * (1 - expected[token]) / 700)
         assert abs(found[token] - expected[token]) <= far, (
             f"with {options}, token {token} should come with probability {expected[token]:.3f},"
-            f" it came in {found[token]:.3f} of 1200 draws"
+            f" it came in {found[token]:.3f} of 700 draws"
             "\n  hint: divide by the temperature, keep top_k, renormalise, keep the nucleus, draw"
         )
     four = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64).log()
