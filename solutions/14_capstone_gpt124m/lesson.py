@@ -150,19 +150,19 @@ for split, found in manifest["splits"].items():
     print(f"{split}: {found['n_documents']} documents, {found['n_tokens']:,} tokens in {len(found['shards'])} shards")
 
 # %% [markdown]
-# 120 steps of 16 sequences, with a stop in the middle: the run is killed after 60 steps, and goes on from its checkpoint in
+# 240 steps of 8 sequences, with a stop in the middle: the run is killed after 120 steps, and goes on from its checkpoint in
 # a new model that starts from other weights.
 
 # %%
-config = GPTConfig(vocab_size=tokenizer.n_vocab, context_length=64, n_layers=2, n_heads=2, d_model=64)
+config = GPTConfig(vocab_size=tokenizer.n_vocab, context_length=64, n_layers=2, n_heads=4, d_model=128)
 settings = {
-    "total_steps": 120, "warmup_steps": 10, "max_lr": 5e-3, "min_lr": 5e-4, "eval_every": 20, "eval_batches": 8,
+    "total_steps": 240, "warmup_steps": 10, "max_lr": 1.5e-3, "min_lr": 1e-4, "eval_every": 30, "eval_batches": 8,
     "checkpoint_path": str(work / "checkpoint.pt"),
 }  # fmt: skip
 validation = TokenShards(work / "corpus", "validation", 8, 64)
-for seed, stop_after in ((0, 60), (1, None)):
+for seed, stop_after in ((0, 120), (1, None)):
     model = GPT(config, torch.Generator().manual_seed(seed))
-    shards = TokenShards(work / "corpus", "train", 16, 64, shuffle_seed=0)
+    shards = TokenShards(work / "corpus", "train", 8, 64, shuffle_seed=0)
     history = train(model, shards, TrainConfig(**settings, stop_after=stop_after), validation)
     print(f"{len(history['loss'])} steps done, loss {history['loss'][-1]:.3f}")
 
@@ -171,9 +171,9 @@ plt.figure(figsize=(8, 2.8))
 plt.plot(history["loss"], linewidth=1, label="training")
 plt.plot(*zip(*history["validation"], strict=True), "o-", label="held-out handout")
 plt.axhline(math.log(tokenizer.n_vocab), color="0.7", linestyle=":")
-plt.text(121, math.log(tokenizer.n_vocab), " knows nothing", va="center", color="0.4")
-plt.axvline(60, color="0.7", linewidth=0.8)
-plt.text(60.5, 4.6, "killed and resumed", color="0.4")
+plt.text(241, math.log(tokenizer.n_vocab), " knows nothing", va="center", color="0.4")
+plt.axvline(120, color="0.7", linewidth=0.8)
+plt.text(121, 4.6, "killed and resumed", color="0.4")
 plt.xlabel("step")
 plt.ylabel("nats a byte")
 plt.legend(frameon=False)
@@ -187,7 +187,7 @@ plt.show()
 # %%
 model.eval()
 prompt = "## What to "
-drawn = generate(model, tokenizer.encode(prompt), 200, temperature=0.7, top_k=30, generator=torch.Generator().manual_seed(1))
+drawn = generate(model, tokenizer.encode(prompt), 200, temperature=0.6, top_k=30, generator=torch.Generator().manual_seed(1))
 print(prompt, end="")
 for piece in decode_stream(tokenizer, drawn):
     print(piece, end="")
