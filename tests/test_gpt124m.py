@@ -123,8 +123,8 @@ def test_two_processes_take_the_steps_of_one_with_twice_the_batch(tmp_path: Path
         port = str(free_port())
         arguments = [sys.executable, str(script), str(tmp_path / "corpus"), str(tmp_path), str(stop)]
         started = [
-            subprocess.Popen(arguments, env=environment | {"RANK": str(rank), "MASTER_PORT": port}, stderr=subprocess.PIPE, text=True)
-            for rank in range(2)
+            subprocess.Popen(arguments, env=environment | {"RANK": rank, "MASTER_PORT": port}, stderr=subprocess.PIPE, text=True)
+            for rank in "01"
         ]
         for process in started:
             _, said = process.communicate(timeout=240)
@@ -185,9 +185,11 @@ def test_the_command_lines_make_a_corpus_a_run_a_text_and_an_export(tmp_path: Pa
     texts = tmp_path / "texts.jsonl"
     texts.write_text("".join(json.dumps({"text": "All the world is a stage. " * 9}) + "\n" for _ in range(5)))
 
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
     def command(name: str, *arguments: str) -> str:
         line = [sys.executable, "-m", f"solutions.gpt124m.{name}", *arguments]
-        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=240, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=240, env=environment)
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
 

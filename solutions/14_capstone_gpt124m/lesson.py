@@ -156,7 +156,7 @@ for split, found in manifest["splits"].items():
 # %%
 config = GPTConfig(vocab_size=tokenizer.n_vocab, context_length=64, n_layers=2, n_heads=4, d_model=128)
 settings = {
-    "total_steps": 240, "warmup_steps": 10, "max_lr": 1.5e-3, "min_lr": 1e-4, "eval_every": 30, "eval_batches": 8,
+    "total_steps": 240, "warmup_steps": 60, "max_lr": 2e-3, "min_lr": 2e-4, "betas": (0.9, 0.99), "eval_every": 30, "eval_batches": 8,
     "checkpoint_path": str(work / "checkpoint.pt"),
 }  # fmt: skip
 validation = TokenShards(work / "corpus", "validation", 8, 64)
