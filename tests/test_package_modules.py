@@ -32,7 +32,8 @@ def course(tmp_path: Path, run_autograder) -> Path:
     toml.write_text(text.replace('name = "Halver"', 'name = "Halver"\nfile = "parts/more.py"'))
     beside = 'importlib.import_module(module.__name__.rpartition(".")[0] + ".more") if "." in module.__name__ else module'
     for path in (tmp_path / "autograder/suites/00_tiny/scenarios.py", tmp_path / "exercises/00_tiny/test_tiny.py"):
-        path.write_text(path.read_text().replace("    return module.Halver", f"    import importlib\n\n    return ({beside}).Halver"))
+        found = f"    import importlib\n\n    return ({beside}).Halver"
+        path.write_text(path.read_text().replace("    return module.Halver", found))
     assert run_autograder("sync", "--course", tmp_path).returncode == 0
     return tmp_path
 

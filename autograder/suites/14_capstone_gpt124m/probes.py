@@ -10,6 +10,7 @@ import tempfile
 import threading
 import time
 import types
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -51,7 +52,7 @@ class Bytes:
         self.pieces = pieces or [bytes([i]) for i in range(256)]
 
     def encode(self, text):
-        return list(text.encode())
+        return [] if text == "\0" else list(text.encode())  # a tokenizer may make nothing of a text
 
     def decode(self, ids):
         return b"".join(self.pieces[i] if i < len(self.pieces) else b"" for i in ids).decode("utf-8", errors="replace")
@@ -310,7 +311,7 @@ def exported(module, config, weights, path):
     """The file's bytes, config.json, the folder's files, and whether the model is as it was."""
     model = gpt_like(config, weights)
     before = surroundings()
-    part(module, "generate").export(model, path)
+    part(module, "generate").export(model, Path(path) if "/" in path else path)
     changed = differences(before)
     folder = os.path.dirname(path) or "."
     with open(path, "rb") as file:

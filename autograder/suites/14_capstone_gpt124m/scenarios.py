@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import types
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -160,7 +161,6 @@ def gpt_parts(module, config):
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "shapes": {name: list(x.shape) for name, x in sorted(model.state_dict().items())},
         "one parameter": model.lm_head.weight is model.wte.weight,
-        "buffers": len(list(model.buffers())),
         "training": model.training,
     }
 
@@ -336,7 +336,8 @@ def prepared(module, documents, shard_tokens, eot_id, n_validation=None, how="js
     if twice is not None:  # a corpus from before, in other shards
         data.prepare_corpus(write_documents(twice, "before", "jsonl"), Spelled(), folder, 1, eot_id)
         listed = set(os.listdir(folder))
-    manifest = data.prepare_corpus(iter(paths), tokenizer, folder, shard_tokens, eot_id, **options)
+    where = Path(folder) if how == "txt" else folder
+    manifest = data.prepare_corpus(iter(paths), tokenizer, where, shard_tokens, eot_id, **options)
     intact = all(ids == [int(word) for word in text.split()] for text, ids in tokenizer.answers.items())
     files = files_in(folder)
     if twice is not None:
@@ -468,6 +469,13 @@ def shards_refused(module, shards, all_options, damage=0):
         with open(path, "r+b") as file:
             file.truncate(os.path.getsize(path) + damage)
     return [refused(data.TokenShards, folder, **options) for options in all_options]
+
+
+@in_a_folder
+def steps_refused(module, shards, size, t, steps):
+    """Which numbers of batches are refused."""
+    own = part(module, "data").TokenShards(Path(write_corpus({"train": shards})), "train", size, t)
+    return [refused(own.batch, step) for step in steps]
 
 
 @in_a_folder
@@ -617,7 +625,7 @@ def checkpoints(module, states, path):
     """What torch.load finds after each state was saved under one path, and the folder's files."""
     train, seen = part(module, "train"), []
     for state in states:
-        train.save_checkpoint(path, state)
+        train.save_checkpoint(Path(path) if len(seen) % 2 else path, state)
         seen.append(torch.load(path, weights_only=True))
     return seen, sorted(os.listdir(os.path.dirname(path) or "."))
 
@@ -665,9 +673,10 @@ def run(module, seed, batches, config, model=None, validation=None, training=Tru
 
 @in_a_folder
 def interrupted(module, seed, batches, config, stops, model=None, validation=None):
-    """As `run`, in several goes: each builds everything anew, from another seed, and ends after so many steps."""
+    """As `run`, in several goes: each builds everything anew, from another seed, and ends after so many steps; the last one finds
+    that all is done."""
     train, lengths = part(module, "train"), []
-    for go, stop in enumerate([*stops, None]):
+    for go, stop in enumerate([*stops, None, None]):
         lm = tiny(seed if go == 0 else seed + 50 + go, **(model or {}))
         shards = Batches(batches)
         torch.manual_seed(seed if go == 0 else seed + 1000 * go)

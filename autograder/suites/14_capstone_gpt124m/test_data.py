@@ -275,6 +275,8 @@ def test_too_few_tokens_and_bad_arguments_are_refused(student):
     for change, was_refused in zip(bad, answers):
         assert was_refused, f"{change} should be refused"
     assert not answers[-1], "rank 0 of 3 should not be refused"
+    answers = student.run(scenarios.steps_refused, [list(range(40)), [1]], 2, 4, [-1, 5, 6, 0, 4])
+    assert_equal(answers, [True, True, True, False, False], what="whether batches -1, 5, 6, 0 and 4 of 5 are refused")
     for damage in (-2, 2, -1):
         answers = student.run(scenarios.shards_refused, [[1] * 50, [1] * 50], [plain], damage=damage)
         assert_equal(answers, [True], what=f"[whether a file with {damage:+} bytes is refused]")

@@ -227,6 +227,7 @@ def test_what_cannot_be_answered_gets_its_status_and_a_reason(student):
         (("POST", "/generate", body_of(prompt="")), "400", None, "prompt", len(body_of(prompt=""))),
         (("POST", "/generate", body_of(prompt="a", top_k=0)), "400", None, "top_k", None),
         (("POST", "/generate", b"hello"), "400", None, "body", 5),
+        (("POST", "/generate", body_of(prompt="\0")), "400", None, "prompt", None),
         (("POST", "/generate", ok, None), "400", None, "body", 0),
         (("POST", "/generate", ok, ""), "400", None, "body", 0),
         (("POST", "/generate", ok, "-5"), "400", None, "body", 0),

@@ -145,7 +145,7 @@ class GPT(nn.Module):
     - `h`: `nn.ModuleList` of `n_layers` blocks; `ln_f`: `nn.LayerNorm(d)`
     - `lm_head`: `nn.Linear(d, vocab_size)` without bias, whose weight is the very parameter `wte.weight`
 
-    There is nothing else in the state, no buffers. `config` is the GPTConfig. Weights are initialised as GPT-2's are: normal with
+    There is nothing else in the state. `config` is the GPTConfig. Weights are initialised as GPT-2's are: normal with
     std 0.02, those of the two `c_proj` of each block with std 0.02 / sqrt(2 n_layers); biases 0, norms 1 and 0. All numbers are
     drawn from `generator`; from PyTorch's global random state only where there is none.
 
