@@ -15,6 +15,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 import exercises
+from solutions.gpt124m.data import TokenShards, prepare_corpus
+from solutions.gpt124m.generate import export, generate
+from solutions.gpt124m.tokenizer import ByteTokenizer, decode_stream
+from solutions.gpt124m.train import TrainConfig, train
 
 plt.style.use("seaborn-v0_8-colorblind")
 plt.rcParams.update({"figure.dpi": 90, "figure.constrained_layout.use": True})
@@ -137,11 +141,6 @@ plt.show()
 # corpus is what this course's handouts say; each handout is a document, and the last one is held out. Its tokens are bytes.
 
 # %%
-from solutions.gpt124m.data import TokenShards, prepare_corpus
-from solutions.gpt124m.generate import export, generate
-from solutions.gpt124m.tokenizer import ByteTokenizer, decode_stream
-from solutions.gpt124m.train import TrainConfig, train
-
 work = Path(tempfile.mkdtemp())
 handouts = sorted(Path(exercises.__file__).parent.glob("[0-9]*/README.md"))
 tokenizer = ByteTokenizer()
@@ -156,7 +155,8 @@ for split, found in manifest["splits"].items():
 # %%
 config = GPTConfig(vocab_size=tokenizer.n_vocab, context_length=64, n_layers=2, n_heads=4, d_model=128)
 settings = {
-    "total_steps": 240, "warmup_steps": 60, "max_lr": 2e-3, "min_lr": 2e-4, "betas": (0.9, 0.99), "eval_every": 30, "eval_batches": 8,
+    "total_steps": 240, "warmup_steps": 60, "max_lr": 2e-3, "min_lr": 2e-4, "betas": (0.9, 0.99),
+    "eval_every": 30, "eval_batches": 8,
     "checkpoint_path": str(work / "checkpoint.pt"),
 }  # fmt: skip
 validation = TokenShards(work / "corpus", "validation", 8, 64)
@@ -201,7 +201,7 @@ for piece in decode_stream(tokenizer, drawn):
 # %%
 read = []
 hook = model.wte.register_forward_hook(lambda layer, given, value: read.append(given[0].shape[1]))
-for token in generate(model, tokenizer.encode(prompt), 80, temperature=0):
+for _ in generate(model, tokenizer.encode(prompt), 80, temperature=0):
     pass
 hook.remove()
 
