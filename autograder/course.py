@@ -150,6 +150,11 @@ class Module(_Frozen):
         """The main file's name without folder and ending: `"attention"`."""
         return PurePosixPath(self.main_file).stem
 
+    @property
+    def dotted(self) -> str:
+        """The main file as Python imports it from `exercises` or `solutions`: `"attention"`, `"gpt124m.model"`."""
+        return ".".join(PurePosixPath(self.main_file).with_suffix("").parts)
+
     def exercise(self, name: str) -> Exercise:
         """The exercise of that name; `CourseError` lists what there is."""
         for exercise in self.exercises:

@@ -129,7 +129,7 @@ def _imports(python: Path, copy: Path, selection: Selection) -> None:
         ".".join(file.relative_to(copy).with_suffix("").parts).removesuffix(".__init__")
         for file in (copy / "autograder").rglob("*.py")
     )
-    names += [f"solutions.{module.stem}" for module in selection.solved]
+    names += [f"solutions.{module.dotted}" for module in selection.solved]
     absent = [f"autograder.{name}" for name in STAFF]
     if not (copy / "solutions").is_dir():
         absent.append("solutions")

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 
 from autograder.course import Course, Module
 from autograder.grading.manifest import PARTS, TestOutcome, TestSpec
@@ -183,7 +182,7 @@ def job_for(module: Module, files: dict[str, str], suites: Suites, slot: int = 0
     limits = module.limits
     return Job(
         files=files,
-        main=".".join(Path(module.main_file).with_suffix("").parts),
+        main=module.dotted,
         scenarios=dict(suites.by_module[module.id].scenarios),
         rules=suites.by_module[module.id].rules,
         memory_mb=limits.memory_mb,

@@ -291,8 +291,7 @@ def _suite(course: Course, module: Module, items: list[pytest.Item], session: _S
     for name in module.preload:  # the solution needs it as the student's code does, and so does each fork that diagnoses
         importlib.import_module(name)
     solution = module.solution_folder / module.main_file
-    stem = ".".join(Path(module.main_file).with_suffix("").parts)
-    session.references[module.suite_folder.name] = LocalModule(_imported(f"solutions.{stem}", solution))
+    session.references[module.suite_folder.name] = LocalModule(_imported(f"solutions.{module.dotted}", solution))
     names = frozenset(exercise.name for exercise in module.exercises)
     specs: list[tuple[pytest.Item, TestSpec]] = []
     for item in items:

@@ -37,7 +37,7 @@ def check(module: str, exercise: str) -> None:
     """
     found = _course().module(module)
     tests = [str(path) for path in sorted(found.folder.glob("test_*.py"))]
-    name = f"exercises.{found.stem}"
+    name = f"exercises.{found.dotted}"
     run = _Run(found.exercise(exercise).name)
     before = sys.modules.get(name)
     if found.file_of(found.exercise(exercise)) == found.main_file:

@@ -21,7 +21,7 @@ def load_student(module: Module, root: Path) -> ModuleType:
 
     `LoadFailure` says why it cannot be imported; a stub that is called by the import itself raises what stubs raise.
     """
-    name = f"exercises.{module.stem}"
+    name = f"exercises.{module.dotted}"
     try:
         return importlib.import_module(name)
     except KeyboardInterrupt:
@@ -35,7 +35,7 @@ def load_student(module: Module, root: Path) -> ModuleType:
 def explain(error: BaseException, module: Module, root: Path) -> str:
     """Why the import of the module's main file failed: the reason, then the line of a student's file that it stopped at."""
     file = module.main_file
-    if isinstance(error, ModuleNotFoundError) and error.name == f"exercises.{module.stem}":
+    if isinstance(error, ModuleNotFoundError) and f"exercises.{module.dotted}.".startswith(f"{error.name}."):
         return f"{file} is not there: put it back at exercises/{module.id}/{file}"
     if isinstance(error, SyntaxError) and error.filename:
         text = (error.text or "").strip()
@@ -64,7 +64,7 @@ class Loader:
 
     def load(self, module: Module, root: Path) -> ModuleType:
         """As `load_student`, remembered."""
-        if module.id in self._failures and f"exercises.{module.stem}" not in sys.modules:
+        if module.id in self._failures and f"exercises.{module.dotted}" not in sys.modules:
             raise self._failures[module.id].with_traceback(None)
         try:
             return load_student(module, root)

@@ -70,7 +70,7 @@ def student(request: pytest.FixtureRequest) -> LocalModule:
 @pytest.fixture
 def reference(request: pytest.FixtureRequest) -> LocalModule:
     """The course's solution (hidden suites only)."""
-    return LocalModule(importlib.import_module(f"solutions.{_module(request.path.parent).stem}"))
+    return LocalModule(importlib.import_module(f"solutions.{_module(request.path.parent).dotted}"))
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def _lesson(item: pytest.Item, error: BaseException) -> str:
 def _forbidden(item: pytest.Item) -> str:
     """What to say where the exercise's source has a call that it forbids: its grade would be 0, however well it works."""
     module = _module(item.path.parent)
-    loaded = getattr(sys.modules.get(f"exercises.{module.stem}"), "__file__", None)
+    loaded = getattr(sys.modules.get(f"exercises.{module.dotted}"), "__file__", None)
     if loaded is None or Path(loaded).resolve() != (module.folder / module.main_file).resolve():
         return ""  # a notebook's cells, say
     found = [breach for breach in _breaches(module) if breach.exercise == item.get_closest_marker("exercise").args[0]]

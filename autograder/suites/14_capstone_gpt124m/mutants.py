@@ -1,0 +1,1453 @@
+"""Named mistakes: each must fail in its exercise, and each says what a student who made it should read."""
+
+from autograder.testing.variants import edit
+
+MUTANTS = [
+    # GPTConfig
+    edit("zero_is_a_size", "GPTConfig", "A size of 0 is accepted: sizes are positive.", ("size < 1", "size < 0")),
+    edit(
+        "fractions_are_sizes",
+        "GPTConfig",
+        "A size of 2.0 is accepted: sizes are whole numbers, and isinstance tells.",
+        ("not isinstance(size, int) or isinstance(size, bool) or size < 1", "size < 1"),
+    ),
+    edit(
+        "heads_need_not_divide",
+        "GPTConfig",
+        "n_heads that do not divide d_model are accepted, and crash in attention.",
+        ("if self.d_model % self.n_heads:", "if self.d_model < self.n_heads:"),
+    ),
+    edit(
+        "dropout_of_one",
+        "GPTConfig",
+        "A dropout of 1 is accepted, which drops everything.",
+        ("0 <= self.dropout < 1", "0 <= self.dropout <= 1"),
+    ),
+    edit(
+        "dropout_not_a_number",
+        "GPTConfig",
+        "A dropout that is NaN is accepted: write the comparison so that NaN fails it.",
+        ("if not 0 <= self.dropout < 1:", "if self.dropout < 0 or self.dropout >= 1:"),
+    ),
+    edit(
+        "layers_unchecked",
+        "GPTConfig",
+        "n_layers is not among the sizes that are checked.",
+        (
+            '("vocab_size", "context_length", "n_layers", "n_heads", "d_model")',
+            '("vocab_size", "context_length", "n_heads", "d_model")',
+        ),
+    ),
+    # CausalSelfAttention
+    edit(
+        "not_causal",
+        "CausalSelfAttention",
+        "Tokens see what comes after them: the mask is missing.",
+        ("is_causal=t == n > 1", "is_causal=False"),
+    ),
+    edit(
+        "causal_top_left",
+        "CausalSelfAttention",
+        "is_causal=True aligns the mask top-left: with older keys in the cache, the new queries are the last ones.",
+        ("attn_mask=mask, dropout_p=dropout, is_causal=t == n > 1", "dropout_p=dropout, is_causal=t > 1"),
+    ),
+    edit(
+        "blind_to_itself",
+        "CausalSelfAttention",
+        "With a cache, a new token does not see itself: tril(n - t).",
+        (".tril(n - t)", ".tril(n - t - 1)"),
+    ),
+    edit(
+        "channels_across_heads",
+        "CausalSelfAttention",
+        "Heads take every n_heads-th channel: a head's channels are neighbours.",
+        ("part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)", "part.unflatten(-1, (-1, self.n_heads)).permute(0, 3, 1, 2)"),
+    ),
+    edit(
+        "heads_not_merged_in_order",
+        "CausalSelfAttention",
+        "Heads are merged without moving the time axis back: transpose(1, 2) first.",
+        ("y.transpose(1, 2).flatten(2)", "y.reshape(b, t, d)"),
+    ),
+    edit(
+        "keys_queries_swapped",
+        "CausalSelfAttention",
+        "Queries and keys are swapped: c_attn gives queries first.",
+        ("q, k, v = (part", "k, q, v = (part"),
+    ),
+    edit(
+        "heads_before_thirds",
+        "CausalSelfAttention",
+        "Each head's queries, keys and values are taken side by side: in GPT-2 all queries come "
+        "first, then all keys, then all values.",
+        (
+            "q, k, v = (part.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for part in self.c_attn(x).split(d, dim=-1))",
+            "q, k, v = self.c_attn(x).unflatten(-1, (self.n_heads, 3, -1)).permute(3, 0, 2, 1, 4)",
+        ),
+    ),
+    edit(
+        "scores_not_scaled",
+        "CausalSelfAttention",
+        "Scores are not divided by sqrt(head_dim).",
+        ("is_causal=t == n > 1)", "is_causal=t == n > 1, scale=1.0)"),
+    ),
+    edit(
+        "scaled_by_width",
+        "CausalSelfAttention",
+        "Scores are divided by sqrt(d_model) in place of sqrt(head_dim).",
+        ("is_causal=t == n > 1)", "is_causal=t == n > 1, scale=d**-0.5)"),
+    ),
+    edit(
+        "dropout_in_evaluation",
+        "CausalSelfAttention",
+        "Attention weights are dropped in evaluation, too: pass dropout_p=0.0 then.",
+        ("self.dropout if self.training else 0.0", "self.dropout"),
+    ),
+    edit(
+        "weights_never_dropped",
+        "CausalSelfAttention",
+        "Only the result is dropped, never the attention weights.",
+        ("self.dropout if self.training else 0.0", "0.0"),
+    ),
+    edit(
+        "always_layer_zero",
+        "CausalSelfAttention",
+        "The cache's layer 0 is used, whichever was asked for.",
+        ("cache.update(layer, k, v)", "cache.update(0, k, v)"),
+    ),
+    edit(
+        "detached",
+        "CausalSelfAttention",
+        "Gradients do not reach the keys: detach cuts them off.",
+        ("q, k, v, attn_mask", "q, k.detach(), v, attn_mask"),
+    ),
+    # MLP
+    edit(
+        "exact_gelu", "MLP", 'This is the exact GELU; GPT-2 has the tanh form: approximate="tanh".', (', approximate="tanh"', "")
+    ),
+    edit(
+        "gelu_missing",
+        "MLP",
+        "Nothing stands between the two linear layers, which are then one.",
+        ('F.gelu(self.c_fc(x), approximate="tanh")', "self.c_fc(x)"),
+    ),
+    edit(
+        "mlp_dropout_in_evaluation",
+        "MLP",
+        "Numbers are dropped in evaluation, too: F.dropout(y, p, self.training).",
+        ("self.dropout, self.training)", "self.dropout)"),
+    ),
+    edit(
+        "inside_dropped",
+        "MLP",
+        "Dropout belongs to the result, not between the layers.",
+        (
+            'F.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")), self.dropout, self.training)',
+            'self.c_proj(F.dropout(F.gelu(self.c_fc(x), approximate="tanh"), self.dropout, self.training))',
+        ),
+    ),
+    # Block
+    edit(
+        "post_norm",
+        "Block",
+        "The norms come after the additions: GPT-2's come before attention and before the feed-forward layer.",
+        ("x = x + self.attn(self.ln_1(x), cache, layer)", "x = self.ln_1(x + self.attn(x, cache, layer))"),
+        ("return x + self.mlp(self.ln_2(x))", "return self.ln_2(x + self.mlp(x))"),
+    ),
+    edit(
+        "mlp_replaces",
+        "Block",
+        "The feed-forward layer's result takes the place of x: it should be added to it.",
+        ("return x + self.mlp", "return self.mlp"),
+    ),
+    edit(
+        "side_by_side",
+        "Block",
+        "Both parts read the same x, side by side: the feed-forward layer comes after attention.",
+        ("x = x + self.attn(self.ln_1(x), cache, layer)", "y = self.attn(self.ln_1(x), cache, layer)"),
+        ("return x + self.mlp(self.ln_2(x))", "return x + y + self.mlp(self.ln_2(x))"),
+    ),
+    edit("one_norm_for_both", "Block", "ln_1 is used twice, ln_2 never.", ("self.mlp(self.ln_2(x))", "self.mlp(self.ln_1(x))")),
+    edit(
+        "small_eps",
+        "Block",
+        "The norms' eps is not 1e-5.",
+        ("self.ln_1 = nn.LayerNorm(config.d_model, eps=1e-5)", "self.ln_1 = nn.LayerNorm(config.d_model, eps=1e-6)"),
+    ),
+    edit(
+        "cache_not_handed_on",
+        "Block",
+        "The cache is not handed on to attention.",
+        ("self.attn(self.ln_1(x), cache, layer)", "self.attn(self.ln_1(x))"),
+    ),
+    edit(
+        "added_in_place",
+        "Block",
+        "x is changed in place: x += y changes the caller's tensor.",
+        ("x = x + self.attn(self.ln_1(x), cache, layer)", "x += self.attn(self.ln_1(x), cache, layer)"),
+    ),
+    # GPT
+    edit(
+        "not_tied",
+        "GPT",
+        "lm_head has a weight of its own: it should be the very parameter wte.weight.",
+        ("        self.lm_head.weight = self.wte.weight\n", ""),
+    ),
+    edit(
+        "tied_by_copy",
+        "GPT",
+        "lm_head.weight is a copy of wte.weight: the two part at the first step of training.",
+        ("self.lm_head.weight = self.wte.weight", "self.lm_head.weight = nn.Parameter(self.wte.weight.detach().clone())"),
+    ),
+    edit(
+        "no_final_norm",
+        "GPT",
+        "ln_f is missing before the output layer.",
+        ("self.lm_head(self.ln_f(x[:, -1:] if last_only else x))", "self.lm_head(x[:, -1:] if last_only else x)"),
+    ),
+    edit(
+        "positions_from_zero",
+        "GPT",
+        "With a cache, the new tokens' positions begin at 0: they begin where the cache ends.",
+        ("torch.arange(start, stop, device=ids.device)", "torch.arange(ids.shape[1], device=ids.device)"),
+    ),
+    edit(
+        "loss_shifts_again",
+        "GPT",
+        "Targets are shifted once more: they come shifted already.",
+        (
+            "F.cross_entropy(logits.flatten(0, 1), targets.flatten())",
+            "F.cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten())",
+        ),
+    ),
+    edit(
+        "loss_is_a_sum",
+        "GPT",
+        "The loss is a sum: it should be the mean over the counted targets.",
+        ("targets.flatten())", 'targets.flatten(), reduction="sum")'),
+    ),
+    edit(
+        "residual_not_scaled",
+        "GPT",
+        "c_proj weights start with std 0.02: they should be smaller by sqrt(2 n_layers).",
+        ('std = residual_std if name.endswith("c_proj.weight") else 0.02', "std = 0.02"),
+    ),
+    edit(
+        "scaled_by_layers",
+        "GPT",
+        "c_proj weights are smaller by sqrt(n_layers): each block adds twice, so sqrt(2 n_layers).",
+        ("math.sqrt(2 * config.n_layers)", "math.sqrt(config.n_layers)"),
+    ),
+    edit(
+        "biases_left",
+        "GPT",
+        "Biases start where PyTorch puts them: they should be 0.",
+        ('if name.endswith("bias"):\n                nn.init.zeros_(parameter)\n            elif', "if"),
+    ),
+    edit(
+        "generator_unused",
+        "GPT",
+        "The generator is not used: the weights come from the global random state.",
+        ("std=std, generator=generator)", "std=std)"),
+    ),
+    edit(
+        "global_state_moved",
+        "GPT",
+        "With a generator, making a model moves the global random state: PyTorch's layers draw from it as they are built.",
+        ("        torch.set_rng_state(global_state)  # what PyTorch's layers drew for themselves is not kept\n", ""),
+    ),
+    edit(
+        "buffer_for_the_mask",
+        "GPT",
+        "There is a buffer in the state, which the published names do not have.",
+        (
+            "        self.config = config\n",
+            '        self.config = config\n        self.register_buffer("mask", torch.ones(2, 2))\n',
+        ),
+    ),
+    edit(
+        "context_less_one",
+        "GPT",
+        "A text that fills the context is refused: it is not too long.",
+        ("if stop > self.config.context_length:", "if stop >= self.config.context_length:"),
+    ),
+    edit("last_only_ignored", "GPT", "last_only gives all positions.", ("x[:, -1:] if last_only else x", "x")),
+    edit(
+        "all_blocks_one_layer",
+        "GPT",
+        "All blocks use layer 0 of the cache.",
+        ("x = block(x, cache, layer)", "x = block(x, cache)"),
+    ),
+    edit(
+        "embeddings_not_dropped",
+        "GPT",
+        "In training, the embeddings should be dropped as well.",
+        ("        x = F.dropout(x, self.config.dropout, self.training)\n", ""),
+    ),
+    edit(
+        "cache_in_float32",
+        "GPT",
+        "The cache is float32, whatever the model is.",
+        ("KVCache(self.config, batch_size, weight.dtype, weight.device)", "KVCache(self.config, batch_size)"),
+    ),
+    edit(
+        "one_cache_for_all",
+        "GPT",
+        "Every new cache is the same one.",
+        (
+            "        return KVCache(self.config, batch_size, weight.dtype, weight.device)",
+            '        if not hasattr(self, "_cache") or self._cache.keys.shape[1] != batch_size:\n'
+            "            self._cache = KVCache(self.config, batch_size, weight.dtype, weight.device)\n"
+            "        return self._cache",
+        ),
+    ),
+    # load_gpt2_state_dict
+    edit(
+        "never_transposed",
+        "load_gpt2_state_dict",
+        "Nothing is transposed: c_attn, c_proj and c_fc are (in, out) in the published files.",
+        ("published[name] = tensor = tensor.T", "pass"),
+    ),
+    edit(
+        "square_not_transposed",
+        "load_gpt2_state_dict",
+        "Only what does not fit is transposed: attn.c_proj is square and has to be, too.",
+        (
+            'tensor.ndim == 2 and name.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight"))',
+            "tensor.ndim == 2 and name in own and tensor.T.shape == own[name].shape != tensor.shape",
+        ),
+    ),
+    edit(
+        "prefix_unknown",
+        "load_gpt2_state_dict",
+        "Names with `transformer.` in front are not recognised.",
+        ('name.removeprefix("transformer.")', "name"),
+    ),
+    edit(
+        "all_biases_ignored",
+        "load_gpt2_state_dict",
+        "Whatever is called bias is ignored as if it were a mask.",
+        ('(".attn.bias", ".attn.masked_bias")', '(".bias", ".masked_bias")'),
+        ("if published.keys() != own.keys():", "if not published.keys() <= own.keys():"),
+    ),
+    edit(
+        "unknown_names_ignored",
+        "load_gpt2_state_dict",
+        "Names that the model does not have are ignored: they should be refused.",
+        (
+            "if published.keys() != own.keys():",
+            "published = {name: x for name, x in published.items() if name in own}\n    if published.keys() != own.keys():",
+        ),
+    ),
+    edit(
+        "shapes_broadcast",
+        "load_gpt2_state_dict",
+        "A tensor of another shape is broadcast by copy_: compare shapes first.",
+        ("if tensor.shape != own[name].shape:", "if tensor.ndim == 2 and tensor.shape != own[name].shape:"),
+    ),
+    edit(
+        "copied_while_checking",
+        "load_gpt2_state_dict",
+        "Weights are copied before all of them are checked: a refused state then leaves a model that is half changed.",
+        ('            raise ValueError(f"{name} must have', '            raise ValueError(f"{name} must have'),
+        ("    if head is not None", "        own[name].data.copy_(tensor)\n    if head is not None"),
+    ),
+    edit(
+        "head_not_compared",
+        "load_gpt2_state_dict",
+        "An lm_head that differs from wte is accepted: the model cannot hold both.",
+        ("if head is not None and not torch.equal", "if False and not torch.equal"),
+    ),
+    edit(
+        "parameters_replaced",
+        "load_gpt2_state_dict",
+        "Parameters are replaced by others: an optimiser, and the tied layer, hold the old ones. Copy into them.",
+        (
+            "            own[name].copy_(tensor)",
+            "            owner, _, key = name.rpartition('.')\n"
+            "            setattr(model.get_submodule(owner), key, nn.Parameter(tensor.to(own[name].dtype)))",
+        ),
+    ),
+    edit(
+        "given_tensors_kept",
+        "load_gpt2_state_dict",
+        "The parameters share memory with the state that was given: copy.",
+        ("own[name].copy_(tensor)", "own[name].data = tensor.to(own[name].dtype)"),
+    ),
+    # prepare_corpus
+    edit(
+        "end_behind",
+        "prepare_corpus",
+        "eot_id stands behind each document: it belongs before it.",
+        ("[eot_id, *ids]", "[*ids, eot_id]"),
+    ),
+    edit(
+        "first_held_out",
+        "prepare_corpus",
+        "The first documents are held out: it should be the last ones.",
+        ('            add("train", last.popleft())', '            add("train", last.pop())'),
+    ),
+    edit(
+        "held_out_backwards",
+        "prepare_corpus",
+        "The held-out documents come in reverse order.",
+        ("for ids in last:", "for ids in reversed(last):"),
+    ),
+    edit(
+        "empty_documents_count",
+        "prepare_corpus",
+        "Documents without tokens are kept: they should be left out.",
+        (
+            "        if ids := list(tokenizer.encode(text)):\n            last.append([eot_id, *ids])",
+            "        last.append([eot_id, *tokenizer.encode(text)])",
+        ),
+    ),
+    edit(
+        "shards_too_large",
+        "prepare_corpus",
+        "A shard holds more than shard_tokens: cut documents where the shard is full.",
+        (
+            "tokens, buffers[split] = buffers[split][:shard_tokens], buffers[split][shard_tokens:]",
+            "tokens, buffers[split] = buffers[split], []",
+        ),
+    ),
+    edit(
+        "rest_lost",
+        "prepare_corpus",
+        "The last shard of a split, which is not full, is never written.",
+        ("        if buffer:\n            write_shard(split)", "        pass"),
+    ),
+    edit(
+        "empty_shard_at_the_end",
+        "prepare_corpus",
+        "An empty shard is written where the last one is just full.",
+        ("        if buffer:\n            write_shard(split)", "        write_shard(split)"),
+    ),
+    edit(
+        "written_at_the_end",
+        "prepare_corpus",
+        "All tokens wait in memory until the end: write a shard as soon as it is full.",
+        ("            if len(buffers[split]) >= shard_tokens:\n                write_shard(split)", "            pass"),
+        ("        if buffer:\n            write_shard(split)", "        while buffers[split]:\n            write_shard(split)"),
+    ),
+    edit(
+        "all_documents_kept",
+        "prepare_corpus",
+        "All documents wait in memory until the last is known: only n_validation of them have to.",
+        (
+            '        if len(last) > n_validation:\n            add("train", last.popleft())',
+            '    while len(last) > n_validation:\n        add("train", last.popleft())',
+        ),
+    ),
+    edit("big_endian", "prepare_corpus", "The numbers are big-endian.", ("dtype=DTYPE)", 'dtype=">u2")')),
+    edit(
+        "signed",
+        "prepare_corpus",
+        "Ids from 32768 on are refused: the numbers have no sign.",
+        ("max(ids) <= 65535", "max(ids) <= 32767"),
+    ),
+    edit(
+        "ids_wrap",
+        "prepare_corpus",
+        "An id that 16 bits do not hold wraps around without a word.",
+        ("if not (0 <= min(ids) and max(ids) <= 65535):", "if False:"),
+        ("np.array(tokens, dtype=DTYPE)", "np.array(tokens).astype(DTYPE)"),
+    ),
+    edit(
+        "old_manifest_left",
+        "prepare_corpus",
+        "A manifest from before stays while the shards change: a run that fails then looks complete.",
+        ("    (folder / MANIFEST).unlink(missing_ok=True)\n", ""),
+    ),
+    edit(
+        "sizes_unchecked",
+        "prepare_corpus",
+        "n_validation below 1 is accepted.",
+        ("if shard_tokens < 1 or n_validation < 1:", "if shard_tokens < 1:"),
+    ),
+    edit(
+        "tokenizer_s_list_changed",
+        "prepare_corpus",
+        "The tokenizer's own list is changed: it may keep it.",
+        (
+            "if ids := list(tokenizer.encode(text)):\n            last.append([eot_id, *ids])",
+            "if ids := tokenizer.encode(text):\n            ids.insert(0, eot_id)\n            last.append(ids)",
+        ),
+    ),
+    # TokenShards
+    edit(
+        "targets_not_shifted",
+        "TokenShards",
+        "y is x: the targets are the tokens one place on.",
+        ("tokens[:, 1:].contiguous()", "tokens[:, :-1].clone()"),
+    ),
+    edit(
+        "windows_with_a_gap",
+        "TokenShards",
+        "Windows lie context_length + 1 apart: one token in each is then never a target.",
+        (
+            "self._read(i * self.context_length, self.context_length + 1)",
+            "self._read(i * (self.context_length + 1), self.context_length + 1)",
+        ),
+        ("(int(self.starts[-1]) - 1) // context_length", "int(self.starts[-1]) // (context_length + 1)"),
+    ),
+    edit(
+        "overlapping_windows",
+        "TokenShards",
+        "Windows overlap: each begins one token after the one before, so that tokens are targets many times.",
+        ("self._read(i * self.context_length, self.context_length + 1)", "self._read(i, self.context_length + 1)"),
+    ),
+    edit(
+        "one_window_too_many",
+        "TokenShards",
+        "The last token is taken for an input, though it has no target: (N - 1) // T windows.",
+        ("(int(self.starts[-1]) - 1) // context_length", "int(self.starts[-1]) // context_length"),
+    ),
+    edit("ranks_alike", "TokenShards", "All processes get the same batches.", ("+ self.rank * self.batch_size", "")),
+    edit(
+        "ranks_in_blocks",
+        "TokenShards",
+        "Each rank has a stretch of the data of its own: at each step, the ranks' windows follow each other.",
+        (
+            "first = step * self.windows_per_batch + self.rank * self.batch_size",
+            "first = (self.rank * len(self) + step) * self.batch_size",
+        ),
+    ),
+    edit(
+        "within_a_shard",
+        "TokenShards",
+        "Windows end where their shard ends: they go on in the next one.",
+        (
+            "offset : offset + length]\n"
+            "            parts.append(part)\n"
+            "            start, length, shard = start + len(part), length - len(part), shard + 1",
+            "offset : offset + length]\n            parts.append(np.resize(part, length))\n            length = 0",
+        ),
+    ),
+    edit(
+        "signed_on_reading",
+        "TokenShards",
+        "Ids from 32768 on come out negative: the numbers have no sign.",
+        ("rows.astype(np.int64)", "rows.view(np.int16).astype(np.int64)"),
+    ),
+    edit(
+        "read_whole",
+        "TokenShards",
+        "All shards are read into memory: map them.",
+        ('np.memmap(path, dtype=DTYPE, mode="r")', "np.fromfile(path, dtype=DTYPE)"),
+    ),
+    edit(
+        "seed_zero_ignored",
+        "TokenShards",
+        "A seed of 0 is taken for none: compare with None.",
+        ("if self.shuffle_seed is not None:", "if self.shuffle_seed:"),
+    ),
+    edit(
+        "seed_does_not_count",
+        "TokenShards",
+        "The order depends on the epoch alone, not on the seed.",
+        ("torch.tensor([self.shuffle_seed, epoch])", "torch.tensor([7, epoch])"),
+    ),
+    edit(
+        "order_of_the_rank",
+        "TokenShards",
+        "Each rank has an order of its own, so ranks meet in the same windows.",
+        ("torch.tensor([self.shuffle_seed, epoch])", "torch.tensor([self.shuffle_seed + self.rank, epoch])"),
+    ),
+    edit(
+        "batches_shuffled_only",
+        "TokenShards",
+        "Batches are shuffled, windows are not: rows of a batch are always neighbours, and what fills no batch never comes.",
+        (
+            "torch.randperm(self.n_windows, generator=generator)",
+            "(torch.randperm(len(self), generator=generator)[:, None] * self.windows_per_batch + "
+            "torch.arange(self.windows_per_batch)).flatten()",
+        ),
+    ),
+    edit(
+        "global_seed_set",
+        "TokenShards",
+        "torch.manual_seed changes the random numbers of the whole program.",
+        ("generator = torch.Generator().manual_seed(", "generator = torch.manual_seed("),
+    ),
+    edit(
+        "batch_of_the_next_seen",
+        "TokenShards",
+        "One batch is left out after a restart.",
+        ('state["epoch"], state["step"]\n', 'state["epoch"], (state["step"] + 1) % len(self)\n'),
+    ),
+    edit(
+        "rank_in_the_state",
+        "TokenShards",
+        "The state of another rank is refused, but the position is the same for all.",
+        ('{"split": split, "batch_size": batch_size,', '{"split": split, "rank": rank, "batch_size": batch_size,'),
+    ),
+    edit(
+        "moved_then_refused",
+        "TokenShards",
+        "The position is set before the state is checked.",
+        (
+            "        own = {**self.sizes,",
+            '        self.epoch, self.step = state["epoch"], state["step"]\n        own = {**self.sizes,',
+        ),
+    ),
+    edit(
+        "too_short_accepted",
+        "TokenShards",
+        "Too few tokens for one batch are accepted.",
+        ("if self.n_windows < self.windows_per_batch:", "if self.n_windows < 1:"),
+    ),
+    edit(
+        "rank_may_be_the_last_plus_one",
+        "TokenShards",
+        "rank = world_size is accepted: ranks begin at 0.",
+        ("not 0 <= rank < world_size", "not 0 <= rank <= world_size"),
+    ),
+    edit(
+        "sizes_of_files_unchecked",
+        "TokenShards",
+        "A shard that was cut off, or is too long, is not noticed.",
+        ('if path.stat().st_size != shard["n_tokens"] * DTYPE.itemsize:', "if False:"),
+    ),
+    edit(
+        "position_moved_by_batch",
+        "TokenShards",
+        "batch(step) moves the position: it is for looking.",
+        ("        return tokens[:, :-1].contiguous()", "        self.step = step\n        return tokens[:, :-1].contiguous()"),
+    ),
+    # param_groups
+    edit(
+        "everything_decays",
+        "param_groups",
+        "Everything decays: vectors should not.",
+        (
+            '{"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0}',
+            '{"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": weight_decay}',
+        ),
+    ),
+    edit("frozen_trained", "param_groups", "Frozen parameters are among them.", ("if parameter.requires_grad]", "]")),
+    edit(
+        "exactly_two_dimensions",
+        "param_groups",
+        "Convolutions, which have three dimensions, do not decay: two or more.",
+        ("parameter.ndim >= 2", "parameter.ndim == 2"),
+        ("parameter.ndim < 2", "parameter.ndim != 2"),
+    ),
+    edit(
+        "by_name",
+        "param_groups",
+        "The names decide: a matrix called bias does not decay. Dimensions should.",
+        (
+            "trained = [parameter for parameter in model.parameters() if parameter.requires_grad]",
+            "trained = [p for _, p in model.named_parameters() if p.requires_grad]\n"
+            "    named = {id(p): n for n, p in model.named_parameters()}",
+        ),
+        ("if parameter.ndim >= 2]", "if not named[id(parameter)].endswith('bias') and parameter.ndim >= 2]"),
+        ("if parameter.ndim < 2]", "if named[id(parameter)].endswith('bias') or parameter.ndim < 2]"),
+    ),
+    edit(
+        "tied_twice",
+        "param_groups",
+        "A tied weight is there twice.",
+        (
+            "in model.parameters() if parameter.requires_grad",
+            "in [p for _, p in model.named_parameters(remove_duplicate=False)] if parameter.requires_grad",
+        ),
+    ),
+    edit(
+        "empty_group_dropped",
+        "param_groups",
+        "A group that is empty is left out: there are two, always.",
+        ("    return [\n", "    return [group for group in [\n"),
+        ('"weight_decay": 0.0},\n    ]', '"weight_decay": 0.0},\n    ] if group["params"]]'),
+    ),
+    # cosine_schedule
+    edit(
+        "warm_up_from_zero",
+        "cosine_schedule",
+        "The first step has a rate of 0: (step + 1) / (warmup_steps + 1).",
+        ("return max_lr * (step + 1) / (warmup_steps + 1)", "return max_lr * step / warmup_steps"),
+    ),
+    edit(
+        "warm_up_too_fast",
+        "cosine_schedule",
+        "The last step of the warm-up is at max_lr already: divide by warmup_steps + 1.",
+        ("return max_lr * (step + 1) / (warmup_steps + 1)", "return max_lr * (step + 1) / warmup_steps"),
+    ),
+    edit(
+        "cosine_from_zero",
+        "cosine_schedule",
+        "The cosine begins at step 0 and not where the warm-up ends.",
+        ("(step - warmup_steps) / (total_steps - warmup_steps)", "step / total_steps"),
+    ),
+    edit(
+        "min_added_on_top",
+        "cosine_schedule",
+        "At the end of the warm-up the rate is max_lr + min_lr.",
+        ("(max_lr - min_lr) *", "max_lr *"),
+    ),
+    edit(
+        "goes_on_after_the_end",
+        "cosine_schedule",
+        "After total_steps the cosine goes on.",
+        ("if step >= total_steps:", "if total_steps == warmup_steps and step >= total_steps:"),
+    ),
+    edit(
+        "warm_up_wins_at_the_end",
+        "cosine_schedule",
+        "At total_steps the rate is not yet min_lr.",
+        ("if step >= total_steps:", "if step > total_steps or step == total_steps == warmup_steps and False:"),
+        ("(total_steps - warmup_steps)", "(total_steps - warmup_steps + 1)"),
+    ),
+    # evaluate
+    edit(
+        "training_mode",
+        "evaluate",
+        "The model runs in training mode: dropout then makes the loss larger, and another each time.",
+        ("        model.eval()\n", ""),
+    ),
+    edit(
+        "next_batches",
+        "evaluate",
+        "next_batch moves the position of the data: shards.batch(i) does not.",
+        ("x, y = shards.batch(i)", "x, y = shards.next_batch()"),
+    ),
+    edit(
+        "second_batches",
+        "evaluate",
+        "The batches begin with number 1: with 0.",
+        ("x, y = shards.batch(i)", "x, y = shards.batch((i + 1) % len(shards))"),
+    ),
+    edit("left_in_evaluation", "evaluate", "The model is left in evaluation mode.", ("part.training = mode", "pass")),
+    edit(
+        "model_mode_only",
+        "evaluate",
+        "Only the model's own mode is remembered: parts of it may have been in another.",
+        ("        for part, mode in modes:\n            part.training = mode", "        model.train(modes[0][1])"),
+    ),
+    edit(
+        "left_after_an_error",
+        "evaluate",
+        "When the model or the data raise, the modes are not put back: use finally.",
+        ("    finally:\n", "    except ZeroDivisionError:\n        pass\n    else:\n"),
+    ),
+    edit(
+        "graph_recorded",
+        "evaluate",
+        "A graph is recorded: torch.no_grad().",
+        (", torch.no_grad():", ":"),
+        ("total += model(x.to(device), y.to(device))[1]", "total += model(x.to(device), y.to(device))[1].detach()"),
+    ),
+    edit(
+        "random_state_moved",
+        "evaluate",
+        "The random state is moved by a model that draws numbers.",
+        (
+            'with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.no_grad():',
+            "with torch.no_grad():",
+        ),
+    ),
+    edit(
+        "too_many_accepted",
+        "evaluate",
+        "More batches than there are are accepted.",
+        ("if not 1 <= n_batches <= len(shards):", "if n_batches < 1:"),
+        ("range(n_batches)", "range(min(n_batches, len(shards)))"),
+    ),
+    # save_checkpoint
+    edit(
+        "written_in_place",
+        "save_checkpoint",
+        "The old checkpoint is overwritten as the new one is written: a failure then leaves neither.",
+        ("        torch.save(state, unfinished)\n        os.replace(unfinished, path)", "        torch.save(state, path)"),
+    ),
+    edit(
+        "old_one_removed_first",
+        "save_checkpoint",
+        "The old checkpoint is removed before the new one is there.",
+        ("    try:\n", "    path.unlink(missing_ok=True)\n    try:\n"),
+    ),
+    edit(
+        "rest_stays_behind",
+        "save_checkpoint",
+        "A save that fails leaves an unfinished file.",
+        ("        unfinished.unlink(missing_ok=True)", "        pass"),
+    ),
+    edit(
+        "error_swallowed",
+        "save_checkpoint",
+        "The caller is not told that saving has failed.",
+        ("    finally:\n", "    except Exception:\n        pass\n    finally:\n"),
+    ),
+    edit(
+        "checkpoint_folder_not_made",
+        "save_checkpoint",
+        "The folder is not made.",
+        ("    path.parent.mkdir(parents=True, exist_ok=True)\n", ""),
+    ),
+    # train
+    edit(
+        "passes_added_up",
+        "train",
+        "The passes' gradients are added up: divide each loss by accumulation_steps.",
+        ("runner(x, y)[1] / config.accumulation_steps", "runner(x, y)[1]"),
+    ),
+    edit(
+        "step_every_pass",
+        "train",
+        "Gradients of the passes before are cleared in each pass.",
+        ("                x, y = (part", "                model.zero_grad()\n                x, y = (part"),
+    ),
+    edit(
+        "not_clipped",
+        "train",
+        "Gradients are not clipped.",
+        (
+            "nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)",
+            "nn.utils.clip_grad_norm_(model.parameters(), float('inf'))",
+        ),
+    ),
+    edit(
+        "clipped_one_by_one",
+        "train",
+        "Each parameter's gradient is clipped by itself: the total norm, over all of them, counts.",
+        (
+            "norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)",
+            "norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])\n"
+            "            [nn.utils.clip_grad_norm_([p], config.clip_norm) for p in model.parameters()]",
+        ),
+    ),
+    edit(
+        "norm_after_clipping",
+        "train",
+        "grad_norm is that after clipping: clip_grad_norm_ returns the one before.",
+        ('history["grad_norm"].append(norm.item())', 'history["grad_norm"].append(min(norm.item(), config.clip_norm))'),
+    ),
+    edit(
+        "rate_of_the_first_group",
+        "train",
+        "Only the first group gets the schedule's learning rate.",
+        ("for group in optimizer.param_groups:", "for group in optimizer.param_groups[:1]:"),
+    ),
+    edit(
+        "adam_decay",
+        "train",
+        "This is Adam with L2 in the gradient: AdamW decays apart from it.",
+        ("torch.optim.AdamW(", "torch.optim.Adam("),
+    ),
+    edit(
+        "loss_of_the_last_pass",
+        "train",
+        "The loss in the history is the last pass's share, not the mean of the step.",
+        ("                total += loss.detach()", "                total = loss.detach()"),
+    ),
+    edit(
+        "dropout_off",
+        "train",
+        "The model trains in evaluation mode.",
+        ("    model.train()\n    with open_log", "    model.eval()\n    with open_log"),
+    ),
+    edit(
+        "left_in_training_mode",
+        "train",
+        "The model comes back in training mode, whatever it was in.",
+        ("    model.train(was_training)\n", ""),
+    ),
+    edit(
+        "resumes_without_moments",
+        "train",
+        "A resumed run begins with fresh moments: the optimiser's state is part of the checkpoint.",
+        ('        optimizer.load_state_dict(state["optimizer"])\n', ""),
+    ),
+    edit(
+        "resumes_at_the_first_batch",
+        "train",
+        "A resumed run reads the data from the beginning: their position is part of the checkpoint.",
+        ('        shards.load_state_dict(state["shards"])\n', ""),
+    ),
+    edit(
+        "resumes_with_other_dropout",
+        "train",
+        "A resumed run has another random state, so that dropout drops others.",
+        ('        set_random_state(state["random"], device)\n', ""),
+    ),
+    edit(
+        "resumes_at_step_zero",
+        "train",
+        "A resumed run counts its steps from 0.",
+        ('range(len(history["loss"]), last)', "range(0, last)"),
+    ),
+    edit(
+        "schedule_ends_at_the_stop",
+        "train",
+        "The schedule is squeezed into stop_after: it is that of total_steps.",
+        ("config.warmup_steps, config.total_steps, config.max_lr", "config.warmup_steps, last, config.max_lr"),
+    ),
+    edit(
+        "no_checkpoint_on_the_way",
+        "train",
+        "checkpoint_every is not used: a crash loses the whole run.",
+        ("due = done == last or (config.checkpoint_every and done % config.checkpoint_every == 0)", "due = done == last"),
+    ),
+    edit(
+        "evaluated_before_the_step",
+        "train",
+        "Steps are counted from 0 where evaluations are due: the number of steps done counts.",
+        (
+            "(done % config.eval_every == 0 or done == config.total_steps)",
+            "(step % config.eval_every == 0 or done == config.total_steps)",
+        ),
+    ),
+    edit(
+        "log_overwritten",
+        "train",
+        "The log of the run before is overwritten: append.",
+        (
+            "    with open_log(config.log_path if is_main else None) as log:",
+            "    if config.log_path:\n"
+            "        open(config.log_path, 'w').close()\n"
+            "    with open_log(config.log_path if is_main else None) as log:",
+        ),
+    ),
+    edit(
+        "autocast_forgotten",
+        "train",
+        'dtype="bfloat16" changes nothing: forward passes belong under autocast.',
+        ('enabled=config.dtype == "bfloat16"', "enabled=False"),
+    ),
+    edit(
+        "weights_in_bfloat16",
+        "train",
+        "The weights themselves become bfloat16, which loses small updates: autocast alone is asked for.",
+        (
+            "    was_training = model.training\n",
+            "    model.bfloat16() if config.dtype == 'bfloat16' else None\n    was_training = model.training\n",
+        ),
+    ),
+    edit(
+        "missing_validation_accepted",
+        "train",
+        "eval_every without validation data is noticed only when it is too late.",
+        ("if config.eval_every and validation is None:", "if False:"),
+    ),
+    # decode_stream
+    edit(
+        "half_characters",
+        "decode_stream",
+        "Each id is decoded by itself: a character that is spread over several comes out as question marks.",
+        ('if not text.endswith("\\ufffd"):', "if True:"),
+    ),
+    edit(
+        "empty_pieces",
+        "decode_stream",
+        "Pieces without text are yielded.",
+        ("            if text:\n                yield text", "            yield text"),
+    ),
+    edit(
+        "waits_for_one_more",
+        "decode_stream",
+        "A piece comes only when the next id is there.",
+        ("    waiting: list[int] = []\n", "    waiting: list[int] = []\n    ready = ''\n"),
+        (
+            "            if text:\n                yield text",
+            "            if ready:\n                yield ready\n            ready = text",
+        ),
+        ("    if waiting and", "    if ready:\n        yield ready\n    if waiting and"),
+    ),
+    edit(
+        "any_replacement_waits",
+        "decode_stream",
+        "A replacement character anywhere in the text holds all of it back.",
+        ('if not text.endswith("\\ufffd"):', 'if "\\ufffd" not in text:'),
+        (
+            "    if waiting and (text := tokenizer.decode(waiting)):\n        yield text\n",
+            "    if waiting:\n"
+            "        yield tokenizer.decode(waiting[:-1]) if "
+            "tokenizer.decode(waiting[:-1]).endswith('\\ufffd') else tokenizer.decode(waiting)\n",
+        ),
+    ),
+    edit(
+        "replacements_removed",
+        "decode_stream",
+        "Bytes that are no UTF-8 vanish: they should show as U+FFFD.",
+        ("(text := tokenizer.decode(waiting))", "(text := tokenizer.decode(waiting).rstrip('\\ufffd'))"),
+    ),
+    edit(
+        "list_made_first",
+        "decode_stream",
+        "All ids are asked for before the first piece: a stream then streams nothing.",
+        ("    for token in ids:", "    for token in list(ids):"),
+    ),
+    # next_token
+    edit(
+        "temperature_multiplied",
+        "next_token",
+        "Logits are multiplied by the temperature: divide.",
+        ("(logits - logits.max()) / temperature", "(logits - logits.max()) * temperature"),
+    ),
+    edit(
+        "ids_of_the_sorted",
+        "next_token",
+        "The place in the sorted order comes back, not the token's id.",
+        ("int(ids[torch.multinomial(probs, 1, generator=generator)])", "int(torch.multinomial(probs, 1, generator=generator))"),
+    ),
+    edit(
+        "top_k_one_more",
+        "next_token",
+        "One token too many stays in top-k.",
+        ("logits[:top_k]", "logits[: None if top_k is None else top_k + 1]"),
+    ),
+    edit(
+        "nucleus_too_small",
+        "next_token",
+        "The token that makes the nucleus reach top_p is left out.",
+        ("before = probs.cumsum(-1) - probs", "before = probs.cumsum(-1)"),
+    ),
+    edit(
+        "nucleus_before_top_k",
+        "next_token",
+        "The nucleus is taken of all tokens: of those that top-k left, renormalised.",
+        ("probs = logits[:top_k].softmax(-1)", "probs = logits.softmax(-1)"),
+        ("        probs = probs * (before < top_p)\n", "        probs = probs * (before < top_p)\n    probs = probs[:top_k]\n"),
+    ),
+    edit(
+        "nucleus_in_half",
+        "next_token",
+        "Probabilities are added up in half precision, where small ones come to nothing.",
+        ("logits.detach().cpu().double()", "logits.detach().cpu()"),
+    ),
+    edit(
+        "greedy_draws",
+        "next_token",
+        "At temperature 0 a token is drawn: take the most probable one.",
+        ("return int(logits.argmax())", "temperature = 1.0"),
+    ),
+    edit(
+        "sampling_generator_unused",
+        "next_token",
+        "The generator is not used.",
+        ("torch.multinomial(probs, 1, generator=generator)", "torch.multinomial(probs, 1)"),
+    ),
+    edit(
+        "one_fixed_generator",
+        "next_token",
+        "Without a generator, the draws never change: use the global random state.",
+        (
+            "torch.multinomial(probs, 1, generator=generator)",
+            "torch.multinomial(probs, 1, generator=generator or torch.Generator().manual_seed(0))",
+        ),
+    ),
+    edit(
+        "greedy_unchecked",
+        "next_token",
+        "At temperature 0, the other arguments are not checked.",
+        (
+            "    if top_k is not None and top_k < 1:",
+            "    if temperature == 0:\n        return int(logits.argmax())\n    if top_k is not None and top_k < 1:",
+        ),
+    ),
+    edit(
+        "logits_changed",
+        "next_token",
+        "The logits are changed in place.",
+        (
+            "    logits = logits.detach().cpu().double()\n",
+            "    logits -= logits.max()\n    logits = logits.detach().cpu().double()\n",
+        ),
+    ),
+    edit(
+        "large_logits_overflow",
+        "next_token",
+        "At low temperatures the logits overflow: subtract the maximum first.",
+        ("(logits - logits.max()) / temperature", "(logits.float() / temperature).double()"),
+    ),
+    # generate
+    edit(
+        "stop_yielded",
+        "generate",
+        "The stop token is yielded: the text ends before it.",
+        (
+            "            return\n        text.append(token)",
+            "            yield token\n            return\n        text.append(token)",
+        ),
+    ),
+    edit(
+        "first_stop_only",
+        "generate",
+        "Only the first of the stop tokens ends the text.",
+        ("if token in stop:", "if token in list(stop)[:1]:"),
+    ),
+    edit(
+        "stops_in_the_prompt",
+        "generate",
+        "A stop token in the prompt ends everything: only one that was drawn does.",
+        ("if token in stop:", "if token in stop or text[-1] in stop:"),
+    ),
+    edit(
+        "no_cache",
+        "generate",
+        "The whole text is read at every step: the cache remembers what was read.",
+        ("if cache.length == len(text) - 1 < context_length:", "if False:"),
+    ),
+    edit(
+        "stale_cache",
+        "generate",
+        "Past the context the cache is not emptied: all tokens have moved to other positions.",
+        (
+            "            cache.truncate(0)\n            new = text[-context_length:]",
+            "            cache.truncate(0 if cache.length < context_length else context_length - 1)\n"
+            "            new = text[-context_length:] if cache.length == 0 else text[-1:]",
+        ),
+    ),
+    edit(
+        "window_restarts",
+        "generate",
+        "Past the context, generation goes on with the last token alone: the whole window is read anew.",
+        (
+            "new = text[-context_length:]",
+            "new = text[-context_length:] if cache.length == 0 and len(text) <= context_length else text[-1:]",
+        ),
+    ),
+    edit(
+        "mode_leaks",
+        "generate",
+        "The caller's code runs without gradients between two ids: no yield inside of `with torch.no_grad()`.",
+        ("    for _ in range(max_new_tokens):\n", "    torch.set_grad_enabled(False)\n    for _ in range(max_new_tokens):\n"),
+    ),
+    edit(
+        "not_lazy",
+        "generate",
+        "Everything is generated before the first id is handed out.",
+        ("    for _ in range(max_new_tokens):\n", "    tokens = []\n    for _ in range(max_new_tokens):\n"),
+        ("            return\n", "            break\n"),
+        ("        yield token\n", "        tokens.append(token)\n    yield from tokens\n"),
+    ),
+    edit(
+        "reads_ahead",
+        "generate",
+        "After each id, the model reads on before anybody asks.",
+        (
+            "        yield token\n",
+            "        if cache.length == len(text) - 1 < context_length:\n"
+            "            with torch.no_grad():\n"
+            "                model(torch.tensor([text[-1:]], device=device), cache=cache)\n"
+            "            cache.truncate(len(text) - 1)\n"
+            "        yield token\n",
+        ),
+    ),
+    edit(
+        "temperature_not_handed_on",
+        "generate",
+        "The temperature is not handed on to next_token.",
+        ("temperature, top_k, top_p, generator)\n        if", "1.0 if temperature else 0, top_k, top_p, generator)\n        if"),
+    ),
+    edit(
+        "empty_prompt_accepted",
+        "generate",
+        "An empty prompt is accepted.",
+        ("if not text or max_new_tokens < 0:", "if not text and max_new_tokens:\n        text = [0]\n    if max_new_tokens < 0:"),
+    ),
+    edit(
+        "prompt_grows",
+        "generate",
+        "The caller's list grows with what is generated: copy it.",
+        ("text = [int(i) for i in ids]", "text = ids if isinstance(ids, list) else [int(i) for i in ids]"),
+    ),
+    edit(
+        "tensors_yielded",
+        "generate",
+        "Tensors are yielded, not ints.",
+        ("        yield token\n", "        yield torch.tensor(token)\n"),
+    ),
+    # write_safetensors
+    edit(
+        "big_endian_length",
+        "write_safetensors",
+        "The header's length is big-endian.",
+        ('to_bytes(8, "little")', 'to_bytes(8, "big")'),
+    ),
+    edit(
+        "not_filled_up",
+        "write_safetensors",
+        "The header is not filled up to a multiple of 8.",
+        ('    encoded += b" " * (-len(encoded) % 8)\n', ""),
+    ),
+    edit(
+        "filled_with_zeros",
+        "write_safetensors",
+        "The header is filled up with zero bytes, which is no JSON: spaces.",
+        ('b" " * (-len', 'b"\\0" * (-len'),
+    ),
+    edit(
+        "filled_up_outside",
+        "write_safetensors",
+        "The fill is not counted in the header's length, so all offsets are wrong.",
+        ('    encoded += b" " * (-len(encoded) % 8)\n', "    length = len(encoded)\n    encoded += b' ' * (-len(encoded) % 8)\n"),
+        ("len(encoded).to_bytes", "length.to_bytes"),
+    ),
+    edit(
+        "in_order_of_names",
+        "write_safetensors",
+        "Tensors are not aligned: one of single bytes shifts those of four after it.",
+        ("key=lambda name: (-tensors[name].element_size(), name)", "key=lambda name: name"),
+    ),
+    edit(
+        "narrow_first",
+        "write_safetensors",
+        "Narrow elements come first, so the wide ones behind them are not aligned.",
+        ("-tensors[name].element_size()", "tensors[name].element_size()"),
+    ),
+    edit(
+        "strides_ignored",
+        "write_safetensors",
+        "The memory is written as it lies there: a transposed tensor then has its numbers in the wrong order.",
+        (
+            "tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8)",
+            "torch.empty(0, dtype=tensors[name].dtype).set_(tensors[name].detach().untyped_storage(), "
+            "tensors[name].storage_offset(), (tensors[name].numel(),)).view(torch.uint8)",
+        ),
+    ),
+    edit(
+        "metadata_lost",
+        "write_safetensors",
+        "The metadata are not written.",
+        ('{"__metadata__": dict(metadata)} if metadata else {}', "{}"),
+    ),
+    edit(
+        "empty_left_out",
+        "write_safetensors",
+        "Tensors without elements are left out.",
+        (
+            "    for name in names:\n        tensor = tensors[name]\n",
+            "    names = [name for name in names if tensors[name].numel()]\n"
+            "    for name in names:\n"
+            "        tensor = tensors[name]\n",
+        ),
+    ),
+    edit(
+        "complex_accepted",
+        "write_safetensors",
+        "A dtype that the format does not have is written as something else.",
+        ("if tensor.dtype not in DTYPE_NAMES or name", "if name"),
+        ("DTYPE_NAMES[tensor.dtype]", 'DTYPE_NAMES.get(tensor.dtype, "F64")'),
+    ),
+    # export
+    edit(
+        "linear_layout",
+        "export",
+        "Linear weights are (out, in): the published layout is (in, out).",
+        ("x.T if name.endswith(turned) else x", "x"),
+    ),
+    edit(
+        "export_only_oblong",
+        "export",
+        "The square attn.c_proj is not transposed.",
+        ("x.T if name.endswith(turned) else x", "x.T if name.endswith(turned) and x.shape[0] != x.shape[1] else x"),
+    ),
+    edit(
+        "head_exported",
+        "export",
+        "lm_head.weight is wte.weight and should not be written twice.",
+        (' if name != "lm_head.weight"}', "}"),
+    ),
+    edit(
+        "export_without_format",
+        "export",
+        "The metadata lack the format, without which transformers refuses the file.",
+        (', {"format": "pt"})', ")"),
+    ),
+    edit(
+        "config_in_the_working_folder",
+        "export",
+        "config.json lies in the working folder: it belongs beside the weights.",
+        ('(path.parent / "config.json")', 'Path("config.json")'),
+    ),
+    edit(
+        "model_turned",
+        "export",
+        "The model itself is transposed.",
+        (
+            "    write_safetensors(path, state,",
+            "    for name, x in model.named_parameters():\n"
+            "        if name.endswith(turned):\n"
+            "            x.data = x.data.T.contiguous()\n"
+            "    write_safetensors(path, state,",
+        ),
+    ),
+    # parse_request
+    edit(
+        "true_is_a_number",
+        "parse_request",
+        "true is accepted as a number: in Python, bool is a kind of int.",
+        ("isinstance(value, int) and not isinstance(value, bool) and least", "isinstance(value, int) and least"),
+    ),
+    edit(
+        "true_is_a_temperature",
+        "parse_request",
+        "true is accepted as a temperature: in Python, bool is a kind of int.",
+        ("isinstance(value, int | float) and not isinstance(value, bool)", "isinstance(value, int | float)"),
+    ),
+    edit(
+        "not_a_number_accepted",
+        "parse_request",
+        "NaN or Infinity are accepted: JSON's parser lets them through.",
+        (" and abs(value) <= sys.float_info.max", ""),
+    ),
+    edit(
+        "surrogates_accepted",
+        "parse_request",
+        "Half a character in the prompt is accepted, which no encoding has: it fails later, in the tokenizer.",
+        (' and not any("\\ud800" <= character <= "\\udfff" for character in value)', ""),
+    ),
+    edit(
+        "limit_less_one",
+        "parse_request",
+        "max_new_tokens equal to the limit is refused.",
+        ("whole(x, 0, limit)", "whole(x, 0, limit - 1)"),
+    ),
+    edit(
+        "default_above_the_limit",
+        "parse_request",
+        "The default of max_new_tokens is above a limit below 64.",
+        ("(min(64, limit), ", "(64, "),
+    ),
+    edit(
+        "whole_floats_accepted",
+        "parse_request",
+        "2.0 is accepted as a whole number.",
+        (
+            "isinstance(value, int) and not isinstance(value, bool) and least",
+            "isinstance(value, int | float) and not isinstance(value, bool) and value % 1 == 0 and least",
+        ),
+    ),
+    edit(
+        "seed_unbounded",
+        "parse_request",
+        "A seed of 2**63 is accepted, which a generator refuses.",
+        ("whole(x, 0, 2**63 - 1)", "whole(x, 0, math.inf)"),
+    ),
+    edit(
+        "null_refused",
+        "parse_request",
+        "null is refused where it is allowed.",
+        (
+            '"top_k": (None, lambda x: x is None or whole',
+            '"top_k": (None, lambda x: x is None and "top_k" not in given_names or whole',
+        ),
+        ("    fields = {\n", "    given_names = set(given)\n    fields = {\n"),
+    ),
+    edit(
+        "unknown_fields_ignored",
+        "parse_request",
+        "Unknown fields are ignored: a misspelt one then has no effect and nobody says so.",
+        ("    if given:\n", "    if False:\n"),
+    ),
+    edit(
+        "deep_nesting_crashes",
+        "parse_request",
+        "A deeply nested body raises RecursionError.",
+        ("(ValueError, RecursionError)", "ValueError"),
+    ),
+    edit(
+        "bad_bytes_crash",
+        "parse_request",
+        "Bytes that are no UTF-8 are read with replacements.",
+        ('body.decode("utf-8")', 'body.decode("utf-8", errors="replace")'),
+    ),
+    # application
+    edit(
+        "no_lock",
+        "application",
+        "Two requests run the model at the same time: one lock for all.",
+        ("            with lock:  #", "            if True:  #"),
+    ),
+    edit(
+        "lock_of_each_request",
+        "application",
+        "Each request has a lock of its own, which keeps nobody out.",
+        ("        while True:\n", "        lock = threading.Lock()\n        while True:\n"),
+    ),
+    edit(
+        "locked_while_reading",
+        "application",
+        "The lock is held while a client reads: others wait for the slowest.",
+        (
+            "        while True:\n"
+            "            with lock:  # held while the model works, not while a client reads\n"
+            "                token = next(ids, None)\n"
+            "            if token is None:\n"
+            "                return\n"
+            "            yield token",
+            "        with lock:\n            yield from ids",
+        ),
+    ),
+    edit(
+        "streamed_at_the_end",
+        "application",
+        "All lines are computed before the first is sent.",
+        ("return map(line, parts)", "return list(map(line, parts))"),
+    ),
+    edit(
+        "request_seed_ignored",
+        "application",
+        "The seed is not used.",
+        ('generator.manual_seed(request["seed"]) if request["seed"] is not None else generator.seed()', "generator.seed()"),
+    ),
+    edit(
+        "seed_of_zero_ignored",
+        "application",
+        "A seed of 0 is taken for none.",
+        ('if request["seed"] is not None else', 'if request["seed"] else'),
+    ),
+    edit(
+        "always_the_same_text",
+        "application",
+        "Without a seed, every answer is the same: torch.Generator() always begins with the same numbers.",
+        ("else generator.seed()", "else None"),
+    ),
+    edit(
+        "global_generator",
+        "application",
+        "The global random state is seeded: a request has a generator of its own.",
+        ("        generator = torch.Generator()\n", "        generator = torch.default_generator\n"),
+    ),
+    edit(
+        "reads_to_the_end",
+        "application",
+        "The body is read without its length: on a connection that stays open this waits for ever.",
+        ('environ["wsgi.input"].read(int(length))', 'environ["wsgi.input"].read()'),
+    ),
+    edit(
+        "large_bodies_read",
+        "application",
+        "A body that is too large is read before it is refused.",
+        (
+            "        if len(length) > 18 or",
+            "        len(length) < 9 and environ['wsgi.input'].read(int(length))\n        if len(length) > 18 or",
+        ),
+    ),
+    edit(
+        "body_of_the_limit_refused",
+        "application",
+        "A body of max_body_bytes is refused: more than that is too large.",
+        ("int(length) > max_body_bytes", "int(length) >= max_body_bytes"),
+    ),
+    edit(
+        "negative_length",
+        "application",
+        "A negative length is accepted.",
+        ("if not (length.isascii() and length.isdigit()):", "if not (length.isascii() and length.lstrip('-').isdigit()):"),
+    ),
+    edit(
+        "every_path_generates",
+        "application",
+        "Unknown paths get 404.",
+        ('.get(environ.get("PATH_INFO", ""))', '.get(environ.get("PATH_INFO", ""), "POST")'),
+    ),
+    edit(
+        "prefix_is_enough",
+        "application",
+        "A path that only begins like a known one gets 404.",
+        ('.get(environ.get("PATH_INFO", ""))', '.get(environ.get("PATH_INFO", "").rstrip("/"))'),
+    ),
+]

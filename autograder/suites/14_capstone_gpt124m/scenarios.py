@@ -1,0 +1,727 @@
+"""Models, corpora and training runs beside the student's code."""
+
+import contextlib
+import functools
+import importlib
+import json
+import os
+import shutil
+import tempfile
+import types
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autograder.testing.probes import differences, surroundings
+
+REFUSALS = (ValueError, TypeError, IndexError)
+
+
+def part(module, name):
+    """The file of that name beside the module's main file."""
+    package = module.__name__.rpartition(".")[0]
+    return importlib.import_module(f"{package}.{name}") if package else module
+
+
+def refused(call, *args, **kwargs):
+    """Whether the call was refused."""
+    try:
+        call(*args, **kwargs)
+    except REFUSALS:
+        return True
+    return False
+
+
+def in_a_folder(scenario):
+    """The scenario in an empty folder of its own, which is gone afterwards."""
+
+    @functools.wraps(scenario)
+    def run(*args, **kwargs):
+        before, folder = os.getcwd(), tempfile.mkdtemp(dir=".")
+        os.chdir(folder)
+        try:
+            return scenario(*args, **kwargs)
+        finally:
+            os.chdir(before)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    return run
+
+
+def kept(value):
+    """A copy without a graph."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().clone()
+    return tuple(map(kept, value)) if isinstance(value, tuple | list) else value
+
+
+def scattered(x):
+    """A copy that lies in memory in another order."""
+    order = tuple(reversed(range(x.ndim)))
+    return x.permute(order).contiguous().permute(order)
+
+
+# The model
+
+
+def config_fields(module, fields=None):
+    """The fields of GPTConfig(**fields), or of gpt2_124m()."""
+    config = module.GPTConfig.gpt2_124m() if fields is None else module.GPTConfig(**fields)
+    names = ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "dropout")
+    return {name: getattr(config, name) for name in names}
+
+
+def configs_refused(module, all_fields):
+    """Which of these fields are refused."""
+    return [refused(module.GPTConfig, **fields) for fields in all_fields]
+
+
+def filled(target, weights):
+    """The module with the given weights in place of its own, in their dtype."""
+    parameters = dict(target.named_parameters(remove_duplicate=False))
+    target.to(next(iter(weights.values())).dtype)
+    with torch.no_grad():
+        for name, value in weights.items():
+            parameters[name].copy_(value)
+    return target
+
+
+def layer_of(module, name, config, weights, training=False):
+    """A CausalSelfAttention, MLP or Block with these weights."""
+    return filled(getattr(module, name)(module.GPTConfig(**config)), weights).train(training)
+
+
+def layer_rows(module, name, config, weights, x, training=False):
+    """The layer's value at x, which lies in memory in another order; whether x is as it was; what changed elsewhere."""
+    layer = layer_of(module, name, config, weights, training)
+    given = scattered(x)
+    before = surroundings()
+    value = layer(given)
+    return kept(value), bool(torch.equal(given, x)), differences(before)
+
+
+def layer_gradients(module, name, config, weights, x, cotangent):
+    """The gradients of x and of every parameter, in training mode without dropout."""
+    layer = layer_of(module, name, config, weights, training=True)
+    x = x.clone().requires_grad_()
+    layer(x).backward(cotangent)
+    gradients = {name: parameter.grad for name, parameter in layer.named_parameters()}
+    return {"x": x.grad, **gradients}
+
+
+def layer_parameters(module, name, config):
+    """Names and shapes."""
+    layer = getattr(module, name)(module.GPTConfig(**config))
+    return {name: list(x.shape) for name, x in sorted(layer.state_dict().items())}
+
+
+def layer_in_pieces(module, name, config, weights, x, pieces, layers=1, layer=0):
+    """The rows of pieces that are given one after the other, and how many positions the cache's layers then hold."""
+    target = layer_of(module, name, config, weights)
+    cache = module.KVCache(module.GPTConfig(**{**config, "n_layers": layers}), len(x), x.dtype)
+    with torch.no_grad():
+        rows = [kept(target(piece, cache, layer)) for piece in x.split(pieces, dim=1)]
+    return torch.cat(rows, dim=1), list(cache.lengths)
+
+
+def dropped(module, name, config, weights, x, training):
+    """Several values at the same x after one seed, with the config's dropout."""
+    layer = layer_of(module, name, config, weights, training)
+    torch.manual_seed(5)
+    with torch.no_grad():
+        return torch.stack([layer(x) for _ in range(4)])
+
+
+def gpt_of(module, config, weights):
+    return filled(module.GPT(module.GPTConfig(**config)), weights)
+
+
+def gpt_outputs(module, config, weights, ids, targets=None, training=False):
+    """(logits, loss), and what changed besides."""
+    model = gpt_of(module, config, weights).train(training)
+    given, aims = scattered(ids), None if targets is None else scattered(targets)
+    before = surroundings()
+    logits, loss = model(given, aims)
+    left = {
+        "the ids are as they were": bool(torch.equal(given, ids)),
+        "the targets are as they were": targets is None or bool(torch.equal(aims, targets)),
+        "changed for everyone": differences(before),
+    }
+    return kept(logits), kept(loss), left
+
+
+def gpt_parts(module, config):
+    """What is in a model's state, on the meta device."""
+    with torch.device("meta"):
+        model = module.GPT(module.GPTConfig(**config) if config else module.GPTConfig.gpt2_124m())
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "shapes": {name: list(x.shape) for name, x in sorted(model.state_dict().items())},
+        "one parameter": model.lm_head.weight is model.wte.weight,
+        "training": model.training,
+    }
+
+
+def initial_state(module, config, seed, own_generator=True):
+    """A new model's state; what its making changed elsewhere; the next number of the generator that it drew from."""
+    generator = torch.Generator().manual_seed(seed) if own_generator else None
+    before = surroundings()
+    if not own_generator:
+        torch.manual_seed(seed)
+    model = module.GPT(module.GPTConfig(**config), *([generator] if own_generator else []))
+    changed = differences(before) if own_generator else []
+    return {name: kept(x) for name, x in model.state_dict().items()}, changed
+
+
+def gpt_gradients(module, config, weights, ids, targets):
+    """The gradient of the loss by every parameter, in training mode."""
+    model = gpt_of(module, config, weights).train()
+    model(ids, targets)[1].backward()
+    return {name: parameter.grad for name, parameter in model.named_parameters()}
+
+
+def gpt_in_pieces(module, config, weights, ids, pieces):
+    """Logits of pieces through a cache of the model's own, those with last_only, the cache's length; and the whole text's
+    last logits without a cache."""
+    model = gpt_of(module, config, weights).eval()
+    caches = model.new_cache(len(ids)), model.new_cache(len(ids))
+    with torch.no_grad():
+        rows = [kept(model(piece, cache=caches[0])[0]) for piece in ids.split(pieces, dim=1)]
+        last = [kept(model(piece, cache=caches[1], last_only=True)[0]) for piece in ids.split(pieces, dim=1)]
+        alone = kept(model(ids, last_only=True)[0])
+    return torch.cat(rows, dim=1), torch.cat(last, dim=1), alone, [cache.length for cache in caches]
+
+
+def gpt_past_the_end(module, config, weights, ids, more):
+    """Read ids, then more than fits (refused?), then the cache's lengths and the logits of one token."""
+    model = gpt_of(module, config, weights).eval()
+    cache = model.new_cache(len(ids))
+    with torch.no_grad():
+        model(ids, cache=cache)
+        was_refused = refused(model, more, cache=cache)
+        lengths = list(cache.lengths)
+        return was_refused, lengths, kept(model(more[:, :1], cache=cache)[0])
+
+
+def gpt_cache(module, config, weights, b):
+    """What a new cache is like."""
+    model = gpt_of(module, config, weights)
+    first, second = model.new_cache(b), model.new_cache()
+    return [list(first.keys.shape), first.keys.dtype, first.length, list(second.keys.shape), first.keys is not second.keys]
+
+
+def gpt_refuses(module, config, weights, texts):
+    """Which ids are refused; each is given alone."""
+    model = gpt_of(module, config, weights).eval()
+    return [refused(model, ids) for ids in texts]
+
+
+def embeddings_dropped(module, config, weights, ids, training):
+    """What comes out of the embeddings, as the first block gets it."""
+    model = gpt_of(module, config, weights).train(training)
+    seen = []
+    model.h[0].register_forward_pre_hook(lambda block, args: seen.append(args[0]))
+    torch.manual_seed(3)
+    with torch.no_grad():
+        model(ids)
+    return kept(seen[0])
+
+
+def two_models(module, config, first, second, ids):
+    """The logits of two models, the first one's after the second was made and used."""
+    one, two = gpt_of(module, config, first).eval(), gpt_of(module, config, second).eval()
+    with torch.no_grad():
+        return kept(two(ids)[0]), kept(one(ids)[0])
+
+
+# Published weights
+
+
+def loaded(module, config, state, ids, dtype, seed=0):
+    """Load, run, and what could be seen from outside."""
+    model = module.GPT(module.GPTConfig(**config), torch.Generator().manual_seed(seed)).to(dtype).eval()
+    objects = {name: id(x) for name, x in model.named_parameters(remove_duplicate=False)}
+    copies = {name: x.clone() for name, x in state.items()}
+    given = types.MappingProxyType(state)  # whoever changes it is told
+    value = module.load_gpt2_state_dict(model, given)
+    seen = {
+        "it returns the model": value is model,
+        "the parameters are the same objects": objects == {n: id(x) for n, x in model.named_parameters(remove_duplicate=False)},
+        "they require gradients": all(x.requires_grad for x in model.parameters()),
+        "the state is as it was": all(torch.equal(x, copies[name]) for name, x in state.items()) and len(state) == len(copies),
+    }
+    for x in state.values():
+        x.zero_()  # whoever kept a view loses it
+    with torch.no_grad():
+        logits = model(ids)[0]
+    return kept(logits), {name: kept(x) for name, x in model.state_dict().items()}, seen
+
+
+def load_refused(module, config, states):
+    """For each state: whether it is refused, and whether the model is unchanged."""
+    answers = []
+    for state in states:
+        model = module.GPT(module.GPTConfig(**config), torch.Generator().manual_seed(1)).double()
+        before = {name: x.clone() for name, x in model.state_dict().items()}
+        was_refused = refused(module.load_gpt2_state_dict, model, state)
+        same = all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
+        answers.append((was_refused, same))
+    return answers
+
+
+# Corpora
+
+
+class Spelled:
+    """A tokenizer of texts such as "12 7 300": ids by their numbers. Its answers are lists that it keeps."""
+
+    def __init__(self, watch=None):
+        self.watch, self.answers = watch, {}
+
+    def encode(self, text):
+        if self.watch:
+            self.watch(text)
+        return self.answers.setdefault(text, [int(word) for word in text.split()])
+
+    def decode(self, ids):
+        return " ".join(map(str, ids))
+
+
+def write_documents(documents, folder, how):
+    """Files with these documents: one .jsonl, one .txt each, or both kinds; returns their paths."""
+    os.makedirs(folder, exist_ok=True)
+    texts = [" ".join(map(str, ids)) for ids in documents]
+    if how == "txt":
+        groups = [[text] for text in texts]
+    elif how == "jsonl":
+        groups = [texts]
+    else:
+        middle = len(texts) // 2
+        groups = [texts[:middle], *([text] for text in texts[middle:])]
+    paths = []
+    for i, group in enumerate(groups):
+        as_lines = how == "jsonl" or (how == "both" and i == 0)
+        paths.append(os.path.join(folder, f"{i:03}.{'jsonl' if as_lines else 'txt'}"))
+        with open(paths[-1], "w") as file:
+            file.write("".join(json.dumps({"text": text}) + "\n" for text in group) if as_lines else group[0])
+    return paths
+
+
+def files_in(folder):
+    """The files of a folder: numbers for the shards, what JSON says for the manifest, names for the rest."""
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        path = os.path.join(folder, name)
+        if name.endswith(".bin"):
+            with open(path, "rb") as file:
+                found[name] = np.frombuffer(file.read(), dtype="<u2").tolist()
+        elif name == "manifest.json":
+            with open(path, encoding="utf-8") as file:
+                found[name] = json.load(file)
+        else:
+            found[name] = "unknown"
+    return found
+
+
+@in_a_folder
+def prepared(module, documents, shard_tokens, eot_id, n_validation=None, how="jsonl", folder="made/corpus", twice=None):
+    """What prepare_corpus returns, and what is then in the folder; and whether the tokenizer's lists are as they were."""
+    data = part(module, "data")
+    paths = write_documents(documents, "texts", how)
+    tokenizer = Spelled()
+    options = {} if n_validation is None else {"n_validation": n_validation}
+    if twice is not None:  # a corpus from before, in other shards
+        data.prepare_corpus(write_documents(twice, "before", "jsonl"), Spelled(), folder, 1, eot_id)
+        listed = set(os.listdir(folder))
+    where = Path(folder) if how == "txt" else folder
+    manifest = data.prepare_corpus(iter(paths), tokenizer, where, shard_tokens, eot_id, **options)
+    intact = all(ids == [int(word) for word in text.split()] for text, ids in tokenizer.answers.items())
+    files = files_in(folder)
+    if twice is not None:
+        wanted = {shard["file"] for split in manifest["splits"].values() for shard in split["shards"]}
+        files = {name: x for name, x in files.items() if name in wanted or name == "manifest.json" or name not in listed}
+    return json.loads(json.dumps(manifest)), files, intact
+
+
+@in_a_folder
+def waiting(module, documents, shard_tokens, n_validation):
+    """The most tokens that were encoded and not on the disk whenever another document was to be encoded."""
+    data = part(module, "data")
+    paths = write_documents(documents, "texts", "jsonl")
+    n_encoded, most, seen = 0, 0, set()
+
+    def watch(text):
+        nonlocal n_encoded, most
+        sizes = (
+            [os.path.getsize(os.path.join("corpus", name)) for name in os.listdir("corpus")] if os.path.isdir("corpus") else []
+        )
+        most = max(most, n_encoded - sum(sizes) // 2)
+        n_encoded += (1 + len(text.split())) * (text not in seen)  # whoever encodes a text twice does not have it twice
+        seen.add(text)
+
+    data.prepare_corpus(paths, Spelled(watch), "corpus", shard_tokens, 0, n_validation)
+    return most
+
+
+@in_a_folder
+def corpora_refused(module, cases):
+    """For each (documents, shard_tokens, eot_id, n_validation): whether it is refused, and whether there is a manifest
+    then, where there was one before."""
+    data, answers = part(module, "data"), []
+    for i, (documents, shard_tokens, eot_id, n_validation) in enumerate(cases):
+        folder = f"corpus{i}"
+        data.prepare_corpus(write_documents([[1], [2]], f"before{i}", "jsonl"), Spelled(), folder, 8, 0)
+        paths = write_documents(documents, f"texts{i}", "jsonl")
+        was_refused = refused(data.prepare_corpus, paths, Spelled(), folder, shard_tokens, eot_id, n_validation)
+        complete = os.path.exists(os.path.join(folder, "manifest.json"))
+        answers.append((was_refused, complete))
+    return answers
+
+
+def write_corpus(splits, folder="corpus"):
+    """A folder as prepare_corpus makes it: {"train": [tokens of each shard], …}."""
+    os.makedirs(folder, exist_ok=True)
+    manifest = {"dtype": "uint16", "eot_id": 0, "splits": {}}
+    for split, shards in splits.items():
+        entries = []
+        for i, tokens in enumerate(shards):
+            name = f"{split}_{i:05}.bin"
+            np.array(tokens, dtype="<u2").tofile(os.path.join(folder, name))
+            entries.append({"file": name, "n_tokens": len(tokens)})
+        manifest["splits"][split] = {"n_documents": 1, "n_tokens": sum(map(len, shards)), "shards": entries}
+    with open(os.path.join(folder, "manifest.json"), "w") as file:
+        json.dump(manifest, file)
+    return folder
+
+
+@in_a_folder
+def epoch(module, shards, size, t, world=1, seed=None, epoch=None, split="train"):
+    """All batches of an epoch for every rank: [rank][step] -> (x, y); len for each; whether the position and all else stayed."""
+    data = part(module, "data")
+    folder = write_corpus({split: shards, "other": [[9] * 50]})
+    options = {} if seed is None else {"shuffle_seed": seed}
+    ranks = [data.TokenShards(folder, split, size, t, rank, world, **options) for rank in range(world)]
+    which = () if epoch is None else (epoch,)
+    before = surroundings()
+    batches = [[kept(own.batch(step, *which)) for step in range(len(own))] for own in ranks]
+    still = all([own.epoch, own.step] == [0, 0] for own in ranks) and not differences(before)
+    return batches, [len(own) for own in ranks], still
+
+
+@in_a_folder
+def followed(module, shards, size, t, n, seed=None, rank=0, world=1):
+    """n batches by next_batch, and the position (epoch, step) after each; the batches are overwritten by whoever got them."""
+    data = part(module, "data")
+    own = data.TokenShards(write_corpus({"train": shards}), "train", size, t, rank, world, shuffle_seed=seed)
+    before, seen = surroundings(), []
+    for _ in range(n):
+        batch = own.next_batch()
+        seen.append((kept(batch), [own.epoch, own.step]))
+        for x in batch:
+            x.zero_()
+    return seen, differences(before), files_in("corpus")
+
+
+@in_a_folder
+def resumed(module, shards, size, t, before, after, seed=None, world=1):
+    """The batches of one TokenShards, after `before` others; those of a second and of another rank that take its state, which has
+    been through JSON, and of the first one itself, sent back."""
+    data = part(module, "data")
+    folder = write_corpus({"train": shards})
+    make = [data.TokenShards(folder, "train", size, t, rank, world, shuffle_seed=seed) for rank in (0, 0, world - 1, world - 1)]
+    for own in (make[0], make[3]):
+        for _ in range(before):
+            own.next_batch()
+    state = make[0].state_dict()
+    text = json.dumps(state)
+    runs = [[kept(own.next_batch()) for _ in range(after)] for own in (make[0], make[3])]
+    unchanged = json.dumps(state) == text
+    for own in (make[1], make[2], make[0]):
+        own.load_state_dict(json.loads(text))
+        runs.append([kept(own.next_batch()) for _ in range(after)])
+    return runs, unchanged
+
+
+@in_a_folder
+def states_refused(module, shards, first, others):
+    """Whether the state of TokenShards(**first) is refused by those with other options, and the next batch's position then."""
+    data = part(module, "data")
+    folder = write_corpus({"train": shards, "validation": shards})
+    state = data.TokenShards(folder, **first).state_dict()
+    answers = []
+    for options in others:
+        own = data.TokenShards(folder, **options)
+        own.next_batch()
+        answers.append((refused(own.load_state_dict, dict(state)), [own.epoch, own.step]))
+    return answers
+
+
+@in_a_folder
+def shards_refused(module, shards, all_options, damage=0):
+    """Which options are refused; `damage` bytes are added to the last shard's file, or taken from it."""
+    data = part(module, "data")
+    folder = write_corpus({"train": shards})
+    if damage:
+        path = os.path.join(folder, f"train_{len(shards) - 1:05}.bin")
+        with open(path, "r+b") as file:
+            file.truncate(os.path.getsize(path) + damage)
+    return [refused(data.TokenShards, folder, **options) for options in all_options]
+
+
+@in_a_folder
+def steps_refused(module, shards, size, t, steps):
+    """Which numbers of batches are refused."""
+    own = part(module, "data").TokenShards(Path(write_corpus({"train": shards})), "train", size, t)
+    return [refused(own.batch, step) for step in steps]
+
+
+@in_a_folder
+def batch_of_many(module, n_tokens, n_shards, size, t, step, tail):
+    """A batch from files with holes in them, which take no room: zeros but for the `tail` at the end of each. n_tokens is that
+    of a shard."""
+    data = part(module, "data")
+    entries = []
+    for i in range(n_shards):
+        name = f"train_{i:05}.bin"
+        with open(name, "wb") as file:
+            file.truncate(2 * (n_tokens - len(tail)))
+            file.seek(0, 2)
+            file.write(np.array(tail, dtype="<u2").tobytes())
+        entries.append({"file": name, "n_tokens": n_tokens})
+    split = {"n_documents": 1, "n_tokens": n_tokens * n_shards, "shards": entries}
+    with open("manifest.json", "w") as file:
+        json.dump({"dtype": "uint16", "eot_id": 0, "splits": {"train": split}}, file)
+    return kept(data.TokenShards(".", "train", size, t).batch(step))
+
+
+# Training
+
+
+class TinyLM(nn.Module):
+    """Predicts the next token from the last two; has every kind of parameter, dropout, and notes what it sees."""
+
+    def __init__(self, vocab=7, width=5, dropout=0.0, noise=False):
+        super().__init__()
+        self.embedding = nn.Embedding(vocab, width)
+        self.norm = nn.LayerNorm(width)
+        self.mix = nn.Linear(width, width)
+        self.scale = nn.Parameter(torch.ones(()))
+        self.frozen = nn.Parameter(torch.ones(width, width), requires_grad=False)
+        self.head = nn.Linear(width, vocab, bias=False)
+        self.head.weight = self.embedding.weight
+        self.dropout, self.noise, self.seen = nn.Dropout(dropout), noise, []
+
+    def forward(self, ids, targets=None):
+        x = self.embedding(ids)
+        x = x + self.mix(self.norm(torch.cat([x[:, :1], x[:, :-1]], dim=1))) @ self.frozen
+        if self.noise:
+            x = x + 0.1 * torch.randn(x.shape).to(x)
+        logits = self.head(self.dropout(x) * self.scale)
+        self.seen.append((self.training, torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), logits.dtype))
+        return logits, None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def tiny(seed, **options):
+    """A TinyLM in float64 with weights that matter."""
+    model = TinyLM(**options).double()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            parameter.copy_(0.6 * noise + (parameter.ndim < 2))
+    return model
+
+
+class Batches:
+    """Stands in for TokenShards: batches that are given, again and again from the beginning."""
+
+    def __init__(self, batches, fails_at=None):
+        self.batches, self.position, self.fails_at = batches, 0, fails_at
+
+    def __len__(self):
+        return len(self.batches)
+
+    def batch(self, step, epoch=0):
+        if step == self.fails_at:
+            raise OSError("the disk is gone")
+        x, y = self.batches[step + epoch]  # of epoch 0 alone there are so many
+        return x.clone(), y.clone()
+
+    def next_batch(self):
+        self.position += 1
+        return self.batch((self.position - 1) % len(self.batches))
+
+    def state_dict(self):
+        return {"position": self.position}
+
+    def load_state_dict(self, state):
+        self.position = state["position"]
+
+
+def state_of(model):
+    return {name: kept(x) for name, x in model.state_dict().items()}
+
+
+def groups_of(module, weight_decay, kind):
+    """param_groups of a model, by names; and what it is like. `kind` says which model."""
+    model = TinyLM()
+    if kind == "odd names":
+        model = nn.Module()
+        model.bias = nn.Parameter(torch.ones(2, 3))
+        model.weight = nn.Parameter(torch.ones(4))
+        model.ln_1 = nn.Conv1d(2, 3, 1, bias=True)
+    if kind == "vectors only":
+        model = nn.LayerNorm(3)
+    if kind == "frozen":
+        model.embedding.weight.requires_grad_(False)
+        model.norm.bias.requires_grad_(False)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups = part(module, "train").param_groups(model, weight_decay)
+    torch.optim.AdamW(groups, lr=0.1)  # takes them
+    found = [
+        {"weight_decay": group["weight_decay"], "params": [names.get(id(p), "?") for p in group["params"]]} for group in groups
+    ]
+    return found, [parameter.requires_grad for parameter in model.parameters()]
+
+
+def schedule(module, steps, *args):
+    """The learning rates of these steps."""
+    return [part(module, "train").cosine_schedule(step, *args) for step in steps]
+
+
+def evaluated(module, seed, batches, n, modes=(True, True), fails_at=None, noise=False, twice=False):
+    """The loss; and what is not as before. modes: of the model and of its dropout."""
+    train = part(module, "train")
+    model = tiny(seed, dropout=0.5, noise=noise).train(modes[0])
+    model.dropout.train(modes[1])
+    shards = Batches(batches, fails_at)
+    shards.position = 1
+    before, value = surroundings(), None
+    try:
+        value = [train.evaluate(model, shards, n) for _ in range(1 + twice)]
+    except OSError:
+        value = "raised"
+    left = {
+        "the modes": [model.training, model.dropout.training, model.norm.training],
+        "how the model ran": sorted({(seen[0], seen[1]) for seen in model.seen}),
+        "the position": shards.position,
+        "gradients": any(parameter.grad is not None for parameter in model.parameters()),
+        "changed for everyone": differences(before),
+    }
+    return value, left
+
+
+def evaluation_refused(module, batches, counts):
+    """Which numbers of batches are refused."""
+    model = tiny(0)
+    return [refused(part(module, "train").evaluate, model, Batches(batches), n) for n in counts]
+
+
+@in_a_folder
+def checkpoints(module, states, path):
+    """What torch.load finds after each state was saved under one path, and the folder's files."""
+    train, seen = part(module, "train"), []
+    for state in states:
+        train.save_checkpoint(Path(path) if len(seen) % 2 else path, state)
+        seen.append(torch.load(path, weights_only=True))
+    return seen, sorted(os.listdir(os.path.dirname(path) or "."))
+
+
+class Unwritable:
+    """Cannot be saved."""
+
+    def __reduce__(self):
+        raise OSError("the disk is full")
+
+
+@in_a_folder
+def checkpoint_failed(module, state, path, first):
+    """Save a state, if `first`, then one that breaks down half-way: was the error passed on, what is there under path, and
+    which files are there."""
+    train = part(module, "train")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if first:
+        train.save_checkpoint(path, state)
+    told = False
+    try:
+        train.save_checkpoint(path, {"weights": torch.zeros(100), "broken": Unwritable()})
+    except OSError:
+        told = True
+    found = torch.load(path, weights_only=True) if os.path.exists(path) else None
+    return told, found, sorted(os.listdir(os.path.dirname(path)))
+
+
+def run(module, seed, batches, config, model=None, validation=None, training=True, stale=False, position=0):
+    """train on a tiny model: its state, the history, the position, what it saw."""
+    train = part(module, "train")
+    lm = tiny(seed, **(model or {})).train(training)
+    if stale:
+        for parameter in lm.parameters():
+            parameter.grad = torch.full_like(parameter, 3.0)
+    shards = Batches(batches)
+    shards.position = position
+    held_out = None if validation is None else Batches(validation)
+    torch.manual_seed(seed)
+    history = train.train(lm, shards, train.TrainConfig(**config), held_out)
+    seen = [list(map(str, notes)) for notes in lm.seen]
+    history = {key: [list(x) if isinstance(x, tuple) else x for x in value] for key, value in history.items()}
+    return {"state": state_of(lm), "history": history, "position": shards.position, "training": lm.training, "seen": seen}
+
+
+@in_a_folder
+def interrupted(module, seed, batches, config, stops, model=None, validation=None):
+    """As `run`, in several goes: each builds everything anew, from another seed, and ends after so many steps; the last one finds
+    that all is done."""
+    train, lengths = part(module, "train"), []
+    for go, stop in enumerate([*stops, None, None]):
+        lm = tiny(seed if go == 0 else seed + 50 + go, **(model or {}))
+        shards = Batches(batches)
+        torch.manual_seed(seed if go == 0 else seed + 1000 * go)
+        held_out = None if validation is None else Batches(validation)
+        history = train.train(lm, shards, train.TrainConfig(**config, stop_after=stop, checkpoint_path="run/c.pt"), held_out)
+        lengths.append(len(history["loss"]))
+    history = {key: [list(x) if isinstance(x, tuple) else x for x in value] for key, value in history.items()}
+    files = sorted(os.listdir("run"))
+    saved = torch.load("run/c.pt", weights_only=True)["model"]
+    same = all(torch.equal(x, saved[name]) for name, x in lm.state_dict().items())
+    return {"state": state_of(lm), "history": history, "position": shards.position}, files, same, lengths
+
+
+@in_a_folder
+def crashed(module, seed, batches, config, every, at):
+    """A run with a checkpoint after `every` steps whose data fail after `at` batches; then a second run from there, and how
+    many batches that one read."""
+    train = part(module, "train")
+    config = train.TrainConfig(**config, checkpoint_path="run/c.pt", checkpoint_every=every)
+    with contextlib.suppress(OSError):
+        train.train(tiny(seed), Batches(batches, fails_at=at), config)
+    lm, shards = tiny(seed + 1), Batches(batches)
+    history = train.train(lm, shards, config)
+    n_read = len(lm.seen)
+    return {"state": state_of(lm), "history": dict(history), "position": shards.position}, n_read
+
+
+@in_a_folder
+def logged(module, seed, batches, config, validation):
+    """The lines of a log to which a second run appends, and the histories."""
+    train = part(module, "train")
+    histories = []
+    for again in range(2):
+        options = train.TrainConfig(**config, log_path="log.jsonl")
+        histories.append(train.train(tiny(seed + again), Batches(batches), options, Batches(validation)))
+    with open("log.jsonl", encoding="utf-8") as file:
+        return [json.loads(line) for line in file], [{key: list(value) for key, value in h.items()} for h in histories]
+
+
+def training_refused(module, batches, configs):
+    """For each config: whether it is refused, and whether the model is as it was."""
+    train, answers = part(module, "train"), []
+    for config in configs:
+        model = tiny(1)
+        before = state_of(model)
+        was_refused = refused(train.train, model, Batches(batches), train.TrainConfig(**config))
+        answers.append((was_refused, all(torch.equal(x, before[name]) for name, x in model.state_dict().items())))
+    return answers

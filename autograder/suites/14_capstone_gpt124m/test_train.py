@@ -1,0 +1,298 @@
+"""Groups, schedule, evaluation, checkpoints and the run, against PyTorch's optimiser in a plain loop."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, exercise
+from autograder.testing.strategies import given, seeds, settings, sizes, st
+
+from . import scenarios
+from .truth import learning_rate, trained
+
+PLAIN = {
+    "total_steps": 5, "warmup_steps": 2, "max_lr": 0.05, "min_lr": 0.01, "weight_decay": 0.3, "betas": (0.8, 0.9),
+    "clip_norm": 1.0, "accumulation_steps": 1,
+}  # fmt: skip
+
+
+def some_batches(seed, n, b=2, t=4, vocab=7):
+    generator = torch.Generator().manual_seed(seed)
+    return [tuple(torch.randint(vocab, (b, t), generator=generator) for _ in range(2)) for _ in range(n)]
+
+
+def losses_of(model, batches):
+    with torch.no_grad():
+        return [F.cross_entropy(model(x)[0].flatten(0, 1), y.flatten()).item() for x, y in batches]
+
+
+# param_groups
+
+
+@exercise("param_groups", points=2, core=True)
+def test_matrices_decay_and_vectors_do_not(student, generator):
+    """Two groups, matrices first; a tied weight is in one of them, once; what is not trained is in neither."""
+    decay = round(float(torch.rand((), generator=generator)), 3)
+    groups, trained_before = student.run(scenarios.groups_of, decay, "plain")
+    expected = [
+        {"weight_decay": decay, "params": ["embedding.weight", "mix.weight"]},
+        {"weight_decay": 0.0, "params": ["scale", "norm.weight", "norm.bias", "mix.bias"]},
+    ]
+    assert_equal(groups, expected, what="the groups, by names", hint="p.ndim >= 2 tells a matrix from a vector")
+    assert_equal(trained_before, [True, False, True, True, True, True, True], what="requires_grad afterwards")
+
+
+@exercise("param_groups", points=1)
+def test_it_is_the_number_of_dimensions_that_counts_and_no_name(student):
+    """A matrix called bias decays, a vector called weight does not, nor a norm's; three dimensions are as good as two."""
+    groups, _ = student.run(scenarios.groups_of, 0.1, "odd names")
+    expected = [
+        {"weight_decay": 0.1, "params": ["bias", "ln_1.weight"]},
+        {"weight_decay": 0.0, "params": ["weight", "ln_1.bias"]},
+    ]
+    assert_equal(groups, expected, what="the groups, by names")
+
+
+@exercise("param_groups", points=1)
+def test_frozen_parameters_are_left_out_and_a_group_may_be_empty(student):
+    """Two groups all the same."""
+    groups, _ = student.run(scenarios.groups_of, 0.1, "frozen")
+    expected = [
+        {"weight_decay": 0.1, "params": ["mix.weight"]},
+        {"weight_decay": 0.0, "params": ["scale", "norm.weight", "mix.bias"]},
+    ]
+    assert_equal(groups, expected, what="the groups of a model that is frozen in part")
+    groups, _ = student.run(scenarios.groups_of, 0.0, "vectors only")
+    expected = [{"weight_decay": 0.0, "params": []}, {"weight_decay": 0.0, "params": ["weight", "bias"]}]
+    assert_equal(groups, expected, what="the groups of a layer norm")
+
+
+# cosine_schedule
+
+
+@exercise("cosine_schedule", points=2, core=True)
+@settings(max_examples=20)
+@given(warmup=sizes(0, 6), rest=sizes(1, 9), seed=seeds())
+def test_the_rate_goes_up_in_a_line_and_down_along_half_a_cosine(student, warmup, rest, seed):
+    """At every step of a run."""
+    generator = torch.Generator().manual_seed(seed)
+    low, high = sorted(torch.rand(2, generator=generator, dtype=torch.float64).tolist())
+    total = warmup + rest
+    steps = list(range(total))
+    actual = student.run(scenarios.schedule, steps, warmup, total, high, low)
+    expected = [learning_rate(step, warmup, total, high, low) for step in steps]
+    assert_close(actual, expected, what=f"the rates of steps 0 to {total - 1}, {warmup} of them warm-up")
+
+
+@exercise("cosine_schedule", points=1)
+def test_from_the_last_step_on_it_is_the_smallest_rate(student):
+    """Also long after the end, and in a run that is warm-up alone."""
+    assert_close(
+        student.run(scenarios.schedule, [9, 10, 11, 500], 3, 10, 1.0, 0.1)[1:], [0.1] * 3, what="the rates from step 10 on"
+    )
+    actual = student.run(scenarios.schedule, [0, 1, 2, 3, 4], 4, 4, 1.0, 0.1)
+    assert_close(actual, [0.2, 0.4, 0.6, 0.8, 0.1], what="the rates with a warm-up of all 4 steps")
+    assert_close(student.run(scenarios.schedule, [0, 1], 0, 2, 1.0, 0.0), [1.0, 0.5], what="the rates without a warm-up")
+
+
+# evaluate
+
+
+@exercise("evaluate", points=2, core=True)
+@settings(max_examples=12)
+@given(seed=seeds(), b=sizes(1, 3), t=sizes(1, 5), n=sizes(1, 4), more=sizes(0, 2))
+def test_it_is_the_mean_loss_of_the_first_batches(student, seed, b, t, n, more):
+    """In evaluation mode, so that dropout takes nothing; the same when asked again."""
+    batches = some_batches(seed, n + more, b, t)
+    values, _ = student.run(scenarios.evaluated, seed, batches, n, twice=True)
+    expected = sum(losses_of(scenarios.tiny(seed), batches[:n])) / n
+    assert_close(
+        values, [expected] * 2, what=f"the mean loss of {n} batches, twice", hint="shards.batch(0) to batch(n_batches - 1)"
+    )
+
+
+@exercise("evaluate", points=1)
+def test_it_leaves_no_trace(student):
+    """Modes of all parts, random state, position, gradients, also where the model draws numbers or the data fail."""
+    batches = some_batches(3, 3)
+    for modes in ((True, True), (True, False), (False, False), (False, True)):
+        for fails_at in (None, 1):
+            value, left = student.run(scenarios.evaluated, 2, batches, 3, modes=modes, fails_at=fails_at, noise=True)
+            assert (value == "raised") == (fails_at is not None), "an error of the data should be passed on"
+            wanted = {
+                "the modes": [*modes, modes[0]],
+                "how the model ran": [(False, False)],
+                "the position": 1,
+                "gradients": False,
+                "changed for everyone": [],
+            }
+            assert_equal(left, wanted, what="[(training, recording a graph)] and what evaluate left behind")
+
+
+@exercise("evaluate", points=1)
+def test_more_batches_than_there_are_are_refused_and_fewer_than_one(student):
+    """All of them are not too many."""
+    answers = student.run(scenarios.evaluation_refused, some_batches(1, 3), [0, -1, 4, 1, 3])
+    assert_equal(answers, [True, True, True, False, False], what="whether 0, -1, 4, 1 and 3 of 3 batches are refused")
+
+
+# save_checkpoint
+
+
+@exercise("save_checkpoint", points=2, core=True)
+def test_the_newest_state_is_there_and_nothing_else(student, generator):
+    """Under the path, in a folder that is made for it, in place of the one before."""
+    states = [{"step": i, "weights": [torch.rand(3, generator=generator)], "lr": {"a": 0.5}} for i in range(3)]
+    for path in ("runs/deep/checkpoint.pt", "checkpoint"):
+        found, files = student.run(scenarios.checkpoints, states, path)
+        assert_equal(found, states, what="what torch.load finds after each save")
+        if "/" in path:
+            assert_equal(files, ["checkpoint.pt"], what="the files in the folder")
+
+
+@exercise("save_checkpoint", points=1)
+def test_a_save_that_fails_leaves_the_old_checkpoint_and_no_other_file(student, generator):
+    """The caller hears of it."""
+    state = {"weights": torch.rand(4, generator=generator)}
+    for first in (True, False):
+        told, found, files = student.run(scenarios.checkpoint_failed, state, "runs/checkpoint.pt", first)
+        assert told, "the error should be passed on to the caller"
+        hint = "write under another name in the same folder, then os.replace; clean up in `finally`"
+        assert_equal(found, state if first else None, what="what is there under the path afterwards", hint=hint)
+        assert_equal(files, ["checkpoint.pt"] if first else [], what="the files in the folder", hint=hint)
+
+
+# train
+
+
+def expected_run(seed, batches, config):
+    model = scenarios.tiny(seed)
+    history = trained(model, batches * (1 + config["total_steps"] * config["accumulation_steps"] // len(batches)), config)
+    return {"state": scenarios.state_of(model), "history": history | {"validation": []}}
+
+
+def check(actual, expected, hint=""):
+    assert_close(actual["history"], expected["history"], what="the history", hint=hint, rtol=1e-6, atol=1e-9)
+    assert_close(actual["state"], expected["state"], what="the weights at the end", hint=hint, rtol=1e-5, atol=1e-8)
+
+
+@exercise("train", points=3, core=True)
+@settings(max_examples=12)
+@given(seed=seeds(), steps=sizes(1, 6), warmup=sizes(0, 3), clip=st.sampled_from((0.05, 1.0, 1e9)), stale=st.booleans())
+def test_steps_are_those_of_adamw_with_clipping_and_the_schedule(student, seed, steps, warmup, clip, stale):
+    """Weights and history; matrices decay; what is frozen stays; gradients from before count for nothing."""
+    config = PLAIN | {"total_steps": steps, "warmup_steps": min(warmup, steps), "clip_norm": clip}
+    batches = some_batches(seed, 4)
+    actual = student.run(scenarios.run, seed, batches, config, stale=stale)
+    check(actual, expected_run(seed, batches, config))
+    assert_equal(actual["position"], steps, what="the number of batches that were taken")
+
+
+@exercise("train", points=2, core=True)
+@settings(max_examples=8)
+@given(seed=seeds(), passes=sizes(2, 4), b=sizes(1, 3))
+def test_several_passes_make_the_step_of_one_large_batch(student, seed, passes, b):
+    """Accumulation takes the mean over the passes; each takes a batch of its own."""
+    config = PLAIN | {"total_steps": 3, "accumulation_steps": passes}
+    batches = some_batches(seed, 3 * passes, b)
+    actual = student.run(scenarios.run, seed, batches, config)
+    hint = "divide each loss by accumulation_steps; step and zero_grad once a step"
+    check(actual, expected_run(seed, batches, config), hint)
+    merged = [tuple(torch.cat(parts) for parts in zip(*batches[i : i + passes])) for i in range(0, 3 * passes, passes)]
+    check(actual, expected_run(seed, merged, config | {"accumulation_steps": 1}), hint)
+
+
+@exercise("train", points=2)
+@settings(max_examples=6)
+@given(seed=seeds(), passes=sizes(1, 2), stops=st.lists(sizes(1, 6), min_size=1, max_size=2, unique=True), every=sizes(0, 2))
+def test_a_run_that_was_interrupted_ends_as_one_that_was_not(student, seed, passes, stops, every):
+    """Bit for bit, with dropout: weights, moments, schedule, position, random state and history; in one file that is whole."""
+    config = PLAIN | {"total_steps": 7, "accumulation_steps": passes, "eval_every": 3, "eval_batches": 2}
+    batches, model = some_batches(seed, 5), {"dropout": 0.4}
+    whole = student.run(scenarios.run, seed, batches, config, model=model, validation=batches)
+    pieces, files, same, lengths = student.run(
+        scenarios.interrupted, seed, batches, config | {"checkpoint_every": every}, sorted(stops), model=model, validation=batches
+    )
+    expected = {key: whole[key] for key in pieces}
+    hint = "what a step depends on: weights, optimiser, position, random state, the number of steps done"
+    assert_equal(pieces, expected, what=f"the run that was stopped after {sorted(stops)} steps", hint=hint)
+    done = [min(stop, 7) for stop in sorted(stops)] + [7, 7]
+    assert_equal(lengths, done, what="the steps that were done at the end of each run")
+    assert_equal(files, ["c.pt"], what="the files in the checkpoint's folder")
+    assert same, 'torch.load(path)["model"] should be the state of the model at the end'
+    again, n_read = student.run(scenarios.crashed, seed, batches, PLAIN | {"total_steps": 7}, 2, 3)
+    whole = student.run(scenarios.run, seed, batches, PLAIN | {"total_steps": 7})
+    assert_equal(again, {key: whole[key] for key in again}, what="a run that went on from a checkpoint of its own, after a crash")
+    assert_equal(n_read, 5, what="the steps that were left to do after the checkpoint of step 2", hint="checkpoint_every")
+
+
+@exercise("train", points=1)
+@settings(max_examples=6)
+@given(seed=seeds(), every=sizes(1, 4), training=st.booleans())
+def test_evaluation_comes_when_it_should_and_leaves_no_trace(student, seed, every, training):
+    """After every eval_every steps and after the last one, once; the run is the one without; the model's mode is as it was."""
+    config, batches = PLAIN | {"total_steps": 6}, some_batches(seed, 5)
+    held_out = some_batches(seed + 1, 3)
+    model = {"dropout": 0.3, "noise": True}
+    plain = student.run(scenarios.run, seed, batches, config, model=model, training=training)
+    options = config | {"eval_every": every, "eval_batches": 2}
+    actual = student.run(scenarios.run, seed, batches, options, model=model, validation=held_out, training=training)
+    steps = [step for step, _ in actual["history"].pop("validation")]
+    assert_equal(steps, sorted({*range(every, 7, every), 6}), what="the steps at which it was evaluated")
+    plain["history"].pop("validation")
+    for run in (plain, actual):
+        assert_equal(run["training"], training, what="whether the model is in training mode afterwards")
+        modes = run.pop("seen")
+        n_trained = sum(notes[0] == "True" for notes in modes)
+        assert_equal(
+            n_trained, 6, what="the passes in training mode", hint="evaluate leaves evaluation mode; training needs its own"
+        )
+    assert_equal(actual, plain, what="the run with evaluations")
+    options = config | {"eval_every": 6, "eval_batches": 2}
+    actual = student.run(scenarios.run, seed, batches, options, validation=held_out)
+    end = scenarios.filled(scenarios.tiny(seed), actual["state"]).eval()
+    expected = [[6, sum(losses_of(end, held_out[:2])) / 2]]
+    assert_close(actual["history"]["validation"], expected, what="the validation loss after the last step")
+
+
+@exercise("train", points=1)
+def test_the_log_has_a_line_for_every_step_and_every_evaluation(student):
+    """JSON, as the run goes, behind what is there already; the numbers are those of the history."""
+    batches = some_batches(5, 4)
+    config = PLAIN | {"total_steps": 4, "eval_every": 2, "eval_batches": 1}
+    lines, histories = student.run(scenarios.logged, 3, batches, config, batches)
+    expected = []
+    for history in histories:
+        for step in range(4):
+            expected.append({"step": step + 1, **{key: history[key][step] for key in ("loss", "lr", "grad_norm")}})
+            if step % 2:
+                expected.append({"step": step + 1, "validation_loss": history["validation"][step // 2][1]})
+    speeds = [line.pop("tokens_per_second", None) for line in lines]
+    assert_close(lines, expected, what="the lines, without tokens_per_second")
+    for line, speed in zip(lines, speeds):
+        if "loss" in line:
+            assert isinstance(speed, int | float) and 0 < speed < math.inf, (
+                f"tokens_per_second should be a positive number, got {speed}"
+            )
+
+
+@exercise("train", points=1)
+def test_bfloat16_is_for_forward_passes_and_bad_settings_are_refused(student):
+    """Autocast in every forward pass of training, weights as wide as before; an unknown dtype changes nothing."""
+    batches = some_batches(4, 4)
+    for dtype in ("float32", "bfloat16"):
+        actual = student.run(scenarios.run, 1, batches, PLAIN | {"dtype": dtype, "accumulation_steps": 2})
+        seen = {notes[2] for notes in actual["seen"]}
+        assert_equal(sorted(seen), [str(dtype == "bfloat16")], what=f"whether the model ran under autocast with dtype={dtype!r}")
+        wide = {name: x.dtype for name, x in actual["state"].items()}
+        assert_equal(wide, dict.fromkeys(wide, torch.float64), what="the dtypes of the weights at the end")
+        assert all(math.isfinite(loss) for loss in actual["history"]["loss"]), "a loss is not finite"
+    exact = expected_run(1, batches, PLAIN | {"accumulation_steps": 2})
+    room = {"rtol": 0.05, "atol": 0.05}
+    assert_close(actual["history"]["loss"], exact["history"]["loss"], what="the losses in bfloat16, roughly", **room)
+    bad = [{"dtype": "float16"}, {"dtype": "bf16"}, {"accumulation_steps": 0}, {"eval_every": 2}]
+    answers = student.run(scenarios.training_refused, batches, [PLAIN | change for change in bad])
+    for change, (was_refused, unchanged) in zip(bad, answers, strict=True):
+        assert was_refused, f"{change} (without validation) should be refused"
+        assert unchanged, f"{change} was refused, but the model has changed"
