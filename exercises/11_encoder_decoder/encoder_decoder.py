@@ -77,9 +77,7 @@ class CrossAttention(nn.Module):
         # TODO: your code goes here, in place of the next line.
         raise NotImplementedError("TODO: CrossAttention.project_context")
 
-    def forward(
-        self, x: Tensor, context: Tensor | KeysValues, mask: Tensor | None = None, bias: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | KeysValues, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """x `(b, n_q, d_model)` attends to the context -> `(b, n_q, d_model)`.
 
         `context` is a tensor `(b, n_k, d_model)` or the pair that `project_context` made of one; the result is the
@@ -109,8 +107,8 @@ def relative_position_bucket(
         r                                                                 where r < E, and else
         min(E + floor(log(r / E) / log(max_distance / E) * (N - E)), N - 1)
 
-    so all distances from `max_distance` on have the last one. Where the number to be rounded down is a whole one, as at
-    r = 16, 32 and 64 with the defaults, the logarithm's own rounding decides, and the bucket below is right as well.
+    so all distances from `max_distance` on have the last one. Where the number to be rounded down is a whole one above 0,
+    as at r = 16, 32 and 64 with the defaults, the logarithm's own rounding decides, and the bucket below is right as well.
 
     Raises ValueError when N is less than 2, when an odd number of buckets is to be halved, and unless `max_distance >
     E`. Source: Raffel et al. 2020, section 2.1, and the code published with it.

@@ -84,9 +84,7 @@ class CrossAttention(nn.Module):
         return split_heads(self.w_k(context), self.n_heads), split_heads(self.w_v(context), self.n_heads)
         ### END SOLUTION
 
-    def forward(
-        self, x: Tensor, context: Tensor | KeysValues, mask: Tensor | None = None, bias: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | KeysValues, mask: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """x `(b, n_q, d_model)` attends to the context -> `(b, n_q, d_model)`.
 
         `context` is a tensor `(b, n_k, d_model)` or the pair that `project_context` made of one; the result is the
@@ -128,8 +126,8 @@ def relative_position_bucket(
         r                                                                 where r < E, and else
         min(E + floor(log(r / E) / log(max_distance / E) * (N - E)), N - 1)
 
-    so all distances from `max_distance` on have the last one. Where the number to be rounded down is a whole one, as at
-    r = 16, 32 and 64 with the defaults, the logarithm's own rounding decides, and the bucket below is right as well.
+    so all distances from `max_distance` on have the last one. Where the number to be rounded down is a whole one above 0,
+    as at r = 16, 32 and 64 with the defaults, the logarithm's own rounding decides, and the bucket below is right as well.
 
     Raises ValueError when N is less than 2, when an odd number of buckets is to be halved, and unless `max_distance >
     E`. Source: Raffel et al. 2020, section 2.1, and the code published with it.
