@@ -3,21 +3,22 @@
 import torch
 
 from autograder.testing import assert_equal, assert_refused, exercise
-from autograder.testing.strategies import example, given, seeds, settings, sizes, st
+from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .cases import SMALL, mask_of, model_weights, random_ids
 
-CONFIG = SMALL | {"vocab_size": 7}
+CONFIG = SMALL | {"vocab_size": 7, "d_model": 12, "d_ff": 8}
 START, EOS = 0, 1
 HINT = "encode once; the likeliest token after the last one, until eos_id or max_new_tokens"
 
 
-def problem(seed, b=3, n=5, eos_bias=0.0):
-    """The weights of a model that writes varied texts, sources and their lengths."""
+def problem(seed, b=3, n=5):
+    """The weights of a model that writes varied texts and ends some of them, sources and their lengths."""
     weights = model_weights(CONFIG, seed)
-    weights["token_embedding.weight"] *= 0.7
-    weights["token_embedding.weight"][EOS] += eos_bias
+    for name, scale in (("token_embedding", 2.0), ("encoder_bias.embedding", 3.0), ("decoder_bias.embedding", 3.0)):
+        weights[f"{name}.weight"] *= scale
+    weights["decoder_norm.weight"] = normal(seed + 2, 12) - 1.0  # or else each token is followed by itself
     source = random_ids(7, seed + 1, b, n)
     lengths = torch.randint(1, n + 1, (b,), generator=torch.Generator().manual_seed(seed)).tolist()
     return weights, source, lengths
@@ -37,8 +38,8 @@ def check(student, reference, seed, b, n_new, masked=True, **options):
 @exercise("translate", points=2.5, core=True)
 @settings(max_examples=10)
 @given(seed=seeds(), b=sizes(1, 4), n_new=sizes(1, 9), masked=st.booleans(), use_cache=st.booleans())
-@example(seed=3, b=4, n_new=9, masked=True, use_cache=True)
-@example(seed=4, b=4, n_new=9, masked=False, use_cache=False)
+@example(seed=9, b=4, n_new=9, masked=True, use_cache=True)
+@example(seed=13, b=4, n_new=9, masked=False, use_cache=False)
 def test_greedy_translations(student, reference, seed, b, n_new, masked, use_cache):
     """The likeliest token each time, until eos_id, which is not returned, or until there are max_new_tokens."""
     check(student, reference, seed, b, n_new, masked, use_cache=use_cache)
@@ -50,9 +51,9 @@ def test_greedy_translations(student, reference, seed, b, n_new, masked, use_cac
     seed=seeds(), b=sizes(1, 3), n_new=sizes(1, 6), beam_size=sizes(2, 4), penalty=st.sampled_from([0.0, 1.0]),
     use_cache=st.booleans(),
 )  # fmt: skip
-@example(seed=5, b=3, n_new=6, beam_size=3, penalty=0.0, use_cache=True)
-@example(seed=6, b=3, n_new=6, beam_size=4, penalty=1.0, use_cache=True)
-@example(seed=6, b=3, n_new=5, beam_size=2, penalty=2.0, use_cache=False)
+@example(seed=13, b=4, n_new=7, beam_size=3, penalty=0.0, use_cache=True)
+@example(seed=9, b=4, n_new=7, beam_size=3, penalty=1.0, use_cache=True)
+@example(seed=4, b=4, n_new=6, beam_size=2, penalty=2.0, use_cache=False)
 def test_beam_translations(student, reference, seed, b, n_new, beam_size, penalty, use_cache):
     """The best result of module 08's beam search, for each source, with and without the cache."""
     check(student, reference, seed, b, n_new, beam_size=beam_size, length_penalty=penalty, use_cache=use_cache)
@@ -89,8 +90,8 @@ def test_without_the_cache_the_text_is_read_again(student, reference):
 @exercise("translate", points=1.5)
 @settings(max_examples=6)
 @given(seed=seeds(), b=sizes(2, 4), beam_size=sizes(1, 3), use_cache=st.booleans())
-@example(seed=3, b=4, beam_size=1, use_cache=True)
-@example(seed=3, b=3, beam_size=2, use_cache=True)
+@example(seed=9, b=4, beam_size=1, use_cache=True)
+@example(seed=14, b=3, beam_size=2, use_cache=True)
 def test_each_source_is_translated_as_if_alone(student, seed, b, beam_size, use_cache):
     """Whatever stands beside it or in its padding, and whenever the others end."""
     weights, source, lengths = problem(seed, b)
@@ -104,7 +105,7 @@ def test_each_source_is_translated_as_if_alone(student, seed, b, beam_size, use_
 @exercise("translate", points=0.5)
 @settings(max_examples=6)
 @given(seed=seeds(), penalty=st.sampled_from([0.0, 1.0, 5.0]))
-@example(seed=3, penalty=5.0)
+@example(seed=9, penalty=5.0)
 def test_a_beam_of_one_is_greedy_whatever_the_penalty(student, reference, seed, penalty):
     """All arguments by position."""
     weights, source, lengths = problem(seed, 4)
