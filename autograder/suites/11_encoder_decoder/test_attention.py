@@ -12,7 +12,7 @@ from .cases import attention_shapes, random_mask, random_weights
 
 
 @exercise("padding_mask", points=2.5, core=True)
-@settings(max_examples=25)
+@settings(max_examples=14)
 @given(lead=leading_shapes(4), n=sizes(0, 9), seed=seeds(), dtype=st.sampled_from([torch.int64, torch.int32, torch.uint8]))
 @example(lead=(3,), n=5, seed=4, dtype=torch.int64)
 def test_the_first_tokens_of_each_row_are_real(student, reference, lead, n, seed, dtype):
@@ -69,7 +69,7 @@ PROBLEMS = {
 
 
 @exercise("CrossAttention", points=4, core=True)
-@settings(max_examples=25)
+@settings(max_examples=14)
 @given(**PROBLEMS)
 @example(seed=1, b=2, n_heads=2, n_q=3, n_k=5, head_dim=3, masked="none", biased="none")
 @example(seed=2, b=2, n_heads=2, n_q=4, n_k=4, head_dim=3, masked="keys", biased="all")
@@ -82,7 +82,7 @@ def test_each_query_gets_its_mean_of_the_context(student, reference, **sizes):
 
 
 @exercise("CrossAttention", points=2, core=True)
-@settings(max_examples=15)
+@settings(max_examples=9)
 @given(**PROBLEMS)
 def test_keys_and_values_may_be_computed_before(student, reference, **sizes):
     """project_context gives keys and values by head, and forward takes that pair as it takes the context."""
@@ -95,7 +95,7 @@ def test_keys_and_values_may_be_computed_before(student, reference, **sizes):
 
 
 @exercise("CrossAttention", points=1)
-@settings(max_examples=10)
+@settings(max_examples=7)
 @given(seed=seeds(), b=sizes(2, 4), n_heads=sizes(1, 3), n_q=sizes(1, 3), n_k=sizes(1, 4), one=st.booleans())
 def test_any_pair_of_keys_and_values_serves(student, reference, seed, b, n_heads, n_q, n_k, one):
     """Also a pair whose keys and values come from elsewhere, and one of batch 1 for a larger batch of queries."""
@@ -109,7 +109,7 @@ def test_any_pair_of_keys_and_values_serves(student, reference, seed, b, n_heads
 
 
 @exercise("CrossAttention", points=2)
-@settings(max_examples=10)
+@settings(max_examples=7)
 @given(seed=seeds(), n_heads=sizes(1, 3), n_q=sizes(1, 4), n_k=sizes(2, 6))
 def test_masked_keys_have_no_weight(student, seed, n_heads, n_q, n_k):
     """What stands at a masked key changes nothing, however large it or the bias is."""
@@ -127,7 +127,7 @@ def test_masked_keys_have_no_weight(student, seed, n_heads, n_q, n_k):
 
 
 @exercise("CrossAttention", points=1.5)
-@settings(max_examples=10)
+@settings(max_examples=7)
 @given(seed=seeds(), n_heads=sizes(1, 3), n_q=sizes(1, 4), n_k=sizes(0, 4), masked=st.sampled_from(["row", "one query", "all"]))
 def test_a_query_without_keys_gets_zeros(student, seed, n_heads, n_q, n_k, masked):
     """Never NaN, nor in the gradients; the other rows of the batch are as always."""
@@ -149,7 +149,7 @@ def test_a_query_without_keys_gets_zeros(student, seed, n_heads, n_q, n_k, maske
 
 
 @exercise("CrossAttention", points=1.5)
-@settings(max_examples=10)
+@settings(max_examples=7)
 @given(**PROBLEMS)
 def test_gradients_reach_everything(student, reference, **sizes):
     """x, the context, the bias and all four weights get theirs."""

@@ -35,7 +35,7 @@ def check(student, reference, hypotheses, references, *args, what="the score", h
 
 
 @exercise("bleu", points=2.5, core=True)
-@settings(max_examples=25)
+@settings(max_examples=14)
 @given(seed=seeds(), n_texts=sizes(1, 6), longest=sizes(6, 20), words=sizes(2, 30))
 @example(seed=1, n_texts=5, longest=15, words=6)
 def test_the_score_of_a_corpus_with_one_reference_each(student, reference, seed, n_texts, longest, words):
@@ -45,7 +45,7 @@ def test_the_score_of_a_corpus_with_one_reference_each(student, reference, seed,
 
 
 @exercise("bleu", points=2, core=True)
-@settings(max_examples=25)
+@settings(max_examples=14)
 @given(seed=seeds(), n_texts=sizes(1, 5), n_references=sizes(2, 4), longest=sizes(5, 14), words=sizes(2, 12))
 @example(seed=2, n_texts=4, n_references=3, longest=12, words=4)
 def test_several_references(student, reference, seed, n_texts, n_references, longest, words):
@@ -57,7 +57,7 @@ def test_several_references(student, reference, seed, n_texts, n_references, lon
 
 
 @exercise("bleu", points=1)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(seed=seeds(), n_texts=sizes(1, 3), longest=sizes(4, 9))
 @example(seed=5, n_texts=2, longest=8)
 def test_precisions_without_a_match_are_smoothed(student, reference, seed, n_texts, longest):
@@ -96,7 +96,7 @@ def test_short_translations_are_punished_and_long_ones_are_not(student, referenc
 
 
 @exercise("bleu", points=0.5)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(seed=seeds(), max_order=st.integers(1, 6))
 @example(seed=1, max_order=1)
 @example(seed=1, max_order=2)

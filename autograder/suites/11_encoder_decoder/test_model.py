@@ -12,7 +12,7 @@ from .cases import DEEP, SMALL, mask_of, model_shapes, model_sizes, model_weight
 
 
 @exercise("MiniT5Config", points=1, core=True)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(config=model_sizes())
 def test_a_configuration_holds_its_sizes(student, reference, config):
     """The fields as they were given; a d_ff of None becomes 4 * d_model, and no other one changes."""
@@ -62,7 +62,7 @@ def problem(config, seed, b=2, n=4, t=3, masked=True):
 
 
 @exercise("MiniT5", points=4, core=True)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), n=sizes(1, 6), t=sizes(1, 6), masked=st.booleans())
 @example(config=DEEP, seed=1, b=2, n=6, t=5, masked=True)
 @example(config=DEEP, seed=2, b=2, n=5, t=6, masked=False)
@@ -74,7 +74,7 @@ def test_logits_are_those_of_an_encoder_and_a_decoder(student, reference, config
 
 
 @exercise("MiniT5", points=2, core=True)
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(seed=seeds(), lengths=st.lists(sizes(1, 6), min_size=2, max_size=4), more=sizes(0, 3))
 @example(seed=4, lengths=[5, 2, 1], more=2)
 def test_padding_changes_nothing(student, seed, lengths, more):
@@ -92,7 +92,7 @@ def test_padding_changes_nothing(student, seed, lengths, more):
 
 
 @exercise("MiniT5", points=1.5)
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(config=model_sizes(), seed=seeds(), n=sizes(1, 4), t=sizes(1, 5))
 def test_gradients_reach_every_weight(student, reference, config, seed, n, t):
     """Embeddings (from all three places), both tables of biases, every block and both norms."""
@@ -103,7 +103,7 @@ def test_gradients_reach_every_weight(student, reference, config, seed, n, t):
 
 
 @exercise("MiniT5", points=2)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(seed=seeds(), t=sizes(1, 6), pieces=sizes(1, 3), masked=st.booleans(), as_pairs=st.booleans())
 @example(seed=1, t=5, pieces=1, masked=True, as_pairs=True)
 @example(seed=2, t=6, pieces=2, masked=False, as_pairs=False)
@@ -118,7 +118,7 @@ def test_decoding_in_pieces_gives_the_logits_of_the_whole(student, reference, se
 
 
 @exercise("MiniT5", points=1)
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(seed=seeds(), b=sizes(1, 3), n=sizes(1, 5), masked=st.booleans())
 def test_encoding_and_decoding_are_the_two_halves(student, reference, seed, b, n, masked):
     """encode gives what the decoder attends to, normalised; decode gives logits and one pair for each block."""
@@ -137,7 +137,7 @@ def test_encoding_and_decoding_are_the_two_halves(student, reference, seed, b, n
 
 
 @exercise("MiniT5", points=1)
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(seed=seeds(), t=sizes(2, 6))
 def test_the_decoder_does_not_look_ahead_and_the_encoder_does(student, seed, t):
     """Later target tokens change no earlier logits; the last source token changes all of them."""
@@ -156,7 +156,7 @@ def test_the_decoder_does_not_look_ahead_and_the_encoder_does(student, seed, t):
 
 
 @exercise("MiniT5", points=1)
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(config=model_sizes())
 def test_the_parameters_have_these_names_and_are_no_others(student, config):
     """Two models share nothing, and making one sets no seed."""

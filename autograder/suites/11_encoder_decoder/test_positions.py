@@ -23,7 +23,7 @@ def assert_buckets(found, relative, bidirectional, n_buckets, max_distance):
 
 
 @exercise("relative_position_bucket", points=3.5, core=True)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(half=sizes(2, 20), more=sizes(1, 150), width=sizes(1, 4))
 @example(half=16, more=120, width=3)
 def test_two_directions(student, half, more, width):
@@ -36,7 +36,7 @@ def test_two_directions(student, half, more, width):
 
 
 @exercise("relative_position_bucket", points=3, core=True)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(n=sizes(2, 40), more=sizes(1, 150))
 @example(n=32, more=112)
 @example(n=5, more=9)
@@ -95,7 +95,7 @@ BIAS_HINT = "query i stands at position n_k - n_q + i; the table's row is the bu
 
 
 @exercise("RelativePositionBias", points=2.5, core=True)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(seed=seeds(), n=sizes(1, 9), n_heads=sizes(1, 3), bidirectional=st.booleans())
 @example(seed=3, n=8, n_heads=2, bidirectional=True)
 @example(seed=3, n=8, n_heads=2, bidirectional=False)
@@ -107,7 +107,7 @@ def test_every_pair_of_positions_has_its_bias(student, reference, seed, n, n_hea
 
 
 @exercise("RelativePositionBias", points=1.5, core=True)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(seed=seeds(), n_k=sizes(2, 9), n_q=sizes(0, 8), bidirectional=st.booleans())
 @example(seed=3, n_k=7, n_q=1, bidirectional=False)
 @example(seed=3, n_k=7, n_q=3, bidirectional=True)

@@ -14,7 +14,7 @@ from .cases import random_ids
 
 
 @exercise("shift_right", points=3, core=True)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(lead=leading_shapes(3), t=sizes(1, 6), start_id=st.integers(0, 9), seed=seeds())
 def test_everything_moves_by_one(student, reference, lead, t, start_id, seed):
     """start_id first, then all tokens but the last, in the last dimension, for any leading ones."""
@@ -63,7 +63,7 @@ def check_loss(student, logits, targets, smoothing, *ignored, **kwargs):
 
 
 @exercise("label_smoothed_loss", points=3.5, core=True)
-@settings(max_examples=25)
+@settings(max_examples=14)
 @given(
     lead=leading_shapes(3), t=sizes(1, 5), vocab=sizes(1, 7), smoothing=st.sampled_from([0.0, 0.1, 0.3, 1.0]), seed=seeds(),
     dtype=float_dtypes(),
@@ -75,7 +75,7 @@ def test_the_loss_is_cross_entropy_with_smoothed_targets(student, lead, t, vocab
 
 
 @exercise("label_smoothed_loss", points=1.5, core=True)
-@settings(max_examples=15)
+@settings(max_examples=9)
 @given(
     b=sizes(1, 3),
     t=sizes(2, 5),
@@ -93,7 +93,7 @@ def test_ignored_positions_do_not_count(student, b, t, smoothing, ignored, seed)
 
 
 @exercise("label_smoothed_loss", points=1)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(smoothing=st.sampled_from([0.0, 0.1, 1.0]), shape=st.sampled_from([(2, 3), (4,), (0,), (2, 0)]), dtype=float_dtypes())
 def test_no_counted_position_is_a_loss_of_zero(student, smoothing, shape, dtype):
     """With a gradient of zeros, so that such a batch can be part of training."""
@@ -189,7 +189,7 @@ MEANS = st.sampled_from([1.0, 1.5, 3.0, 10.0])
 
 
 @exercise("span_corrupt", points=3.5, core=True)
-@settings(max_examples=30)
+@settings(max_examples=14)
 @given(n=sizes(2, 40), rate=RATES, mean=MEANS, seed=seeds())
 @example(n=30, rate=0.15, mean=3.0, seed=1)
 @example(n=12, rate=0.5, mean=1.0, seed=2)
@@ -203,7 +203,7 @@ def test_the_text_can_be_put_together_again(student, n, rate, mean, seed):
 
 
 @exercise("span_corrupt", points=2, core=True)
-@settings(max_examples=30)
+@settings(max_examples=14)
 @given(n=sizes(2, 60), rate=RATES, mean=MEANS, seed=seeds())
 @example(n=40, rate=0.15, mean=3.0, seed=1)
 @example(n=9, rate=0.99, mean=1.0, seed=2)
