@@ -492,7 +492,8 @@ MUTANTS = [
         "The bias of the first lengths is kept for all later ones: it depends on n_q and n_k.",
         (
             "        positions = ",
-            "        if hasattr(self, 'kept') and self.kept.shape[2] >= n_k:\n            return self.kept[:, -n_q:, :n_k]\n        positions = ",
+            "        if hasattr(self, 'kept') and self.kept.shape[2] >= n_k:\n"
+            "            return self.kept[:, -n_q:, :n_k]\n        positions = ",
         ),
         (
             "return self.embedding(buckets).permute(2, 0, 1)",
@@ -576,7 +577,8 @@ MUTANTS = [
         "The encoder does not look ahead: it may, reading needs no causal mask.",
         (
             "        normed = ",
-            "        causal = causal_mask(x.shape[1])\n        mask = causal if mask is None else mask & causal\n        normed = ",
+            "        causal = causal_mask(x.shape[1])\n        mask = causal if mask is None else mask & causal\n"
+            "        normed = ",
         ),
     ),
     edit(
@@ -642,7 +644,9 @@ MUTANTS = [
         "The cross-attention is causal: the whole context may be seen from everywhere.",
         (
             "self.norm_2(x), context, context_mask)",
-            "self.norm_2(x), context, context_mask if isinstance(context, tuple | list) else (causal_mask(x.shape[1], context.shape[1]) if context_mask is None else context_mask & causal_mask(x.shape[1], context.shape[1])))",
+            "self.norm_2(x), context, context_mask if isinstance(context, tuple | list) else "
+            "(causal_mask(x.shape[1], context.shape[1]) if context_mask is None else context_mask & "
+            "causal_mask(x.shape[1], context.shape[1])))",
         ),
     ),
     edit(
@@ -670,7 +674,8 @@ MUTANTS = [
         "The look at the context comes before the self-attention: first what was written, then the source.",
         (
             "        normed = self.norm_1(x)\n",
-            "        x = x + self.dropout(self.cross_attention(self.norm_2(x), context, context_mask))\n        normed = self.norm_1(x)\n",
+            "        x = x + self.dropout(self.cross_attention(self.norm_2(x), context, context_mask))\n"
+            "        normed = self.norm_1(x)\n",
         ),
         (
             "        x = x + self.dropout(self.cross_attention(self.norm_2(x), context, context_mask))\n        return",
@@ -769,7 +774,8 @@ MUTANTS = [
         "The block remembers keys and values by itself: what is not passed as past is not there.",
         (
             "        if past is not None:\n",
-            "        past = past if past is not None else (getattr(self, 'kept', None) if not torch.is_grad_enabled() else None)\n        if past is not None and past[0].shape[0] == k.shape[0]:\n",
+            "        past = past if past is not None else (getattr(self, 'kept', None) if not "
+            "torch.is_grad_enabled() else None)\n        if past is not None and past[0].shape[0] == k.shape[0]:\n",
         ),
         ("        mask = causal_mask", "        self.kept = k.detach(), v.detach()\n        mask = causal_mask"),
     ),
@@ -971,7 +977,8 @@ MUTANTS = [
         "The last decoder block is not run.",
         (
             "        for block, block_context, block_past in zip(self.decoder, contexts, pasts, strict=True):\n",
-            "        for block, block_context, block_past in list(zip(self.decoder, contexts, pasts))[: max(1, len(self.decoder) - 1)]:\n",
+            "        for block, block_context, block_past in list(zip(self.decoder, contexts, pasts))[: max(1, "
+            "len(self.decoder) - 1)]:\n",
         ),
     ),
     edit(
@@ -995,7 +1002,8 @@ MUTANTS = [
         "There is an output layer with weights of its own: the embeddings serve both ends.",
         (
             "        self.dropout = nn.Dropout(config.dropout)\n",
-            "        self.dropout = nn.Dropout(config.dropout)\n        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)\n",
+            "        self.dropout = nn.Dropout(config.dropout)\n"
+            "        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)\n",
         ),
         ("return x @ self.token_embedding.weight.T, present", "return self.head(x), present"),
     ),
@@ -1039,7 +1047,9 @@ MUTANTS = [
         "The decoder's bias is kept from call to call: it depends on the lengths and on weights that change.",
         (
             "        present = []\n",
-            "        present = []\n        if not torch.is_grad_enabled():\n            bias = self.kept = getattr(self, 'kept', bias) if getattr(self, 'kept', bias).shape == bias.shape else bias\n",
+            "        present = []\n        if not torch.is_grad_enabled():\n"
+            "            bias = self.kept = getattr(self, 'kept', bias) if getattr(self, 'kept', bias).shape == "
+            "bias.shape else bias\n",
         ),
     ),
     edit(
@@ -1144,7 +1154,8 @@ MUTANTS = [
         "The smoothing is shared by the other tokens only: the target gets its part of it, too, as all V do.",
         (
             "    return -((1 - smoothing) * certain + smoothing * log_probs.mean())",
-            "    v = logits.shape[-1]\n    rest = (log_probs.sum(-1).mean() - certain) / max(1, v - 1)\n    return -((1 - smoothing) * certain + smoothing * rest)",
+            "    v = logits.shape[-1]\n    rest = (log_probs.sum(-1).mean() - certain) / max(1, v - 1)\n"
+            "    return -((1 - smoothing) * certain + smoothing * rest)",
         ),
     ),
     edit(
@@ -1369,7 +1380,8 @@ MUTANTS = [
         "Two spans may follow each other with nothing between: at least one token is kept there.",
         (
             "kept = pieces(n - n_cut + 2, n_spans + 1)",
-            "kept = [1 + x for x in torch.bincount(torch.randint(n_spans + 1, (n - n_cut,), generator=generator), minlength=n_spans + 1).tolist()]\n    kept[1:-1] = [x - 1 for x in kept[1:-1]]",
+            "kept = [1 + x for x in torch.bincount(torch.randint(n_spans + 1, (n - n_cut,), "
+            "generator=generator), minlength=n_spans + 1).tolist()]\n    kept[1:-1] = [x - 1 for x in kept[1:-1]]",
         ),
     ),
     edit(
@@ -1619,7 +1631,8 @@ MUTANTS = [
         "Longer sources than the first are cut.",
         (
             "memory = model.encode(source_ids, source_mask)",
-            "memory = model.encode(source_ids[:, :4], None if source_mask is None else source_mask[:, :4])\n    source_mask = None if source_mask is None else source_mask[:, :4]",
+            "memory = model.encode(source_ids[:, :4], None if source_mask is None else source_mask[:, :4])\n"
+            "    source_mask = None if source_mask is None else source_mask[:, :4]",
         ),
     ),
     # bleu
@@ -1629,7 +1642,9 @@ MUTANTS = [
         "This is the mean of the sentences' scores: corpus BLEU adds up counts first.",
         (
             "    matches, totals, n_written",
-            "    if len(hypotheses) > 1:\n        return sum(bleu([h], [r], max_order) for h, r in zip(hypotheses, references)) / len(hypotheses)\n    matches, totals, n_written",
+            "    if len(hypotheses) > 1:\n"
+            "        return sum(bleu([h], [r], max_order) for h, r in zip(hypotheses, references)) / "
+            "len(hypotheses)\n    matches, totals, n_written",
         ),
     ),
     edit(
@@ -1771,7 +1786,8 @@ MUTANTS = [
         ("if not any(matches) or not all(totals):", "if not any(matches):"),
         (
             "    for matched, total in zip(matches, totals):\n",
-            "    max_order = sum(total > 0 for total in totals)\n    for matched, total in zip(matches[:max_order], totals[:max_order]):\n",
+            "    max_order = sum(total > 0 for total in totals)\n"
+            "    for matched, total in zip(matches[:max_order], totals[:max_order]):\n",
         ),
     ),
     edit(

@@ -205,7 +205,7 @@ def test_the_text_can_be_put_together_again(student, n, rate, mean, seed):
 @exercise("span_corrupt", points=2, core=True)
 @settings(max_examples=14)
 @given(n=sizes(2, 60), rate=RATES, mean=MEANS, seed=seeds())
-@example(n=40, rate=0.15, mean=3.0, seed=1)
+@example(n=27, rate=0.15, mean=3.0, seed=1)
 @example(n=9, rate=0.99, mean=1.0, seed=2)
 @example(n=30, rate=0.15, mean=1.5, seed=2)
 def test_as_many_tokens_and_spans_are_cut_as_promised(student, n, rate, mean, seed):
