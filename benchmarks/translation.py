@@ -223,9 +223,9 @@ def speed(model: MiniT5, data: Split, pieces: Pieces, options: argparse.Namespac
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--steps", type=int, default=3000, help="updates of the weights")
-    parser.add_argument("--batch", type=int, default=128, help="pairs of a step")
-    parser.add_argument("--merges", type=int, default=1000, help="merges of the byte-pair encoding")
+    parser.add_argument("--steps", type=int, default=4500, help="updates of the weights")
+    parser.add_argument("--batch", type=int, default=64, help="pairs of a step")
+    parser.add_argument("--merges", type=int, default=500, help="merges of the byte-pair encoding")
     parser.add_argument("--d-model", type=int, default=64, help="width of the model")
     parser.add_argument("--layers", type=int, default=2, help="blocks of the encoder, and of the decoder")
     parser.add_argument("--dropout", type=float, default=0.2, help="dropout")
