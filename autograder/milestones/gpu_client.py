@@ -34,9 +34,19 @@ class Failed(Exception):
 
 
 class GpuWorker:
-    """One confined process with one submission's file. `free_bytes` says how much of the device's memory is free."""
+    """One confined process with one submission's files, for one kind of `task` ("kernel" or "training").
 
-    def __init__(self, files: Mapping[str, str], device: str, private: Sequence[Path], free_bytes: Callable[[], int]):
+    `free_bytes` says how much of the device's memory is free. `scratch` is the folder that the process can write in.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, str],
+        device: str,
+        private: Sequence[Path],
+        free_bytes: Callable[[], int],
+        task: str = "kernel",
+    ):
         self._free_bytes = free_bytes
         self._scratch = tempfile.mkdtemp(prefix="llm-course-gpu-")
         ours, theirs = socket.socketpair()
@@ -56,7 +66,7 @@ class GpuWorker:
         self._channel = Channel(ours)
         self.sandbox: list[str] = []
         try:
-            self._channel.send({"files": dict(files)})
+            self._channel.send({"files": dict(files), "task": task})
             self.sandbox = self._receive(START_SECONDS, "the worker did not start within")["sandbox"]
             self._receive(START_SECONDS, "importing the file took longer than")
         except BaseException:
@@ -81,19 +91,34 @@ class GpuWorker:
         least = min(least, self._free_bytes())
         return reply, elapsed, max(0, before - least)
 
+    @property
+    def scratch(self) -> Path:
+        return Path(self._scratch)
+
+    def ask(self, request: dict[str, Any], seconds: float, late: str) -> tuple[dict[str, Any], float]:
+        """(reply, seconds from the question to the answer). Failed, with `late` in front, where the answer takes longer."""
+        start = time.perf_counter()
+        self._channel.send(request, Deadline(60))
+        reply = self._receive(seconds, late)
+        return reply, time.perf_counter() - start
+
     def rows(self, positions: list[list[list[int]]]) -> list[Any]:
         """Rows of the last outputs; the positions are chosen after the clock has stopped."""
         self._channel.send({"op": "rows", "positions": positions}, Deadline(60))
         return self._receive(60, "the rows did not come within").get("rows")
 
-    def close(self) -> None:
-        """End the process and all that it started."""
-        self._channel.close()
+    def kill(self) -> None:
+        """End the process and all that it started; what it wrote is still there."""
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass
         self._process.wait()
+
+    def close(self) -> None:
+        """End the process and all that it started, and throw away what it wrote."""
+        self._channel.close()
+        self.kill()
         shutil.rmtree(self._scratch, ignore_errors=True)
 
     def __enter__(self) -> GpuWorker:
@@ -108,7 +133,7 @@ class GpuWorker:
         except DeadlinePassed:
             raise Failed("timeout", f"{late} {seconds:.3g} s") from None
         except Closed:
-            raise Failed("crashed", "the process that ran the kernel ended") from None
+            raise Failed("crashed", "the process that ran the submission ended") from None
         except wire.WireError as error:
             raise Failed("crashed", f"the answer is not one: {error}") from None
         if not isinstance(reply, dict):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 
-from autograder.course import Course
+from autograder.course import Course, Module
+from autograder.grading.grade import solution_files
+from autograder.grading.manifest import TestOutcome, TestSpec
 from autograder.grading.score import score_module, totals
 from autograder.intake import Submission
-from autograder.milestones import flash_attention
+from autograder.milestones import flash_attention, gpt124m
 from autograder.reports.results import Environment, Identity, Results
 
 MARGIN = 1.1  # above the ceiling that was measured, for a ceiling measured on a hot device
@@ -24,26 +27,67 @@ def grade(
     say: Callable[[str], object] = lambda text: None,
 ) -> Results:
     """The result of the FlashAttention milestone. `ceiling` is in operations a second; `say` is told what is being measured."""
-    module = flash_attention.milestone_module(course)
-    specs = flash_attention.manifest(scale)
+
+    def run(files: dict[str, str]) -> tuple[dict[str, TestOutcome], list[str]]:
+        milestone = flash_attention.Milestone(scale, ceiling * MARGIN, free_bytes(scale.device), private_to(course), say=say)
+        return flash_attention.run(milestone, files)
+
+    missing = "" if flash_attention.FILE in submission.modules[0].files else flash_attention.FILE
+    specs, module = flash_attention.manifest(scale), flash_attention.milestone_module(course)
+    return _graded(course, submission, module, specs, missing, flash_attention.breaches_of, run, scale.device)
+
+
+def grade_training(
+    course: Course,
+    submission: Submission,
+    scale: gpt124m.Scale,
+    text: str,
+    say: Callable[[str], object] = lambda text: None,
+) -> Results:
+    """The result of the 124M milestone: GPT is trained on `text`, but for its end, and judged by the end."""
+    module = gpt124m.milestone_module(course)
+
+    def run(files: dict[str, str]) -> tuple[dict[str, TestOutcome], list[str]]:
+        own = {name: text for name, text in files.items() if name in module.files}
+        solution = solution_files(module)
+        milestone = gpt124m.Milestone(scale, text, course.root, solution, free_bytes(scale.device), private_to(course), say=say)
+        return gpt124m.run(milestone, own)
+
+    missing = next((name for name in gpt124m.NEEDED if name not in submission.modules[0].files), "")
+    return _graded(course, submission, module, gpt124m.manifest(scale), missing, gpt124m.breaches_of, run, scale.device)
+
+
+def _graded(
+    course: Course,
+    submission: Submission,
+    module: Module,
+    specs: list[TestSpec],
+    missing: str,
+    breaches_of: Callable[[Module, dict[str, str]], Mapping[str, str]],
+    run: Callable[[dict[str, str]], tuple[dict[str, TestOutcome], list[str]]],
+    device: str,
+) -> Results:
     item = submission.modules[0]
     sandbox: list[str] = []
-    if item.problem or flash_attention.FILE not in item.files:
-        rejected = item.problem or f"{flash_attention.FILE} is missing: the milestone is about this file."
+    if item.problem or missing:
+        rejected = item.problem or f"{missing} is missing: the milestone is about this file."
         result = score_module(module, specs, {}, rejected=rejected)
-    elif breaches := flash_attention.breaches_of(module, item.files):
+    elif breaches := breaches_of(module, item.files):
         result = score_module(module, specs, {}, breaches=breaches)
     else:
-        private = [course.root / name for name in ("autograder", "solutions", "exercises", "docs", "tests", "benchmarks")]
-        milestone = flash_attention.Milestone(scale, ceiling * MARGIN, free_bytes(scale.device), private, say=say)
-        outcomes, sandbox = flash_attention.run(milestone, item.files)
+        outcomes, sandbox = run(item.files)
         result = score_module(module, specs, outcomes)
     score, max_score = totals([result])
     return Results(
         course=Identity(name=course.settings.name, digest=course.digest()),
         submission=Identity(name=submission.name, digest=submission.digest),
-        environment=environment(scale.device), sandbox=sandbox, score=score, max_score=max_score, modules=[result],
+        environment=environment(device), sandbox=sandbox, score=score, max_score=max_score, modules=[result],
     )  # fmt: skip
+
+
+def private_to(course: Course) -> list[Path]:
+    """The course's folders that a submission must not read."""
+    return [course.root / name for name in ("autograder", "solutions", "exercises", "docs", "tests", "benchmarks")]
 
 
 def environment(device: str) -> Environment:
