@@ -8,23 +8,21 @@ import torch.nn.functional as F
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
-SMALL = {"vocab_size": 9, "n_layers": 2, "n_heads": 2, "d_model": 6, "d_ff": 5, "n_buckets": 8, "max_distance": 12}
-
 
 # What runs beside your module: each function gets it as its first argument.
 
 
-def randomise(part, seed):
-    """The layer or model in float64, with random weights."""
-    part, generator = part.double().eval(), torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in part.named_parameters():
-            weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * 0.6 + ("norm" in name))
-    return part
-
-
 def attend(module, sizes, x, context, mask=None, bias=None, project=False):
     """The output of a CrossAttention and its weights by name."""
+
+    def randomise(part, seed):
+        """The layer or model in float64, with random weights."""
+        part, generator = part.double().eval(), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, weight in part.named_parameters():
+                weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * 0.6 + ("norm" in name))
+        return part
+
     attention = randomise(module.CrossAttention(*sizes), 1)
     read = attention.project_context(context) if project else context
     return attention(x, read, mask, bias), {name: weight.detach() for name, weight in attention.named_parameters()}
@@ -32,12 +30,30 @@ def attend(module, sizes, x, context, mask=None, bias=None, project=False):
 
 def run_block(module, name, args, kwargs=None):
     """x from a block of width 6 with two heads."""
+
+    def randomise(part, seed):
+        """The layer or model in float64, with random weights."""
+        part, generator = part.double().eval(), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, weight in part.named_parameters():
+                weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * 0.6 + ("norm" in name))
+        return part
+
     found = randomise(getattr(module, name)(6, 2, 5), 2)(*args, **(kwargs or {}))
     return found[0] if isinstance(found, tuple | list) else found
 
 
 def run_block_in_pieces(module, x, context):
     """x from a DecoderBlock, token by token."""
+
+    def randomise(part, seed):
+        """The layer or model in float64, with random weights."""
+        part, generator = part.double().eval(), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, weight in part.named_parameters():
+                weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * 0.6 + ("norm" in name))
+        return part
+
     block, rows, past = randomise(module.DecoderBlock(6, 2, 5), 2), [], None
     for token in x.split(1, dim=1):
         row, past = block(token, context, past=past)
@@ -67,13 +83,33 @@ def config_fields(module, *args, **fields):
 
 def run_model(module, several, seed=3):
     """The logits of one model for several (source, decoder_ids, mask)."""
-    model = randomise(module.MiniT5(module.MiniT5Config(**SMALL)), seed)
+
+    def randomise(part, seed):
+        """The layer or model in float64, with random weights."""
+        part, generator = part.double().eval(), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, weight in part.named_parameters():
+                weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * 0.6 + ("norm" in name))
+        return part
+
+    small = {"vocab_size": 9, "n_layers": 2, "n_heads": 2, "d_model": 6, "d_ff": 5, "n_buckets": 8, "max_distance": 12}
+    model = randomise(module.MiniT5(module.MiniT5Config(**small)), seed)
     return [model(*each).detach() for each in several]
 
 
 def run_model_in_pieces(module, source, ids, mask):
     """The logits token by token, the context projected once."""
-    model = randomise(module.MiniT5(module.MiniT5Config(**SMALL)), 3)
+
+    def randomise(part, seed):
+        """The layer or model in float64, with random weights."""
+        part, generator = part.double().eval(), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, weight in part.named_parameters():
+                weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * 0.6 + ("norm" in name))
+        return part
+
+    small = {"vocab_size": 9, "n_layers": 2, "n_heads": 2, "d_model": 6, "d_ff": 5, "n_buckets": 8, "max_distance": 12}
+    model = randomise(module.MiniT5(module.MiniT5Config(**small)), 3)
     memory, rows, past = model.encode(source, mask), [], None
     context = [block.cross_attention.project_context(memory) for block in model.decoder]
     for token in ids.split(1, dim=1):
@@ -84,7 +120,17 @@ def run_model_in_pieces(module, source, ids, mask):
 
 def without_gradient(module, source, ids):
     """The names of the parameters that get no gradient."""
-    model = randomise(module.MiniT5(module.MiniT5Config(**SMALL)), 3)
+
+    def randomise(part, seed):
+        """The layer or model in float64, with random weights."""
+        part, generator = part.double().eval(), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, weight in part.named_parameters():
+                weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * 0.6 + ("norm" in name))
+        return part
+
+    small = {"vocab_size": 9, "n_layers": 2, "n_heads": 2, "d_model": 6, "d_ff": 5, "n_buckets": 8, "max_distance": 12}
+    model = randomise(module.MiniT5(module.MiniT5Config(**small)), 3)
     model(source, ids).square().sum().backward()
     return [name for name, weight in model.named_parameters() if weight.grad is None or not weight.grad.any()]
 
@@ -99,7 +145,17 @@ def corrupt(module, ids, sentinels, seed, *args):
 
 def run_translate(module, source, n, lengths=None, seed=5, **options):
     """Translations by a small model with random weights."""
-    model = randomise(module.MiniT5(module.MiniT5Config(**SMALL)), seed)
+
+    def randomise(part, seed):
+        """The layer or model in float64, with random weights."""
+        part, generator = part.double().eval(), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, weight in part.named_parameters():
+                weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * 0.6 + ("norm" in name))
+        return part
+
+    small = {"vocab_size": 9, "n_layers": 2, "n_heads": 2, "d_model": 6, "d_ff": 5, "n_buckets": 8, "max_distance": 12}
+    model = randomise(module.MiniT5(module.MiniT5Config(**small)), seed)
     with torch.no_grad():
         model.decoder_norm.weight -= 2.0  # or else each token is followed by itself
         model.decoder_bias.embedding.weight *= 4
@@ -109,7 +165,17 @@ def run_translate(module, source, n, lengths=None, seed=5, **options):
 
 def search_by_hand(module, source, n, seed=5):
     """Greedy translation of one source, by calling the whole model at every step."""
-    model = randomise(module.MiniT5(module.MiniT5Config(**SMALL)), seed)
+
+    def randomise(part, seed):
+        """The layer or model in float64, with random weights."""
+        part, generator = part.double().eval(), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, weight in part.named_parameters():
+                weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * 0.6 + ("norm" in name))
+        return part
+
+    small = {"vocab_size": 9, "n_layers": 2, "n_heads": 2, "d_model": 6, "d_ff": 5, "n_buckets": 8, "max_distance": 12}
+    model = randomise(module.MiniT5(module.MiniT5Config(**small)), seed)
     with torch.no_grad():
         model.decoder_norm.weight -= 2.0
         model.decoder_bias.embedding.weight *= 4
@@ -124,7 +190,17 @@ def search_by_hand(module, source, n, seed=5):
 
 def read_positions(module, source, n, **options):
     """How many positions pass the decoder's last norm while one source is translated."""
-    model, seen = randomise(module.MiniT5(module.MiniT5Config(**SMALL)), 5), []
+
+    def randomise(part, seed):
+        """The layer or model in float64, with random weights."""
+        part, generator = part.double().eval(), torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for name, weight in part.named_parameters():
+                weight.copy_(torch.randn(weight.shape, generator=generator, dtype=torch.float64) * 0.6 + ("norm" in name))
+        return part
+
+    small = {"vocab_size": 9, "n_layers": 2, "n_heads": 2, "d_model": 6, "d_ff": 5, "n_buckets": 8, "max_distance": 12}
+    model, seen = randomise(module.MiniT5(module.MiniT5Config(**small)), 5), []
     model.decoder_norm.register_forward_hook(lambda part, args, found: seen.append(found.shape[0] * found.shape[1]))
     module.translate(model, source, 0, -1, n, **options)
     return sum(seen)

@@ -243,7 +243,8 @@ plt.show()
 # %% exercise bleu
 
 # %%
-for hypothesis in ("the cat sat on the mat", "the cat sat on a mat", "on the mat sat the cat", "the cat sat", "the the the the the"):
+tries = ["the cat sat on the mat", "the cat sat on a mat", "on the mat sat the cat", "the cat sat", "the the the the the"]
+for hypothesis in tries:
     print(f"{bleu([hypothesis], [['the cat sat on the mat']]):6.1f}  {hypothesis}")
 print(f"\n{bleu(spelled, [[' '.join(spoken(number))] for number in held_out]):6.1f}  the numbers above, as a corpus")
 
