@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
-
 # What runs beside your module: each function gets it as its first argument.
 
 
