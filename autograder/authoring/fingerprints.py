@@ -66,6 +66,8 @@ def tokens_of(text: str) -> Tokens:
             token = _attribute(value) if after_dot else value if value in _KEPT else "n"
         elif kind == "string":
             token = "s"
+        elif kind == "number":
+            token = _number(value)
         elif value in "]}" and tokens and tokens[-1] == ",":
             tokens[-1], token = value, ""
         else:
@@ -78,6 +80,14 @@ def tokens_of(text: str) -> Tokens:
             tokens.append(token)
             lines.append(line)
     return Tokens(tuple(tokens), tuple(lines))
+
+
+def _number(text: str) -> str:
+    """A number by its value where it is a whole one: 0xC0 and 192 are the same."""
+    try:
+        return str(int(text, 0))
+    except ValueError:
+        return text
 
 
 def _attribute(name: str) -> str:

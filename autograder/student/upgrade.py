@@ -219,10 +219,10 @@ def _new_folder(parent: Path) -> Path:
 
 
 def _write(target: Path, content: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
+    os.makedirs(target.parent, exist_ok=True)
+    part = Path(f"{target}.part")
     part.write_bytes(content)
-    os.replace(part, target)
+    part.replace(target)
 
 
 def _remove_empty_folders(root: Path, removed: list[str]) -> None:

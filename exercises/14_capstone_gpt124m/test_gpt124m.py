@@ -226,9 +226,9 @@ def trained(module, job, pairs, config):
         return dict(again.state_dict()), dict(model.state_dict())
     peer = Tiny().double()
     peer.load_state_dict(model.state_dict())
-    groups = [{"params": [p for p in peer.parameters() if p.ndim > 1], "weight_decay": config["weight_decay"]}]
-    groups += [{"params": [p for p in peer.parameters() if p.ndim < 2], "weight_decay": 0.0}]
-    optimizer, losses = torch.optim.AdamW(groups, lr=config["max_lr"], betas=(0.9, 0.95)), []
+    shrinking = {"params": [peer.embedding.weight, peer.head.weight], "weight_decay": config["weight_decay"]}
+    others = {"params": [peer.norm.weight, peer.norm.bias, peer.head.bias], "weight_decay": 0.0}
+    optimizer, losses = torch.optim.AdamW([shrinking, others], lr=config["max_lr"], betas=(0.9, 0.95)), []
     for i in range(config["total_steps"]):  # two passes a step, at a constant rate
         optimizer.zero_grad()
         loss = (peer(*pairs[2 * i])[1] + peer(*pairs[2 * i + 1])[1]) / 2

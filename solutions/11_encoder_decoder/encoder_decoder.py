@@ -101,11 +101,11 @@ class CrossAttention(nn.Module):
         scores = q @ k.mT  # (b, h, n_q, n_k)
         if bias is not None:
             scores = scores + bias
-        if mask is not None:
+        if isinstance(mask, Tensor):
             # The lowest finite number, not -inf: a row of nothing but -inf has no softmax. The second fill is for it.
             scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
         weights = scores.softmax(-1)
-        if mask is not None:
+        if isinstance(mask, Tensor):
             weights = weights.masked_fill(~mask, 0.0)
         return self.w_o(merge_heads(weights @ v))
         ### END SOLUTION

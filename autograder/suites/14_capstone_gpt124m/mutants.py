@@ -15,7 +15,7 @@ MUTANTS = [
         "heads_need_not_divide",
         "GPTConfig",
         "n_heads that do not divide d_model are accepted, and crash in attention.",
-        ("if self.d_model % self.n_heads:", "if self.d_model < self.n_heads:"),
+        ("if self.d_model % self.n_heads != 0:", "if self.d_model < self.n_heads:"),
     ),
     edit(
         "dropout_of_one",

@@ -42,11 +42,12 @@ class GPTConfig:
 
     def __post_init__(self) -> None:
         ### BEGIN SOLUTION
-        for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model"):
+        sizes = ("vocab_size", "context_length", "n_layers", "n_heads", "d_model")
+        for name in sizes:
             size = getattr(self, name)
             if not isinstance(size, int) or isinstance(size, bool) or size < 1:
                 raise ValueError(f"{name} must be a positive whole number, got {size!r}")
-        if self.d_model % self.n_heads:
+        if self.d_model % self.n_heads != 0:
             raise ValueError(f"n_heads must divide d_model, got n_heads={self.n_heads}, d_model={self.d_model}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be from 0 to below 1, got {self.dropout}")
