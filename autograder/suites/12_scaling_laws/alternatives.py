@@ -1,0 +1,3 @@
+"""Unusual right solutions: each must get full marks."""
+
+ALTERNATIVES = []
