@@ -194,18 +194,18 @@ def fit_chinchilla(runs: Sequence[tuple[float, float, float]] | Tensor) -> Chinc
     delta = 1e-3
 
     # A start says how steep the two terms are and how the loss in the middle of the runs is shared among the three.
-    grid = torch.tensor([0.15, 0.35, 0.6], dtype=torch.float64)
-    shares = torch.tensor([[0.4, 0.4, 0.2], [0.1, 0.1, 0.8], [0.6, 0.1, 0.3], [0.1, 0.6, 0.3]], dtype=torch.float64).log()
-    steep = torch.cartesian_prod(grid, grid)
-    theta = torch.cat([(middle_loss + shares).repeat(9, 1), steep.repeat_interleave(4, dim=0)], dim=1)  # (36, 5)
+    slopes = torch.tensor([0.25, 0.5], dtype=torch.float64)
+    shares = torch.tensor([[0.33, 0.33, 0.34], [0.6, 0.1, 0.3], [0.1, 0.6, 0.3]], dtype=torch.float64).log()
+    steep = torch.cartesian_prod(slopes, slopes)
+    theta = torch.cat([(middle_loss + shares).repeat(4, 1), steep.repeat_interleave(3, dim=0)], dim=1)  # (12, 5)
 
     def residuals(theta):
         """(starts, k) differences of logarithms, and the (starts, k, 5) derivatives: logsumexp's are softmax."""
         a, b, e, alpha, beta = theta.T[..., None]
         terms = torch.stack([a - alpha * x, b - beta * y, e.expand(-1, len(x))], dim=-1)  # (starts, k, 3)
         share = terms.softmax(-1)
-        slopes = torch.stack([-share[..., 0] * x, -share[..., 1] * y], dim=-1)
-        return terms.logsumexp(-1) - log_loss, torch.cat([share, slopes], dim=-1)
+        steepness = torch.stack([-share[..., 0] * x, -share[..., 1] * y], dim=-1)
+        return terms.logsumexp(-1) - log_loss, torch.cat([share, steepness], dim=-1)
 
     def huber(r):
         size = r.abs()
@@ -214,7 +214,7 @@ def fit_chinchilla(runs: Sequence[tuple[float, float, float]] | Tensor) -> Chinc
     # Levenberg-Marquardt on weighted squares: beyond delta a residual counts as if it were just delta long.
     damping = torch.full((len(theta), 1), 1e-2, dtype=torch.float64)
     r, jacobian = residuals(theta)
-    for _ in range(200):
+    for _ in range(150):
         weighted = jacobian * (delta / r.abs().clamp(min=delta))[..., None]
         curvature, gradient = weighted.mT @ jacobian, (weighted.mT @ r[..., None]).squeeze(-1)
         diagonal = curvature.diagonal(dim1=1, dim2=2)

@@ -118,7 +118,7 @@ def five(found):
 def test_the_constants_come_back_from_runs_without_noise(student, generator):
     """The published constants and others, each to one part in a thousand."""
     seed = int(torch.randint(10**6, (), generator=generator))
-    for params, grid in [(PUBLISHED, GRIDS[0]), *(drawn_law(seed + i) for i in range(5))]:
+    for params, grid in [(PUBLISHED, GRIDS[0]), *(drawn_law(seed + i) for i in range(3))]:
         found = five(student.fit_chinchilla(runs_of(params, grid)))
         hint = "start from many places; minimise to the end; undo every change of variables"
         assert_close(found, params, what=f"(E, A, B, alpha, beta) from runs made with {params}", hint=hint, rtol=1e-3, atol=0)
@@ -128,10 +128,10 @@ def test_the_constants_come_back_from_runs_without_noise(student, generator):
 def test_noisy_runs_get_the_least_sum_of_huber_losses(student, reference, generator):
     """Runs that went wrong, to either side, pull no harder than delta; the sum is within a hundredth of the least."""
     seed = int(torch.randint(10**6, (), generator=generator))
-    for i in range(4):
+    for i in range(3):
         params, grid = drawn_law(seed + i)
         count = grid[0][2] * grid[1][2]
-        noise = (normal(seed + i, count, scale=(0.002, 0.005, 0.01, 0.003)[i])).exp()
+        noise = (normal(seed + i, count, scale=(0.002, 0.005, 0.01)[i])).exp()
         noise[torch.randperm(count, generator=generator)[:2]] *= 1.25 if i % 2 else 0.85
         runs = runs_of(params, grid, noise)
         best = huber_sum(reference.fit_chinchilla(runs), runs)
