@@ -1,16 +1,8 @@
 """Public tests: pytest exercises/12_scaling_laws [-k lora]"""
 
-import json
 import math
-import os
-import signal
-import socket
-import tempfile
-import time
-from types import SimpleNamespace
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,7 +13,7 @@ from autograder.testing.strategies import given, leading_shapes, normal, seeds, 
 PUBLISHED = (1.69, 406.4, 410.7, 0.34, 0.28)
 
 
-# What runs beside your module: each function gets it as its first argument.
+# What runs beside your module: each function gets it as its first argument, and travels alone, so it brings what it needs.
 
 
 def growth(module, sizes, costs):
@@ -37,92 +29,66 @@ def growth(module, sizes, costs):
 
 def flops(module, fields, seq_len):
     """transformer_flops of a configuration with these attributes."""
+    from types import SimpleNamespace
+
     return module.transformer_flops(SimpleNamespace(**fields), seq_len)
-
-
-def adapted(module, weight, bias, a, b, alpha):
-    """A LoRALinear with these numbers."""
-    base = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, dtype=weight.dtype)
-    layer = module.LoRALinear(base, len(a), alpha)
-    with torch.no_grad():
-        for parameter, value in ((base.weight, weight), (base.bias, bias), (layer.lora_a, a), (layer.lora_b, b)):
-            if value is not None:
-                parameter.copy_(value)
-    return layer
 
 
 def new_layer(module):
     """A new LoRALinear: its parameters and whether they can be trained, lora_a and lora_b, its output and base's."""
-    base = nn.Linear(100, 4)
+    base = torch.nn.Linear(100, 4)
     layer = module.LoRALinear(base, 20, 8.0, generator=torch.Generator().manual_seed(0))
     trained = {name: p.requires_grad for name, p in layer.named_parameters()}
     x = torch.ones(3, 100)
     return trained, layer.lora_a, layer.lora_b, layer(x), base(x)
 
 
-def forward_and_gradients(module, weight, bias, a, b, alpha, x):
-    """The output, and the gradients of x, lora_a, lora_b and base's weight for the sum of squares of the output."""
-    layer, x = adapted(module, weight, bias, a, b, alpha), x.clone().requires_grad_()
+def lora_with(module, weight, bias, a, b, alpha, x):
+    """A LoRALinear with these numbers: its output, the gradients of x, lora_a, lora_b and base's weight for the sum of
+    squares of the output; the merged weight, and the kind and the state of the merged layer.
+    """
+    base = torch.nn.Linear(weight.shape[1], weight.shape[0], bias is not None, dtype=weight.dtype)
+    layer, x = module.LoRALinear(base, len(a), alpha), x.clone().requires_grad_()
+    with torch.no_grad():
+        for parameter, value in ((base.weight, weight), (base.bias, bias), (layer.lora_a, a), (layer.lora_b, b)):
+            if value is not None:
+                parameter.copy_(value)
     y = layer(x)
     y.square().sum().backward()
-    return y, x.grad, layer.lora_a.grad, layer.lora_b.grad, layer.base.weight.grad
-
-
-def merged(module, weight, bias, a, b, alpha):
-    """The merged weight, and the kind and the state of the merged layer."""
-    layer = adapted(module, weight, bias, a, b, alpha)
+    gradients = x.grad, layer.lora_a.grad, layer.lora_b.grad, base.weight.grad
     plain = layer.merge()
-    return layer.merged_weight(), type(plain).__name__, dict(plain.state_dict())
+    return y, gradients, (layer.merged_weight(), type(plain).__name__, dict(plain.state_dict()))
 
 
-def small_model():
-    """Layers in a sequence, in a dict and shared by two paths."""
+def adapted(module, names, x, merge):
+    """A model before and after an injection, with numbers in lora_b, and merged on request: outputs, paths, what can be
+    trained, whether the state's keys are those of before. It has layers in a sequence, in dicts, and one at two paths.
+    Without names, nothing is injected.
+    """
+    from torch import nn
+
     torch.manual_seed(0)
     model = nn.ModuleDict({"in": nn.Linear(3, 4), "body": nn.Sequential(nn.Linear(4, 4), nn.Tanh()), "out": nn.Linear(4, 2)})
     model["twin"] = nn.ModuleDict({"in": model["in"]})
-    return model
 
+    def run():
+        return model["out"](model["body"](model["in"](x)) + model["twin"]["in"](x))
 
-def run_small_model(model, x):
-    return model["out"](model["body"](model["in"](x)) + model["twin"]["in"](x))
-
-
-def inject_and_merge(module, names, x):
-    """A model before, after the injection, with numbers in lora_b, and merged."""
-    model = small_model()
-    keys, outputs = list(model.state_dict()), [run_small_model(model, x)]
-    injected = module.inject_lora(model, names, 2, 4.0)
-    trained = sorted(name for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad)
-    outputs.append(run_small_model(model, x))
-    with torch.no_grad():
-        for layer in model.modules():
-            if isinstance(layer, module.LoRALinear):
-                layer.lora_b.fill_(0.5)
-    outputs.append(run_small_model(model, x))
-    return {"injected": injected, "trained": trained, "outputs": outputs, "keys": keys, "model": model}
-
-
-def injected(module, names, x):
-    """The same without the model, which cannot leave this process."""
-    return {key: value for key, value in inject_and_merge(module, names, x).items() if key != "model"}
-
-
-def merged_again(module, names, x):
-    """What merging gave: the paths, the outputs before and after, and whether the keys of the state are as at first."""
-    done = inject_and_merge(module, names, x)
-    paths = module.merge_lora(done["model"])
-    same_keys = list(done["model"].state_dict()) == done["keys"]
-    return paths, done["outputs"][-1], run_small_model(done["model"], x), same_keys
-
-
-def inject_nothing(module):
-    """No layer has this name."""
-    module.inject_lora(small_model(), ["w_q"], 2, 1.0)
-
-
-def merge_nothing(module):
-    """There is no LoRALinear."""
-    module.merge_lora(small_model())
+    keys, found = list(model.state_dict()), {"before": run()}
+    if names:
+        found["injected"] = module.inject_lora(model, names, 2, 4.0)
+        found["trained"] = sorted(name for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad)
+        found["after"] = run()
+        with torch.no_grad():
+            for layer in model.modules():
+                if isinstance(layer, module.LoRALinear):
+                    layer.lora_b.fill_(0.5)
+        found["stirred"] = run()
+    if merge:
+        found["merged"] = module.merge_lora(model)
+        found["merged output"] = run()
+        found["same keys"] = list(model.state_dict()) == keys
+    return found
 
 
 def watched_ring(module, chunks):
@@ -138,10 +104,55 @@ def watched_ring(module, chunks):
 
 def averaged(module, gradients, seconds=60):
     """average_gradients in as many processes as there are entries, connected by gloo. `gradients[rank]` is a list of
-    numbers, or None, for each parameter. Returns the gradients afterwards, for each rank.
+    numbers, or None, for each parameter. Returns the gradients afterwards, for each rank; or None where processes may not
+    talk to each other, as in the grader's cage (where average_gradients meets a group of threads instead).
     """
+    import json
+    import os
+    import signal
+    import socket
+    import tempfile
+    import time
+
+    import torch.distributed as dist
+
+    try:
+        socket.create_server(("127.0.0.1", 0)).close()
+    except OSError:
+        return None
+    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
+
+    def work(folder, rank):
+        torch.set_num_threads(1)
+        if loopback:
+            os.environ["GLOO_SOCKET_IFNAME"] = loopback
+        try:
+            store = dist.FileStore(os.path.join(folder, "store"), len(gradients))
+            dist.init_process_group("gloo", store=store, rank=rank, world_size=len(gradients))
+            parameters = []
+            for i, given in enumerate(gradients[rank]):
+                size = next(len(own[i]) for own in gradients if own[i] is not None)
+                parameters.append(torch.nn.Parameter(torch.zeros(size)))
+                parameters[-1].grad = None if given is None else torch.tensor(given)
+            module.average_gradients(iter(parameters))
+            result = {"gradients": [None if p.grad is None else p.grad.tolist() for p in parameters]}
+        except NotImplementedError as error:
+            result = {"todo": str(error)}
+        except BaseException as error:
+            result = {"error": f"{type(error).__name__}: {error}"}
+        with open(os.path.join(folder, f"rank{rank}.part"), "w") as file:
+            json.dump(result, file)
+        os.rename(os.path.join(folder, f"rank{rank}.part"), os.path.join(folder, f"rank{rank}.json"))
+
     with tempfile.TemporaryDirectory() as folder:
-        children = [fork(work, module, folder, rank, gradients) for rank in range(len(gradients))]
+        children = []
+        for rank in range(len(gradients)):
+            children.append(os.fork())
+            if children[-1] == 0:
+                try:
+                    work(folder, rank)
+                finally:
+                    os._exit(0)
         end = time.monotonic() + seconds
         while children and time.monotonic() < end:
             children = [pid for pid in children if os.waitpid(pid, os.WNOHANG)[0] == 0]
@@ -149,50 +160,18 @@ def averaged(module, gradients, seconds=60):
         for pid in children:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-        said = [os.path.join(folder, f"rank{rank}.json") for rank in range(len(gradients))]
-        found = [json.load(open(path)) if os.path.exists(path) else {"error": "nothing came"} for path in said]
-    errors = [one["error"] for one in found if "error" in one]
-    todo = [error for error in errors if error.startswith("TODO")]
-    if todo:
-        raise NotImplementedError(todo[0])
-    if errors:
-        raise RuntimeError(errors[0])
+        found = []
+        for rank in range(len(gradients)):
+            path = os.path.join(folder, f"rank{rank}.json")
+            found.append({"error": f"process {rank} did not end within {seconds} s: do all make the same calls?"})
+            if os.path.exists(path):
+                with open(path) as file:
+                    found[-1] = json.load(file)
+    for kind, exception in (("todo", NotImplementedError), ("error", RuntimeError)):
+        for one in found:
+            if kind in one:
+                raise exception(one[kind])
     return [one["gradients"] for one in found]
-
-
-def fork(function, *arguments):
-    """Run a function in a process of its own, which ends with it; the number of that process."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            function(*arguments)
-        finally:
-            os._exit(0)
-    return pid
-
-
-def work(module, folder, rank, gradients):
-    """One process: join the group, average, write down what the gradients are."""
-    torch.set_num_threads(1)
-    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
-    if loopback:
-        os.environ["GLOO_SOCKET_IFNAME"] = loopback
-    result = {}
-    try:
-        store = dist.FileStore(os.path.join(folder, "store"), len(gradients))
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=len(gradients))
-        parameters = []
-        for given in gradients[rank]:
-            size = next(len(own) for own in (ranks[len(parameters)] for ranks in gradients) if own is not None)
-            parameters.append(nn.Parameter(torch.zeros(size)))
-            parameters[-1].grad = None if given is None else torch.tensor(given)
-        module.average_gradients(iter(parameters))
-        result["gradients"] = [None if p.grad is None else p.grad.tolist() for p in parameters]
-    except BaseException as error:
-        result["error"] = str(error) if isinstance(error, NotImplementedError) else f"{type(error).__name__}: {error}"
-    with open(os.path.join(folder, f"rank{rank}.part"), "w") as file:
-        json.dump(result, file)
-    os.rename(os.path.join(folder, f"rank{rank}.part"), os.path.join(folder, f"rank{rank}.json"))
 
 
 # fit_power_law
@@ -358,7 +337,7 @@ def test_a_machine_without_memory_is_refused(student):
 @exercise("chinchilla_loss")
 def test_the_loss_of_chinchilla(student):
     """70 billion parameters, 1.4 trillion tokens: 1.69 + 0.083 + 0.163."""
-    assert_close(student.chinchilla_loss(70e9, 1.4e12, PUBLISHED), 1.936467, what="Chinchilla's loss", rtol=1e-5)
+    assert_close(student.chinchilla_loss(70e9, 1.4e12, PUBLISHED), 1.936645, what="Chinchilla's loss", rtol=1e-5)
     n, d = torch.tensor([[1.0], [16.0]], dtype=torch.float64), torch.tensor([1.0, 9.0], dtype=torch.float64)
     expected = torch.tensor([[6.0, 4.0], [4.5, 2.5]], dtype=torch.float64)
     assert_close(student.chinchilla_loss(n, d, (1.0, 2.0, 3.0, 0.5, 0.5)), expected, what="a grid of losses")
@@ -458,12 +437,11 @@ def test_lora_against_a_layer_with_the_sum(student, lead, n_in, n_out, rank, wit
     leaves = [value.clone().requires_grad_() for value in (x, a, b)]
     output = F.linear(leaves[0], weight + 3 / rank * leaves[2] @ leaves[1], bias)
     output.square().sum().backward()
-    actual = student.run(forward_and_gradients, weight, bias, a, b, 3.0, x)
+    found, gradients, (merged_weight, kind, state) = student.run(lora_with, weight, bias, a, b, 3.0, x)
     hint = "scale = alpha / rank; x meets lora_a first"
-    assert_close(actual[0], output.detach(), what="the output", hint=hint)
-    assert_close(actual[1:4], tuple(leaf.grad for leaf in leaves), what="the gradients of x, lora_a, lora_b")
-    assert_equal(actual[4], None, what="the gradient of base's weight", hint="base is frozen")
-    merged_weight, kind, state = student.run(merged, weight, bias, a, b, 3.0)
+    assert_close(found, output.detach(), what="the output", hint=hint)
+    assert_close(gradients[:3], tuple(leaf.grad for leaf in leaves), what="the gradients of x, lora_a, lora_b")
+    assert_equal(gradients[3], None, what="the gradient of base's weight", hint="base is frozen")
     expected = weight + 3 / rank * b @ a
     assert_close(merged_weight, expected, what="merged_weight()")
     assert_equal(kind, "Linear", what="the class of what merge() gives")
@@ -478,17 +456,17 @@ def test_layers_are_found_by_their_names(student):
     """In dicts and sequences; one that stands at two paths gets one update."""
     x = normal(1, 5, 3, dtype=torch.float32)
     for names, paths in ((["in"], ["in", "twin.in"]), (["0", "out"], ["body.0", "out"])):
-        found = student.run(injected, names, x)
+        found = student.run(adapted, names, x, False)
         assert_equal(found["injected"], paths, what=f"the paths for {names}")
         expected = sorted(f"{path}.{name}" for path in paths for name in ("lora_a", "lora_b"))
         assert_equal(found["trained"], expected, what="what requires gradients", hint="everything else is frozen")
-        assert_close(found["outputs"][1], found["outputs"][0], what="the output after the injection")
-        assert not torch.allclose(found["outputs"][2], found["outputs"][0]), "numbers in lora_b change nothing in the output"
+        assert_close(found["after"], found["before"], what="the output after the injection")
+        assert not torch.allclose(found["stirred"], found["before"]), "numbers in lora_b change nothing in the output"
 
 
 @exercise("inject_lora")
 def test_an_unknown_name_is_refused(student):
-    assert_refused(student.run, inject_nothing, why="no layer is called w_q")
+    assert_refused(student.run, adapted, ["w_q"], torch.zeros(1, 3), False, why="no layer is called w_q")
 
 
 # merge_lora
@@ -498,15 +476,15 @@ def test_an_unknown_name_is_refused(student):
 def test_merging_undoes_the_injection_and_keeps_what_was_learned(student):
     x = normal(1, 5, 3, dtype=torch.float32)
     for names, paths in ((["in"], ["in", "twin.in"]), (["0", "out"], ["body.0", "out"])):
-        found, before, after, same_keys = student.run(merged_again, names, x)
-        assert_equal(found, paths, what="the merged paths")
-        assert_close(after, before, what="the output after merging", rtol=1e-5, atol=1e-5)
-        assert_equal(same_keys, True, what="whether the keys of the state_dict are those from before the injection")
+        found = student.run(adapted, names, x, True)
+        assert_equal(found["merged"], paths, what="the merged paths")
+        assert_close(found["merged output"], found["stirred"], what="the output after merging", rtol=1e-5, atol=1e-5)
+        assert_equal(found["same keys"], True, what="whether the keys of the state_dict are those from before the injection")
 
 
 @exercise("merge_lora")
 def test_nothing_to_merge_is_refused(student):
-    assert_refused(student.run, merge_nothing, why="the model has no LoRALinear")
+    assert_refused(student.run, adapted, None, torch.zeros(1, 3), True, why="the model has no LoRALinear")
 
 
 # quantize_int8
@@ -624,10 +602,14 @@ def test_three_processes_average_their_gradients(student):
     """Real processes, connected by gloo. The second one has no gradient for the second parameter."""
     gradients = [[[1.0, 2.0], [3.0]], [[4.0, 5.0], None], [[7.0, 8.0], [6.0]]]
     actual = student.run(averaged, gradients)
+    if actual is None:
+        return  # not possible in the grader's cage
     hint = "all_reduce adds up; divide by the number of processes; None counts as zeros"
     assert_close(actual, [[[4.0, 5.0], [3.0]]] * 3, what="the gradients at each process", hint=hint, rtol=1e-6)
 
 
 @exercise("average_gradients")
 def test_a_process_by_itself_keeps_its_gradients(student):
-    assert_close(student.run(averaged, [[[1.0, 2.0], [3.0]]]), [[[1.0, 2.0], [3.0]]], what="the gradients", rtol=1e-6)
+    actual = student.run(averaged, [[[1.0, 2.0], [3.0]]])
+    if actual is not None:  # possible outside of the grader's cage
+        assert_close(actual, [[[1.0, 2.0], [3.0]]], what="the gradients", rtol=1e-6)
