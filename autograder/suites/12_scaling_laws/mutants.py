@@ -12,6 +12,7 @@ IN_ATTENTION = "config.n_layers * 2 * t * t * d"
 IN_ALL = "    return 2 * (t * weights + attention)"
 INTENSITY = "    return 2 * m * n * k / (bytes_per_element * (m * k + k * n + m * n))"
 ROOF = "    return torch.where(below, limited, peak_flops) if isinstance(below, Tensor) else min(limited, peak_flops)"
+LAW = "    return E + A / n**alpha + B / d**beta"
 
 
 def swaps(exercise, *rows):
@@ -639,6 +640,330 @@ MUTANTS += [
             "not torch.as_tensor(fine).all()",
             "fine is False",
             "The entries of tensors have to be looked at as well.",
+        ),
+    ),
+]
+
+MUTANTS += [
+    *swaps(
+        "chinchilla_loss",
+        (
+            "floor_forgotten",
+            LAW,
+            "    return A / n**alpha + B / d**beta",
+            "E is missing: no model gets below the entropy of text.",
+        ),
+        (
+            "exponents_swapped",
+            LAW,
+            "    return E + A / n**beta + B / d**alpha",
+            "alpha belongs to n and beta to d.",
+        ),
+        (
+            "n_and_d_swapped",
+            LAW,
+            "    return E + A / d**alpha + B / n**beta",
+            "n is the number of parameters and goes with A and alpha, d the number of tokens with B and beta.",
+        ),
+        (
+            "growing_with_size",
+            LAW,
+            "    return E + A * n**alpha + B * d**beta",
+            "Larger models are better: divide by the powers.",
+        ),
+        (
+            "one_power_of_the_sum",
+            LAW,
+            "    return E + (A / n) ** alpha + (B / d) ** beta",
+            "Only n and d have an exponent, A and B have none.",
+        ),
+        (
+            "kaplan_form",
+            LAW,
+            "    return E + ((A / n**alpha) ** (1 / beta) + (B / d**beta) ** (1 / beta)) ** beta",
+            "The terms of this law are added as they are.",
+        ),
+        (
+            "attributes_only",
+            "    E, A, B, alpha, beta = params\n",
+            "    E, A, B, alpha, beta = params.E, params.A, params.B, params.alpha, params.beta\n",
+            "params may be any sequence of five numbers: unpack it.",
+        ),
+        (
+            "constants_in_another_order",
+            "    E, A, B, alpha, beta = params\n",
+            "    E, A, alpha, B, beta = params\n",
+            "The order is E, A, B, alpha, beta.",
+        ),
+        (
+            "published_constants_always",
+            "    E, A, B, alpha, beta = params\n",
+            "    E, A, B, alpha, beta = HOFFMANN\n",
+            "The constants are those in params, not always the published ones.",
+        ),
+        (
+            "loss_in_float32",
+            LAW,
+            "    loss = E + A / n**alpha + B / d**beta\n    return loss.float() if isinstance(loss, Tensor) else loss",
+            "The dtype stays: float64 does not become float32.",
+        ),
+        (
+            "loss_without_a_graph",
+            LAW,
+            "    loss = E + A / n**alpha + B / d**beta\n    return loss.detach() if isinstance(loss, Tensor) else loss",
+            "Gradients flow through the loss: do not detach it.",
+        ),
+    ),
+    *swaps(
+        "fit_chinchilla",
+        (
+            "logarithm_of_the_floor_returned",
+            "    constants = e.exp(),",
+            "    constants = e,",
+            "What was fitted is log E: take exp of it.",
+        ),
+        (
+            "centring_not_undone",
+            "(a + alpha * middle_n).exp(), (b + beta * middle_d).exp()",
+            "a.exp(), b.exp()",
+            "log n and log d were centred for the fit: log A is a + alpha · mean(log n), and B likewise.",
+        ),
+        (
+            "centring_undone_the_wrong_way",
+            "(a + alpha * middle_n).exp(), (b + beta * middle_d).exp()",
+            "(a - alpha * middle_n).exp(), (b - beta * middle_d).exp()",
+            "The centring is undone with the wrong sign: log A is a + alpha · mean(log n).",
+        ),
+        (
+            "only_a_few_steps",
+            "range(150)",
+            "range(6)",
+            "The fit stops before it has arrived: without noise, the constants come back to one part in a thousand.",
+        ),
+        (
+            "one_poor_start",
+            "    def residuals(theta):\n",
+            "    theta = torch.tensor([[5.0, -5.0, 3.0, 3.0, -1.0]], dtype=torch.float64)\n\n    def residuals(theta):\n",
+            "There are several valleys: start from many places, and keep the best end.",
+        ),
+        (
+            "squares_instead_of_huber",
+            "    delta = 1e-3\n",
+            "    delta = 1e9\n",
+            "Least squares lets a run that went wrong pull on everything: beyond delta, a residual counts linearly.",
+        ),
+        (
+            "delta_of_a_tenth",
+            "    delta = 1e-3\n",
+            "    delta = 0.1\n",
+            "delta is 0.001; with a larger one, runs that went wrong pull too hard.",
+        ),
+        (
+            "losses_without_logarithms",
+            "terms.logsumexp(-1) - log_loss, torch.cat([share, steepness], dim=-1)",
+            "terms.logsumexp(-1).exp() - log_loss.exp(), terms.logsumexp(-1).exp()[..., None] * torch.cat([share, steepness], dim=-1)",
+            "Residuals are differences of log losses, not of losses.",
+        ),
+        (
+            "no_floor_is_fitted",
+            "e.expand(-1, len(x))",
+            "e.expand(-1, len(x)) - 60",
+            "E is one of the three terms: without it the law has no floor.",
+        ),
+        (
+            "one_exponent_for_both",
+            "    constants = e.exp()",
+            "    alpha = beta = (alpha + beta) / 2\n    constants = e.exp()",
+            "alpha and beta are two constants.",
+        ),
+        (
+            "n_and_d_columns_swapped",
+            "log_n, log_d, log_loss = table.log().T",
+            "log_d, log_n, log_loss = table.log().T",
+            "A run is (n, d, loss) in this order.",
+        ),
+        (
+            "last_run_left_out",
+            "    log_n, log_d, log_loss = table.log().T",
+            "    log_n, log_d, log_loss = table[:-1].log().T",
+            "All runs count.",
+        ),
+        (
+            "one_tensor_comes_back",
+            "    return ChinchillaParams(*(value.item() for value in constants))",
+            "    return torch.stack(constants)",
+            "Five floats come back, in a tuple.",
+        ),
+        (
+            "four_runs_are_enough",
+            "len(table) < 5",
+            "len(table) < 4",
+            "Five constants need five runs: raise a ValueError for fewer.",
+        ),
+        (
+            "bad_runs_give_nan",
+            "    if len(table) < 5 or not ((table > 0) & table.isfinite()).all():\n",
+            "    if len(table) < 5:\n",
+            "A number that is not positive and finite has no place in a fit: raise a ValueError.",
+        ),
+        (
+            "infinite_runs_allowed",
+            "((table > 0) & table.isfinite()).all()",
+            "(table > 0).all()",
+            "Infinity is positive and has no place in a fit: raise a ValueError.",
+        ),
+        (
+            "only_losses_are_checked",
+            "((table > 0) & table.isfinite()).all()",
+            "((table > 0) & table.isfinite())[:, 2:].all()",
+            "n and d have to be positive and finite as well.",
+        ),
+        (
+            "bad_runs_left_out",
+            "    if len(table) < 5 or not ((table > 0) & table.isfinite()).all():\n",
+            "    table = table[((table > 0) & table.isfinite()).all(1)] if len(table) else table\n    if len(table) < 5:\n",
+            "Runs with impossible numbers are dropped in silence: raise a ValueError.",
+        ),
+        (
+            "always_the_published_constants",
+            "    a, b, e, alpha, beta = theta[huber(r).argmin()]\n",
+            "    return HOFFMANN\n    a, b, e, alpha, beta = theta[huber(r).argmin()]\n",
+            "The constants come from the runs, and not from the paper.",
+        ),
+        (
+            "default_dtype_changed",
+            "    slopes = torch.tensor(",
+            "    torch.set_default_dtype(torch.float64)\n    slopes = torch.tensor(",
+            "The default dtype is everybody's: pass dtype=torch.float64 instead.",
+        ),
+        (
+            "random_starts_from_the_global_state",
+            "    slopes = torch.tensor(",
+            "    torch.rand(3)\n    slopes = torch.tensor(",
+            "The global random state is everybody's: use a generator of your own, or a grid.",
+        ),
+    ),
+    *swaps(
+        "compute_optimal",
+        (
+            "exponents_of_n_and_d_swapped",
+            "(beta / (alpha + beta))\n",
+            "(alpha / (alpha + beta))\n",
+            "n grows with c to the power of beta / (alpha + beta), and d with alpha / (alpha + beta).",
+        ),
+        (
+            "G_upside_down",
+            "(alpha * A / (beta * B)) **",
+            "(beta * B / (alpha * A)) **",
+            "G is (alpha A / (beta B))^(1 / (alpha + beta)): it is upside down.",
+        ),
+        (
+            "G_without_exponents",
+            "(alpha * A / (beta * B)) **",
+            "(A / B) **",
+            "The derivative brings alpha and beta down as factors: G has alpha A over beta B.",
+        ),
+        (
+            "G_without_its_root",
+            " ** (1 / (alpha + beta))\n",
+            "\n",
+            "G is a power of 1 / (alpha + beta).",
+        ),
+        (
+            "c_is_n_times_d",
+            "(c / 6) ** (beta / (alpha + beta))\n    return n, c / 6 / n",
+            "c ** (beta / (alpha + beta))\n    return n, c / n",
+            "c = 6 n d: the six is missing.",
+        ),
+        (
+            "six_forgotten_in_d",
+            "    return n, c / 6 / n",
+            "    return n, c / n",
+            "6 n d is c: divide by six for d as well.",
+        ),
+        (
+            "six_forgotten_in_n",
+            "G * (c / 6) **",
+            "G * c **",
+            "n comes from c / 6, not from c.",
+        ),
+        (
+            "G_in_both",
+            "    return n, c / 6 / n",
+            "    return n, G * (c / 6) ** (alpha / (alpha + beta))",
+            "d is divided by G, so that 6 n d = c.",
+        ),
+        (
+            "half_and_half",
+            "    n = G * (c / 6) ** (beta / (alpha + beta))\n",
+            "    n = G * (c / 6) ** 0.5\n",
+            "n and d grow alike only where alpha equals beta.",
+        ),
+        (
+            "d_comes_first",
+            "    return n, c / 6 / n",
+            "    return c / 6 / n, n",
+            "The order is (n, d).",
+        ),
+        (
+            "twenty_tokens_a_parameter",
+            "    n = G * (c / 6) ** (beta / (alpha + beta))\n",
+            "    n = (c / 120) ** 0.5\n",
+            "Twenty tokens a parameter is a rule of thumb; here the five constants decide.",
+        ),
+        (
+            "optimum_for_published_constants",
+            "    E, A, B, alpha, beta = params\n",
+            "    E, A, B, alpha, beta = HOFFMANN\n",
+            "The constants are those in params.",
+        ),
+        (
+            "whole_parameters",
+            "    return n, c / 6 / n",
+            "    n = n if isinstance(n, Tensor) else float(round(n))\n    return n, c / 6 / n",
+            "Nothing is rounded.",
+        ),
+        (
+            "the_floor_is_spent_too",
+            "G * (c / 6) **",
+            "G / (1 + E / 100) * (c / 6) **",
+            "E does not depend on n or d, and so the best place does not depend on E.",
+        ),
+        (
+            "no_budget_allowed",
+            "torch.as_tensor(c > 0)",
+            "torch.as_tensor(c >= 0)",
+            "A budget of 0 has to be refused.",
+        ),
+        (
+            "one_budget_is_enough",
+            "torch.as_tensor(c > 0).all()",
+            "torch.as_tensor(c > 0).any()",
+            "Every budget in a tensor has to be positive.",
+        ),
+        (
+            "budgets_are_not_looked_at",
+            "    if not torch.as_tensor(c > 0).all():\n",
+            "    if False:\n",
+            "A budget that is not positive has to be refused.",
+        ),
+        (
+            "budgets_in_float64",
+            "    return n, c / 6 / n",
+            "    d = c / 6 / n\n    return (n.double(), d.double()) if isinstance(c, Tensor) else (n, d)",
+            "A tensor's dtype stays.",
+        ),
+        (
+            "numbers_become_tensors",
+            "    return n, c / 6 / n",
+            "    return torch.as_tensor(n), torch.as_tensor(c / 6 / n)",
+            "A number as budget gives two floats.",
+        ),
+        (
+            "budget_changed_in_place",
+            "    n = G * (c / 6) ** (beta / (alpha + beta))\n    return n, c / 6 / n",
+            "    c /= 6\n    n = G * c ** (beta / (alpha + beta))\n    return n, c / n",
+            "c /= 6 writes into the tensor of whoever called: make a new one.",
         ),
     ),
 ]
