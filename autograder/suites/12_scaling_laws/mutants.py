@@ -13,6 +13,18 @@ IN_ALL = "    return 2 * (t * weights + attention)"
 INTENSITY = "    return 2 * m * n * k / (bytes_per_element * (m * k + k * n + m * n))"
 ROOF = "    return torch.where(below, limited, peak_flops) if isinstance(below, Tensor) else min(limited, peak_flops)"
 LAW = "    return E + A / n**alpha + B / d**beta"
+HELD = (
+    "    held = [[chunk.clone() for chunk in own] for own in chunks]\n"
+    "    for step in range(p - 1):\n"
+    "        received = exchange([held[r][(r - step) % p] for r in range(p)])\n"
+    "        for r in range(p):\n"
+    "            held[r][(r - step - 1) % p] += received[r]\n"
+    "    for step in range(p - 1):  # rank r now owns the sum of chunk r + 1\n"
+    "        received = exchange([held[r][(r + 1 - step) % p] for r in range(p)])\n"
+    "        for r in range(p):\n"
+    "            held[r][(r - step) % p] = received[r]\n"
+    "    return held\n"
+)
 
 
 def swaps(exercise, *rows):
@@ -87,7 +99,8 @@ MUTANTS = [
         (
             "coefficient_of_the_mean",
             RETURNED,
-            "    return (torch.tensor(ys, dtype=torch.float64) / torch.tensor(xs, dtype=torch.float64) ** exponent).mean().item(), exponent",
+            "    return (torch.tensor(ys, dtype=torch.float64) / torch.tensor(xs, dtype=torch.float64) ** "
+            "exponent).mean().item(), exponent",
             "The mean of y / x^p is an arithmetic mean; least squares in logarithms gives the geometric one.",
         ),
         (
@@ -217,7 +230,8 @@ MUTANTS = [
             "ratio_of_logarithms",
             FITTED,
             "    costs = [function(size) for size in sizes]\n    fit_power_law(sizes, costs)\n"
-            "    return sum(math.log(c) / math.log(s) for c, s in zip(costs, sizes) if s > 1) / max(1, sum(s > 1 for s in sizes))",
+            "    return sum(math.log(c) / math.log(s) for c, s in zip(costs, sizes) if s > 1) / max(1, sum(s > 1 for "
+            "s in sizes))",
             "log cost / log size is not the slope: a constant factor changes it.",
         ),
         (
@@ -565,7 +579,8 @@ MUTANTS += [
         (
             "a_sum_of_times",
             ROOF,
-            "    return 1 / (1 / limited + 1 / peak_flops) if not isinstance(below, Tensor) else torch.where(below, limited, peak_flops)",
+            "    return 1 / (1 / limited + 1 / peak_flops) if not isinstance(below, Tensor) else torch.where(below, "
+            "limited, peak_flops)",
             "Memory and arithmetic work at the same time: the slower one sets the pace, their times are not added.",
         ),
         (
@@ -577,13 +592,15 @@ MUTANTS += [
         (
             "a_tensor_in_float32",
             ROOF,
-            "    return torch.where(below, limited, peak_flops).float() if isinstance(below, Tensor) else min(limited, peak_flops)",
+            "    return torch.where(below, limited, peak_flops).float() if isinstance(below, Tensor) else "
+            "min(limited, peak_flops)",
             "The dtype is the one that PyTorch's own arithmetic gives: float64 stays float64.",
         ),
         (
             "one_peak_for_all",
             ROOF,
-            "    return limited.clamp(max=float(torch.as_tensor(peak_flops).max())) if isinstance(below, Tensor) else min(limited, peak_flops)",
+            "    return limited.clamp(max=float(torch.as_tensor(peak_flops).max())) if isinstance(below, Tensor) else "
+            "min(limited, peak_flops)",
             "peak_flops may be a tensor with several machines: each has its own roof.",
         ),
         (
@@ -595,7 +612,8 @@ MUTANTS += [
         (
             "whole_roofline_limited_together",
             ROOF,
-            "    return (limited if below.all() else torch.broadcast_to(torch.as_tensor(peak_flops, dtype=limited.dtype), limited.shape).clone()) "
+            "    return (limited if below.all() else torch.broadcast_to(torch.as_tensor(peak_flops, "
+            "dtype=limited.dtype), limited.shape).clone()) "
             "if isinstance(below, Tensor) else min(limited, peak_flops)",
             "Each entry has its own limit: some may be below the ridge and others beyond.",
         ),
@@ -761,7 +779,8 @@ MUTANTS += [
         (
             "losses_without_logarithms",
             "terms.logsumexp(-1) - log_loss, torch.cat([share, steepness], dim=-1)",
-            "terms.logsumexp(-1).exp() - log_loss.exp(), terms.logsumexp(-1).exp()[..., None] * torch.cat([share, steepness], dim=-1)",
+            "terms.logsumexp(-1).exp() - log_loss.exp(), terms.logsumexp(-1).exp()[..., None] * torch.cat([share, "
+            "steepness], dim=-1)",
             "Residuals are differences of log losses, not of losses.",
         ),
         (
@@ -1014,12 +1033,6 @@ MUTANTS += [
             "With both matrices at zero neither ever gets a gradient: lora_a starts random.",
         ),
         (
-            "zeros_in_lora_a",
-            "        self.lora_b = ",
-            "        self.lora_a, b = nn.Parameter(torch.zeros_like(self.lora_a)), torch.randn(n_out, rank)\n        self.lora_b = nn.Parameter(b.to(base.weight)) or ",
-            "It is lora_b that starts at zero, and lora_a that is random.",
-        ),
-        (
             "standard_normal_lora_a",
             "normal_(std=n_in**-0.5,",
             "normal_(",
@@ -1221,7 +1234,8 @@ MUTANTS += [
         (
             "merged_once_and_remembered",
             "        return self.base.weight + self.scale * (self.lora_b @ self.lora_a)\n",
-            "        if not hasattr(self, 'kept'):\n            self.kept = (self.base.weight + self.scale * (self.lora_b @ self.lora_a)).detach()\n        return self.kept.clone()\n",
+            "        if not hasattr(self, 'kept'):\n            self.kept = (self.base.weight + self.scale * "
+            "(self.lora_b @ self.lora_a)).detach()\n        return self.kept.clone()\n",
             "The merged weight was kept from the first call: lora_a and lora_b may have changed since.",
         ),
         (
@@ -1449,13 +1463,15 @@ MUTANTS += [
         (
             "merged_into_the_base",
             "plain = {layer: layer.merge() for layer in dict.fromkeys(found.values())}",
-            "plain = {layer: layer.base for layer in dict.fromkeys(found.values())}\n    for layer in plain:\n        layer.base.weight.data += layer.scale * (layer.lora_b @ layer.lora_a).data",
+            "plain = {layer: layer.base for layer in dict.fromkeys(found.values())}\n    for layer in plain:\n        "
+            "layer.base.weight.data += layer.scale * (layer.lora_b @ layer.lora_a).data",
             "The base may be tied to another layer, which then changes as well: put a new layer in.",
         ),
         (
             "merged_twice",
             "plain = {layer: layer.merge() for layer in dict.fromkeys(found.values())}",
-            "plain = {layer: layer.merge() for layer in dict.fromkeys(found.values())}\n    for layer, p in plain.items():\n        p.weight.data += layer.scale * (layer.lora_b @ layer.lora_a).data",
+            "plain = {layer: layer.merge() for layer in dict.fromkeys(found.values())}\n    for layer, p in "
+            "plain.items():\n        p.weight.data += layer.scale * (layer.lora_b @ layer.lora_a).data",
             "The update is in the merged layer twice.",
         ),
         (
@@ -1500,5 +1516,740 @@ MUTANTS += [
             "    return [p for p, m in model.named_modules() if p in found]",
             "Every path comes back, the second ones of a shared layer as well.",
         ),
+    ),
+]
+
+MUTANTS += [
+    *swaps(
+        "quantize_int8",
+        (
+            "one_scale_for_all_rows",
+            "weight.abs().amax(-1, keepdim=True) / 127",
+            "weight.abs().amax(-1, keepdim=True) * 0 + weight.abs().max() / 127",
+            "Each row has a scale of its own: one large weight would cost all other rows their digits.",
+        ),
+        (
+            "scales_of_columns",
+            "    scale = weight.abs().amax(-1, keepdim=True) / 127  # (..., 1)\n",
+            "    scale = weight.abs().amax(0, keepdim=True).amax(-1, keepdim=True).expand(*weight.shape[:-1], 1) / 127\n",
+            "The scale is that of a row, over the last dimension.",
+        ),
+        (
+            "divided_by_128",
+            "keepdim=True) / 127",
+            "keepdim=True) / 128",
+            "The largest weight becomes 127, so the scale is max |w| / 127.",
+        ),
+        (
+            "divided_by_255",
+            "keepdim=True) / 127",
+            "keepdim=True) / 255 * 2",
+            "The range is -127 .. 127 around zero, so the scale is max |w| / 127.",
+        ),
+        (
+            "largest_without_its_sign",
+            "weight.abs().amax(",
+            "weight.amax(",
+            "The largest absolute value decides: the most negative weight may be the largest.",
+        ),
+        (
+            "range_for_the_largest",
+            "weight.abs().amax(-1, keepdim=True) / 127",
+            "(weight.amax(-1, keepdim=True) - weight.amin(-1, keepdim=True)) / 254",
+            "Half the range is the scale of an asymmetric code; this one is symmetric around zero.",
+        ),
+        (
+            "cut_off_instead_of_rounded",
+            ".round().clamp(",
+            ".trunc().clamp(",
+            "q is the nearest whole number: .to(torch.int8) alone, or trunc, cuts off.",
+        ),
+        (
+            "rounded_down",
+            ".round().clamp(",
+            ".floor().clamp(",
+            "q is the nearest whole number, not the one below.",
+        ),
+        (
+            "halves_go_up",
+            ".round().clamp(",
+            ".add(0.5).floor().clamp(",
+            "Halves go to the even number, not up.",
+        ),
+        (
+            "halves_go_away_from_zero",
+            "(weight / torch.where(scale > 0, scale, 1)).round()",
+            "(weight / torch.where(scale > 0, scale, 1)).abs().add(0.5).floor() * weight.sign()",
+            "Halves go to the even number, not away from zero.",
+        ),
+        (
+            "a_little_added_to_the_scale",
+            "keepdim=True) / 127",
+            "keepdim=True).add(1e-3) / 127",
+            "A constant added to the scale spoils rows of small weights: look for zeros instead.",
+        ),
+        (
+            "scale_has_a_floor",
+            "keepdim=True) / 127",
+            "keepdim=True).clamp(min=1e-3) / 127",
+            "A least scale spoils rows of small weights: only a row of zeros needs care.",
+        ),
+        (
+            "scale_is_infinite_for_zeros",
+            "    return q.to(torch.int8), scale",
+            "    return q.to(torch.int8), torch.where(scale > 0, scale, math.inf)",
+            "The scale of a row of zeros is finite.",
+        ),
+        (
+            "scale_without_its_dimension",
+            "    return q.to(torch.int8), scale",
+            "    return q.to(torch.int8), scale.squeeze(-1)",
+            "scale is (..., 1), so that q · scale broadcasts.",
+        ),
+        (
+            "scale_comes_first",
+            "    return q.to(torch.int8), scale",
+            "    return scale, q.to(torch.int8)",
+            "The order is (q, scale).",
+        ),
+        (
+            "q_is_still_a_float",
+            "    return q.to(torch.int8), scale",
+            "    return q, scale",
+            "q is int8: floats save nothing.",
+        ),
+        (
+            "q_is_int32",
+            "q.to(torch.int8)",
+            "q.to(torch.int32)",
+            "q is int8.",
+        ),
+        (
+            "q_is_uint8",
+            "q.to(torch.int8)",
+            "(q + 128).to(torch.uint8)",
+            "q is int8 and lies in -127 .. 127.",
+        ),
+        (
+            "scale_is_the_inverse",
+            "    return q.to(torch.int8), scale",
+            "    return q.to(torch.int8), 1 / torch.where(scale > 0, scale, 1)",
+            "weight is q · scale: the scale that multiplies, not the one that divides.",
+        ),
+        (
+            "half_precision_stays_half",
+            "weight if weight.dtype == torch.float64 else weight.float()",
+            "weight",
+            "Half precision is too coarse to compute the scale in: widen to float32 first.",
+        ),
+        (
+            "everything_in_float32",
+            "weight if weight.dtype == torch.float64 else weight.float()",
+            "weight.float()",
+            "float64 weights are computed in float64.",
+        ),
+        (
+            "everything_in_float64",
+            "weight if weight.dtype == torch.float64 else weight.float()",
+            "weight.double()",
+            "The scale is float32, unless the weight is float64.",
+        ),
+        (
+            "scale_rounded_to_half",
+            "    return q.to(torch.int8), scale",
+            "    return q.to(torch.int8), scale.half().to(scale.dtype)",
+            "The scale was rounded to half precision on its way.",
+        ),
+        (
+            "seven_bits",
+            "keepdim=True) / 127",
+            "keepdim=True) / 63",
+            "The largest weight becomes 127; here only half of the codes are used.",
+        ),
+        (
+            "root_mean_square_for_the_largest",
+            "weight.abs().amax(-1, keepdim=True) / 127",
+            "weight.square().mean(-1, keepdim=True).sqrt() * 3 / 127",
+            "The scale comes from the largest absolute value, so that nothing is cut off.",
+        ),
+        (
+            "weights_changed_in_place",
+            "(weight / torch.where(scale > 0, scale, 1))",
+            "weight.div_(torch.where(scale > 0, scale, 1))",
+            "div_ writes into the weight of whoever called.",
+        ),
+        (
+            "nan_and_infinity_allowed",
+            "    if not weight.isfinite().all():\n",
+            "    if False:\n",
+            "A weight that is infinite or NaN has to be refused.",
+        ),
+        (
+            "only_nan_is_refused",
+            "not weight.isfinite().all()",
+            "weight.isnan().any()",
+            "Infinity has to be refused as well.",
+        ),
+        (
+            "only_infinity_is_refused",
+            "not weight.isfinite().all()",
+            "weight.isinf().any()",
+            "NaN has to be refused as well.",
+        ),
+        (
+            "matrices_only",
+            "    scale = weight",
+            "    n_rows, n_columns = weight.shape\n    scale = weight",
+            "weight may have any leading dimensions, or none.",
+        ),
+        (
+            "two_dimensions_are_flattened",
+            "    scale = weight.abs().amax(-1, keepdim=True) / 127",
+            "    scale = weight.flatten(-2).abs().amax(-1).view(*weight.shape[:-2], 1, 1).expand(*weight.shape[:-1], "
+            "1) / 127 if weight.dim() > 2 else weight.abs().amax(-1, keepdim=True) / 127",
+            "Each row has its scale, also where there are leading dimensions.",
+        ),
+    ),
+    *swaps(
+        "ring_all_reduce",
+        (
+            "summed_and_copied",
+            HELD,
+            "    return [[sum(own[c] for own in chunks) + 0 for c in range(p)] for _ in range(p)]\n",
+            "A sum over all ranks that nobody sent: a rank knows its own chunks and what arrives through exchange.",
+        ),
+        (
+            "summed_beside_the_network",
+            "    return held\n",
+            "    return [[sum(own[c] for own in chunks) + 0 for c in range(p)] for _ in range(p)]\n",
+            "What is sent is thrown away and the sum is taken from where no rank could see it: use what arrives.",
+        ),
+        (
+            "one_step_too_few",
+            "    for step in range(p - 1):\n        received = exchange([held[r][(r - step) % p]",
+            "    for step in range(p - 2):\n        received = exchange([held[r][(r - step) % p]",
+            "Adding up takes p - 1 steps: a chunk has to pass all other ranks.",
+        ),
+        (
+            "one_step_too_many",
+            "    for step in range(p - 1):\n        received = exchange([held[r][(r - step) % p]",
+            "    for step in range(p):\n        received = exchange([held[r][(r - step) % p]",
+            "After p - 1 steps every chunk has passed all ranks: one more adds a chunk twice.",
+        ),
+        (
+            "handing_out_ends_early",
+            "    for step in range(p - 1):  # rank r",
+            "    for step in range(p - 2):  # rank r",
+            "Handing out takes p - 1 steps as well.",
+        ),
+        (
+            "handing_out_goes_on",
+            "    for step in range(p - 1):  # rank r",
+            "    for step in range(p):  # rank r",
+            "Handing out takes p - 1 steps: in one more, nobody learns anything.",
+        ),
+        (
+            "never_handed_out",
+            "    for step in range(p - 1):  # rank r",
+            "    for step in range(0):  # rank r",
+            "After adding up each rank has one whole sum: the second phase hands them out.",
+        ),
+        (
+            "handing_out_adds",
+            "            held[r][(r - step) % p] = received[r]\n",
+            "            held[r][(r - step) % p] += received[r]\n",
+            "In the second phase what arrives is a whole sum and takes the place of the partial one.",
+        ),
+        (
+            "adding_up_replaces",
+            "            held[r][(r - step - 1) % p] += received[r]\n",
+            "            held[r][(r - step - 1) % p] = received[r]\n",
+            "In the first phase a rank adds its own chunk to what arrives.",
+        ),
+        (
+            "the_same_chunk_again",
+            "exchange([held[r][(r - step) % p] for",
+            "exchange([held[r][r] for",
+            "In each step a rank sends on what it has just added to, not its first chunk again.",
+        ),
+        (
+            "chunks_in_rising_order",
+            "exchange([held[r][(r - step) % p] for",
+            "exchange([held[r][(r + step) % p] for",
+            "The chunk to send next is the one just added to: (r - step) mod p.",
+        ),
+        (
+            "added_to_the_wrong_chunk",
+            "held[r][(r - step - 1) % p] += received[r]",
+            "held[r][(r - step) % p] += received[r]",
+            "What arrives is the chunk that the left neighbour sent: (r - 1 - step) mod p.",
+        ),
+        (
+            "handing_out_begins_one_off",
+            "exchange([held[r][(r + 1 - step) % p] for",
+            "exchange([held[r][(r - step) % p] for",
+            "After adding up rank r has the whole sum of chunk r + 1, and that is what it sends first.",
+        ),
+        (
+            "messages_from_the_right",
+            "held[r][(r - step - 1) % p] += received[r]",
+            "held[r][(r - step - 1) % p] += received[(r + 1) % p]",
+            "What exchange returns holds at r what rank r received: do not turn it once more.",
+        ),
+        (
+            "whole_vectors_travel",
+            HELD,
+            "    total = [[chunk.clone() for chunk in own] for own in chunks]\n    moving = [torch.cat([c.flatten() "
+            "for c in own]) for own in chunks]\n"
+            "    for _ in range(p - 1):\n        moving = exchange(moving)\n        for r in range(p):\n"
+            "            for c, piece in enumerate(moving[r].split([x.numel() for x in chunks[r]])):\n                "
+            "total[r][c] += piece.view(chunks[r][c].shape)\n    return total\n",
+            "Each rank sends its whole vector p - 1 times: p / 2 times as much as the ring that sends chunks.",
+        ),
+        (
+            "one_chunk_an_exchange",
+            "        received = exchange([held[r][(r - step) % p] for r in range(p)])\n",
+            "        received = [exchange([held[r][(r - step) % p] for r in range(p)])[r] for r in range(p)]\n",
+            "All ranks send at the same time: one exchange a step.",
+        ),
+        (
+            "own_network",
+            "        received = exchange([held[r][(r - step) % p] for r in range(p)])\n",
+            "        received = pass_on([held[r][(r - step) % p] for r in range(p)])\n",
+            "The network that was passed is the one to use.",
+        ),
+        (
+            "chunks_written_into",
+            "    held = [[chunk.clone() for chunk in own] for own in chunks]\n",
+            "    held = [list(own) for own in chunks]\n",
+            "+= writes into the chunks of whoever called: clone them first.",
+        ),
+        (
+            "chunks_kept_by_a_single_rank",
+            "    held = [[chunk.clone() for chunk in own] for own in chunks]\n",
+            "    held = [[chunk.clone() for chunk in own] for own in chunks] if p > 1 else [list(own) for own in chunks]\n",
+            "The result of a single rank shares memory with its chunks: clone them.",
+        ),
+        (
+            "a_mean",
+            "    return held\n",
+            "    return [[chunk / p for chunk in own] for own in held]\n",
+            "The result is the sum, not the mean.",
+        ),
+        (
+            "ring_in_float32",
+            "chunk.clone() for chunk in own",
+            "chunk.float() + 0 for chunk in own",
+            "The dtype is kept.",
+        ),
+        (
+            "vectors_put_together",
+            "    return held\n",
+            "    return [torch.cat([c.flatten() for c in own]) for own in held]\n",
+            "Result [r][c] is chunk c at rank r: the chunks stay apart.",
+        ),
+        (
+            "only_the_first_rank",
+            "    return held\n",
+            "    return held[0]\n",
+            "The result is for every rank: [r][c].",
+        ),
+        (
+            "equal_chunks_assumed",
+            "    for step in range(p - 1):\n        received = exchange([held[r][(r - step) % p]",
+            "    held = [list(torch.stack(own)) for own in held]\n    for step in range(p - 1):\n        received = "
+            "exchange([held[r][(r - step) % p]",
+            "Chunks may differ in size.",
+        ),
+        (
+            "no_ranks_allowed",
+            "p == 0 or any(",
+            "any(",
+            "No ranks at all have to be refused.",
+        ),
+        (
+            "number_of_chunks_not_compared",
+            "shape != shapes[0] or len(shape) != p for",
+            "shape != shapes[0] for",
+            "Each rank holds as many chunks as there are ranks: refuse anything else.",
+        ),
+        (
+            "shapes_not_compared",
+            "shape != shapes[0] or len(shape) != p for",
+            "len(shape) != p for",
+            "Chunk c has the same shape at every rank: refuse anything else, which would broadcast.",
+        ),
+        (
+            "sizes_for_shapes",
+            "[[chunk.shape for chunk in own] for own in chunks]",
+            "[[chunk.numel() for chunk in own] for own in chunks]",
+            "As many numbers in another shape are not the same chunk.",
+        ),
+    ),
+    *swaps(
+        "column_parallel_linear",
+        (
+            "weight_cut_along_in",
+            "zip(weight.tensor_split(n_shards), biases, strict=True)",
+            "zip(weight.mT.tensor_split(n_shards), biases, strict=True)",
+            "weight (out, in) is cut along out, its rows.",
+        ),
+        (
+            "whole_bias_for_each",
+            "bias.tensor_split(n_shards)",
+            "[bias] * n_shards",
+            "Each shard gets its own stretch of the bias.",
+        ),
+        (
+            "bias_on_the_first_shard",
+            "bias.tensor_split(n_shards)",
+            "[bias[: -(-len(weight) // n_shards)]] + [None] * (n_shards - 1)",
+            "Every shard has its stretch of the bias.",
+        ),
+        (
+            "column_bias_forgotten",
+            "F.linear(x, rows, part)",
+            "F.linear(x, rows)",
+            "The bias is missing.",
+        ),
+        (
+            "chunks_rounded_up",
+            "weight.tensor_split(n_shards), biases",
+            "[*weight.split(-(-len(weight) // n_shards)), *[weight[:0]] * n_shards][:n_shards], biases",
+            "Rounded up, the last shards get less or nothing: the first out % n_shards have one row more, as with tensor_split.",
+        ),
+        (
+            "rest_at_the_end",
+            "weight.tensor_split(n_shards), biases",
+            "weight.split([len(weight) // n_shards] * (n_shards - 1) + [len(weight) - len(weight) // n_shards * "
+            "(n_shards - 1)]), biases",
+            "What does not come out even goes to the first shards, one row each, and not to the last one.",
+        ),
+        (
+            "every_second_row",
+            "weight.tensor_split(n_shards), biases",
+            "[weight[i::n_shards] for i in range(n_shards)], biases",
+            "Shards are contiguous stretches of rows.",
+        ),
+        (
+            "shards_put_together",
+            "biases, strict=True)]",
+            "biases, strict=True)] and F.linear(x, weight, bias)",
+            "Each device keeps its own shard: a list comes back.",
+        ),
+        (
+            "whole_layer_then_cut",
+            "    return [F.linear(x, rows, part) for rows, part in zip(weight.tensor_split(n_shards), biases, strict=True)]",
+            "    return list(F.linear(x, weight, bias).tensor_split(n_shards, dim=-1))",
+            "No tensor holds all outputs: cut the weight, not the result.",
+        ),
+        (
+            "column_graph_cut",
+            "F.linear(x, rows, part)",
+            "F.linear(x.detach(), rows, part)",
+            "Gradients flow to x.",
+        ),
+        (
+            "column_weights_detached",
+            "F.linear(x, rows, part)",
+            "F.linear(x, rows.detach(), part)",
+            "Gradients flow to the weight.",
+        ),
+        (
+            "more_shards_than_rows",
+            "1 <= n_shards <= len(weight)",
+            "1 <= n_shards",
+            "A shard without an output has to be refused.",
+        ),
+        (
+            "as_many_shards_as_rows_refused",
+            "1 <= n_shards <= len(weight)",
+            "1 <= n_shards < len(weight)",
+            "As many shards as outputs are allowed.",
+        ),
+        (
+            "no_shards",
+            "1 <= n_shards <= len(weight)",
+            "n_shards <= len(weight)",
+            "n_shards has to be 1 at least.",
+        ),
+    ),
+    *swaps(
+        "row_parallel_linear",
+        (
+            "row_bias_forgotten",
+            "    return total if bias is None else total + bias",
+            "    return total",
+            "The bias is missing.",
+        ),
+        (
+            "bias_divided_by_the_shards",
+            "    return total if bias is None else total + bias",
+            "    return total if bias is None else total + bias / len(xs)",
+            "The bias counts once, whole.",
+        ),
+        (
+            "mean_of_the_partial_outputs",
+            "    return total if bias is None",
+            "    total = total / len(xs)\n    return total if bias is None",
+            "Partial outputs are added, not averaged.",
+        ),
+        (
+            "equal_widths_assumed",
+            "weight.split(widths, dim=1)",
+            "weight.tensor_split(len(xs), dim=1)",
+            "The weight is cut to fit the shards, which may differ in width.",
+        ),
+        (
+            "widths_in_rising_order",
+            "    partial = [",
+            "    xs, widths = sorted(xs, key=lambda x: x.shape[-1]), sorted(widths)\n    partial = [",
+            "The shards are in order: the first one meets the first columns.",
+        ),
+        (
+            "inputs_put_together",
+            "    partial = [F.linear(x, columns) for x, columns in zip(xs, weight.split(widths, dim=1), "
+            "strict=True)]\n    total = sum(partial[1:], start=partial[0])  # the all-reduce\n",
+            "    total = F.linear(torch.cat(list(xs), dim=-1), weight)\n",
+            "No tensor holds all inputs: multiply each shard by its columns, and add up.",
+        ),
+        (
+            "last_partial_output_alone",
+            "sum(partial[1:], start=partial[0])",
+            "partial[-1]",
+            "The result is the sum of all partial outputs.",
+        ),
+        (
+            "partial_outputs_side_by_side",
+            "sum(partial[1:], start=partial[0])",
+            "torch.cat(partial, dim=-1)",
+            "Partial outputs are whole outputs: add them, instead of putting them side by side.",
+        ),
+        (
+            "first_partial_output_twice",
+            "sum(partial[1:], start=partial[0])",
+            "sum(partial, start=partial[0])",
+            "The first partial output is in the sum twice.",
+        ),
+        (
+            "row_graph_cut",
+            "F.linear(x, columns) for",
+            "F.linear(x.detach(), columns) for",
+            "Gradients flow to the shards.",
+        ),
+        (
+            "row_weights_detached",
+            "F.linear(x, columns) for",
+            "F.linear(x, columns.detach()) for",
+            "Gradients flow to the weight.",
+        ),
+        (
+            "row_bias_detached",
+            "total + bias",
+            "total + bias.detach()",
+            "Gradients flow to the bias.",
+        ),
+        (
+            "too_narrow_is_fine",
+            "sum(widths) != weight.shape[1]",
+            "sum(widths) > weight.shape[1]",
+            "Widths that do not fill the weight have to be refused.",
+        ),
+        (
+            "widths_unchecked",
+            "    if not widths or sum(widths) != weight.shape[1]:\n",
+            "    widths[-1:] = [weight.shape[1] - sum(widths[:-1])]\n    if False:\n",
+            "Widths that do not add up have to be refused.",
+        ),
+    ),
+]
+
+MUTANTS += [
+    *swaps(
+        "average_gradients",
+        (
+            "sum_for_the_mean",
+            "        bucket /= dist.get_world_size(group)\n",
+            "",
+            "all_reduce adds up: divide by the number of processes.",
+        ),
+        (
+            "divided_before_and_after",
+            "        dist.all_reduce(bucket, group=group)\n",
+            "        bucket /= dist.get_world_size(group)\n        dist.all_reduce(bucket, group=group)\n",
+            "The sum is divided twice.",
+        ),
+        (
+            "divided_by_the_parameters",
+            "dist.get_world_size(group)",
+            "len(grads)",
+            "The sum is divided by the number of processes, not by that of the parameters.",
+        ),
+        (
+            "always_two_processes",
+            "dist.get_world_size(group)",
+            "2",
+            "dist.get_world_size(group) says how many processes there are.",
+        ),
+        (
+            "default_group_always",
+            "dist.all_reduce(bucket, group=group)",
+            "dist.all_reduce(bucket)",
+            "The group that was passed has to be passed on.",
+        ),
+        (
+            "size_of_the_default_group",
+            "dist.get_world_size(group)",
+            "dist.get_world_size()",
+            "The number of processes is that of the group.",
+        ),
+        (
+            "missing_gradients_skipped",
+            "        if p.requires_grad:\n",
+            "        if p.requires_grad and p.grad is not None:\n",
+            "A process that skips a missing gradient makes another call than the others, and all of them wait: send zeros.",
+        ),
+        (
+            "missing_gradients_stay_missing",
+            "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n            "
+            "buckets.setdefault(p.grad.dtype, []).append(p.grad.detach())\n",
+            "            grad = torch.zeros_like(p) if p.grad is None else p.grad\n            "
+            "buckets.setdefault(grad.dtype, []).append(grad.detach())\n",
+            "A parameter whose gradient was None has one afterwards: the mean.",
+        ),
+        (
+            "missing_gradients_are_ones",
+            "torch.zeros_like(p)",
+            "torch.ones_like(p)",
+            "A missing gradient counts as zeros.",
+        ),
+        (
+            "missing_gradient_is_the_parameter",
+            "torch.zeros_like(p)",
+            "p.detach().clone()",
+            "A missing gradient counts as zeros.",
+        ),
+        (
+            "frozen_parameters_averaged",
+            "        if p.requires_grad:\n",
+            "        if True:\n",
+            "Parameters that require no gradient are left alone.",
+        ),
+        (
+            "frozen_with_a_gradient_averaged",
+            "        if p.requires_grad:\n",
+            "        if p.requires_grad or p.grad is not None:\n",
+            "A frozen parameter may hold an old gradient: leave it alone.",
+        ),
+        (
+            "one_message_a_parameter",
+            "        bucket = torch.cat([grad.flatten() for grad in grads])\n        dist.all_reduce(bucket, "
+            "group=group)\n        bucket /= dist.get_world_size(group)\n"
+            "        for grad, mean in zip(grads, bucket.split([grad.numel() for grad in grads]), strict=True):\n     "
+            "       grad.copy_(mean.view(grad.shape))\n",
+            "        for grad in grads:\n            mean = grad.contiguous()\n            dist.all_reduce(mean, "
+            "group=group)\n            grad.copy_(mean / dist.get_world_size(group))\n",
+            "Gradients travel together: put those of a dtype into one flat tensor, and send that.",
+        ),
+        (
+            "one_dtype_for_all",
+            "buckets.setdefault(p.grad.dtype, [])",
+            "buckets.setdefault('all', [])",
+            "Gradients of two dtypes in one tensor are all made into the wider one: one bucket for each dtype.",
+        ),
+        (
+            "a_call_for_nothing",
+            "    for grads in buckets.values():\n",
+            "    if not buckets:\n        dist.all_reduce(torch.zeros(1), group=group)\n    for grads in buckets.values():\n",
+            "Where there is nothing to send, nothing is sent.",
+        ),
+        (
+            "means_that_nobody_gets",
+            "            grad.copy_(mean.view(grad.shape))\n",
+            "            grad = mean.view(grad.shape)\n",
+            "The mean never gets into p.grad: copy_ it there.",
+        ),
+        (
+            "gradients_replaced",
+            "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n",
+            "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad.clone()\n",
+            "p.grad is the tensor that it was: an optimizer or a buffer may hold on to it.",
+        ),
+        (
+            "all_parameters_twice",
+            "    for p in parameters:\n",
+            "    if not all(p is not None for p in parameters):\n        raise ValueError('parameters')\n    for p in "
+            "parameters:\n",
+            "parameters may be an iterator, which is used up after going through it once.",
+        ),
+        (
+            "length_of_an_iterator",
+            "    for p in parameters:\n",
+            "    if len(parameters) == 0:\n        return\n    for p in parameters:\n",
+            "parameters may be an iterator, which has no length.",
+        ),
+        (
+            "parameters_averaged",
+            "buckets.setdefault(p.grad.dtype, []).append(p.grad.detach())",
+            "buckets.setdefault(p.grad.dtype, []).append(p.detach())",
+            "It is the gradients that are averaged, not the parameters.",
+        ),
+        (
+            "step_taken_as_well",
+            "            grad.copy_(mean.view(grad.shape))\n",
+            "            grad.copy_(mean.view(grad.shape))\n    with torch.no_grad():\n        for grads in "
+            "buckets.values():\n            for p in parameters if isinstance(parameters, list) else []:\n            "
+            "    p.sub_(0.01 * p.grad) if p.grad is not None else None\n",
+            "Only the gradients change: the step is the optimizer's.",
+        ),
+        (
+            "first_rank_alone_divides",
+            "        bucket /= dist.get_world_size(group)\n",
+            "        bucket /= dist.get_world_size(group) if dist.get_rank(group) == 0 else 1\n",
+            "Every rank gets the mean.",
+        ),
+        (
+            "gradients_back_in_another_order",
+            "zip(grads, bucket.split([grad.numel() for grad in grads]), strict=True)",
+            "zip(grads[::-1], bucket.split([grad.numel() for grad in grads[::-1]]), strict=True)",
+            "The flat tensor is cut in the order in which it was put together.",
+        ),
+        (
+            "by_how_many_had_one",
+            "        bucket /= dist.get_world_size(group)\n",
+            "        had = torch.stack([(grad != 0).any() for grad in grads]).to(bucket.dtype)\n        "
+            "dist.all_reduce(had, group=group)\n"
+            "        bucket /= torch.cat([h.clamp(min=1).expand(g.numel()) for h, g in zip(had, grads)])\n",
+            "The sum is divided by the number of all processes, also where some had no gradient.",
+        ),
+        (
+            "average_with_reduce_op_avg",
+            "        dist.all_reduce(bucket, group=group)\n        bucket /= dist.get_world_size(group)\n",
+            "        dist.all_reduce(bucket, op=dist.ReduceOp.AVG, group=group)\n",
+            "gloo has no ReduceOp.AVG: add up, then divide.",
+        ),
+        (
+            "strides_taken_for_granted",
+            "grad.flatten() for grad in grads",
+            "grad.as_strided((grad.numel(),), (1,)) for grad in grads",
+            "A gradient need not be contiguous: flatten it by its shape, and not by its memory.",
+        ),
+    ),
+]
+
+MUTANTS += [
+    edit(
+        "zeros_in_lora_a",
+        "LoRALinear",
+        "It is lora_b that starts at zero, and lora_a that is random: so the docstring has it.",
+        ("base.weight.new_empty(rank, n_in).normal_(std=n_in**-0.5, generator=generator)", "base.weight.new_zeros(rank, n_in)"),
+        ("base.weight.new_zeros(n_out, rank)", "base.weight.new_empty(n_out, rank).normal_(std=n_in**-0.5, generator=generator)"),
+    ),
+    edit(
+        "bias_once_a_shard",
+        "row_parallel_linear",
+        "Every shard adds the bias, so it is in the sum once a shard: add it once, after the sum.",
+        ("F.linear(x, columns)", "F.linear(x, columns, bias)"),
+        ("return total if bias is None else total + bias", "return total"),
     ),
 ]
