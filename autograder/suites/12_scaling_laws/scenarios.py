@@ -419,6 +419,7 @@ class Classroom(dist.ProcessGroup):
         self.meeting = threading.Barrier(n_ranks, timeout=4)
         self.desk = [None] * n_ranks
         self.calls = [0] * n_ranks
+        self.gone = []  # ranks that have ended, who come to no more meetings
         dist.distributed_c10d._world.pg_map[self] = ("gloo", None)
 
     def rank(self):
@@ -436,6 +437,8 @@ class Classroom(dist.ProcessGroup):
             if not x.is_contiguous():
                 raise ValueError("Tensors must be contiguous")
         self.calls[self.here.rank] += 1
+        if self.gone:
+            raise RuntimeError(f"rank {self.gone[0]} has ended, and makes fewer calls than the others, who would wait for ever")
         self.desk[self.here.rank] = [x.detach().clone() for x in tensors]
         self.meeting.wait()
         seen = list(self.desk)
@@ -444,6 +447,12 @@ class Classroom(dist.ProcessGroup):
         if len(kinds) > 1:
             raise RuntimeError(f"the ranks brought tensors of different shapes or dtypes: {kinds}")
         return seen
+
+    def leave(self):
+        """This rank has ended: whoever waits for it waits in vain."""
+        self.gone.append(self.here.rank)
+        if self.meeting.n_waiting:
+            self.meeting.abort()
 
     def allreduce(self, tensors, options=None):
         kind = getattr(options, "reduceOp", dist.ReduceOp.SUM)
@@ -511,6 +520,7 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
                 "parameters untouched": all(torch.equal(p, value) for p, value in zip(parameters, values)),
                 "flags": [p.requires_grad for p in parameters],
             }
+            group.leave()
         except BaseException as error:
             failures.append(error)
             group.meeting.abort()
