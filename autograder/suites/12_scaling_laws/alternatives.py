@@ -134,8 +134,8 @@ def by_lbfgs(runs):
         return F.huber_loss(torch.logsumexp(terms, 0), goal, reduction="sum", delta=1e-3) * 1e6
 
     best, best_value = None, math.inf
-    for alpha in (0.3, 0.5):
-        for beta in (0.3, 0.5):
+    for alpha in (0.35,):
+        for beta in (0.35,):
             for shares in ((0.3, 0.3, 0.4), (0.15, 0.6, 0.25), (0.6, 0.15, 0.25)):
                 theta = torch.tensor([mz + math.log(s) for s in shares] + [alpha, beta], dtype=torch.float64, requires_grad=True)
                 settings = {"max_iter": 150, "history_size": 20, "tolerance_grad": 1e-10, "tolerance_change": 1e-14}
