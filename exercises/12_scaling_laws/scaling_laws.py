@@ -219,6 +219,12 @@ class LoRALinear(nn.Module):
         raise NotImplementedError("TODO: LoRALinear.merge")
 
 
+def replace(model: nn.Module, path: str, layer: nn.Module) -> None:
+    """Put another layer at this path of the model; given. Lists and dicts of modules know their entries by name, too."""
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, layer)
+
+
 def inject_lora(
     model: nn.Module, names: Collection[str], rank: int, alpha: float, generator: torch.Generator | None = None
 ) -> list[str]:
@@ -236,12 +242,6 @@ def inject_lora(
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: inject_lora")
-
-
-def replace(model: nn.Module, path: str, layer: nn.Module) -> None:
-    """Put another layer at this path of the model; given. Lists and dicts of modules know their entries by name, too."""
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, layer)
 
 
 def merge_lora(model: nn.Module) -> list[str]:

@@ -247,12 +247,12 @@ def trained(model, ids, steps, report_at=(), lr=3e-3):
     return seen
 
 
-study, report_at = [], (60, 120, 240, 480)
+study, report_at = [], (40, 80, 160, 320)
 for width in (8, 16, 32, 64):
     config = GPTConfig(len(alphabet), context, n_layers=2, n_heads=2, d_model=width, d_ff=4 * width)
     small = initialise(MiniGPT(config), seeded(0))
-    for step, loss in trained(small, train_data, 480, report_at):
-        study.append((count_parameters(small), step * batch * context, loss))
+    for step, loss in trained(small, train_data, 320, report_at):
+        study.append((count_parameters(config), step * batch * context, loss))
 print(f"{len(text):,} characters, {len(alphabet)} of them different; the last model has {study[-1][0]:,} parameters")
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
@@ -280,9 +280,9 @@ print(f"the last run: predicted {chinchilla_loss(*study[-1][:2], fitted):.3f}, m
 
 # %% exercise LoRALinear
 
-# %% exercise inject_lora
-
 # %% given
+
+# %% exercise inject_lora
 
 # %% exercise merge_lora
 
@@ -302,7 +302,7 @@ def loud_loss(model):
     return model(*sample_batch(loud_held_out, 128, seeded(99)))[1].item()
 
 
-keys_before, n_before = list(small.state_dict()), count_parameters(small)
+keys_before, n_before = list(small.state_dict()), count_parameters(config)
 print(f"before: {validation_loss(small):.3f} on ordinary text, {loud_loss(small):.3f} in capitals")
 paths = inject_lora(small, ("w_q", "w_k", "w_v", "w_o", "w_in", "w_out"), 4, 8.0, generator=seeded(2))
 n_trained = sum(p.numel() for p in small.parameters() if p.requires_grad)

@@ -311,6 +311,12 @@ class LoRALinear(nn.Module):
         ### END SOLUTION
 
 
+def replace(model: nn.Module, path: str, layer: nn.Module) -> None:
+    """Put another layer at this path of the model; given. Lists and dicts of modules know their entries by name, too."""
+    parent, _, name = path.rpartition(".")
+    setattr(model.get_submodule(parent), name, layer)
+
+
 def inject_lora(
     model: nn.Module, names: Collection[str], rank: int, alpha: float, generator: torch.Generator | None = None
 ) -> list[str]:
@@ -343,12 +349,6 @@ def inject_lora(
             module.lora_a.requires_grad_(), module.lora_b.requires_grad_()
     return list(found)
     ### END SOLUTION
-
-
-def replace(model: nn.Module, path: str, layer: nn.Module) -> None:
-    """Put another layer at this path of the model; given. Lists and dicts of modules know their entries by name, too."""
-    parent, _, name = path.rpartition(".")
-    setattr(model.get_submodule(parent), name, layer)
 
 
 def merge_lora(model: nn.Module) -> list[str]:
