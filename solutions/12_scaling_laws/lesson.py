@@ -99,8 +99,8 @@ plt.show()
 # ### GPT-2 small, and where its operations go
 #
 # With 1024 tokens attention's own products are an eighth of the whole. Since they grow with the square of the length
-# and all else in proportion to it, they take over, some time after 8,000 tokens. The dotted line is what $2ND$ says, the forward part of $6ND$:
-# it knows nothing of attention, and is right as long as texts are short.
+# and all else in proportion to it, they take over at about 6,700 tokens. The dotted line is what $2ND$ says, the forward
+# part of $6ND$: it knows nothing of attention, and is right as long as texts are short.
 
 # %%
 gpt2 = {"vocab_size": 50257, "n_layers": 12, "n_heads": 12, "d_model": 768, "d_ff": 3072}
@@ -143,8 +143,8 @@ print(f"n^{growth_exponent(gpt2_flops, lengths[-4:]):.2f} for long ones")
 # product of a vector with a matrix, which is what generating one token consists of, is far to the left. So is standard
 # attention: one head of width d does $4n^2d$ operations and moves $4nd + 4n^2$ numbers, for the scores are written, read,
 # written as weights and read again. In two bytes that is less than d/2 = 32 operations a byte, however long the text.
-# FlashAttention (module 13) does the same products. It moves $2nd + 2nd \lceil n / b \rceil + n$ numbers with blocks of b queries, which makes about
-# b operations a byte: the larger the blocks that fit into the fast memory, the further to the right.
+# FlashAttention (module 13) does the same products. It moves $2nd + 2nd \lceil n / b \rceil + n$ numbers with blocks of b
+# queries, which makes about b operations a byte: the larger the blocks that fit into the fast memory, the further to the right.
 
 # %%
 peak, bandwidth = 989e12, 3.35e12
@@ -247,11 +247,11 @@ def trained(model, ids, steps, report_at=(), lr=3e-3):
     return seen
 
 
-study, report_at = [], (40, 80, 160, 320)
+study, report_at = [], (30, 60, 120, 240)
 for width in (8, 16, 32, 64):
     config = GPTConfig(len(alphabet), context, n_layers=2, n_heads=2, d_model=width, d_ff=4 * width)
     small = initialise(MiniGPT(config), seeded(0))
-    for step, loss in trained(small, train_data, 320, report_at):
+    for step, loss in trained(small, train_data, 240, report_at):
         study.append((count_parameters(config), step * batch * context, loss))
 print(f"{len(text):,} characters, {len(alphabet)} of them different; the last model has {study[-1][0]:,} parameters")
 
@@ -364,17 +364,17 @@ print(f"loss with float32 weights {before:.4f}, with int8 weights {loud_loss(sma
 # %% [markdown]
 # ### Watching the ring
 #
-# Rank r begins with a vector of ones in the bit r, so that a number shows who is in it: white is the rank's own
-# chunk, dark a sum of all five. In the first four steps one dark chunk grows at each rank; in the other four they go round.
+# Rank r begins with five chunks of one number, $2^r$, so that the bits of a sum show who is in it. At first each rank
+# sends a chunk of its own. In the first four exchanges the sums grow; in the other four, whole sums of five go round.
 
 # %%
-p = 5
-tagged = [[torch.tensor([2**rank]) for _ in range(p)] for rank in range(p)]
+n_ranks = 5
+tagged = [[torch.tensor([2**rank]) for _ in range(n_ranks)] for rank in range(n_ranks)]
 messages = []
 
 
 def watched(sent):
-    messages.append([sent[r].item() for r in range(p)])
+    messages.append([sent[r].item() for r in range(n_ranks)])
     return pass_on(sent)
 
 
@@ -384,7 +384,7 @@ figure, axes = plt.subplots(figsize=(7, 2.8))
 image = axes.imshow(how_many.T, cmap="Blues", vmin=0)
 axes.set(xlabel="exchange", ylabel="rank", title="how many ranks are in what is sent")
 for step in range(len(messages)):
-    for rank in range(p):
+    for rank in range(n_ranks):
         axes.text(step, rank, how_many[step, rank].item(), ha="center", va="center")
 plt.show()
 for p in (2, 8, 64):
