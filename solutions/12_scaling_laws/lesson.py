@@ -256,7 +256,7 @@ for width in (8, 16, 32, 64):
 print(f"{len(text):,} characters, {len(alphabet)} of them different; the last model has {study[-1][0]:,} parameters")
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), sharey=True)
-for i, step in enumerate(report_at):
+for i in range(len(report_at)):
     points = study[i :: len(report_at)]
     left.loglog([run[0] for run in points], [run[2] for run in points], "o-", label=f"{points[0][1]:,} tokens")
 for i in range(4):
@@ -314,8 +314,8 @@ print(f"after:  {adapted:.3f} in capitals with the updates beside, {loud_loss(sm
 print("the state has its old keys:", list(small.state_dict()) == keys_before)
 
 # %% [markdown]
-# In a model this small, four ranks of 64 are no thin slice. The cost of LoRA grows with the width and that of full training with its
-# square: for GPT-3 and a width of 12,288, rank 4 on two matrices a layer is one ten-thousandth.
+# In a model this small, a rank of 4 in 64 is no thin slice. The updates grow with the width, and the weights with its
+# square: with GPT-3's width of 12,288, rank 4 on two matrices of a layer is one ten-thousandth of it.
 
 # %% [markdown]
 # ## Eight bits a weight
