@@ -147,7 +147,7 @@ def fit_chinchilla(runs: Sequence[tuple[float, float, float]] | Tensor) -> Chinc
         Huber(r) = r²/2 for |r| <= delta, delta (|r| - delta/2) beyond,    delta = 0.001
 
     so that a run which went wrong pulls with no more than delta. The sum has several valleys: start from many places, and
-    keep the best.
+    keep the best. A few dozen are enough; it is a matter of seconds.
 
     Promised for at least 16 runs over a grid that spans a factor of 30 or more in n and in d, with losses made by the
     formula (E from 0.5 to 4, A and B from 20 to 5000, alpha and beta from 0.2 to 0.6) in which each of the three terms is

@@ -152,8 +152,8 @@ def by_lbfgs(runs):
                     value = objective(theta).item()
                 if value < best_value:
                     best, best_value = theta.detach().clone(), value
-            if best_value < 1e-6:
-                break
+                if best_value < 1e-6:
+                    break
     a, b, e, alpha, beta = best.tolist()
     return math.exp(e), math.exp(a + alpha * mx.item()), math.exp(b + beta * my.item()), alpha, beta
 

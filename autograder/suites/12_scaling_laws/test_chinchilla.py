@@ -119,7 +119,7 @@ def five(found):
 def test_the_constants_come_back_from_runs_without_noise(student, generator):
     """The published constants and others, each to one part in a thousand."""
     seed = int(torch.randint(10**6, (), generator=generator))
-    for params, grid in [(PUBLISHED, GRIDS[0]), *(drawn_law(seed + i) for i in range(3))]:
+    for params, grid in [(PUBLISHED, GRIDS[0]), *(drawn_law(seed + i) for i in range(2))]:
         found = five(student.fit_chinchilla(runs_of(params, grid)))
         hint = "start from many places; minimise to the end; undo every change of variables"
         assert_close(found, params, what=f"(E, A, B, alpha, beta) from runs made with {params}", hint=hint, rtol=1e-3, atol=0)
@@ -129,11 +129,11 @@ def test_the_constants_come_back_from_runs_without_noise(student, generator):
 def test_noisy_runs_get_the_least_sum_of_huber_losses(student, reference, generator):
     """Runs that went wrong, to either side, pull no harder than delta; the sum is within a hundredth of the least."""
     seed = int(torch.randint(10**6, (), generator=generator))
-    for i in range(6):
-        params, grid = drawn_law(seed + i) if i < 3 else STEEP
+    for i in range(4):
+        params, grid = drawn_law(seed + i) if i < 2 else STEEP
         count = grid[0][2] * grid[1][2]
-        noise = (normal(seed + i, count, scale=(0.002, 0.005, 0.01)[min(i, 2)])).exp()
-        if i < 3:
+        noise = (normal(seed + i, count, scale=(0.002, 0.006, 0.01, 0.01)[i])).exp()
+        if i < 2:
             noise[torch.randperm(count, generator=generator)[:2]] *= 1.25 if i % 2 else 0.85
         runs = runs_of(params, grid, noise)
         best = huber_sum(reference.fit_chinchilla(runs), runs)
@@ -159,11 +159,11 @@ def test_many_runs_in_any_order(student, generator):
 def test_runs_may_be_a_tensor_or_tuples_of_any_numbers(student):
     """A tensor (n_runs, 3), or triples with whole numbers; nothing that was there changes."""
     runs = [[round(n), round(d), loss] for n, d, loss in runs_of(PUBLISHED, GRIDS[0])]
-    for given_runs in (torch.tensor(runs, dtype=torch.float64), [tuple(run) for run in runs]):
-        found = five(student.fit_chinchilla(given_runs))
-        assert_inputs_untouched(student)
-        assert_close(found, PUBLISHED, what="(E, A, B, alpha, beta)", rtol=1e-3, atol=0)
-    assert_equal(student.run(changed_around, "fit_chinchilla", [runs]), [], what="what fit_chinchilla changed around it")
+    found = five(student.fit_chinchilla(torch.tensor(runs, dtype=torch.float64)))
+    assert_inputs_untouched(student)
+    assert_close(found, PUBLISHED, what="(E, A, B, alpha, beta)", rtol=1e-3, atol=0)
+    triples = [tuple(run) for run in runs]
+    assert_equal(student.run(changed_around, "fit_chinchilla", [triples]), [], what="what fit_chinchilla changed around it")
 
 
 @exercise("fit_chinchilla", points=1)
