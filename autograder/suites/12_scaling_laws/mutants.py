@@ -1208,7 +1208,7 @@ MUTANTS += [
             "a_layer_for_each_path",
             "replace(model, path, plain[layer])",
             "replace(model, path, layer.merge())",
-            "One LoRALinear at several paths becomes one plain layer at all of them.",
+            "A LoRALinear that two paths share was merged once for each: keep a dict from it to the plain layer.",
         ),
         (
             "learned_updates_lost",
