@@ -1856,3 +1856,36 @@ MUTANTS += [
         ("return total if bias is None else total + bias", "return total"),
     ),
 ]
+
+MUTANTS += [
+    *swaps(
+        "inject_lora",
+        (
+            "draws_in_another_order",
+            "for layer in dict.fromkeys(found.values())}",
+            "for layer in reversed(dict.fromkeys(found.values()))}",
+            "The layers draw from the generator in the order of the paths.",
+        ),
+        (
+            "shared_layers_draw_twice",
+            "dict.fromkeys(found.values())",
+            "found.values()",
+            "A shared layer has drawn once for each of its paths: it gets one LoRALinear, and one draw.",
+        ),
+    ),
+    *swaps(
+        "LoRALinear",
+        (
+            "one_scale_for_all_layers",
+            "        self.scale = alpha / rank\n",
+            "        type(self).scale = alpha / rank\n",
+            "The scale belongs to the class, so the last layer made decides for all: each layer keeps its own.",
+        ),
+        (
+            "merge_thaws_the_base",
+            "        return merged\n",
+            "        self.base.requires_grad_(True)\n        return merged\n",
+            "merge leaves the layer as it is: base stays frozen.",
+        ),
+    ),
+]

@@ -51,6 +51,7 @@ def adapted(module, weight, bias, a, b, alpha):
     """A LoRALinear that holds these numbers, and its base."""
     base = linear(weight, bias)
     layer = module.LoRALinear(base, len(a), alpha)
+    module.LoRALinear(linear(weight, bias), len(a) + 1, alpha + 5.0)  # another one, which should not matter
     with torch.no_grad():
         layer.lora_a.copy_(a)
         layer.lora_b.copy_(b)
@@ -125,6 +126,7 @@ def lora_merging(module, weight, bias, a, b, alpha, x):
     before = {name: value.clone() for name, value in layer.state_dict().items()}
     expected = layer(x).detach().clone()
     merged_weight = layer.merged_weight().detach().clone()
+    trained = {name: p.requires_grad for name, p in layer.named_parameters()}
     merged = layer.merge()
     found = {
         "merged_weight": merged_weight,
@@ -138,7 +140,8 @@ def lora_merging(module, weight, bias, a, b, alpha, x):
         for p in merged.parameters():
             p.zero_()
         layer.merged_weight().zero_()
-    found["left alone"] = all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+    same = {name: p.requires_grad for name, p in layer.named_parameters()} == trained
+    found["left alone"] = same and all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
     with torch.no_grad():
         layer.lora_b.add_(1)
     found["later"] = layer.merged_weight().detach().clone()
@@ -240,8 +243,14 @@ def injection(module, kind, names, rank=2, alpha=3.0, dtype=torch.float64):
     adapters = [path for path, layer in found.items() if isinstance(layer, module.LoRALinear)]
     after = model(IDS).detach()
     draws = [found[path].lora_a.detach().clone() for path in adapters]
+    generator, in_order = torch.Generator().manual_seed(1), {}
+    for path in adapters:
+        layer = found[path].base
+        if layer not in in_order:
+            in_order[layer] = module.LoRALinear(linear(layer.weight), rank, alpha, generator=generator).lora_a.detach()
     stir(module, model)
     return {
+        "draws in order": [in_order[found[path].base] for path in adapters],
         "returned": paths,
         "adapters": adapters,
         "around the very layers": all(found[path].base is plain[path] for path in adapters),

@@ -221,7 +221,11 @@ def test_another_injection_leaves_the_first_one(student):
 
 @exercise("inject_lora", points=0.5)
 def test_draws_come_from_the_generator(student):
-    """Each layer has numbers of its own, and the global random state is left alone."""
+    """In the order of the paths, for each layer once; and the global random state is left alone."""
+    for kind in ("shared layer", "plain"):
+        found = student.run(scenarios.injection, kind, ["w_q", "w_k"])
+        hint = "LoRALinears are made in the order of the paths, one for each layer"
+        assert_equal(found["draws"], found["draws in order"], what=f"each lora_a in the {kind} model", hint=hint)
     found = student.run(scenarios.injection, "plain", ["w_q"])
     again = student.run(scenarios.injection, "plain", ["w_q"])
     assert_equal(found["changed around it"], [], what="what inject_lora changed around it")
