@@ -1,0 +1,1891 @@
+"""Named mistakes: each must fail in its exercise, and each says what a student who made it should read."""
+
+from autograder.testing.variants import edit
+
+SLOPE = "    exponent = (centred @ (log_y - log_y.mean()) / (centred @ centred)).item()\n"
+POSITIVE = "    if not all(0 < v < math.inf for v in xs + ys):\n"
+TOO_FEW = "    if len(xs) != len(ys) or len(set(xs)) < 2:\n"
+RETURNED = "    return math.exp(log_y.mean().item() - exponent * log_x.mean().item()), exponent"
+FITTED = "    return fit_power_law(sizes, [function(size) for size in sizes])[1]"
+WEIGHTS = "config.n_layers * (4 * d * d + 2 * d * config.d_ff) + config.vocab_size * d"
+IN_ATTENTION = "config.n_layers * 2 * t * t * d"
+IN_ALL = "    return 2 * (t * weights + attention)"
+INTENSITY = "    return 2 * m * n * k / (bytes_per_element * (m * k + k * n + m * n))"
+ROOF = "    return torch.where(below, limited, peak_flops) if isinstance(below, Tensor) else min(limited, peak_flops)"
+LAW = "    return E + A / n**alpha + B / d**beta"
+HELD = (
+    "    held = [[chunk.clone() for chunk in own] for own in chunks]\n"
+    "    for step in range(p - 1):\n"
+    "        received = exchange([held[r][(r - step) % p] for r in range(p)])\n"
+    "        for r in range(p):\n"
+    "            held[r][(r - step - 1) % p] += received[r]\n"
+    "    for step in range(p - 1):  # rank r now owns the sum of chunk r + 1\n"
+    "        received = exchange([held[r][(r + 1 - step) % p] for r in range(p)])\n"
+    "        for r in range(p):\n"
+    "            held[r][(r - step) % p] = received[r]\n"
+    "    return held\n"
+)
+
+
+def swaps(exercise, *rows):
+    """Mutants of one exercise by rows (name, old, new, says)."""
+    return [edit(name, exercise, says, (old, new)) for name, old, new, says in rows]
+
+
+MUTANTS = [
+    *swaps(
+        "fit_power_law",
+        (
+            "the_intercept_itself",
+            RETURNED,
+            RETURNED.replace("math.exp(", "("),
+            "The intercept of the line is the logarithm of the coefficient: take exp of it.",
+        ),
+        (
+            "exponent_first",
+            RETURNED,
+            "    return exponent, math.exp(log_y.mean().item() - exponent * log_x.mean().item())",
+            "The order is (coefficient, exponent).",
+        ),
+        (
+            "a_line_without_logarithms",
+            "dtype=torch.float64).log()",
+            "dtype=torch.float64)",
+            "A power law is a straight line in the logarithms of x and y, not in x and y.",
+        ),
+        (
+            "only_x_in_logarithms",
+            "    centred = log_x - log_x.mean()\n",
+            "    log_y = log_y.exp()\n    centred = log_x - log_x.mean()\n",
+            "Both axes are logarithmic: take the logarithm of y as well.",
+        ),
+        (
+            "line_through_the_origin",
+            SLOPE,
+            "    exponent = (log_x @ log_y / (log_x @ log_x)).item()\n",
+            "The line does not go through the origin: centre log x and log y first, or fit an intercept as well.",
+        ),
+        (
+            "from_the_ends_alone",
+            SLOPE,
+            "    exponent = ((log_y[-1] - log_y[0]) / (log_x[-1] - log_x[0])).item()\n",
+            "The slope comes from the first and the last point alone: least squares counts all points.",
+        ),
+        (
+            "mean_of_the_slopes",
+            SLOPE,
+            "    order = log_x.argsort()\n    rise, run = log_y[order].diff(), log_x[order].diff()\n"
+            "    exponent = (rise / run)[run > 0].mean().item()\n",
+            "The mean of the slopes between neighbours is not the slope of least squares.",
+        ),
+        (
+            "coefficient_of_the_mean",
+            RETURNED,
+            "    return (torch.tensor(ys, dtype=torch.float64) / torch.tensor(xs, dtype=torch.float64) ** "
+            "exponent).mean().item(), exponent",
+            "The mean of y / x^p is an arithmetic mean; least squares in logarithms gives the geometric one.",
+        ),
+        (
+            "base_ten_and_exp",
+            "dtype=torch.float64).log()",
+            "dtype=torch.float64).log10()",
+            "Logarithms to base 10 are undone by 10**, not by exp.",
+        ),
+        (
+            "line_in_float32",
+            "dtype=torch.float64).log()",
+            "dtype=torch.float32).log()",
+            "Computed in float32, the slope through near points has few digits left: use float64.",
+        ),
+        (
+            "distances_of_y_itself",
+            RETURNED,
+            "    y, powers = torch.tensor(ys, dtype=torch.float64), torch.tensor(xs, dtype=torch.float64) ** exponent\n"
+            "    return (y @ powers / (powers @ powers)).item(), exponent",
+            "The coefficient minimises squares of y - c · x^p: the distances are those of the logarithms.",
+        ),
+        (
+            "int64_only",
+            "[float(v) for v in x], [float(v) for v in y]",
+            "torch.as_tensor(x).tolist(), torch.as_tensor(y).double().tolist()",
+            "Python's ints may be larger than 64 bits: make each a float.",
+        ),
+        (
+            "zero_has_a_logarithm",
+            POSITIVE,
+            "    if not all(0 <= v < math.inf for v in xs + ys):\n",
+            "Zero has no logarithm: refuse it.",
+        ),
+        (
+            "x_is_not_looked_at",
+            POSITIVE,
+            "    if not all(0 < v < math.inf for v in ys):\n",
+            "A value of x that is not positive and finite has to be refused, too.",
+        ),
+        (
+            "y_is_not_looked_at",
+            POSITIVE,
+            "    if not all(0 < v < math.inf for v in xs):\n",
+            "A value of y that is not positive and finite has to be refused, too.",
+        ),
+        (
+            "infinite_is_positive",
+            POSITIVE,
+            "    if not all(0 < v for v in xs + ys):\n",
+            "Infinity is positive and lies on no line: refuse it.",
+        ),
+        (
+            "nan_slips_through",
+            POSITIVE,
+            "    if any(v <= 0 or v == math.inf for v in xs + ys):\n",
+            "No comparison with NaN is true: ask for what is allowed, not for what is forbidden.",
+        ),
+        (
+            "bad_points_left_out",
+            POSITIVE,
+            "    kept = [(u, v) for u, v in zip(xs, ys) if 0 < u < math.inf and 0 < v < math.inf]\n"
+            "    xs, ys = [u for u, _ in kept], [v for _, v in kept]\n    if False:\n",
+            "Points without a logarithm are dropped in silence: raise a ValueError.",
+        ),
+        (
+            "two_points_are_enough",
+            TOO_FEW,
+            "    if len(xs) != len(ys) or len(xs) < 2:\n",
+            "Two points with the same x have no slope: there must be two different values of x.",
+        ),
+        (
+            "lengths_are_not_compared",
+            TOO_FEW,
+            "    m = min(len(xs), len(ys))\n    xs, ys = xs[:m], ys[:m]\n    if len(set(xs)) < 2:\n",
+            "x and y of different lengths are cut to the shorter one in silence: raise a ValueError.",
+        ),
+    ),
+    *swaps(
+        "growth_exponent",
+        (
+            "the_coefficient_is_returned",
+            FITTED,
+            FITTED.replace("[1]", "[0]"),
+            "The answer is the exponent, and not the coefficient.",
+        ),
+        (
+            "size_against_cost",
+            FITTED,
+            "    return fit_power_law([function(size) for size in sizes], sizes)[1]",
+            "The cost depends on the size, not the other way round: log cost is the vertical axis.",
+        ),
+        (
+            "largest_and_smallest_alone",
+            FITTED,
+            "    if len(sizes) < 2:\n        raise ValueError('sizes')\n"
+            "    ends = [min(sizes), max(sizes)]\n    for size in sizes:\n        function(size) if size not in ends else None\n"
+            "    return fit_power_law(ends, [function(size) for size in ends])[1]",
+            "The slope comes from two sizes: all of them count.",
+        ),
+        (
+            "called_twice",
+            FITTED,
+            "    for size in sizes:\n        if not function(size) > 0:\n            raise ValueError('a cost is not positive')\n"
+            + FITTED,
+            "The function is called once for each size: keep what it returned.",
+        ),
+        (
+            "called_with_floats",
+            FITTED,
+            FITTED.replace("function(size)", "function(float(size) + 0.0)"),
+            "The function gets the very sizes that were given, and those are ints.",
+        ),
+        (
+            "ratio_of_logarithms",
+            FITTED,
+            "    costs = [function(size) for size in sizes]\n    fit_power_law(sizes, costs)\n"
+            "    return sum(math.log(c) / math.log(s) for c, s in zip(costs, sizes) if s > 1) / max(1, sum(s > 1 for "
+            "s in sizes))",
+            "log cost / log size is not the slope: a constant factor changes it.",
+        ),
+        (
+            "cost_of_zero_skipped",
+            FITTED,
+            "    costs = [function(size) for size in sizes]\n    kept = [i for i, c in enumerate(costs) if c > 0]\n"
+            "    return fit_power_law([sizes[i] for i in kept], [costs[i] for i in kept])[1]",
+            "A cost that is not positive is left out in silence: raise a ValueError.",
+        ),
+    ),
+]
+
+MUTANTS += [
+    *swaps(
+        "transformer_flops",
+        (
+            "one_for_a_multiply_add",
+            IN_ALL,
+            "    return t * weights + attention",
+            "A multiply-add is two operations.",
+        ),
+        (
+            "head_forgotten",
+            WEIGHTS,
+            "config.n_layers * (4 * d * d + 2 * d * config.d_ff)",
+            "lm_head is a product as well: d_model · vocab_size for each token.",
+        ),
+        (
+            "tied_head_is_free",
+            WEIGHTS,
+            "config.n_layers * (4 * d * d + 2 * d * config.d_ff) + (0 if config.tie_embeddings else config.vocab_size * d)",
+            "A tied head shares its numbers with the embedding and is multiplied all the same: tied or not, it counts.",
+        ),
+        (
+            "head_in_every_layer",
+            WEIGHTS,
+            "config.n_layers * (4 * d * d + 2 * d * config.d_ff + config.vocab_size * d)",
+            "lm_head comes once, after the last block, and not once a layer.",
+        ),
+        (
+            "head_for_the_last_token",
+            IN_ALL,
+            "    weights -= config.vocab_size * d\n    return 2 * (t * weights + attention + config.vocab_size * d)",
+            "lm_head runs at all positions, not at the last one alone.",
+        ),
+        (
+            "d_ff_is_four_d",
+            WEIGHTS,
+            WEIGHTS.replace("config.d_ff", "4 * d"),
+            "The feed-forward width is config.d_ff, which need not be 4 · d_model.",
+        ),
+        (
+            "one_feed_forward_layer",
+            WEIGHTS,
+            WEIGHTS.replace("2 * d * config.d_ff", "d * config.d_ff"),
+            "The feed-forward layer has two linear layers: there and back.",
+        ),
+        (
+            "output_projection_forgotten",
+            WEIGHTS,
+            WEIGHTS.replace("4 * d * d", "3 * d * d"),
+            "Attention has four linear layers: q, k, v and the one of the output.",
+        ),
+        (
+            "scores_alone",
+            IN_ATTENTION,
+            "config.n_layers * t * t * d",
+            "Attention makes two products of t² · d: the scores, and the weights with the values.",
+        ),
+        (
+            "half_of_the_scores",
+            IN_ATTENTION,
+            "config.n_layers * t * (t + 1) * d",
+            "The causal mask hides scores, it does not save them: they count in full.",
+        ),
+        (
+            "heads_times_d_model",
+            IN_ATTENTION,
+            IN_ATTENTION + " * config.n_heads",
+            "A head has only d_model / n_heads of the width: all heads together take t² · d_model, not n_heads times that.",
+        ),
+        (
+            "attention_left_out",
+            IN_ALL,
+            "    return 2 * t * weights",
+            "Attention's own products, q kᵀ and weights · v, count as well.",
+        ),
+        (
+            "attention_linear_in_length",
+            IN_ATTENTION,
+            "config.n_layers * 2 * t * d",
+            "Every query meets every key: attention's products grow with seq_len².",
+        ),
+        (
+            "for_one_token",
+            IN_ALL,
+            "    return 2 * (t * weights + attention) // t",
+            "The result is for the whole sequence, not for one of its tokens.",
+        ),
+        (
+            "the_context_length_always",
+            "config.d_model, seq_len",
+            "config.d_model, config.context_length",
+            "The sequence has seq_len tokens, which may be fewer than the context length.",
+        ),
+        (
+            "biases_counted",
+            WEIGHTS,
+            "config.n_layers * (4 * d * d + 2 * d * config.d_ff + 5 * d + config.d_ff) + config.vocab_size * d",
+            "Biases are added, not multiplied: only matrix products count.",
+        ),
+        (
+            "forward_and_backward",
+            IN_ALL,
+            IN_ALL.replace("2 * (", "6 * ("),
+            "Six operations a weight and token are those of training; a forward pass has two.",
+        ),
+        (
+            "a_float_comes_back",
+            IN_ALL,
+            "    return 2.0 * (t * weights + attention)",
+            "A float rounds beyond 2^53: the count is an exact int.",
+        ),
+        (
+            "rounded_through_a_float",
+            IN_ALL,
+            "    return int(2 * (t * float(weights) + attention))",
+            "Somewhere on the way there was a float, and it has rounded: stay with ints, and divide with //.",
+        ),
+        (
+            "any_length_will_do",
+            "    if not 1 <= seq_len <= config.context_length:\n",
+            "    if not 1 <= seq_len:\n",
+            "The model cannot read more than context_length tokens: raise a ValueError.",
+        ),
+        (
+            "no_tokens_at_all",
+            "    if not 1 <= seq_len <= config.context_length:\n",
+            "    if not 0 <= seq_len <= config.context_length:\n",
+            "A sequence has one token at least: refuse 0.",
+        ),
+        (
+            "one_token_less_than_the_context",
+            "    if not 1 <= seq_len <= config.context_length:\n",
+            "    if not 1 <= seq_len < config.context_length:\n",
+            "A sequence may be as long as the context.",
+        ),
+    ),
+    *swaps(
+        "training_flops",
+        (
+            "forward_alone",
+            "6 * n_params",
+            "2 * n_params",
+            "The backward pass takes four operations a weight and token, beside the forward pass's two.",
+        ),
+        (
+            "backward_like_forward",
+            "6 * n_params",
+            "4 * n_params",
+            "The backward pass has two products for each of the forward pass's: by the inputs and by the weights.",
+        ),
+        (
+            "a_float_of_training",
+            "6 * n_params * n_tokens",
+            "6.0 * n_params * n_tokens",
+            "Ints give an exact int: a float rounds beyond 2^53.",
+        ),
+        (
+            "cut_to_an_int",
+            "6 * n_params * n_tokens",
+            "6 * int(n_params) * int(n_tokens)",
+            "Floats and tensors are not cut to ints.",
+        ),
+        (
+            "tensors_of_training_in_float32",
+            "6 * n_params * n_tokens",
+            "6 * n_params * n_tokens if not isinstance(n_params, Tensor) else (6 * n_params.float() * n_tokens)",
+            "A tensor's dtype stays: float64 does not become float32.",
+        ),
+    ),
+    *swaps(
+        "arithmetic_intensity",
+        (
+            "half_the_operations",
+            INTENSITY,
+            INTENSITY.replace("2 * m", "m"),
+            "A multiply-add is two operations.",
+        ),
+        (
+            "result_is_not_written",
+            INTENSITY,
+            INTENSITY.replace(" + m * n)", ")"),
+            "The result crosses the bus as well: three matrices, not two.",
+        ),
+        (
+            "one_matrix_is_not_read",
+            INTENSITY,
+            INTENSITY.replace(" + k * n", ""),
+            "The second matrix, (k, n), is read as well.",
+        ),
+        (
+            "result_read_and_written",
+            INTENSITY,
+            INTENSITY.replace(" + m * n)", " + 2 * m * n)"),
+            "The result is written once, and not read.",
+        ),
+        (
+            "elements_for_bytes",
+            INTENSITY,
+            INTENSITY.replace("(bytes_per_element * (m * k + k * n + m * n))", "(m * k + k * n + m * n)"),
+            "The denominator is in bytes: multiply the elements by bytes_per_element.",
+        ),
+        (
+            "bytes_for_each_operation",
+            INTENSITY,
+            "    return (bytes_per_element * (m * k + k * n + m * n)) / (2 * m * n * k)",
+            "The ratio is upside down: operations divided by bytes.",
+        ),
+        (
+            "inner_and_outer_size_swapped",
+            INTENSITY,
+            INTENSITY.replace("m * k + k * n + m * n", "m * n + n * k + m * n"),
+            "The matrices are (m, k), (k, n) and (m, n).",
+        ),
+        (
+            "whole_flops_a_byte",
+            INTENSITY,
+            INTENSITY.replace("k / (", "k // ("),
+            "The intensity is a float: do not cut it.",
+        ),
+        (
+            "four_bytes_by_default",
+            "bytes_per_element: float = 2",
+            "bytes_per_element: float = 4",
+            "The default is two bytes an element, as the signature has it.",
+        ),
+        (
+            "empty_products_allowed",
+            "    if min(m, n, k) < 1 or not bytes_per_element > 0:\n",
+            "    if min(m, n, k) < 0 or not bytes_per_element > 0:\n",
+            "A size of 0 makes no product: refuse it.",
+        ),
+        (
+            "k_is_not_looked_at",
+            "    if min(m, n, k) < 1 or",
+            "    if min(m, n) < 1 or",
+            "k has to be 1 at least as well.",
+        ),
+        (
+            "bytes_are_not_looked_at",
+            " or not bytes_per_element > 0:\n",
+            ":\n",
+            "bytes_per_element has to be positive.",
+        ),
+    ),
+    *swaps(
+        "roofline",
+        (
+            "the_higher_roof",
+            ROOF,
+            ROOF.replace("torch.where(below, limited, peak_flops)", "torch.where(below, peak_flops, limited)").replace(
+                "min(", "max("
+            ),
+            "The lower of the two limits holds.",
+        ),
+        (
+            "no_peak",
+            ROOF,
+            "    return limited",
+            "Beyond the ridge, the processor is the limit: peak_flops.",
+        ),
+        (
+            "bandwidth_divided",
+            "    limited = intensity * bandwidth\n",
+            "    limited = intensity / bandwidth\n",
+            "Flops a byte times bytes a second are flops a second: multiply.",
+        ),
+        (
+            "always_a_tensor",
+            ROOF,
+            "    return torch.where(torch.as_tensor(below), torch.as_tensor(limited), torch.as_tensor(peak_flops))",
+            "Numbers give a Python number, not a tensor.",
+        ),
+        (
+            "a_tensor_in_float32",
+            ROOF,
+            "    return torch.where(below, limited, peak_flops).float() if isinstance(below, Tensor) else "
+            "min(limited, peak_flops)",
+            "The dtype is the one that PyTorch's own arithmetic gives: float64 stays float64.",
+        ),
+        (
+            "one_peak_for_all",
+            ROOF,
+            "    return limited.clamp(max=float(torch.as_tensor(peak_flops).max())) if isinstance(below, Tensor) else "
+            "min(limited, peak_flops)",
+            "peak_flops may be a tensor with several machines: each has its own roof.",
+        ),
+        (
+            "only_intensity_is_a_tensor",
+            ROOF,
+            "    return torch.where(below, limited, peak_flops) if isinstance(intensity, Tensor) else min(limited, peak_flops)",
+            "Any of the three may be a tensor.",
+        ),
+        (
+            "no_intensity_refused",
+            "intensity >= 0",
+            "intensity > 0",
+            "An intensity of 0 is allowed: it reaches 0.",
+        ),
+        (
+            "negative_intensity_allowed",
+            '("intensity", intensity >= 0)',
+            '("intensity", intensity == intensity)',
+            "A negative intensity has to be refused.",
+        ),
+        (
+            "nan_goes_through",
+            "intensity >= 0",
+            "not intensity < 0 if not isinstance(intensity, Tensor) else ~(intensity < 0)",
+            "No comparison with NaN is true: ask whether it is at least 0, not whether it is below.",
+        ),
+        (
+            "no_bandwidth_allowed",
+            "bandwidth > 0",
+            "bandwidth >= 0",
+            "A bandwidth of 0 has to be refused.",
+        ),
+        (
+            "no_peak_allowed",
+            "peak_flops > 0",
+            "peak_flops >= 0",
+            "A peak of 0 has to be refused.",
+        ),
+        (
+            "one_good_entry_is_enough",
+            "torch.as_tensor(fine).all()",
+            "torch.as_tensor(fine).any()",
+            "Every entry of a tensor has to be fine, not one of them.",
+        ),
+        (
+            "tensors_are_not_looked_at",
+            "not torch.as_tensor(fine).all()",
+            "fine is False",
+            "The entries of tensors have to be looked at as well.",
+        ),
+    ),
+]
+
+MUTANTS += [
+    *swaps(
+        "chinchilla_loss",
+        (
+            "floor_forgotten",
+            LAW,
+            "    return A / n**alpha + B / d**beta",
+            "E is missing: no model gets below the entropy of text.",
+        ),
+        (
+            "exponents_swapped",
+            LAW,
+            "    return E + A / n**beta + B / d**alpha",
+            "alpha belongs to n and beta to d.",
+        ),
+        (
+            "n_and_d_swapped",
+            LAW,
+            "    return E + A / d**alpha + B / n**beta",
+            "n is the number of parameters and goes with A and alpha, d the number of tokens with B and beta.",
+        ),
+        (
+            "growing_with_size",
+            LAW,
+            "    return E + A * n**alpha + B * d**beta",
+            "Larger models are better: divide by the powers.",
+        ),
+        (
+            "attributes_only",
+            "    E, A, B, alpha, beta = params\n",
+            "    E, A, B, alpha, beta = params.E, params.A, params.B, params.alpha, params.beta\n",
+            "params may be any sequence of five numbers: unpack it.",
+        ),
+        (
+            "constants_in_another_order",
+            "    E, A, B, alpha, beta = params\n",
+            "    E, A, alpha, B, beta = params\n",
+            "The order is E, A, B, alpha, beta.",
+        ),
+        (
+            "loss_in_float32",
+            LAW,
+            "    loss = E + A / n**alpha + B / d**beta\n    return loss.float() if isinstance(loss, Tensor) else loss",
+            "The dtype stays: float64 does not become float32.",
+        ),
+        (
+            "loss_without_a_graph",
+            LAW,
+            "    loss = E + A / n**alpha + B / d**beta\n    return loss.detach() if isinstance(loss, Tensor) else loss",
+            "Gradients flow through the loss: do not detach it.",
+        ),
+    ),
+    *swaps(
+        "fit_chinchilla",
+        (
+            "logarithm_of_the_floor_returned",
+            "    constants = e.exp(),",
+            "    constants = e,",
+            "What was fitted is log E: take exp of it.",
+        ),
+        (
+            "centring_not_undone",
+            "(a + alpha * middle_n).exp(), (b + beta * middle_d).exp()",
+            "a.exp(), b.exp()",
+            "log n and log d were centred for the fit: log A is a + alpha · mean(log n), and B likewise.",
+        ),
+        (
+            "centring_undone_the_wrong_way",
+            "(a + alpha * middle_n).exp(), (b + beta * middle_d).exp()",
+            "(a - alpha * middle_n).exp(), (b - beta * middle_d).exp()",
+            "The centring is undone with the wrong sign: log A is a + alpha · mean(log n).",
+        ),
+        (
+            "only_a_few_steps",
+            "range(150)",
+            "range(6)",
+            "The fit stops before it has arrived: without noise, the constants come back to one part in a thousand.",
+        ),
+        (
+            "squares_instead_of_huber",
+            "    delta = 1e-3\n",
+            "    delta = 1e9\n",
+            "Least squares lets a run that went wrong pull on everything: beyond delta, a residual counts linearly.",
+        ),
+        (
+            "delta_of_a_tenth",
+            "    delta = 1e-3\n",
+            "    delta = 0.1\n",
+            "delta is 0.001; with a larger one, runs that went wrong pull too hard.",
+        ),
+        (
+            "losses_without_logarithms",
+            "terms.logsumexp(-1) - log_loss, torch.cat([share, steepness], dim=-1)",
+            "terms.logsumexp(-1).exp() - log_loss.exp(), terms.logsumexp(-1).exp()[..., None] * torch.cat([share, "
+            "steepness], dim=-1)",
+            "Residuals are differences of log losses, not of losses.",
+        ),
+        (
+            "n_and_d_columns_swapped",
+            "log_n, log_d, log_loss = table.log().T",
+            "log_d, log_n, log_loss = table.log().T",
+            "A run is (n, d, loss) in this order.",
+        ),
+        (
+            "last_run_left_out",
+            "    log_n, log_d, log_loss = table.log().T",
+            "    log_n, log_d, log_loss = table[:-1].log().T",
+            "All runs count.",
+        ),
+        (
+            "one_tensor_comes_back",
+            "    return ChinchillaParams(*(value.item() for value in constants))",
+            "    return torch.stack(constants)",
+            "Five floats come back, in a tuple.",
+        ),
+        (
+            "four_runs_are_enough",
+            "len(table) < 5",
+            "len(table) < 4",
+            "Five constants need five runs: raise a ValueError for fewer.",
+        ),
+        (
+            "bad_runs_give_nan",
+            "    if len(table) < 5 or not ((table > 0) & table.isfinite()).all():\n",
+            "    if len(table) < 5:\n",
+            "A number that is not positive and finite has no place in a fit: raise a ValueError.",
+        ),
+        (
+            "infinite_runs_allowed",
+            "((table > 0) & table.isfinite()).all()",
+            "(table > 0).all()",
+            "Infinity is positive and has no place in a fit: raise a ValueError.",
+        ),
+        (
+            "always_the_published_constants",
+            "    a, b, e, alpha, beta = theta[huber(r).argmin()]\n",
+            "    return HOFFMANN\n    a, b, e, alpha, beta = theta[huber(r).argmin()]\n",
+            "The constants come from the runs, and not from the paper.",
+        ),
+        (
+            "random_starts_from_the_global_state",
+            "    slopes = torch.tensor(",
+            "    torch.rand(3)\n    slopes = torch.tensor(",
+            "The global random state is everybody's: use a generator of your own, or a grid.",
+        ),
+    ),
+    *swaps(
+        "compute_optimal",
+        (
+            "exponents_of_n_and_d_swapped",
+            "(beta / (alpha + beta))\n",
+            "(alpha / (alpha + beta))\n",
+            "n grows with c to the power of beta / (alpha + beta), and d with alpha / (alpha + beta).",
+        ),
+        (
+            "G_upside_down",
+            "(alpha * A / (beta * B)) **",
+            "(beta * B / (alpha * A)) **",
+            "G is (alpha A / (beta B))^(1 / (alpha + beta)): it is upside down.",
+        ),
+        (
+            "G_without_exponents",
+            "(alpha * A / (beta * B)) **",
+            "(A / B) **",
+            "The derivative brings alpha and beta down as factors: G has alpha A over beta B.",
+        ),
+        (
+            "G_without_its_root",
+            " ** (1 / (alpha + beta))\n",
+            "\n",
+            "G is a power of 1 / (alpha + beta).",
+        ),
+        (
+            "c_is_n_times_d",
+            "(c / 6) ** (beta / (alpha + beta))\n    return n, c / 6 / n",
+            "c ** (beta / (alpha + beta))\n    return n, c / n",
+            "c = 6 n d: the six is missing.",
+        ),
+        (
+            "six_forgotten_in_d",
+            "    return n, c / 6 / n",
+            "    return n, c / n",
+            "6 n d is c: divide by six for d as well.",
+        ),
+        (
+            "six_forgotten_in_n",
+            "G * (c / 6) **",
+            "G * c **",
+            "n comes from c / 6, not from c.",
+        ),
+        (
+            "G_in_both",
+            "    return n, c / 6 / n",
+            "    return n, G * (c / 6) ** (alpha / (alpha + beta))",
+            "d is divided by G, so that 6 n d = c.",
+        ),
+        (
+            "d_comes_first",
+            "    return n, c / 6 / n",
+            "    return c / 6 / n, n",
+            "The order is (n, d).",
+        ),
+        (
+            "twenty_tokens_a_parameter",
+            "    n = G * (c / 6) ** (beta / (alpha + beta))\n",
+            "    n = (c / 120) ** 0.5\n",
+            "Twenty tokens a parameter is a rule of thumb; here the five constants decide.",
+        ),
+        (
+            "whole_parameters",
+            "    return n, c / 6 / n",
+            "    n = n if isinstance(n, Tensor) else float(round(n))\n    return n, c / 6 / n",
+            "Nothing is rounded.",
+        ),
+        (
+            "no_budget_allowed",
+            "torch.as_tensor(c > 0)",
+            "torch.as_tensor(c >= 0)",
+            "A budget of 0 has to be refused.",
+        ),
+        (
+            "one_budget_is_enough",
+            "torch.as_tensor(c > 0).all()",
+            "torch.as_tensor(c > 0).any()",
+            "Every budget in a tensor has to be positive.",
+        ),
+        (
+            "budgets_are_not_looked_at",
+            "    if not torch.as_tensor(c > 0).all():\n",
+            "    if False:\n",
+            "A budget that is not positive has to be refused.",
+        ),
+        (
+            "budgets_in_float64",
+            "    return n, c / 6 / n",
+            "    d = c / 6 / n\n    return (n.double(), d.double()) if isinstance(c, Tensor) else (n, d)",
+            "A tensor's dtype stays.",
+        ),
+        (
+            "budget_changed_in_place",
+            "    n = G * (c / 6) ** (beta / (alpha + beta))\n    return n, c / 6 / n",
+            "    c /= 6\n    n = G * c ** (beta / (alpha + beta))\n    return n, c / n",
+            "c /= 6 writes into the tensor of whoever called: make a new one.",
+        ),
+    ),
+]
+
+MUTANTS += [
+    *swaps(
+        "LoRALinear",
+        (
+            "lora_not_scaled",
+            "        self.scale = alpha / rank\n",
+            "        self.scale = 1.0\n",
+            "The update is scaled by alpha / rank.",
+        ),
+        (
+            "scaled_by_alpha_alone",
+            "        self.scale = alpha / rank\n",
+            "        self.scale = alpha\n",
+            "The scale is alpha / rank, so that alpha need not be tuned anew for another rank: the division is missing.",
+        ),
+        (
+            "scaled_by_the_root_of_the_rank",
+            "        self.scale = alpha / rank\n",
+            "        self.scale = alpha / rank**0.5\n",
+            "The scale of this course is alpha / rank, without a root.",
+        ),
+        (
+            "scale_rounded_down",
+            "        self.scale = alpha / rank\n",
+            "        self.scale = alpha // rank\n",
+            "alpha / rank is no whole number: // cuts it off.",
+        ),
+        (
+            "lora_b_is_random",
+            "base.weight.new_zeros(n_out, rank)",
+            "base.weight.new_empty(n_out, rank).normal_(std=0.02, generator=generator)",
+            "lora_b starts at zero, so that the layer starts as base.",
+        ),
+        (
+            "lora_a_is_zero_too",
+            "base.weight.new_empty(rank, n_in).normal_(std=n_in**-0.5, generator=generator)",
+            "base.weight.new_zeros(rank, n_in)",
+            "With both matrices at zero neither ever gets a gradient: lora_a starts random.",
+        ),
+        (
+            "standard_normal_lora_a",
+            "normal_(std=n_in**-0.5,",
+            "normal_(",
+            "The standard deviation of lora_a is 1 / sqrt(in_features), not 1.",
+        ),
+        (
+            "variance_for_standard_deviation",
+            "std=n_in**-0.5,",
+            "std=1 / n_in,",
+            "1 / in_features is the variance; the standard deviation is its root.",
+        ),
+        (
+            "uniform_lora_a",
+            ".normal_(std=n_in**-0.5, generator=generator)",
+            ".uniform_(-((3 / n_in) ** 0.5), (3 / n_in) ** 0.5, generator=generator)",
+            "lora_a is drawn from a normal distribution, not from a uniform one.",
+        ),
+        (
+            "generator_is_ignored",
+            "std=n_in**-0.5, generator=generator",
+            "std=n_in**-0.5",
+            "Draw from the generator that is passed; the global random state is for when there is none.",
+        ),
+        (
+            "global_seed_is_set",
+            "        self.scale = alpha / rank\n",
+            "        self.scale = alpha / rank\n        torch.manual_seed(0)\n",
+            "torch.manual_seed changes the random state of everybody.",
+        ),
+        (
+            "same_numbers_without_a_generator",
+            "        self.scale = alpha / rank\n",
+            "        self.scale = alpha / rank\n        generator = generator or torch.Generator().manual_seed(0)\n",
+            "Without a generator the numbers come from the global random state, and two layers differ.",
+        ),
+        (
+            "base_is_not_frozen",
+            "base.requires_grad_(False)",
+            "base",
+            "base is frozen: its parameters require no gradients.",
+        ),
+        (
+            "bias_is_not_frozen",
+            "        self.base = base.requires_grad_(False)\n",
+            "        self.base = base\n        base.weight.requires_grad_(False)\n",
+            "base's bias is frozen, too.",
+        ),
+        (
+            "base_is_copied",
+            "base.requires_grad_(False)",
+            "copy.deepcopy(base).requires_grad_(False)",
+            "base is the very layer that was given, not a copy: a large model has no room for two.",
+        ),
+        (
+            "lora_in_float32",
+            "base.weight.new_empty(rank, n_in)",
+            "torch.empty(rank, n_in)",
+            "lora_a has base's dtype: use base.weight.new_empty.",
+        ),
+        (
+            "lora_a_the_other_way",
+            "base.weight.new_empty(rank, n_in)",
+            "base.weight.new_empty(n_in, rank)",
+            "lora_a is (rank, in_features).",
+        ),
+        (
+            "scale_is_a_parameter",
+            "        self.scale = alpha / rank\n",
+            "        self.scale = nn.Parameter(torch.tensor(alpha / rank, dtype=base.weight.dtype))\n",
+            "lora_a and lora_b are the only parameters beside base's: the scale is a number.",
+        ),
+        (
+            "scale_is_a_buffer",
+            "        self.scale = alpha / rank\n",
+            "        self.register_buffer('scale', torch.tensor(alpha / rank, dtype=base.weight.dtype))\n",
+            "There are no buffers: a scale in the state_dict is one key too many.",
+        ),
+        (
+            "update_forgotten",
+            "self.base(x) + self.scale * (x @ self.lora_a.mT @ self.lora_b.mT)",
+            "self.base(x)",
+            "The update is never added.",
+        ),
+        (
+            "bias_of_base_forgotten",
+            "self.base(x) + self.scale * (x @",
+            "F.linear(x, self.base.weight) + self.scale * (x @",
+            "base has a bias: call base, which adds it.",
+        ),
+        (
+            "whole_update_formed",
+            "self.scale * (x @ self.lora_a.mT @ self.lora_b.mT)",
+            "self.scale * (x @ (self.lora_b @ self.lora_a).mT)",
+            "B A is as large as base's weight: multiply x by A first, then by B.",
+        ),
+        (
+            "merged_weight_each_time",
+            "self.base(x) + self.scale * (x @ self.lora_a.mT @ self.lora_b.mT)",
+            "F.linear(x, self.merged_weight(), self.base.bias)",
+            "A forward pass does not form the merged weight: two thin products are enough.",
+        ),
+        (
+            "update_without_a_graph",
+            "(x @ self.lora_a.mT @ self.lora_b.mT)",
+            "(x @ self.lora_a.mT @ self.lora_b.mT).detach()",
+            "The update is detached, and nothing learns.",
+        ),
+        (
+            "base_cuts_the_graph",
+            "return self.base(x) +",
+            "return self.base(x.detach()) +",
+            "base is frozen, and x is not: gradients flow through base to x.",
+        ),
+        (
+            "a_gets_no_gradient",
+            "x @ self.lora_a.mT @",
+            "x @ self.lora_a.detach().mT @",
+            "lora_a is to be trained as well.",
+        ),
+        (
+            "merged_weight_not_scaled",
+            "self.base.weight + self.scale *",
+            "self.base.weight + 1 *",
+            "The merged weight has the scaled update.",
+        ),
+        (
+            "merged_into_base",
+            "        return self.base.weight + self.scale * (self.lora_b @ self.lora_a)\n",
+            "        with torch.no_grad():\n            return self.base.weight.add_(self.scale * (self.lora_b @ self.lora_a))\n",
+            "merged_weight changes base, and the update is in it twice: make a new tensor.",
+        ),
+        (
+            "merged_weight_is_the_update",
+            "return self.base.weight + self.scale *",
+            "return self.scale *",
+            "merged_weight is base's weight and the update.",
+        ),
+        (
+            "merged_bias_forgotten",
+            "        merged = copy.deepcopy(self.base)\n",
+            "        merged = nn.Linear(self.base.in_features, self.base.out_features, False, dtype=self.base.weight.dtype)\n",
+            "The merged layer has base's bias.",
+        ),
+        (
+            "merged_bias_always",
+            "            merged.weight.copy_(self.merged_weight())\n",
+            "            merged.weight.copy_(self.merged_weight())\n            if merged.bias is None:\n"
+            "                merged.bias = nn.Parameter(merged.weight.new_zeros(len(merged.weight)))\n",
+            "A base without a bias gives a merged layer without one.",
+        ),
+        (
+            "merged_bias_is_shared",
+            "            merged.weight.copy_(self.merged_weight())\n",
+            "            merged.weight.copy_(self.merged_weight())\n            merged.bias = self.base.bias\n",
+            "The merged layer shares its bias with base: copy it.",
+        ),
+        (
+            "merge_gives_base_itself",
+            "        merged = copy.deepcopy(self.base)\n",
+            "        merged = self.base\n",
+            "merge writes into base, and the layer then has its update twice: make a new layer.",
+        ),
+        (
+            "merged_in_float32",
+            "        return merged\n",
+            "        return merged.float()\n",
+            "The merged layer has base's dtype.",
+        ),
+        (
+            "merged_once_and_remembered",
+            "        return self.base.weight + self.scale * (self.lora_b @ self.lora_a)\n",
+            "        if not hasattr(self, 'kept'):\n            self.kept = (self.base.weight + self.scale * "
+            "(self.lora_b @ self.lora_a)).detach()\n        return self.kept.clone()\n",
+            "The merged weight was kept from the first call: lora_a and lora_b may have changed since.",
+        ),
+        (
+            "merge_empties_the_update",
+            "        return merged\n",
+            "        with torch.no_grad():\n            self.lora_b.zero_()\n        return merged\n",
+            "merge leaves the layer as it is.",
+        ),
+        (
+            "rank_of_zero_allowed",
+            "not isinstance(rank, int) or rank < 1",
+            "not isinstance(rank, int) or rank < 0",
+            "A rank of 0 has to be refused.",
+        ),
+        (
+            "negative_rank_allowed",
+            "not isinstance(rank, int) or rank < 1",
+            "not isinstance(rank, int) or rank == 0",
+            "A negative rank has to be refused, before base is frozen.",
+        ),
+        (
+            "broken_rank_rounded",
+            '            raise ValueError(f"rank must be a positive whole number, got {rank!r}")\n',
+            "            rank = int(rank)\n            if rank < 1:\n                raise ValueError('rank')\n",
+            "A broken rank is cut to a whole one in silence: refuse it.",
+        ),
+        (
+            "frozen_before_it_is_refused",
+            "        if not isinstance(rank, int)",
+            "        base.requires_grad_(False)\n        if not isinstance(rank, int)",
+            "base is frozen although the rank was refused: look at the arguments first.",
+        ),
+        (
+            "any_base_will_do",
+            "        if not isinstance(base, nn.Linear):\n",
+            "        if not hasattr(base, 'weight'):\n",
+            "Only an nn.Linear can be a base: an embedding has a weight as well.",
+        ),
+    ),
+    *swaps(
+        "inject_lora",
+        (
+            "names_found_inside_paths",
+            "name in names and not",
+            "any(n in path for n in names) and not",
+            "A name is the last part of a path, and not any piece of it.",
+        ),
+        (
+            "ends_of_paths",
+            "name in names and not",
+            "path.endswith(tuple(names)) and not",
+            "The whole last part of the path has to be the name: w_q is not x_w_q.",
+        ),
+        (
+            "whole_paths_match",
+            "name in names and not",
+            "(name in names or path in names) and not",
+            "Names are the last parts of paths; a whole path is none.",
+        ),
+        (
+            "only_children_of_the_model",
+            "    for path, layer in model.named_modules(remove_duplicate=False):\n        parent,",
+            "    for path, layer in model.named_children():\n        parent,",
+            "Layers lie deep in the model: walk over named_modules.",
+        ),
+        (
+            "each_layer_once",
+            "    for path, layer in model.named_modules(remove_duplicate=False):\n        parent,",
+            "    for path, layer in model.named_modules():\n        parent,",
+            "named_modules leaves out the second path of a shared layer unless remove_duplicate=False.",
+        ),
+        (
+            "an_update_for_each_path",
+            "        replace(model, path, adapters[layer])\n",
+            "        replace(model, path, LoRALinear(layer, rank, alpha, generator))\n",
+            "A shared layer gets one LoRALinear, which stands at all of its paths.",
+        ),
+        (
+            "nothing_is_frozen",
+            "    model.requires_grad_(False)\n",
+            "",
+            "All else has to be frozen.",
+        ),
+        (
+            "only_linear_layers_frozen",
+            "    model.requires_grad_(False)\n",
+            "    for m in model.modules():\n        if isinstance(m, nn.Linear):\n            m.requires_grad_(False)\n",
+            "Embeddings, norms and single parameters are to be frozen, too.",
+        ),
+        (
+            "updates_frozen_with_the_rest",
+            "            module.lora_a.requires_grad_(), module.lora_b.requires_grad_()\n",
+            "            pass\n",
+            "Freezing the model after the injection freezes the updates as well.",
+        ),
+        (
+            "only_lora_b_is_trained",
+            "module.lora_a.requires_grad_(), module.lora_b",
+            "module.lora_b",
+            "lora_a is to be trained as well.",
+        ),
+        (
+            "earlier_updates_frozen",
+            "    for module in model.modules():\n",
+            "    for module in adapters.values():\n",
+            "The updates of an earlier injection are to be trained as well.",
+        ),
+        (
+            "base_wrapped_again",
+            " and not isinstance(model.get_submodule(parent), LoRALinear)",
+            "",
+            "The base of a LoRALinear is not wrapped again.",
+        ),
+        (
+            "nothing_found_is_fine",
+            "    if not found:\n        raise ValueError(f\"no linear layer of the model is called {' or '.join(names)}\")\n",
+            "",
+            "Where nothing matches a name was misspelt: raise a ValueError.",
+        ),
+        (
+            "frozen_before_anything_was_found",
+            "    found = {}\n",
+            "    found = {}\n    model.requires_grad_(False)\n",
+            "The model was frozen although nothing matched: look first.",
+        ),
+        (
+            "a_count_for_the_paths",
+            "    return list(found)",
+            "    return len(found)",
+            "The paths come back, in a list.",
+        ),
+        (
+            "paths_in_alphabetical_order",
+            "    return list(found)",
+            "    return sorted(found)",
+            "The paths are in the order of named_modules.",
+        ),
+        (
+            "alpha_is_ignored",
+            "LoRALinear(layer, rank, alpha, generator)",
+            "LoRALinear(layer, rank, rank, generator)",
+            "alpha has to be passed on.",
+        ),
+        (
+            "generator_is_not_passed_on",
+            "LoRALinear(layer, rank, alpha, generator)",
+            "LoRALinear(layer, rank, alpha)",
+            "The generator has to be passed on.",
+        ),
+        (
+            "every_layer_the_same_draws",
+            "LoRALinear(layer, rank, alpha, generator)",
+            "LoRALinear(layer, rank, alpha, generator and generator.manual_seed(generator.initial_seed()))",
+            "Every layer has the same lora_a: the generator goes on from layer to layer.",
+        ),
+        (
+            "layers_copied_on_the_way",
+            "LoRALinear(layer, rank, alpha, generator)",
+            "LoRALinear(copy.deepcopy(layer), rank, alpha, generator)",
+            "Each base is the very layer that was in the model.",
+        ),
+        (
+            "only_the_first_match",
+            "    if not found:\n",
+            "    found = dict(list(found.items())[:1])\n    if not found:\n",
+            "Every layer with such a name is replaced, not the first one alone.",
+        ),
+        (
+            "embeddings_and_norms_too",
+            "isinstance(layer, nn.Linear) and name",
+            "hasattr(layer, 'weight') and name",
+            "Only linear layers are replaced.",
+        ),
+        (
+            "replaced_under_its_name_at_the_top",
+            "        replace(model, path, adapters[layer])\n",
+            "        setattr(model, path.rpartition('.')[2], adapters[layer])\n",
+            "The layer is replaced where it hangs: on the module that the rest of the path leads to.",
+        ),
+    ),
+    *swaps(
+        "merge_lora",
+        (
+            "only_at_the_top",
+            "model.named_modules(remove_duplicate=False) if path",
+            "model.named_children() if path",
+            "LoRALinears lie deep in the model: walk over named_modules.",
+        ),
+        (
+            "second_paths_left",
+            "model.named_modules(remove_duplicate=False) if path",
+            "model.named_modules() if path",
+            "named_modules leaves out the second path of a shared layer unless remove_duplicate=False.",
+        ),
+        (
+            "a_layer_for_each_path",
+            "replace(model, path, plain[layer])",
+            "replace(model, path, layer.merge())",
+            "A LoRALinear that two paths share was merged once for each: keep a dict from it to the plain layer.",
+        ),
+        (
+            "learned_updates_lost",
+            "replace(model, path, plain[layer])",
+            "replace(model, path, layer.base)",
+            "The base alone comes back, and what was learned is lost.",
+        ),
+        (
+            "merged_into_the_base",
+            "plain = {layer: layer.merge() for layer in dict.fromkeys(found.values())}",
+            "plain = {layer: layer.base for layer in dict.fromkeys(found.values())}\n    for layer in plain:\n        "
+            "layer.base.weight.data += layer.scale * (layer.lora_b @ layer.lora_a).data",
+            "The base may be tied to another layer, which then changes as well: put a new layer in.",
+        ),
+        (
+            "merged_twice",
+            "plain = {layer: layer.merge() for layer in dict.fromkeys(found.values())}",
+            "plain = {layer: layer.merge() for layer in dict.fromkeys(found.values())}\n    for layer, p in "
+            "plain.items():\n        p.weight.data += layer.scale * (layer.lora_b @ layer.lora_a).data",
+            "The update is in the merged layer twice.",
+        ),
+        (
+            "nothing_to_merge_is_fine",
+            "    if not found:\n",
+            "    if False:\n",
+            "A model without a LoRALinear has to be refused.",
+        ),
+        (
+            "a_count_of_merged",
+            "    return list(found)",
+            "    return len(found)",
+            "The paths come back, in a list.",
+        ),
+        (
+            "paths_of_merging_once_a_layer",
+            "    return list(found)",
+            "    return [p for p, m in model.named_modules() if p in found]",
+            "Every path comes back, the second ones of a shared layer as well.",
+        ),
+    ),
+]
+
+MUTANTS += [
+    *swaps(
+        "quantize_int8",
+        (
+            "one_scale_for_all_rows",
+            "weight.abs().amax(-1, keepdim=True) / 127",
+            "weight.abs().amax(-1, keepdim=True) * 0 + weight.abs().max() / 127",
+            "Each row has a scale of its own: one large weight would cost all other rows their digits.",
+        ),
+        (
+            "divided_by_128",
+            "keepdim=True) / 127",
+            "keepdim=True) / 128",
+            "The largest weight becomes 127, so the scale is max |w| / 127.",
+        ),
+        (
+            "divided_by_255",
+            "keepdim=True) / 127",
+            "keepdim=True) / 255 * 2",
+            "The range is -127 .. 127 around zero, so the scale is max |w| / 127.",
+        ),
+        (
+            "largest_without_its_sign",
+            "weight.abs().amax(",
+            "weight.amax(",
+            "The largest absolute value decides: the most negative weight may be the largest.",
+        ),
+        (
+            "range_for_the_largest",
+            "weight.abs().amax(-1, keepdim=True) / 127",
+            "(weight.amax(-1, keepdim=True) - weight.amin(-1, keepdim=True)) / 254",
+            "Half the range is the scale of an asymmetric code; this one is symmetric around zero.",
+        ),
+        (
+            "cut_off_instead_of_rounded",
+            ".round().clamp(",
+            ".trunc().clamp(",
+            "q is the nearest whole number: .to(torch.int8) alone, or trunc, cuts off.",
+        ),
+        (
+            "rounded_down",
+            ".round().clamp(",
+            ".floor().clamp(",
+            "q is the nearest whole number, not the one below.",
+        ),
+        (
+            "halves_go_up",
+            ".round().clamp(",
+            ".add(0.5).floor().clamp(",
+            "Halves go to the even number, not up.",
+        ),
+        (
+            "halves_go_away_from_zero",
+            "(weight / torch.where(scale > 0, scale, 1)).round()",
+            "(weight / torch.where(scale > 0, scale, 1)).abs().add(0.5).floor() * weight.sign()",
+            "Halves go to the even number, not away from zero.",
+        ),
+        (
+            "a_little_added_to_the_scale",
+            "keepdim=True) / 127",
+            "keepdim=True).add(1e-3) / 127",
+            "A constant added to the scale spoils rows of small weights: look for zeros instead.",
+        ),
+        (
+            "scale_has_a_floor",
+            "keepdim=True) / 127",
+            "keepdim=True).clamp(min=1e-3) / 127",
+            "A least scale spoils rows of small weights: only a row of zeros needs care.",
+        ),
+        (
+            "scale_is_infinite_for_zeros",
+            "    return q.to(torch.int8), scale",
+            "    return q.to(torch.int8), torch.where(scale > 0, scale, math.inf)",
+            "The scale of a row of zeros is finite.",
+        ),
+        (
+            "scale_without_its_dimension",
+            "    return q.to(torch.int8), scale",
+            "    return q.to(torch.int8), scale.squeeze(-1)",
+            "scale is (..., 1), so that q · scale broadcasts.",
+        ),
+        (
+            "scale_comes_first",
+            "    return q.to(torch.int8), scale",
+            "    return scale, q.to(torch.int8)",
+            "The order is (q, scale).",
+        ),
+        (
+            "q_is_still_a_float",
+            "    return q.to(torch.int8), scale",
+            "    return q, scale",
+            "q is int8: floats save nothing.",
+        ),
+        (
+            "q_is_int32",
+            "q.to(torch.int8)",
+            "q.to(torch.int32)",
+            "q is int8.",
+        ),
+        (
+            "half_precision_stays_half",
+            "weight if weight.dtype == torch.float64 else weight.float()",
+            "weight",
+            "Half precision is too coarse to compute the scale in: widen to float32 first.",
+        ),
+        (
+            "everything_in_float32",
+            "weight if weight.dtype == torch.float64 else weight.float()",
+            "weight.float()",
+            "float64 weights are computed in float64.",
+        ),
+        (
+            "everything_in_float64",
+            "weight if weight.dtype == torch.float64 else weight.float()",
+            "weight.double()",
+            "The scale is float32, unless the weight is float64.",
+        ),
+        (
+            "weights_changed_in_place",
+            "(weight / torch.where(scale > 0, scale, 1))",
+            "weight.div_(torch.where(scale > 0, scale, 1))",
+            "div_ writes into the weight of whoever called.",
+        ),
+        (
+            "nan_and_infinity_allowed",
+            "    if not weight.isfinite().all():\n",
+            "    if False:\n",
+            "A weight that is infinite or NaN has to be refused.",
+        ),
+        (
+            "only_nan_is_refused",
+            "not weight.isfinite().all()",
+            "weight.isnan().any()",
+            "Infinity has to be refused as well.",
+        ),
+        (
+            "only_infinity_is_refused",
+            "not weight.isfinite().all()",
+            "weight.isinf().any()",
+            "NaN has to be refused as well.",
+        ),
+        (
+            "matrices_only",
+            "    scale = weight",
+            "    n_rows, n_columns = weight.shape\n    scale = weight",
+            "weight may have any leading dimensions, or none.",
+        ),
+    ),
+    *swaps(
+        "ring_all_reduce",
+        (
+            "summed_and_copied",
+            HELD,
+            "    return [[sum(own[c] for own in chunks) + 0 for c in range(p)] for _ in range(p)]\n",
+            "A sum over all ranks that nobody sent: a rank knows its own chunks and what arrives through exchange.",
+        ),
+        (
+            "summed_beside_the_network",
+            "    return held\n",
+            "    return [[sum(own[c] for own in chunks) + 0 for c in range(p)] for _ in range(p)]\n",
+            "What is sent is thrown away and the sum is taken from where no rank could see it: use what arrives.",
+        ),
+        (
+            "one_step_too_few",
+            "    for step in range(p - 1):\n        received = exchange([held[r][(r - step) % p]",
+            "    for step in range(p - 2):\n        received = exchange([held[r][(r - step) % p]",
+            "Adding up takes p - 1 steps: a chunk has to pass all other ranks.",
+        ),
+        (
+            "handing_out_ends_early",
+            "    for step in range(p - 1):  # rank r",
+            "    for step in range(p - 2):  # rank r",
+            "Handing out takes p - 1 steps as well.",
+        ),
+        (
+            "never_handed_out",
+            "    for step in range(p - 1):  # rank r",
+            "    for step in range(0):  # rank r",
+            "After adding up each rank has one whole sum: the second phase hands them out.",
+        ),
+        (
+            "handing_out_adds",
+            "            held[r][(r - step) % p] = received[r]\n",
+            "            held[r][(r - step) % p] += received[r]\n",
+            "In the second phase what arrives is a whole sum and takes the place of the partial one.",
+        ),
+        (
+            "adding_up_replaces",
+            "            held[r][(r - step - 1) % p] += received[r]\n",
+            "            held[r][(r - step - 1) % p] = received[r]\n",
+            "In the first phase a rank adds its own chunk to what arrives.",
+        ),
+        (
+            "the_same_chunk_again",
+            "exchange([held[r][(r - step) % p] for",
+            "exchange([held[r][r] for",
+            "In each step a rank sends on what it has just added to, not its first chunk again.",
+        ),
+        (
+            "chunks_in_rising_order",
+            "exchange([held[r][(r - step) % p] for",
+            "exchange([held[r][(r + step) % p] for",
+            "The chunk to send next is the one just added to: (r - step) mod p.",
+        ),
+        (
+            "added_to_the_wrong_chunk",
+            "held[r][(r - step - 1) % p] += received[r]",
+            "held[r][(r - step) % p] += received[r]",
+            "What arrives is the chunk that the left neighbour sent: (r - 1 - step) mod p.",
+        ),
+        (
+            "handing_out_begins_one_off",
+            "exchange([held[r][(r + 1 - step) % p] for",
+            "exchange([held[r][(r - step) % p] for",
+            "After adding up rank r has the whole sum of chunk r + 1, and that is what it sends first.",
+        ),
+        (
+            "messages_from_the_right",
+            "held[r][(r - step - 1) % p] += received[r]",
+            "held[r][(r - step - 1) % p] += received[(r + 1) % p]",
+            "What exchange returns holds at r what rank r received: do not turn it once more.",
+        ),
+        (
+            "whole_vectors_travel",
+            HELD,
+            "    total = [[chunk.clone() for chunk in own] for own in chunks]\n    moving = [torch.cat([c.flatten() "
+            "for c in own]) for own in chunks]\n"
+            "    for _ in range(p - 1):\n        moving = exchange(moving)\n        for r in range(p):\n"
+            "            for c, piece in enumerate(moving[r].split([x.numel() for x in chunks[r]])):\n                "
+            "total[r][c] += piece.view(chunks[r][c].shape)\n    return total\n",
+            "Each rank sends its whole vector p - 1 times: p / 2 times as much as the ring that sends chunks.",
+        ),
+        (
+            "one_chunk_an_exchange",
+            "        received = exchange([held[r][(r - step) % p] for r in range(p)])\n",
+            "        received = [exchange([held[r][(r - step) % p] for r in range(p)])[r] for r in range(p)]\n",
+            "All ranks send at the same time: one exchange a step.",
+        ),
+        (
+            "own_network",
+            "        received = exchange([held[r][(r - step) % p] for r in range(p)])\n",
+            "        received = pass_on([held[r][(r - step) % p] for r in range(p)])\n",
+            "The network that was passed is the one to use.",
+        ),
+        (
+            "chunks_written_into",
+            "    held = [[chunk.clone() for chunk in own] for own in chunks]\n",
+            "    held = [list(own) for own in chunks]\n",
+            "+= writes into the chunks of whoever called: clone them first.",
+        ),
+        (
+            "chunks_kept_by_a_single_rank",
+            "    held = [[chunk.clone() for chunk in own] for own in chunks]\n",
+            "    held = [[chunk.clone() for chunk in own] for own in chunks] if p > 1 else [list(own) for own in chunks]\n",
+            "The result of a single rank shares memory with its chunks: clone them.",
+        ),
+        (
+            "a_mean",
+            "    return held\n",
+            "    return [[chunk / p for chunk in own] for own in held]\n",
+            "The result is the sum, not the mean.",
+        ),
+        (
+            "vectors_put_together",
+            "    return held\n",
+            "    return [torch.cat([c.flatten() for c in own]) for own in held]\n",
+            "Result [r][c] is chunk c at rank r: the chunks stay apart.",
+        ),
+        (
+            "equal_chunks_assumed",
+            "    for step in range(p - 1):\n        received = exchange([held[r][(r - step) % p]",
+            "    held = [list(torch.stack(own)) for own in held]\n    for step in range(p - 1):\n        received = "
+            "exchange([held[r][(r - step) % p]",
+            "Chunks may differ in size.",
+        ),
+        (
+            "no_ranks_allowed",
+            "p == 0 or any(",
+            "any(",
+            "No ranks at all have to be refused.",
+        ),
+        (
+            "number_of_chunks_not_compared",
+            "shape != shapes[0] or len(shape) != p for",
+            "shape != shapes[0] for",
+            "Each rank holds as many chunks as there are ranks: refuse anything else.",
+        ),
+        (
+            "shapes_not_compared",
+            "shape != shapes[0] or len(shape) != p for",
+            "len(shape) != p for",
+            "Chunk c has the same shape at every rank: refuse anything else, which would broadcast.",
+        ),
+        (
+            "sizes_for_shapes",
+            "[[chunk.shape for chunk in own] for own in chunks]",
+            "[[chunk.numel() for chunk in own] for own in chunks]",
+            "As many numbers in another shape are not the same chunk.",
+        ),
+    ),
+    *swaps(
+        "column_parallel_linear",
+        (
+            "weight_cut_along_in",
+            "zip(weight.tensor_split(n_shards), biases, strict=True)",
+            "zip(weight.mT.tensor_split(n_shards), biases, strict=True)",
+            "weight (out, in) is cut along out, its rows.",
+        ),
+        (
+            "whole_bias_for_each",
+            "bias.tensor_split(n_shards)",
+            "[bias] * n_shards",
+            "Each shard gets its own stretch of the bias.",
+        ),
+        (
+            "column_bias_forgotten",
+            "F.linear(x, rows, part)",
+            "F.linear(x, rows)",
+            "The bias is missing.",
+        ),
+        (
+            "chunks_rounded_up",
+            "weight.tensor_split(n_shards), biases",
+            "[*weight.split(-(-len(weight) // n_shards)), *[weight[:0]] * n_shards][:n_shards], biases",
+            "Rounded up, the last shards get less or nothing: the first out % n_shards have one row more, as with tensor_split.",
+        ),
+        (
+            "rest_at_the_end",
+            "weight.tensor_split(n_shards), biases",
+            "weight.split([len(weight) // n_shards] * (n_shards - 1) + [len(weight) - len(weight) // n_shards * "
+            "(n_shards - 1)]), biases",
+            "What does not come out even goes to the first shards, one row each, and not to the last one.",
+        ),
+        (
+            "shards_put_together",
+            "biases, strict=True)]",
+            "biases, strict=True)] and F.linear(x, weight, bias)",
+            "Each device keeps its own shard: a list comes back.",
+        ),
+        (
+            "whole_layer_then_cut",
+            "    return [F.linear(x, rows, part) for rows, part in zip(weight.tensor_split(n_shards), biases, strict=True)]",
+            "    return list(F.linear(x, weight, bias).tensor_split(n_shards, dim=-1))",
+            "No tensor holds all outputs: cut the weight, not the result.",
+        ),
+        (
+            "column_graph_cut",
+            "F.linear(x, rows, part)",
+            "F.linear(x.detach(), rows, part)",
+            "Gradients flow to x.",
+        ),
+        (
+            "column_weights_detached",
+            "F.linear(x, rows, part)",
+            "F.linear(x, rows.detach(), part)",
+            "Gradients flow to the weight.",
+        ),
+        (
+            "more_shards_than_rows",
+            "1 <= n_shards <= len(weight)",
+            "1 <= n_shards",
+            "A shard without an output has to be refused.",
+        ),
+        (
+            "as_many_shards_as_rows_refused",
+            "1 <= n_shards <= len(weight)",
+            "1 <= n_shards < len(weight)",
+            "As many shards as outputs are allowed.",
+        ),
+        (
+            "no_shards",
+            "1 <= n_shards <= len(weight)",
+            "n_shards <= len(weight)",
+            "n_shards has to be 1 at least.",
+        ),
+    ),
+    *swaps(
+        "row_parallel_linear",
+        (
+            "row_bias_forgotten",
+            "    return total if bias is None else total + bias",
+            "    return total",
+            "The bias is missing.",
+        ),
+        (
+            "mean_of_the_partial_outputs",
+            "    return total if bias is None",
+            "    total = total / len(xs)\n    return total if bias is None",
+            "Partial outputs are added, not averaged.",
+        ),
+        (
+            "equal_widths_assumed",
+            "weight.split(widths, dim=1)",
+            "weight.tensor_split(len(xs), dim=1)",
+            "The weight is cut to fit the shards, which may differ in width.",
+        ),
+        (
+            "widths_in_rising_order",
+            "    partial = [",
+            "    xs, widths = sorted(xs, key=lambda x: x.shape[-1]), sorted(widths)\n    partial = [",
+            "The shards are in order: the first one meets the first columns.",
+        ),
+        (
+            "inputs_put_together",
+            "    partial = [F.linear(x, columns) for x, columns in zip(xs, weight.split(widths, dim=1), "
+            "strict=True)]\n    total = sum(partial[1:], start=partial[0])  # the all-reduce\n",
+            "    total = F.linear(torch.cat(list(xs), dim=-1), weight)\n",
+            "No tensor holds all inputs: multiply each shard by its columns, and add up.",
+        ),
+        (
+            "last_partial_output_alone",
+            "sum(partial[1:], start=partial[0])",
+            "partial[-1]",
+            "The result is the sum of all partial outputs.",
+        ),
+        (
+            "partial_outputs_side_by_side",
+            "sum(partial[1:], start=partial[0])",
+            "torch.cat(partial, dim=-1)",
+            "Partial outputs are whole outputs: add them, instead of putting them side by side.",
+        ),
+        (
+            "row_graph_cut",
+            "F.linear(x, columns) for",
+            "F.linear(x.detach(), columns) for",
+            "Gradients flow to the shards.",
+        ),
+        (
+            "row_weights_detached",
+            "F.linear(x, columns) for",
+            "F.linear(x, columns.detach()) for",
+            "Gradients flow to the weight.",
+        ),
+        (
+            "row_bias_detached",
+            "total + bias",
+            "total + bias.detach()",
+            "Gradients flow to the bias.",
+        ),
+        (
+            "too_narrow_is_fine",
+            "sum(widths) != weight.shape[1]",
+            "sum(widths) > weight.shape[1]",
+            "Widths that do not fill the weight have to be refused.",
+        ),
+        (
+            "widths_unchecked",
+            "    if not widths or sum(widths) != weight.shape[1]:\n",
+            "    widths[-1:] = [weight.shape[1] - sum(widths[:-1])]\n    if False:\n",
+            "Widths that do not add up have to be refused.",
+        ),
+    ),
+]
+
+MUTANTS += [
+    *swaps(
+        "average_gradients",
+        (
+            "sum_for_the_mean",
+            "        bucket /= dist.get_world_size(group)\n",
+            "",
+            "all_reduce adds up: divide by the number of processes.",
+        ),
+        (
+            "divided_before_and_after",
+            "        dist.all_reduce(bucket, group=group)\n",
+            "        bucket /= dist.get_world_size(group)\n        dist.all_reduce(bucket, group=group)\n",
+            "The sum is divided twice.",
+        ),
+        (
+            "divided_by_the_parameters",
+            "dist.get_world_size(group)",
+            "len(grads)",
+            "The sum is divided by the number of processes, not by that of the parameters.",
+        ),
+        (
+            "default_group_always",
+            "dist.all_reduce(bucket, group=group)",
+            "dist.all_reduce(bucket)",
+            "The group that was passed has to be passed on.",
+        ),
+        (
+            "size_of_the_default_group",
+            "dist.get_world_size(group)",
+            "dist.get_world_size()",
+            "The number of processes is that of the group.",
+        ),
+        (
+            "missing_gradients_skipped",
+            "        if p.requires_grad:\n",
+            "        if p.requires_grad and p.grad is not None:\n",
+            "A process that skips a missing gradient makes another call than the others, and all of them wait: send zeros.",
+        ),
+        (
+            "missing_gradients_stay_missing",
+            "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n            "
+            "buckets.setdefault(p.grad.dtype, []).append(p.grad.detach())\n",
+            "            grad = torch.zeros_like(p) if p.grad is None else p.grad\n            "
+            "buckets.setdefault(grad.dtype, []).append(grad.detach())\n",
+            "A parameter whose gradient was None has one afterwards: the mean.",
+        ),
+        (
+            "frozen_parameters_averaged",
+            "        if p.requires_grad:\n",
+            "        if True:\n",
+            "Parameters that require no gradient are left alone.",
+        ),
+        (
+            "frozen_with_a_gradient_averaged",
+            "        if p.requires_grad:\n",
+            "        if p.requires_grad or p.grad is not None:\n",
+            "A frozen parameter may hold an old gradient: leave it alone.",
+        ),
+        (
+            "one_message_a_parameter",
+            "        bucket = torch.cat([grad.flatten() for grad in grads])\n        dist.all_reduce(bucket, "
+            "group=group)\n        bucket /= dist.get_world_size(group)\n"
+            "        for grad, mean in zip(grads, bucket.split([grad.numel() for grad in grads]), strict=True):\n     "
+            "       grad.copy_(mean.view(grad.shape))\n",
+            "        for grad in grads:\n            mean = grad.contiguous()\n            dist.all_reduce(mean, "
+            "group=group)\n            grad.copy_(mean / dist.get_world_size(group))\n",
+            "Gradients travel together: put those of a dtype into one flat tensor, and send that.",
+        ),
+        (
+            "one_dtype_for_all",
+            "buckets.setdefault(p.grad.dtype, [])",
+            "buckets.setdefault('all', [])",
+            "Gradients of two dtypes in one tensor are all made into the wider one: one bucket for each dtype.",
+        ),
+        (
+            "a_call_for_nothing",
+            "    for grads in buckets.values():\n",
+            "    if not buckets:\n        dist.all_reduce(torch.zeros(1), group=group)\n    for grads in buckets.values():\n",
+            "Where there is nothing to send, nothing is sent.",
+        ),
+        (
+            "means_that_nobody_gets",
+            "            grad.copy_(mean.view(grad.shape))\n",
+            "            grad = mean.view(grad.shape)\n",
+            "The mean never gets into p.grad: copy_ it there.",
+        ),
+        (
+            "gradients_replaced",
+            "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n",
+            "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad.clone()\n",
+            "p.grad is the tensor that it was: an optimizer or a buffer may hold on to it.",
+        ),
+        (
+            "all_parameters_twice",
+            "    for p in parameters:\n",
+            "    if not all(p is not None for p in parameters):\n        raise ValueError('parameters')\n    for p in "
+            "parameters:\n",
+            "parameters may be an iterator, which is used up after going through it once.",
+        ),
+        (
+            "length_of_an_iterator",
+            "    for p in parameters:\n",
+            "    if len(parameters) == 0:\n        return\n    for p in parameters:\n",
+            "parameters may be an iterator, which has no length.",
+        ),
+        (
+            "gradients_back_in_another_order",
+            "zip(grads, bucket.split([grad.numel() for grad in grads]), strict=True)",
+            "zip(grads[::-1], bucket.split([grad.numel() for grad in grads[::-1]]), strict=True)",
+            "The flat tensor is cut in the order in which it was put together.",
+        ),
+        (
+            "by_how_many_had_one",
+            "        bucket /= dist.get_world_size(group)\n",
+            "        had = torch.stack([(grad != 0).any() for grad in grads]).to(bucket.dtype)\n        "
+            "dist.all_reduce(had, group=group)\n"
+            "        bucket /= torch.cat([h.clamp(min=1).expand(g.numel()) for h, g in zip(had, grads)])\n",
+            "The sum is divided by the number of all processes, also where some had no gradient.",
+        ),
+        (
+            "average_with_reduce_op_avg",
+            "        dist.all_reduce(bucket, group=group)\n        bucket /= dist.get_world_size(group)\n",
+            "        dist.all_reduce(bucket, op=dist.ReduceOp.AVG, group=group)\n",
+            "gloo has no ReduceOp.AVG: add up, then divide.",
+        ),
+        (
+            "strides_taken_for_granted",
+            "grad.flatten() for grad in grads",
+            "grad.as_strided((grad.numel(),), (1,)) for grad in grads",
+            "A gradient need not be contiguous: flatten it by its shape, and not by its memory.",
+        ),
+    ),
+]
+
+MUTANTS += [
+    edit(
+        "zeros_in_lora_a",
+        "LoRALinear",
+        "It is lora_b that starts at zero, and lora_a that is random: so the docstring has it.",
+        ("base.weight.new_empty(rank, n_in).normal_(std=n_in**-0.5, generator=generator)", "base.weight.new_zeros(rank, n_in)"),
+        ("base.weight.new_zeros(n_out, rank)", "base.weight.new_empty(n_out, rank).normal_(std=n_in**-0.5, generator=generator)"),
+    ),
+    edit(
+        "bias_once_a_shard",
+        "row_parallel_linear",
+        "Every shard adds the bias, so it is in the sum once a shard: add it once, after the sum.",
+        ("F.linear(x, columns)", "F.linear(x, columns, bias)"),
+        ("return total if bias is None else total + bias", "return total"),
+    ),
+]
+
+MUTANTS += [
+    *swaps(
+        "inject_lora",
+        (
+            "draws_in_another_order",
+            "for layer in dict.fromkeys(found.values())}",
+            "for layer in reversed(dict.fromkeys(found.values()))}",
+            "The layers draw from the generator in the order of the paths.",
+        ),
+        (
+            "shared_layers_draw_twice",
+            "dict.fromkeys(found.values())",
+            "found.values()",
+            "A shared layer has drawn once for each of its paths: it gets one LoRALinear, and one draw.",
+        ),
+    ),
+    *swaps(
+        "LoRALinear",
+        (
+            "one_scale_for_all_layers",
+            "        self.scale = alpha / rank\n",
+            "        type(self).scale = alpha / rank\n",
+            "The scale belongs to the class, so the last layer made decides for all: each layer keeps its own.",
+        ),
+        (
+            "merge_thaws_the_base",
+            "        return merged\n",
+            "        self.base.requires_grad_(True)\n        return merged\n",
+            "merge leaves the layer as it is: base stays frozen.",
+        ),
+    ),
+]

@@ -1,0 +1,549 @@
+"""Layers, models, networks and groups of processes, built beside the student's code and looked at from there."""
+
+import threading
+from types import SimpleNamespace
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from autograder.testing.probes import differences, surroundings
+
+REFUSALS = (ValueError, TypeError, IndexError)
+
+
+# Cost
+
+
+def growth(module, sizes, costs, as_tensors=False):
+    """The exponent, and what the function was called with, in order."""
+    calls = []
+    table = dict(zip(sizes, costs, strict=True))
+
+    def cost(size):
+        calls.append(size)
+        return torch.tensor(table[size], dtype=torch.float64) if as_tensors else table[size]
+
+    return module.growth_exponent(cost, list(sizes)), calls
+
+
+def flops(module, fields, lengths):
+    """transformer_flops of a configuration for several lengths, and whether the configuration is as it was."""
+    config = SimpleNamespace(**fields)
+    return [module.transformer_flops(config, t) for t in lengths], vars(config) == fields
+
+
+# LoRA
+
+
+def linear(weight, bias=None):
+    """An nn.Linear with these very numbers."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, dtype=weight.dtype)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+        if bias is not None:
+            layer.bias.copy_(bias)
+    return layer
+
+
+def adapted(module, weight, bias, a, b, alpha):
+    """A LoRALinear that holds these numbers, and its base."""
+    base = linear(weight, bias)
+    layer = module.LoRALinear(base, len(a), alpha)
+    module.LoRALinear(linear(weight, bias), len(a) + 1, alpha + 5.0)  # another one, which should not matter
+    with torch.no_grad():
+        layer.lora_a.copy_(a)
+        layer.lora_b.copy_(b)
+    return layer, base
+
+
+def lora_anatomy(module, weight, bias, rank, alpha):
+    """What a new layer is made of."""
+    base = linear(weight, bias)
+    layer = module.LoRALinear(base, rank, alpha)
+    x = torch.ones(2, weight.shape[1], dtype=weight.dtype)
+    return {
+        "parameters": {name: [list(p.shape), p.dtype, p.requires_grad] for name, p in layer.named_parameters()},
+        "state": sorted(layer.state_dict()),
+        "base is the given layer": layer.base is base,
+        "lora_b": layer.lora_b,
+        "starts as base": [layer(x), base(x)],
+        "weight": base.weight,
+    }
+
+
+def lora_draws(module, weight, rank, seeds):
+    """lora_a for each seed of a generator, what making one changed around it, and lora_a without a generator, twice."""
+    drawn, changed = [], []
+    for seed in seeds:
+        base, generator = linear(weight), torch.Generator().manual_seed(seed)
+        before = surroundings()
+        drawn.append(module.LoRALinear(base, rank, 1.0, generator=generator).lora_a.detach().clone())
+        changed += differences(before)
+    torch.manual_seed(11)
+    return drawn, changed, [module.LoRALinear(linear(weight), rank, 1.0).lora_a.detach().clone() for _ in range(2)]
+
+
+def lora_forward(module, weight, bias, a, b, alpha, x, cotangent):
+    """The output and the gradients of x, lora_a, lora_b; those of base should not exist."""
+    layer, base = adapted(module, weight, bias, a, b, alpha)
+    x = x.clone().requires_grad_()
+    y = layer(x)
+    y.backward(cotangent)
+    frozen = [p.grad is None for p in base.parameters()]
+    return {"output": y, "gradients": [x.grad, layer.lora_a.grad, layer.lora_b.grad], "frozen": frozen}
+
+
+def lora_training(module, weight, bias, rank, x, goal, steps):
+    """Losses of training everything that can be trained, and whether base is as it was."""
+    base = linear(weight, bias)
+    layer = module.LoRALinear(base, rank, 2.0 * rank, generator=torch.Generator().manual_seed(3))
+    optimizer = torch.optim.SGD([p for p in layer.parameters() if p.requires_grad], lr=0.05)
+    losses = []
+    for _ in range(steps):
+        loss = (layer(x) - goal).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    merged = layer.merge()
+    same = torch.equal(base.weight, weight) and torch.equal(base.bias, bias)
+    return losses, same, [layer(x), merged(x)]
+
+
+def lora_flops(module, weight, a, b, x):
+    """Operations of the products of one forward pass."""
+    layer, _ = adapted(module, weight, None, a, b, 1.0)
+    with FlopCounterMode(display=False) as counter:
+        layer(x)
+    return counter.get_total_flops()
+
+
+def lora_merging(module, weight, bias, a, b, alpha, x):
+    """merged_weight and merge, the layer's own numbers before and after, and what became of it when the merged one changed."""
+    layer, base = adapted(module, weight, bias, a, b, alpha)
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    expected = layer(x).detach().clone()
+    merged_weight = layer.merged_weight().detach().clone()
+    trained = {name: p.requires_grad for name, p in layer.named_parameters()}
+    merged = layer.merge()
+    found = {
+        "merged_weight": merged_weight,
+        "type": type(merged) is nn.Linear,
+        "sizes": [merged.in_features, merged.out_features],
+        "state": {name: value.clone() for name, value in merged.state_dict().items()},
+        "outputs": [merged(x).detach().clone(), expected],
+        "again": layer.merged_weight().detach().clone(),
+    }
+    with torch.no_grad():
+        for p in merged.parameters():
+            p.zero_()
+        layer.merged_weight().zero_()
+    same = {name: p.requires_grad for name, p in layer.named_parameters()} == trained
+    found["left alone"] = same and all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+    with torch.no_grad():
+        layer.lora_b.add_(1)
+    found["later"] = layer.merged_weight().detach().clone()
+    return found
+
+
+def lora_refusals(module, rank, of_linear=True):
+    """Whether it was refused, and whether base can still be trained."""
+    base = nn.Linear(3, 2) if of_linear else nn.Embedding(3, 2)
+    try:
+        module.LoRALinear(base, rank, 1.0)
+    except REFUSALS:
+        return [True, all(p.requires_grad for p in base.parameters())]
+    return [False, True]
+
+
+class Block(nn.Module):
+    """Some of the names that a Transformer's block has."""
+
+    def __init__(self, d, bias):
+        super().__init__()
+        self.w_q, self.w_k = nn.Linear(d, d, bias=bias), nn.Linear(d, d)
+        self.norm = nn.LayerNorm(d)
+        self.feed_forward = nn.Sequential(nn.Linear(d, 2 * d), nn.GELU(), nn.Linear(2 * d, d))
+        self.w_q_norm = nn.Linear(d, d)  # ends otherwise
+
+    def forward(self, x):
+        x = x + self.w_q(x).tanh() * self.w_k(self.norm(x)) + 0.1 * self.w_q_norm(x)
+        return x + self.feed_forward(x)
+
+
+class Model(nn.Module):
+    """A small tree of modules: lists, dicts, sequences, and on request layers that are shared or tied."""
+
+    def __init__(self, d, kind):
+        super().__init__()
+        self.embedding = nn.Embedding(7, d)
+        self.blocks = nn.ModuleList([Block(d, True), Block(d, False)])
+        self.extra = nn.ModuleDict({"w_q": nn.Linear(d, d), "other": nn.Linear(d, d)})
+        self.w_q = nn.Linear(d, d)
+        self.head = nn.Linear(d, 7, bias=False)
+        if kind == "tied":
+            self.head.weight = self.embedding.weight
+        if kind == "shared layer":
+            self.blocks[1].w_q = self.blocks[0].w_q
+            self.extra["w_k"] = self.blocks[0].w_q
+            self.alias = self.blocks[0].w_q
+        if kind == "shared block":
+            self.blocks.append(self.blocks[0])
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, ids):
+        x = self.embedding(ids)
+        for block in self.blocks:
+            x = block(x)
+        for layer in self.extra.values():
+            x = x + layer(x)
+        if hasattr(self, "alias"):
+            x = x - self.alias(x)
+        return self.head(self.w_q(x) * self.scale)
+
+
+def built(kind, d=4, dtype=torch.float64):
+    """A Model with numbers that are the same each time."""
+    model = Model(d, kind).to(dtype)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64) * 0.4)
+    return model
+
+
+IDS = torch.tensor([[0, 3, 6], [2, 2, 5]])
+
+
+def trainable(model):
+    """Names of what requires gradients, every name of it."""
+    return sorted(name for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad)
+
+
+def stir(module, model):
+    """Numbers for every lora_b, so that the updates show."""
+    generator = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, module.LoRALinear):
+                layer.lora_b.copy_(torch.randn(layer.lora_b.shape, generator=generator, dtype=torch.float64))
+
+
+def injection(module, kind, names, rank=2, alpha=3.0, dtype=torch.float64):
+    """What inject_lora made of a model, seen from outside."""
+    model = built(kind, dtype=dtype)
+    plain = {path: layer for path, layer in model.named_modules(remove_duplicate=False) if isinstance(layer, nn.Linear)}
+    before = model(IDS).detach()
+    surroundings_before = surroundings()
+    paths = module.inject_lora(model, names, rank, alpha, generator=torch.Generator().manual_seed(1))
+    changed = differences(surroundings_before)
+    found = dict(model.named_modules(remove_duplicate=False))
+    adapters = [path for path, layer in found.items() if isinstance(layer, module.LoRALinear)]
+    after = model(IDS).detach()
+    draws = [found[path].lora_a.detach().clone() for path in adapters]
+    generator, in_order = torch.Generator().manual_seed(1), {}
+    for path in adapters:
+        layer = found[path].base
+        if layer not in in_order:
+            in_order[layer] = module.LoRALinear(linear(layer.weight), rank, alpha, generator=generator).lora_a.detach()
+    stir(module, model)
+    return {
+        "draws in order": [in_order[found[path].base] for path in adapters],
+        "returned": paths,
+        "adapters": adapters,
+        "around the very layers": all(found[path].base is plain[path] for path in adapters),
+        "how many different": len({id(found[path]) for path in adapters}),
+        "trainable": trainable(model),
+        "outputs": [after, before],
+        "state": sorted(model.state_dict()),
+        "stirred": model(IDS),
+        "draws": draws,
+        "changed around it": changed,
+    }
+
+
+def injected_twice(module, first, second):
+    """Two injections into one model."""
+    model = built("plain")
+    before = model(IDS).detach()
+    module.inject_lora(model, first, 2, 3.0)
+    stir(module, model)
+    between = model(IDS).detach()
+    paths = module.inject_lora(model, second, 1, 1.0)
+    return {"returned": paths, "trainable": trainable(model), "outputs": [model(IDS), between], "first": before}
+
+
+def injection_refused(module, names, rank=2, after=None):
+    """Whether an injection was refused, and whether the model is as it was."""
+    model = built("plain")
+    if after is not None:
+        module.inject_lora(model, after, 2, 1.0)
+    model.scale.requires_grad_(False)
+    layers, flags, output = list(map(id, model.modules())), trainable(model), model(IDS).detach()
+    try:
+        module.inject_lora(model, names, rank, 1.0)
+    except REFUSALS:
+        same = list(map(id, model.modules())) == layers and trainable(model) == flags and torch.equal(model(IDS), output)
+        return [True, same]
+    return [False, True]
+
+
+def merging(module, kind, names, dtype=torch.float64):
+    """A model that was injected, stirred and merged."""
+    model = built(kind, dtype=dtype)
+    keys, embedding = list(model.state_dict()), model.embedding.weight.detach().clone()
+    module.inject_lora(model, names, 2, 3.0, generator=torch.Generator().manual_seed(1))
+    stir(module, model)
+    stirred = model(IDS).detach()
+    paths = module.merge_lora(model)
+    found = dict(model.named_modules(remove_duplicate=False))
+    return {
+        "returned": paths,
+        "left over": [path for path, layer in found.items() if isinstance(layer, module.LoRALinear)],
+        "plain": all(type(found[path]) is nn.Linear for path in paths),
+        "how many different": len({id(found[path]) for path in paths}),
+        "outputs": [model(IDS).detach(), stirred],
+        "keys as before": list(model.state_dict()) == keys,
+        "embedding as before": torch.equal(model.embedding.weight, embedding),
+        "state": dict(model.state_dict()),
+    }
+
+
+def merging_by_hand(module, weights):
+    """A model with LoRALinears that were put there by hand, one in another's neighbourhood, merged; its outputs."""
+    weight, a, b, x = weights
+    model = nn.Sequential(module.LoRALinear(linear(weight), len(a), 1.0), nn.ReLU(), nn.ModuleList(), linear(weight))
+    with torch.no_grad():
+        model[0].lora_a.copy_(a)
+        model[0].lora_b.copy_(b)
+    paths = module.merge_lora(model)
+    return paths, [type(layer).__name__ for layer in model], model[0](x)
+
+
+def merge_refused(module, after_merging):
+    """A model without a LoRALinear is given to merge_lora."""
+    model = built("plain")
+    if after_merging:
+        module.inject_lora(model, ["w_q"], 2, 1.0)
+        module.merge_lora(model)
+    try:
+        module.merge_lora(model)
+    except REFUSALS:
+        return True
+    return False
+
+
+# The ring
+
+
+def ring(module, chunks, spoil=None):
+    """The result, the sizes of the messages of each call of exchange, whether the chunks are as they were, and whether the
+    result shares memory with them. `spoil` is (call, rank): what that rank receives in that call is NaN.
+    """
+    log = []
+
+    def exchange(messages):
+        messages = list(messages)
+        log.append([[list(message.shape), message.dtype] for message in messages])
+        received = [message.clone() for message in messages[-1:] + messages[:-1]]
+        if spoil is not None and spoil[0] == len(log) - 1:
+            received[spoil[1]].fill_(float("nan"))
+        return received
+
+    given = [[chunk.clone() for chunk in own] for own in chunks]
+    held = module.ring_all_reduce(given, exchange)
+    same = all(torch.equal(x, y) for own, others in zip(given, chunks) for x, y in zip(own, others))
+    memory = {x.untyped_storage().data_ptr() for own in given for x in own if x.numel()}
+    shared = any(x.untyped_storage().data_ptr() in memory for own in held for x in own if x.numel())
+    return {"held": held, "log": log, "untouched": same, "shared": shared}
+
+
+def ring_without_a_network(module, chunks):
+    """The result with the exchange that is the default."""
+    return module.ring_all_reduce(chunks)
+
+
+# Parallel layers
+
+
+def column_gradients(module, x, weight, bias, n_shards, cotangent):
+    """The shards side by side and the gradients of x, weight and bias."""
+    leaves = [value.clone().requires_grad_() for value in (x, weight) + (() if bias is None else (bias,))]
+    shards = module.column_parallel_linear(*leaves[:2], leaves[2] if bias is not None else None, n_shards)
+    torch.cat(list(shards), dim=-1).backward(cotangent)
+    return [leaf.grad for leaf in leaves]
+
+
+def row_gradients(module, xs, weight, bias, cotangent):
+    """The gradients of each of xs, of weight and of bias."""
+    xs = [x.clone().requires_grad_() for x in xs]
+    leaves = [value.clone().requires_grad_() for value in (weight,) + (() if bias is None else (bias,))]
+    module.row_parallel_linear(xs, leaves[0], leaves[1] if bias is not None else None).backward(cotangent)
+    return [leaf.grad for leaf in xs + leaves]
+
+
+class Sizes(torch.utils._python_dispatch.TorchDispatchMode):
+    """Remembers the size of every tensor that an operator gave."""
+
+    def __init__(self):
+        super().__init__()
+        self.largest = 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        value = operator(*args, **(kwargs or {}))
+        for x in value if isinstance(value, tuple | list) else [value]:
+            if isinstance(x, torch.Tensor):
+                self.largest = max(self.largest, x.numel())
+        return value
+
+
+def largest_made(module, name, args):
+    """The most elements of any tensor that an operator gave during a call, views by their own size."""
+    with Sizes() as seen:
+        getattr(module, name)(*args)
+    return seen.largest
+
+
+# Data parallelism
+
+
+class Done:
+    """A message that has arrived."""
+
+    def wait(self, timeout=None):
+        return True
+
+    def is_completed(self):
+        return True
+
+
+class Classroom(dist.ProcessGroup):
+    """A process group whose processes are threads, so that it needs no sockets: each thread has its rank in it."""
+
+    def __init__(self, n_ranks):
+        super().__init__(0, n_ranks)
+        self.here, self.n_ranks = threading.local(), n_ranks
+        self.meeting = threading.Barrier(n_ranks, timeout=4)
+        self.desk = [None] * n_ranks
+        self.calls = [0] * n_ranks
+        self.gone = []  # ranks that have ended, who come to no more meetings
+        dist.distributed_c10d._world.pg_map[self] = ("gloo", None)
+
+    def rank(self):
+        return self.here.rank
+
+    def size(self):
+        return self.n_ranks
+
+    def name(self):
+        return "gloo"
+
+    def swap(self, tensors):
+        """What every rank brought, once all have come."""
+        for x in tensors:
+            if not x.is_contiguous():
+                raise ValueError("Tensors must be contiguous")
+        self.calls[self.here.rank] += 1
+        if self.gone:
+            raise RuntimeError(f"rank {self.gone[0]} has ended, and makes fewer calls than the others, who would wait for ever")
+        self.desk[self.here.rank] = [x.detach().clone() for x in tensors]
+        self.meeting.wait()
+        seen = list(self.desk)
+        self.meeting.wait()
+        kinds = {tuple((tuple(x.shape), x.dtype) for x in brought) for brought in seen}
+        if len(kinds) > 1:
+            raise RuntimeError(f"the ranks brought tensors of different shapes or dtypes: {kinds}")
+        return seen
+
+    def leave(self):
+        """This rank has ended: whoever waits for it waits in vain."""
+        self.gone.append(self.here.rank)
+        if self.meeting.n_waiting:
+            self.meeting.abort()
+
+    def allreduce(self, tensors, options=None):
+        kind = getattr(options, "reduceOp", dist.ReduceOp.SUM)
+        if kind != dist.ReduceOp.SUM:
+            raise RuntimeError("this group only adds up")
+        seen = self.swap(tensors)
+        with torch.no_grad():
+            for i, x in enumerate(tensors):
+                x.copy_(sum(brought[i] for brought in seen))
+        return Done()
+
+    def allreduce_coalesced(self, tensors, options=None):
+        return self.allreduce(tensors, options)
+
+    def allgather(self, outputs, inputs, options=None):
+        seen = self.swap(inputs)
+        with torch.no_grad():
+            for i, places in enumerate(outputs):
+                for place, brought in zip(places, seen, strict=True):
+                    place.copy_(brought[i])
+        return Done()
+
+    def _allgather_base(self, output, given, options=None):
+        seen = self.swap([given])
+        with torch.no_grad():
+            output.copy_(torch.stack([brought[0] for brought in seen]).view(output.shape))
+        return Done()
+
+    def barrier(self, options=None):
+        self.meeting.wait()
+        return Done()
+
+
+def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided=False):
+    """average_gradients by several ranks at once. `ranks[r]` is a list of (gradient or None, shape, dtype, requires_grad).
+
+    For each rank: the gradients afterwards, whether each tensor is still the same object, whether any has a graph; and how
+    many collective calls each rank made.
+    """
+    group = Classroom(len(ranks))
+    results, failures = [None] * len(ranks), []
+
+    def parameter(gradient, shape, dtype, requires_grad):
+        p = nn.Parameter(torch.ones(shape, dtype=dtype), requires_grad=requires_grad)
+        if gradient is not None:
+            if strided and gradient.dim() == 2:
+                p = nn.Parameter(p.detach().t().contiguous().t(), requires_grad=requires_grad)
+                gradient = gradient.t().contiguous().t()
+            p.grad = gradient.clone()
+        return p
+
+    def work(rank):
+        group.here.rank = rank
+        try:
+            parameters = [parameter(*given) for given in ranks[rank]]
+            kept = [p.grad for p in parameters]
+            values = [p.detach().clone() for p in parameters]
+            for _ in range(rounds):
+                given = iter(parameters) if as_iterator else parameters
+                module.average_gradients(given) if default else module.average_gradients(given, group)
+            results[rank] = {
+                "gradients": [p.grad for p in parameters],
+                "same objects": all(old is None or p.grad is old for p, old in zip(parameters, kept)),
+                "a graph": any(p.grad is not None and p.grad.requires_grad for p in parameters),
+                "parameters untouched": all(torch.equal(p, value) for p, value in zip(parameters, values)),
+                "flags": [p.requires_grad for p in parameters],
+            }
+            group.leave()
+        except BaseException as error:
+            failures.append(error)
+            group.meeting.abort()
+
+    if default:
+        dist.group.WORLD = group
+    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(len(ranks))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if default:
+        dist.group.WORLD = None
+    first = [error for error in failures if not isinstance(error, threading.BrokenBarrierError)] or failures
+    if first:
+        raise first[0]
+    return results, group.calls

@@ -1,0 +1,305 @@
+"""Hidden tests: power laws, operations and the roofline."""
+
+import math
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
+from solutions.decoder_only import GPTConfig, MiniGPT
+
+from . import scenarios
+
+INF, NAN = math.inf, math.nan
+LINE = "the slope of log y against log x is the exponent; exp of the intercept is the coefficient"
+
+
+def drawn(seed, n, low, high):
+    """n numbers whose logarithms are uniform."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.empty(n, dtype=torch.float64).uniform_(math.log(low), math.log(high), generator=generator).exp()
+
+
+# fit_power_law
+
+
+def line_through(x, y):
+    """(coefficient, exponent) by torch's own least squares."""
+    log_x, log_y = x.log(), y.log()
+    ones = torch.stack([torch.ones_like(log_x), log_x], dim=1)
+    intercept, slope = torch.linalg.lstsq(ones, log_y[:, None], driver="gelsd").solution.flatten().tolist()
+    return math.exp(intercept), slope
+
+
+@exercise("fit_power_law", points=2, core=True)
+@settings(max_examples=20)
+@given(coefficient=st.floats(0.01, 500), exponent=st.floats(-3, 3), n=sizes(2, 9), seed=seeds())
+@example(coefficient=7.0, exponent=0.0, n=4, seed=1)
+def test_a_power_law_is_found_again(student, coefficient, exponent, n, seed):
+    """Points on y = c · x^p give back c and p, rising or falling, from two points on."""
+    x = drawn(seed, n, 0.1, 100)
+    x[0], x[1] = 0.05, 200.0
+    actual = student.fit_power_law(x.tolist(), (coefficient * x**exponent).tolist())
+    assert_close(actual, (coefficient, exponent), what="(coefficient, exponent)", hint=LINE, rtol=1e-9, atol=1e-9)
+
+
+@exercise("fit_power_law", points=2, core=True)
+@settings(max_examples=20)
+@given(n=sizes(3, 12), exponent=st.floats(-2, 2), seed=seeds())
+def test_scattered_points_get_the_line_of_least_squares(student, n, exponent, seed):
+    """All points count alike, and distances are those of log y; x may repeat and come in any order."""
+    x = drawn(seed, n, 0.5, 2000)
+    x[0] = x[1]
+    x[2] = 3.0
+    y = x**exponent * normal(seed + 1, n, scale=0.5).exp() * 3
+    actual = student.fit_power_law(x.tolist(), y.tolist())
+    assert_close(actual, line_through(x, y), what="(coefficient, exponent)", hint=LINE, rtol=1e-8, atol=1e-9)
+
+
+@exercise("fit_power_law", points=1)
+def test_any_positive_numbers_will_do(student):
+    """Lists, tuples and tensors, ints beyond 64 bits, float32 and int64, very small and very large values."""
+    huge = [10**21, 2 * 10**22, 5 * 10**24]
+    x, y = [1e-12, 1e-3, 1e9], [1e200, 1e20, 1e-250]
+    cases = [
+        (huge, [3.0, 2.0, 1.5], torch.tensor([float(v) for v in huge], dtype=torch.float64)),
+        (torch.tensor([1, 2, 7]), (3, 4, 9), torch.tensor([1.0, 2.0, 7.0], dtype=torch.float64)),
+        (torch.tensor([1e4, 1.0001e4], dtype=torch.float64), [1.0, 1.001], torch.tensor([1e4, 1.0001e4], dtype=torch.float64)),
+        (torch.tensor([1.5, 4.0]), torch.tensor([2.0, 3.0]), torch.tensor([1.5, 4.0], dtype=torch.float64)),
+        (x, y, torch.tensor(x, dtype=torch.float64)),
+    ]
+    for given_x, given_y, plain in cases:
+        expected = line_through(plain, torch.tensor([float(v) for v in given_y], dtype=torch.float64))
+        actual = student.fit_power_law(given_x, given_y)
+        assert_inputs_untouched(student)
+        assert_close(actual, expected, what=f"(coefficient, exponent) for x = {given_x}", hint="float64", rtol=1e-6, atol=1e-9)
+
+
+@exercise("fit_power_law", points=0.5)
+def test_what_has_no_logarithm_is_refused(student):
+    """Zero, negative, infinite and undefined numbers, in x or in y, at any place."""
+    for bad in (0, 0.0, -1.0, INF, NAN):
+        for place in range(3):
+            spoilt = [1.0, 2.0, 3.0]
+            spoilt[place] = bad
+            assert_refused(student.fit_power_law, spoilt, [1.0, 2.0, 3.0], why=f"x has {bad}")
+            assert_refused(student.fit_power_law, [1.0, 2.0, 3.0], spoilt, why=f"y has {bad}")
+
+
+@exercise("fit_power_law", points=0.5)
+def test_too_little_for_a_line_is_refused(student):
+    """One point, none, several with the same x, and lists of different lengths."""
+    for x, y in (([], []), ([2.0], [3.0]), ([2.0, 2.0], [3.0, 4.0]), ([2, 2.0, 2], [3.0, 3.0, 3.0])):
+        assert_refused(student.fit_power_law, x, y, why="there are no two different x")
+    for x, y in (([1.0, 2.0, 3.0], [1.0, 2.0]), ([1.0, 2.0], [1.0, 2.0, 3.0]), ([1.0, 2.0], [1.0])):
+        assert_refused(student.fit_power_law, x, y, why="x and y differ in length")
+
+
+# growth_exponent
+
+
+@exercise("growth_exponent", points=2, core=True)
+@settings(max_examples=12)
+@given(power=st.floats(0, 3.5), factor=st.floats(0.01, 50), n=sizes(2, 7), seed=seeds())
+def test_the_exponent_of_a_power_is_its_power(student, power, factor, n, seed):
+    """cost(n) = c · n^p gives p, for whole and broken p and any sizes."""
+    generator = torch.Generator().manual_seed(seed)
+    ns = (torch.randperm(500, generator=generator)[:n] + 2).tolist()
+    actual, _ = student.run(scenarios.growth, ns, [factor * size**power for size in ns])
+    assert_close(actual, float(power), what="the exponent", rtol=1e-9, atol=1e-9, hint="log cost against log size")
+
+
+@exercise("growth_exponent", points=1, core=True)
+@settings(max_examples=12)
+@given(n=sizes(3, 8), seed=seeds())
+def test_every_size_pulls_on_the_slope(student, n, seed):
+    """Costs that are no pure power get the slope of least squares through all of them."""
+    x = torch.arange(1, n + 1).double() * 16
+    y = (5 * x**2 + 40 * x * x.log2() + 300).round() * (1 + 0.2 * normal(seed, n).abs())
+    actual, _ = student.run(scenarios.growth, x.long().tolist(), y.tolist())
+    assert_close(actual, line_through(x, y)[1], what="the exponent", rtol=1e-9, atol=1e-9, hint="use all sizes, not two")
+
+
+@exercise("growth_exponent", points=1)
+def test_the_function_is_called_once_for_each_size(student):
+    """With the very ints that were given; a counted cost may be an int, of any size, or a tensor with one number."""
+    ns, costs = [64, 8, 32], [64**2, 8**2, 32**2]
+    for as_tensors in (False, True):
+        exponent, calls = student.run(scenarios.growth, ns, costs, as_tensors)
+        assert_equal(sorted(calls), sorted(ns), what="what the function was called with")
+        assert_close(exponent, 2.0, what="the exponent", rtol=1e-9)
+    exponent, _ = student.run(scenarios.growth, [1, 10**10], [10**25, 10**35])
+    assert_close(exponent, 1.0, what="the exponent of costs beyond 64 bits", rtol=1e-9)
+
+
+@exercise("growth_exponent", points=1)
+def test_a_slope_needs_two_sizes_and_positive_costs(student):
+    """One size, the same size twice, a size of 0, a cost of 0 or less, and costs that are no number."""
+    for ns, costs in (([4], [3.0]), ([], []), ([0, 4], [1.0, 2.0]), ([-2, 4], [1.0, 2.0])):
+        assert_refused(student.run, scenarios.growth, ns, costs, why=f"the sizes are {ns}")
+    for cost in (0, -1.0, INF, NAN):
+        assert_refused(student.run, scenarios.growth, [2, 4, 8], [1.0, cost, 2.0], why=f"a cost is {cost}")
+
+
+# transformer_flops
+
+
+def configs():
+    """The attributes of a GPTConfig, every size different in kind."""
+    return st.builds(
+        lambda vocab, context, layers, heads, head_dim, d_ff, tied: {
+            "vocab_size": vocab,
+            "context_length": context,
+            "n_layers": layers,
+            "n_heads": heads,
+            "d_model": heads * head_dim,
+            "d_ff": d_ff,
+            "tie_embeddings": tied,
+        },
+        sizes(1, 60), sizes(5, 40), sizes(1, 5), sizes(1, 4), sizes(1, 8), sizes(1, 50), st.booleans(),
+    )  # fmt: skip
+
+
+@exercise("transformer_flops", points=4, core=True)
+@settings(max_examples=20)
+@given(config=configs(), t=sizes(1, 5))
+def test_every_product_of_the_forward_pass_is_counted(student, reference, config, t):
+    """Two operations a multiply-add: six layers a block, the head, and attention's two products in full."""
+    lengths = [t, config["context_length"], 1]
+    expected = reference.run(scenarios.flops, config, lengths)
+    actual = student.run(scenarios.flops, config, lengths)
+    hint = "per token 4 d² + 2 d d_ff in each layer and d · vocab in the head; attention's products grow with seq_len²"
+    assert_equal(actual, expected, what="(flops for three lengths, whether the configuration is as it was)", hint=hint)
+
+
+@exercise("transformer_flops", points=2)
+@settings(max_examples=4)
+@given(config=configs(), t=sizes(1, 5))
+def test_the_count_is_what_pytorch_counts_on_the_model(student, config, t):
+    """Equal to FlopCounterMode's on MiniGPT with that configuration, to the last operation."""
+    model = MiniGPT(GPTConfig(**config))
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, t, dtype=torch.long))
+    assert_equal(student.run(scenarios.flops, config, [t])[0], [counter.get_total_flops()], what="the flops")
+
+
+@exercise("transformer_flops", points=1)
+def test_the_count_is_exact_for_large_models(student, reference):
+    """A Python int, where a float would round."""
+    large = {"vocab_size": 128_257, "context_length": 2**20 + 1, "n_layers": 127, "n_heads": 128, "d_model": 16_384 + 128}
+    large |= {"d_ff": 53_249, "tie_embeddings": True}
+    lengths = [2**20 + 1, 8191]
+    assert_equal(student.run(scenarios.flops, large, lengths), reference.run(scenarios.flops, large, lengths), what="the flops")
+
+
+@exercise("transformer_flops", points=1)
+def test_lengths_that_the_model_cannot_read_are_refused(student):
+    """Less than one token, or more than the context length."""
+    small = {"vocab_size": 5, "context_length": 6, "n_layers": 1, "n_heads": 1, "d_model": 4, "d_ff": 3, "tie_embeddings": True}
+    for t in (0, -1, 7, 100):
+        assert_refused(student.run, scenarios.flops, small, [t], why=f"seq_len is {t}, the context length 6")
+
+
+# training_flops
+
+
+@exercise("training_flops", points=1, core=True)
+@settings(max_examples=10)
+@given(n=st.integers(1, 10**12), d=st.integers(1, 10**13))
+@example(n=70 * 10**9, d=1_400_000_000_001)
+def test_training_takes_six_operations_a_parameter_and_token(student, n, d):
+    """Ints give the exact int, beyond 64 bits as well."""
+    assert_equal(student.training_flops(n, d), 6 * n * d, what=f"training_flops({n}, {d})")
+
+
+@exercise("training_flops", points=1)
+def test_training_flops_of_floats_and_tensors(student):
+    """Floats give a float, tensors broadcast and keep their dtype."""
+    assert_close(student.training_flops(1.5e9, 2.5e11), 2.25e21, what="training_flops(1.5e9, 2.5e11)", rtol=1e-12)
+    n, d = normal(1, 3, 1).abs() * 1e9, normal(2, 4).abs() * 1e11
+    assert_close(student.training_flops(n, d), 6 * n * d, what="the flops of a grid", rtol=1e-12)
+    assert_inputs_untouched(student)
+    assert_close(student.training_flops(n.float(), 20.0), 120 * n.float(), what="the flops of a float32 tensor", rtol=1e-6)
+
+
+# arithmetic_intensity
+
+
+@exercise("arithmetic_intensity", points=3, core=True)
+@settings(max_examples=20)
+@given(m=sizes(1, 5000), n=sizes(1, 5000), k=sizes(1, 5000), n_bytes=st.sampled_from([1, 2, 4, 8, 0.5]))
+@example(m=1, n=1, k=1, n_bytes=4)
+@example(m=1, n=4096, k=2048, n_bytes=2)
+def test_operations_are_divided_by_the_bytes_of_three_matrices(student, m, n, k, n_bytes):
+    """2mnk over the bytes of (m, k), (k, n) and (m, n)."""
+    expected = 2 * m * n * k / ((m * k + k * n + m * n) * n_bytes)
+    hint = "two matrices are read and one is written, each once"
+    actual = student.arithmetic_intensity(m, n, k, n_bytes)
+    assert_close(actual, expected, what=f"the intensity of ({m}, {k}) @ ({k}, {n}) in {n_bytes} bytes", hint=hint, rtol=1e-12)
+    named = student.arithmetic_intensity(k=k, n=n, m=m)
+    assert_close(named, expected * n_bytes / 2, what="the intensity with two bytes an element, the default", rtol=1e-12)
+
+
+@exercise("arithmetic_intensity", points=1)
+def test_products_of_nothing_are_refused(student):
+    """A size below 1, or elements of no bytes."""
+    for bad in ((0, 3, 3), (3, 0, 3), (3, 3, 0), (-1, 3, 3), (-1, -1, 3), (3, 3, 3, 0), (3, 3, 3, -2)):
+        assert_refused(student.arithmetic_intensity, *bad, why="there is no such product")
+
+
+# roofline
+
+
+@exercise("roofline", points=1.5, core=True)
+@settings(max_examples=20)
+@given(intensity=st.floats(0, 1000), peak=st.floats(1, 1e15), bandwidth=st.floats(1, 1e13))
+@example(intensity=10.0, peak=100.0, bandwidth=10.0)
+@example(intensity=2.0, peak=989e12, bandwidth=3.35e12)
+@example(intensity=2000.0, peak=989e12, bandwidth=3.35e12)
+@example(intensity=0, peak=1.0, bandwidth=1.0)
+def test_the_lower_of_two_roofs(student, intensity, peak, bandwidth):
+    """Bandwidth times intensity, up to the peak; numbers give a number."""
+    actual = student.roofline(intensity, peak, bandwidth)
+    expected = float(min(peak, intensity * bandwidth))
+    assert_close(actual, expected, what=f"roofline({intensity}, {peak}, {bandwidth})", rtol=1e-12, atol=0)
+
+
+@exercise("roofline", points=1.5, core=True)
+@settings(max_examples=12)
+@given(lead=leading_shapes(), n=sizes(1, 5), kinds=st.sampled_from(["i", "p", "b", "ip", "ib", "pb", "ipb"]), seed=seeds())
+def test_any_of_the_three_may_be_a_tensor(student, lead, n, kinds, seed):
+    """Tensors broadcast against each other and against numbers; float64 stays as exact as it is."""
+    values = {
+        "i": normal(seed, *lead, n).abs() * 3,
+        "p": normal(seed + 1, n).abs() * 1e15 / 3 + 1,
+        "b": normal(seed + 2, *lead, 1).abs() * 1e14 / 7 + 1,
+    }
+    values = {key: x if key in kinds else x.flatten()[0].item() for key, x in values.items()}
+    expected = torch.minimum(
+        *torch.broadcast_tensors(*(torch.as_tensor(x, dtype=torch.float64) for x in (values["p"], values["i"] * values["b"])))
+    )
+    actual = student.roofline(values["i"], values["p"], values["b"])
+    assert_close(actual, expected, what=f"the roofline where the tensors are {kinds}", rtol=1e-12, atol=0)
+    assert_inputs_untouched(student)
+
+
+@exercise("roofline", points=0.5)
+def test_the_dtype_of_the_roofline(student):
+    """float32 and bfloat16 intensities with a machine that is two numbers."""
+    for dtype, rtol in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2)):
+        x = torch.tensor([0.5, 3.0, 40.0], dtype=dtype)
+        expected = torch.tensor([5.0, 30.0, 100.0], dtype=dtype)
+        assert_close(student.roofline(x, 100.0, 10.0), expected, what=f"the roofline of {dtype}", rtol=rtol)
+
+
+@exercise("roofline", points=0.5)
+def test_machines_that_cannot_be_are_refused(student):
+    """A negative intensity, a peak or bandwidth of nothing, NaN, in a tensor as well."""
+    for bad in ((-1.0, 1.0, 1.0), (1.0, 0.0, 1.0), (1.0, -1.0, 1.0), (1.0, 1.0, 0.0), (1.0, 1.0, -2.0)):
+        assert_refused(student.roofline, *bad, why="a number is not positive")
+    for place in range(3):
+        for spoilt in (NAN, torch.tensor([1.0, NAN]), torch.tensor([1.0, -1.0, 1.0])):
+            values = [1.0, 1.0, 1.0]
+            values[place] = spoilt
+            assert_refused(student.roofline, *values, why="a number is not positive")

@@ -1,0 +1,303 @@
+"""Hidden tests: the ring, layers in parts, and gradients averaged by several processes (see scenarios.Classroom)."""
+
+import torch
+import torch.nn.functional as F
+
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
+
+from . import scenarios
+
+# ring_all_reduce
+
+
+def vectors(seed, p, lengths, dtype=torch.float64):
+    """chunks[r][c] for p ranks; chunk c has the shape lengths[c % len(lengths)]."""
+    shapes = [lengths[c % len(lengths)] for c in range(p)]
+    return [[normal(seed + 31 * r + c, *shape, dtype=dtype) for c, shape in enumerate(shapes)] for r in range(p)]
+
+
+def sums(chunks):
+    """What every rank should hold."""
+    total = [sum(own[c] for own in chunks) for c in range(len(chunks))]
+    return [total for _ in chunks]
+
+
+@exercise("ring_all_reduce", points=3, core=True)
+@settings(max_examples=15)
+@given(p=sizes(1, 6), length=sizes(1, 4), seed=seeds())
+@example(p=1, length=3, seed=1)
+@example(p=2, length=1, seed=2)
+@example(p=5, length=3, seed=3)
+def test_every_rank_ends_with_the_sum(student, p, length, seed):
+    """Each of the p chunks, at each of the p ranks, with the network that is given and with the one of the module."""
+    chunks = vectors(seed, p, [(length,)])
+    found = student.run(scenarios.ring, chunks)
+    assert_close(found["held"], sums(chunks), what="the chunks of each rank", hint="[rank][chunk]")
+    assert_close(student.ring_all_reduce(chunks), sums(chunks), what="the chunks, exchange being the default")
+    assert_inputs_untouched(student)
+
+
+@exercise("ring_all_reduce", points=2, core=True)
+def test_the_network_is_used_as_a_ring_uses_it(student):
+    """2 (p - 1) calls, in each of which every rank sends one chunk; each chunk crosses p - 1 links in each phase."""
+    for p, lengths in ((1, [(4,)]), (2, [(3,)]), (3, [(5,)]), (4, [(2,), (7,), (1,), (3,)]), (6, [(2,)])):
+        chunks = vectors(p, p, lengths)
+        log = student.run(scenarios.ring, chunks)["log"]
+        hint = "p - 1 exchanges to add up, p - 1 to hand out"
+        assert_equal([len(call) for call in log], [p] * (2 * (p - 1)), what=f"messages in each exchange of {p} ranks", hint=hint)
+        every = sorted([list(chunk.shape) for chunk in chunks[0]])
+        for i, call in enumerate(log):
+            shapes = sorted(shape for shape, _ in call)
+            assert_equal(shapes, every, what=f"shapes sent in exchange {i}", hint="each rank sends another chunk")
+        for r in range(p):
+            sent = sorted(call[r][0] for call in log[: p - 1])
+            assert len(log) == 0 or all(sent.count(shape) <= every.count(shape) for shape in sent), (
+                f"rank {r} sends chunks of the shapes {sent} while adding up: one chunk twice"
+            )
+
+
+@exercise("ring_all_reduce", points=1, core=True)
+def test_what_arrives_is_what_counts(student, reference):
+    """A message that is spoilt on its way spoils what the rank makes of it, and nothing that does not depend on it."""
+    for p in (2, 3, 4):
+        chunks = vectors(7 + p, p, [(2,)])
+        for call in range(2 * (p - 1)):
+            for rank in range(p):
+                held = student.run(scenarios.ring, chunks, (call, rank))["held"]
+                assert_equal([len(own) for own in held], [p] * p, what="chunks at each rank")
+                spoilt = sum(bool(chunk.isnan().any()) for own in held for chunk in own)
+                expected = p if call < p - 1 else 2 * (p - 1) - call
+                what = f"chunks spoilt, of {p} ranks, when what rank {rank} receives in exchange {call} is NaN"
+                assert_equal(spoilt, expected, what=what, hint="a rank knows only its own chunks and what arrives")
+
+
+@exercise("ring_all_reduce", points=1)
+def test_chunks_of_any_shape(student):
+    """Chunks that differ in size, empty ones, matrices and single numbers, in the dtype that they have."""
+    for p, lengths in ((3, [(2,), (0,), (5,)]), (2, [(2, 3), ()]), (4, [(1,), (1,), (0,), (0,)])):
+        for dtype in (torch.float64, torch.float32, torch.bfloat16):
+            chunks = vectors(p, p, lengths, dtype)
+            wide = sums([[chunk.double() for chunk in own] for own in chunks])
+            expected = [[chunk.to(dtype) for chunk in own] for own in wide]
+            room = {"rtol": 2e-2, "atol": 4e-2} if dtype is torch.bfloat16 else {}
+            assert_close(student.run(scenarios.ring, chunks)["held"], expected, what=f"the chunks in {dtype}", **room)
+    whole = [[torch.tensor([r * 10 + c, 2**40]) for c in range(3)] for r in range(3)]
+    assert_equal(student.ring_all_reduce(whole), sums(whole), what="the chunks of whole numbers")
+
+
+@exercise("ring_all_reduce", points=0.5)
+def test_a_rank_keeps_what_it_had(student):
+    """The chunks that came in are as they were, and what goes out is in other memory."""
+    for p in (1, 2, 4):
+        found = student.run(scenarios.ring, vectors(p, p, [(3,), (2,)]))
+        assert_equal(found["untouched"], True, what="whether the chunks are as they were", hint="clone, then add")
+        assert_equal(found["shared"], False, what="whether the result shares memory with the chunks")
+
+
+@exercise("ring_all_reduce", points=0.5)
+def test_vectors_that_do_not_fit_together_are_refused(student):
+    """No ranks, too few or too many chunks, at one rank or at all, and shapes that differ."""
+    x = torch.ones(2)
+    for chunks in ([], [[x, x], [x]], [[x], [x]], [[x, x, x], [x, x, x]], [[x, x], [x, torch.ones(3)]], [[]], [[x, x]]):
+        assert_refused(student.ring_all_reduce, chunks, why=f"the ranks have {[len(own) for own in chunks]} chunks")
+    assert_refused(student.ring_all_reduce, [[x, torch.ones(1)], [x, x]], why="a chunk has two shapes")
+    assert_refused(student.ring_all_reduce, [[x, torch.ones(2, 1)], [x, x]], why="a chunk has two shapes")
+
+
+# Parallel layers
+
+
+def layer(seed, n_in, n_out, with_bias, dtype=torch.float64):
+    return normal(seed, n_out, n_in, dtype=dtype), normal(seed + 1, n_out, dtype=dtype) if with_bias else None
+
+
+@exercise("column_parallel_linear", points=1.5, core=True)
+@settings(max_examples=20)
+@given(lead=leading_shapes(), n_in=sizes(1, 5), n_out=sizes(1, 9), with_bias=st.booleans(), seed=seeds())
+@example(lead=(2,), n_in=3, n_out=7, with_bias=True, seed=2)
+def test_shards_side_by_side_are_the_layer(student, lead, n_in, n_out, with_bias, seed):
+    """Each shard is its stretch of the outputs, the first ones one longer where it does not come out even."""
+    weight, bias = layer(seed, n_in, n_out, with_bias)
+    x, n_shards = normal(seed + 2, *lead, n_in), 1 + seed % n_out
+    expected = list(F.linear(x, weight, bias).tensor_split(n_shards, dim=-1))
+    actual = student.column_parallel_linear(x, weight, bias, n_shards)
+    assert_inputs_untouched(student)
+    assert_close(actual, expected, what=f"{n_shards} shards of {n_out} outputs", hint="rows of the weight, and their biases")
+
+
+@exercise("column_parallel_linear", points=1)
+def test_no_device_makes_all_outputs(student):
+    """The largest tensor is a shard's, not the whole layer's."""
+    x, (weight, bias) = normal(1, 64, 3), layer(2, 3, 12, True)
+    for n_shards in (3, 4):
+        largest = student.run(scenarios.largest_made, "column_parallel_linear", [x, weight, bias, n_shards])
+        allowed = 64 * 12 // n_shards
+        assert 0 < largest <= allowed, f"a tensor of {largest} numbers was made; a shard has {allowed}, the layer {64 * 12}"
+
+
+@exercise("column_parallel_linear", points=1)
+@settings(max_examples=6)
+@given(n_out=sizes(2, 7), with_bias=st.booleans(), dtype=st.sampled_from([torch.float64, torch.float32]), seed=seeds())
+def test_gradients_of_a_column_parallel_layer(student, n_out, with_bias, dtype, seed):
+    """x's gradient is the sum over the shards; weight and bias get the layer's."""
+    weight, bias = layer(seed, 4, n_out, with_bias, dtype)
+    x, cotangent = normal(seed + 2, 3, 4, dtype=dtype), normal(seed + 3, 3, n_out, dtype=dtype)
+    found = student.run(scenarios.column_gradients, x, weight, bias, 2, cotangent)
+    expected = [cotangent @ weight, cotangent.T @ x] + ([cotangent.sum(0)] if with_bias else [])
+    assert_close(found, expected, what="the gradients of x, weight, bias")
+
+
+@exercise("column_parallel_linear", points=0.5)
+def test_more_shards_than_outputs_are_refused(student):
+    """None, a negative number, or one that leaves a shard empty."""
+    weight, bias = layer(3, 2, 4, True)
+    for n_shards in (0, -1, 5):
+        assert_refused(student.column_parallel_linear, torch.ones(1, 2).double(), weight, bias, n_shards, why="4 outputs")
+    single = student.column_parallel_linear(torch.ones(2).double(), weight, bias, 4)
+    assert_equal([list(shard.shape) for shard in single], [[1]] * 4, what="the shapes of four shards of four outputs")
+
+
+@exercise("row_parallel_linear", points=1.5, core=True)
+@settings(max_examples=20)
+@given(lead=leading_shapes(), widths=st.lists(sizes(1, 4), min_size=1, max_size=4), with_bias=st.booleans(), seed=seeds())
+@example(lead=(2,), widths=[3, 1, 2], with_bias=True, seed=2)
+def test_partial_outputs_add_up_to_the_layer(student, lead, widths, with_bias, seed):
+    """Shards of any widths, in order; the bias counts once."""
+    weight, bias = layer(seed, sum(widths), 1 + seed % 5, with_bias)
+    xs = [normal(seed + 2 + i, *lead, width) for i, width in enumerate(widths)]
+    actual = student.row_parallel_linear(xs, weight, bias)
+    assert_inputs_untouched(student)
+    expected = F.linear(torch.cat(xs, dim=-1), weight, bias)
+    assert_close(actual, expected, what=f"the layer on shards of {widths}", hint="the bias once, not once a shard")
+    assert_close(student.row_parallel_linear(tuple(xs), weight, bias), expected, what="the layer on a tuple of shards")
+
+
+@exercise("row_parallel_linear", points=1)
+def test_no_device_holds_all_inputs(student):
+    """The largest tensor is a shard or an output."""
+    xs, (weight, bias) = [normal(i, 64, 4) for i in range(3)], layer(5, 12, 2, True)
+    largest = student.run(scenarios.largest_made, "row_parallel_linear", [xs, weight, bias])
+    assert 0 < largest < 64 * 12, f"a tensor of {largest} numbers was made: all inputs together, which no device should hold"
+
+
+@exercise("row_parallel_linear", points=1)
+@settings(max_examples=6)
+@given(with_bias=st.booleans(), dtype=st.sampled_from([torch.float64, torch.float32]), seed=seeds())
+def test_gradients_of_a_row_parallel_layer(student, with_bias, dtype, seed):
+    """Every shard, the weight and the bias get the layer's gradients."""
+    weight, bias = layer(seed, 5, 4, with_bias, dtype)
+    xs, cotangent = (
+        [normal(seed + 2, 3, 2, dtype=dtype), normal(seed + 3, 3, 3, dtype=dtype)],
+        normal(seed + 4, 3, 4, dtype=dtype),
+    )
+    found = student.run(scenarios.row_gradients, xs, weight, bias, cotangent)
+    whole = cotangent @ weight
+    expected = [whole[:, :2], whole[:, 2:], cotangent.T @ torch.cat(xs, dim=-1)] + ([cotangent.sum(0)] if with_bias else [])
+    assert_close(found, expected, what="the gradients of the shards, weight, bias")
+
+
+@exercise("row_parallel_linear", points=0.5)
+def test_shards_that_do_not_fit_the_weight_are_refused(student):
+    """Too narrow or too wide together, or none."""
+    weight, bias = layer(3, 4, 3, True)
+    for widths in ((2,), (2, 1), (2, 3), (4, 4), ()):
+        xs = [torch.ones(2, width).double() for width in widths]
+        assert_refused(student.row_parallel_linear, xs, weight, bias, why=f"widths {widths} are not 4")
+
+
+# average_gradients
+
+
+SHAPES = [(3, 2), (4,), (), (2, 1, 3), (0, 2)]
+
+
+def gradients_of(seed, n_ranks, dtype=torch.float64, missing=()):
+    """For each rank (gradient or None, shape, dtype, requires_grad) of each parameter; missing has (rank, parameter)."""
+    ranks = []
+    for r in range(n_ranks):
+        own = [normal(seed + 17 * r + i, *shape, dtype=dtype) for i, shape in enumerate(SHAPES)]
+        ranks.append([(None if (r, i) in missing else g, list(g.shape), dtype, True) for i, g in enumerate(own)])
+    return ranks
+
+
+def means(ranks):
+    """The mean of each parameter's gradients, None counting as zeros."""
+    columns = zip(*ranks)
+    filled = [[torch.zeros(s, dtype=t) if g is None else g for g, s, t, _ in column] for column in columns]
+    return [torch.stack(column).mean(0) for column in filled]
+
+
+def check_averages(results, ranks, rtol=1e-9):
+    """Every rank has the mean."""
+    expected = means(ranks)
+    for r, found in enumerate(results):
+        assert_close(
+            found["gradients"], expected, what=f"the gradients at rank {r}", rtol=rtol, hint="the sum over the number of ranks"
+        )
+
+
+@exercise("average_gradients", points=1.5, core=True)
+@settings(max_examples=6)
+@given(n_ranks=sizes(1, 4), seed=seeds())
+@example(n_ranks=3, seed=1)
+def test_every_rank_gets_the_mean_of_all_gradients(student, n_ranks, seed):
+    """Parameters of any shapes; their own numbers stay, and a second averaging changes nothing more."""
+    ranks = gradients_of(seed, n_ranks)
+    for rounds in (1, 2):
+        results, _ = student.run(scenarios.averaging, ranks, rounds=rounds)
+        check_averages(results, ranks)
+        assert all(found["parameters untouched"] for found in results), "the parameters themselves have changed"
+
+
+@exercise("average_gradients", points=0.75, core=True)
+def test_a_missing_gradient_counts_as_zeros(student):
+    """Missing at one rank or at all; afterwards every rank has the mean."""
+    for missing in ([(0, 1)], [(1, 0), (1, 3)], [(0, 2), (1, 2), (2, 2)], [(r, i) for r in range(3) for i in range(5)]):
+        ranks = gradients_of(5, 3, missing=missing)
+        check_averages(student.run(scenarios.averaging, ranks)[0], ranks)
+
+
+@exercise("average_gradients", points=0.5)
+def test_gradients_change_in_place_and_without_a_graph(student):
+    """p.grad is the tensor that it was, whatever its strides; parameters may come from an iterator."""
+    ranks = gradients_of(8, 2)
+    results, _ = student.run(scenarios.averaging, ranks, as_iterator=True, strided=True)
+    check_averages(results, ranks)
+    for found in results:
+        assert_equal(found["same objects"], True, what="whether each p.grad is the tensor that it was", hint="copy_ into it")
+        assert_equal(found["a graph"], False, what="whether a gradient has a graph")
+
+
+@exercise("average_gradients", points=0.5)
+def test_gradients_travel_together(student):
+    """One collective call for each dtype, and none without gradients."""
+    ranks = gradients_of(9, 2, missing=[(0, 1)])
+    _, calls = student.run(scenarios.averaging, ranks)
+    assert_equal(calls, [1, 1], what="calls for five parameters of one dtype", hint="send them as one flat tensor")
+    single = [[*gradients_of(9 + r, 1)[0], *gradients_of(20 + r, 1, torch.float32)[0]] for r in range(2)]
+    results, calls = student.run(scenarios.averaging, single)
+    check_averages(results, single, rtol=1e-5)
+    assert_equal(calls, [2, 2], what="calls for parameters of two dtypes")
+    assert_equal(student.run(scenarios.averaging, [[], []])[1], [0, 0], what="calls for no parameters")
+
+
+@exercise("average_gradients", points=0.5)
+def test_frozen_parameters_are_left_alone(student):
+    """Without a gradient they get none, and an old one stays as it is."""
+    frozen = [(normal(r, 2), [2], torch.float64, False) for r in range(2)]
+    ranks = [[(None, [3], torch.float64, False), own, *gradients_of(3 + r, 1)[0][:2]] for r, own in enumerate(frozen)]
+    results, _ = student.run(scenarios.averaging, ranks)
+    expected = means([own[2:] for own in ranks])
+    for r, found in enumerate(results):
+        assert_equal(found["gradients"][0], None, what="the gradient of a frozen parameter that had none")
+        assert_equal(found["gradients"][1], frozen[r][0], what="the gradient that a frozen parameter had")
+        assert_close(found["gradients"][2:], expected, what="the other gradients")
+        assert_equal(found["flags"], [False, False, True, True], what="what requires gradients")
+
+
+@exercise("average_gradients", points=0.25)
+def test_the_default_group_is_used_where_none_is_given(student):
+    """With group=None."""
+    ranks = gradients_of(12, 3)
+    check_averages(student.run(scenarios.averaging, ranks, default=True)[0], ranks)
