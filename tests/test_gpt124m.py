@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 from solutions.gpt124m.data import TokenShards, prepare_corpus
 from solutions.gpt124m.generate import export, generate
@@ -23,7 +24,6 @@ from solutions.gpt124m.tokenizer import ByteTokenizer
 from solutions.gpt124m.train import TrainConfig, train
 
 ROOT = Path(__file__).resolve().parents[1]
-transformers = pytest.importorskip("transformers")
 SIZES = [
     {"vocab_size": 71, "context_length": 24, "n_layers": 3, "n_heads": 4, "d_model": 32},
     {"vocab_size": 130, "context_length": 9, "n_layers": 1, "n_heads": 1, "d_model": 20},

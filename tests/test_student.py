@@ -1,5 +1,6 @@
 """The student's day on small courses: status, check, hint and watch, in processes of their own, as a student runs them."""
 
+import functools
 import io
 import json
 import os
@@ -433,7 +434,9 @@ def test_watch_follows_a_student_through_an_afternoon(course: Path, terminal: Te
 def test_watch_is_plain_where_there_is_no_terminal_and_ends_with_control_c(course: Path) -> None:
     command = [sys.executable, "-c", COMMAND, "watch", "00", "--course", str(course)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "ascii"}
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment)
+    # Whoever runs the tests in the background may have had Control-C ignored, which children inherit.
+    heeded = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment, preexec_fn=heeded)
     try:
         output = b""
         while b"hint: autograder" not in output:
