@@ -247,11 +247,11 @@ def trained(model, ids, steps, report_at=(), lr=3e-3):
     return seen
 
 
-study, report_at = [], (30, 60, 120, 240)
+study, report_at = [], (25, 50, 100, 200)
 for width in (8, 16, 32, 64):
     config = GPTConfig(len(alphabet), context, n_layers=2, n_heads=2, d_model=width, d_ff=4 * width)
     small = initialise(MiniGPT(config), seeded(0))
-    for step, loss in trained(small, train_data, 240, report_at):
+    for step, loss in trained(small, train_data, 200, report_at):
         study.append((count_parameters(config), step * batch * context, loss))
 print(f"{len(text):,} characters, {len(alphabet)} of them different; the last model has {study[-1][0]:,} parameters")
 
