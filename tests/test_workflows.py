@@ -7,6 +7,8 @@ import pytest
 import yaml
 
 from autograder.ci.lint import FOLDERS, TOOLS, problems, workflows
+from autograder.course import load_course
+from autograder.milestones import commands, flash_attention, gpt124m
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = Path(__file__).parent / "workflow_samples"
@@ -137,3 +139,15 @@ def test_only_staff_start_the_gpu_and_it_waits_for_the_cpu() -> None:
     assert set(parsed(path)["on"]) == {"workflow_dispatch"}
     job = parsed(path)["jobs"]["milestone"]
     assert job["environment"] == "gpu" and "correct" in job["needs"] and "ephemeral" in job["runs-on"]
+
+
+def test_the_gpu_is_offered_every_milestone_there_is_with_its_module() -> None:
+    workflow = parsed(next(path for path in FILES if path.name == "gpu-milestones.yml"))
+    assert tuple(workflow["on"]["workflow_dispatch"]["inputs"]["milestone"]["options"]) == commands.NAMES
+    [fetch] = [step for step in workflow["jobs"]["fetch"]["steps"] if step.get("id") == "fetch"]
+    chosen = re.fullmatch(r"\$\{\{ inputs\.milestone == '(\w+)' && '(\w+)' \|\| '(\w+)' \}\}", fetch["env"]["MODULE"])
+    modules = {"flash_attention": flash_attention.MODULE, "gpt124m": gpt124m.MODULE}
+    assert set(modules) == set(commands.NAMES) and chosen.group(1) == "flash_attention"
+    course = load_course(ROOT)
+    named = [course.module(name).id for name in modules.values()]
+    assert [*chosen.group(2, 3)] == named
