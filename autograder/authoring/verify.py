@@ -1,7 +1,8 @@
 """The gate for every module: the reference, the stub, every mutant, alternative and cheat get what they deserve.
 
 Each runs as a submission would, in a confined worker: mutants against the tests of their own exercise, alternatives also
-against those of the exercises that use it, since a right answer must not cost points anywhere.
+against those of the exercises that use it, since a right answer must not cost points anywhere. Alternatives of several
+exercises are proved in one file, which a student may well write; where that fails, each is tried alone.
 """
 
 from __future__ import annotations
@@ -49,12 +50,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Check:
-    """One thing to prove about a module."""
+    """What is proved about a module in one go: a finding for each name."""
 
-    module: Module
     kind: str
-    name: str
-    run: Callable[[int], Finding]
+    names: tuple[str, ...]
+    run: Callable[[int], list[Finding]]
 
 
 def verify(
@@ -100,7 +100,7 @@ def _verify_module(
     columns = (TextColumn(module.id), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
     progress = Progress(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal)
     with progress:
-        task = progress.add_task("", total=len(checks))
+        task = progress.add_task("", total=sum(len(check.names) for check in checks))
         with contextlib.suppress(variants.VariantError, SyntaxError):  # which are reported with their mutant
             for exercise in module.exercises if checks else ():
                 known_mistakes_of(module, exercise.name)  # made here, shared by the forks
@@ -108,16 +108,17 @@ def _verify_module(
         tasks = [partial(_answers, batch) for batch in batches]
         pages.settle()
         for index, answer in in_forks(tasks, AT_ONCE, lambda _: TASK_SECONDS):
+            proved = [(check.kind, name) for check in batches[index] for name in check.names]
             if isinstance(answer, Died):
-                findings = [Finding(answer.why) for _ in batches[index]]
+                findings = [Finding(answer.why) for _ in proved]
             else:
                 findings = [Finding(**found) for found in json.loads(answer)]
-            for check, finding in zip(batches[index], findings, strict=True):
-                counts[check.kind] = counts.get(check.kind, 0) + 1
+            for (kind, name), finding in zip(proved, findings, strict=True):
+                counts[kind] = counts.get(kind, 0) + 1
                 named += finding.named
                 if finding.problem:
-                    problems.append(f"{check.kind} {check.name}: {finding.problem}")
-            progress.update(task, advance=len(findings), description=f"{check.kind} {check.name}"[:60])
+                    problems.append(f"{kind} {name}: {finding.problem}")
+            progress.update(task, advance=len(findings), description=" ".join(proved[-1])[:60])
             progress.refresh()
     if problems or not quiet:
         summary = ", ".join(
@@ -152,99 +153,126 @@ def _checks(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> lis
     solution = solution_files(module)
     stub = {name: (module.folder / name).read_text(encoding="utf-8") for name in module.files}
     found = [
-        Check(module, "reference", "", partial(_reference, module, solution, suites, zygote)),
-        Check(module, "stub", "", partial(_stub, module, stub, suites, zygote)),
+        Check("reference", ("",), partial(_reference, module, solution, suites, zygote)),
+        Check("stub", ("",), partial(_stub, module, stub, suites, zygote)),
     ]
     uses = built_on(module, solution)
-    makers = {"mutant": _mutant, "alternative": partial(_alternative, uses)}
-    for kind, maker in makers.items():
-        for variant in variants.load(module.suite_folder / f"{kind}s.py"):
-            name = variant.file or module.file_of(module.exercise(variant.exercise))
-            try:
-                files = solution | {name: variant.apply(solution[name])}
-                run = partial(maker, module, variant, files, suites, zygote)
-            except variants.VariantError as error:
-                run = partial(_unfit, str(error))
-            found.append(Check(module, kind, variant.name, run))
+    for together in _of_unlike_exercises(variants.load(module.suite_folder / "alternatives.py")):
+        names = tuple(variant.name for variant in together)
+        run = partial(_alternatives, uses, module, together, solution, suites, zygote)
+        found.append(Check("alternative", names, run))
+    for variant in variants.load(module.suite_folder / "mutants.py"):
+        found.append(Check("mutant", (variant.name,), partial(_mutant, module, variant, solution, suites, zygote)))
     for variant in [*variants.load(module.suite_folder / "cheats.py"), *general(module)] if cheats else []:
         files = stub | {module.main_file: variant.source}
-        found.append(Check(module, "cheat", variant.name, partial(_cheat, module, files, suites, zygote)))
+        found.append(Check("cheat", (variant.name,), partial(_cheat, module, files, suites, zygote)))
     return found
 
 
+def _of_unlike_exercises(alternatives: Sequence[Variant]) -> list[list[Variant]]:
+    """The alternatives in groups with at most one of each exercise; a whole file stays alone."""
+    groups: list[list[Variant]] = []
+    for variant in alternatives:
+        free = (group for group in groups if not any(o.source or o.exercise == variant.exercise for o in group))
+        group = None if variant.source else next(free, None)
+        if group is None:
+            groups.append([variant])
+        else:
+            group.append(variant)
+    return groups
+
+
 def _batches(checks: Sequence[Check]) -> list[list[Check]]:
-    """Checks that share a fork: mutants and alternatives a few at a time, since a fork costs as much as they do.
+    """Checks that share a fork: mutants a few at a time, since a fork costs as much as they do.
 
     What takes longest begins first and single cheats come last, so that all slots are busy to the end.
     """
-
-    def of(*kinds: str) -> list[Check]:
-        return [check for kind in kinds for check in checks if check.kind == kind]
-
-    ours = of("alternative", "mutant")
-    together = [ours[start : start + BATCH] for start in range(0, len(ours), BATCH)]
-    return [[check] for check in of("reference", "stub")] + together + [[check] for check in of("cheat")]
+    mutants = [check for check in checks if check.kind == "mutant"]
+    first = [[check] for check in checks if check.kind not in ("mutant", "cheat")]
+    together = [mutants[start : start + BATCH] for start in range(0, len(mutants), BATCH)]
+    return first + together + [[check] for check in checks if check.kind == "cheat"]
 
 
 def _answers(checks: Sequence[Check], slot: int) -> bytes:
-    return json.dumps([asdict(check.run(slot)) for check in checks]).encode()
+    return json.dumps([asdict(finding) for check in checks for finding in check.run(slot)]).encode()
 
 
-def _unfit(problem: str, slot: int) -> Finding:
-    return Finding(problem)
+def _with(module: Module, together: Sequence[Variant], solution: Mapping[str, str]) -> dict[str, str]:
+    """The solution's files with the variants in them. VariantError where one does not fit."""
+    files = dict(solution)
+    for variant in together:
+        name = variant.file or module.file_of(module.exercise(variant.exercise))
+        files[name] = variant.apply(files[name])
+    return files
 
 
-def _reference(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> Finding:
+def _reference(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:
     result = grade_module(SubmittedModule(module, files), {}, suites, zygote, slot)
     missed = [e for e in result.exercises if e.status != "passed"]
     if result.score == result.max_score and not missed:
-        return Finding()
+        return [Finding()]
     said = "; ".join(f"{e.name} {e.status}: {_line(e.message)}" for e in missed)
-    return Finding(f"scores {result.score:g}, not {result.max_score:g}. {result.message} {said}")
+    return [Finding(f"scores {result.score:g}, not {result.max_score:g}. {result.message} {said}")]
 
 
-def _stub(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> Finding:
+def _stub(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:
     result = grade_module(SubmittedModule(module, files), {}, suites, zygote, slot)
     wrong = [f"{e.name} is {e.status}" for e in result.exercises if e.status != "todo"]
     if result.score:
         wrong.append(f"scores {result.score:g}")
-    return Finding(", ".join(wrong))
+    return [Finding(", ".join(wrong))]
 
 
-def _mutant(module: Module, variant: Variant, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> Finding:
+def _mutant(
+    module: Module, variant: Variant, solution: Mapping[str, str], suites: Suites, zygote: Zygote, slot: int
+) -> list[Finding]:
     def counts(spec: TestSpec) -> bool:
         return spec.exercise == variant.exercise and spec.tier == "hidden"
 
+    try:
+        files = _with(module, [variant], solution)
+    except variants.VariantError as error:
+        return [Finding(str(error))]
     outcomes, breaches = _run(
         module, files, suites, zygote, slot, counts, until_failure=True, suspected=variant.says, first=_CAUGHT_BY
     )
     failed = {name: outcome for name, outcome in outcomes.items() if outcome.outcome != "passed"}
     _CAUGHT_BY[:] = [*failed, *(name for name in _CAUGHT_BY if name not in failed)]
     if not failed and variant.exercise not in breaches:
-        return Finding(f"passes every test of {variant.exercise}")
-    return Finding(named=any(outcome.diagnosis for outcome in failed.values()))
+        return [Finding(f"passes every test of {variant.exercise}")]
+    return [Finding(named=any(outcome.diagnosis for outcome in failed.values()))]
 
 
-def _alternative(
+def _alternatives(
     uses: Mapping[str, Sequence[str]],
     module: Module,
-    variant: Variant,
-    files: dict[str, str],
+    together: Sequence[Variant],
+    solution: Mapping[str, str],
     suites: Suites,
     zygote: Zygote,
     slot: int,
-) -> Finding:
+) -> list[Finding]:
+    varied = {variant.exercise for variant in together}
+
     def concerns(spec: TestSpec) -> bool:
-        return spec.exercise == variant.exercise or variant.exercise in uses.get(spec.exercise, ())
+        return spec.exercise in varied or not varied.isdisjoint(uses.get(spec.exercise, ()))
 
-    broken = [breach.message for breach in check_policy(module, files)]
-    outcomes, breaches = _run(module, files, suites, zygote, slot, concerns)
-    broken += [f"{call} is forbidden in {exercise}" for exercise, (call, _) in breaches.items()]
-    failed = [f"{name} {o.outcome}: {_line(o.message)}" for name, o in outcomes.items() if o.outcome != "passed"]
-    return Finding("; ".join(broken + failed))
+    try:
+        files = _with(module, together, solution)
+    except variants.VariantError as error:
+        problem = str(error)
+    else:
+        broken = [breach.message for breach in check_policy(module, files)]
+        outcomes, breaches = _run(module, files, suites, zygote, slot, concerns)
+        broken += [f"{call} is forbidden in {exercise}" for exercise, (call, _) in breaches.items()]
+        broken += [f"{name} {o.outcome}: {_line(o.message)}" for name, o in outcomes.items() if o.outcome != "passed"]
+        problem = "; ".join(broken)
+    if not problem or len(together) == 1:
+        return [Finding(problem) for _ in together]
+    return [finding for one in together for finding in _alternatives(uses, module, [one], solution, suites, zygote, slot)]
 
 
-def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> Finding:
+def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:
     hurried = module.model_copy(update={"limits": module.limits.model_copy(update=CHEAT_LIMITS)})
     try:
         # An exercise earns nothing unless its core tests pass, so these alone decide whether a cheat earns anything.
@@ -253,9 +281,9 @@ def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote
             submitted, {}, suites, zygote, slot, tests=lambda spec: spec.core, until_failure=True, diagnosed=False
         )
     except GraderError as error:
-        return Finding(f"broke the grader: {error}")
+        return [Finding(f"broke the grader: {error}")]
     earned = [f"{e.name} {e.score:g}" for e in result.exercises if e.score]
-    return Finding(f"earns points: {', '.join(earned)}" if earned else "")
+    return [Finding(f"earns points: {', '.join(earned)}" if earned else "")]
 
 
 def _run(
