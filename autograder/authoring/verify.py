@@ -32,7 +32,7 @@ from autograder.testing.variants import Variant
 from autograder.worker import pages
 from autograder.worker.client import GraderError, Worker, Zygote
 
-TASK_SECONDS = 300
+TASK_SECONDS = 600
 BATCH = 12
 # The tests that caught the mutants before this one in a batch, the last one first: neighbours in mutants.py are often mistakes
 # of the same kind, and a test that catches one most likely catches the next.
@@ -263,7 +263,8 @@ def _alternatives(
         problem = str(error)
     else:
         broken = [breach.message for breach in check_policy(module, files)]
-        outcomes, breaches = _run(module, files, suites, zygote, slot, concerns)
+        patient = _limited(module, module_seconds=module.limits.module_seconds * len(together))  # each may need its time
+        outcomes, breaches = _run(patient, files, suites, zygote, slot, concerns)
         broken += [f"{call} is forbidden in {exercise}" for exercise, (call, _) in breaches.items()]
         broken += [f"{name} {o.outcome}: {_line(o.message)}" for name, o in outcomes.items() if o.outcome != "passed"]
         problem = "; ".join(broken)
@@ -273,7 +274,7 @@ def _alternatives(
 
 
 def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:
-    hurried = module.model_copy(update={"limits": module.limits.model_copy(update=CHEAT_LIMITS)})
+    hurried = _limited(module, **CHEAT_LIMITS)
     try:
         # An exercise earns nothing unless its core tests pass, so these alone decide whether a cheat earns anything.
         submitted = SubmittedModule(hurried, files)
@@ -284,6 +285,10 @@ def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote
         return [Finding(f"broke the grader: {error}")]
     earned = [f"{e.name} {e.score:g}" for e in result.exercises if e.score]
     return [Finding(f"earns points: {', '.join(earned)}" if earned else "")]
+
+
+def _limited(module: Module, **limits: float) -> Module:
+    return module.model_copy(update={"limits": module.limits.model_copy(update=limits)})
 
 
 def _run(
