@@ -20,6 +20,9 @@ def verify(
     modules: Annotated[list[str] | None, MODULES] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
     cheats: Annotated[bool, typer.Option("--cheats/--without-cheats", help="Whether to try the cheats, too.")] = True,
+    note: Annotated[
+        bool, typer.Option("--note", help="Write down which test catches each mutant: the next time it comes first.")
+    ] = False,
     course_folder: Annotated[Path | None, COURSE] = None,
 ) -> None:
     """Prove the suites: the reference, the stub, every mutant, alternative and cheat get what they deserve."""
@@ -28,7 +31,7 @@ def verify(
     zygote = zygote_for(course)
     from autograder.authoring.verify import verify as prove  # while the zygote warms up: it takes seconds, too
 
-    raise typer.Exit(0 if prove(course, chosen, zygote, Console(), quiet, cheats) else 1)
+    raise typer.Exit(0 if prove(course, chosen, zygote, Console(), quiet, cheats, note) else 1)
 
 
 def sync(

@@ -1,0 +1,205 @@
+"""What `verify` proves about a module: the reference, the stub, every mutant, alternative and cheat get what they deserve.
+
+Each runs as a submission would, in a confined worker: mutants against the tests of their own exercise, alternatives also
+against those of the exercises that use it, since a right answer must not cost points anywhere. Alternatives of several
+exercises are proved in one file, which a student may well write; where that fails, each is tried alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from autograder.authoring import caught
+from autograder.authoring.cheats import general
+from autograder.course import Module
+from autograder.grading.grade import grade_module, job_for, solution_files, with_dependencies
+from autograder.grading.manifest import TestSpec
+from autograder.grading.suite import Suites
+from autograder.intake import SubmittedModule
+from autograder.policy import built_on
+from autograder.policy import check as check_policy
+from autograder.testing import variants
+from autograder.testing.variants import Variant
+from autograder.worker.client import GraderError, Worker, Zygote
+
+# The tests that caught the mutants before this one in a batch, the last one first: neighbours in mutants.py are often mistakes
+# of the same kind, and a test that catches one most likely catches the next.
+_CAUGHT_BY: list[str] = []
+CHEAT_LIMITS = {"call_seconds": 0.5, "load_seconds": 0.5, "module_seconds": 1.0, "memory_mb": 512}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found: no problem when all is well.
+
+    For a mutant: whether its own sentence explains the failure, and the test that caught it.
+    """
+
+    problem: str = ""
+    named: bool = False
+    caught_by: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is proved about a module in one go: a finding for each name."""
+
+    kind: str
+    names: tuple[str, ...]
+    run: Callable[[int], list[Finding]]
+
+
+def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> list[Check]:
+    """Everything to prove about a module. VariantError, SyntaxError where a file of variants is wrong."""
+    solution = solution_files(module)
+    stub = {name: (module.folder / name).read_text(encoding="utf-8") for name in module.files}
+    found = [
+        Check("reference", ("",), partial(_reference, module, solution, suites, zygote)),
+        Check("stub", ("",), partial(_stub, module, stub, suites, zygote)),
+    ]
+    uses = built_on(module, solution)
+    for together in _of_unlike_exercises(variants.load(module.suite_folder / "alternatives.py")):
+        names = tuple(variant.name for variant in together)
+        run = partial(_alternatives, uses, module, together, solution, suites, zygote)
+        found.append(Check("alternative", names, run))
+    noted = caught.read(module)
+    for variant in variants.load(module.suite_folder / "mutants.py"):
+        run = partial(_mutant, module, variant, noted.get(variant.name, ""), solution, suites, zygote)
+        found.append(Check("mutant", (variant.name,), run))
+    for variant in [*variants.load(module.suite_folder / "cheats.py"), *general(module)] if cheats else []:
+        files = stub | {module.main_file: variant.source}
+        found.append(Check("cheat", (variant.name,), partial(_cheat, module, files, suites, zygote)))
+    return found
+
+
+def _of_unlike_exercises(alternatives: Sequence[Variant]) -> list[list[Variant]]:
+    """The alternatives in groups with at most one of each exercise; a whole file stays alone."""
+    groups: list[list[Variant]] = []
+    for variant in alternatives:
+        free = (group for group in groups if not any(o.source or o.exercise == variant.exercise for o in group))
+        group = None if variant.source else next(free, None)
+        if group is None:
+            groups.append([variant])
+        else:
+            group.append(variant)
+    return groups
+
+
+def _with(module: Module, together: Sequence[Variant], solution: Mapping[str, str]) -> dict[str, str]:
+    """The solution's files with the variants in them. VariantError where one does not fit."""
+    files = dict(solution)
+    for variant in together:
+        name = variant.file or module.file_of(module.exercise(variant.exercise))
+        files[name] = variant.apply(files[name])
+    return files
+
+
+def _reference(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:
+    result = grade_module(SubmittedModule(module, files), {}, suites, zygote, slot)
+    missed = [e for e in result.exercises if e.status != "passed"]
+    if result.score == result.max_score and not missed:
+        return [Finding()]
+    said = "; ".join(f"{e.name} {e.status}: {_line(e.message)}" for e in missed)
+    return [Finding(f"scores {result.score:g}, not {result.max_score:g}. {result.message} {said}")]
+
+
+def _stub(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:
+    result = grade_module(SubmittedModule(module, files), {}, suites, zygote, slot)
+    wrong = [f"{e.name} is {e.status}" for e in result.exercises if e.status != "todo"]
+    if result.score:
+        wrong.append(f"scores {result.score:g}")
+    return [Finding(", ".join(wrong))]
+
+
+def _mutant(
+    module: Module, variant: Variant, noted: str, solution: Mapping[str, str], suites: Suites, zygote: Zygote, slot: int
+) -> list[Finding]:
+    def counts(spec: TestSpec) -> bool:
+        return spec.exercise == variant.exercise and spec.tier == "hidden"
+
+    try:
+        files = _with(module, [variant], solution)
+    except variants.VariantError as error:
+        return [Finding(str(error))]
+    first = [noted, *_CAUGHT_BY]
+    outcomes, breaches = _run(
+        module, files, suites, zygote, slot, counts, until_failure=True, suspected=variant.says, first=first
+    )
+    failed = {name: outcome for name, outcome in outcomes.items() if outcome.outcome != "passed"}
+    _CAUGHT_BY[:] = [*failed, *(name for name in _CAUGHT_BY if name not in failed)]
+    if not failed and variant.exercise not in breaches:
+        return [Finding(f"passes every test of {variant.exercise}")]
+    return [Finding(named=any(outcome.diagnosis for outcome in failed.values()), caught_by=next(iter(failed), ""))]
+
+
+def _alternatives(
+    uses: Mapping[str, Sequence[str]],
+    module: Module,
+    together: Sequence[Variant],
+    solution: Mapping[str, str],
+    suites: Suites,
+    zygote: Zygote,
+    slot: int,
+) -> list[Finding]:
+    varied = {variant.exercise for variant in together}
+
+    def concerns(spec: TestSpec) -> bool:
+        return spec.exercise in varied or not varied.isdisjoint(uses.get(spec.exercise, ()))
+
+    try:
+        files = _with(module, together, solution)
+    except variants.VariantError as error:
+        problem = str(error)
+    else:
+        broken = [breach.message for breach in check_policy(module, files)]
+        patient = _limited(module, module_seconds=module.limits.module_seconds * len(together))  # each may need its time
+        outcomes, breaches = _run(patient, files, suites, zygote, slot, concerns)
+        broken += [f"{call} is forbidden in {exercise}" for exercise, (call, _) in breaches.items()]
+        broken += [f"{name} {o.outcome}: {_line(o.message)}" for name, o in outcomes.items() if o.outcome != "passed"]
+        problem = "; ".join(broken)
+    if not problem or len(together) == 1:
+        return [Finding(problem) for _ in together]
+    return [finding for one in together for finding in _alternatives(uses, module, [one], solution, suites, zygote, slot)]
+
+
+def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:
+    hurried = _limited(module, **CHEAT_LIMITS)
+    try:
+        # An exercise earns nothing unless its core tests pass, so these alone decide whether a cheat earns anything.
+        submitted = SubmittedModule(hurried, files)
+        result = grade_module(
+            submitted, {}, suites, zygote, slot, tests=lambda spec: spec.core, until_failure=True, diagnosed=False
+        )
+    except GraderError as error:
+        return [Finding(f"broke the grader: {error}")]
+    earned = [f"{e.name} {e.score:g}" for e in result.exercises if e.score]
+    return [Finding(f"earns points: {', '.join(earned)}" if earned else "")]
+
+
+def _limited(module: Module, **limits: float) -> Module:
+    return module.model_copy(update={"limits": module.limits.model_copy(update=limits)})
+
+
+def _run(
+    module: Module,
+    files: dict[str, str],
+    suites: Suites,
+    zygote: Zygote,
+    slot: int,
+    tests: Callable[[TestSpec], bool],
+    until_failure: bool = False,
+    suspected: str = "",
+    first: Sequence[str] = (),
+):
+    together, _ = with_dependencies(module, files, {}, suites.course)
+    worker = Worker(zygote, job_for(module, together, suites, slot))
+    try:
+        return suites.run(module, worker, tests, until_failure, suspected=suspected, first=first)
+    finally:
+        worker.close()
+
+
+def _line(message: str) -> str:
+    return " / ".join(line.strip() for line in message.splitlines()[:3])[:300]
