@@ -92,6 +92,8 @@ def test_ids_are_bytes_then_merges_then_special_tokens(student, reference):
     compare(student, reference, text, 256 + 3)
     expected = reference.train_byte_bpe(text, 262)
     assert_learnt(student.train_byte_bpe(text, 262), expected, "a text without the argument special_tokens")
+    expected = reference.train_byte_bpe(text, 263, ["th", "the"])
+    assert_learnt(student.train_byte_bpe(text, 263, ("th", "the")), expected, "a text with a tuple of special tokens")
 
 
 @exercise("train_byte_bpe", points=3)
@@ -155,14 +157,12 @@ def test_training_stops_when_no_pair_is_left(student, reference):
 @exercise("train_byte_bpe", points=1)
 def test_a_path_is_read_as_utf_8(student, reference):
     """A Path is a file of UTF-8, whose line ends and byte order mark stay; a str is a text, whatever it looks like."""
-    for text in ("the é the é 🙂🙂", "a\r\nb\r\nc\r\n\r\n", "\ufeffa \ufeffa", "a\rb\rb", "x<s>\r\n<s>x"):
-        actual = student.run(scenarios.train_from_file, text.encode(), 270, ["<s>"])
-        assert_learnt(
-            actual,
-            reference.train_byte_bpe(text, 270, ["<s>"]),
-            f"a file with {ascii(text)}",
-            "in text mode, Python changes line ends",
-        )
+    texts = ["the é the é 🙂🙂", "a\r\nb\r\nc\r\n\r\n", "\ufeffa \ufeffa", "a\rb\rb", "x<s>\r\n<s>x", "ab" * 2**15 + "a\n\n\n b"]
+    for text in texts:
+        actual = student.run(scenarios.train_from_file, text.encode(), 275, ["<s>"])
+        what = ascii(text) if len(text) < 80 else f"the text {text[:8]}…, whose first word has {text.index(chr(10))} letters"
+        hint = "in text mode, Python changes line ends; and no part of a file, be it a line or 4,096 bytes, can be cut by itself"
+        assert_learnt(actual, reference.train_byte_bpe(text, 275, ["<s>"]), f"a file with {what}", hint)
     for name in ("corpus", "corpus.txt"):
         actual = student.run(scenarios.train_from_a_name, name, b"xyz xyz xyz", 270)
         assert_learnt(actual, reference.train_byte_bpe(name, 270), f"the text {name!r}", "only a Path is a file")
@@ -194,7 +194,7 @@ def test_each_training_begins_anew(student, reference):
         ["low lower", 262, ["<s>"]],
         ["low lower", 262, ["<s>"]],
         ["xy xy", 258, []],
-        ["", 300, ["<t>"]],
+        ["", 300, ["<t>", "<t><t>", "<s>"]],
         ["low lower", 260, []],
     ]
     for i, (seen, (text, vocab_size, special_tokens)) in enumerate(zip(student.run(scenarios.train_in_turns, calls), calls)):
