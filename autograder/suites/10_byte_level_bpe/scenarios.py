@@ -82,8 +82,8 @@ CONVERTING = {builtin.__name__: Converting(builtin.__name__, (builtin,), {}) for
 
 
 def done_by_python(module, name, value):
-    """What the function gives, whether Python's own methods do the work in the module's code, and whether anybody looks at the
-    single elements."""
+    """What the function gives, whether Python's own methods do the work, there or in a library, and whether anybody looks at
+    the single elements."""
     n_steps, calls = [0], set()
     own = {key: vars(module)[key] for key in CONVERTING if key in vars(module)}
 
@@ -96,11 +96,7 @@ def done_by_python(module, name, value):
         return trace
 
     def profile(frame, event, argument):
-        if (
-            event == "c_call"
-            and frame.f_globals is vars(module)
-            and isinstance(getattr(argument, "__self__", None), (str, bytes, bytearray))
-        ):
+        if event == "c_call" and isinstance(getattr(argument, "__self__", None), (str, bytes, bytearray)):
             calls.add(argument.__name__)
 
     Touched.n = Converting.n = 0
@@ -285,7 +281,7 @@ def in_pieces(module, vocabulary, rows, *args):
     tokenizer = tokenizer_of(module, *vocabulary)
 
     def ids(lines):
-        return list(tokenizer.encode_iterable(lines, *args))
+        return list(tokenizer.encode_iterable(lines, **dict(zip(["allowed_special"], args))))
 
     return [[outcome(ids, lines), outcome(ids, iter(lines))] for lines in rows]
 

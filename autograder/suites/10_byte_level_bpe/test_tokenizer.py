@@ -54,6 +54,7 @@ def test_texts_have_their_ids(student, reference, seed):
         "bababababa babababa",
         "a     bo  da",
         "x'sa'llo 'sasa 'lli",
+        f"{'ba' * 40}x {'ba' * 40}s {'ba' * 40}",
     ]
     expected = reference.run(scenarios.encode_all, known, texts)
     hint = "the pair that stands first in the merges, at each of its places, until none is left; ids from the vocabulary"
@@ -154,7 +155,8 @@ IDS_OF_GPT2 = [
 @given(seed=seeds())
 def test_files_are_read_in_their_published_form(student, reference, seed):
     """encoder.json and vocab.bpe, as str or Path: ids are those of the file, # may be a token, what no merge makes is special."""
-    rng, known = random.Random(seed), vocabulary(seed % 5, 60, special_tokens=SPECIAL[: seed % 3 + 1])
+    rng, known = random.Random(seed), vocabulary(seed % 5, 60, special_tokens=(*SPECIAL[: seed % 3 + 1], "[é🙂]"))
+    last = [(a + b).decode(errors="ignore") for a, b in known[1][-3:]]
     vocab, merges = written(known)
     if seed % 2:
         extra = ["# #", "## ##"]
@@ -162,7 +164,7 @@ def test_files_are_read_in_their_published_form(student, reference, seed):
         vocab |= {line.replace(" ", ""): max(vocab.values()) + 1 + i for i, line in enumerate(extra)}
     items = rng.sample(list(vocab.items()), len(vocab))
     files = scenarios.as_json(dict(items), ascii_only=bool(seed % 4)), merges
-    texts = [*texts_of(seed), "### # ## a##b", "x <|endoftext|><|a|>y <|b|>", "\x00\x7f\xad\xa0", "0.2"]
+    texts = [*texts_of(seed), "### # ## a##b ####", " ".join(last), "x <|endoftext|><|a|>y <|b|>[é🙂]", "\x00\x7f\xad\xa0", "0.2"]
     rows = [rng.choices(list(vocab.values()), k=8) for _ in range(3)]
     for allowed in ((), "all"):
         args = (*files, texts, allowed, rows, bool(seed % 2))
@@ -222,6 +224,7 @@ def test_only_special_tokens_that_are_allowed_count_as_such(student, reference, 
         ("<|a|><|b|>", ["<|a|>", "<|b|>"]),
         ("<|a|><|b|>", "all"),
         ("x|y", "all"),
+        ("<|A|>AB <|ENDOFTEXT|>", "all"),
         ("xxy", "all"),
         ("abcab", ["ab", "abc"]),
         ("abcab", ["abc", "ab"]),
@@ -359,7 +362,7 @@ def test_tokenizers_share_nothing_and_change_nothing(student, reference):
     for key, right in expected.items():
         hint = "copy what you keep, and make caches in __init__"
         assert_equal(actual[key], right, what=f"{key!r} of two tokenizers that take turns", hint=hint)
-    texts = [corpus(1, 40), corpus(3, 50)]
+    texts = ["☃🙂ü" * 20 + corpus(1, 40), "ü☃🙂" * 20 + corpus(3, 50)]
     assert_equal(
         student.run(scenarios.two_streams, first, texts),
         reference.run(scenarios.two_streams, first, texts),
@@ -372,7 +375,8 @@ def test_a_long_word_takes_no_square_of_its_length(student, reference):
     """A word of 30,000 letters is encoded in the time that a call has, as one text and as a stream of single letters."""
     known = vocabulary(0, 100)
     rng = random.Random(3)
-    text = "".join(rng.choices("bcdfglmnrst", k=2)[0] + rng.choice("aeiou") for _ in range(15_000))
+    syllables = [token.decode() for token in known[0].values() if token.isalpha() and token.isascii()]
+    text = "".join(rng.choices(syllables, k=30_000))[:30_000]
     expected = reference.run(scenarios.encode_all, known, [text])
     assert_each(
         student.run(scenarios.encode_all, known, [text]),
@@ -383,7 +387,7 @@ def test_a_long_word_takes_no_square_of_its_length(student, reference):
     )
     expected = [[expected[0], expected[0]]]
     assert_each(
-        student.run(scenarios.in_pieces, known, [list(text)]),
+        student.run(scenarios.in_pieces, known, [list(text)], "all"),
         expected,
         ["its letters"],
         "the ids",
@@ -398,7 +402,7 @@ def test_what_is_remembered_is_bounded(student):
     for_short, for_long = student.run(scenarios.remembered, known, 12_000, 60, 1_100, 4)
     hint = "\n  hint: lru_cache(2**12), and only for words of at most 2**10 characters"
     assert for_long <= 250_000, f"after 60 words of 1,100 letters {for_long} bytes more are in use than before{hint}"
-    assert for_short <= 2_200_000, f"after 12,000 different words {for_short} bytes more are in use than before{hint}"
+    assert for_short <= 1_700_000, f"after 12,000 different words {for_short} bytes more are in use than before{hint}"
 
 
 @exercise("GPT2Tokenizer", points=0.5)
@@ -408,7 +412,7 @@ def test_what_the_vocabulary_does_not_have_is_refused(student):
     known = vocab, merges, special
     unknown = max(vocab) + 1
     fine = min(vocab)
-    for ids in ([unknown], [fine, unknown], [-1], [fine, -2]):
+    for ids in ([unknown], [fine, unknown], [unknown - 2], [-1], [fine, -2]):
         seen = student.run(scenarios.decode_all_ids, known, [ids]) + student.run(scenarios.decode_in_pieces, known, [ids])[0]
         assert_equal(seen, ["refused"] * 3, what=f"decode and decode_stream of {ids}", hint="tokens[-1] is no error")
     for allowed in (["<|nobody|>"], ["<|endoftext|>", "x"], "<|endoftext|>"):
