@@ -642,7 +642,7 @@ ALTERNATIVES = [
             for n in (1, 2, 3):  # a beginning is one U+FFFD, and goes on in some way
                 tail = held[-n:]
                 goes_on = any((tail + more).decode("utf-8", "ignore") for more in CONTINUATIONS[4 - n])
-                if len(tail) == n and tail.decode("utf-8", "replace") == "\\ufffd" and goes_on:
+                if len(tail) == n and tail.decode("utf-8", "replace") == "\\ufffd" != tail.decode("utf-8", "ignore") and goes_on:
                     whole = len(held) - n
             piece, held = held[:whole], held[whole:]
             yield piece.decode("utf-8", "replace")

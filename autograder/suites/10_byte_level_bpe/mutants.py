@@ -130,21 +130,6 @@ UTF8_ENCODE = [
         "`bytes(character, ...)` does the work, one character after the other: put the bits together yourself.",
         ("    data = bytearray()\n", "    return b''.join(bytes(c, 'utf-8') for c in text)\n    data = bytearray()\n"),
     ),
-    edit(
-        "a_method_called_by_name",
-        "utf8_encode",
-        "`operator.methodcaller` lets Python do the work: put the bits together yourself.",
-        (
-            "    data = bytearray()\n",
-            "    import operator\n    return b''.join(map(operator.methodcaller('encode'), text))\n    data = bytearray()\n",
-        ),
-    ),
-    edit(
-        "four_thousand_characters",
-        "utf8_encode",
-        "What comes after 4,096 characters is lost: go on to the end of the text.",
-        ("enumerate(text)", "enumerate(text[:4096])"),
-    ),
 ]
 
 # utf8_decode
@@ -204,6 +189,12 @@ UTF8_DECODE = [
         "utf8_decode",
         "C2 is taken for wrong: with it begin U+0080 to U+00BF.",
         ("elif 0xC2 <= first < 0xF5:", "elif 0xC3 <= first < 0xF5:"),
+    ),
+    edit(
+        "f4_refused",
+        "utf8_decode",
+        "F4 is taken for wrong: with it begin U+100000 to U+10FFFF.",
+        ("elif 0xC2 <= first < 0xF5:", "elif 0xC2 <= first < 0xF4:"),
     ),
     edit(
         "surrogates_decoded",
@@ -331,12 +322,6 @@ UTF8_DECODE = [
         "utf8_decode",
         "`str(data, ...)` does the work, one character after the other: take the bits apart yourself.",
         ("            characters.append(chr(code))\n", "            characters.append(str(data[start:i], 'utf-8'))\n"),
-    ),
-    edit(
-        "four_thousand_bytes",
-        "utf8_decode",
-        "What comes after 4,096 bytes is lost: go on to the end of the data.",
-        ("while i < len(data):", "while i < min(4096, len(data)):"),
     ),
 ]
 
@@ -1110,16 +1095,6 @@ TRAINING = [
         ),
     ),
     edit(
-        "special_tokens_in_any_case",
-        "train_byte_bpe",
-        "A special token splits the text also in other case: x is not X.",
-        (
-            PARTS,
-            "(re.split('|'.join(map(re.escape, sorted(special_tokens, key=len)[::-1])), text, flags=re.I)"
-            " if special_tokens else [text])",
-        ),
-    ),
-    edit(
         "read_in_parts",
         "train_byte_bpe",
         "The text is cut after each 2**16 characters, also within a pre-token: cut it by pretokenize alone.",
@@ -1701,23 +1676,10 @@ TOKENIZER = [
         ),
     ),
     edit(
-        "special_tokens_in_any_case_found",
-        "GPT2Tokenizer",
-        "Special tokens are found in any case: <|ENDOFTEXT|> is plain text.",
-        ("_special_pattern(allowed).finditer(text)", "re.compile(_special_pattern(allowed).pattern, re.I).finditer(text)"),
-        ("self._special[special.group()]", "self._special.get(special.group(), self._special.get(special.group().lower(), 0))"),
-    ),
-    edit(
         "last_merge_lost",
         "GPT2Tokenizer",
         "The last merge of the file is lost.",
         (".splitlines()[1:]", ".splitlines()[1:-1]"),
-    ),
-    edit(
-        "special_tokens_in_brackets",
-        "GPT2Tokenizer",
-        "Only tokens of the file that begin with < are special: all are that are neither a byte nor made by a merge.",
-        (SPECIALS_OF_FILES, SPECIALS_OF_FILES.replace("len(token) > 1", "token[:1] == b'<'")),
     ),
     edit(
         "holes_are_nothing",
@@ -1762,15 +1724,6 @@ TOKENIZER = [
         ("lru_cache(2**12)", "lru_cache(6000)"),
     ),
     edit(
-        "words_in_parts",
-        "GPT2Tokenizer",
-        "Words of more than 2,000 characters are cut before merging: a pre-token is merged as a whole.",
-        (
-            "        for word in words:\n",
-            "        for word in [w[k : k + 2000] for w in words for k in range(0, len(w), 2000)]:\n",
-        ),
-    ),
-    edit(
         "all_lines_first_with_special",
         "GPT2Tokenizer",
         "With special tokens allowed, all lines are drawn before the first id is given: hold back only what may begin one.",
@@ -1778,12 +1731,6 @@ TOKENIZER = [
             '        rest, waiting, n_waiting = "", [], 0\n        for line in lines:\n',
             '        rest, waiting, n_waiting = "", [], 0\n        for line in ["".join(lines)] if allowed else lines:\n',
         ),
-    ),
-    edit(
-        "joined_anew_with_special",
-        "GPT2Tokenizer",
-        "With special tokens allowed, a word of many lines is looked at anew with each, which costs the square of its length.",
-        ("            if n_waiting > len(rest):", "            if allowed or n_waiting > len(rest):"),
     ),
     edit(
         "stream_waits_after_a_wrong_byte",

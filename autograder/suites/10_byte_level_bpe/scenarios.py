@@ -132,10 +132,10 @@ def table_twice(module):
 
 
 def cut(module, texts):
-    """pretokenize of each text; "refused" where it is. The lists are changed by their owner after each."""
+    """pretokenize of each text. The lists are changed by their owner after each."""
     seen = []
     for text in texts:
-        words = outcome(module.pretokenize, text)
+        words = module.pretokenize(text)
         seen.append(list(words) if isinstance(words, list) else words)
         if isinstance(words, list):
             words.append("changed")
@@ -239,7 +239,7 @@ def tokenizer_of(module, vocab, merges, special_tokens):
 def encode_all(module, vocabulary, texts, *args):
     """encode of each text."""
     tokenizer = tokenizer_of(module, *vocabulary)
-    return [outcome(tokenizer.encode, text, *args) for text in texts]
+    return [tokenizer.encode(text, *args) for text in texts]
 
 
 def encode_with(module, vocabulary, cases):
@@ -265,8 +265,8 @@ def there_and_back(module, vocabulary, texts):
 
 
 def made_with(module, vocabulary):
-    """ "refused", or how many ids a text has."""
-    return outcome(lambda: len(tokenizer_of(module, *vocabulary).encode("ab")))
+    """ "refused" or "accepted"."""
+    return outcome(lambda: tokenizer_of(module, *vocabulary) and "accepted")
 
 
 def from_files(module, vocab, merges, texts, allowed, rows, as_text=False):

@@ -37,7 +37,7 @@ def texts_of(seed, n=6):
 
 
 @exercise("GPT2Tokenizer", points=5.5, core=True)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(seed=seeds())
 def test_texts_have_their_ids(student, reference, seed):
     """With vocabularies that were learnt, texts are encoded by merging the pairs in the order in which they were learnt."""
@@ -62,7 +62,7 @@ def test_texts_have_their_ids(student, reference, seed):
 
 
 @exercise("GPT2Tokenizer", points=2.5, core=True)
-@settings(max_examples=10)
+@settings(max_examples=7)
 @given(seed=seeds())
 def test_ids_have_their_text(student, reference, seed):
     """What was encoded is decoded to the same; any ids are decoded by joining their bytes, and wrong bytes become U+FFFD."""
@@ -256,7 +256,7 @@ def test_the_larger_of_two_ids_is_that_of_the_special_token(student, reference):
 
 
 @exercise("GPT2Tokenizer", points=3)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(seed=seeds())
 def test_pieces_are_encoded_as_the_whole(student, reference, seed):
     """encode_iterable gives the ids of the joined text, wherever a word, white space, a contraction or a special token is cut."""
@@ -403,12 +403,12 @@ def test_a_long_word_takes_no_square_of_its_length(student, reference):
 
 @exercise("GPT2Tokenizer", points=0.5)
 def test_what_is_remembered_is_bounded(student):
-    """After 7,000 different words, and words of 1,100 letters, no more is remembered than the class says."""
+    """After 12,000 different words, and words of 1,100 letters, no more is remembered than the class says."""
     known = vocabulary(0, 0, n_words=5)
-    for_short, for_long = student.run(scenarios.remembered, known, 7_000, 40, 1_100, 4)
+    for_short, for_long = student.run(scenarios.remembered, known, 12_000, 40, 1_100, 4)
     hint = "\n  hint: lru_cache(2**12), and only for words of at most 2**10 characters"
     assert for_long <= 250_000, f"after 40 words of 1,100 letters {for_long} bytes more are in use than before{hint}"
-    assert for_short <= 1_700_000, f"after 7,000 different words {for_short} bytes more are in use than before{hint}"
+    assert for_short <= 1_700_000, f"after 12,000 different words {for_short} bytes more are in use than before{hint}"
 
 
 @exercise("GPT2Tokenizer", points=0.5)
@@ -426,11 +426,16 @@ def test_what_the_vocabulary_does_not_have_is_refused(student):
             student.run(scenarios.encode_with, known, [("a<|endoftext|>", allowed)])
             + student.run(scenarios.in_pieces, known, [["a"]], allowed)[0]
         )
-        assert_equal(seen, ["refused"] * 3, what=f"encode and encode_iterable with allowed_special={allowed!r}")
+        assert_equal(
+            seen,
+            ["refused"] * 3,
+            what=f"encode and encode_iterable (twice) with allowed_special={allowed!r}",
+            hint="each name has to be that of a special token",
+        )
     some_byte, some_merge = (
         next(i for i, token in vocab.items() if token == wanted) for wanted in (b"q", merges[-1][0] + merges[-1][1])
     )
     for missing in (some_byte, some_merge, max(vocab)):
         less = {i: token for i, token in vocab.items() if i != missing}
         seen = student.run(scenarios.made_with, (less, merges, special))
-        assert_equal(seen, "refused", what=f"a vocabulary without {vocab[missing]}")
+        assert_equal(seen, "refused", what=f"a vocabulary without {vocab[missing]}", hint="GPT2Tokenizer(...) itself refuses it")

@@ -18,9 +18,13 @@ def assert_learnt(actual, expected, what, hint=""):
     """The same merges and the same vocabulary; the first that differs is told."""
     assert isinstance(actual, list | tuple) and len(actual) == 2, f"expected (vocab, merges), got {shown(actual)}"
     (vocab, merges), (right_vocab, right_merges) = actual, expected
-    if not isinstance(merges, list | tuple):
-        raise AssertionError(f"merges should be a list of pairs, got {shown(merges)}")
+    if not isinstance(vocab, dict) or not isinstance(merges, list | tuple):
+        said = f"expected (vocab, merges), a dictionary from ids to bytes and a list of pairs, got {shown(actual)}"
+        raise AssertionError(said)
     merges = [tuple(pair) if isinstance(pair, list) else pair for pair in merges]
+    for pair in merges:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(symbol, bytes) for symbol in pair)):
+            raise AssertionError(f"each merge should be a pair of bytes such as {right_merges[:1]}, got {shown(pair)}")
     said = f"\n  hint: {hint}" if hint else ""
     for i, (pair, right) in enumerate(zip(merges, right_merges)):
         before = f" after {shown(right_merges[:i][-5:])}" if i else ""
