@@ -342,7 +342,7 @@ def test_each_character_is_written_as_soon_as_it_is_there(student, reference):
         "🙂🙂".encode(),
         b"abc",
         "a\ufffdb".encode(),
-        b"\xff\x80a\xe2\x82b\xed\xa0\x80\xf0\x9f\x98\xc3\xa9c",
+        b"\xff\x80a\xe2\x82b\xf0\x9f\x98\xc3\xa9c",
     ]
     rows = [[id_of[bytes([byte])] for byte in text] for text in texts] + [[more, more + 1, id_of[b"a"], more + 2, more + 1, more]]
     for ids in rows:
