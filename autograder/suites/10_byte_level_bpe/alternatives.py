@@ -238,6 +238,57 @@ class ListsOf256:
         return best
 
 
+@alternative("ByteTrie", "Nodes of another class, with slots and a mark where a token ends; insert gives the trie back.")
+class NodesWithSlots:
+    __slots__ = ("_root",)
+
+    class _Node:
+        __slots__ = ("children", "token_id", "ends")
+
+        def __init__(self):
+            self.children, self.token_id, self.ends = {}, None, False
+
+    def __init__(self):
+        self._root = self._Node()
+
+    def insert(self, token, token_id):
+        if token == b"":
+            raise ValueError("empty")
+        node = self._root
+        for byte in token:
+            if byte not in node.children:
+                node.children[byte] = self._Node()
+            node = node.children[byte]
+        node.token_id, node.ends = token_id, True
+        return self
+
+    def _find(self, token):
+        node = self._root
+        for byte in token:
+            node = node.children.get(byte)
+            if node is None:
+                return None
+        return node
+
+    def get(self, token, default=None):
+        node = self._find(token)
+        return node.token_id if node is not None and node.ends else default
+
+    def __contains__(self, token):
+        node = self._find(token)
+        return node is not None and node.ends
+
+    def longest_prefix(self, data, start=0):
+        if start < 0 or start > len(data):
+            raise IndexError(start)
+        node, i, found = self._root, start, (None, 0)
+        while i < len(data) and data[i] in node.children:
+            node, i = node.children[data[i]], i + 1
+            if node.ends:
+                found = (node.token_id, i - start)
+        return found
+
+
 @alternative("ByteTrie", "One dictionary of all beginnings, which says whether a token ends there.")
 class AllBeginnings:
     def __init__(self):
@@ -591,7 +642,7 @@ ALTERNATIVES = [
             for n in (1, 2, 3):  # a beginning is one U+FFFD, and goes on in some way
                 tail = held[-n:]
                 goes_on = any((tail + more).decode("utf-8", "ignore") for more in CONTINUATIONS[4 - n])
-                if len(tail) == n and tail.decode("utf-8", "replace") == "\\ufffd" and goes_on:
+                if len(tail) == n and tail.decode("utf-8", "replace") == "\\ufffd" != tail.decode("utf-8", "ignore") and goes_on:
                     whole = len(held) - n
             piece, held = held[:whole], held[whole:]
             yield piece.decode("utf-8", "replace")

@@ -5,8 +5,8 @@ import random
 
 from solutions import byte_level_bpe
 
-LETTERS = "aZéßñœǅʰªºЖяΩλשعकไ中一二三日ハ한𝒜𐐷"
-NUMBERS = "0159٣५๓²³¹¼½Ⅷⅷ①⑳〇〡፩𝟘𝟗"
+LETTERS = "aZéßñœǅʰªºЖяΩλשعकไ中一二三日ハ한𝒜𐐷𠀋"
+NUMBERS = "0159٣५๓²³¹¼½Ⅷⅷ①⑳〇〡፩𝟘𝟗𐄇𐅀🄀"
 OTHERS = '.,!?-_$+()#@"“”’‘…—€™©Ⓐ🙂\u0301\u0308\u093f\u094d\u200d\u200b\u180e\ufeff\x00\x1c\x1d\x1e\x1f\x7f\u20dd\ufffd\ue000'
 SPACES = "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2003\u200a\u2028\u2029\u202f\u205f\u3000"
 CONTRACTIONS = ["'s", "'t", "'re", "'ve", "'m", "'ll", "'d"]

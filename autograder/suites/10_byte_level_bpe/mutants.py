@@ -17,12 +17,6 @@ UTF8_ENCODE = [
         ("if code < 0x80:", "if code < 0x100:"),
     ),
     edit(
-        "u_7f_in_two_bytes",
-        "utf8_encode",
-        "U+007F becomes two bytes: the first limit is 0x80, and 0x7F lies below it.",
-        ("if code < 0x80:", "if code < 0x7F:"),
-    ),
-    edit(
         "u_80_in_one_byte",
         "utf8_encode",
         "U+0080 becomes one byte: from 0x80 on there are two.",
@@ -124,6 +118,18 @@ UTF8_ENCODE = [
         "`bytes(text, ...)` does the work: put the bits together yourself.",
         ("    data = bytearray()\n", "    return bytes(text, 'utf-8')\n    data = bytearray()\n"),
     ),
+    edit(
+        "a_bytearray",
+        "utf8_encode",
+        "The result is a bytearray: return bytes(data), which cannot change and may be the key of a dictionary.",
+        ("return bytes(data)", "return data"),
+    ),
+    edit(
+        "bytes_encodes_one_by_one",
+        "utf8_encode",
+        "`bytes(character, ...)` does the work, one character after the other: put the bits together yourself.",
+        ("    data = bytearray()\n", "    return b''.join(bytes(c, 'utf-8') for c in text)\n    data = bytearray()\n"),
+    ),
 ]
 
 # utf8_decode
@@ -183,6 +189,12 @@ UTF8_DECODE = [
         "utf8_decode",
         "C2 is taken for wrong: with it begin U+0080 to U+00BF.",
         ("elif 0xC2 <= first < 0xF5:", "elif 0xC3 <= first < 0xF5:"),
+    ),
+    edit(
+        "f4_refused",
+        "utf8_decode",
+        "F4 is taken for wrong: with it begin U+100000 to U+10FFFF.",
+        ("elif 0xC2 <= first < 0xF5:", "elif 0xC2 <= first < 0xF4:"),
     ),
     edit(
         "surrogates_decoded",
@@ -292,6 +304,25 @@ UTF8_DECODE = [
         "Python does the work: take the bits apart yourself.",
         ("    characters, i = [], 0\n", "    return data.decode('utf-8', errors)\n    characters, i = [], 0\n"),
     ),
+    edit(
+        "errors_by_another_name",
+        "utf8_decode",
+        'The second parameter is not called errors, so errors="replace" is not understood: keep the signature.',
+        ('errors: str = "strict"', 'mode: str = "strict"'),
+        ("    if errors not in", "    errors = mode\n    if errors not in"),
+    ),
+    edit(
+        "later_bytes_without_a_lower_limit",
+        "utf8_decode",
+        "A third or fourth byte below 80 is taken for a continuation: these are 80 to BF.",
+        ("            low, high = 0x80, 0xBF  #", "            low, high = 0x60, 0xBF  #"),
+    ),
+    edit(
+        "str_decodes_one_by_one",
+        "utf8_decode",
+        "`str(data, ...)` does the work, one character after the other: take the bits apart yourself.",
+        ("            characters.append(chr(code))\n", "            characters.append(str(data[start:i], 'utf-8'))\n"),
+    ),
 ]
 
 # bytes_to_unicode
@@ -314,12 +345,6 @@ TABLE = [
         "bytes_to_unicode",
         "173, the soft hyphen, stays itself: it cannot be seen, so it is one of the 68 others.",
         ("*range(161, 173), *range(174, 256)", "*range(161, 256)"),
-    ),
-    edit(
-        "no_break_space_is_itself",
-        "bytes_to_unicode",
-        "160, the no-break space, stays itself: the printable ones go on with 161.",
-        ("*range(161, 173)", "*range(160, 173)"),
     ),
     edit(
         "added_not_counted",
@@ -502,6 +527,45 @@ PRETOKENIZE = [
         "The text is cut at spaces only: words, numbers and punctuation are cut apart, too.",
         (FINDS, "return re.findall(r' ?[^ ]+| +', text)"),
     ),
+    edit(
+        "an_iterator_of_pre_tokens",
+        "pretokenize",
+        "The result is a generator, which can be walked once and has no length: return a list.",
+        (FINDS, "return (match.group() for match in _pattern().finditer(text))"),
+    ),
+    edit(
+        "numbers_above_ffff_are_letters",
+        "pretokenize",
+        "Numbers above U+FFFF that are no decimal digits, as \U00010107 and \U0001f100, are letters: "
+        "list those of category Nl and No up to there.",
+        (FINDS, "return re.compile(re.sub('[\\U00010000-\\U0010ffff]', '\\uffff', _pattern().pattern)).findall(text)"),
+    ),
+    edit(
+        "two_planes_of_letters",
+        "pretokenize",
+        "Letters above U+1FFFF, rare Chinese characters among them, are no letters: they go on in the planes 2 and 3.",
+        (
+            FINDS,
+            "return re.compile(_pattern().pattern.replace('[^\\\\W', '[^\\\\W\\U00020000-\\U0010ffff')"
+            ".replace('(?:[^\\\\w', '(?:[\\U00020000-\\U0010ffff]|[^\\\\w')).findall(text)",
+        ),
+    ),
+    edit(
+        "runs_have_a_limit",
+        "pretokenize",
+        "Pre-tokens are cut after 1,000 characters: they are as long as possible.",
+        (FINDS, "return [w[k : k + 1000] for w in _pattern().findall(text) for k in range(0, len(w), 1000)]"),
+    ),
+    edit(
+        "the_rest_is_copied",
+        "pretokenize",
+        "The rest of the text is copied for each pre-token, which costs the square of its length: go on at an index.",
+        (
+            FINDS,
+            "words = []\n    while text:\n        words.append(_pattern().match(text).group())\n"
+            "        text = text[len(words[-1]) :]\n    return words",
+        ),
+    ),
 ]
 
 
@@ -649,6 +713,21 @@ TRIE = [
             "           node._children[byte]._id = -1\n                return default\n            node = node._children[byte]\n",
         ),
     ),
+    edit(
+        "ids_of_four_bytes",
+        "ByteTrie",
+        "Ids of 2**31 and more come back as others: an id may be any int.",
+        ("        node._id = token_id\n", "        node._id = (token_id + 2**31) % 2**32 - 2**31\n"),
+    ),
+    edit(
+        "some_bytes_in_advance",
+        "ByteTrie",
+        "Sixteen bytes are copied before the walk begins: look at no byte behind the first that leads nowhere.",
+        (
+            "        for i in range(start, len(data)):\n",
+            "        data[start : start + 16]\n        for i in range(start, len(data)):\n",
+        ),
+    ),
 ]
 
 # train_byte_bpe
@@ -683,16 +762,6 @@ TRAINING = [
             "        __lt__ = tuple.__gt__\n",
             "        def __lt__(self, other):\n            return (self[0], "
             "b''.join(self[1])) > (other[0], b''.join(other[1]))\n",
-        ),
-    ),
-    edit(
-        "ties_by_the_longest",
-        "train_byte_bpe",
-        "Of equally frequent pairs the longest is merged: compare the pairs as Python compares tuples.",
-        (
-            "        __lt__ = tuple.__gt__\n",
-            "        def __lt__(self, other):\n            a, b = ((x[0], "
-            "len(b''.join(x[1])), x[1]) for x in (self, other))\n            return a > b\n",
         ),
     ),
     edit(
@@ -998,6 +1067,47 @@ TRAINING = [
             "    counts = list(word_counts.values())\n",
             "    known = train_byte_bpe.__dict__.setdefault('known', Counter())\n    "
             "known.update(word_counts)\n    word_counts = known\n    counts = list(word_counts.values())\n",
+        ),
+    ),
+    edit(
+        "merges_as_a_dictionary",
+        "train_byte_bpe",
+        "merges is a dictionary: it should be a list of pairs, in the order of learning.",
+        ("return dict(enumerate(tokens)), merges", "return dict(enumerate(tokens)), {pair: i for i, pair in enumerate(merges)}"),
+    ),
+    edit(
+        "special_tokens_need_a_list",
+        "train_byte_bpe",
+        "special_tokens has to be a list: any sequence will do, a tuple as well.",
+        (
+            "    n_merges = vocab_size",
+            "    special_tokens = [] + special_tokens if special_tokens else []\n    n_merges = vocab_size",
+        ),
+    ),
+    edit(
+        "special_tokens_sorted_in_place",
+        "train_byte_bpe",
+        "The list of special tokens that was handed over is sorted: sort a copy.",
+        (
+            "    n_merges = vocab_size",
+            "    given, special_tokens = special_tokens, list(special_tokens)\n"
+            "    if isinstance(given, list):\n        given.sort(key=len, reverse=True)\n    n_merges = vocab_size",
+        ),
+    ),
+    edit(
+        "read_in_parts",
+        "train_byte_bpe",
+        "The text is cut after each 2**16 characters, also within a pre-token: cut it by pretokenize alone.",
+        (WORDS, "Counter(w for part in parts for k in range(0, len(part), 2**16) for w in pretokenize(part[k : k + 2**16]))"),
+    ),
+    edit(
+        "through_all_words",
+        "train_byte_bpe",
+        "Each merge goes through all pre-tokens to find those that hold the pair: keep, for each pair, which they are.",
+        (
+            "        for i in found_in.pop(best):\n",
+            "        found_in.pop(best)\n"
+            "        for i in [k for k, w in enumerate(words) if a in w and b in w and best in pairwise(w)]:\n",
         ),
     ),
 ]
@@ -1544,11 +1654,130 @@ TOKENIZER = [
             '        yield held.decode("utf-8", "ignore") if "held" in locals() else ""\n',
         ),
     ),
+    edit(
+        "the_larger_id_for_bytes",
+        "GPT2Tokenizer",
+        "Of two ids with the same bytes, the larger one stands for plain text: it is that of the special token.",
+        (ORDINARY_FIRST, "first = {self._tokens[i]: i for i in sorted(self._tokens)}"),
+    ),
+    edit(
+        "special_tokens_walked_twice",
+        "GPT2Tokenizer",
+        "special_tokens is walked twice, but may be an iterator, which is empty then: keep it as a list first.",
+        ("            self._special = {", "            list(special_tokens)\n            self._special = {"),
+    ),
+    edit(
+        "all_of_no_special_tokens",
+        "GPT2Tokenizer",
+        '"all" is refused where there are no special tokens: then it is like ().',
+        (
+            "            return list(self._special)\n",
+            "            if not self._special:\n                raise ValueError\n            return list(self._special)\n",
+        ),
+    ),
+    edit(
+        "last_merge_lost",
+        "GPT2Tokenizer",
+        "The last merge of the file is lost.",
+        (".splitlines()[1:]", ".splitlines()[1:-1]"),
+    ),
+    edit(
+        "holes_are_nothing",
+        "GPT2Tokenizer",
+        "Ids that are missing between others decode to nothing: refuse them.",
+        (
+            "        if token_id not in self._tokens:\n",
+            "        if 0 <= token_id < max(self._tokens) and token_id not in self._tokens:\n            return b''\n"
+            "        if token_id not in self._tokens:\n",
+        ),
+    ),
+    edit(
+        "decode_needs_a_length",
+        "GPT2Tokenizer",
+        "decode wants a list: it takes any iterable.",
+        (DECODES, "len(ids)\n        " + DECODES),
+    ),
+    edit(
+        "allowed_by_another_name",
+        "GPT2Tokenizer",
+        "encode_iterable does not know allowed_special by its name: keep the signature.",
+        ("lines: Iterable[str], allowed_special: Iterable[str] = ()", "lines: Iterable[str], allowed: Iterable[str] = ()"),
+        (
+            "        allowed = self._allowed(allowed_special)\n        rest",
+            "        allowed = self._allowed(allowed)\n        rest",
+        ),
+    ),
+    edit(
+        "remembered_by_their_beginning",
+        "GPT2Tokenizer",
+        "Words are remembered by their first 64 characters, so of two that begin alike the second gets the ids of the first.",
+        (
+            "self._remembered = lru_cache(2**12)(self._merge)",
+            "known = {}\n        self._remembered = lambda w: known.setdefault(w[:64], self._merge(w))"
+            " if len(known) < 2**12 else self._merge(w)",
+        ),
+    ),
+    edit(
+        "half_as_many_again_remembered",
+        "GPT2Tokenizer",
+        "6,000 pre-tokens are remembered: at most 2**12 may be.",
+        ("lru_cache(2**12)", "lru_cache(6000)"),
+    ),
+    edit(
+        "all_lines_first_with_special",
+        "GPT2Tokenizer",
+        "With special tokens allowed, all lines are drawn before the first id is given: hold back only what may begin one.",
+        (
+            '        rest, waiting, n_waiting = "", [], 0\n        for line in lines:\n',
+            '        rest, waiting, n_waiting = "", [], 0\n        for line in ["".join(lines)] if allowed else lines:\n',
+        ),
+    ),
+    edit(
+        "stream_waits_after_a_wrong_byte",
+        "GPT2Tokenizer",
+        "After a wrong byte decode_stream gives nothing until the end: give U+FFFD as soon as it is clear.",
+        (
+            "            yield decoder.decode(self._bytes_of(i))\n",
+            "            held += self._bytes_of(i)\n            try:\n                yield held.decode()\n"
+            "                held = b''\n            except UnicodeDecodeError:\n                pass\n",
+        ),
+        ('        decoder = codecs.getincrementaldecoder("utf-8")("replace")\n', '        held = b""\n'),
+        ('        yield decoder.decode(b"", final=True)\n', '        yield held.decode("utf-8", "replace")\n'),
+    ),
+    edit(
+        "stream_waits_while_it_ends_in_fffd",
+        "GPT2Tokenizer",
+        "decode_stream waits while the text ends in U+FFFD, which may be a character of the text, or certain to be wrong.",
+        (
+            "            yield decoder.decode(self._bytes_of(i))\n",
+            "            held += self._bytes_of(i)\n            text = held.decode('utf-8', 'replace')\n"
+            "            if not text.endswith('\\ufffd'):\n                yield text\n                held = b''\n",
+        ),
+        ('        decoder = codecs.getincrementaldecoder("utf-8")("replace")\n', '        held = b""\n'),
+        ('        yield decoder.decode(b"", final=True)\n', '        yield held.decode("utf-8", "replace")\n'),
+    ),
+    edit(
+        "streams_share_a_decoder",
+        "GPT2Tokenizer",
+        "The decoder belongs to the tokenizer, so two streams that take turns mix their bytes: make one in each stream.",
+        (
+            '        decoder = codecs.getincrementaldecoder("utf-8")("replace")\n',
+            '        decoder = self.__dict__.setdefault("_d", codecs.getincrementaldecoder("utf-8")("replace"))\n',
+        ),
+    ),
 ]
 
 
 # What only a long run shows comes last: verify tries first on a mutant what caught the one before.
-LONG_RUNS = ("remembers_everything", "remembers_long_words", "all_lines_first", "keeps_all_lines", "keeps_all_ids")
+LONG_RUNS = (
+    "remembers_everything",
+    "remembers_long_words",
+    "all_lines_first",
+    "keeps_all_lines",
+    "keeps_all_ids",
+    "all_lines_first_with_special",
+    "half_as_many_again_remembered",
+)
 
 MUTANTS = [*UTF8_ENCODE, *UTF8_DECODE, *TABLE, *PRETOKENIZE, *TRIE, *TRAINING, *TOKENIZER]
 MUTANTS.sort(key=lambda variant: variant.name in LONG_RUNS)

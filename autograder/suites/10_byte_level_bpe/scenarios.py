@@ -24,8 +24,9 @@ def outcome(call, *args, **kwargs):
 
 
 def encode_codes(module, rows):
-    """utf8_encode of each text, given by its code points; "refused" where it is."""
-    return [outcome(module.utf8_encode, "".join(map(chr, codes))) for codes in rows]
+    """utf8_encode of each text, given by its code points; "refused" where it is. What is not bytes is called by its type."""
+    seen = [outcome(module.utf8_encode, "".join(map(chr, codes))) for codes in rows]
+    return [data if data == "refused" or isinstance(data, bytes) else f"a {type(data).__name__}" for data in seen]
 
 
 def decode_all(module, rows, *args, **kwargs):
@@ -64,10 +65,27 @@ class WatchedBytes(bytes):
         return super().__getitem__(index)
 
 
+class Converting(type):
+    """A builtin type that notes calls such as bytes(text, "utf-8") and str(data, "utf-8")."""
+
+    n = 0
+
+    def __call__(cls, *args, **kwargs):
+        Converting.n += len(args) > 1 or bool(kwargs)
+        return cls.__base__(*args, **kwargs)
+
+    def __instancecheck__(cls, value):
+        return isinstance(value, cls.__base__)
+
+
+CONVERTING = {builtin.__name__: Converting(builtin.__name__, (builtin,), {}) for builtin in (str, bytes, bytearray)}
+
+
 def done_by_python(module, name, value):
-    """What the function gives, whether Python's own methods do the work in the module's code, and whether anybody looks at the
-    single elements."""
+    """What the function gives, whether Python's own methods do the work, there or in a library, and whether anybody looks at
+    the single elements."""
     n_steps, calls = [0], set()
+    own = {key: vars(module)[key] for key in CONVERTING if key in vars(module)}
 
     def trace(frame, event, argument):
         if frame.f_globals is not vars(module):
@@ -78,14 +96,11 @@ def done_by_python(module, name, value):
         return trace
 
     def profile(frame, event, argument):
-        if (
-            event == "c_call"
-            and frame.f_globals is vars(module)
-            and isinstance(getattr(argument, "__self__", None), (str, bytes, bytearray))
-        ):
+        if event == "c_call" and isinstance(getattr(argument, "__self__", None), (str, bytes, bytearray)):
             calls.add(argument.__name__)
 
-    Touched.n = 0
+    Touched.n = Converting.n = 0
+    vars(module).update(CONVERTING)
     before = sys.gettrace(), sys.getprofile()
     sys.settrace(trace)
     sys.setprofile(profile)
@@ -94,9 +109,12 @@ def done_by_python(module, name, value):
     finally:
         sys.setprofile(before[1])
         sys.settrace(before[0])
+        for key in CONVERTING:
+            vars(module).pop(key)
+        vars(module).update(own)
     return {
         "value": list(map(ord, result)) if isinstance(result, str) else result,
-        "encoded or decoded by a method": bool(calls & {"encode", "decode"}),
+        "encoded or decoded by a method": bool(calls & {"encode", "decode"}) or Converting.n > 0,
         "nobody looked at it": Touched.n == 0 and n_steps[0] < len(value) // 2,
     }
 
@@ -114,14 +132,21 @@ def table_twice(module):
 
 
 def cut(module, texts):
-    """pretokenize of each text; "refused" where it is. The lists are changed by their owner after each."""
+    """pretokenize of each text. The lists are changed by their owner after each."""
     seen = []
     for text in texts:
-        words = outcome(module.pretokenize, text)
-        seen.append(words if words == "refused" else list(words))
+        words = module.pretokenize(text)
+        seen.append(list(words) if isinstance(words, list) else words)
         if isinstance(words, list):
             words.append("changed")
     return seen
+
+
+def cut_much(module, piece, n):
+    """What pretokenize makes of n pieces and a long word."""
+    text = piece * n + "b" * 3000
+    words = module.pretokenize(text)
+    return {"pre-tokens": len(words), "joined, they are the text": "".join(words) == text, "the last": words[-1]}
 
 
 # The trie
@@ -133,6 +158,8 @@ def use_trie(module, steps):
     for name, *args in steps:
         method = {"insert": "insert", "get": "get", "in": "__contains__", "longest": "longest_prefix"}[name]
         seen.append(outcome(getattr(trie, method), *args))
+        if name == "insert" and seen[-1] != "refused":
+            seen[-1] = None  # whatever it returns
     return seen
 
 
@@ -142,6 +169,8 @@ def two_tries(module, steps):
     for i, (name, *args) in enumerate(steps):
         method = {"insert": "insert", "get": "get", "in": "__contains__", "longest": "longest_prefix"}[name]
         seen.append(outcome(getattr(tries[i % 2], method), *args))
+        if name == "insert" and seen[-1] != "refused":
+            seen[-1] = None
     return seen
 
 
@@ -210,7 +239,7 @@ def tokenizer_of(module, vocab, merges, special_tokens):
 def encode_all(module, vocabulary, texts, *args):
     """encode of each text."""
     tokenizer = tokenizer_of(module, *vocabulary)
-    return [outcome(tokenizer.encode, text, *args) for text in texts]
+    return [tokenizer.encode(text, *args) for text in texts]
 
 
 def encode_with(module, vocabulary, cases):
@@ -226,7 +255,7 @@ def encode_with(module, vocabulary, cases):
 def decode_all_ids(module, vocabulary, rows):
     """decode of each list of ids."""
     tokenizer = tokenizer_of(module, *vocabulary)
-    return [outcome(tokenizer.decode, ids) for ids in rows]
+    return [outcome(tokenizer.decode, iter(ids)) for ids in rows]
 
 
 def there_and_back(module, vocabulary, texts):
@@ -236,8 +265,8 @@ def there_and_back(module, vocabulary, texts):
 
 
 def made_with(module, vocabulary):
-    """ "refused", or how many ids a text has."""
-    return outcome(lambda: len(tokenizer_of(module, *vocabulary).encode("ab")))
+    """ "refused" or "accepted"."""
+    return outcome(lambda: tokenizer_of(module, *vocabulary) and "accepted")
 
 
 def from_files(module, vocab, merges, texts, allowed, rows, as_text=False):
@@ -256,7 +285,7 @@ def in_pieces(module, vocabulary, rows, *args):
     tokenizer = tokenizer_of(module, *vocabulary)
 
     def ids(lines):
-        return list(tokenizer.encode_iterable(lines, *args))
+        return list(tokenizer.encode_iterable(lines, **dict(zip(["allowed_special"], args))))
 
     return [[outcome(ids, lines), outcome(ids, iter(lines))] for lines in rows]
 
@@ -300,7 +329,7 @@ def endless(module, vocabulary, words, seed, n_ids):
 
 def held_back(module, vocabulary, words, seed, n_characters):
     """The most characters that were drawn and not given at any time, and how many bytes more are held at the end of the stream
-    than in the middle."""
+    than in the middle; all special tokens count."""
     tokenizer = tokenizer_of(module, *vocabulary)
     lengths = {i: len(token) for i, token in vocabulary[0].items()}
     drawn = given = most = 0
@@ -317,7 +346,7 @@ def held_back(module, vocabulary, words, seed, n_characters):
     tokenizer.encode(" ".join(words))
     tracemalloc.start()
     try:
-        for i in tokenizer.encode_iterable(lines()):
+        for i in tokenizer.encode_iterable(lines(), "all"):
             given += lengths[i]
             most = max(most, drawn - given)
             if middle is None and given > n_characters // 3:
@@ -381,7 +410,7 @@ def used_and_changed(module, vocabulary, other, texts):
     """Two tokenizers take turns; what they were made from changes, and so do the lists that they gave."""
     vocab, merges, special = dict(vocabulary[0]), [tuple(pair) for pair in vocabulary[1]], list(vocabulary[2])
     given = dict(vocab), list(merges), list(special)
-    tokenizers = module.GPT2Tokenizer(vocab, merges, special), tokenizer_of(module, *other)
+    tokenizers = module.GPT2Tokenizer(vocab, merges, special), tokenizer_of(module, *other[:2], iter(other[2]))
     seen = []
     for text in texts:
         for tokenizer in tokenizers:

@@ -1,6 +1,8 @@
 """Hidden tests: the tokenizer, with small vocabularies that were learnt, and with the beginning of GPT-2's. The truth is the
 reference."""
 
+import codecs
+import itertools
 import random
 
 from autograder.testing import assert_equal, exercise
@@ -34,8 +36,8 @@ def texts_of(seed, n=6):
     return [corpus(seed % 5 if i % 2 else seed + i, 12) for i in range(n - 1)] + [mixture(seed, PLAIN, 20)]
 
 
-@exercise("GPT2Tokenizer", points=6, core=True)
-@settings(max_examples=12)
+@exercise("GPT2Tokenizer", points=5.5, core=True)
+@settings(max_examples=8)
 @given(seed=seeds())
 def test_texts_have_their_ids(student, reference, seed):
     """With vocabularies that were learnt, texts are encoded by merging the pairs in the order in which they were learnt."""
@@ -52,6 +54,7 @@ def test_texts_have_their_ids(student, reference, seed):
         "bababababa babababa",
         "a     bo  da",
         "x'sa'llo 'sasa 'lli",
+        f"{'ba' * 40}x {'ba' * 40}s {'ba' * 40}",
     ]
     expected = reference.run(scenarios.encode_all, known, texts)
     hint = "the pair that stands first in the merges, at each of its places, until none is left; ids from the vocabulary"
@@ -59,7 +62,7 @@ def test_texts_have_their_ids(student, reference, seed):
 
 
 @exercise("GPT2Tokenizer", points=2.5, core=True)
-@settings(max_examples=10)
+@settings(max_examples=7)
 @given(seed=seeds())
 def test_ids_have_their_text(student, reference, seed):
     """What was encoded is decoded to the same; any ids are decoded by joining their bytes, and wrong bytes become U+FFFD."""
@@ -152,7 +155,8 @@ IDS_OF_GPT2 = [
 @given(seed=seeds())
 def test_files_are_read_in_their_published_form(student, reference, seed):
     """encoder.json and vocab.bpe, as str or Path: ids are those of the file, # may be a token, what no merge makes is special."""
-    rng, known = random.Random(seed), vocabulary(seed % 5, 60, special_tokens=SPECIAL[: seed % 3 + 1])
+    rng, known = random.Random(seed), vocabulary(seed % 5, 60, special_tokens=(*SPECIAL[: seed % 3 + 1], "[é🙂]"))
+    last = [(a + b).decode(errors="ignore") for a, b in known[1][-3:]]
     vocab, merges = written(known)
     if seed % 2:
         extra = ["# #", "## ##"]
@@ -160,7 +164,7 @@ def test_files_are_read_in_their_published_form(student, reference, seed):
         vocab |= {line.replace(" ", ""): max(vocab.values()) + 1 + i for i, line in enumerate(extra)}
     items = rng.sample(list(vocab.items()), len(vocab))
     files = scenarios.as_json(dict(items), ascii_only=bool(seed % 4)), merges
-    texts = [*texts_of(seed), "### # ## a##b", "x <|endoftext|><|a|>y <|b|>", "\x00\x7f\xad\xa0", "0.2"]
+    texts = [*texts_of(seed), "### # ## a##b ####", " ".join(last), "x <|endoftext|><|a|>y <|b|>[é🙂]", "\x00\x7f\xad\xa0", "0.2"]
     rows = [rng.choices(list(vocab.values()), k=8) for _ in range(3)]
     for allowed in ((), "all"):
         args = (*files, texts, allowed, rows, bool(seed % 2))
@@ -220,6 +224,7 @@ def test_only_special_tokens_that_are_allowed_count_as_such(student, reference, 
         ("<|a|><|b|>", ["<|a|>", "<|b|>"]),
         ("<|a|><|b|>", "all"),
         ("x|y", "all"),
+        ("<|A|>AB <|ENDOFTEXT|>", "all"),
         ("xxy", "all"),
         ("abcab", ["ab", "abc"]),
         ("abcab", ["abc", "ab"]),
@@ -229,10 +234,29 @@ def test_only_special_tokens_that_are_allowed_count_as_such(student, reference, 
     expected = reference.run(scenarios.encode_with, known, cases)
     hint = "leftmost first, longest of those; what lies between is encoded by itself; | and . are plain characters"
     assert_each(student.run(scenarios.encode_with, known, cases), expected, cases, "the ids (text, allowed_special)", hint)
+    cases = [(text, allowed) for text in ("a <|a|>lo", "") for allowed in ("all", [])]
+    known = vocabulary(0, 0, special_tokens=())
+    expected = reference.run(scenarios.encode_with, known, cases)
+    what = "the ids (text, allowed_special), without any merges and special tokens,"
+    assert_each(student.run(scenarios.encode_with, known, cases), expected, cases, what)
+
+
+@exercise("GPT2Tokenizer", points=0.5)
+def test_the_larger_of_two_ids_is_that_of_the_special_token(student, reference):
+    """Where a byte or a merge has the bytes of a special token, the smaller id stands for them in plain text."""
+    vocab, merges, _ = vocabulary(1, 40)
+    token = next((a + b).decode() for a, b in merges if (a + b).isalpha())
+    special = ["X", token, "."]
+    more = dict(enumerate(map(str.encode, special), max(vocab) + 1))
+    cases = [(f"aX {token}X..{token}", allowed) for allowed in ([], "all", ["X"], [token, "."])]
+    for both in (vocab | more, more | vocab):
+        expected = reference.run(scenarios.encode_with, (both, merges, special), cases)
+        seen = student.run(scenarios.encode_with, (both, merges, special), cases)
+        assert_each(seen, expected, cases, "the ids (text, allowed_special)", "compare the ids, not the order of the dictionary")
 
 
 @exercise("GPT2Tokenizer", points=3)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(seed=seeds())
 def test_pieces_are_encoded_as_the_whole(student, reference, seed):
     """encode_iterable gives the ids of the joined text, wherever a word, white space, a contraction or a special token is cut."""
@@ -273,8 +297,8 @@ def test_a_stream_is_read_as_it_comes(student, reference):
     assert_equal(
         ids, right, what="the first 800 ids of lines without end", hint="a generator, which draws lines only as far as it must"
     )
-    n = 110_000
-    seen = student.run(scenarios.held_back, known, words, 6, n)
+    n = 70_000
+    seen = student.run(scenarios.held_back, known, [*words, "<|endoftext|>"], 6, n)
     assert_equal(seen["given"], seen["drawn"], what="the number of characters that have ids in the end")
     said = f"of {n} characters in short lines, {seen['held back']} were drawn at some time whose ids had not been given"
     assert seen["held back"] <= 2**12 + 1000, f"{said}\n  hint: give ids while lines come"
@@ -308,19 +332,30 @@ def test_pieces_of_text_are_the_whole_text(student, reference, seed):
 
 @exercise("GPT2Tokenizer", points=1)
 def test_each_character_is_written_as_soon_as_it_is_there(student, reference):
-    """Before decode_stream draws the next id, it has given all whole characters of those before."""
-    known = vocabulary(1, 30)
-    for text in ("aé🙂日本 low", "🙂🙂", "abc"):
-        ids = [i for byte in text.encode() for i, token in known[0].items() if token == bytes([byte])]
+    """Before decode_stream draws the next id, it has given all whole characters of those before, and all that cannot be one."""
+    vocab, merges, special = vocabulary(1, 30)
+    more = max(vocab) + 1
+    known = vocab | {more: b"ab\xe6\x97", more + 1: b"\xa5c\xf0", more + 2: "é\ufffd".encode()}, merges, special
+    id_of = {token: i for i, token in known[0].items()}
+    texts = [
+        "aé🙂日本 low".encode(),
+        "🙂🙂".encode(),
+        b"abc",
+        "a\ufffdb".encode(),
+        b"\xff\x80a\xe2\x82b\xf0\x9f\x98\xc3\xa9c",
+    ]
+    rows = [[id_of[bytes([byte])] for byte in text] for text in texts] + [[more, more + 1, id_of[b"a"], more + 2, more + 1, more]]
+    for ids in rows:
         seen, whole = student.run(scenarios.written_so_far, known, ids)
-        right = [text.encode()[: n + 1].decode(errors="ignore") for n in range(len(ids))]
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        right = list(itertools.accumulate(decoder.decode(known[0][i]) for i in ids))
         assert_equal(
             seen,
             right,
-            what=f"what was given after each byte of {text!r}",
-            hint="a generator that gives what is certain, at once",
+            what=f"what was given after each of the tokens {[known[0][i] for i in ids]}",
+            hint="a generator that gives at once what is certain: whole characters, and U+FFFD for what cannot become one",
         )
-        assert_equal(whole, text, what="the whole text")
+        assert_equal(whole, right[-1] + decoder.decode(b"", final=True), what="the whole text")
 
 
 @exercise("GPT2Tokenizer", points=1)
@@ -333,7 +368,7 @@ def test_tokenizers_share_nothing_and_change_nothing(student, reference):
     for key, right in expected.items():
         hint = "copy what you keep, and make caches in __init__"
         assert_equal(actual[key], right, what=f"{key!r} of two tokenizers that take turns", hint=hint)
-    texts = [corpus(1, 40), corpus(3, 50)]
+    texts = ["☃🙂ü" * 20 + corpus(1, 40), "ü☃🙂" * 20 + corpus(3, 50)]
     assert_equal(
         student.run(scenarios.two_streams, first, texts),
         reference.run(scenarios.two_streams, first, texts),
@@ -346,7 +381,8 @@ def test_a_long_word_takes_no_square_of_its_length(student, reference):
     """A word of 30,000 letters is encoded in the time that a call has, as one text and as a stream of single letters."""
     known = vocabulary(0, 100)
     rng = random.Random(3)
-    text = "".join(rng.choices("bcdfglmnrst", k=2)[0] + rng.choice("aeiou") for _ in range(15_000))
+    syllables = [token.decode() for token in known[0].values() if token.isalpha() and token.isascii()]
+    text = "".join(rng.choices(syllables, k=30_000))[:30_000]
     expected = reference.run(scenarios.encode_all, known, [text])
     assert_each(
         student.run(scenarios.encode_all, known, [text]),
@@ -357,7 +393,7 @@ def test_a_long_word_takes_no_square_of_its_length(student, reference):
     )
     expected = [[expected[0], expected[0]]]
     assert_each(
-        student.run(scenarios.in_pieces, known, [list(text)]),
+        student.run(scenarios.in_pieces, known, [list(text)], "all"),
         expected,
         ["its letters"],
         "the ids",
@@ -367,12 +403,12 @@ def test_a_long_word_takes_no_square_of_its_length(student, reference):
 
 @exercise("GPT2Tokenizer", points=0.5)
 def test_what_is_remembered_is_bounded(student):
-    """After 12,000 different words, and words of 12,000 letters, no more is remembered than the class says."""
+    """After 12,000 different words, and words of 1,100 letters, no more is remembered than the class says."""
     known = vocabulary(0, 0, n_words=5)
-    for_short, for_long = student.run(scenarios.remembered, known, 12_000, 3, 12_000, 4)
+    for_short, for_long = student.run(scenarios.remembered, known, 12_000, 40, 1_100, 4)
     hint = "\n  hint: lru_cache(2**12), and only for words of at most 2**10 characters"
-    assert for_long <= 250_000, f"after 3 words of 12,000 letters {for_long} bytes more are in use than before{hint}"
-    assert for_short <= 2_200_000, f"after 12,000 different words {for_short} bytes more are in use than before{hint}"
+    assert for_long <= 250_000, f"after 40 words of 1,100 letters {for_long} bytes more are in use than before{hint}"
+    assert for_short <= 1_700_000, f"after 12,000 different words {for_short} bytes more are in use than before{hint}"
 
 
 @exercise("GPT2Tokenizer", points=0.5)
@@ -382,7 +418,7 @@ def test_what_the_vocabulary_does_not_have_is_refused(student):
     known = vocab, merges, special
     unknown = max(vocab) + 1
     fine = min(vocab)
-    for ids in ([unknown], [fine, unknown], [-1], [fine, -2]):
+    for ids in ([unknown], [fine, unknown], [unknown - 2], [-1], [fine, -2]):
         seen = student.run(scenarios.decode_all_ids, known, [ids]) + student.run(scenarios.decode_in_pieces, known, [ids])[0]
         assert_equal(seen, ["refused"] * 3, what=f"decode and decode_stream of {ids}", hint="tokens[-1] is no error")
     for allowed in (["<|nobody|>"], ["<|endoftext|>", "x"], "<|endoftext|>"):
@@ -390,11 +426,16 @@ def test_what_the_vocabulary_does_not_have_is_refused(student):
             student.run(scenarios.encode_with, known, [("a<|endoftext|>", allowed)])
             + student.run(scenarios.in_pieces, known, [["a"]], allowed)[0]
         )
-        assert_equal(seen, ["refused"] * 3, what=f"encode and encode_iterable with allowed_special={allowed!r}")
+        assert_equal(
+            seen,
+            ["refused"] * 3,
+            what=f"encode and encode_iterable (twice) with allowed_special={allowed!r}",
+            hint="each name has to be that of a special token",
+        )
     some_byte, some_merge = (
         next(i for i, token in vocab.items() if token == wanted) for wanted in (b"q", merges[-1][0] + merges[-1][1])
     )
     for missing in (some_byte, some_merge, max(vocab)):
         less = {i: token for i, token in vocab.items() if i != missing}
         seen = student.run(scenarios.made_with, (less, merges, special))
-        assert_equal(seen, "refused", what=f"a vocabulary without {vocab[missing]}")
+        assert_equal(seen, "refused", what=f"a vocabulary without {vocab[missing]}", hint="GPT2Tokenizer(...) itself refuses it")

@@ -18,11 +18,19 @@ def assert_learnt(actual, expected, what, hint=""):
     """The same merges and the same vocabulary; the first that differs is told."""
     assert isinstance(actual, list | tuple) and len(actual) == 2, f"expected (vocab, merges), got {shown(actual)}"
     (vocab, merges), (right_vocab, right_merges) = actual, expected
-    merges = [tuple(pair) if isinstance(pair, list) else pair for pair in merges] if isinstance(merges, list | tuple) else merges
+    if not isinstance(vocab, dict) or not isinstance(merges, list | tuple):
+        said = f"expected (vocab, merges), a dictionary from ids to bytes and a list of pairs, got {shown(actual)}"
+        raise AssertionError(said)
+    merges = [tuple(pair) if isinstance(pair, list) else pair for pair in merges]
+    for pair in merges:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(symbol, bytes) for symbol in pair)):
+            raise AssertionError(f"each merge should be a pair of bytes such as {right_merges[:1]}, got {shown(pair)}")
     said = f"\n  hint: {hint}" if hint else ""
     for i, (pair, right) in enumerate(zip(merges, right_merges)):
         before = f" after {shown(right_merges[:i][-5:])}" if i else ""
-        assert pair == right, f"merge {i + 1}{before}, learnt from {what},\n  expected {right}\n  got      {shown(pair)}{said}"
+        if pair != right:
+            text = f"merge {i + 1}{before}, learnt from {what},\n  expected {right}\n  got      {shown(pair)}{said}"
+            raise AssertionError(text)
     assert_equal(len(merges), len(right_merges), what=f"the number of merges learnt from {what}", hint=hint)
     assert_equal(
         vocab, right_vocab, what=f"the vocabulary learnt from {what}", hint="bytes, merges in their order, special tokens"
@@ -92,6 +100,8 @@ def test_ids_are_bytes_then_merges_then_special_tokens(student, reference):
     compare(student, reference, text, 256 + 3)
     expected = reference.train_byte_bpe(text, 262)
     assert_learnt(student.train_byte_bpe(text, 262), expected, "a text without the argument special_tokens")
+    expected = reference.train_byte_bpe(text, 263, ["th", "the"])
+    assert_learnt(student.train_byte_bpe(text, 263, ("th", "the")), expected, "a text with a tuple of special tokens")
 
 
 @exercise("train_byte_bpe", points=3)
@@ -140,6 +150,7 @@ def test_special_tokens_split_the_text(student, reference, seed):
         ("a  <|x|>b  <|x|>b a", ["<|x|>"]),
         ("aXXa aXXa", ["X"]),
         ("aXbXaXb", ["X"]),
+        ("axxbX axxbX", ["X"]),
     ):
         compare(student, reference, text, 256 + 8 + 1, special_tokens, "split first, then cut each part by itself")
 
@@ -155,14 +166,12 @@ def test_training_stops_when_no_pair_is_left(student, reference):
 @exercise("train_byte_bpe", points=1)
 def test_a_path_is_read_as_utf_8(student, reference):
     """A Path is a file of UTF-8, whose line ends and byte order mark stay; a str is a text, whatever it looks like."""
-    for text in ("the é the é 🙂🙂", "a\r\nb\r\nc\r\n\r\n", "\ufeffa \ufeffa", "a\rb\rb", "x<s>\r\n<s>x"):
-        actual = student.run(scenarios.train_from_file, text.encode(), 270, ["<s>"])
-        assert_learnt(
-            actual,
-            reference.train_byte_bpe(text, 270, ["<s>"]),
-            f"a file with {ascii(text)}",
-            "in text mode, Python changes line ends",
-        )
+    texts = ["the é the é 🙂🙂", "a\r\nb\r\nc\r\n\r\n", "\ufeffa \ufeffa", "a\rb\rb", "x<s>\r\n<s>x", "ab" * 2**15 + "a\n\n\n b"]
+    for text in texts:
+        actual = student.run(scenarios.train_from_file, text.encode(), 275, ["<s>"])
+        what = ascii(text) if len(text) < 80 else f"the text {text[:8]}…, whose first word has {text.index(chr(10))} letters"
+        hint = "in text mode, Python changes line ends; and no part of a file, be it a line or 4,096 bytes, can be cut by itself"
+        assert_learnt(actual, reference.train_byte_bpe(text, 275, ["<s>"]), f"a file with {what}", hint)
     for name in ("corpus", "corpus.txt"):
         actual = student.run(scenarios.train_from_a_name, name, b"xyz xyz xyz", 270)
         assert_learnt(actual, reference.train_byte_bpe(name, 270), f"the text {name!r}", "only a Path is a file")
@@ -194,7 +203,7 @@ def test_each_training_begins_anew(student, reference):
         ["low lower", 262, ["<s>"]],
         ["low lower", 262, ["<s>"]],
         ["xy xy", 258, []],
-        ["", 300, ["<t>"]],
+        ["", 300, ["<t>", "<t><t>", "<s>"]],
         ["low lower", 260, []],
     ]
     for i, (seen, (text, vocab_size, special_tokens)) in enumerate(zip(student.run(scenarios.train_in_turns, calls), calls)):
@@ -205,10 +214,28 @@ def test_each_training_begins_anew(student, reference):
         assert_equal(seen[2], True, what="whether special_tokens is as it was")
 
 
-@exercise("train_byte_bpe", points=2)
+@exercise("train_byte_bpe", points=1.5)
 def test_merges_do_not_go_through_all_words(student, reference):
     """1,000 merges of 5,000 different words are learnt in the time that a call has, which counting anew would not be."""
     rng = random.Random(7)
     syllables = [a + b for a in "bcdfghklmnprstvw" for b in ("a", "e", "i", "o", "u", "an", "er")]
     text = " ".join("".join(rng.choices(syllables, k=rng.randint(2, 5))) for _ in range(5_000))
     compare(student, reference, text, 256 + 1000, hint="keep the counts, and for each pair the words that hold it")
+
+
+@exercise("train_byte_bpe", points=0.5)
+def test_merges_cost_nothing_where_the_pair_is_not(student, reference):
+    """400 merges within 100 frequent words take little time beside 8,000 rare words, which have none of their pairs."""
+    rng = random.Random(8)
+    frequent = ["".join(rng.choices("aeiouyhjkw", k=8)) for _ in range(100)]
+    rare = {"".join(rng.choices("bcdfglmnprstvxz", k=6)) for _ in range(8_000)}
+    text = " ".join([*(frequent * 400), *rare])
+    expected = reference.train_byte_bpe(text, 256 + 400)
+    without, all_of_it = (
+        student.measure("train_byte_bpe", text, 256 + n_merges, [], warm_up=("ab", 257, [])) for n_merges in (0, 400)
+    )
+    hint = "count each different pre-token once, and go only through those that hold the pair"
+    assert_learnt(all_of_it.value, expected, "100 frequent and 8,000 rare words", hint)
+    merging = all_of_it.cpu_seconds - without.cpu_seconds
+    said = f"400 merges took {merging:.2f} s more than none, which took {without.cpu_seconds:.2f} s"
+    assert merging <= 0.15 + without.cpu_seconds, f"{said}\n  hint: {hint}"

@@ -42,7 +42,7 @@ def assert_same(seen, steps, hint=""):
 
 
 @exercise("ByteTrie", points=5, core=True)
-@settings(max_examples=25)
+@settings(max_examples=18)
 @given(seed=seeds(), n=sizes(0, 25))
 def test_the_longest_token_that_fits_is_found(student, seed, n):
     """get, `in` and longest_prefix say what is there, at every place of some data."""
@@ -81,6 +81,10 @@ def test_ids_may_be_anything_and_the_newest_counts(student):
         ["insert", b"abc", 0],
         ["longest", b"abc"],
         ["get", b"x", 0],
+        ["insert", b"abc", 2**40],
+        ["longest", b"abc"],
+        ["insert", b"y", -7],
+        ["get", b"y"],
         ["insert", b"\x00", 3],
         ["longest", b"\x00\x00"],
         ["get", b"\x00\x00"],
@@ -151,4 +155,4 @@ def test_only_the_bytes_on_the_way_are_looked_at(student):
     found, n_bytes = student.run(scenarios.bytes_looked_at, tokens, data, list(range(0, 4000, 8)))
     assert_equal([tuple(pair) for pair in found], [(1, 2)] * 500, what="the longest prefixes")
     said = f"500 walks of 3 steps each looked at, or copied, {n_bytes} bytes"
-    assert n_bytes <= 500 * 20, f"{said}\n  hint: neither data[start:] nor one try for each length"
+    assert n_bytes <= 500 * 12, f"{said}\n  hint: neither data[start:] nor one try for each length"

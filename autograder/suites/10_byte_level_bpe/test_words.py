@@ -14,8 +14,8 @@ def assert_cut(student, reference, texts, hint):
             raise AssertionError(text)
 
 
-@exercise("pretokenize", points=6, core=True)
-@settings(max_examples=20)
+@exercise("pretokenize", points=5.5, core=True)
+@settings(max_examples=14)
 @given(seed=seeds())
 def test_words_numbers_and_punctuation_are_cut(student, reference, seed):
     """Plain text is cut into words, numbers, punctuation and white space, a space going with what follows it."""
@@ -98,7 +98,7 @@ def test_white_space_is_what_unicode_says(student, reference):
 
 
 @exercise("pretokenize", points=2)
-@settings(max_examples=15)
+@settings(max_examples=9)
 @given(seed=seeds())
 def test_letters_and_numbers_of_all_scripts_are_known(student, reference, seed):
     """Letters are category L and numbers category N in every script; combining accents, joiners and symbols are neither."""
@@ -126,7 +126,7 @@ def test_letters_and_numbers_of_all_scripts_are_known(student, reference, seed):
 
 
 @exercise("pretokenize", points=0.5)
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(seed=seeds())
 def test_nothing_is_lost(student, seed):
     """Joined, the pre-tokens are the text; none is empty, and an empty text has none."""
@@ -134,3 +134,18 @@ def test_nothing_is_lost(student, seed):
     for text, words in zip(texts, student.run(scenarios.cut, texts), strict=True):
         assert_equal("".join(words), text, what=f"the pre-tokens of {ascii(text)}, joined")
         assert "" not in words, f"an empty pre-token in {ascii(words)}"
+
+
+@exercise("pretokenize", points=0.5)
+def test_a_text_eight_times_as_long_takes_eight_times_as_long(student):
+    """The time is in proportion to the length of the text, and no run of letters is too long to be one piece."""
+    piece, seconds = "a1 it's!🙂 ", []
+    for n in (1_000, 8_000):
+        measured = student.measure(scenarios.cut_much, piece, n, warm_up=(piece, 2))
+        expected = {"pre-tokens": 5 * n + 1, "joined, they are the text": True, "the last": " " + "b" * 3000}
+        assert_equal(measured.value, expected, what=f"pretokenize({ascii(piece)} * {n} + 'b' * 3000)")
+        seconds.append(measured.cpu_seconds)
+    short, long = seconds
+    said = f"{8_000 * len(piece)} characters took {long:.3g} s, and {1_000 * len(piece)} took {short:.3g} s"
+    hint = "step through the text with an index: text[i:] copies what is left for each pre-token, and words + [word] all words"
+    assert long <= 24 * short, f"{said}\n  hint: {hint}"
