@@ -101,7 +101,7 @@ def check_memory(student, reference, kind):
     expected = reference.run(scenarios.called, kind, LAYER, weights, args)
     assert_close(first(found), first(expected), what="x for arguments in another order in memory")
     assert_equal([untouched, changed], [True, []], what="[whether the arguments are as they were, what else changed]")
-    several = [args, arguments(kind, 11, 2, 6, 2), arguments(kind, 12, plain=True), args]
+    several = [args, arguments(kind, 12, plain=True), arguments(kind, 11, 2, 6, 2), args]
     call = kind, LAYER, weights, others, several
     actual, expected = (each.run(scenarios.called_in_turns, *call) for each in (student, reference))
     pairs = [[[first(x) for x in turn] for turn in found] for found in (actual, expected)]

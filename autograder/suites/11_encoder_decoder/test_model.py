@@ -67,7 +67,7 @@ def problem(config, seed, b=2, n=4, t=3, masked=True):
 
 
 @exercise("MiniT5", points=4, core=True)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), n=sizes(1, 6), t=sizes(1, 6), masked=st.booleans())
 @example(config=DEEP, seed=1, b=2, n=6, t=5, masked=True)
 @example(config=DEEP, seed=2, b=2, n=5, t=6, masked=False)
@@ -191,12 +191,12 @@ def test_the_models_dropout(student, reference):
     last = {f"{stack}.1.feed_forward.w_out.bias": torch.full((6,), 3.0).double() for stack in ("encoder", "decoder")}
     last["token_embedding.weight"] = 1e-6 * weights["token_embedding.weight"]
     for where, each in (("the embeddings", inert), ("what the last block adds", inert | last)):
-        memory, logits = student.run(scenarios.encoded_and_decoded_with_dropout, SMALL, 0.5, each, *args[:2], 12)
+        memory, logits = student.run(scenarios.encoded_and_decoded_with_dropout, SMALL, 0.5, each, *args[:2], 6)
         x = logits @ torch.linalg.pinv(each["token_embedding.weight"].T)  # what the logits were made of
         for stack, found in (("encoder", memory), ("decoder", x)):
             share = (found.abs() < 1e-3 * found.abs().amax()).double().mean().item()
             what = f"with a dropout of 0.5, {share:.0%} of {where} are dropped in the {stack}, not half"
-            assert 0.4 < share < 0.6, (
+            assert 0.37 < share < 0.63, (
                 f"{what}\n  hint: dropout acts on the embeddings of both texts and in the blocks, nowhere else"
             )
 
@@ -220,9 +220,10 @@ def test_arguments_and_settings_are_left_alone(student, reference):
     assert_close(found, expected[0].float(), what="the logits in float32", rtol=1e-3, atol=1e-3)
     half = student.run(scenarios.logits, SMALL, {name: x.bfloat16() for name, x in weights.items()}, *args)
     assert_equal(half.dtype, torch.bfloat16, what="the dtype of the logits of a bfloat16 model")
-    long = random_ids(9, 8, 1, 600), random_ids(9, 9, 1, 520)
-    actual, expected = (each.run(scenarios.logits, SMALL, weights, *long) for each in (student, reference))
-    assert_close(actual, expected, what="the logits of texts of 600 and 520 tokens", rtol=1e-7, atol=1e-8)
+    long, shallow = (random_ids(9, 8, 1, 530), random_ids(9, 9, 1, 520)), SMALL | {"n_layers": 1}
+    call = shallow, model_weights(shallow, 8), *long
+    actual, expected = (each.run(scenarios.logits, *call) for each in (student, reference))
+    assert_close(actual, expected, what="the logits of texts of 530 and 520 tokens", rtol=1e-7, atol=1e-8)
     for bad in (-1, 9):
         for place in (0, 1):
             wrong = [x.clone() for x in args]

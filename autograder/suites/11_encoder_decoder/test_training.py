@@ -29,8 +29,8 @@ def test_everything_moves_by_one(student, reference, lead, t, start_id, seed):
 @exercise("shift_right", points=1)
 def test_shifting_ids_of_any_kind(student):
     """No tokens at all, int32 ids, ids in another order in memory; a new tensor each time."""
-    for shape in ((0,), (3, 0)):
-        ids = torch.zeros(shape, dtype=torch.int64)
+    for shape, dtype in (((0,), torch.int64), ((3, 0), torch.int32)):
+        ids = torch.zeros(shape, dtype=dtype)
         assert_equal(student.shift_right(ids, 4), ids, what=f"the shifted ids of shape {shape}", hint="t = 0 stays t = 0")
     for dtype in (torch.int32, torch.int16):
         expected = torch.tensor([[7, 1], [7, 3]], dtype=dtype)
@@ -79,7 +79,7 @@ def test_the_loss_is_cross_entropy_with_smoothed_targets(student, lead, t, vocab
 
 
 @exercise("label_smoothed_loss", points=1.5, core=True)
-@settings(max_examples=9)
+@settings(max_examples=7)
 @given(
     b=sizes(1, 3),
     t=sizes(2, 5),
@@ -87,6 +87,7 @@ def test_the_loss_is_cross_entropy_with_smoothed_targets(student, lead, t, vocab
     ignored=st.sampled_from([-100, 0, 2, -1, 50]),
     seed=seeds(),
 )
+@example(b=2, t=3, smoothing=0.1, ignored=50, seed=1)
 def test_ignored_positions_do_not_count(student, b, t, smoothing, ignored, seed):
     """Neither in the sum nor in the number that it is divided by, whatever ignore_index is, a token of the vocabulary too."""
     logits, targets = normal(seed, b, t, 5), random_ids(5, seed, b, t)
