@@ -195,7 +195,8 @@ class DecoderBlock(nn.Module):
 
         `past` is what an earlier call returned for the p positions before these, as pair `(b, h, p, head_dim)`; the t
         new ones see them too, and the pair that is returned has all p + t. `past` itself is left as it is. So a text
-        gives the same rows whether it comes in one piece or in several. `bias` broadcasts to `(b, h, t, p + t)`.
+        gives the same rows, and the same gradients, whether it comes in one piece or in several. `bias` broadcasts to
+        `(b, h, t, p + t)`.
         """
         # TODO: your code goes here, in place of the next line.
         raise NotImplementedError("TODO: DecoderBlock.forward")

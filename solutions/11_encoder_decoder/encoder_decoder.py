@@ -43,6 +43,7 @@ def padding_mask(lengths: Tensor, max_len: int) -> Tensor:
     Raises ValueError when a length is negative or larger than `max_len`.
     """
     ### BEGIN SOLUTION
+    lengths = lengths.long()  # a max_len of 300 has no place among uint8
     if lengths.numel() and not 0 <= lengths.min() <= lengths.max() <= max_len:
         raise ValueError(f"lengths must lie in 0..{max_len}, got {lengths.tolist()}")
     return torch.arange(max_len, device=lengths.device) < lengths[..., None]
@@ -243,7 +244,8 @@ class DecoderBlock(nn.Module):
 
         `past` is what an earlier call returned for the p positions before these, as pair `(b, h, p, head_dim)`; the t
         new ones see them too, and the pair that is returned has all p + t. `past` itself is left as it is. So a text
-        gives the same rows whether it comes in one piece or in several. `bias` broadcasts to `(b, h, t, p + t)`.
+        gives the same rows, and the same gradients, whether it comes in one piece or in several. `bias` broadcasts to
+        `(b, h, t, p + t)`.
         """
         ### BEGIN SOLUTION
         normed = self.norm_1(x)

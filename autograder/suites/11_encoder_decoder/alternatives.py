@@ -48,17 +48,11 @@ ALTERNATIVES = [
     edit(
         "heads_split_by_view",
         "CrossAttention",
-        "The heads are cut and put together by hand.",
+        "The heads are cut by hand; values are mixed head by head in a loop.",
         (
             "q = split_heads(self.w_q(x), self.n_heads)",
             "q = self.w_q(x).reshape(*x.shape[:2], self.n_heads, self.head_dim).permute(0, 2, 1, 3)",
         ),
-        ("merge_heads(weights @ v)", "(weights @ v).permute(0, 2, 1, 3).reshape(x.shape)"),
-    ),
-    edit(
-        "one_context_at_a_time",
-        "CrossAttention",
-        "Values are mixed head by head in a loop.",
         ("merge_heads(weights @ v)", "torch.cat([weights[:, i] @ v[:, i] for i in range(self.n_heads)], dim=-1)"),
     ),
     edit(
@@ -80,23 +74,19 @@ ALTERNATIVES = [
     edit(
         "embedding_by_index",
         "RelativePositionBias",
-        "The table is indexed, transposed first.",
+        "The table is indexed, transposed first; the bias of all positions, of which the last rows are taken.",
         ("self.embedding(buckets).permute(2, 0, 1)", "self.embedding.weight.T[:, buckets]"),
-    ),
-    edit(
-        "all_rows_then_the_last",
-        "RelativePositionBias",
-        "The bias of all positions, of which the last rows are taken.",
         ("positions - positions[n_k - n_q :, None]", "(positions - positions[:, None])[n_k - n_q :]"),
     ),
     edit(
         "functional_dropout",
         "EncoderBlock",
-        "Dropout as a function that is told about train mode.",
+        "Dropout as a function that is told about train mode; keys and values are projected by hand.",
         ("self.dropout = nn.Dropout(dropout)", "self.p = dropout"),
         (
             "x + self.dropout(self.attention(normed, normed, mask, bias))",
-            "x + torch.nn.functional.dropout(self.attention(normed, normed, mask, bias), self.p, self.training)",
+            "x + torch.nn.functional.dropout("
+            "self.attention(normed, self.attention.project_context(normed), mask, bias), self.p, self.training)",
         ),
         (
             "x + self.dropout(self.feed_forward(self.norm_2(x)))",
@@ -104,40 +94,21 @@ ALTERNATIVES = [
         ),
     ),
     edit(
-        "self_attention_of_a_pair",
-        "EncoderBlock",
-        "The encoder's keys and values are projected by hand.",
-        (
-            "self.attention(normed, normed, mask, bias)",
-            "self.attention(normed, self.attention.project_context(normed), mask, bias)",
-        ),
-    ),
-    edit(
         "causal_mask_by_comparison",
         "DecoderBlock",
-        "The mask is a comparison of positions.",
+        "The mask is a comparison of positions, and a single new token has none.",
         (
             "mask = causal_mask(x.shape[-2], k.shape[-2]).to(x.device)",
             "places = torch.arange(k.shape[-2])\n        mask = places <= places[k.shape[-2] - x.shape[-2] :, None]",
         ),
-    ),
-    edit(
-        "no_mask_for_one_token",
-        "DecoderBlock",
-        "A single new token needs no mask.",
         ("(k, v), mask, bias", "(k, v), None if x.shape[-2] == 1 else mask, bias"),
     ),
     edit(
         "lists_for_pairs",
         "DecoderBlock",
-        "The pair is returned as a list.",
+        "The pair is returned as a list; the context is projected before it is attended to.",
         ("self.norm_3(x))), (k, v)", "self.norm_3(x))), [k, v]"),
         ("self.attention(normed, (k, v)", "self.attention(normed, tuple((k, v))"),
-    ),
-    edit(
-        "context_projected_beforehand",
-        "DecoderBlock",
-        "The context is projected before it is attended to.",
         (
             "        x = x + self.dropout(self.cross",
             "        if isinstance(context, Tensor):\n            context = self.cross_attention.project_context(context)\n"
@@ -151,25 +122,13 @@ ALTERNATIVES = [
         ("not isinstance(size, int) or size < 1", "type(size) is not int or size <= 0"),
     ),
     edit(
-        "scaled_embeddings_at_the_end",
-        "MiniT5",
-        "The embeddings are scaled for the output, not x.",
-        (" / math.sqrt(self.config.d_model)\n", "\n"),
-        ("x @ self.token_embedding.weight.T", "nn.functional.linear(x, self.token_embedding.weight * self.config.d_model**-0.5)"),
-    ),
-    edit(
         "masks_expanded",
         "MiniT5",
-        "The source's mask is expanded to all queries.",
+        "The source's mask is expanded to all queries; where there is none there is one of True.",
         (
             "mask = None if source_mask is None else source_mask[:, None, None, :]  # (b, 1, 1, n)\n        bias",
             "mask = None if source_mask is None else source_mask[:, None, None, :].expand(-1, -1, x.shape[1], -1)\n        bias",
         ),
-    ),
-    edit(
-        "a_mask_of_true",
-        "MiniT5",
-        "Where there is no mask there is one of True.",
         (
             "        x = self.dropout(self.token_embedding(source_ids))",
             "        source_mask = torch.ones_like(source_ids, dtype=torch.bool) if source_mask is None else source_mask\n"
@@ -179,8 +138,10 @@ ALTERNATIVES = [
     edit(
         "a_tuple_of_pasts",
         "MiniT5",
-        "The pasts come back as a tuple.",
+        "The embeddings are scaled for the output, not x; the pasts come back as a tuple.",
         ("weight.T, present", "weight.T, tuple(present)"),
+        (" / math.sqrt(self.config.d_model)\n", "\n"),
+        ("x @ self.token_embedding.weight.T", "nn.functional.linear(x, self.token_embedding.weight * self.config.d_model**-0.5)"),
     ),
     edit(
         "dropout_by_blocks",

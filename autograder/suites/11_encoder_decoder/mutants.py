@@ -3,8 +3,6 @@
 import math
 from collections import Counter
 
-import torch
-
 from autograder.testing.variants import edit, mutant
 
 MUTANTS = [
@@ -87,6 +85,31 @@ MUTANTS = [
         "padding_mask",
         "A length of 0 is refused: such a row is all padding, and that is fine.",
         ("not 0 <= lengths", "not 1 <= lengths"),
+    ),
+    edit(
+        "lengths_in_their_own_dtype",
+        "padding_mask",
+        "max_len is compared in the dtype of the lengths, in which 300 may be 44: make the lengths int64 first.",
+        ("    lengths = lengths.long()  # a max_len of 300 has no place among uint8\n", ""),
+    ),
+    edit(
+        "asks_for_the_first_dimension_alone",
+        "padding_mask",
+        "Lengths of two times no rows are an error: min and max of nothing do not exist, so ask for numel() first.",
+        ("lengths.numel() and", "(lengths.ndim == 0 or len(lengths)) and"),
+    ),
+    edit(
+        "masks_remembered",
+        "padding_mask",
+        "One mask is given to several callers: what one of them writes into it the others see. Make a new one each time.",
+        ("(lengths: Tensor, max_len: int)", "(lengths: Tensor, max_len: int, known={})"),
+        (
+            "    return torch.arange(max_len, device=lengths.device) < lengths[..., None]",
+            (
+                "    mask = torch.arange(max_len, device=lengths.device) < lengths[..., None]\n"
+                "    return known.setdefault((str(lengths.tolist()), max_len), mask)"
+            ),
+        ),
     ),
     # CrossAttention
     edit(
@@ -279,6 +302,26 @@ MUTANTS = [
             "self.kv = k, v = getattr(self, 'kv', None) or self.project_context(context) if",
         ),
     ),
+    edit(
+        "vectors_are_for_queries",
+        "CrossAttention",
+        "A mask of one dimension is for the keys, as broadcasting has it, not for the queries.",
+        (
+            "        if isinstance(mask, Tensor):\n            # The",
+            (
+                "        if isinstance(mask, Tensor) and mask.ndim == 1:\n"
+                "            mask = mask[:, None]\n"
+                "        if isinstance(mask, Tensor):\n"
+                "            # The"
+            ),
+        ),
+    ),
+    edit(
+        "exponentials_of_the_scores",
+        "CrossAttention",
+        "exp of a large score is infinite, and inf / inf is NaN: softmax(-1) subtracts the maximum first.",
+        ("scores.softmax(-1)", "scores.exp() / scores.exp().sum(-1, keepdim=True)"),
+    ),
     # relative_position_bucket
     edit(
         "query_minus_key",
@@ -365,12 +408,6 @@ MUTANTS = [
         ("far.clamp(max=n - 1)", "far"),
     ),
     edit(
-        "last_bucket_too_high",
-        "relative_position_bucket",
-        "The last bucket of a direction is N - 1, counted from 0.",
-        ("far.clamp(max=n - 1)", "far.clamp(max=n)"),
-    ),
-    edit(
         "linear_all_the_way",
         "relative_position_bucket",
         "Large distances are clipped, where they should share ever wider buckets: use the logarithm.",
@@ -429,6 +466,15 @@ MUTANTS = [
         "relative_position_bucket",
         "The default is bidirectional=True.",
         ("bidirectional: bool = True", "bidirectional: bool = False"),
+    ),
+    edit(
+        "abs_in_a_small_dtype",
+        "relative_position_bucket",
+        (
+            "The smallest number of a small integer dtype has no absolute value there, abs(-128) is -128 in "
+            "int8: make it int64 first."
+        ),
+        ("relative.long().abs()", "relative.abs().long()"),
     ),
     # RelativePositionBias
     edit(
@@ -514,6 +560,32 @@ MUTANTS = [
         "RelativePositionBias",
         "The bias is cast to float32: it has the dtype of the table.",
         (".permute(2, 0, 1)", ".permute(2, 0, 1).float()"),
+    ),
+    edit(
+        "biases_kept_by_lengths",
+        "RelativePositionBias",
+        (
+            "The bias of two lengths is kept for the next call with them: by then the table may have learned, "
+            "look it up each time."
+        ),
+        (
+            "        positions = torch",
+            (
+                "        if (n_q, n_k) in self.__dict__.setdefault('known', {}):\n"
+                "            return self.known[n_q, n_k]\n"
+                "        positions = torch"
+            ),
+        ),
+        (
+            "        return self.embedding(buckets).permute(2, 0, 1)",
+            "        self.known[n_q, n_k] = self.embedding(buckets).permute(2, 0, 1)\n        return self.known[n_q, n_k]",
+        ),
+    ),
+    edit(
+        "512_positions",
+        "RelativePositionBias",
+        "There are only 512 positions: the bias knows distances alone, so a text may be of any length.",
+        ("torch.arange(n_k, device=self.embedding.weight.device)", "torch.arange(512)[:n_k]"),
     ),
     # EncoderBlock
     edit(
@@ -630,6 +702,49 @@ MUTANTS = [
         "EncoderBlock",
         "The norms are LayerNorms with a bias: T5 has RMSNorm.",
         ("RMSNorm(d_model), RMSNorm(d_model)", "nn.LayerNorm(d_model), nn.LayerNorm(d_model)"),
+    ),
+    edit(
+        "attention_never_dropped",
+        "EncoderBlock",
+        "Dropout acts on what the feed-forward layer adds only: the attention's is dropped, too.",
+        ("x + self.dropout(self.attention(normed, normed, mask, bias))", "x + self.attention(normed, normed, mask, bias)"),
+    ),
+    edit(
+        "dropout_before_the_attention",
+        "EncoderBlock",
+        "Dropout acts on what goes into the attention: drop what comes out of it and is added to x.",
+        (
+            "x + self.dropout(self.attention(normed, normed, mask, bias))",
+            "x + self.attention(self.dropout(normed), normed, mask, bias)",
+        ),
+    ),
+    edit(
+        "whole_channels_dropped",
+        "EncoderBlock",
+        "Whole positions are dropped: nn.Dropout drops each number by itself.",
+        ("nn.Dropout(dropout)", "nn.Dropout1d(dropout)"),
+    ),
+    edit(
+        "a_tuple_of_x",
+        "EncoderBlock",
+        "A tuple comes back: an encoder block has no keys and values to return, only x.",
+        (
+            "return x + self.dropout(self.feed_forward(self.norm_2(x)))",
+            "return x + self.dropout(self.feed_forward(self.norm_2(x))), None",
+        ),
+    ),
+    edit(
+        "mask_remembered",
+        "EncoderBlock",
+        "The mask of an earlier call is used where there is none: keep nothing from call to call.",
+        (
+            "        normed = self.norm_1(x)\n",
+            (
+                "        self.mask = mask if mask is not None else getattr(self, 'mask', None)\n"
+                "        mask = self.mask if self.mask is None or self.mask.shape[-1] == x.shape[1] else mask\n"
+                "        normed = self.norm_1(x)\n"
+            ),
+        ),
     ),
     # DecoderBlock
     edit(
@@ -792,6 +907,54 @@ MUTANTS = [
         "x is changed in place: x = x + ..., not x += ....",
         ("x = x + self.dropout(self.attention", "x += self.dropout(self.attention"),
     ),
+    edit(
+        "self_attention_never_dropped",
+        "DecoderBlock",
+        "What the self-attention adds is never dropped.",
+        ("x + self.dropout(self.attention(normed, (k, v), mask, bias))", "x + self.attention(normed, (k, v), mask, bias)"),
+    ),
+    edit(
+        "cross_attention_never_dropped",
+        "DecoderBlock",
+        "What the cross-attention adds is never dropped.",
+        (
+            "x + self.dropout(self.cross_attention(self.norm_2(x), context, context_mask))",
+            "x + self.cross_attention(self.norm_2(x), context, context_mask)",
+        ),
+    ),
+    edit(
+        "pair_detached",
+        "DecoderBlock",
+        "The pair that is returned is detached: gradients flow through a past, as through a text in one piece.",
+        ("self.norm_3(x))), (k, v)", "self.norm_3(x))), (k.detach(), v.detach())"),
+    ),
+    edit(
+        "earlier_pair_detached",
+        "DecoderBlock",
+        "The past is detached: gradients flow through it, as through a text in one piece.",
+        (
+            "torch.cat([past[0], k], dim=-2), torch.cat([past[1], v], dim=-2)",
+            "torch.cat([past[0].detach(), k], dim=-2), torch.cat([past[1].detach(), v], dim=-2)",
+        ),
+    ),
+    edit(
+        "mask_of_512",
+        "DecoderBlock",
+        "The causal mask is cut from one of 512 positions: make it for the lengths that come.",
+        (
+            "mask = causal_mask(x.shape[-2], k.shape[-2]).to(x.device)",
+            "mask = causal_mask(512)[k.shape[-2] - x.shape[-2] : k.shape[-2], : k.shape[-2]]",
+        ),
+    ),
+    edit(
+        "window",
+        "DecoderBlock",
+        "A position sees the last 17 only: it sees all up to itself.",
+        (
+            "mask = causal_mask(x.shape[-2], k.shape[-2]).to(x.device)",
+            "mask = causal_mask(x.shape[-2], k.shape[-2]).to(x.device).triu(k.shape[-2] - x.shape[-2] - 16)",
+        ),
+    ),
     # MiniT5Config
     edit(
         "d_ff_of_four",
@@ -834,18 +997,24 @@ MUTANTS = [
     edit("negative_dropout", "MiniT5Config", "A negative dropout is accepted.", ("0 <= self.dropout < 1", "self.dropout < 1")),
     edit("dropout_by_default", "MiniT5Config", "The default of dropout is 0.", ("dropout: float = 0.0", "dropout: float = 0.1")),
     edit("layers_by_default", "MiniT5Config", "The default is two layers.", ("n_layers: int = 2", "n_layers: int = 6")),
+    edit(
+        "whole_dropouts_refused",
+        "MiniT5Config",
+        "A dropout of 0, an int, is refused: it is at least 0 and below 1.",
+        ("if not 0 <= self.dropout < 1", "if not isinstance(self.dropout, float) or not 0 <= self.dropout < 1"),
+    ),
+    edit(
+        "nameless_errors",
+        "MiniT5Config",
+        "The error does not say which field is wrong: name it.",
+        ('f"{name} must be a positive whole number, got {size!r}"', '"a size must be a positive whole number"'),
+    ),
     # MiniT5
     edit(
         "logits_unscaled",
         "MiniT5",
         "The logits are not divided by sqrt(d_model), which embeddings of numbers of about 1 need.",
         (" / math.sqrt(self.config.d_model)", ""),
-    ),
-    edit(
-        "scaled_by_the_width",
-        "MiniT5",
-        "The logits are divided by d_model: by its square root.",
-        ("math.sqrt(self.config.d_model)", "self.config.d_model"),
     ),
     edit(
         "embeddings_scaled_as_in_2017",
@@ -1073,6 +1242,39 @@ MUTANTS = [
         "Ids outside the vocabulary are bent into it: they are an IndexError.",
         ("self.token_embedding(source_ids)", "self.token_embedding(source_ids.clamp(0, self.config.vocab_size - 1))"),
     ),
+    edit(
+        "targets_embeddings_never_dropped",
+        "MiniT5",
+        "The target's embeddings are never dropped: those of both texts are.",
+        ("x = self.dropout(self.token_embedding(decoder_ids))", "x = self.token_embedding(decoder_ids)"),
+    ),
+    edit(
+        "dropout_after_the_encoder",
+        "MiniT5",
+        "Dropout acts on what the encoder gives: only on the embeddings, and in the blocks.",
+        ("return self.encoder_norm(x)", "return self.dropout(self.encoder_norm(x))"),
+    ),
+    edit(
+        "dropout_before_the_logits",
+        "MiniT5",
+        "Dropout acts on what the logits are made of: only on the embeddings, and in the blocks.",
+        ("x = self.decoder_norm(x) / math.sqrt", "x = self.dropout(self.decoder_norm(x)) / math.sqrt"),
+    ),
+    edit(
+        "decoder_blocks_without_dropout",
+        "MiniT5",
+        "The decoder's blocks get no dropout.",
+        ("nn.ModuleList(DecoderBlock(*sizes)", "nn.ModuleList(DecoderBlock(*sizes[:3])"),
+    ),
+    edit(
+        "texts_of_512",
+        "MiniT5",
+        "Texts of more than 512 tokens are refused: a model of distances reads any length.",
+        (
+            "n_q = x.shape[1]",
+            "n_q = x.shape[1]\n        if n_q + (past[0][0].shape[-2] if past else 0) > 512:\n            raise ValueError",
+        ),
+    ),
     # shift_right
     edit(
         "shifted_left",
@@ -1134,6 +1336,12 @@ MUTANTS = [
         "shift_right",
         "No tokens become one: t = 0 stays t = 0.",
         ("[..., : ids.shape[-1]]", "[..., : max(1, ids.shape[-1])]"),
+    ),
+    edit(
+        "start_of_one_byte",
+        "shift_right",
+        "start_id goes through a dtype that is too small for it: it has the dtype of ids.",
+        ("ids.new_full((*ids.shape[:-1], 1), start_id)", "ids.to(torch.uint8).new_full((*ids.shape[:-1], 1), start_id % 256)"),
     ),
     # label_smoothed_loss
     edit(
@@ -1286,6 +1494,37 @@ MUTANTS = [
         "The loss is float32: it has the logits' dtype.",
         ("log_probs = logits.log_softmax(-1)", "log_probs = logits.float().log_softmax(-1)"),
     ),
+    edit(
+        "ignored_targets_checked",
+        "label_smoothed_loss",
+        "An ignore_index above the vocabulary is refused: only counted targets have to lie in it.",
+        (
+            "    counted = targets != ignore_index\n",
+            (
+                "    if targets.numel() and targets.max() >= logits.shape[-1]:\n"
+                "        raise ValueError\n"
+                "    counted = targets != ignore_index\n"
+            ),
+        ),
+    ),
+    edit(
+        "single_positions_refused",
+        "label_smoothed_loss",
+        "The logits of a single position, (vocab,), are refused: leading dimensions are free, and there may be none.",
+        (
+            "    counted = targets != ignore_index\n",
+            "    if logits.ndim < 2:\n        raise ValueError(logits.shape)\n    counted = targets != ignore_index\n",
+        ),
+    ),
+    edit(
+        "zero_of_its_own",
+        "label_smoothed_loss",
+        (
+            "Where nothing counts the loss is a new 0 that has nothing to do with the logits: their gradient is "
+            "to be zeros, not missing."
+        ),
+        ("return logits.sum()  #", "return torch.zeros((), dtype=logits.dtype, requires_grad=True)  #"),
+    ),
     # span_corrupt
     edit(
         "final_sentinel_forgotten",
@@ -1346,12 +1585,6 @@ MUTANTS = [
         "span_corrupt",
         "The number of spans is rounded down: round to the nearest.",
         ("round(n_cut / mean_span_length)", "int(n_cut / mean_span_length)"),
-    ),
-    edit(
-        "spans_rounded_up",
-        "span_corrupt",
-        "The number of spans is rounded up: round to the nearest.",
-        ("round(n_cut / mean_span_length)", "math.ceil(n_cut / mean_span_length)"),
     ),
     edit(
         "nothing_cut",
@@ -1468,6 +1701,42 @@ MUTANTS = [
         "span_corrupt",
         "A batch is taken for one text: refuse what is not 1-D.",
         ("n = ids.shape[0] if ids.ndim == 1 else 0", "ids = ids.flatten()\n    n = len(ids)"),
+    ),
+    edit(
+        "tokens_found_by_value",
+        "span_corrupt",
+        "Tokens are looked up by their value: a token may occur several times in a text, so go by positions.",
+        (
+            "        source += [*rest[:n_kept], sentinel]\n",
+            (
+                "        gone = set(rest[n_kept : n_kept + n_gone])\n"
+                "        source += [*(token for token in rest[:n_kept] if token not in gone), sentinel]\n"
+            ),
+        ),
+    ),
+    edit(
+        "halves_rounded_up",
+        "span_corrupt",
+        "Halves are rounded up: Python's round takes 2.5 to 2.",
+        ("max(round(n_cut / mean_span_length), 1)", "max(int(n_cut / mean_span_length + 0.5), 1)"),
+    ),
+    edit(
+        "sentinels_must_be_a_list",
+        "span_corrupt",
+        "The sentinels must be a list: any sequence does.",
+        ("    if len(sentinel_ids) <= n_spans", "    sentinel_ids = sentinel_ids + []\n    if len(sentinel_ids) <= n_spans"),
+    ),
+    edit(
+        "short_spans_first",
+        "span_corrupt",
+        "The short spans always come first: their order is up to chance, too.",
+        ("zip(kept, pieces(n_cut, n_spans), sentinel_ids)", "zip(kept, sorted(pieces(n_cut, n_spans)), sentinel_ids)"),
+    ),
+    edit(
+        "ids_of_16_bits",
+        "span_corrupt",
+        "Ids go through a dtype that is too small for them: make both texts with ids.new_tensor.",
+        ("ids.new_tensor(source + rest)", "torch.tensor(source + rest).short().to(ids.dtype)"),
     ),
     # translate
     edit(
@@ -1635,6 +1904,19 @@ MUTANTS = [
             "    source_mask = None if source_mask is None else source_mask[:, :4]",
         ),
     ),
+    edit(
+        "no_more_beams_than_tokens",
+        "translate",
+        "A beam wider than the vocabulary is refused: after a few tokens there are texts enough for it.",
+        (
+            "        texts = [beam_search(",
+            (
+                "        if beam_size > model.config.vocab_size:\n"
+                "            raise ValueError(beam_size)\n"
+                "        texts = [beam_search("
+            ),
+        ),
+    ),
     # bleu
     edit(
         "mean_of_sentences",
@@ -1670,12 +1952,6 @@ MUTANTS = [
         "bleu",
         "The brevity penalty is exp(1 - r / c): r and c have changed places.",
         ("1 - n_wanted / n_written)", "1 - n_written / n_wanted)"),
-    ),
-    edit(
-        "brevity_as_a_ratio",
-        "bleu",
-        "The brevity penalty is c / r: exp(1 - r / c).",
-        ("brevity = min(0.0, 1 - n_wanted / n_written)", "brevity = math.log(min(1.0, n_written / n_wanted))"),
     ),
     edit(
         "longest_reference",
@@ -1833,15 +2109,43 @@ MUTANTS = [
         ("or not all(len(several) for several in references)", "or not any(map(len, references))"),
         ("for other in others)[1]", "for other in others or [[]])[1]"),
     ),
+    edit(
+        "only_the_first_string_refused",
+        "bleu",
+        "Only the first list of references is looked at: any of them may be a plain string.",
+        ("any(isinstance(several, str) for several in references)", "isinstance(references[0] if references else '', str)"),
+    ),
+    edit(
+        "lists_only",
+        "bleu",
+        "Tuples are refused: any sequences of strings do.",
+        (
+            "any(isinstance(several, str) for several in references)",
+            "not isinstance(hypotheses, list) or any(not isinstance(several, list) for several in references)",
+        ),
+    ),
+    edit(
+        "empty_references_skipped",
+        "bleu",
+        "Empty references are left out: they have a length, too, and it is 0.",
+        (
+            "[reference.split() for reference in several]",
+            "[reference.split() for reference in several if reference.strip()] or [[]]",
+        ),
+    ),
+    edit(
+        "words_of_letters",
+        "bleu",
+        "Punctuation is dropped: tokens are what white space separates, whatever they are made of.",
+        (
+            "hypothesis.split(), [reference.split() for reference in several]",
+            (
+                "[''.join(filter(str.isalnum, word)) for word in hypothesis.split()], [''.join(filter(lambda c: "
+                "c.isalnum() or c == ' ', reference)).split() for reference in several]"
+            ),
+        ),
+    ),
 ]
-
-
-@mutant("padding_mask", "All rows have the mask of the longest text: each row has its own.")
-def longest_for_all(lengths, max_len):
-    if lengths.numel() and not 0 <= lengths.min() <= lengths.max() <= max_len:
-        raise ValueError(lengths)
-    longest = lengths.max() if lengths.numel() else 0
-    return (torch.arange(max_len) < longest).expand(*lengths.shape, max_len).clone()
 
 
 @mutant(

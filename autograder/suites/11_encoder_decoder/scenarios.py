@@ -176,11 +176,12 @@ def with_dropout(module, name, sizes, dropout, weights, args):
 
 
 def dropped(module, name, sizes, dropout, weights, args, n):
-    """What is added to x in train mode, `n` times; all weights but the biases of w_out are given as zeros."""
-    one = layer(module, name, [*sizes, dropout], weights).train()
+    """What is added to x in evaluation mode, and `n` times in train mode."""
+    one = layer(module, name, [*sizes, dropout], weights)
     torch.manual_seed(1)
-    found = [one(*args) for _ in range(n)]
-    return torch.stack([(each[0] if isinstance(each, tuple | list) else each) - args[0] for each in found])
+    found = [one.train(i > 0)(*args) for i in range(n + 1)]
+    quiet, *noisy = [kept(each[0] if isinstance(each, tuple | list) else each) - args[0] for each in found]
+    return quiet, torch.stack(noisy)
 
 
 def decoded_in_pieces(module, sizes, weights, x, context, context_mask, bias, pieces, as_pair):
@@ -203,6 +204,14 @@ def two_continuations(module, sizes, weights, x, first, second, context):
     block = layer(module, "DecoderBlock", sizes, weights)
     _, past = block(x, context)
     return [kept(block(more, context, past=past)[0]) for more in (first, second)]
+
+
+def gradient_through_a_past(module, sizes, weights, x, n_first, context, cotangent):
+    """The gradient of sum(rows * cotangent) with respect to x, of which the first positions are there as the past alone."""
+    block, x = layer(module, "DecoderBlock", sizes, weights), x.clone().requires_grad_()
+    _, past = block(x[:, :n_first], context)
+    (block(x[:, n_first:], context, past=past)[0] * cotangent).sum().backward()
+    return zeros(x)
 
 
 # MiniT5
@@ -319,31 +328,32 @@ def model_with_dropout(module, config, dropout, weights, source, ids, mask):
             kept(model.eval()(*arguments))]  # fmt: skip
 
 
-def encoded_embeddings_dropped(module, config, dropout, weights, source):
-    """How many of a model's encoder rows, in train mode, differ between two calls; its blocks add nothing."""
+def encoded_and_decoded_with_dropout(module, config, dropout, weights, source, ids, n):
+    """What encode and decode give in train mode, `n` times."""
     model = model_of(module, config | {"dropout": dropout}, weights).train()
     torch.manual_seed(2)
-    return kept(model.encode(source)), kept(model.encode(source))
+    memory = [kept(model.encode(source)) for _ in range(n)]
+    return torch.stack(memory), torch.stack([kept(model.decode(ids, memory[0])[0]) for _ in range(n)])
 
 
 # Losses and data
 
 
 def loss_and_gradient(module, logits, targets, *args, **kwargs):
-    """The loss, its gradient with respect to the logits, and whether logits and targets are as they were."""
+    """The loss, its gradient with respect to the logits (None where there is none), whether both arguments are as they were."""
     leaf, goals = logits.clone().requires_grad_(), targets.clone()
     loss = module.label_smoothed_loss(leaf, goals, *args, **kwargs)
     loss.backward()
-    return kept(loss), zeros(leaf), torch.equal(leaf, logits) and torch.equal(goals, targets)
+    return kept(loss), leaf.grad, torch.equal(leaf, logits) and torch.equal(goals, targets)
 
 
 def corrupted(module, ids, sentinels, seed, *args, times=1, **kwargs):
     """`times` results with one generator, whether ids and sentinels are as they were, and what else was changed."""
-    generator, read, own = torch.Generator().manual_seed(seed), ids.clone(), list(sentinels)
+    generator, read, own = torch.Generator().manual_seed(seed), ids.clone(), type(sentinels)(sentinels)
     before = surroundings()
     found = [list(module.span_corrupt(read, own, generator, *args, **kwargs)) for _ in range(times)]
     changed = differences(before)
-    changed += [] if torch.equal(read, ids) and own == list(sentinels) else ["the arguments"]
+    changed += [] if torch.equal(read, ids) and own == sentinels else ["the arguments"]
     return found, changed
 
 

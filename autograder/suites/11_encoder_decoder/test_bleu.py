@@ -73,6 +73,7 @@ def test_what_scores_zero_and_what_a_hundred(student):
     """No match at all, no 4-gram at all, no token at all; a copy of a reference; one good text among bad ones."""
     for hypothesis in ("x y z w v", "", "a b c", "a", "   "):
         actual = student.bleu([hypothesis], [["a b c d"]])
+        assert type(actual) is float, f"the score of {hypothesis!r} is a {type(actual).__name__}: a score is a float"
         assert_close(
             actual, 0.0, what=f"the score of {hypothesis!r}", hint="0 where some order has no n-gram, or nothing matches"
         )
@@ -89,10 +90,13 @@ def test_short_translations_are_punished_and_long_ones_are_not(student, referenc
         ([short], [["a b c", "a b c d e f g"]]), ([short], [["a b c d e f g", "a b c"]]), (["", long], [[long], [long]]),
         ([short], [["a b c d e f", "a b c d x"]]), (["a b c d", "a b c d e f"], [["a b c d e f"], ["a b c d"]]),
         ([short], [["a b c d", "a b c d e f"]]), ([short], [["a b c d e f", "a b c d"]]),
+        (["a b c d", long], [["", long], [long]]), (["don't , stop me now ."], [["do n't stop me now !", "Don't , stop me ."]]),
     ]  # fmt: skip
     for hypotheses, references in cases:
         what = f"the score of {hypotheses} beside {references}"
         check(student, reference, hypotheses, references, what=what, hint="of two lengths as close, r is the shorter")
+    actual = student.bleu((short, long), ((long,), (short, long)))
+    assert_close(actual, reference.bleu([short, long], [[long], [short, long]]), what="the score, tuples in place of lists")
 
 
 @exercise("bleu", points=0.5)
@@ -111,5 +115,6 @@ def test_lists_that_do_not_fit_are_refused(student):
     for hypotheses, references in (
         (["a b", "c d"], [["a b"]]), (["a b"], [["a b"], ["c d"]]), ([], []), (["a b", "c"], [["a b"], []]), ("a b", ["a b"]),
         (["a b c d"], ["a b c d"]), (["a"], ["b"]), ("a", [["a"]]),
+        (["a b", "c d"], [["a b"], "c d"]), (["a b", "c d"], [[], ["c d"]]),
     ):  # fmt: skip
         assert_refused(student.bleu, hypotheses, references, why="each hypothesis needs a list of references, and at least one")

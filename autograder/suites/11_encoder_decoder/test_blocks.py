@@ -42,6 +42,10 @@ def check_values(student, reference, kind, seed, b, t, n, heads, width, d_ff, pl
     actual, expected = (each.run(scenarios.called, *args) for each in (student, reference))
     if kind == "DecoderBlock":
         assert isinstance(actual, tuple | list) and len(actual) == 2, "a DecoderBlock returns x and the pair (k, v)"
+    else:
+        assert isinstance(actual, torch.Tensor), (
+            f"an EncoderBlock returns x and nothing else, but this is a {type(actual).__name__}"
+        )
     assert_close(first(actual), first(expected), what="the new x", hint=HINTS[kind])
 
 
@@ -65,18 +69,21 @@ def check_dropout(student, kind):
     hint = "nn.Dropout as a submodule knows about train and eval mode"
     assert_close([quiet, still], [without, without], what="x in evaluation mode", hint=hint)
     assert not torch.equal(noisy, without) and not torch.equal(noisy, again), f"nothing is dropped in train mode\n  hint: {hint}"
-    # Only the last sub-layer adds something, the same number to each channel: what comes out is 0 or that number / (1 - p).
-    weights = {name: torch.zeros_like(x) for name, x in weights_of(kind, 6).items()}
-    weights["feed_forward.w_out.bias"] += 3.0
-    added = student.run(scenarios.dropped, kind, LAYER, 0.25, weights, arguments(kind, 7, b=4, t=8), 8)
-    kept = (added - 4.0).abs() < 1e-9
-    assert bool((kept | (added.abs() < 1e-9)).all()), (
-        "dropout acts on what is added to x: each number is dropped or divided by 1 - p"
-    )
-    share = kept.double().mean().item()
-    assert 0.68 < share < 0.82, (
-        f"with a dropout of 0.25, {share:.0%} of what the feed-forward layer adds are kept, not three quarters"
-    )
+    # One sub-layer alone adds something; in train mode that is, number by number, dropped or divided by 1 - p.
+    parts = ("attention", "feed_forward") if kind == "EncoderBlock" else ("attention", "cross_attention", "feed_forward")
+    for part in parts:
+        weights = weights_of(kind, 6)
+        for name, x in weights.items():
+            if name.startswith(tuple(f"{other}.w_o" for other in parts if other != part)):
+                x.zero_()  # w_o of the other attentions, w_out of another feed_forward
+        quiet, added = student.run(scenarios.dropped, kind, LAYER, 0.25, weights, arguments(kind, 7, b=3, t=8, plain=True), 8)
+        kept, gone = torch.isclose(added, quiet / 0.75), added.abs() < 1e-12
+        what = f"dropout acts on what {part} adds to x, on that alone and once: each number is dropped or divided by 1 - p"
+        assert bool((kept | gone).all()), what
+        share = kept.double().mean().item()
+        assert 0.68 < share < 0.82, f"with a dropout of 0.25, {share:.0%} of what {part} adds are kept, not three quarters"
+        alike = [bool((kept.all(dim) | gone.all(dim)).all()) for dim in (-1, -2)]
+        assert not any(alike), f"of what {part} adds, whole positions or channels are dropped: each number has its own chance"
 
 
 def check_parameters(student, kind):
@@ -94,7 +101,7 @@ def check_memory(student, reference, kind):
     expected = reference.run(scenarios.called, kind, LAYER, weights, args)
     assert_close(first(found), first(expected), what="x for arguments in another order in memory")
     assert_equal([untouched, changed], [True, []], what="[whether the arguments are as they were, what else changed]")
-    several = [args, arguments(kind, 11, 2, 6, 2), arguments(kind, 12, 3, 1, 1, plain=True), args]
+    several = [args, arguments(kind, 12, plain=True), arguments(kind, 11, 2, 6, 2), args]
     call = kind, LAYER, weights, others, several
     actual, expected = (each.run(scenarios.called_in_turns, *call) for each in (student, reference))
     pairs = [[[first(x) for x in turn] for turn in found] for found in (actual, expected)]
@@ -178,13 +185,17 @@ def test_a_text_in_pieces_gives_the_rows_of_the_whole(student, reference, seed, 
 
 @exercise("DecoderBlock", points=0.5)
 def test_one_past_serves_two_continuations(student, reference):
-    """A beam continues one text in several ways."""
+    """A beam continues one text in several ways, however long it is."""
     x, context = normal(1, 2, 3, D), normal(2, 2, 4, D)
     call = LAYER, weights_of("DecoderBlock", 3), x, normal(4, 2, 1, D), normal(5, 2, 1, D), context
     actual, expected = (each.run(scenarios.two_continuations, *call) for each in (student, reference))
     assert_close(
         actual, expected, what="the rows of two continuations of one past", hint="what a call appends is not for the next"
     )
+    past = normal(6, 2, HEADS, 1100, D // HEADS), normal(7, 2, HEADS, 1100, D // HEADS)
+    call = "DecoderBlock", LAYER, weights_of("DecoderBlock", 3), [x, context, None, None, past]
+    actual, expected = (first(each.run(scenarios.called, *call)) for each in (student, reference))
+    assert_close(actual, expected, what="the rows after a past of 1100 positions", hint="a text may be of any length")
 
 
 @exercise("DecoderBlock", points=0.5)
@@ -207,8 +218,13 @@ def test_later_positions_and_masked_context_change_nothing(student, seed, t):
 
 @exercise("DecoderBlock", points=0.5)
 def test_a_decoder_blocks_gradients(student, reference):
-    """x, the context, the bias and every weight get theirs."""
+    """x, the context, the bias and every weight get theirs, and what is there as the past alone."""
     check_gradients(student, reference, "DecoderBlock")
+    x, context = arguments("DecoderBlock", 3, plain=True)
+    call = LAYER, weights_of("DecoderBlock", 4), x, 2, context, normal(5, 2, 2, D)
+    actual, expected = (each.run(scenarios.gradient_through_a_past, *call) for each in (student, reference))
+    hint = "detach neither the pair that is returned nor the past: the gradients are those of the text in one piece"
+    assert_close(actual, expected, what="the gradient of the last 2 of 4 rows, the first 2 being the past", hint=hint)
 
 
 @exercise("DecoderBlock", points=0.5)

@@ -26,6 +26,7 @@ def assert_buckets(found, relative, bidirectional, n_buckets, max_distance):
 @settings(max_examples=10)
 @given(half=sizes(2, 20), more=sizes(1, 150), width=sizes(1, 4))
 @example(half=16, more=120, width=3)
+@example(half=20, more=1, width=1)
 def test_two_directions(student, half, more, width):
     """Half of the buckets for keys at or before the query, half for those after it; exact, then logarithmic, then the last."""
     max_distance = half // 2 + more
@@ -39,6 +40,7 @@ def test_two_directions(student, half, more, width):
 @settings(max_examples=10)
 @given(n=sizes(2, 40), more=sizes(1, 150))
 @example(n=32, more=112)
+@example(n=2, more=1)
 @example(n=5, more=9)
 def test_one_direction(student, n, more):
     """All buckets for keys at or before the query; a key after it counts as distance 0."""
@@ -65,7 +67,7 @@ def test_the_largest_distances_share_the_last_bucket(student):
 
 @exercise("relative_position_bucket", points=0.5)
 def test_positions_of_any_integer_dtype_and_shape_are_left_alone(student):
-    """int32 positions, none at all, a single number, a transposed table."""
+    """int32 positions, the smallest of int8, none at all, a single number, a transposed table."""
     for dtype in (torch.int64, torch.int32, torch.int16):
         table, number, nothing = torch.arange(-40, 40).reshape(2, 8, 5), torch.tensor(-3), torch.empty(0, 3)
         for relative in (table.to(dtype), number.to(dtype), nothing.to(dtype)):
@@ -73,6 +75,9 @@ def test_positions_of_any_integer_dtype_and_shape_are_left_alone(student):
                 found = student.relative_position_bucket(relative, bidirectional)
                 assert_inputs_untouched(student)
                 assert_buckets(found, relative, bidirectional, 32, 128)
+    for least in (torch.tensor([-128, 127], dtype=torch.int8), torch.tensor([-(2**15), 2**15 - 1], dtype=torch.int16)):
+        for bidirectional in (True, False):
+            assert_buckets(student.relative_position_bucket(least, bidirectional), least, bidirectional, 32, 128)
     relative = torch.arange(-30, 30).reshape(10, 6)
     assert_buckets(student.run(strided, "relative_position_bucket", [relative]), relative, True, 32, 128)
     changed = student.run(changed_around, "relative_position_bucket", [relative])
@@ -110,6 +115,7 @@ def test_every_pair_of_positions_has_its_bias(student, reference, seed, n, n_hea
 @settings(max_examples=8)
 @given(seed=seeds(), n_k=sizes(2, 9), n_q=sizes(0, 8), bidirectional=st.booleans())
 @example(seed=3, n_k=7, n_q=1, bidirectional=False)
+@example(seed=3, n_k=4, n_q=0, bidirectional=True)
 @example(seed=3, n_k=7, n_q=3, bidirectional=True)
 def test_fewer_queries_are_the_last_ones(student, reference, seed, n_k, n_q, bidirectional):
     """The bias of (n_q, n_k) is the last n_q rows of that of (n_k, n_k), before and after other lengths."""
@@ -133,9 +139,15 @@ def test_the_table_is_a_parameter_that_learns(student, reference):
     found = student.run(scenarios.structure, "RelativePositionBias", [3])
     expected = {"parameters": {"embedding.weight": [32, 3]}, "is a module": True, "shared by two": [], "changed": []}
     assert_equal(found, expected, what="what a new table is")
-    args = [3], normal(1, 32, 3), [(60, 150)]
+    tables = [{"embedding.weight": normal(seed, 6, 2)} for seed in (3, 4)]
+    call = "RelativePositionBias", [2, True, 6, 5], *tables, [3, 7]
+    actual, expected = (each.run(scenarios.called_after_a_change, *call) for each in (student, reference))
+    assert_close(actual, expected, what="the biases before and after a change of the table", hint="keep no bias: weights change")
+    args = [3], normal(1, 32, 3), [(60, 150), (2, 1100)]
     actual, expected = (each.run(scenarios.bias_of, *args) for each in (student, reference))
     assert_equal(list(actual[0].shape), [3, 60, 150], what="the shape of the bias")
     for distance in (3, 21, 41, 57):  # away from where the logarithm is a whole number
         found, expected_there = ([x[0][:, -1, 149 - distance], x[0][:, 0, 90 + distance]] for x in (actual, expected))
         assert_close(found, expected_there, what=f"the default bias at a distance of {distance}, before and after the query")
+    assert_equal(list(actual[1].shape), [3, 2, 1100], what="the shape of the bias of the last two of 1100 positions")
+    assert_close(actual[1][..., :900], expected[1][..., :900], what="the bias of the last two of 1100 positions to the first 900")

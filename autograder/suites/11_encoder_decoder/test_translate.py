@@ -36,7 +36,7 @@ def check(student, reference, seed, b, n_new, masked=True, **options):
 
 
 @exercise("translate", points=2.5, core=True)
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(seed=seeds(), b=sizes(1, 4), n_new=sizes(1, 9), masked=st.booleans(), use_cache=st.booleans())
 @example(seed=9, b=4, n_new=9, masked=True, use_cache=True)
 @example(seed=13, b=4, n_new=9, masked=False, use_cache=False)
@@ -46,16 +46,17 @@ def test_greedy_translations(student, reference, seed, b, n_new, masked, use_cac
 
 
 @exercise("translate", points=2, core=True)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(
     seed=seeds(), b=sizes(1, 3), n_new=sizes(1, 6), beam_size=sizes(2, 4), penalty=st.sampled_from([0.0, 1.0]),
     use_cache=st.booleans(),
 )  # fmt: skip
-@example(seed=13, b=4, n_new=7, beam_size=3, penalty=0.0, use_cache=True)
-@example(seed=9, b=4, n_new=7, beam_size=3, penalty=1.0, use_cache=True)
-@example(seed=4, b=4, n_new=6, beam_size=2, penalty=2.0, use_cache=False)
+@example(seed=13, b=3, n_new=7, beam_size=3, penalty=0.0, use_cache=True)
+@example(seed=9, b=3, n_new=7, beam_size=3, penalty=1.0, use_cache=True)
+@example(seed=4, b=2, n_new=6, beam_size=2, penalty=2.0, use_cache=False)
+@example(seed=9, b=1, n_new=4, beam_size=9, penalty=0.0, use_cache=True)
 def test_beam_translations(student, reference, seed, b, n_new, beam_size, penalty, use_cache):
-    """The best result of module 08's beam search, for each source, with and without the cache."""
+    """The best result of module 08's beam search, for each source, with and without the cache, also wider than the vocabulary."""
     check(student, reference, seed, b, n_new, beam_size=beam_size, length_penalty=penalty, use_cache=use_cache)
 
 
@@ -65,12 +66,12 @@ def test_nothing_is_computed_twice_with_the_cache(student, reference):
     weights, source, _ = problem(7, b=2, n=8)
     hint = "project the context once for each block, and give decode the last token and the past"
     for options in ({}, {"beam_size": 3}):
-        args = CONFIG, weights, source, START, -1, 14
+        args = CONFIG, weights, source, START, -1, 10
         found, flops = student.run(scenarios.translating_flops, *args, **options)
         expected, needed = reference.run(scenarios.translating_flops, *args, **options)
         assert_equal(found, expected, what=f"the translations ({options})", hint=HINT)
         assert 0 < flops <= 1.2 * needed, (
-            f"2 sources, 14 new tokens, {options}: {flops:,} floating-point operations; {needed:,} are enough\n  hint: {hint}"
+            f"2 sources, 10 new tokens, {options}: {flops:,} floating-point operations; {needed:,} are enough\n  hint: {hint}"
         )
 
 
@@ -78,7 +79,7 @@ def test_nothing_is_computed_twice_with_the_cache(student, reference):
 def test_without_the_cache_the_text_is_read_again(student, reference):
     """That is what the cache is compared with; even so the source is encoded once."""
     weights, source, _ = problem(8, b=1, n=12)
-    args = CONFIG, weights, source, START, -1, 12
+    args = CONFIG, weights, source, START, -1, 10
     found, flops = student.run(scenarios.translating_flops, *args, use_cache=False)
     expected, needed = reference.run(scenarios.translating_flops, *args, use_cache=False)
     _, cached = reference.run(scenarios.translating_flops, *args)
@@ -88,10 +89,10 @@ def test_without_the_cache_the_text_is_read_again(student, reference):
 
 
 @exercise("translate", points=1.5)
-@settings(max_examples=2)
+@settings(max_examples=1)
 @given(seed=seeds(), b=sizes(2, 4), beam_size=sizes(1, 3), use_cache=st.booleans())
 @example(seed=9, b=4, beam_size=1, use_cache=True)
-@example(seed=14, b=3, beam_size=2, use_cache=True)
+@example(seed=14, b=2, beam_size=2, use_cache=True)
 def test_each_source_is_translated_as_if_alone(student, seed, b, beam_size, use_cache):
     """Whatever stands beside it or in its padding, and whenever the others end."""
     weights, source, lengths = problem(seed, b)
@@ -103,7 +104,7 @@ def test_each_source_is_translated_as_if_alone(student, seed, b, beam_size, use_
 
 
 @exercise("translate", points=0.5)
-@settings(max_examples=2)
+@settings(max_examples=1)
 @given(seed=seeds(), penalty=st.sampled_from([0.0, 1.0, 5.0]))
 @example(seed=9, penalty=5.0)
 def test_a_beam_of_one_is_greedy_whatever_the_penalty(student, reference, seed, penalty):
@@ -129,7 +130,7 @@ def test_the_ends_of_a_translation(student, reference):
         found, _ = student.run(scenarios.translated, CONFIG, weights, source, START, -1, 6, **options)
         assert_equal([len(text) for text in found], [6, 6, 6], what="the lengths of translations that never end")
         at_once = int(found[0][0])
-        for eos_id in (at_once, found[1][0], found[2][1]):
+        for eos_id in dict.fromkeys((at_once, found[2][1])):
             args = CONFIG, weights, source, START, eos_id, 6
             actual, expected = (each.run(scenarios.translated, *args, **options)[0] for each in (student, reference))
             assert_equal(actual, expected, what=f"the translations with eos_id={eos_id}", hint="cut before the first eos_id")
