@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import strided
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
@@ -29,6 +30,7 @@ def sums(chunks):
 @example(p=1, length=3, seed=1)
 @example(p=2, length=1, seed=2)
 @example(p=5, length=3, seed=3)
+@example(p=9, length=2, seed=4)
 def test_every_rank_ends_with_the_sum(student, p, length, seed):
     """Each of the p chunks, at each of the p ranks, with the network that is given and with the one of the module."""
     chunks = vectors(seed, p, [(length,)])
@@ -84,6 +86,8 @@ def test_chunks_of_any_shape(student):
             assert_close(student.run(scenarios.ring, chunks)["held"], expected, what=f"the chunks in {dtype}", **room)
     whole = [[torch.tensor([r * 10 + c, 2**40]) for c in range(3)] for r in range(3)]
     assert_equal(student.ring_all_reduce(whole), sums(whole), what="the chunks of whole numbers")
+    tuples = tuple(map(tuple, whole))
+    assert_equal(student.ring_all_reduce(tuples), sums(whole), what="the chunks, which were given in tuples")
 
 
 @exercise("ring_all_reduce", points=0.5)
@@ -102,6 +106,7 @@ def test_vectors_that_do_not_fit_together_are_refused(student):
     for chunks in ([], [[x, x], [x]], [[x], [x]], [[x, x, x], [x, x, x]], [[x, x], [x, torch.ones(3)]], [[]], [[x, x]]):
         assert_refused(student.ring_all_reduce, chunks, why=f"the ranks have {[len(own) for own in chunks]} chunks")
     assert_refused(student.ring_all_reduce, [[x, torch.ones(1)], [x, x]], why="a chunk has two shapes")
+    assert_refused(student.ring_all_reduce, [[x, x, x], [x, x, x], [x, x, torch.ones(1)]], why="a chunk has two shapes")
     assert_refused(student.ring_all_reduce, [[x, torch.ones(2, 1)], [x, x]], why="a chunk has two shapes")
 
 
@@ -126,7 +131,15 @@ def test_shards_side_by_side_are_the_layer(student, lead, n_in, n_out, with_bias
     assert_close(actual, expected, what=f"{n_shards} shards of {n_out} outputs", hint="rows of the weight, and their biases")
 
 
-@exercise("column_parallel_linear", points=1)
+@exercise("column_parallel_linear", points=0.25)
+def test_column_shards_of_tensors_of_any_strides(student):
+    """Transposed or scattered in memory."""
+    x, (weight, bias) = normal(1, 2, 3, 4), layer(2, 4, 5, True)
+    found = student.run(strided, "column_parallel_linear", [x, weight, bias, 2])
+    assert_close(found, list(F.linear(x, weight, bias).tensor_split(2, dim=-1)), what="two shards of five outputs")
+
+
+@exercise("column_parallel_linear", points=0.75)
 def test_no_device_makes_all_outputs(student):
     """The largest tensor is a shard's, not the whole layer's."""
     x, (weight, bias) = normal(1, 64, 3), layer(2, 3, 12, True)
@@ -185,15 +198,16 @@ def test_no_device_holds_all_inputs(student):
 @settings(max_examples=6)
 @given(with_bias=st.booleans(), dtype=st.sampled_from([torch.float64, torch.float32]), seed=seeds())
 def test_gradients_of_a_row_parallel_layer(student, with_bias, dtype, seed):
-    """Every shard, the weight and the bias get the layer's gradients."""
+    """Every shard, which is not contiguous, the weight and the bias get the layer's gradients."""
     weight, bias = layer(seed, 5, 4, with_bias, dtype)
     xs, cotangent = (
-        [normal(seed + 2, 3, 2, dtype=dtype), normal(seed + 3, 3, 3, dtype=dtype)],
-        normal(seed + 4, 3, 4, dtype=dtype),
+        [normal(seed + 2, 2, 3, 2, dtype=dtype), normal(seed + 3, 2, 3, 3, dtype=dtype)],
+        normal(seed + 4, 2, 3, 4, dtype=dtype),
     )
     found = student.run(scenarios.row_gradients, xs, weight, bias, cotangent)
     whole = cotangent @ weight
-    expected = [whole[:, :2], whole[:, 2:], cotangent.T @ torch.cat(xs, dim=-1)] + ([cotangent.sum(0)] if with_bias else [])
+    by_weight = cotangent.flatten(0, 1).T @ torch.cat(xs, dim=-1).flatten(0, 1)
+    expected = [whole[..., :2], whole[..., 2:], by_weight] + ([cotangent.sum((0, 1))] if with_bias else [])
     assert_close(found, expected, what="the gradients of the shards, weight, bias")
 
 
@@ -201,7 +215,7 @@ def test_gradients_of_a_row_parallel_layer(student, with_bias, dtype, seed):
 def test_shards_that_do_not_fit_the_weight_are_refused(student):
     """Too narrow or too wide together, or none."""
     weight, bias = layer(3, 4, 3, True)
-    for widths in ((2,), (2, 1), (2, 3), (4, 4), ()):
+    for widths in ((2,), (2, 1), (2, 3), (4, 1), (4, 4), ()):
         xs = [torch.ones(2, width).double() for width in widths]
         assert_refused(student.row_parallel_linear, xs, weight, bias, why=f"widths {widths} are not 4")
 
@@ -255,7 +269,10 @@ def test_a_missing_gradient_counts_as_zeros(student):
     """Missing at one rank or at all; afterwards every rank has the mean."""
     for missing in ([(0, 1)], [(1, 0), (1, 3)], [(0, 2), (1, 2), (2, 2)], [(r, i) for r in range(3) for i in range(5)]):
         ranks = gradients_of(5, 3, missing=missing)
-        check_averages(student.run(scenarios.averaging, ranks)[0], ranks)
+        results, _ = student.run(scenarios.averaging, ranks)
+        check_averages(results, ranks)
+        for found in results:
+            assert_equal(found["a graph"], False, what="whether a gradient has a graph", hint="zeros have none")
 
 
 @exercise("average_gradients", points=0.5)
