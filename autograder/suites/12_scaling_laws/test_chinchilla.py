@@ -85,6 +85,7 @@ def runs_of(params, grid, noise=None):
 
 
 GRIDS = (((1e7, 1e10, 5), (1e9, 1e11, 5)), ((3e7, 1e9, 4), (3e8, 1e10, 4)), ((1e8, 1e10, 6), (1e10, 1e12, 3)))
+VALLEYS = 1383  # a seed for runs whose sum has a valley with another bottom, in which a single start may end
 STEEP = (1.0, 2000.0, 400.0, 0.5, 0.3), ((1e4, 1e8, 6), (1e8, 1e11, 4))  # losses from 22 down to 1.4
 
 
@@ -121,7 +122,7 @@ def five(found):
 def test_the_constants_come_back_from_runs_without_noise(student, generator):
     """The published constants and others, each to one part in a thousand."""
     seed = int(torch.randint(10**6, (), generator=generator))
-    for params, grid in [(PUBLISHED, GRIDS[0]), *(drawn_law(seed + i) for i in range(2))]:
+    for params, grid in [(PUBLISHED, GRIDS[0]), drawn_law(seed)]:
         found = five(student.fit_chinchilla(runs_of(params, grid)))
         hint = "start from many places; minimise to the end; undo every change of variables"
         assert_close(found, params, what=f"(E, A, B, alpha, beta) from runs made with {params}", hint=hint, rtol=1e-3, atol=0)
@@ -131,12 +132,11 @@ def test_the_constants_come_back_from_runs_without_noise(student, generator):
 def test_noisy_runs_get_the_least_sum_of_huber_losses(student, reference, generator):
     """Runs that went wrong, to either side, pull no harder than delta; the sum is within a hundredth of the least."""
     seed = int(torch.randint(10**6, (), generator=generator))
-    for i in range(4):
-        params, grid = drawn_law(seed + i) if i < 2 else STEEP
+    for (params, grid), spread, wrong in ((drawn_law(seed), 0.002, 0.85), (STEEP, 0.0007, 1.0), (drawn_law(VALLEYS), 0.01, 1.3)):
         count = grid[0][2] * grid[1][2]
-        noise = (normal(seed + i, count, scale=(0.002, 0.006, 0.0007, 0.01)[i])).exp()
-        if i < 2:
-            noise[torch.randperm(count, generator=generator)[:2]] *= 1.25 if i % 2 else 0.85
+        numbers = torch.Generator().manual_seed(VALLEYS if wrong > 1 else seed)
+        noise = normal(numbers, count, scale=spread).exp()
+        noise[torch.randperm(count, generator=numbers)[:3]] *= wrong
         runs = runs_of(params, grid, noise)
         best = huber_sum(reference.fit_chinchilla(runs), runs)
         found = five(student.fit_chinchilla(runs))
@@ -165,7 +165,7 @@ def test_runs_may_be_a_tensor_or_tuples_of_any_numbers(student):
     assert_inputs_untouched(student)
     assert_close(found, PUBLISHED, what="(E, A, B, alpha, beta)", rtol=1e-3, atol=0)
     assert_close(five(student.fit_chinchilla(tuple(map(tuple, runs)))), found, what="those of tuples", rtol=1e-3, atol=0)
-    same, changed = student.run(scenarios.lists_untouched, "fit_chinchilla", [runs[::-1]])
+    same, changed = student.run(scenarios.lists_untouched, "fit_chinchilla", [runs[20:4:-1]])
     assert_equal(changed, [], what="what fit_chinchilla changed around it")
     assert_equal(same, True, what="whether the list of runs is as it was")
 
