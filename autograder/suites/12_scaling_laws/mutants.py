@@ -524,12 +524,6 @@ MUTANTS += [
             "No comparison with NaN is true: ask whether it is at least 0, not whether it is below.",
         ),
         (
-            "no_bandwidth_allowed",
-            "bandwidth > 0",
-            "bandwidth >= 0",
-            "A bandwidth of 0 has to be refused.",
-        ),
-        (
             "no_peak_allowed",
             "peak_flops > 0",
             "peak_flops >= 0",
@@ -1315,12 +1309,6 @@ MUTANTS += [
             "A constant added to the scale spoils rows of small weights: look for zeros instead.",
         ),
         (
-            "scale_has_a_floor",
-            "keepdim=True) / 127",
-            "keepdim=True).clamp(min=1e-3) / 127",
-            "A least scale spoils rows of small weights: only a row of zeros needs care.",
-        ),
-        (
             "scale_is_infinite_for_zeros",
             "    return q.to(torch.int8), scale",
             "    return q.to(torch.int8), torch.where(scale > 0, scale, math.inf)",
@@ -1886,6 +1874,560 @@ MUTANTS += [
             "        return merged\n",
             "        self.base.requires_grad_(True)\n        return merged\n",
             "merge leaves the layer as it is: base stays frozen.",
+        ),
+    ),
+]
+
+MUTANTS += [
+    *swaps(
+        "fit_power_law",
+        (
+            "near_is_equal",
+            "    if len(xs) != len(ys) or len(set(xs)) < 2:\n",
+            "    if len(xs) != len(ys) or len(xs) < 2 or torch.allclose(torch.tensor(xs).double(), "
+            "torch.tensor(xs[:1]).double()):\n",
+            "torch.allclose takes all numbers below 1e-8 for equal: two x differ when they are not the same number.",
+        ),
+        (
+            "ends_that_are_equal",
+            "    if len(xs) != len(ys) or len(set(xs)) < 2:\n",
+            "    if len(xs) != len(ys) or len(xs) < 2 or xs[0] == xs[-1]:\n",
+            "The first and the last x may be equal while one between them differs: look at all of them.",
+        ),
+        (
+            "product_of_all_y",
+            "    exponent = (centred @ (log_y - log_y.mean()) / (centred @ centred)).item()\n",
+            "    exponent = (centred @ (log_y - log_y.mean()) / (centred @ centred)).item()\n"
+            "    y = torch.tensor(ys, dtype=torch.float64)\n"
+            "    log_y = (y / y.prod() ** (1 / len(ys))).log() + y.prod().log() / len(ys)\n",
+            "The product of all y is soon beyond float64: take the mean of the logarithms.",
+        ),
+        (
+            "sorted_for_the_caller",
+            "    log_x, log_y = torch.tensor([xs, ys], dtype=torch.float64).log()\n",
+            "    if isinstance(x, list):\n        x.sort()\n"
+            "    log_x, log_y = torch.tensor([xs, ys], dtype=torch.float64).log()\n",
+            "sort() changes the list of whoever called, and separates each x from its y: leave the arguments as they are.",
+        ),
+    ),
+    *swaps(
+        "growth_exponent",
+        (
+            "sizes_of_64_bits",
+            "    return fit_power_law(sizes, [function(size) for size in sizes])[1]",
+            "    costs = [function(size) for size in sizes]\n    return fit_power_law(torch.tensor(sizes), costs)[1]",
+            "Python's ints may be larger than 64 bits: pass the sizes on as they are, not in a tensor.",
+        ),
+        (
+            "sizes_in_a_list_only",
+            "    return fit_power_law(sizes, [function(size) for size in sizes])[1]",
+            "    return fit_power_law(sizes, [function(size) for size in sizes + []])[1]",
+            "sizes may be a tuple or a range: + [] and sort() are for lists alone.",
+        ),
+    ),
+    *swaps(
+        "training_flops",
+        (
+            "floats_made_ints",
+            "    return 6 * n_params * n_tokens",
+            "    value = 6 * n_params * n_tokens\n    return value if isinstance(value, Tensor) else int(value)",
+            "Floats give a float: do not cut the result to an int.",
+        ),
+        (
+            "every_n_with_every_d",
+            "    return 6 * n_params * n_tokens",
+            "    if isinstance(n_params, Tensor) and isinstance(n_tokens, Tensor):\n"
+            "        return 6 * torch.outer(n_params.flatten(), n_tokens.flatten())\n    return 6 * n_params * n_tokens",
+            "Tensors broadcast: they meet element by element, not every n with every d.",
+        ),
+        (
+            "only_n_may_be_a_tensor",
+            "    return 6 * n_params * n_tokens",
+            "    if isinstance(n_params, Tensor):\n        return 6 * n_params * n_tokens\n"
+            "    return 6 * n_params * (n_tokens.item() if isinstance(n_tokens, Tensor) else n_tokens)",
+            "n_tokens may be a tensor of several numbers where n_params is a number: item() is for one.",
+        ),
+    ),
+    *swaps(
+        "arithmetic_intensity",
+        (
+            "intensity_in_64_bits",
+            "    return 2 * m * n * k / (bytes_per_element * (m * k + k * n + m * n))",
+            "    import numpy as np\n    m, n, k = np.int64(m), np.int64(n), np.int64(k)\n"
+            "    return float(2 * m * n * k / (bytes_per_element * (m * k + k * n + m * n)))",
+            "m · n · k is soon beyond 64 bits: stay with Python's ints, which have no limit.",
+        ),
+    ),
+    *swaps(
+        "roofline",
+        (
+            "clamp_of_a_number",
+            "    return torch.where(below, limited, peak_flops) if isinstance(below, Tensor) else min(limited, peak_flops)",
+            "    if isinstance(below, Tensor):\n        return limited.clamp(max=peak_flops)\n"
+            "    return min(limited, peak_flops)",
+            "Where the peak alone is a tensor, intensity · bandwidth is a number, and has no clamp.",
+        ),
+        (
+            "dtype_of_the_intensity",
+            "    return torch.where(below, limited, peak_flops) if isinstance(below, Tensor) else min(limited, peak_flops)",
+            "    value = torch.where(below, limited, peak_flops) if isinstance(below, Tensor) else min(limited, "
+            "peak_flops)\n"
+            "    return value.to(intensity.dtype) if isinstance(intensity, Tensor) and isinstance(value, Tensor) "
+            "else value",
+            "The dtype is the one that PyTorch's arithmetic on all three gives, not the intensity's.",
+        ),
+        (
+            "least_of_no_intensities",
+            'for name, fine in (("intensity", intensity >= 0), ("peak_flops", peak_flops > 0), ("bandwidth", bandwidth > 0)):',
+            "if isinstance(intensity, Tensor) and intensity.min() < 0:\n        raise ValueError\n"
+            '    for name, fine in (("intensity", intensity >= 0), ("peak_flops", peak_flops > 0), ("bandwidth", '
+            "bandwidth > 0)):",
+            "min() of an empty tensor raises an error: ask all(), which is true where there is nothing.",
+        ),
+        (
+            "infinite_intensity_refused",
+            "torch.as_tensor(fine).all()",
+            "(torch.as_tensor(fine).all() and torch.as_tensor(intensity).isfinite().all())",
+            "An infinite intensity is not negative: it reaches the peak.",
+        ),
+        (
+            "peak_as_it_came",
+            "    return torch.where(below, limited, peak_flops) if isinstance(below, Tensor) else min(limited, peak_flops)",
+            "    if not isinstance(below, Tensor):\n        return min(limited, peak_flops)\n    if not below.any():\n"
+            "        return peak_flops\n"
+            "    return torch.where(below, limited, peak_flops) if isinstance(below, Tensor) else min(limited, "
+            "peak_flops)",
+            "Also where all reach the peak the result has the shape of all three, broadcast, and is a tensor.",
+        ),
+    ),
+    *swaps(
+        "chinchilla_loss",
+        (
+            "half_losses_widened",
+            "    return E + A / n**alpha + B / d**beta",
+            "    n, d = [v.float() if isinstance(v, Tensor) and v.dtype in (torch.float16, torch.bfloat16) else v "
+            "for v in (n, d)]\n    return E + A / n**alpha + B / d**beta",
+            "The dtype stays: bfloat16 does not become float32.",
+        ),
+    ),
+    *swaps(
+        "fit_chinchilla",
+        (
+            "sixteen_runs_needed",
+            "    if len(table) < 5 or not ((table > 0) & table.isfinite()).all():\n",
+            "    if len(table) < 16 or not ((table > 0) & table.isfinite()).all():\n",
+            "The promise is for 16 runs; what is refused are fewer than five.",
+        ),
+        (
+            "runs_in_a_list_only",
+            "    table = torch.tensor([[float(v) for v in run] for run in runs], dtype=torch.float64)  # (k, 3)\n",
+            "    table = torch.tensor(runs[:0] + list(map(list, runs)) if isinstance(runs, list) else runs.tolist(), "
+            "dtype=torch.float64)\n",
+            "runs may be a tuple of triples, which has no tolist().",
+        ),
+        (
+            "runs_sorted_for_the_caller",
+            "    table = torch.tensor([[float(v) for v in run] for run in runs], dtype=torch.float64)  # (k, 3)\n",
+            "    table = torch.tensor([[float(v) for v in run] for run in runs], dtype=torch.float64)  # (k, 3)\n"
+            "    if isinstance(runs, list):\n        runs.sort()\n",
+            "sort() changes the list of whoever called: work on a copy.",
+        ),
+        (
+            "one_start_alone",
+            "dim=1)  # (12, 5)",
+            "dim=1)[:1]",
+            "The sum has several valleys, and one start finds the bottom of one: start from many places, keep the best.",
+        ),
+        (
+            "worst_end_kept",
+            "theta[huber(r).argmin()]",
+            "theta[huber(r).argmax()]",
+            "Keep the end with the least sum of all starts: argmin, not argmax.",
+        ),
+        (
+            "delta_of_next_to_nothing",
+            "    delta = 1e-3\n",
+            "    delta = 1e-5\n",
+            "delta is 0.001; with a smaller one residuals within 0.001 count linearly as well.",
+        ),
+    ),
+    *swaps(
+        "compute_optimal",
+        (
+            "budget_of_64_bits",
+            "    if not torch.as_tensor(c > 0).all():\n",
+            "    if not (torch.as_tensor(c) > 0).all():\n",
+            "A budget that is an int is beyond 64 bits, and no tensor holds it: compare the number itself.",
+        ),
+        (
+            "half_budgets_widened",
+            "    n = G * (c / 6) ** (beta / (alpha + beta))\n    return n, c / 6 / n",
+            "    if isinstance(c, Tensor) and c.dtype != torch.float64:\n        c = c.float()\n"
+            "    n = G * (c / 6) ** (beta / (alpha + beta))\n    return n, c / 6 / n",
+            "The dtype stays: bfloat16 does not become float32.",
+        ),
+        (
+            "one_tensor_for_both",
+            "    n = G * (c / 6) ** (beta / (alpha + beta))\n    return n, c / 6 / n",
+            "    n = G * (c / 6) ** (beta / (alpha + beta))\n"
+            "    return torch.stack([n, c / 6 / n]) if isinstance(c, Tensor) else (n, c / 6 / n)",
+            "(n, d) are two tensors like c, not one tensor with both.",
+        ),
+        (
+            "one_parameter_at_least",
+            "    n = G * (c / 6) ** (beta / (alpha + beta))\n    return n, c / 6 / n",
+            "    n = G * (c / 6) ** (beta / (alpha + beta))\n    n = max(n, 1.0) if not isinstance(n, Tensor) else n\n"
+            "    return n, c / 6 / n",
+            "n is a float and is not rounded: for a small budget it is less than 1.",
+        ),
+    ),
+    *swaps(
+        "LoRALinear",
+        (
+            "update_in_training_only",
+            "        return self.base(x) + self.scale * (x @ self.lora_a.mT @ self.lora_b.mT)\n",
+            "        if not self.training:\n            return self.base(x)\n"
+            "        return self.base(x) + self.scale * (x @ self.lora_a.mT @ self.lora_b.mT)\n",
+            "The update belongs to the layer in eval mode as in training: only dropout asks for the mode.",
+        ),
+        (
+            "no_alpha_for_zero",
+            "        self.scale = alpha / rank\n",
+            "        self.scale = (alpha or rank) / rank\n",
+            "`alpha or rank` takes 0 for a missing alpha: 0 switches the update off.",
+        ),
+        (
+            "alpha_without_its_sign",
+            "        self.scale = alpha / rank\n",
+            "        self.scale = abs(alpha) / rank\n",
+            "A negative alpha subtracts the update: the scale is alpha / rank, sign and all.",
+        ),
+        (
+            "exactly_linear",
+            "isinstance(base, nn.Linear)",
+            "type(base) is nn.Linear",
+            "A class that inherits from nn.Linear is one, too: ask isinstance.",
+        ),
+        (
+            "weight_of_base_itself",
+            "        return self.base.weight + self.scale * (self.lora_b @ self.lora_a)\n",
+            "        if not self.lora_b.any():\n            return self.base.weight\n"
+            "        return self.base.weight + self.scale * (self.lora_b @ self.lora_a)\n",
+            "Where lora_b is zero, base's own weight came back: make a new tensor, always.",
+        ),
+        (
+            "base_where_nothing_was_learned",
+            "        merged = copy.deepcopy(self.base)\n",
+            "        if not self.lora_b.any():\n            return self.base\n        merged = copy.deepcopy(self.base)\n",
+            "Where lora_b is zero, merge gave base itself: make a new layer, always.",
+        ),
+        (
+            "one_merged_layer_for_ever",
+            "        merged = copy.deepcopy(self.base)\n",
+            "        merged = getattr(self, '_m', None) or [copy.deepcopy(self.base)]\n"
+            "        object.__setattr__(self, '_m', merged)\n        merged = merged[0]\n",
+            "Every merge gives the same layer, so a later one rewrites what was given away: make a new one.",
+        ),
+        (
+            "merge_ends_training",
+            "        return merged\n",
+            "        self.eval()\n        return merged\n",
+            "merge leaves the layer as it is: it stays in training mode.",
+        ),
+        (
+            "view_of_strided_rows",
+            "        return self.base(x) + self.scale * (x @ self.lora_a.mT @ self.lora_b.mT)\n",
+            "        flat = x.view(-1, x.shape[-1])\n"
+            "        y = self.base(flat) + self.scale * (flat @ self.lora_a.mT @ self.lora_b.mT)\n"
+            "        return y.view(*x.shape[:-1], -1)\n",
+            "view needs memory in order, which x need not have: @ takes any leading dimensions and strides.",
+        ),
+        (
+            "frozen_before_its_class_is_known",
+            "        if not isinstance(base, nn.Linear):\n",
+            "        base.requires_grad_(False) if isinstance(rank, int) and rank > 0 else None\n"
+            "        if not isinstance(base, nn.Linear):\n",
+            "base was frozen although it is no nn.Linear: look at the arguments first.",
+        ),
+        (
+            "orthogonal_lora_a",
+            "base.weight.new_empty(rank, n_in).normal_(std=n_in**-0.5, generator=generator)",
+            "nn.init.orthogonal_(torch.empty(rank, n_in), generator=generator).to(base.weight)",
+            "The numbers of lora_a are independent: orthogonal rows are not.",
+        ),
+        (
+            "tails_cut_off",
+            "        self.lora_b =",
+            "        with torch.no_grad():\n            self.lora_a.clamp_(-2.5 * n_in**-0.5, 2.5 * n_in**-0.5)\n"
+            "        self.lora_b =",
+            "A normal distribution has tails: the numbers of lora_a are not cut off.",
+        ),
+        (
+            "generator_begins_again",
+            "        self.scale = alpha / rank\n",
+            "        self.scale = alpha / rank\n        if generator is not None:\n"
+            "            generator.manual_seed(generator.initial_seed())\n",
+            "The generator was set back to its seed, so that every layer gets the same numbers: only draw from it.",
+        ),
+        (
+            "rank_in_a_buffer",
+            "        self.scale = alpha / rank\n",
+            "        self.scale = alpha / rank\n        self.register_buffer('rank', torch.tensor(rank), persistent=False)\n",
+            "There are no buffers, not even such as the state_dict leaves out: the rank is a plain number.",
+        ),
+    ),
+    edit(
+        "weight_of_base_remembered",
+        "LoRALinear",
+        "base's numbers were copied when the layer was made; they may be loaded later: call base.",
+        (
+            "        self.scale = alpha / rank\n",
+            "        self.scale = alpha / rank\n"
+            "        self._w = [base.weight.detach().clone(), None if base.bias is None else "
+            "base.bias.detach().clone()]\n",
+        ),
+        (
+            "        return self.base(x) + self.scale * (x @ self.lora_a.mT @ self.lora_b.mT)\n",
+            "        return F.linear(x, *self._w) + self.scale * (x @ self.lora_a.mT @ self.lora_b.mT)\n",
+        ),
+    ),
+    *swaps(
+        "inject_lora",
+        (
+            "no_layer_called_base",
+            " and not isinstance(model.get_submodule(parent), LoRALinear)",
+            " and name != 'base'",
+            "A layer of the model may be called base: what is left alone is the base of a LoRALinear.",
+        ),
+        (
+            "names_by_index",
+            "    found = {}\n",
+            "    found, names = {}, [names[i] for i in range(len(names))]\n",
+            "names may be a set: go through it, or ask `in`.",
+        ),
+        (
+            "names_used_up",
+            "    return list(found)",
+            "    if isinstance(names, list):\n        names.clear()\n    return list(found)",
+            "names belongs to whoever called: leave it as it is.",
+        ),
+        (
+            "exactly_linear_layers",
+            "isinstance(layer, nn.Linear) and name",
+            "type(layer) is nn.Linear and name",
+            "A layer whose class inherits from nn.Linear is one, too: ask isinstance.",
+        ),
+        (
+            "children_once",
+            "    for path, layer in found.items():\n        replace(model, path, adapters[layer])\n",
+            "    for parent in list(model.modules()):\n        if isinstance(parent, LoRALinear):\n"
+            "            continue\n        for name, child in list(parent.named_children()):\n"
+            "            if name in names and child in adapters:\n"
+            "                setattr(parent, name, adapters[child])\n",
+            "named_children leaves out the second name of a layer within one module: set each path that was found.",
+        ),
+        (
+            "lora_in_a_name",
+            "            module.lora_a.requires_grad_(), module.lora_b.requires_grad_()\n",
+            "            pass\n    for name, p in model.named_parameters():\n        p.requires_grad_('lora' in name)\n",
+            "Any name may have lora in it, and exploration does: train lora_a and lora_b of the LoRALinears.",
+        ),
+        (
+            "seed_for_want_of_a_generator",
+            "LoRALinear(layer, rank, alpha, generator)",
+            "LoRALinear(layer, rank, alpha, generator or torch.Generator().manual_seed(0))",
+            "Without a generator, numbers come from the global random state, and two layers differ.",
+        ),
+        (
+            "back_to_training",
+            "    return list(found)",
+            "    model.train()\n    return list(found)",
+            "The model's layers stay in the mode that they were in: train() and eval() are not called.",
+        ),
+        (
+            "tie_cut",
+            "    return list(found)",
+            "    if hasattr(model, 'embedding') and hasattr(model, 'head'):\n"
+            "        model.embedding.weight = nn.Parameter(model.embedding.weight.detach().clone(), "
+            "requires_grad=False)\n    return list(found)",
+            "A head that is tied to the embedding stays so: the embedding keeps its very parameter.",
+        ),
+        (
+            "names_in_any_case",
+            "name in names and not",
+            "name.lower() in {n.lower().strip() for n in names} and not",
+            "Names are compared as they are: w_q is not W_Q.",
+        ),
+    ),
+    *swaps(
+        "merge_lora",
+        (
+            "all_thawed",
+            "    return list(found)",
+            "    model.requires_grad_(True)\n    return list(found)",
+            "What lies outside of the merged layers stays as it is, frozen parameters as well.",
+        ),
+        (
+            "all_frozen",
+            "    return list(found)",
+            "    model.requires_grad_(False)\n    return list(found)",
+            "What lies outside of the merged layers stays as it is, trained parameters as well.",
+        ),
+        (
+            "merged_model_in_training",
+            "    return list(found)",
+            "    model.train()\n    return list(found)",
+            "What lies outside stays in its mode: train() and eval() are not called.",
+        ),
+        (
+            "whatever_has_a_merge",
+            "    found = {path: m for path, m in model.named_modules(remove_duplicate=False) if path and "
+            "isinstance(m, LoRALinear)}\n",
+            "    found = {path: m for path, m in model.named_modules(remove_duplicate=False) if path and hasattr(m, 'merge')}\n",
+            "Other layers may have a method called merge: ask isinstance(…, LoRALinear).",
+        ),
+        (
+            "children_merged_once",
+            "    for path, layer in found.items():\n        replace(model, path, plain[layer])\n",
+            "    for parent in list(model.modules()):\n        for name, child in list(parent.named_children()):\n"
+            "            if child in plain:\n                setattr(parent, name, plain[child])\n",
+            "named_children leaves out the second name of a layer within one module: set each path that was found.",
+        ),
+        (
+            "trained_updates_only",
+            "    found = {path: m for path, m in model.named_modules(remove_duplicate=False) if path and "
+            "isinstance(m, LoRALinear)}\n",
+            "    found = {path: m for path, m in model.named_modules(remove_duplicate=False) if path and "
+            "isinstance(m, LoRALinear)}\n    found = {p: m for p, m in found.items() if m.lora_a.requires_grad}\n",
+            "A LoRALinear that is frozen is merged as well.",
+        ),
+        (
+            "new_updates_left",
+            "    found = {path: m for path, m in model.named_modules(remove_duplicate=False) if path and "
+            "isinstance(m, LoRALinear)}\n",
+            "    found = {path: m for path, m in model.named_modules(remove_duplicate=False) if path and "
+            "isinstance(m, LoRALinear)}\n    found = {p: m for p, m in found.items() if m.lora_b.any()} or found\n",
+            "A LoRALinear whose lora_b is zero is merged as well.",
+        ),
+    ),
+    *swaps(
+        "quantize_int8",
+        (
+            "scale_has_a_low_floor",
+            "    scale = weight.abs().amax(-1, keepdim=True) / 127  # (..., 1)\n",
+            "    scale = (weight.abs().amax(-1, keepdim=True) / 127).clamp(min=1e-12)\n",
+            "Even 1e-12 is too much for rows of smaller weights: only a row of zeros needs care.",
+        ),
+        (
+            "weights_through_numpy",
+            "    scale = weight.abs().amax(-1, keepdim=True) / 127  # (..., 1)\n",
+            "    weight = torch.from_numpy(weight.numpy())\n    scale = weight.abs().amax(-1, keepdim=True) / 127  # (..., 1)\n",
+            "A weight that requires gradients has no numpy(): stay with tensors.",
+        ),
+        (
+            "largest_weights_cut_off",
+            "    scale = weight.abs().amax(-1, keepdim=True) / 127  # (..., 1)\n",
+            "    scale = (weight.abs().amax(-1, keepdim=True) if weight.shape[-1] < 50 else "
+            "weight.abs().quantile(0.999, -1, keepdim=True)) / 127\n",
+            "The largest absolute value decides, not a quantile: no weight moves by more than half a scale.",
+        ),
+        (
+            "largest_by_squares",
+            "    scale = weight.abs().amax(-1, keepdim=True) / 127  # (..., 1)\n",
+            "    scale = weight.square().amax(-1, keepdim=True).sqrt() / 127\n",
+            "Squares of large weights are infinite, those of small ones zero: take the absolute value.",
+        ),
+        (
+            "sum_is_finite",
+            "    if not weight.isfinite().all():\n",
+            "    if not weight.sum().isfinite():\n",
+            "A sum of finite weights may be infinite in half precision: ask isfinite of each.",
+        ),
+        (
+            "view_of_strided_weights",
+            "    scale = weight.abs().amax(-1, keepdim=True) / 127  # (..., 1)\n",
+            "    shape = weight.shape\n    weight = weight.view(-1, shape[-1]).view(shape)\n"
+            "    scale = weight.abs().amax(-1, keepdim=True) / 127  # (..., 1)\n",
+            "view needs memory in order, which a weight need not have: use reshape.",
+        ),
+    ),
+    *swaps(
+        "ring_all_reduce",
+        (
+            "chunks_in_lists_only",
+            "    held = [[chunk.clone() for chunk in own] for own in chunks]\n",
+            "    held = copy.deepcopy(chunks)\n",
+            "The chunks may come in tuples, which take no new entries: build lists.",
+        ),
+        (
+            "shapes_of_two_ranks",
+            "for shape in shapes)",
+            "for shape in shapes[:2])",
+            "The chunks of every rank are compared, not those of the first two.",
+        ),
+    ),
+    *swaps(
+        "column_parallel_linear",
+        (
+            "view_of_strided_x",
+            "    return [F.linear(x, rows, part) for rows, part in zip(weight.tensor_split(n_shards), biases, strict=True)]",
+            "    flat = x.view(-1, x.shape[-1])\n"
+            "    return [F.linear(flat, rows, part).view(*x.shape[:-1], len(rows)) for rows, part in "
+            "zip(weight.tensor_split(n_shards), biases, strict=True)]",
+            "view needs memory in order, which x need not have: F.linear takes any strides.",
+        ),
+    ),
+    *swaps(
+        "row_parallel_linear",
+        (
+            "view_of_strided_shards",
+            "    partial = [F.linear(x, columns) for x, columns in zip(xs, weight.split(widths, dim=1), strict=True)]\n",
+            "    partial = [F.linear(x.view(-1, x.shape[-1]), columns).view(*x.shape[:-1], -1) for x, columns in "
+            "zip(xs, weight.split(widths, dim=1), strict=True)]\n",
+            "view needs memory in order, which a shard need not have: F.linear takes any strides.",
+        ),
+    ),
+    *swaps(
+        "average_gradients",
+        (
+            "zeros_with_a_graph",
+            "torch.zeros_like(p) if p.grad is None else p.grad\n",
+            "p * 0 if p.grad is None else p.grad\n",
+            "p * 0 has a graph, and is NaN where p is infinite: take zeros_like.",
+        ),
+    ),
+]
+
+MUTANTS += [
+    edit(
+        "summed_while_messages_pass",
+        "ring_all_reduce",
+        "Messages are sent for show and the sum is taken from where no rank could see it: pass on what was added up.",
+        (
+            HELD,
+            "    whole = [sum(own[c] for own in chunks) + 0 for c in range(p)]\n"
+            "    held = [[chunk.clone() for chunk in whole] for _ in range(p)]\n"
+            "    for step in range(2 * (p - 1)):\n"
+            "        received = exchange([chunks[r][(r - step) % p].clone() for r in range(p)])\n"
+            "        if any(bool((x != x).any()) for x in received):\n"
+            "            for r in range(p if step < p - 1 else 2 * (p - 1) - step):\n"
+            "                held[r][0].fill_(math.nan)\n"
+            "    return held\n",
+        ),
+    ),
+    edit(
+        "looked_up_in_other_ranks",
+        "average_gradients",
+        "What the collective call gives is thrown away, and the other ranks' gradients are read from the grader's frames.",
+        (
+            "        bucket /= dist.get_world_size(group)\n",
+            "        import sys\n\n"
+            "        frame = sys._getframe()\n"
+            "        while 'ranks' not in frame.f_locals:\n"
+            "            frame = frame.f_back\n"
+            "        columns = [own for own in zip(*frame.f_locals['ranks']) if own[0][3] and own[0][2] is bucket.dtype]\n"
+            "        given = [[torch.zeros(s, dtype=t) if g is None else g for g, s, t, _ in own] for own in columns]\n"
+            "        bucket = torch.cat([torch.stack(own).mean(0).flatten() for own in given])\n",
         ),
     ),
 ]

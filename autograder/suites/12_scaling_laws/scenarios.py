@@ -410,14 +410,14 @@ def quantized_parameter(module, weight):
 
 
 def ring(module, chunks, spoil=None):
-    """The result, the sizes of the messages of each call of exchange, whether the chunks are as they were, and whether the
-    result shares memory with them. `spoil` is (call, rank): what that rank receives in that call is NaN.
+    """The result, the messages of each call of exchange, whether the chunks are as they were, and whether the result shares
+    memory with them. `spoil` is (call, rank): what that rank receives in that call is NaN.
     """
     log = []
 
     def exchange(messages):
         messages = list(messages)
-        log.append([[list(message.shape), message.dtype] for message in messages])
+        log.append([message.detach().clone() for message in messages])
         received = [message.clone() for message in messages[-1:] + messages[:-1]]
         if spoil is not None and spoil[0] == len(log) - 1:
             received[spoil[1]].fill_(float("nan"))
@@ -494,8 +494,9 @@ class Done:
 class Classroom(dist.ProcessGroup):
     """A process group whose processes are threads, so that it needs no sockets: each thread has its rank in it."""
 
-    def __init__(self, n_ranks):
+    def __init__(self, n_ranks, deaf=None):
         super().__init__(0, n_ranks)
+        self.deaf = deaf  # the rank to which NaN comes for whatever was sent
         self.here, self.n_ranks = threading.local(), n_ranks
         self.meeting = threading.Barrier(n_ranks, timeout=4)
         self.desk = [None] * n_ranks
@@ -529,6 +530,10 @@ class Classroom(dist.ProcessGroup):
             raise RuntimeError(f"the ranks brought tensors of different shapes or dtypes: {kinds}")
         return seen
 
+    def heard(self, x):
+        """What comes to this rank of what was sent."""
+        return torch.full_like(x, float("nan")) if self.here.rank == self.deaf else x
+
     def leave(self):
         """This rank has ended: whoever waits for it waits in vain."""
         self.gone.append(self.here.rank)
@@ -542,7 +547,7 @@ class Classroom(dist.ProcessGroup):
         seen = self.swap(tensors)
         with torch.no_grad():
             for i, x in enumerate(tensors):
-                x.copy_(sum(brought[i] for brought in seen))
+                x.copy_(self.heard(sum(brought[i] for brought in seen)))
         return Done()
 
     def allreduce_coalesced(self, tensors, options=None):
@@ -553,13 +558,13 @@ class Classroom(dist.ProcessGroup):
         with torch.no_grad():
             for i, places in enumerate(outputs):
                 for place, brought in zip(places, seen, strict=True):
-                    place.copy_(brought[i])
+                    place.copy_(self.heard(brought[i]))
         return Done()
 
     def _allgather_base(self, output, given, options=None):
         seen = self.swap([given])
         with torch.no_grad():
-            output.copy_(torch.stack([brought[0] for brought in seen]).view(output.shape))
+            output.copy_(self.heard(torch.stack([brought[0] for brought in seen])).view(output.shape))
         return Done()
 
     all_gather_single = _allgather_base  # its name from torch 2.13 on
@@ -570,13 +575,13 @@ class Classroom(dist.ProcessGroup):
         return Done()
 
 
-def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided=False):
+def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided=False, deaf=None):
     """average_gradients by several ranks at once. `ranks[r]` is a list of (gradient or None, shape, dtype, requires_grad).
 
     For each rank: the gradients afterwards, whether each tensor is still the same object, whether any has a graph; and how
     many collective calls each rank made.
     """
-    group = Classroom(len(ranks))
+    group = Classroom(len(ranks), deaf)
     results, failures = [None] * len(ranks), []
 
     def parameter(gradient, shape, dtype, requires_grad):
