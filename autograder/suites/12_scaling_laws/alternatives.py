@@ -102,7 +102,7 @@ def by_minimum(intensity, peak_flops, bandwidth):
         return torch.minimum(checked[1], checked[0] * checked[2]).item()
     memory, peak = intensity * bandwidth, peak_flops
     dtype = (memory + 0 * peak).dtype
-    memory, peak = torch.broadcast_tensors(torch.as_tensor(memory).to(dtype), torch.as_tensor(peak, dtype=dtype))
+    memory, peak = torch.broadcast_tensors(torch.as_tensor(memory, dtype=dtype), torch.as_tensor(peak, dtype=dtype))
     return torch.minimum(memory, peak)
 
 
