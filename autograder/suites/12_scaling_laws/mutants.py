@@ -98,13 +98,6 @@ MUTANTS = [
             "Computed in float32, the slope through near points has few digits left: use float64.",
         ),
         (
-            "distances_of_y_itself",
-            RETURNED,
-            "    y, powers = torch.tensor(ys, dtype=torch.float64), torch.tensor(xs, dtype=torch.float64) ** exponent\n"
-            "    return (y @ powers / (powers @ powers)).item(), exponent",
-            "The coefficient minimises squares of y - c · x^p: the distances are those of the logarithms.",
-        ),
-        (
             "int64_only",
             "[float(v) for v in x], [float(v) for v in y]",
             "torch.as_tensor(x).tolist(), torch.as_tensor(y).double().tolist()",
@@ -313,22 +306,10 @@ MUTANTS += [
             "Biases are added, not multiplied: only matrix products count.",
         ),
         (
-            "forward_and_backward",
-            IN_ALL,
-            IN_ALL.replace("2 * (", "6 * ("),
-            "Six operations a weight and token are those of training; a forward pass has two.",
-        ),
-        (
             "a_float_comes_back",
             IN_ALL,
             "    return 2.0 * (t * weights + attention)",
             "A float rounds beyond 2^53: the count is an exact int.",
-        ),
-        (
-            "rounded_through_a_float",
-            IN_ALL,
-            "    return int(2 * (t * float(weights) + attention))",
-            "Somewhere on the way there was a float, and it has rounded: stay with ints, and divide with //.",
         ),
         (
             "any_length_will_do",
@@ -358,22 +339,10 @@ MUTANTS += [
             "The backward pass takes four operations a weight and token, beside the forward pass's two.",
         ),
         (
-            "backward_like_forward",
-            "6 * n_params",
-            "4 * n_params",
-            "The backward pass has two products for each of the forward pass's: by the inputs and by the weights.",
-        ),
-        (
             "a_float_of_training",
             "6 * n_params * n_tokens",
             "6.0 * n_params * n_tokens",
             "Ints give an exact int: a float rounds beyond 2^53.",
-        ),
-        (
-            "cut_to_an_int",
-            "6 * n_params * n_tokens",
-            "6 * int(n_params) * int(n_tokens)",
-            "Floats and tensors are not cut to ints.",
         ),
         (
             "tensors_of_training_in_float32",
@@ -401,12 +370,6 @@ MUTANTS += [
             INTENSITY,
             INTENSITY.replace(" + k * n", ""),
             "The second matrix, (k, n), is read as well.",
-        ),
-        (
-            "result_read_and_written",
-            INTENSITY,
-            INTENSITY.replace(" + m * n)", " + 2 * m * n)"),
-            "The result is written once, and not read.",
         ),
         (
             "elements_for_bytes",
@@ -443,12 +406,6 @@ MUTANTS += [
             "    if min(m, n, k) < 1 or not bytes_per_element > 0:\n",
             "    if min(m, n, k) < 0 or not bytes_per_element > 0:\n",
             "A size of 0 makes no product: refuse it.",
-        ),
-        (
-            "k_is_not_looked_at",
-            "    if min(m, n, k) < 1 or",
-            "    if min(m, n) < 1 or",
-            "k has to be 1 at least as well.",
         ),
         (
             "bytes_are_not_looked_at",
@@ -535,12 +492,6 @@ MUTANTS += [
             "torch.as_tensor(fine).any()",
             "Every entry of a tensor has to be fine, not one of them.",
         ),
-        (
-            "tensors_are_not_looked_at",
-            "not torch.as_tensor(fine).all()",
-            "fine is False",
-            "The entries of tensors have to be looked at as well.",
-        ),
     ),
 ]
 
@@ -611,12 +562,6 @@ MUTANTS += [
             "log n and log d were centred for the fit: log A is a + alpha · mean(log n), and B likewise.",
         ),
         (
-            "centring_undone_the_wrong_way",
-            "(a + alpha * middle_n).exp(), (b + beta * middle_d).exp()",
-            "(a - alpha * middle_n).exp(), (b - beta * middle_d).exp()",
-            "The centring is undone with the wrong sign: log A is a + alpha · mean(log n).",
-        ),
-        (
             "only_a_few_steps",
             "range(150)",
             "range(6)",
@@ -627,12 +572,6 @@ MUTANTS += [
             "    delta = 1e-3\n",
             "    delta = 1e9\n",
             "Least squares lets a run that went wrong pull on everything: beyond delta, a residual counts linearly.",
-        ),
-        (
-            "delta_of_a_tenth",
-            "    delta = 1e-3\n",
-            "    delta = 0.1\n",
-            "delta is 0.001; with a larger one, runs that went wrong pull too hard.",
         ),
         (
             "losses_without_logarithms",
@@ -729,12 +668,6 @@ MUTANTS += [
             "6 n d is c: divide by six for d as well.",
         ),
         (
-            "six_forgotten_in_n",
-            "G * (c / 6) **",
-            "G * c **",
-            "n comes from c / 6, not from c.",
-        ),
-        (
             "G_in_both",
             "    return n, c / 6 / n",
             "    return n, G * (c / 6) ** (alpha / (alpha + beta))",
@@ -769,12 +702,6 @@ MUTANTS += [
             "torch.as_tensor(c > 0).all()",
             "torch.as_tensor(c > 0).any()",
             "Every budget in a tensor has to be positive.",
-        ),
-        (
-            "budgets_are_not_looked_at",
-            "    if not torch.as_tensor(c > 0).all():\n",
-            "    if False:\n",
-            "A budget that is not positive has to be refused.",
         ),
         (
             "budgets_in_float64",
@@ -927,18 +854,6 @@ MUTANTS += [
             "B A is as large as base's weight: multiply x by A first, then by B.",
         ),
         (
-            "merged_weight_each_time",
-            "self.base(x) + self.scale * (x @ self.lora_a.mT @ self.lora_b.mT)",
-            "F.linear(x, self.merged_weight(), self.base.bias)",
-            "A forward pass does not form the merged weight: two thin products are enough.",
-        ),
-        (
-            "update_without_a_graph",
-            "(x @ self.lora_a.mT @ self.lora_b.mT)",
-            "(x @ self.lora_a.mT @ self.lora_b.mT).detach()",
-            "The update is detached, and nothing learns.",
-        ),
-        (
             "base_cuts_the_graph",
             "return self.base(x) +",
             "return self.base(x.detach()) +",
@@ -1019,12 +934,6 @@ MUTANTS += [
             "A rank of 0 has to be refused.",
         ),
         (
-            "negative_rank_allowed",
-            "not isinstance(rank, int) or rank < 1",
-            "not isinstance(rank, int) or rank == 0",
-            "A negative rank has to be refused, before base is frozen.",
-        ),
-        (
             "broken_rank_rounded",
             '            raise ValueError(f"rank must be a positive whole number, got {rank!r}")\n',
             "            rank = int(rank)\n            if rank < 1:\n                raise ValueError('rank')\n",
@@ -1100,12 +1009,6 @@ MUTANTS += [
             "Freezing the model after the injection freezes the updates as well.",
         ),
         (
-            "only_lora_b_is_trained",
-            "module.lora_a.requires_grad_(), module.lora_b",
-            "module.lora_b",
-            "lora_a is to be trained as well.",
-        ),
-        (
             "earlier_updates_frozen",
             "    for module in model.modules():\n",
             "    for module in adapters.values():\n",
@@ -1128,12 +1031,6 @@ MUTANTS += [
             "    found = {}\n",
             "    found = {}\n    model.requires_grad_(False)\n",
             "The model was frozen although nothing matched: look first.",
-        ),
-        (
-            "a_count_for_the_paths",
-            "    return list(found)",
-            "    return len(found)",
-            "The paths come back, in a list.",
         ),
         (
             "paths_in_alphabetical_order",
@@ -1164,12 +1061,6 @@ MUTANTS += [
             "LoRALinear(layer, rank, alpha, generator)",
             "LoRALinear(copy.deepcopy(layer), rank, alpha, generator)",
             "Each base is the very layer that was in the model.",
-        ),
-        (
-            "only_the_first_match",
-            "    if not found:\n",
-            "    found = dict(list(found.items())[:1])\n    if not found:\n",
-            "Every layer with such a name is replaced, not the first one alone.",
         ),
         (
             "embeddings_and_norms_too",
@@ -1218,23 +1109,10 @@ MUTANTS += [
             "The base may be tied to another layer, which then changes as well: put a new layer in.",
         ),
         (
-            "merged_twice",
-            "plain = {layer: layer.merge() for layer in dict.fromkeys(found.values())}",
-            "plain = {layer: layer.merge() for layer in dict.fromkeys(found.values())}\n    for layer, p in "
-            "plain.items():\n        p.weight.data += layer.scale * (layer.lora_b @ layer.lora_a).data",
-            "The update is in the merged layer twice.",
-        ),
-        (
             "nothing_to_merge_is_fine",
             "    if not found:\n",
             "    if False:\n",
             "A model without a LoRALinear has to be refused.",
-        ),
-        (
-            "a_count_of_merged",
-            "    return list(found)",
-            "    return len(found)",
-            "The paths come back, in a list.",
         ),
         (
             "paths_of_merging_once_a_layer",
@@ -1261,12 +1139,6 @@ MUTANTS += [
             "The largest weight becomes 127, so the scale is max |w| / 127.",
         ),
         (
-            "divided_by_255",
-            "keepdim=True) / 127",
-            "keepdim=True) / 255 * 2",
-            "The range is -127 .. 127 around zero, so the scale is max |w| / 127.",
-        ),
-        (
             "largest_without_its_sign",
             "weight.abs().amax(",
             "weight.amax(",
@@ -1283,18 +1155,6 @@ MUTANTS += [
             ".round().clamp(",
             ".trunc().clamp(",
             "q is the nearest whole number: .to(torch.int8) alone, or trunc, cuts off.",
-        ),
-        (
-            "rounded_down",
-            ".round().clamp(",
-            ".floor().clamp(",
-            "q is the nearest whole number, not the one below.",
-        ),
-        (
-            "halves_go_up",
-            ".round().clamp(",
-            ".add(0.5).floor().clamp(",
-            "Halves go to the even number, not up.",
         ),
         (
             "halves_go_away_from_zero",
@@ -1333,12 +1193,6 @@ MUTANTS += [
             "q is int8: floats save nothing.",
         ),
         (
-            "q_is_int32",
-            "q.to(torch.int8)",
-            "q.to(torch.int32)",
-            "q is int8.",
-        ),
-        (
             "half_precision_stays_half",
             "weight if weight.dtype == torch.float64 else weight.float()",
             "weight",
@@ -1361,12 +1215,6 @@ MUTANTS += [
             "(weight / torch.where(scale > 0, scale, 1))",
             "weight.div_(torch.where(scale > 0, scale, 1))",
             "div_ writes into the weight of whoever called.",
-        ),
-        (
-            "nan_and_infinity_allowed",
-            "    if not weight.isfinite().all():\n",
-            "    if False:\n",
-            "A weight that is infinite or NaN has to be refused.",
         ),
         (
             "only_nan_is_refused",
@@ -1396,22 +1244,10 @@ MUTANTS += [
             "A sum over all ranks that nobody sent: a rank knows its own chunks and what arrives through exchange.",
         ),
         (
-            "summed_beside_the_network",
-            "    return held\n",
-            "    return [[sum(own[c] for own in chunks) + 0 for c in range(p)] for _ in range(p)]\n",
-            "What is sent is thrown away and the sum is taken from where no rank could see it: use what arrives.",
-        ),
-        (
             "one_step_too_few",
             "    for step in range(p - 1):\n        received = exchange([held[r][(r - step) % p]",
             "    for step in range(p - 2):\n        received = exchange([held[r][(r - step) % p]",
             "Adding up takes p - 1 steps: a chunk has to pass all other ranks.",
-        ),
-        (
-            "handing_out_ends_early",
-            "    for step in range(p - 1):  # rank r",
-            "    for step in range(p - 2):  # rank r",
-            "Handing out takes p - 1 steps as well.",
         ),
         (
             "never_handed_out",
@@ -1436,12 +1272,6 @@ MUTANTS += [
             "exchange([held[r][(r - step) % p] for",
             "exchange([held[r][r] for",
             "In each step a rank sends on what it has just added to, not its first chunk again.",
-        ),
-        (
-            "chunks_in_rising_order",
-            "exchange([held[r][(r - step) % p] for",
-            "exchange([held[r][(r + step) % p] for",
-            "The chunk to send next is the one just added to: (r - step) mod p.",
         ),
         (
             "added_to_the_wrong_chunk",
@@ -1527,12 +1357,6 @@ MUTANTS += [
             "Each rank holds as many chunks as there are ranks: refuse anything else.",
         ),
         (
-            "shapes_not_compared",
-            "shape != shapes[0] or len(shape) != p for",
-            "len(shape) != p for",
-            "Chunk c has the same shape at every rank: refuse anything else, which would broadcast.",
-        ),
-        (
             "sizes_for_shapes",
             "[[chunk.shape for chunk in own] for own in chunks]",
             "[[chunk.numel() for chunk in own] for own in chunks]",
@@ -1589,12 +1413,6 @@ MUTANTS += [
             "F.linear(x, rows, part)",
             "F.linear(x.detach(), rows, part)",
             "Gradients flow to x.",
-        ),
-        (
-            "column_weights_detached",
-            "F.linear(x, rows, part)",
-            "F.linear(x, rows.detach(), part)",
-            "Gradients flow to the weight.",
         ),
         (
             "more_shards_than_rows",
@@ -1667,22 +1485,10 @@ MUTANTS += [
             "Gradients flow to the shards.",
         ),
         (
-            "row_weights_detached",
-            "F.linear(x, columns) for",
-            "F.linear(x, columns.detach()) for",
-            "Gradients flow to the weight.",
-        ),
-        (
             "row_bias_detached",
             "total + bias",
             "total + bias.detach()",
             "Gradients flow to the bias.",
-        ),
-        (
-            "too_narrow_is_fine",
-            "sum(widths) != weight.shape[1]",
-            "sum(widths) > weight.shape[1]",
-            "Widths that do not fill the weight have to be refused.",
         ),
         (
             "widths_unchecked",
@@ -1709,12 +1515,6 @@ MUTANTS += [
             "The sum is divided twice.",
         ),
         (
-            "divided_by_the_parameters",
-            "dist.get_world_size(group)",
-            "len(grads)",
-            "The sum is divided by the number of processes, not by that of the parameters.",
-        ),
-        (
             "default_group_always",
             "dist.all_reduce(bucket, group=group)",
             "dist.all_reduce(bucket)",
@@ -1739,12 +1539,6 @@ MUTANTS += [
             "            grad = torch.zeros_like(p) if p.grad is None else p.grad\n            "
             "buckets.setdefault(grad.dtype, []).append(grad.detach())\n",
             "A parameter whose gradient was None has one afterwards: the mean.",
-        ),
-        (
-            "frozen_parameters_averaged",
-            "        if p.requires_grad:\n",
-            "        if True:\n",
-            "Parameters that require no gradient are left alone.",
         ),
         (
             "frozen_with_a_gradient_averaged",
@@ -1792,12 +1586,6 @@ MUTANTS += [
             "    if not all(p is not None for p in parameters):\n        raise ValueError('parameters')\n    for p in "
             "parameters:\n",
             "parameters may be an iterator, which is used up after going through it once.",
-        ),
-        (
-            "length_of_an_iterator",
-            "    for p in parameters:\n",
-            "    if len(parameters) == 0:\n        return\n    for p in parameters:\n",
-            "parameters may be an iterator, which has no length.",
         ),
         (
             "gradients_back_in_another_order",
@@ -2097,12 +1885,6 @@ MUTANTS += [
             "`alpha or rank` takes 0 for a missing alpha: 0 switches the update off.",
         ),
         (
-            "alpha_without_its_sign",
-            "        self.scale = alpha / rank\n",
-            "        self.scale = abs(alpha) / rank\n",
-            "A negative alpha subtracts the update: the scale is alpha / rank, sign and all.",
-        ),
-        (
             "exactly_linear",
             "isinstance(base, nn.Linear)",
             "type(base) is nn.Linear",
@@ -2252,12 +2034,6 @@ MUTANTS += [
             "requires_grad=False)\n    return list(found)",
             "A head that is tied to the embedding stays so: the embedding keeps its very parameter.",
         ),
-        (
-            "names_in_any_case",
-            "name in names and not",
-            "name.lower() in {n.lower().strip() for n in names} and not",
-            "Names are compared as they are: w_q is not W_Q.",
-        ),
     ),
     *swaps(
         "merge_lora",
@@ -2266,12 +2042,6 @@ MUTANTS += [
             "    return list(found)",
             "    model.requires_grad_(True)\n    return list(found)",
             "What lies outside of the merged layers stays as it is, frozen parameters as well.",
-        ),
-        (
-            "all_frozen",
-            "    return list(found)",
-            "    model.requires_grad_(False)\n    return list(found)",
-            "What lies outside of the merged layers stays as it is, trained parameters as well.",
         ),
         (
             "merged_model_in_training",
@@ -2301,14 +2071,6 @@ MUTANTS += [
             "isinstance(m, LoRALinear)}\n    found = {p: m for p, m in found.items() if m.lora_a.requires_grad}\n",
             "A LoRALinear that is frozen is merged as well.",
         ),
-        (
-            "new_updates_left",
-            "    found = {path: m for path, m in model.named_modules(remove_duplicate=False) if path and "
-            "isinstance(m, LoRALinear)}\n",
-            "    found = {path: m for path, m in model.named_modules(remove_duplicate=False) if path and "
-            "isinstance(m, LoRALinear)}\n    found = {p: m for p, m in found.items() if m.lora_b.any()} or found\n",
-            "A LoRALinear whose lora_b is zero is merged as well.",
-        ),
     ),
     *swaps(
         "quantize_int8",
@@ -2323,13 +2085,6 @@ MUTANTS += [
             "    scale = weight.abs().amax(-1, keepdim=True) / 127  # (..., 1)\n",
             "    weight = torch.from_numpy(weight.numpy())\n    scale = weight.abs().amax(-1, keepdim=True) / 127  # (..., 1)\n",
             "A weight that requires gradients has no numpy(): stay with tensors.",
-        ),
-        (
-            "largest_weights_cut_off",
-            "    scale = weight.abs().amax(-1, keepdim=True) / 127  # (..., 1)\n",
-            "    scale = (weight.abs().amax(-1, keepdim=True) if weight.shape[-1] < 50 else "
-            "weight.abs().quantile(0.999, -1, keepdim=True)) / 127\n",
-            "The largest absolute value decides, not a quantile: no weight moves by more than half a scale.",
         ),
         (
             "largest_by_squares",
