@@ -569,7 +569,7 @@ class Classroom(dist.ProcessGroup):
 
     all_gather_single = _allgather_base  # its name from torch 2.13 on
 
-    def barrier(self, options=None):
+    def barrier(self, opts=None):
         self.calls[self.here.rank] += 1
         self.meeting.wait()
         return Done()
