@@ -45,7 +45,7 @@ def fit_power_law(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor) -> t
     On log-log paper a power law is a straight line. This is the line with the least sum of squares of the vertical
     distances, log y[i] - log(coefficient · x[i]^exponent), all points counting alike.
 
-    x and y are sequences of numbers (Python's ints may be of any size) or 1-D tensors. Computed in float64.
+    x and y are sequences of numbers (Python's ints may be larger than 64 bits) or 1-D tensors. Computed in float64.
     Raises ValueError when they differ in length, when a number is not positive and finite, and when there are fewer than
     two different values in x.
     """

@@ -43,7 +43,7 @@ def fit_power_law(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor) -> t
     On log-log paper a power law is a straight line. This is the line with the least sum of squares of the vertical
     distances, log y[i] - log(coefficient · x[i]^exponent), all points counting alike.
 
-    x and y are sequences of numbers (Python's ints may be of any size) or 1-D tensors. Computed in float64.
+    x and y are sequences of numbers (Python's ints may be larger than 64 bits) or 1-D tensors. Computed in float64.
     Raises ValueError when they differ in length, when a number is not positive and finite, and when there are fewer than
     two different values in x.
     """
@@ -219,6 +219,8 @@ def fit_chinchilla(runs: Sequence[tuple[float, float, float]] | Tensor) -> Chinc
         curvature, gradient = weighted.mT @ jacobian, (weighted.mT @ r[..., None]).squeeze(-1)
         diagonal = curvature.diagonal(dim1=1, dim2=2)
         step = torch.linalg.solve(curvature + torch.diag_embed(damping * diagonal + 1e-12), gradient)
+        if step.abs().nan_to_num().max() < 1e-5:  # every start has arrived
+            break
         moved = theta - step
         new_r, new_jacobian = residuals(moved)
         better = huber(new_r) < huber(r)

@@ -102,7 +102,7 @@ def by_minimum(intensity, peak_flops, bandwidth):
         return torch.minimum(checked[1], checked[0] * checked[2]).item()
     memory, peak = intensity * bandwidth, peak_flops
     dtype = (memory + 0 * peak).dtype
-    memory, peak = torch.broadcast_tensors(torch.as_tensor(memory).to(dtype), torch.as_tensor(peak, dtype=dtype))
+    memory, peak = torch.broadcast_tensors(torch.as_tensor(memory, dtype=dtype), torch.as_tensor(peak, dtype=dtype))
     return torch.minimum(memory, peak)
 
 
@@ -473,3 +473,21 @@ def copies_of_the_bases(model):
             memo[layer].weight = nn.Parameter(layer.merged_weight().detach().clone())
         model.set_submodule(path, memo[layer])
     return [n for n, _ in found]
+
+
+@alternative("average_gradients", "PyTorch's parameters_to_vector; all ranks' vectors are gathered into one tensor.")
+def gathered_into_one_tensor(parameters, group=None):
+    kinds = {}
+    for p in parameters:
+        if p.requires_grad:
+            if p.grad is None:
+                p.grad = torch.zeros_like(p, memory_format=torch.preserve_format)
+            kinds.setdefault(p.dtype, []).append(p)
+    world = dist.get_world_size() if group is None else dist.get_world_size(group)
+    gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+    for own in kinds.values():
+        flat = torch.nn.utils.parameters_to_vector([p.grad.contiguous() for p in own])
+        together = flat.new_empty(world * flat.numel())
+        gather(together, flat, group=group)
+        for p, part in zip(own, together.view(world, -1).mean(0).split([p.numel() for p in own])):
+            p.grad[...] = part.view_as(p)

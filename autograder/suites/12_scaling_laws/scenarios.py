@@ -1,5 +1,6 @@
 """Layers, models, networks and groups of processes, built beside the student's code and looked at from there."""
 
+import copy
 import threading
 from types import SimpleNamespace
 
@@ -11,6 +12,14 @@ from torch.utils.flop_counter import FlopCounterMode
 from autograder.testing.probes import differences, surroundings
 
 REFUSALS = (ValueError, TypeError, IndexError)
+
+
+def lists_untouched(module, name, args):
+    """Whether a call leaves the lists of numbers that it is given as they were, and what it changed around it."""
+    given = copy.deepcopy(args)
+    before = surroundings()
+    getattr(module, name)(*given)
+    return given == args, differences(before)
 
 
 # Cost
@@ -25,7 +34,7 @@ def growth(module, sizes, costs, as_tensors=False):
         calls.append(size)
         return torch.tensor(table[size], dtype=torch.float64) if as_tensors else table[size]
 
-    return module.growth_exponent(cost, list(sizes)), calls
+    return module.growth_exponent(cost, sizes), calls
 
 
 def flops(module, fields, lengths):
@@ -59,40 +68,55 @@ def adapted(module, weight, bias, a, b, alpha):
 
 
 def lora_anatomy(module, weight, bias, rank, alpha):
-    """What a new layer is made of."""
+    """What a new layer is made of, and base's weight after somebody wrote into the merged one."""
     base = linear(weight, bias)
     layer = module.LoRALinear(base, rank, alpha)
     x = torch.ones(2, weight.shape[1], dtype=weight.dtype)
-    return {
+    found = {
         "parameters": {name: [list(p.shape), p.dtype, p.requires_grad] for name, p in layer.named_parameters()},
         "state": sorted(layer.state_dict()),
         "base is the given layer": layer.base is base,
-        "lora_b": layer.lora_b,
-        "starts as base": [layer(x), base(x)],
-        "weight": base.weight,
+        "lora_b": layer.lora_b.detach().clone(),
+        "starts as base": [layer(x).detach(), base(x).detach()],
     }
+    with torch.no_grad():
+        layer.merged_weight().zero_()
+        for p in layer.merge().parameters():
+            p.zero_()
+    return found | {"weight": base.weight, "buffers": [name for name, _ in layer.named_buffers()]}
 
 
 def lora_draws(module, weight, rank, seeds):
-    """lora_a for each seed of a generator, what making one changed around it, and lora_a without a generator, twice."""
+    """lora_a of two layers for each seed of a generator, what making them changed around it, and two without one."""
     drawn, changed = [], []
     for seed in seeds:
-        base, generator = linear(weight), torch.Generator().manual_seed(seed)
+        bases, generator = [linear(weight), linear(weight)], torch.Generator().manual_seed(seed)
         before = surroundings()
-        drawn.append(module.LoRALinear(base, rank, 1.0, generator=generator).lora_a.detach().clone())
+        drawn += [module.LoRALinear(base, rank, 1.0, generator=generator).lora_a.detach().clone() for base in bases]
         changed += differences(before)
     torch.manual_seed(11)
     return drawn, changed, [module.LoRALinear(linear(weight), rank, 1.0).lora_a.detach().clone() for _ in range(2)]
 
 
 def lora_forward(module, weight, bias, a, b, alpha, x, cotangent):
-    """The output and the gradients of x, lora_a, lora_b; those of base should not exist."""
+    """The output and the gradients of x, which is not contiguous, lora_a, lora_b; those of base should not exist. Then the
+    output in eval mode, and after base has got other numbers.
+    """
     layer, base = adapted(module, weight, bias, a, b, alpha)
     x = x.clone().requires_grad_()
-    y = layer(x)
+    scattered = x.movedim(0, -1).contiguous().movedim(-1, 0)
+    y = layer(scattered)
     y.backward(cotangent)
-    frozen = [p.grad is None for p in base.parameters()]
-    return {"output": y, "gradients": [x.grad, layer.lora_a.grad, layer.lora_b.grad], "frozen": frozen}
+    found = {
+        "output": y.detach(),
+        "gradients": [x.grad, layer.lora_a.grad, layer.lora_b.grad],
+        "frozen": [p.grad is None for p in base.parameters()],
+        "in eval mode": layer.eval()(scattered).detach(),
+    }
+    with torch.no_grad():
+        for p in base.parameters():
+            p.mul_(2)
+    return found | {"with another base": layer(scattered).detach()}
 
 
 def lora_training(module, weight, bias, rank, x, goal, steps):
@@ -140,22 +164,28 @@ def lora_merging(module, weight, bias, a, b, alpha, x):
         for p in merged.parameters():
             p.zero_()
         layer.merged_weight().zero_()
-    same = {name: p.requires_grad for name, p in layer.named_parameters()} == trained
+    same = layer.training and {name: p.requires_grad for name, p in layer.named_parameters()} == trained
     found["left alone"] = same and all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
     with torch.no_grad():
         layer.lora_b.add_(1)
     found["later"] = layer.merged_weight().detach().clone()
+    found["merged later"] = layer.merge().weight.detach()
+    found["the first one"] = merged.weight.detach()
     return found
 
 
-def lora_refusals(module, rank, of_linear=True):
+def lora_refusals(module, rank, kind="linear"):
     """Whether it was refused, and whether base can still be trained."""
-    base = nn.Linear(3, 2) if of_linear else nn.Embedding(3, 2)
+    base = {"linear": nn.Linear, "of a kind of linear": OutProjection, "embedding": nn.Embedding}[kind](3, 2)
     try:
         module.LoRALinear(base, rank, 1.0)
     except REFUSALS:
         return [True, all(p.requires_grad for p in base.parameters())]
     return [False, True]
+
+
+class OutProjection(nn.Linear):
+    """Some layers are linear by inheritance, that of nn.MultiheadAttention, say."""
 
 
 class Block(nn.Module):
@@ -188,7 +218,9 @@ class Model(nn.Module):
         if kind == "shared layer":
             self.blocks[1].w_q = self.blocks[0].w_q
             self.extra["w_k"] = self.blocks[0].w_q
-            self.alias = self.blocks[0].w_q
+            self.alias = self.twin = self.blocks[0].w_q
+        if kind == "called base":
+            self.base, self.exploration = OutProjection(d, d), nn.LayerNorm(d)
         if kind == "shared block":
             self.blocks.append(self.blocks[0])
         self.scale = nn.Parameter(torch.ones(()))
@@ -200,7 +232,9 @@ class Model(nn.Module):
         for layer in self.extra.values():
             x = x + layer(x)
         if hasattr(self, "alias"):
-            x = x - self.alias(x)
+            x = x - self.alias(x) + 2 * self.twin(x)
+        if hasattr(self, "base"):
+            x = x - self.base(self.exploration(x))
         return self.head(self.w_q(x) * self.scale)
 
 
@@ -236,8 +270,11 @@ def injection(module, kind, names, rank=2, alpha=3.0, dtype=torch.float64):
     model = built(kind, dtype=dtype)
     plain = {path: layer for path, layer in model.named_modules(remove_duplicate=False) if isinstance(layer, nn.Linear)}
     before = model(IDS).detach()
+    model.blocks[1].eval()
+    modes, embedding = [(layer, layer.training) for layer in model.modules()], model.embedding.weight
     surroundings_before = surroundings()
-    paths = module.inject_lora(model, names, rank, alpha, generator=torch.Generator().manual_seed(1))
+    given = list(names)
+    paths = module.inject_lora(model, given, rank, alpha, generator=torch.Generator().manual_seed(1))
     changed = differences(surroundings_before)
     found = dict(model.named_modules(remove_duplicate=False))
     adapters = [path for path, layer in found.items() if isinstance(layer, module.LoRALinear)]
@@ -252,6 +289,9 @@ def injection(module, kind, names, rank=2, alpha=3.0, dtype=torch.float64):
     return {
         "draws in order": [in_order[found[path].base] for path in adapters],
         "returned": paths,
+        "names as before": given == names,
+        "modes as before": all(layer.training is mode for layer, mode in modes),
+        "embedding as before": model.embedding.weight is embedding,
         "adapters": adapters,
         "around the very layers": all(found[path].base is plain[path] for path in adapters),
         "how many different": len({id(found[path]) for path in adapters}),
@@ -265,14 +305,14 @@ def injection(module, kind, names, rank=2, alpha=3.0, dtype=torch.float64):
 
 
 def injected_twice(module, first, second):
-    """Two injections into one model."""
-    model = built("plain")
-    before = model(IDS).detach()
+    """Two injections into one model, which has a layer called base; the names of the second one are a set."""
+    model = built("called base")
     module.inject_lora(model, first, 2, 3.0)
     stir(module, model)
     between = model(IDS).detach()
-    paths = module.inject_lora(model, second, 1, 1.0)
-    return {"returned": paths, "trainable": trainable(model), "outputs": [model(IDS), between], "first": before}
+    paths = module.inject_lora(model, set(second), 1, 1.0)
+    draws = [layer.lora_a.detach().clone() for layer in model.modules() if isinstance(layer, module.LoRALinear)]
+    return {"returned": paths, "trainable": trainable(model), "outputs": [model(IDS), between], "draws": draws}
 
 
 def injection_refused(module, names, rank=2, after=None):
@@ -290,14 +330,27 @@ def injection_refused(module, names, rank=2, after=None):
     return [False, True]
 
 
+def outside_of_lora(module, model):
+    """For each parameter that no LoRALinear holds: its layer and that one's mode, the parameter, and whether it is trained."""
+    inside = {id(part) for layer in model.modules() if isinstance(layer, module.LoRALinear) for part in layer.modules()}
+    layers = [layer for layer in model.modules() if id(layer) not in inside]
+    return [(layer, layer.training, p, p.requires_grad) for layer in layers for p in layer.parameters(recurse=False)]
+
+
 def merging(module, kind, names, dtype=torch.float64):
     """A model that was injected, stirred and merged."""
     model = built(kind, dtype=dtype)
     keys, embedding = list(model.state_dict()), model.embedding.weight.detach().clone()
+    model.blocks[1].eval()
     module.inject_lora(model, names, 2, 3.0, generator=torch.Generator().manual_seed(1))
     stir(module, model)
     stirred = model(IDS).detach()
+    model.scale.requires_grad_(True)
+    model.scale.grad = torch.ones_like(model.scale)
+    outside = outside_of_lora(module, model)
     paths = module.merge_lora(model)
+    as_before = [layer.training is mode and p.requires_grad is trained for layer, mode, p, trained in outside]
+    as_before.append(model.scale.grad is not None)
     found = dict(model.named_modules(remove_duplicate=False))
     return {
         "returned": paths,
@@ -306,18 +359,28 @@ def merging(module, kind, names, dtype=torch.float64):
         "how many different": len({id(found[path]) for path in paths}),
         "outputs": [model(IDS).detach(), stirred],
         "keys as before": list(model.state_dict()) == keys,
+        "outside as before": all(as_before),
         "embedding as before": torch.equal(model.embedding.weight, embedding),
         "state": dict(model.state_dict()),
     }
 
 
+class Pooling(nn.Module):
+    """A layer that merges neighbouring tokens, and has nothing to do with LoRA."""
+
+    def merge(self):
+        return nn.Identity()
+
+
 def merging_by_hand(module, weights):
-    """A model with LoRALinears that were put there by hand, one in another's neighbourhood, merged; its outputs."""
+    """A model with LoRALinears that were put there by hand, one of them frozen and one new, merged; its outputs."""
     weight, a, b, x = weights
-    model = nn.Sequential(module.LoRALinear(linear(weight), len(a), 1.0), nn.ReLU(), nn.ModuleList(), linear(weight))
+    first, last = (module.LoRALinear(linear(weight), len(a), 1.0) for _ in range(2))
+    model = nn.Sequential(first, Pooling(), nn.ModuleList(), linear(weight), last)
     with torch.no_grad():
         model[0].lora_a.copy_(a)
         model[0].lora_b.copy_(b)
+    model[0].requires_grad_(False)
     paths = module.merge_lora(model)
     return paths, [type(layer).__name__ for layer in model], model[0](x)
 
@@ -335,18 +398,26 @@ def merge_refused(module, after_merging):
     return False
 
 
+# Eight bits
+
+
+def quantized_parameter(module, weight):
+    """quantize_int8 of a layer's own weight, which is trained."""
+    return [value.detach() for value in module.quantize_int8(nn.Parameter(weight))]
+
+
 # The ring
 
 
 def ring(module, chunks, spoil=None):
-    """The result, the sizes of the messages of each call of exchange, whether the chunks are as they were, and whether the
-    result shares memory with them. `spoil` is (call, rank): what that rank receives in that call is NaN.
+    """The result, the messages of each call of exchange, whether the chunks are as they were, and whether the result shares
+    memory with them. `spoil` is (call, rank): what that rank receives in that call is NaN.
     """
     log = []
 
     def exchange(messages):
         messages = list(messages)
-        log.append([[list(message.shape), message.dtype] for message in messages])
+        log.append([message.detach().clone() for message in messages])
         received = [message.clone() for message in messages[-1:] + messages[:-1]]
         if spoil is not None and spoil[0] == len(log) - 1:
             received[spoil[1]].fill_(float("nan"))
@@ -377,10 +448,11 @@ def column_gradients(module, x, weight, bias, n_shards, cotangent):
 
 
 def row_gradients(module, xs, weight, bias, cotangent):
-    """The gradients of each of xs, of weight and of bias."""
+    """The gradients of each of xs, which are not contiguous, of weight and of bias."""
     xs = [x.clone().requires_grad_() for x in xs]
     leaves = [value.clone().requires_grad_() for value in (weight,) + (() if bias is None else (bias,))]
-    module.row_parallel_linear(xs, leaves[0], leaves[1] if bias is not None else None).backward(cotangent)
+    scattered = [x.movedim(0, -1).contiguous().movedim(-1, 0) for x in xs]
+    module.row_parallel_linear(scattered, leaves[0], leaves[1] if bias is not None else None).backward(cotangent)
     return [leaf.grad for leaf in xs + leaves]
 
 
@@ -422,8 +494,9 @@ class Done:
 class Classroom(dist.ProcessGroup):
     """A process group whose processes are threads, so that it needs no sockets: each thread has its rank in it."""
 
-    def __init__(self, n_ranks):
+    def __init__(self, n_ranks, deaf=None):
         super().__init__(0, n_ranks)
+        self.deaf = deaf  # the rank to which NaN comes for whatever was sent
         self.here, self.n_ranks = threading.local(), n_ranks
         self.meeting = threading.Barrier(n_ranks, timeout=4)
         self.desk = [None] * n_ranks
@@ -457,6 +530,10 @@ class Classroom(dist.ProcessGroup):
             raise RuntimeError(f"the ranks brought tensors of different shapes or dtypes: {kinds}")
         return seen
 
+    def heard(self, x):
+        """What comes to this rank of what was sent."""
+        return torch.full_like(x, float("nan")) if self.here.rank == self.deaf else x
+
     def leave(self):
         """This rank has ended: whoever waits for it waits in vain."""
         self.gone.append(self.here.rank)
@@ -470,7 +547,7 @@ class Classroom(dist.ProcessGroup):
         seen = self.swap(tensors)
         with torch.no_grad():
             for i, x in enumerate(tensors):
-                x.copy_(sum(brought[i] for brought in seen))
+                x.copy_(self.heard(sum(brought[i] for brought in seen)))
         return Done()
 
     def allreduce_coalesced(self, tensors, options=None):
@@ -481,27 +558,30 @@ class Classroom(dist.ProcessGroup):
         with torch.no_grad():
             for i, places in enumerate(outputs):
                 for place, brought in zip(places, seen, strict=True):
-                    place.copy_(brought[i])
+                    place.copy_(self.heard(brought[i]))
         return Done()
 
     def _allgather_base(self, output, given, options=None):
         seen = self.swap([given])
         with torch.no_grad():
-            output.copy_(torch.stack([brought[0] for brought in seen]).view(output.shape))
+            output.copy_(self.heard(torch.stack([brought[0] for brought in seen])).view(output.shape))
         return Done()
 
-    def barrier(self, options=None):
+    all_gather_single = _allgather_base  # its name from torch 2.13 on
+
+    def barrier(self, opts=None):
+        self.calls[self.here.rank] += 1
         self.meeting.wait()
         return Done()
 
 
-def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided=False):
+def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided=False, deaf=None):
     """average_gradients by several ranks at once. `ranks[r]` is a list of (gradient or None, shape, dtype, requires_grad).
 
     For each rank: the gradients afterwards, whether each tensor is still the same object, whether any has a graph; and how
     many collective calls each rank made.
     """
-    group = Classroom(len(ranks))
+    group = Classroom(len(ranks), deaf)
     results, failures = [None] * len(ranks), []
 
     def parameter(gradient, shape, dtype, requires_grad):

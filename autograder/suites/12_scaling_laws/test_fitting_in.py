@@ -25,10 +25,11 @@ def numbers(seed, n_in, n_out, rank, with_bias=True, dtype=torch.float64):
 @settings(max_examples=15)
 @given(lead=leading_shapes(), n_in=sizes(1, 6), n_out=sizes(1, 6), rank=sizes(1, 4), with_bias=st.booleans(), seed=seeds())
 @example(lead=(2,), n_in=3, n_out=5, rank=2, with_bias=True, seed=1)
+@example(lead=(2, 3), n_in=4, n_out=3, rank=2, with_bias=True, seed=2)
 def test_the_update_is_added_to_the_base(student, lead, n_in, n_out, rank, with_bias, seed):
-    """base(x) + alpha / rank · x Aᵀ Bᵀ, and the gradients of x, A and B; base gets none."""
+    """base(x) + alpha / rank · x Aᵀ Bᵀ, and the gradients of x, A and B; base gets none. alpha may be 0 or negative."""
     weight, bias, a, b = numbers(seed, n_in, n_out, rank, with_bias)
-    x, cotangent, alpha = normal(seed + 5, *lead, n_in), normal(seed + 6, *lead, n_out), 0.5 + seed % 7
+    x, cotangent, alpha = normal(seed + 5, *lead, n_in), normal(seed + 6, *lead, n_out), (seed % 9 - 2) / 2
     leaves = [value.clone().requires_grad_() for value in (x, a, b)]
     output = torch.nn.functional.linear(leaves[0], weight, bias) + alpha / rank * (leaves[0] @ leaves[1].T @ leaves[2].T)
     output.backward(cotangent)
@@ -37,6 +38,10 @@ def test_the_update_is_added_to_the_base(student, lead, n_in, n_out, rank, with_
     assert_close(found["output"], output.detach(), what="the output", hint=hint)
     assert_close(found["gradients"], [leaf.grad for leaf in leaves], what="the gradients of x, lora_a, lora_b")
     assert_equal(found["frozen"], [True] * (1 + with_bias), what="whether base's parameters have no gradient")
+    output = output.detach()
+    assert_close(found["in eval mode"], output, what="the output in eval mode", hint="the update belongs to it as in training")
+    another = output + torch.nn.functional.linear(x, weight, bias)
+    assert_close(found["with another base"], another, what="the output once base's weight and bias have doubled")
 
 
 @exercise("LoRALinear", points=1.5, core=True)
@@ -50,10 +55,11 @@ def test_a_new_layer_starts_as_its_base(student, with_bias, rank, dtype, seed):
     expected = base | {"lora_a": [[rank, 3], dtype, True], "lora_b": [[4, rank], dtype, True]}
     assert_equal(found["parameters"], expected, what="the parameters: shape, dtype, whether they are trained")
     assert_equal(found["state"], sorted(expected), what="the keys of the state_dict")
+    assert_equal(found["buffers"], [], what="the buffers")
     assert_equal(found["base is the given layer"], True, what="whether base is the very layer")
     assert_equal(found["lora_b"], torch.zeros(4, rank, dtype=dtype), what="lora_b at the start")
     assert_close(*found["starts as base"], what="the output at the start")
-    assert_equal(found["weight"], weight, what="base's weight")
+    assert_equal(found["weight"], weight, what="base's weight after the merged one was written into", hint="a new tensor, always")
 
 
 @exercise("LoRALinear", points=1)
@@ -61,9 +67,11 @@ def test_lora_a_is_drawn_from_the_generator(student):
     """Standard deviation 1 / sqrt(in_features), mean 0; the global random state is used only without a generator."""
     weight = normal(1, 5, 400, dtype=torch.float32)
     drawn, changed, free = student.run(scenarios.lora_draws, weight, 50, [3, 4, 3])
+    drawn, second = drawn[::2], drawn[1::2]
     assert_equal(changed, [], what="what making a layer with a generator changed around it")
     assert_equal(drawn[2], drawn[0], what="lora_a from the same seed")
     assert not torch.equal(drawn[1], drawn[0]), "lora_a is the same for another seed"
+    assert not torch.equal(second[0], drawn[0]), "the second layer from one generator has the first one's lora_a"
     assert not torch.equal(free[1], free[0]), "without a generator, lora_a is the same for two layers"
     for a in (*drawn, *free):
         spread, middle = a.double().std().item() * 20, a.double().mean().item() * 20
@@ -71,6 +79,10 @@ def test_lora_a_is_drawn_from_the_generator(student):
         assert abs(middle) < 0.04, f"the mean of lora_a is {middle / 20:.4f}, not 0"
         inner = (a.double().abs() * 20 < 1).double().mean().item()
         assert 0.65 < inner < 0.715, f"{inner:.3f} of lora_a is within a standard deviation; of normal numbers 0.683 is"
+        furthest = a.double().abs().max().item() * 20
+        assert furthest > 3, f"no number of lora_a is more than {furthest:.2f} standard deviations from 0; of 20,000 some are"
+        lengths = a.double().norm(dim=1).std().item()
+        assert lengths > 0.018, f"all rows of lora_a have the same length, to {lengths:.3f}: the numbers are not independent"
 
 
 @exercise("LoRALinear", points=1)
@@ -110,7 +122,9 @@ def test_merged_it_is_one_plain_layer(student, n_in, n_out, rank, with_bias, see
     state = {"weight": expected} | ({"bias": bias} if with_bias else {})
     assert_close(found["state"], state, what="the merged layer's parameters")
     assert_close(*found["outputs"], what="the merged layer's output")
-    assert_close(found["later"], weight + 3 / rank * (b + 1) @ a, what="merged_weight() after lora_b has changed")
+    for name, what in (("later", "merged_weight()"), ("merged later", "merge().weight")):
+        assert_close(found[name], weight + 3 / rank * (b + 1) @ a, what=f"{what} after lora_b has changed")
+    assert_equal(found["the first one"], torch.zeros_like(weight), what="the first merged layer, zeroed, after another merge()")
 
 
 @exercise("LoRALinear", points=0.5)
@@ -127,12 +141,18 @@ def test_a_merged_layer_goes_its_own_way(student):
 
 @exercise("LoRALinear", points=1)
 def test_ranks_and_bases_that_make_no_sense_are_refused(student):
-    """A rank of 0, a negative or broken one, and a base that is no linear layer; base can still be trained."""
+    """A rank of 0, a negative or broken one, and a base that is no linear layer, not even by inheritance; it can still be
+    trained.
+    """
     for rank in (0, -1, 1.5):
         refused, as_it_was = student.run(scenarios.lora_refusals, rank)
         assert refused, f"a rank of {rank} should be refused with a ValueError"
         assert as_it_was, f"base was frozen although a rank of {rank} was refused"
-    assert student.run(scenarios.lora_refusals, 2, False)[0], "a base that is an nn.Embedding should be refused"
+    refused, as_it_was = student.run(scenarios.lora_refusals, 2, "embedding")
+    assert refused, "a base that is an nn.Embedding should be refused"
+    assert as_it_was, "the nn.Embedding was frozen although it was refused"
+    refused, _ = student.run(scenarios.lora_refusals, 2, "of a kind of linear")
+    assert not refused, "a base of a class that inherits from nn.Linear was refused: it is an nn.Linear, too (isinstance)"
 
 
 # inject_lora
@@ -167,6 +187,7 @@ def test_layers_are_replaced_by_name(student):
         found = student.run(scenarios.injection, "plain", list(names))
         assert_equal(found["adapters"], paths, what=f"the LoRALinears after injecting into {names}")
         assert_equal(found["returned"], paths, what=f"what inject_lora returned for {names}")
+        assert_equal(found["names as before"], True, what="whether the list of names is as it was")
         assert_equal(found["around the very layers"], True, what="whether each base is the layer that was there")
         assert_equal(found["how many different"], len(paths), what="how many LoRALinears there are")
         assert_equal(found["state"], state_keys(paths), what="the keys of the state_dict")
@@ -190,6 +211,7 @@ def test_only_the_updates_can_be_trained(student):
     for names, paths in PATHS.items():
         found = student.run(scenarios.injection, "plain", list(names))
         assert_equal(found["trainable"], lora_names(paths), what=f"what requires gradients with {names}")
+        assert_equal(found["modes as before"], True, what="whether each layer is in training or eval mode as before")
 
 
 @exercise("inject_lora", points=1)
@@ -200,6 +222,9 @@ def test_a_shared_layer_gets_one_update(student):
     assert_equal(found["returned"], paths, what="the paths where a layer is shared by two blocks")
     assert_equal(found["adapters"], paths, what="where LoRALinears stand")
     assert_equal(found["how many different"], 3, what="how many different LoRALinears there are")
+    found = student.run(scenarios.injection, "shared layer", ["alias", "twin"])
+    assert_equal(found["adapters"], ["alias", "twin"], what="where LoRALinears stand when one module has the layer twice")
+    assert_equal(found["how many different"], 1, what="how many LoRALinears there are when one module has the layer twice")
     found = student.run(scenarios.injection, "shared block", ["w_q", "2"])
     assert_equal(found["returned"], found["adapters"], what="the paths where a block is used twice")
     assert_equal(len(found["returned"]), 8, what="how many paths there are where a block is used twice")
@@ -207,16 +232,19 @@ def test_a_shared_layer_gets_one_update(student):
     assert_close(*found["outputs"], what="the logits after the injection")
     found = student.run(scenarios.injection, "tied", ["head"])
     assert_equal(found["trainable"], lora_names(["head"]), what="what requires gradients with a tied head")
+    assert_equal(found["embedding as before"], True, what="whether the embedding has the parameter that it had")
 
 
 @exercise("inject_lora", points=0.5)
 def test_another_injection_leaves_the_first_one(student):
-    """Its updates stay, and stay trainable; a base is never wrapped again."""
+    """Its updates stay, and stay trainable; its bases are not wrapped again, whereas the model's own layer called base is."""
     found = student.run(scenarios.injected_twice, ["w_q"], ["w_k", "base", "w_q"])
-    assert_equal(found["returned"], ["blocks.0.w_k", "blocks.1.w_k"], what="what the second injection returned")
-    both = PATHS["w_q",] + ["blocks.0.w_k", "blocks.1.w_k"]
+    second = ["blocks.0.w_k", "blocks.1.w_k", "base"]
+    assert_equal(found["returned"], second, what="what the second injection returned")
+    both = PATHS["w_q",] + second
     assert_equal(found["trainable"], lora_names(both), what="what requires gradients after two injections")
     assert_close(*found["outputs"], what="the logits after the second injection")
+    assert not torch.equal(found["draws"][0], found["draws"][2]), "without a generator, two layers have the same lora_a"
 
 
 @exercise("inject_lora", points=0.5)
@@ -239,7 +267,8 @@ def test_draws_come_from_the_generator(student):
 @exercise("inject_lora", points=1)
 def test_names_that_match_nothing_are_refused(student):
     """Unknown names, names of other modules, none at all, a whole path, and ranks of 0; the model is as it was."""
-    for names, rank in ((["w_z"], 2), ([], 2), (["norm", "blocks"], 2), (["blocks.0.w_q"], 2), (["q"], 2), (["w_q"], 0)):
+    unknown = ["w_z"], [], ["norm", "blocks"], ["blocks.0.w_q"], ["q"], ["W_Q"]
+    for names, rank in (*((names, 2) for names in unknown), (["w_q"], 0)):
         refused, same = student.run(scenarios.injection_refused, names, rank)
         assert refused, f"names {names} with rank {rank} should be refused with a ValueError"
         assert same, f"names {names} with rank {rank} were refused, and yet the model is not as it was"
@@ -259,6 +288,7 @@ def test_a_merged_model_computes_the_same_without_lora(student):
         assert_equal(found["returned"], paths, what="what merge_lora returned")
         assert_equal(found["plain"], True, what="whether the layers are plain nn.Linear")
         assert_close(*found["outputs"], what="the logits after merging")
+        assert_equal(found["outside as before"], True, what="whether other layers' modes and requires_grad are as they were")
 
 
 @exercise("merge_lora", points=1, core=True)
@@ -275,7 +305,8 @@ def test_the_state_has_the_keys_of_before(student, reference):
 @exercise("merge_lora", points=1)
 def test_shared_layers_stay_shared(student):
     """One LoRALinear at several paths becomes one plain layer, with the update in it once; in shared blocks too."""
-    for kind, names, n_paths, n_layers in (("shared layer", ["w_q"], 4, 3), ("shared block", ["w_q", "2"], 8, 6)):
+    cases = ("shared layer", ["w_q"], 4, 3), ("shared layer", ["alias", "twin"], 2, 1), ("shared block", ["w_q", "2"], 8, 6)
+    for kind, names, n_paths, n_layers in cases:
         found = student.run(scenarios.merging, kind, names)
         assert_equal(len(found["returned"]), n_paths, what="how many paths were merged")
         assert_equal(found["how many different"], n_layers, what="how many plain layers there are")
@@ -293,12 +324,12 @@ def test_a_tied_embedding_keeps_its_numbers(student):
 
 @exercise("merge_lora", points=0.5)
 def test_layers_that_were_put_there_by_hand_are_merged_too(student):
-    """Whatever made the LoRALinear, and beside modules that have no children."""
+    """Whatever made the LoRALinear, frozen ones and new ones, beside modules that have no children or another merge."""
     weight, _, a, b = numbers(6, 3, 3, 2)
     x = normal(9, 2, 3)
     paths, kinds, output = student.run(scenarios.merging_by_hand, [weight, a, b, x])
-    assert_equal(paths, ["0"], what="what merge_lora returned")
-    assert_equal(kinds, ["Linear", "ReLU", "ModuleList", "Linear"], what="the layers after merging")
+    assert_equal(paths, ["0", "4"], what="what merge_lora returned")
+    assert_equal(kinds, ["Linear", "Pooling", "ModuleList", "Linear", "Linear"], what="the layers after merging")
     assert_close(output, x @ (weight + b @ a / 2).T, what="the merged layer's output")
 
 
@@ -327,9 +358,10 @@ def quantized(student, weight):
 @given(lead=leading_shapes(), n=sizes(1, 9), seed=seeds(), dtype=st.sampled_from([torch.float64, torch.float32]))
 @example(lead=(3,), n=7, seed=1, dtype=torch.float32)
 @example(lead=(), n=5, seed=2, dtype=torch.float64)
+@example(lead=(2,), n=300, seed=3, dtype=torch.float32)
 def test_rows_are_scaled_by_their_largest_weight(student, lead, n, seed, dtype):
     """scale is max |w| / 127 of each row, q the nearest whole number; rows differ in size by orders of magnitude."""
-    size = 10.0 ** torch.randint(-6, 7, (*lead, 1), generator=torch.Generator().manual_seed(seed))
+    size = 10.0 ** torch.randint(-30, 31, (*lead, 1), generator=torch.Generator().manual_seed(seed))
     weight = (normal(seed, *lead, n) * size).to(dtype)
     q, scale = quantized(student, weight)
     assert_inputs_untouched(student)
@@ -380,10 +412,15 @@ def test_half_precision_is_widened_first(student, dtype, n, seed):
 
 @exercise("quantize_int8", points=0.5)
 def test_weights_of_any_strides(student):
-    """Transposed or scattered in memory, without rows, and nothing around the call changes."""
-    weight = normal(3, 4, 6)
+    """Transposed or scattered in memory, without rows, trained, as large as can be; and nothing around the call changes."""
+    weight = normal(3, 2, 4, 6)
     assert_equal(list(student.run(strided, "quantize_int8", [weight])), list(quantized(student, weight)), what="(q, scale)")
     quantized(student, torch.zeros(0, 4))
+    own = student.run(scenarios.quantized_parameter, weight)
+    assert_equal(own, list(quantized(student, weight)), what="(q, scale) of a weight that is trained")
+    q, _ = quantized(student, torch.tensor([[6e4, -6e4, 2e4], [6e4, 6e4, 0.0]], dtype=torch.float16))
+    rows = torch.tensor([[127, -127, 42], [127, 127, 0]], dtype=torch.int8)
+    assert_equal(q, rows, what="q of float16 weights whose sum is beyond float16")
     assert_equal(student.run(changed_around, "quantize_int8", [weight]), [], what="what quantize_int8 changed around it")
 
 

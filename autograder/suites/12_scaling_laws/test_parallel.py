@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import strided
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
@@ -29,6 +30,7 @@ def sums(chunks):
 @example(p=1, length=3, seed=1)
 @example(p=2, length=1, seed=2)
 @example(p=5, length=3, seed=3)
+@example(p=9, length=2, seed=4)
 def test_every_rank_ends_with_the_sum(student, p, length, seed):
     """Each of the p chunks, at each of the p ranks, with the network that is given and with the one of the module."""
     chunks = vectors(seed, p, [(length,)])
@@ -38,37 +40,51 @@ def test_every_rank_ends_with_the_sum(student, p, length, seed):
     assert_inputs_untouched(student)
 
 
+def marked(p, lengths):
+    """chunks[r][c], full of 2^(p c + r): a sum of some of them says which ones are in it."""
+    return [[torch.full(lengths[c % len(lengths)], 2.0 ** (p * c + r), dtype=torch.float64) for c in range(p)] for r in range(p)]
+
+
+def read(message, p):
+    """Which chunk a message is of, and of how many ranks it is the sum; (-1, 0) for what is no such sum."""
+    value = int(message.flatten()[0]) if message.numel() and bool(message.isfinite().all()) else 0
+    c = (value.bit_length() - 1) // p
+    return (c, value.bit_count()) if value > 0 and value % 2 ** (p * c) == 0 and bool((message == value).all()) else (-1, 0)
+
+
 @exercise("ring_all_reduce", points=2, core=True)
 def test_the_network_is_used_as_a_ring_uses_it(student):
-    """2 (p - 1) calls, in each of which every rank sends one chunk; each chunk crosses p - 1 links in each phase."""
+    """2 (p - 1) calls, in each of which every rank sends one chunk; first sums of 1, 2, … ranks, then whole sums."""
     for p, lengths in ((1, [(4,)]), (2, [(3,)]), (3, [(5,)]), (4, [(2,), (7,), (1,), (3,)]), (6, [(2,)])):
-        chunks = vectors(p, p, lengths)
-        log = student.run(scenarios.ring, chunks)["log"]
+        log = student.run(scenarios.ring, marked(p, lengths))["log"]
         hint = "p - 1 exchanges to add up, p - 1 to hand out"
         assert_equal([len(call) for call in log], [p] * (2 * (p - 1)), what=f"messages in each exchange of {p} ranks", hint=hint)
-        every = sorted([list(chunk.shape) for chunk in chunks[0]])
-        for i, call in enumerate(log):
-            shapes = sorted(shape for shape, _ in call)
-            assert_equal(shapes, every, what=f"shapes sent in exchange {i}", hint="each rank sends another chunk")
-        for r in range(p):
-            sent = sorted(call[r][0] for call in log[: p - 1])
-            assert len(log) == 0 or all(sent.count(shape) <= every.count(shape) for shape in sent), (
-                f"rank {r} sends chunks of the shapes {sent} while adding up: one chunk twice"
-            )
+        sent = [[read(message, p) for message in call] for call in log]
+        for i, call in enumerate(sent):
+            of = sorted(c for c, _ in call)
+            hint = "each rank sends another chunk, and one only"
+            assert_equal(of, list(range(p)), what=f"the chunks that {p} ranks send in exchange {i}", hint=hint)
+            sizes = [list(message.shape) for message in log[i]]
+            expected = [list(lengths[c % len(lengths)]) for c, _ in call]
+            assert_equal(sizes, expected, what=f"the shapes of what is sent in exchange {i}")
+            hint = "a partial sum is passed on, with the rank's own chunk in it; then a whole one"
+            what = f"of how many ranks each message in exchange {i} of {2 * (p - 1)} is the sum"
+            assert_equal([n for _, n in call], [min(i + 1, p)] * p, what=what, hint=hint)
 
 
 @exercise("ring_all_reduce", points=1, core=True)
-def test_what_arrives_is_what_counts(student, reference):
+def test_what_arrives_is_what_counts(student):
     """A message that is spoilt on its way spoils what the rank makes of it, and nothing that does not depend on it."""
     for p in (2, 3, 4):
-        chunks = vectors(7 + p, p, [(2,)])
         for call in range(2 * (p - 1)):
             for rank in range(p):
-                held = student.run(scenarios.ring, chunks, (call, rank))["held"]
-                assert_equal([len(own) for own in held], [p] * p, what="chunks at each rank")
-                spoilt = sum(bool(chunk.isnan().any()) for own in held for chunk in own)
-                expected = p if call < p - 1 else 2 * (p - 1) - call
-                what = f"chunks spoilt, of {p} ranks, when what rank {rank} receives in exchange {call} is NaN"
+                found = student.run(scenarios.ring, marked(p, [(2,)]), (call, rank))
+                assert_equal([len(own) for own in found["held"]], [p] * p, what="chunks at each rank")
+                c, _ = read(found["log"][call][rank - 1], p)
+                after = range(p if call < p - 1 else 2 * (p - 1) - call)
+                expected = sorted([(rank + i) % p, c] for i in after)
+                spoilt = [[r, i] for r, own in enumerate(found["held"]) for i, chunk in enumerate(own) if chunk.isnan().any()]
+                what = f"[rank, chunk] of what is spoilt, of {p} ranks, when what rank {rank} receives in exchange {call} is NaN"
                 assert_equal(spoilt, expected, what=what, hint="a rank knows only its own chunks and what arrives")
 
 
@@ -84,6 +100,8 @@ def test_chunks_of_any_shape(student):
             assert_close(student.run(scenarios.ring, chunks)["held"], expected, what=f"the chunks in {dtype}", **room)
     whole = [[torch.tensor([r * 10 + c, 2**40]) for c in range(3)] for r in range(3)]
     assert_equal(student.ring_all_reduce(whole), sums(whole), what="the chunks of whole numbers")
+    tuples = tuple(map(tuple, whole))
+    assert_equal(student.ring_all_reduce(tuples), sums(whole), what="the chunks, which were given in tuples")
 
 
 @exercise("ring_all_reduce", points=0.5)
@@ -102,6 +120,7 @@ def test_vectors_that_do_not_fit_together_are_refused(student):
     for chunks in ([], [[x, x], [x]], [[x], [x]], [[x, x, x], [x, x, x]], [[x, x], [x, torch.ones(3)]], [[]], [[x, x]]):
         assert_refused(student.ring_all_reduce, chunks, why=f"the ranks have {[len(own) for own in chunks]} chunks")
     assert_refused(student.ring_all_reduce, [[x, torch.ones(1)], [x, x]], why="a chunk has two shapes")
+    assert_refused(student.ring_all_reduce, [[x, x, x], [x, x, x], [x, x, torch.ones(1)]], why="a chunk has two shapes")
     assert_refused(student.ring_all_reduce, [[x, torch.ones(2, 1)], [x, x]], why="a chunk has two shapes")
 
 
@@ -126,7 +145,15 @@ def test_shards_side_by_side_are_the_layer(student, lead, n_in, n_out, with_bias
     assert_close(actual, expected, what=f"{n_shards} shards of {n_out} outputs", hint="rows of the weight, and their biases")
 
 
-@exercise("column_parallel_linear", points=1)
+@exercise("column_parallel_linear", points=0.25)
+def test_column_shards_of_tensors_of_any_strides(student):
+    """Transposed or scattered in memory."""
+    x, (weight, bias) = normal(1, 2, 3, 4), layer(2, 4, 5, True)
+    found = student.run(strided, "column_parallel_linear", [x, weight, bias, 2])
+    assert_close(found, list(F.linear(x, weight, bias).tensor_split(2, dim=-1)), what="two shards of five outputs")
+
+
+@exercise("column_parallel_linear", points=0.75)
 def test_no_device_makes_all_outputs(student):
     """The largest tensor is a shard's, not the whole layer's."""
     x, (weight, bias) = normal(1, 64, 3), layer(2, 3, 12, True)
@@ -185,15 +212,16 @@ def test_no_device_holds_all_inputs(student):
 @settings(max_examples=6)
 @given(with_bias=st.booleans(), dtype=st.sampled_from([torch.float64, torch.float32]), seed=seeds())
 def test_gradients_of_a_row_parallel_layer(student, with_bias, dtype, seed):
-    """Every shard, the weight and the bias get the layer's gradients."""
+    """Every shard, which is not contiguous, the weight and the bias get the layer's gradients."""
     weight, bias = layer(seed, 5, 4, with_bias, dtype)
     xs, cotangent = (
-        [normal(seed + 2, 3, 2, dtype=dtype), normal(seed + 3, 3, 3, dtype=dtype)],
-        normal(seed + 4, 3, 4, dtype=dtype),
+        [normal(seed + 2, 2, 3, 2, dtype=dtype), normal(seed + 3, 2, 3, 3, dtype=dtype)],
+        normal(seed + 4, 2, 3, 4, dtype=dtype),
     )
     found = student.run(scenarios.row_gradients, xs, weight, bias, cotangent)
     whole = cotangent @ weight
-    expected = [whole[:, :2], whole[:, 2:], cotangent.T @ torch.cat(xs, dim=-1)] + ([cotangent.sum(0)] if with_bias else [])
+    by_weight = cotangent.flatten(0, 1).T @ torch.cat(xs, dim=-1).flatten(0, 1)
+    expected = [whole[..., :2], whole[..., 2:], by_weight] + ([cotangent.sum((0, 1))] if with_bias else [])
     assert_close(found, expected, what="the gradients of the shards, weight, bias")
 
 
@@ -201,7 +229,7 @@ def test_gradients_of_a_row_parallel_layer(student, with_bias, dtype, seed):
 def test_shards_that_do_not_fit_the_weight_are_refused(student):
     """Too narrow or too wide together, or none."""
     weight, bias = layer(3, 4, 3, True)
-    for widths in ((2,), (2, 1), (2, 3), (4, 4), ()):
+    for widths in ((2,), (2, 1), (2, 3), (4, 1), (4, 4), ()):
         xs = [torch.ones(2, width).double() for width in widths]
         assert_refused(student.row_parallel_linear, xs, weight, bias, why=f"widths {widths} are not 4")
 
@@ -238,16 +266,25 @@ def check_averages(results, ranks, rtol=1e-9):
 
 
 @exercise("average_gradients", points=1.5, core=True)
-@settings(max_examples=6)
-@given(n_ranks=sizes(1, 4), seed=seeds())
+@settings(max_examples=4)
+@given(n_ranks=sizes(2, 4), seed=seeds())
 @example(n_ranks=3, seed=1)
+@example(n_ranks=1, seed=2)
 def test_every_rank_gets_the_mean_of_all_gradients(student, n_ranks, seed):
-    """Parameters of any shapes; their own numbers stay, and a second averaging changes nothing more."""
+    """Parameters of any shapes; their own numbers stay, and a second averaging changes nothing more. What counts is what comes
+    through the group.
+    """
     ranks = gradients_of(seed, n_ranks)
     for rounds in (1, 2):
         results, _ = student.run(scenarios.averaging, ranks, rounds=rounds)
         check_averages(results, ranks)
         assert all(found["parameters untouched"] for found in results), "the parameters themselves have changed"
+    if n_ranks > 1:
+        results, _ = student.run(scenarios.averaging, ranks, deaf=0)
+        for r, found in enumerate(results):
+            spoilt = [bool(g.isnan().all()) for g in found["gradients"] if g.numel()]
+            what = f"whether the gradients at rank {r} are NaN when nothing but NaN comes through the group to rank 0"
+            assert_equal(spoilt, [r == 0] * len(spoilt), what=what, hint="use what the collective call gave")
 
 
 @exercise("average_gradients", points=0.75, core=True)
@@ -255,7 +292,10 @@ def test_a_missing_gradient_counts_as_zeros(student):
     """Missing at one rank or at all; afterwards every rank has the mean."""
     for missing in ([(0, 1)], [(1, 0), (1, 3)], [(0, 2), (1, 2), (2, 2)], [(r, i) for r in range(3) for i in range(5)]):
         ranks = gradients_of(5, 3, missing=missing)
-        check_averages(student.run(scenarios.averaging, ranks)[0], ranks)
+        results, _ = student.run(scenarios.averaging, ranks)
+        check_averages(results, ranks)
+        for found in results:
+            assert_equal(found["a graph"], False, what="whether a gradient has a graph", hint="zeros have none")
 
 
 @exercise("average_gradients", points=0.5)
