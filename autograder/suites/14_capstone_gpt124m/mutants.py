@@ -479,7 +479,7 @@ MUTANTS = [
         "targets_not_shifted",
         "TokenShards",
         "y is x: the targets are the tokens one place on.",
-        ("tokens[:, 1:].contiguous()", "tokens[:, :-1].clone()"),
+        ("tokens[:, 1:].clone()", "tokens[:, :-1].clone()"),
     ),
     edit(
         "windows_with_a_gap",
@@ -613,7 +613,7 @@ MUTANTS = [
         "position_moved_by_batch",
         "TokenShards",
         "batch(step) moves the position: it is for looking.",
-        ("        return tokens[:, :-1].contiguous()", "        self.step = step\n        return tokens[:, :-1].contiguous()"),
+        ("        return tokens[:, :-1].clone()", "        self.step = step\n        return tokens[:, :-1].clone()"),
     ),
     # param_groups
     edit(

@@ -42,7 +42,7 @@ def test_tokens_come_as_often_as_their_probability_after_the_filters_says(studen
     options = {"temperature": temperature, "top_k": k or None, "top_p": p}
     tokens, left = student.run(probes.draws, logits, 700, seed, options)
     wanted = {"all are ints": True, "logits are as they were": True, "changed for everyone": []}
-    assert_equal(left, wanted, what="what next_token left behind")
+    assert_equal({key: left[key] for key in wanted}, wanted, what="what next_token left behind")
     expected, found = distribution(logits, **options), tokens.bincount(minlength=vocab).double() / 700
     for token in range(vocab):
         far = 5 * math.sqrt(expected[token] * (1 - expected[token]) / 700)
@@ -77,8 +77,15 @@ def test_the_most_probable_token_is_taken_without_chance(student, seed, vocab):
             {"temperature": 1e-4},
             {"temperature": 1e-40, "top_p": 1.0},
         ):
-            tokens, _ = student.run(probes.draws, logits.to(dtype), 2, seed, options)
+            tokens, left = student.run(probes.draws, logits.to(dtype), 2, seed, options)
             assert_equal(tokens.tolist(), [seed % vocab] * 2, what=f"two draws with {options} in {dtype}")
+            assert left["the generator is as it was"] or options != {"temperature": 0}, "temperature 0 draws nothing"
+    for n, p in ((2, 0.5), (4, 0.5), (4, 0.25), (8, 0.625)):
+        tokens, _ = student.run(probes.draws, torch.zeros(n), 60, seed, {"top_p": p})
+        assert len(set(tokens.tolist())) <= n * p, (
+            f"of {n} tokens of probability {1 / n}, {n * p:.0f} reach top_p={p} together, and {len(set(tokens.tolist()))} were drawn"
+            "\n  hint: a token stays if those before it have less than top_p together, not as much"
+        )
     flat = torch.zeros(1000, dtype=torch.float16)
     tokens, _ = student.run(probes.draws, flat, 60, seed, {"top_p": 0.9})
     assert len(set(tokens.tolist())) > 30, (
@@ -198,9 +205,13 @@ def test_modes_are_left_alone_and_bad_arguments_are_refused(student, reference):
                 "recording afterwards": recording,
             }
             assert_equal(left, wanted, what="what generate left behind")
-    both = student.run(probes.generations_at_once, spec, [1, 2], [3], 6)
-    expected = [reference.run(probes.greedily, spec, prompt, 6) for prompt in ([1, 2], [3])]
-    assert_equal(both, expected, what="the tokens of two generations that take turns")
+    for prompts in (([1, 2], [3]), ([1, 2], [3, 4])):
+        both = student.run(probes.generations_at_once, spec, *prompts, 6)
+        expected = [reference.run(probes.greedily, spec, prompt, 6) for prompt in prompts]
+        assert_equal(both, expected, what=f"the tokens of two generations after {prompts} that take turns")
+    one, same, other = student.run(probes.generated_globally, spec, ids, 12, [1, 1, 2])
+    assert_equal(same, one, what="12 tokens without a generator after the same torch.manual_seed")
+    assert one != other, "without a generator, the global random state should decide; two states gave the same 12 tokens"
     bad = [
         ([], 3, {}),
         ([], 0, {}),
@@ -248,6 +259,12 @@ def check_file(data, tensors):
     assert_equal(
         tensors_in(data), tensors, what="the tensors", hint="contiguous, little-endian, offsets counted from the header's end"
     )
+    spans = sorted(entry["data_offsets"] for entry in header.values())
+    end = 0
+    for begin, stop in spans:
+        assert begin == end or begin == stop, f"data_offsets {spans} leave a gap or overlap"
+        end = max(end, stop)
+    assert_equal(len(data) - start, end, what="the number of bytes of data")
 
 
 @exercise("write_safetensors", points=2, core=True)
@@ -275,12 +292,7 @@ def test_data_begin_at_multiples_and_have_no_gaps(student, seed, n):
     header, start = read_safetensors(data)
     assert start % 8 == 0, f"the data begin at byte {start}, not at a multiple of 8\n  hint: spaces at the header's end"
     assert not data[8:start].rstrip(b" ")[-1:].isspace(), "the header is filled up with something else than spaces"
-    spans = sorted(entry["data_offsets"] for name, entry in header.items())
-    end = 0
-    for begin, stop in spans:
-        assert begin == end or begin == stop, f"data_offsets {spans} leave a gap or overlap"
-        end = max(end, stop)
-    assert_equal(len(data) - start, end, what="the number of bytes of data")
+    assert data[8:9] == b"{", "the header should begin with '{', right after its length\n  hint: spaces at the header's end"
     for name, entry in header.items():
         size = TORCH_DTYPES[entry["dtype"]].itemsize
         assert entry["data_offsets"][0] % size == 0, (
