@@ -247,11 +247,11 @@ def embeddings_dropped(module, config, weights, ids, training):
     return kept(seen[0])
 
 
-def two_models(module, configs, first, second, ids):
+def two_models(module, configs, first, second, ids, more):
     """The logits of two models, the first one's after the second was made and used."""
     one, two = gpt_of(module, configs[0], first).eval(), gpt_of(module, configs[1], second).eval()
     with torch.no_grad():
-        return kept(two(ids)[0]), kept(one(ids)[0])
+        return kept(two(more)[0]), kept(one(ids)[0])
 
 
 # Published weights
