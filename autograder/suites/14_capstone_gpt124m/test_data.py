@@ -128,7 +128,8 @@ def test_a_second_corpus_takes_the_place_of_the_first(student):
     check(student, [[1, 2, 3], [4, 5], [6]], 3, twice=before)
     hint = "the text as it is: no strip, and what has tokens is a document, the same one twice, too"
     check(student, [[32, 65, 10], [10], [32, 9], [66], [66], [10, 67, 32]], 4, characters=True, hint=hint)
-    assert not student.run(scenarios.last_shard_unwritable), (
+    complete = student.run(scenarios.last_shard_unwritable)
+    assert not complete, (
         "the last shard could not be written, but the folder has a manifest, as if it were complete"
         "\n  hint: write the manifest when all shards are there"
     )
@@ -192,7 +193,7 @@ def test_next_batch_goes_through_the_epochs(student, layout, n):
 
 
 @exercise("TokenShards", points=2)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(seed=seeds(), size=sizes(1, 3), t=sizes(1, 4), world=sizes(1, 3), extra=sizes(0, 1))
 def test_a_seed_gives_every_epoch_an_order_of_its_own(student, seed, size, t, world, extra):
     """Each window at most once an epoch, the same order for every rank and every time, another for another epoch or seed."""

@@ -148,7 +148,9 @@ def test_the_newest_state_is_there_and_nothing_else(student, generator):
         found, files = student.run(scenarios.checkpoints, states, path)
         expected = [(state, True) for state in states]
         hint = "write under another name in the same folder, then os.replace: who reads the old file reads all of it"
-        assert_equal(found, expected, what="[(what torch.load finds after a save, whether the file before is whole), …]", hint=hint)
+        assert_equal(
+            found, expected, what="[(what torch.load finds after a save, whether the file before is whole), …]", hint=hint
+        )
         if "/" in path:
             assert_equal(files, ["checkpoint.pt"], what="the files in the folder")
 
@@ -180,7 +182,7 @@ def check(actual, expected, hint=""):
 
 
 @exercise("train", points=3, core=True)
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(seed=seeds(), steps=sizes(1, 6), warmup=sizes(0, 3), clip=st.sampled_from((0.05, 1.0, 1e9)), stale=st.booleans())
 def test_steps_are_those_of_adamw_with_clipping_and_the_schedule(student, seed, steps, warmup, clip, stale):
     """Weights and history; matrices decay; what is frozen stays; gradients from before count for nothing."""
@@ -193,7 +195,7 @@ def test_steps_are_those_of_adamw_with_clipping_and_the_schedule(student, seed, 
 
 
 @exercise("train", points=2, core=True)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(seed=seeds(), passes=sizes(2, 4), b=sizes(1, 3))
 def test_several_passes_make_the_step_of_one_large_batch(student, seed, passes, b):
     """Accumulation takes the mean over the passes; each takes a batch of its own."""
@@ -207,7 +209,7 @@ def test_several_passes_make_the_step_of_one_large_batch(student, seed, passes, 
 
 
 @exercise("train", points=2)
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(seed=seeds(), passes=sizes(1, 2), stops=st.lists(sizes(1, 6), min_size=1, max_size=2, unique=True), every=sizes(0, 2))
 def test_a_run_that_was_interrupted_ends_as_one_that_was_not(student, seed, passes, stops, every):
     """Bit for bit, with dropout: weights, moments, schedule, position, random state and history; in one file that is whole."""
@@ -232,7 +234,7 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(student, seed, pass
 
 
 @exercise("train", points=1)
-@settings(max_examples=6)
+@settings(max_examples=5)
 @given(seed=seeds(), every=sizes(1, 4), training=st.booleans())
 def test_evaluation_comes_when_it_should_and_leaves_no_trace(student, seed, every, training):
     """After every eval_every steps and after the last one, once; the run is the one without; the model's mode is as it was."""
@@ -254,7 +256,8 @@ def test_evaluation_comes_when_it_should_and_leaves_no_trace(student, seed, ever
         )
     assert_equal(actual, plain, what="the run with evaluations")
     other = student.run(scenarios.run, seed, batches, config, model=model, training=training, global_seed=seed + 1)
-    assert other["history"]["loss"] != plain["history"]["loss"], (
+    alike = other["history"]["loss"] == plain["history"]["loss"]
+    assert not alike, (
         "with dropout, two global random states gave the same run\n  hint: no torch.manual_seed in train: the caller decides"
     )
     options = config | {"eval_every": 6, "eval_batches": 2}
@@ -302,7 +305,9 @@ def test_bfloat16_is_for_forward_passes_and_bad_settings_are_refused(student):
     n_runs, losses, names, own = student.run(scenarios.compiled, 1, batches, PLAIN | {"accumulation_steps": 2})
     assert n_runs >= 10, f"with compile=True, 10 passes should run what torch.compile gave; {n_runs} did"
     assert_close(losses, exact["history"]["loss"], what="the losses with compile=True", rtol=1e-6, atol=1e-9)
-    assert_equal(names, own, what='the names in a checkpoint\'s "model" with compile=True', hint="model.state_dict(), the plain one's")
+    assert_equal(
+        names, own, what='the names in a checkpoint\'s "model" with compile=True', hint="model.state_dict(), the plain one's"
+    )
     bad = [{"dtype": "float16"}, {"dtype": "bf16"}, {"accumulation_steps": 0}, {"accumulation_steps": -1}, {"eval_every": 2}]
     answers = student.run(scenarios.training_refused, batches, [PLAIN | change for change in bad])
     for change, (was_refused, unchanged) in zip(bad, answers, strict=True):
