@@ -197,7 +197,7 @@ def test_dropout_takes_numbers_of_the_result_in_training_only(student):
 
 
 @exercise("Block", points=2, core=True)
-@settings(max_examples=12)
+@settings(max_examples=9)
 @given(config=model_sizes(context=(6, 8)), seed=seeds(), b=sizes(1, 2), t=sizes(1, 6))
 def test_both_parts_read_a_norm_and_are_added_to_the_stream(student, config, seed, b, t):
     """Norms have eps 1e-5, which shows in small numbers, before attention and before the feed-forward layer."""
@@ -214,7 +214,7 @@ def test_both_parts_read_a_norm_and_are_added_to_the_stream(student, config, see
 
 
 @exercise("Block", points=1)
-@settings(max_examples=8)
+@settings(max_examples=6)
 @given(config=model_sizes(context=(10, 11)), seed=seeds(), pieces=st.lists(sizes(1, 3), min_size=2, max_size=3))
 def test_a_block_hands_the_cache_and_its_number_on(student, config, seed, pieces):
     """Pieces through the cache give the rows of the whole, in the layer that was named."""
@@ -244,7 +244,7 @@ def test_a_block_hands_the_cache_and_its_number_on(student, config, seed, pieces
 
 
 @exercise("GPT", points=3, core=True)
-@settings(max_examples=14)
+@settings(max_examples=11)
 @given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 7))
 def test_logits_and_loss_are_those_of_gpt2(student, config, seed, b, t):
     """Up to the whole context; targets of -100 do not count; without targets there is no loss."""
@@ -419,7 +419,7 @@ def variations(config, weights, seed):
 
 
 @exercise("load_gpt2_state_dict", points=2, core=True)
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(config=model_sizes(), seed=seeds(), t=sizes(1, 7))
 def test_the_model_then_has_the_published_logits(student, config, seed, t):
     """With the prefix or without, with masks or without, with lm_head or without; square matrices are transposed as well."""

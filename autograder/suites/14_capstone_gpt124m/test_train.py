@@ -100,7 +100,7 @@ def test_from_the_last_step_on_it_is_the_smallest_rate(student):
 
 
 @exercise("evaluate", points=2, core=True)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(seed=seeds(), b=sizes(1, 3), t=sizes(1, 5), n=sizes(1, 4), more=sizes(0, 2))
 def test_it_is_the_mean_loss_of_the_first_batches(student, seed, b, t, n, more):
     """In evaluation mode, so that dropout takes nothing; the same when asked again."""
@@ -135,6 +135,12 @@ def test_more_batches_than_there_are_are_refused_and_fewer_than_one(student):
     """All of them are not too many."""
     answers = student.run(scenarios.evaluation_refused, some_batches(1, 3), [0, -1, 4, 1, 3])
     assert_equal(answers, [True, True, True, False, False], what="whether 0, -1, 4, 1 and 3 of 3 batches are refused")
+    batches = some_batches(2, 2)
+    mean = sum(losses_of(scenarios.tiny(3), batches)) / 2
+    value = student.run(scenarios.evaluated_together, 3, batches)
+    assert_close(
+        value, mean / 2, what="the mean over two processes of which the other has a loss of 0", hint="mean_over_processes"
+    )
 
 
 # save_checkpoint
@@ -182,7 +188,7 @@ def check(actual, expected, hint=""):
 
 
 @exercise("train", points=3, core=True)
-@settings(max_examples=10)
+@settings(max_examples=8)
 @given(seed=seeds(), steps=sizes(1, 6), warmup=sizes(0, 3), clip=st.sampled_from((0.05, 1.0, 1e9)), stale=st.booleans())
 def test_steps_are_those_of_adamw_with_clipping_and_the_schedule(student, seed, steps, warmup, clip, stale):
     """Weights and history; matrices decay; what is frozen stays; gradients from before count for nothing."""
@@ -234,7 +240,7 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(student, seed, pass
 
 
 @exercise("train", points=1)
-@settings(max_examples=5)
+@settings(max_examples=4)
 @given(seed=seeds(), every=sizes(1, 4), training=st.booleans())
 def test_evaluation_comes_when_it_should_and_leaves_no_trace(student, seed, every, training):
     """After every eval_every steps and after the last one, once; the run is the one without; the model's mode is as it was."""
@@ -288,7 +294,24 @@ def test_the_log_has_a_line_for_every_step_and_every_evaluation(student):
             )
 
 
-@exercise("train", points=1)
+@exercise("train", points=0.5)
+def test_processes_share_gradients_and_losses_and_the_first_one_writes_files(student):
+    """As one of two processes: the other one has gradients and losses of 0, so that all means are the half."""
+    batches = some_batches(6, 2)
+    config = PLAIN | {"total_steps": 1, "eval_every": 1, "eval_batches": 2, "clip_norm": 1e9}
+    alone = student.run(scenarios.run, 2, batches, config, validation=batches)["history"]
+    for rank in (0, 1):
+        history, files = student.run(scenarios.joined, 2, batches, config, rank)
+        hint = "DistributedDataParallel(model) for the forward passes of training"
+        halves = [x / 2 for x in alone["grad_norm"]]
+        assert_close(history["grad_norm"], halves, what=f"the norm of the mean gradient in process {rank}", hint=hint, rtol=1e-6)
+        halves = [x / 2 for x in alone["loss"]]
+        assert_close(history["loss"], halves, what=f"the mean loss in process {rank}", hint="mean_over_processes", rtol=1e-6)
+        wanted = ["c.pt", "log.jsonl"] if rank == 0 else []
+        assert_equal(files, wanted, what=f"the files that process {rank} wrote", hint="process 0 alone writes files")
+
+
+@exercise("train", points=0.5)
 def test_bfloat16_is_for_forward_passes_and_bad_settings_are_refused(student):
     """Autocast in every forward pass of training, weights as wide as before; an unknown dtype changes nothing."""
     batches = some_batches(4, 4)
