@@ -89,7 +89,7 @@ def test_filters_leave_what_they_should_in_this_order(student):
     for n, p in ((2, 0.5), (4, 0.5), (4, 0.25), (8, 0.625)):
         tokens, _ = student.run(probes.draws, torch.zeros(n), 60, 1, {"top_p": p})
         n_drawn = len(set(tokens.tolist()))
-        assert n_drawn <= n * p, (
+        assert n_drawn == n * p, (
             f"of {n} tokens of probability {1 / n}, {n * p:.0f} reach top_p={p} together, and {n_drawn} were drawn"
             "\n  hint: a token stays if those before it have less than top_p together, not as much"
         )
