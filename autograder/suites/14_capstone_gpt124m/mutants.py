@@ -38,6 +38,30 @@ MUTANTS = [
             '("vocab_size", "context_length", "n_heads", "d_model")',
         ),
     ),
+    edit(
+        "one_config_for_all",
+        "GPTConfig",
+        "gpt2_124m returns the same object every time: whoever changes it changes everybody's.",
+        (
+            "        return cls(vocab_size=50257, context_length=1024, n_layers=12, n_heads=12, d_model=768)",
+            "        cls._one = getattr(cls, '_one', None) or cls()\n        return cls._one",
+        ),
+    ),
+    edit(
+        "dropout_int_refused",
+        "GPTConfig",
+        "A dropout of 0 is refused because it is an int: only values outside of 0 <= dropout < 1 are.",
+        ("if not 0 <= self.dropout < 1:", "if not isinstance(self.dropout, float) or not 0 <= self.dropout < 1:"),
+    ),
+    edit(
+        "large_sizes_refused",
+        "GPTConfig",
+        "Sizes are refused that are only large: every positive whole number is a size.",
+        (
+            "        if self.d_model % self",
+            "        if self.vocab_size > 65536:\n            raise ValueError('16 bits')\n        if self.d_model % self",
+        ),
+    ),
     # CausalSelfAttention
     edit(
         "not_causal",
@@ -92,12 +116,6 @@ MUTANTS = [
         ("is_causal=t == n > 1)", "is_causal=t == n > 1, scale=1.0)"),
     ),
     edit(
-        "scaled_by_width",
-        "CausalSelfAttention",
-        "Scores are divided by sqrt(d_model) in place of sqrt(head_dim).",
-        ("is_causal=t == n > 1)", "is_causal=t == n > 1, scale=d**-0.5)"),
-    ),
-    edit(
         "dropout_in_evaluation",
         "CausalSelfAttention",
         "Attention weights are dropped in evaluation, too: pass dropout_p=0.0 then.",
@@ -120,6 +138,23 @@ MUTANTS = [
         "CausalSelfAttention",
         "Gradients do not reach the keys: detach cuts them off.",
         ("q, k, v, attn_mask", "q, k.detach(), v, attn_mask"),
+    ),
+    edit(
+        "soft_mask_100",
+        "CausalSelfAttention",
+        "100 is taken off the masked scores: a future token with a larger score shows all the same. Masked scores are -inf.",
+        (
+            "        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=t == n > 1)\n",
+            "        s = q @ k.mT / (d // self.n_heads) ** 0.5\n"
+            "        s = s - 100.0 * torch.ones(t, n, dtype=s.dtype).triu(n - t + 1)\n"
+            "        y = F.dropout(s.softmax(-1), dropout) @ v\n",
+        ),
+    ),
+    edit(
+        "dropout_when_alone_only",
+        "CausalSelfAttention",
+        "Weights are dropped only where one token attends.",
+        ("dropout_p=dropout, is_causal", "dropout_p=dropout if t == 1 else 0.0, is_causal"),
     ),
     # MLP
     edit(
@@ -144,6 +179,21 @@ MUTANTS = [
         (
             'F.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")), self.dropout, self.training)',
             'self.c_proj(F.dropout(F.gelu(self.c_fc(x), approximate="tanh"), self.dropout, self.training))',
+        ),
+    ),
+    edit(
+        "mlp_detached",
+        "MLP",
+        "No gradient reaches x: detach cuts it off.",
+        ("self.c_proj(F.gelu(self.c_fc(x)", "self.c_proj(F.gelu(self.c_fc(x.detach())"),
+    ),
+    edit(
+        "mlp_gives_float64",
+        "MLP",
+        "The result is float64 whatever x is: the input's dtype is kept.",
+        (
+            'return F.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))',
+            'return F.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")).double()',
         ),
     ),
     # Block
@@ -186,18 +236,34 @@ MUTANTS = [
         "x is changed in place: x += y changes the caller's tensor.",
         ("x = x + self.attn(self.ln_1(x), cache, layer)", "x += self.attn(self.ln_1(x), cache, layer)"),
     ),
+    edit(
+        "residual_dropout",
+        "Block",
+        "The stream itself is dropped: attn and mlp drop numbers of their own results, and that is all.",
+        ("        self.mlp = MLP(config)", "        self.mlp = MLP(config)\n        self.drop = nn.Dropout(config.dropout)"),
+        ("return x + self.mlp(self.ln_2(x))", "return self.drop(x + self.mlp(self.ln_2(x)))"),
+    ),
+    edit(
+        "config_dropout_ignored",
+        "Block",
+        "The block's attention does not get the config's dropout.",
+        (
+            "self.attn = CausalSelfAttention(config)",
+            "from dataclasses import replace\n        self.attn = CausalSelfAttention(replace(config, dropout=0.0))",
+        ),
+    ),
+    edit(
+        "stream_detached",
+        "Block",
+        "The residual stream is detached, so that gradients reach earlier layers through attention alone.",
+        ("x = x + self.attn(", "x = x.detach() + self.attn("),
+    ),
     # GPT
     edit(
         "not_tied",
         "GPT",
         "lm_head has a weight of its own: it should be the very parameter wte.weight.",
         ("        self.lm_head.weight = self.wte.weight\n", ""),
-    ),
-    edit(
-        "tied_by_copy",
-        "GPT",
-        "lm_head.weight is a copy of wte.weight: the two part at the first step of training.",
-        ("self.lm_head.weight = self.wte.weight", "self.lm_head.weight = nn.Parameter(self.wte.weight.detach().clone())"),
     ),
     edit(
         "no_final_norm",
@@ -231,12 +297,6 @@ MUTANTS = [
         "GPT",
         "c_proj weights start with std 0.02: they should be smaller by sqrt(2 n_layers).",
         ('std = residual_std if name.endswith("c_proj.weight") else 0.02', "std = 0.02"),
-    ),
-    edit(
-        "scaled_by_layers",
-        "GPT",
-        "c_proj weights are smaller by sqrt(n_layers): each block adds twice, so sqrt(2 n_layers).",
-        ("math.sqrt(2 * config.n_layers)", "math.sqrt(config.n_layers)"),
     ),
     edit(
         "biases_left",
@@ -300,6 +360,69 @@ MUTANTS = [
             "            self._cache = KVCache(self.config, batch_size, weight.dtype, weight.device)\n"
             "        return self._cache",
         ),
+    ),
+    edit(
+        "forked_always",
+        "GPT",
+        "The global random state is put back even where the weights came from it: two models made one after "
+        "the other are then alike.",
+        ("        torch.set_rng_state(global_state)  # what PyTorch's layers drew for themselves is not kept\n", ""),
+        (
+            "                nn.init.normal_(parameter, std=std, generator=generator)\n",
+            "                nn.init.normal_(parameter, std=std, generator=generator)\n"
+            "        torch.set_rng_state(global_state)\n",
+        ),
+    ),
+    edit(
+        "generator_reseeded",
+        "GPT",
+        "Another generator is made from the first one's seed: two models from one generator are then alike.",
+        (
+            "        residual_std",
+            "        if generator is not None and generator.device.type == 'cpu':\n"
+            "            generator = torch.Generator().manual_seed(generator.initial_seed())\n"
+            "        residual_std",
+        ),
+    ),
+    edit(
+        "config_elsewhere",
+        "GPT",
+        "The config is kept under another name: `model.config` is part of the interface.",
+        ("        self.config = config\n", "        self.cfg = config\n"),
+        ("        if stop > self.config.context_length:", "        if stop > self.cfg.context_length:"),
+        ("context length of {self.config.context_length}", "context length of {self.cfg.context_length}"),
+        ("x = F.dropout(x, self.config.dropout", "x = F.dropout(x, self.cfg.dropout"),
+        ("KVCache(self.config", "KVCache(self.cfg"),
+    ),
+    edit(
+        "config_on_class",
+        "GPT",
+        "The config is kept on the class: a second model changes that of the first.",
+        ("        self.config = config\n", "        type(self).config = config\n"),
+    ),
+    edit(
+        "all_logits_computed",
+        "GPT",
+        "All logits are computed and all but the last thrown away: cut x before the output layer.",
+        (
+            "logits = self.lm_head(self.ln_f(x[:, -1:] if last_only else x))",
+            "logits = self.lm_head(self.ln_f(x))\n        logits = logits[:, -1:] if last_only else logits",
+        ),
+    ),
+    edit(
+        "truncated_normal",
+        "GPT",
+        "The normal distribution is cut off at three standard deviations.",
+        (
+            "nn.init.normal_(parameter, std=std, generator=generator)",
+            "nn.init.trunc_normal_(parameter, std=std, a=-3 * std, b=3 * std, generator=generator)",
+        ),
+    ),
+    edit(
+        "training_loss_none_in_eval",
+        "GPT",
+        "There is no loss in evaluation mode: targets alone decide whether there is one.",
+        ("if targets is None:", "if targets is None or not self.training:"),
     ),
     # load_gpt2_state_dict
     edit(
@@ -374,6 +497,16 @@ MUTANTS = [
         "The parameters share memory with the state that was given: copy.",
         ("own[name].copy_(tensor)", "own[name].data = tensor.to(own[name].dtype)"),
     ),
+    edit(
+        "head_compared_in_part",
+        "load_gpt2_state_dict",
+        "Only the first row of lm_head is compared with wte.",
+        (
+            'if head is not None and not torch.equal(head, published["wte.weight"])',
+            'if head is not None and (head.shape != published["wte.weight"].shape or not torch.equal(head[0], '
+            'published["wte.weight"][0]))',
+        ),
+    ),
     # prepare_corpus
     edit(
         "end_behind",
@@ -386,12 +519,6 @@ MUTANTS = [
         "prepare_corpus",
         "The first documents are held out: it should be the last ones.",
         ('            add("train", last.popleft())', '            add("train", last.pop())'),
-    ),
-    edit(
-        "held_out_backwards",
-        "prepare_corpus",
-        "The held-out documents come in reverse order.",
-        ("for ids in last:", "for ids in reversed(last):"),
     ),
     edit(
         "empty_documents_count",
@@ -474,12 +601,50 @@ MUTANTS = [
             "if ids := tokenizer.encode(text):\n            ids.insert(0, eot_id)\n            last.append(ids)",
         ),
     ),
+    edit(
+        "text_stripped",
+        "prepare_corpus",
+        "The text is stripped before it is encoded: spaces and line ends at the margins are tokens, too.",
+        ("tokenizer.encode(text)", "tokenizer.encode(text.strip())"),
+    ),
+    edit(
+        "blank_skipped",
+        "prepare_corpus",
+        "A text of spaces is left out though it has tokens.",
+        (
+            "        if ids := list(tokenizer.encode(text)):\n",
+            "        if text.strip() and (ids := list(tokenizer.encode(text))):\n",
+        ),
+    ),
+    edit(
+        "repeated_documents_left_out",
+        "prepare_corpus",
+        "A document that repeats the one before is left out.",
+        (
+            "        if ids := list(tokenizer.encode(text)):\n",
+            "        if (ids := list(tokenizer.encode(text))) and [eot_id, *ids] not in last:\n",
+        ),
+    ),
+    edit(
+        "manifest_before_rest",
+        "prepare_corpus",
+        "The manifest is written before the last shards are: a folder that has one should be complete.",
+        ("    for split, buffer in list(buffers.items()):\n        if buffer:\n            write_shard(split)\n", ""),
+        (
+            "    os.replace(unfinished, folder / MANIFEST)\n",
+            "    os.replace(unfinished, folder / MANIFEST)\n"
+            "    for split, buffer in list(buffers.items()):\n"
+            "        if buffer:\n"
+            "            write_shard(split)\n"
+            "    (folder / MANIFEST).write_text(json.dumps(manifest))\n",
+        ),
+    ),
     # TokenShards
     edit(
         "targets_not_shifted",
         "TokenShards",
         "y is x: the targets are the tokens one place on.",
-        ("tokens[:, 1:].contiguous()", "tokens[:, :-1].clone()"),
+        ("tokens[:, 1:].clone()", "tokens[:, :-1].clone()"),
     ),
     edit(
         "windows_with_a_gap",
@@ -492,18 +657,11 @@ MUTANTS = [
         ("(int(self.starts[-1]) - 1) // context_length", "int(self.starts[-1]) // (context_length + 1)"),
     ),
     edit(
-        "overlapping_windows",
-        "TokenShards",
-        "Windows overlap: each begins one token after the one before, so that tokens are targets many times.",
-        ("self._read(i * self.context_length, self.context_length + 1)", "self._read(i, self.context_length + 1)"),
-    ),
-    edit(
         "one_window_too_many",
         "TokenShards",
         "The last token is taken for an input, though it has no target: (N - 1) // T windows.",
         ("(int(self.starts[-1]) - 1) // context_length", "int(self.starts[-1]) // context_length"),
     ),
-    edit("ranks_alike", "TokenShards", "All processes get the same batches.", ("+ self.rank * self.batch_size", "")),
     edit(
         "ranks_in_blocks",
         "TokenShards",
@@ -613,7 +771,48 @@ MUTANTS = [
         "position_moved_by_batch",
         "TokenShards",
         "batch(step) moves the position: it is for looking.",
-        ("        return tokens[:, :-1].contiguous()", "        self.step = step\n        return tokens[:, :-1].contiguous()"),
+        ("        return tokens[:, :-1].clone()", "        self.step = step\n        return tokens[:, :-1].clone()"),
+    ),
+    edit(
+        "targets_share_memory",
+        "TokenShards",
+        "x and y share memory: whoever changes one changes the other. Copy both.",
+        ("tokens[:, :-1].clone(), tokens[:, 1:].clone()", "tokens[:, :-1], tokens[:, 1:]"),
+    ),
+    edit(
+        "loaded_state_kept",
+        "TokenShards",
+        "load_state_dict keeps the dict that it was given and changes it later: copy the numbers.",
+        (
+            '        self.epoch, self.step = state["epoch"], state["step"]',
+            '        self._state = state\n        self.epoch, self.step = state["epoch"], state["step"]',
+        ),
+        (
+            "        self.step += 1\n",
+            "        self.step += 1\n        if hasattr(self, '_state'):\n            self._state['step'] = self.step\n",
+        ),
+    ),
+    edit(
+        "negative_steps_given",
+        "TokenShards",
+        "Negative steps are accepted, and mean some other batch.",
+        ("if not 0 <= step < len(self):", "if step >= len(self):"),
+    ),
+    edit(
+        "left_over_windows_given",
+        "TokenShards",
+        "Batch number len(shards) is accepted where windows are left over: they do not fill a batch for every process.",
+        ("if not 0 <= step < len(self):", "if not 0 <= step <= len(self):"),
+    ),
+    edit(
+        "sum_of_sizes_checked",
+        "TokenShards",
+        "Only the sum of the files' sizes is checked: each has to be right.",
+        (
+            '            if path.stat().st_size != shard["n_tokens"] * DTYPE.itemsize:',
+            "            if sum((Path(folder) / s['file']).stat().st_size for s in "
+            "manifest['splits'][split]['shards']) != 2 * manifest['splits'][split]['n_tokens']:",
+        ),
     ),
     # param_groups
     edit(
@@ -661,6 +860,13 @@ MUTANTS = [
         ("    return [\n", "    return [group for group in [\n"),
         ('"weight_decay": 0.0},\n    ]', '"weight_decay": 0.0},\n    ] if group["params"]]'),
     ),
+    edit(
+        "rows_of_one_are_vectors",
+        "param_groups",
+        "A matrix of one row is taken for a vector: the number of dimensions counts, not their sizes.",
+        ("parameter.ndim >= 2", "parameter.ndim > 1 and parameter.shape[0] > 1"),
+        ("parameter.ndim < 2", "not (parameter.ndim > 1 and parameter.shape[0] > 1)"),
+    ),
     # cosine_schedule
     edit(
         "warm_up_from_zero",
@@ -692,13 +898,6 @@ MUTANTS = [
         "After total_steps the cosine goes on.",
         ("if step >= total_steps:", "if total_steps == warmup_steps and step >= total_steps:"),
     ),
-    edit(
-        "warm_up_wins_at_the_end",
-        "cosine_schedule",
-        "At total_steps the rate is not yet min_lr.",
-        ("if step >= total_steps:", "if step > total_steps or step == total_steps == warmup_steps and False:"),
-        ("(total_steps - warmup_steps)", "(total_steps - warmup_steps + 1)"),
-    ),
     # evaluate
     edit(
         "training_mode",
@@ -718,7 +917,6 @@ MUTANTS = [
         "The batches begin with number 1: with 0.",
         ("x, y = shards.batch(i)", "x, y = shards.batch((i + 1) % len(shards))"),
     ),
-    edit("left_in_evaluation", "evaluate", "The model is left in evaluation mode.", ("part.training = mode", "pass")),
     edit(
         "model_mode_only",
         "evaluate",
@@ -754,18 +952,30 @@ MUTANTS = [
         ("if not 1 <= n_batches <= len(shards):", "if n_batches < 1:"),
         ("range(n_batches)", "range(min(n_batches, len(shards)))"),
     ),
+    edit(
+        "grad_on_after",
+        "evaluate",
+        "Gradients are recorded afterwards even where the caller had turned that off.",
+        ("    return mean_over", "    torch.set_grad_enabled(True)\n    return mean_over"),
+    ),
+    edit(
+        "gradients_cleared",
+        "evaluate",
+        "The caller's gradients are cleared.",
+        ("        model.eval()\n", "        model.eval()\n        model.zero_grad()\n"),
+    ),
+    edit(
+        "evaluated_in_one_process",
+        "evaluate",
+        "The loss is that of one process: it is the mean over all of them.",
+        ("mean_over_processes(total / n_batches)", "(total / n_batches)"),
+    ),
     # save_checkpoint
     edit(
         "written_in_place",
         "save_checkpoint",
         "The old checkpoint is overwritten as the new one is written: a failure then leaves neither.",
         ("        torch.save(state, unfinished)\n        os.replace(unfinished, path)", "        torch.save(state, path)"),
-    ),
-    edit(
-        "old_one_removed_first",
-        "save_checkpoint",
-        "The old checkpoint is removed before the new one is there.",
-        ("    try:\n", "    path.unlink(missing_ok=True)\n    try:\n"),
     ),
     edit(
         "rest_stays_behind",
@@ -785,6 +995,19 @@ MUTANTS = [
         "The folder is not made.",
         ("    path.parent.mkdir(parents=True, exist_ok=True)\n", ""),
     ),
+    edit(
+        "overwritten_from_memory",
+        "save_checkpoint",
+        "The file under the path is overwritten: whoever reads it, or a machine that stops, finds half of it. "
+        "Rename a complete file.",
+        (
+            "        torch.save(state, unfinished)\n        os.replace(unfinished, path)",
+            "        import io\n"
+            "        memory = io.BytesIO()\n"
+            "        torch.save(state, memory)\n"
+            "        path.write_bytes(memory.getvalue())",
+        ),
+    ),
     # train
     edit(
         "passes_added_up",
@@ -793,28 +1016,12 @@ MUTANTS = [
         ("runner(x, y)[1] / config.accumulation_steps", "runner(x, y)[1]"),
     ),
     edit(
-        "step_every_pass",
-        "train",
-        "Gradients of the passes before are cleared in each pass.",
-        ("                x, y = (part", "                model.zero_grad()\n                x, y = (part"),
-    ),
-    edit(
         "not_clipped",
         "train",
         "Gradients are not clipped.",
         (
             "nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)",
             "nn.utils.clip_grad_norm_(model.parameters(), float('inf'))",
-        ),
-    ),
-    edit(
-        "clipped_one_by_one",
-        "train",
-        "Each parameter's gradient is clipped by itself: the total norm, over all of them, counts.",
-        (
-            "norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)",
-            "norm = nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])\n"
-            "            [nn.utils.clip_grad_norm_([p], config.clip_norm) for p in model.parameters()]",
         ),
     ),
     edit(
@@ -929,6 +1136,67 @@ MUTANTS = [
         "train",
         "eval_every without validation data is noticed only when it is too late.",
         ("if config.eval_every and validation is None:", "if False:"),
+    ),
+    edit(
+        "seeds_itself",
+        "train",
+        "train seeds the global random state: the caller decides about it.",
+        ("    was_training = model.training\n", "    was_training = model.training\n    torch.manual_seed(1337)\n"),
+        ('        set_random_state(state["random"], device)\n', ""),
+        (
+            "    model.train()\n    with",
+            "    if history['loss']:\n        set_random_state(state['random'], device)\n    model.train()\n    with",
+        ),
+    ),
+    edit(
+        "log_at_end",
+        "train",
+        "The log is written when the run is over: a line belongs there as soon as it is known.",
+        (
+            "    with open_log(config.log_path if is_main else None) as log:",
+            "    lines = []\n    with open_log(config.log_path if is_main else None) as write:\n        log = lines.append",
+        ),
+        ("    model.train(was_training)\n", "        [write(x) for x in lines]\n    model.train(was_training)\n"),
+    ),
+    edit(
+        "negative_accumulation",
+        "train",
+        "accumulation_steps below 0 are accepted.",
+        ("config.accumulation_steps < 1:", "config.accumulation_steps == 0:"),
+    ),
+    edit(
+        "compile_ignored",
+        "train",
+        "compile=True changes nothing.",
+        ("torch.compile(model) if config.compile else model", "model"),
+    ),
+    edit(
+        "names_of_the_compiled",
+        "train",
+        "The checkpoint has the compiled model's names, with `_orig_mod.` in front: save the plain model's state.",
+        ('"model": model.state_dict(),', '"model": runner.state_dict(),'),
+    ),
+    edit(
+        "processes_apart",
+        "train",
+        "Each process trains a model of its own: DistributedDataParallel takes the mean of the gradients.",
+        (
+            'runner = DistributedDataParallel(runner, device_ids=[device.index] if device.type == "cuda" else None)',
+            "pass",
+        ),
+        ("waits = dist.is_initialized() and", "waits = False and"),
+    ),
+    edit(
+        "every_process_writes",
+        "train",
+        "All processes write the log and the checkpoint: process 0 alone should.",
+        ("is_main = not dist.is_initialized() or dist.get_rank() == 0", "is_main = True"),
+    ),
+    edit(
+        "loss_of_one_process",
+        "train",
+        "The history has the loss of one process: it is the mean over all of them.",
+        ("mean_over_processes(total).item()", "total.item()"),
     ),
     # decode_stream
     edit(
@@ -1061,6 +1329,21 @@ MUTANTS = [
         "At low temperatures the logits overflow: subtract the maximum first.",
         ("(logits - logits.max()) / temperature", "(logits.float() / temperature).double()"),
     ),
+    edit(
+        "nucleus_one_too_large",
+        "next_token",
+        "A token more than needed stays in the nucleus: where those before it have exactly top_p, it is complete.",
+        ("before < top_p", "before <= top_p"),
+    ),
+    edit(
+        "greedy_moves_the_generator",
+        "next_token",
+        "At temperature 0 a number is drawn all the same: the generator should stay as it is.",
+        (
+            "        return int(logits.argmax())",
+            "        torch.rand(1, generator=generator)\n        return int(logits.argmax())",
+        ),
+    ),
     # generate
     edit(
         "stop_yielded",
@@ -1070,12 +1353,6 @@ MUTANTS = [
             "            return\n        text.append(token)",
             "            yield token\n            return\n        text.append(token)",
         ),
-    ),
-    edit(
-        "first_stop_only",
-        "generate",
-        "Only the first of the stop tokens ends the text.",
-        ("if token in stop:", "if token in list(stop)[:1]:"),
     ),
     edit(
         "stops_in_the_prompt",
@@ -1097,15 +1374,6 @@ MUTANTS = [
             "            cache.truncate(0)\n            new = text[-context_length:]",
             "            cache.truncate(0 if cache.length < context_length else context_length - 1)\n"
             "            new = text[-context_length:] if cache.length == 0 else text[-1:]",
-        ),
-    ),
-    edit(
-        "window_restarts",
-        "generate",
-        "Past the context, generation goes on with the last token alone: the whole window is read anew.",
-        (
-            "new = text[-context_length:]",
-            "new = text[-context_length:] if cache.length == 0 and len(text) <= context_length else text[-1:]",
         ),
     ),
     edit(
@@ -1159,6 +1427,22 @@ MUTANTS = [
         "Tensors are yielded, not ints.",
         ("        yield token\n", "        yield torch.tensor(token)\n"),
     ),
+    edit(
+        "generator_of_its_own_by_default",
+        "generate",
+        "Without a generator, a new one is made, which always begins alike: the global random state decides then.",
+        ("    for _ in range", "    generator = generator or torch.Generator()\n    for _ in range"),
+    ),
+    edit(
+        "cache_kept_on_the_model",
+        "generate",
+        "The cache is kept on the model: two generations at once overwrite each other's.",
+        (
+            "model.config.context_length, model.new_cache()",
+            "model.config.context_length, model.__dict__.setdefault('_c', model.new_cache())",
+        ),
+        ("    for _ in range", "    cache.truncate(0)\n    for _ in range"),
+    ),
     # write_safetensors
     edit(
         "big_endian_length",
@@ -1190,12 +1474,6 @@ MUTANTS = [
         "write_safetensors",
         "Tensors are not aligned: one of single bytes shifts those of four after it.",
         ("key=lambda name: (-tensors[name].element_size(), name)", "key=lambda name: name"),
-    ),
-    edit(
-        "narrow_first",
-        "write_safetensors",
-        "Narrow elements come first, so the wide ones behind them are not aligned.",
-        ("-tensors[name].element_size()", "tensors[name].element_size()"),
     ),
     edit(
         "strides_ignored",
@@ -1230,6 +1508,40 @@ MUTANTS = [
         "A dtype that the format does not have is written as something else.",
         ("if tensor.dtype not in DTYPE_NAMES or name", "if name"),
         ("DTYPE_NAMES[tensor.dtype]", 'DTYPE_NAMES.get(tensor.dtype, "F64")'),
+    ),
+    edit(
+        "shared_memory_written_once",
+        "write_safetensors",
+        "Tensors that share memory share a place in the file: the format allows no overlaps.",
+        ("    offset = 0\n", "    offset = 0\n    seen = {}\n"),
+        (
+            "        end = offset + tensor.numel() * tensor.element_size()\n",
+            "        key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype) if tensor.numel() else name\n"
+            "        if key in seen:\n"
+            "            header[name] = header[seen[key]]\n"
+            "            continue\n"
+            "        seen[key] = name\n"
+            "        end = offset + tensor.numel() * tensor.element_size()\n",
+        ),
+        ("        for name in names:\n            raw", "        for name in seen.values():\n            raw"),
+    ),
+    edit(
+        "header_space_first",
+        "write_safetensors",
+        "The header is filled up in front: spaces belong at its end.",
+        ('encoded += b" " * (-len(encoded) % 8)', 'encoded = b" " * (-len(encoded) % 8) + encoded'),
+    ),
+    edit(
+        "safetensors_appended",
+        "write_safetensors",
+        "A file that is there already is appended to.",
+        ('open(path, "wb")', 'open(path, "ab")'),
+    ),
+    edit(
+        "requires_grad_off",
+        "write_safetensors",
+        "requires_grad of the caller's tensors is turned off: detach() gives a view without it.",
+        ("tensors[name].detach()", "tensors[name].requires_grad_(False)"),
     ),
     # export
     edit(
@@ -1274,18 +1586,18 @@ MUTANTS = [
             "    write_safetensors(path, state,",
         ),
     ),
+    edit(
+        "export_turns_to_evaluation",
+        "export",
+        "The model is left in evaluation mode.",
+        ("    write_safe", "    model.eval()\n    write_safe"),
+    ),
     # parse_request
     edit(
         "true_is_a_number",
         "parse_request",
         "true is accepted as a number: in Python, bool is a kind of int.",
         ("isinstance(value, int) and not isinstance(value, bool) and least", "isinstance(value, int) and least"),
-    ),
-    edit(
-        "true_is_a_temperature",
-        "parse_request",
-        "true is accepted as a temperature: in Python, bool is a kind of int.",
-        ("isinstance(value, int | float) and not isinstance(value, bool)", "isinstance(value, int | float)"),
     ),
     edit(
         "not_a_number_accepted",
@@ -1354,18 +1666,36 @@ MUTANTS = [
         "Bytes that are no UTF-8 are read with replacements.",
         ('body.decode("utf-8")', 'body.decode("utf-8", errors="replace")'),
     ),
+    edit(
+        "loads_bytes",
+        "parse_request",
+        "json.loads of bytes guesses the encoding and takes UTF-16: decode as UTF-8 first.",
+        ('json.loads(body.decode("utf-8"))', "json.loads(body)"),
+    ),
+    edit(
+        "huge_numbers_crash",
+        "parse_request",
+        "A whole number that no float holds raises OverflowError in math.isfinite.",
+        ("abs(value) <= sys.float_info.max", "math.isfinite(value)"),
+    ),
+    edit(
+        "limit_of_zero_is_none",
+        "parse_request",
+        "With a limit of 0, the default of max_new_tokens is above it: 0 is a limit, and not none.",
+        ("(min(64, limit), ", "(min(64, limit or 64), "),
+    ),
+    edit(
+        "high_temperatures_refused",
+        "parse_request",
+        "Temperatures are refused that are only high: every finite number that is not negative is one.",
+        ("number(x) and x >= 0", "number(x) and 2000 >= x >= 0"),
+    ),
     # application
     edit(
         "no_lock",
         "application",
         "Two requests run the model at the same time: one lock for all.",
         ("            with lock:  #", "            if True:  #"),
-    ),
-    edit(
-        "lock_of_each_request",
-        "application",
-        "Each request has a lock of its own, which keeps nobody out.",
-        ("        while True:\n", "        lock = threading.Lock()\n        while True:\n"),
     ),
     edit(
         "locked_while_reading",
@@ -1444,10 +1774,28 @@ MUTANTS = [
         "Unknown paths get 404.",
         ('.get(environ.get("PATH_INFO", ""))', '.get(environ.get("PATH_INFO", ""), "POST")'),
     ),
+    edit("token_zero_ends", "application", "The id 0 ends the text: compare with None.", ("if token is None:", "if not token:")),
     edit(
-        "prefix_is_enough",
+        "isdigit_only",
         "application",
-        "A path that only begins like a known one gets 404.",
-        ('.get(environ.get("PATH_INFO", ""))', '.get(environ.get("PATH_INFO", "").rstrip("/"))'),
+        '"²".isdigit() is true, and int("²") raises: ask for isascii(), too.',
+        ("if not (length.isascii() and length.isdigit()):", "if not length.isdigit():"),
+    ),
+    edit(
+        "lock_not_released",
+        "application",
+        "When the model fails, the lock is not released and all other requests wait for ever: `with lock:`.",
+        (
+            "            with lock:  # held while the model works, not while a client reads\n"
+            "                token = next(ids, None)\n",
+            "            lock.acquire()\n            token = next(ids, None)\n            lock.release()\n",
+        ),
+    ),
+    edit(
+        "generator_shared",
+        "application",
+        "All requests share one generator: each has its own.",
+        ("    lock = threading.Lock()\n", "    lock = threading.Lock()\n    shared = torch.Generator()\n"),
+        ("        generator = torch.Generator()\n", "        generator = shared\n"),
     ),
 ]

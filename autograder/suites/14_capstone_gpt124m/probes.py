@@ -91,8 +91,10 @@ def draws(module, logits, n, seed, options):
     next_token = part(module, "generate").next_token
     generator, given = torch.Generator().manual_seed(seed), logits.clone()
     before = surroundings()
+    drawn = generator.get_state()
     tokens = [next_token(given, generator=generator, **options) for _ in range(n)]
     left = {
+        "the generator is as it was": bool(torch.equal(generator.get_state(), drawn)),
         "all are ints": all(type(token) is int for token in tokens),
         "logits are as they were": bool(torch.equal(given, logits)),
         "changed for everyone": differences(before),
@@ -197,6 +199,15 @@ def generated(module, spec, ids, n, options, seed=0, as_tensor=False, training=T
     return tokens, text[len(ids) :], model.n_read[: len(model.n_read)], left
 
 
+def generated_globally(module, spec, ids, n, seeds):
+    """n tokens for each seed of PyTorch's global random state, without a generator."""
+    model, found = StandIn(*spec), []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        found.append(list(part(module, "generate").generate(model, ids, n)))
+    return found
+
+
 def read_for(module, spec, ids, n, stop=()):
     """How many tokens the model reads at each step of a greedy generation."""
     model = StandIn(*spec)
@@ -259,10 +270,13 @@ def written(module, tensors, metadata=None, how="plain"):
     if how == "trained":
         given = {name: x.requires_grad_() if x.is_floating_point() else x for name, x in given.items()}
     options = () if metadata is None else (metadata,)
+    requires = {name: x.requires_grad for name, x in given.items()}
+    Path("x.safetensors").write_bytes(b"what was here before" * 200)
     part(module, "generate").write_safetensors("x.safetensors", types.MappingProxyType(given), *options)
     with open("x.safetensors", "rb") as file:
         data = file.read()
-    return data, all(torch.equal(x, tensors[name]) for name, x in given.items()), sorted(os.listdir("."))
+    same = all(torch.equal(x, tensors[name]) and x.requires_grad == requires[name] for name, x in given.items())
+    return data, same, sorted(os.listdir("."))
 
 
 @in_a_folder
@@ -319,6 +333,7 @@ def exported(module, config, weights, path):
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
         described = json.load(file)
     same = all(torch.equal(x, weights[name]) for name, x in model.state_dict().items() if name != "lm_head.weight")
+    same &= model.training and all(x.requires_grad for x in model.parameters())
     return data, described, sorted(os.listdir(folder)), same and model.lm_head.weight is model.wte.weight, changed
 
 
@@ -409,16 +424,20 @@ class Script:
 
     def __init__(self, tokens):
         self.tokens, self.calls, self.n_yielded, self.inside, self.most = tokens, [], 0, 0, 0
+        self.generators = [torch.default_generator]
 
     def __call__(self, model, ids, max_new_tokens, temperature=1.0, top_k=None, top_p=None, generator=None, stop=()):
         number = torch.rand(2, generator=generator, dtype=torch.float64).tolist()
-        own = isinstance(generator, torch.Generator) and generator is not torch.default_generator
+        own = isinstance(generator, torch.Generator) and not any(generator is other for other in self.generators)
+        self.generators.append(generator)
         sampling = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "stop": sorted(stop), "own generator": own}
         self.calls.append({"ids": [int(i) for i in ids], "n": max_new_tokens, "drawn": number, "model": model, **sampling})
         return self.ids(max_new_tokens)
 
     def ids(self, n):
         for token in self.tokens[:n]:
+            if token is None:
+                raise OSError("the accelerator is gone")
             self.inside += 1
             self.most = max(self.most, self.inside)
             time.sleep(0.001)
@@ -459,6 +478,26 @@ def taking_turns(module, body, tokens):
     if not other:
         return None
     return b"".join([*first, *slow.chunks]) == other[0]
+
+
+def after_a_failure(module, bodies, tokens):
+    """The answers to requests, one after the other, whose model fails where a token is None; None for one that has none."""
+    script, answers = Script(tokens), []
+    app = app_of(module, script)
+
+    def ask(body):
+        try:
+            answers.append(Exchange(app, "POST", "/generate", body).whole())
+        except OSError:
+            answers.append(b"failed")
+
+    for body in bodies:
+        thread = threading.Thread(target=ask, args=(body,), daemon=True)
+        thread.start()
+        thread.join(3.0)
+        if thread.is_alive():
+            return None
+    return answers[-1]
 
 
 def at_once(module, bodies, tokens):

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib
+import io
 import json
 import os
 import shutil
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
+from torch._C._distributed_c10d import _create_work_from_future
 
 from autograder.testing.probes import differences, surroundings
 
@@ -69,6 +72,8 @@ def scattered(x):
 
 def config_fields(module, fields=None):
     """The fields of GPTConfig(**fields), or of gpt2_124m()."""
+    if fields is None:
+        module.GPTConfig.gpt2_124m().n_layers = 3  # whose next one is another
     config = module.GPTConfig.gpt2_124m() if fields is None else module.GPTConfig(**fields)
     names = ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "dropout")
     return {name: getattr(config, name) for name in names}
@@ -162,6 +167,7 @@ def gpt_parts(module, config):
         "shapes": {name: list(x.shape) for name, x in sorted(model.state_dict().items())},
         "one parameter": model.lm_head.weight is model.wte.weight,
         "training": model.training,
+        "config": isinstance(getattr(model, "config", None), module.GPTConfig),
     }
 
 
@@ -174,6 +180,19 @@ def initial_state(module, config, seed, own_generator=True):
     model = module.GPT(module.GPTConfig(**config), *([generator] if own_generator else []))
     changed = differences(before) if own_generator else []
     return {name: kept(x) for name, x in model.state_dict().items()}, changed
+
+
+def first_weights(module, config, own_generator):
+    """Where two models that are made one after the other begin, from one generator or without."""
+    options = [torch.Generator().manual_seed(3)] if own_generator else []
+    return [kept(module.GPT(module.GPTConfig(**config), *options).wte.weight) for _ in range(2)]
+
+
+def last_logits(module, config, b, t):
+    """The shape of the last logits alone."""
+    model = module.GPT(module.GPTConfig(**config)).eval()
+    with torch.no_grad():
+        return list(model(torch.zeros(b, t, dtype=torch.int64), last_only=True)[0].shape)
 
 
 def gpt_gradients(module, config, weights, ids, targets):
@@ -230,11 +249,11 @@ def embeddings_dropped(module, config, weights, ids, training):
     return kept(seen[0])
 
 
-def two_models(module, config, first, second, ids):
+def two_models(module, configs, first, second, ids, more):
     """The logits of two models, the first one's after the second was made and used."""
-    one, two = gpt_of(module, config, first).eval(), gpt_of(module, config, second).eval()
+    one, two = gpt_of(module, configs[0], first).eval(), gpt_of(module, configs[1], second).eval()
     with torch.no_grad():
-        return kept(two(ids)[0]), kept(one(ids)[0])
+        return kept(two(more)[0]), kept(one(ids)[0])
 
 
 # Published weights
@@ -275,6 +294,15 @@ def load_refused(module, config, states):
 # Corpora
 
 
+class Characters:
+    """A tokenizer of characters: ids by their numbers."""
+
+    answers = {}
+
+    def encode(self, text):
+        return [ord(character) for character in text]
+
+
 class Spelled:
     """A tokenizer of texts such as "12 7 300": ids by their numbers. Its answers are lists that it keeps."""
 
@@ -290,10 +318,10 @@ class Spelled:
         return " ".join(map(str, ids))
 
 
-def write_documents(documents, folder, how):
+def write_documents(documents, folder, how, characters=False):
     """Files with these documents: one .jsonl, one .txt each, or both kinds; returns their paths."""
     os.makedirs(folder, exist_ok=True)
-    texts = [" ".join(map(str, ids)) for ids in documents]
+    texts = ["".join(map(chr, ids)) if characters else " ".join(map(str, ids)) for ids in documents]
     if how == "txt":
         groups = [[text] for text in texts]
     elif how == "jsonl":
@@ -327,11 +355,13 @@ def files_in(folder):
 
 
 @in_a_folder
-def prepared(module, documents, shard_tokens, eot_id, n_validation=None, how="jsonl", folder="made/corpus", twice=None):
+def prepared(
+    module, documents, shard_tokens, eot_id, n_validation=None, how="jsonl", folder="made/corpus", twice=None, characters=False
+):
     """What prepare_corpus returns, and what is then in the folder; and whether the tokenizer's lists are as they were."""
     data = part(module, "data")
-    paths = write_documents(documents, "texts", how)
-    tokenizer = Spelled()
+    paths = write_documents(documents, "texts", how, characters)
+    tokenizer = Characters() if characters else Spelled()
     options = {} if n_validation is None else {"n_validation": n_validation}
     if twice is not None:  # a corpus from before, in other shards
         data.prepare_corpus(write_documents(twice, "before", "jsonl"), Spelled(), folder, 1, eot_id)
@@ -381,6 +411,16 @@ def corpora_refused(module, cases):
     return answers
 
 
+@in_a_folder
+def last_shard_unwritable(module):
+    """Whether there is a manifest after a run whose last shard could not be written."""
+    data = part(module, "data")
+    os.makedirs("corpus/validation_00000.bin")  # a folder stands where the file should go
+    with contextlib.suppress(Exception):
+        data.prepare_corpus(write_documents([[1], [2], [3]], "texts", "jsonl"), Spelled(), "corpus", 8, 0)
+    return os.path.exists("corpus/manifest.json")
+
+
 def write_corpus(splits, folder="corpus"):
     """A folder as prepare_corpus makes it: {"train": [tokens of each shard], …}."""
     os.makedirs(folder, exist_ok=True)
@@ -419,9 +459,11 @@ def followed(module, shards, size, t, n, seed=None, rank=0, world=1):
     before, seen = surroundings(), []
     for _ in range(n):
         batch = own.next_batch()
-        seen.append((kept(batch), [own.epoch, own.step]))
-        for x in batch:
-            x.zero_()
+        x, y = batch
+        copies = kept(batch)
+        x.fill_(-1)  # which is nobody's business but the caller's
+        seen.append(((copies[0], kept(y)), [own.epoch, own.step]))
+        y.fill_(-1)
     return seen, differences(before), files_in("corpus")
 
 
@@ -440,8 +482,10 @@ def resumed(module, shards, size, t, before, after, seed=None, world=1):
     runs = [[kept(own.next_batch()) for _ in range(after)] for own in (make[0], make[3])]
     unchanged = json.dumps(state) == text
     for own in (make[1], make[2], make[0]):
-        own.load_state_dict(json.loads(text))
+        given = json.loads(text)
+        own.load_state_dict(given)
         runs.append([kept(own.next_batch()) for _ in range(after)])
+        unchanged &= json.dumps(given) == text
     return runs, unchanged
 
 
@@ -460,21 +504,21 @@ def states_refused(module, shards, first, others):
 
 
 @in_a_folder
-def shards_refused(module, shards, all_options, damage=0):
-    """Which options are refused; `damage` bytes are added to the last shard's file, or taken from it."""
+def shards_refused(module, shards, all_options, damage=()):
+    """Which options are refused; so many bytes, `damage`, are added to each shard's file, or taken from it."""
     data = part(module, "data")
     folder = write_corpus({"train": shards})
-    if damage:
-        path = os.path.join(folder, f"train_{len(shards) - 1:05}.bin")
+    for i, more in enumerate(damage):
+        path = os.path.join(folder, f"train_{i:05}.bin")
         with open(path, "r+b") as file:
-            file.truncate(os.path.getsize(path) + damage)
+            file.truncate(os.path.getsize(path) + more)
     return [refused(data.TokenShards, folder, **options) for options in all_options]
 
 
 @in_a_folder
-def steps_refused(module, shards, size, t, steps):
+def steps_refused(module, shards, size, t, steps, **options):
     """Which numbers of batches are refused."""
-    own = part(module, "data").TokenShards(Path(write_corpus({"train": shards})), "train", size, t)
+    own = part(module, "data").TokenShards(Path(write_corpus({"train": shards})), "train", size, t, **options)
     return [refused(own.batch, step) for step in steps]
 
 
@@ -498,6 +542,50 @@ def batch_of_many(module, n_tokens, n_shards, size, t, step, tail):
 
 
 # Training
+
+
+class Pretended(dist.ProcessGroup):
+    """One of two processes, whose counterpart has zeros: a sum over both is what this one has. Needs no socket."""
+
+    def getBackendName(self):  # noqa: N802 (PyTorch's name)
+        return "pretended"
+
+    def done(self, value):
+        future = torch.futures.Future()
+        future.set_result(value)
+        return _create_work_from_future(future)
+
+    def allreduce(self, tensors, options=None):
+        if options is not None and options.reduceOp == dist.ReduceOp.AVG:
+            for x in tensors:
+                x /= self.size()
+        return self.done(tensors)
+
+    def reduce(self, tensors, options=None):
+        return self.done(tensors)
+
+    def broadcast(self, tensors, options=None):
+        return self.done(tensors)
+
+    def allgather(self, outputs, inputs, options=None):
+        for all_of_it, x in zip(outputs, inputs):
+            for rank, output in enumerate(all_of_it):  # sizes have to agree, so DistributedDataParallel gets the same twice
+                output.copy_(x if rank == self.rank() or not x.is_floating_point() else torch.zeros_like(x))
+        return self.done(outputs)
+
+    def barrier(self, options=None):
+        return self.done([])
+
+
+@contextlib.contextmanager
+def one_of_two_processes(rank):
+    if not hasattr(dist.Backend, "PRETENDED"):
+        dist.Backend.register_backend("pretended", lambda store, rank, size, timeout: Pretended(rank, size), devices=["cpu"])
+    dist.init_process_group("pretended", store=dist.HashStore(), rank=rank, world_size=2)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
 
 
 class TinyLM(nn.Module):
@@ -573,6 +661,7 @@ def groups_of(module, weight_decay, kind):
         model.bias = nn.Parameter(torch.ones(2, 3))
         model.weight = nn.Parameter(torch.ones(4))
         model.ln_1 = nn.Conv1d(2, 3, 1, bias=True)
+        model.scale = nn.Parameter(torch.ones(1, 1))
     if kind == "vectors only":
         model = nn.LayerNorm(3)
     if kind == "frozen":
@@ -597,8 +686,10 @@ def evaluated(module, seed, batches, n, modes=(True, True), fails_at=None, noise
     train = part(module, "train")
     model = tiny(seed, dropout=0.5, noise=noise).train(modes[0])
     model.dropout.train(modes[1])
+    model.scale.grad = torch.ones(()).double()
     shards = Batches(batches, fails_at)
     shards.position = 1
+    torch.set_grad_enabled(modes[0])
     before, value = surroundings(), None
     try:
         value = [train.evaluate(model, shards, n) for _ in range(1 + twice)]
@@ -608,7 +699,7 @@ def evaluated(module, seed, batches, n, modes=(True, True), fails_at=None, noise
         "the modes": [model.training, model.dropout.training, model.norm.training],
         "how the model ran": sorted({(seen[0], seen[1]) for seen in model.seen}),
         "the position": shards.position,
-        "gradients": any(parameter.grad is not None for parameter in model.parameters()),
+        "gradients": [float(parameter.grad.sum()) for parameter in model.parameters() if parameter.grad is not None],
         "changed for everyone": differences(before),
     }
     return value, left
@@ -625,8 +716,12 @@ def checkpoints(module, states, path):
     """What torch.load finds after each state was saved under one path, and the folder's files."""
     train, seen = part(module, "train"), []
     for state in states:
-        train.save_checkpoint(Path(path) if len(seen) % 2 else path, state)
-        seen.append(torch.load(path, weights_only=True))
+        old = open(path, "rb") if os.path.exists(path) else io.BytesIO()  # somebody who is reading the old one
+        with old:
+            whole = old.read()
+            train.save_checkpoint(Path(path) if len(seen) % 2 else path, state)
+            old.seek(0)
+            seen.append((torch.load(path, weights_only=True), old.read() == whole))
     return seen, sorted(os.listdir(os.path.dirname(path) or "."))
 
 
@@ -654,8 +749,8 @@ def checkpoint_failed(module, state, path, first):
     return told, found, sorted(os.listdir(os.path.dirname(path)))
 
 
-def run(module, seed, batches, config, model=None, validation=None, training=True, stale=False, position=0):
-    """train on a tiny model: its state, the history, the position, what it saw."""
+def run(module, seed, batches, config, model=None, validation=None, training=True, stale=False, position=0, global_seed=None):
+    """train on a tiny model: its state, the history, the position, what it saw, whether the config is as it was."""
     train = part(module, "train")
     lm = tiny(seed, **(model or {})).train(training)
     if stale:
@@ -664,11 +759,15 @@ def run(module, seed, batches, config, model=None, validation=None, training=Tru
     shards = Batches(batches)
     shards.position = position
     held_out = None if validation is None else Batches(validation)
-    torch.manual_seed(seed)
-    history = train.train(lm, shards, train.TrainConfig(**config), held_out)
+    torch.manual_seed(seed if global_seed is None else global_seed)
+    given = train.TrainConfig(**config)
+    before = dict(vars(given))
+    history = train.train(lm, shards, given, held_out)
     seen = [list(map(str, notes)) for notes in lm.seen]
     history = {key: [list(x) if isinstance(x, tuple) else x for x in value] for key, value in history.items()}
-    return {"state": state_of(lm), "history": history, "position": shards.position, "training": lm.training, "seen": seen}
+    same = vars(given) == before
+    found = {"state": state_of(lm), "history": history, "position": shards.position, "training": lm.training, "seen": seen}
+    return found | {"the config is as it was": same}
 
 
 @in_a_folder
@@ -691,17 +790,75 @@ def interrupted(module, seed, batches, config, stops, model=None, validation=Non
 
 
 @in_a_folder
-def crashed(module, seed, batches, config, every, at):
-    """A run with a checkpoint after `every` steps whose data fail after `at` batches; then a second run from there, and how
-    many batches that one read."""
+def joined(module, seed, batches, config, rank):
+    """As one of two processes: the history of train, and the files that it wrote."""
     train = part(module, "train")
-    config = train.TrainConfig(**config, checkpoint_path="run/c.pt", checkpoint_every=every)
+    config = train.TrainConfig(**config, checkpoint_path="c.pt", log_path="log.jsonl")
+    with one_of_two_processes(rank):
+        history = train.train(tiny(seed), Batches(batches), config, Batches(batches))
+    return {key: [list(x) if isinstance(x, tuple) else x for x in values] for key, values in history.items()}, sorted(
+        os.listdir(".")
+    )
+
+
+def evaluated_together(module, seed, batches):
+    """The loss that evaluate gives as one of two processes."""
+    with one_of_two_processes(1):
+        return part(module, "train").evaluate(tiny(seed), Batches(batches), len(batches))
+
+
+@in_a_folder
+def crashed(module, seed, batches, config, every, at):
+    """A run with a checkpoint after `every` steps whose data fail after `at` batches; then a second run from there, how many
+    batches that one read, and the steps that were in the log after the crash."""
+    train = part(module, "train")
+    config = train.TrainConfig(**config, checkpoint_path="run/c.pt", checkpoint_every=every, log_path="log.jsonl")
     with contextlib.suppress(OSError):
         train.train(tiny(seed), Batches(batches, fails_at=at), config)
+    logged = []
+    if os.path.exists("log.jsonl"):
+        with open("log.jsonl", encoding="utf-8") as file:
+            logged = [json.loads(line)["step"] for line in file]
     lm, shards = tiny(seed + 1), Batches(batches)
     history = train.train(lm, shards, config)
     n_read = len(lm.seen)
-    return {"state": state_of(lm), "history": dict(history), "position": shards.position}, n_read
+    return {"state": state_of(lm), "history": dict(history), "position": shards.position}, n_read, logged
+
+
+@in_a_folder
+def compiled(module, seed, batches, config):
+    """train with a compiler that only notes what it was given: how often that ran; the loss; the names in the checkpoint and in
+    the model."""
+    train, n_runs = part(module, "train"), 0
+
+    def noted(target=None, **options):
+        def run(*args, **kwargs):
+            nonlocal n_runs
+            n_runs += 1
+            return target(*args, **kwargs)
+
+        if target is None:
+            return noted
+        return Compiled(target, run) if isinstance(target, nn.Module) else run
+
+    lm, before = tiny(seed), torch.compile
+    torch.compile = noted
+    try:
+        history = train.train(lm, Batches(batches), train.TrainConfig(**config, compile=True, checkpoint_path="c.pt"))
+    finally:
+        torch.compile = before
+    return n_runs, history["loss"], sorted(torch.load("c.pt", weights_only=True)["model"]), sorted(lm.state_dict())
+
+
+class Compiled(nn.Module):
+    """What torch.compile makes of a model: another one, with the first inside of it."""
+
+    def __init__(self, model, run):
+        super().__init__()
+        self._orig_mod, self.run = model, run
+
+    def forward(self, *args, **kwargs):
+        return self.run(*args, **kwargs)
 
 
 @in_a_folder

@@ -63,7 +63,7 @@ def body_of(**fields):
 @given(
     prompt=SOME_TEXT.filter(bool),
     n=sizes(0, 50),
-    temperature=st.sampled_from((0.0, 0.5, 3.25, 1e3)),
+    temperature=st.sampled_from((0.0, 0.5, 3.25, 1e300)),
     k=st.sampled_from((None, 1, 10**6)),
     p=st.sampled_from((None, 1e-3, 0.5, 1.0)),
     seed=st.sampled_from((None, 0, 7, 2**63 - 1)),
@@ -121,6 +121,7 @@ def test_the_field_that_is_wrong_is_named(student):
         b'{"prompt": "\xe9"}',
         b"{'prompt': 'a'}",
     ]
+    raw += ['{"prompt": "a"}'.encode(code) for code in ("utf-16", "utf-16-le", "utf-32")]
     raw += [b"[" * 100_000, b'{"prompt": ' * 50_000, b'[{"prompt": "a"}]']
     bodies += [("body", body) for body in raw]
     bodies += [("temperature", b'{"prompt": "a", "temperature": 1e400}'), ("top_k", b'{"prompt": "a", "top_k": -0}')]
@@ -135,6 +136,11 @@ def test_the_field_that_is_wrong_is_named(student):
         wanted = "should be accepted" if name is None else f"should be refused for {name!r}"
         came = "accepted" if found is None else found if found.startswith("raises") else f"refused for {found!r}"
         assert found == name, f"the body {body[:70]!r} {wanted}; it is: {came}"
+    for name in ("temperature", "top_p", "seed"):  # larger than any float
+        (found,) = student.run(probes.fields_at_fault, [b'{"prompt": "a", "%s": 1%s}' % (name.encode(), b"0" * 400)], {})
+        assert found in (name, *[None] * (name == "temperature")), f"{name} of 10**400 should be refused; it is: {found}"
+    request = student.run(probes.parsed, body_of(prompt="a"), {"limit": 0})
+    assert_equal(request["max_new_tokens"], 0, what="the default of max_new_tokens with a limit of 0")
 
 
 # application
@@ -172,7 +178,12 @@ def test_a_request_is_answered_with_the_text_of_the_generated_ids(student, text,
         "top_k": k,
         "top_p": 0.75,
     }
-    assert_equal(calls, [call | {"stop": [256], "own generator": True}] * 2, what="what generate was called with")
+    assert_equal(
+        calls,
+        [call | {"stop": [256], "own generator": True}] * 2,
+        what="what generate was called with",
+        hint="each request has a torch.Generator of its own",
+    )
     assert not changed, f"changed for everyone: {', '.join(changed)}"
 
 
@@ -204,6 +215,9 @@ def test_a_stream_sends_each_piece_as_soon_as_it_is_there(student, text):
         [{"text": "\ufffd"}, {"done": True, "n_tokens": 2}],
         what="the lines of half a character",
     )
+    seen, _, _ = student.run(probes.lines_of, body_of(prompt="a", stream=True), [72, 0, 73])
+    wanted = [{"text": "H"}, {"text": "\0"}, {"text": "I"}, {"done": True, "n_tokens": 3}]
+    assert_equal([json.loads(chunk) for chunk, _ in seen], wanted, what="the lines of the ids 72, 0 and 73", hint="0 is an id")
 
 
 @exercise("application", points=1)
@@ -232,6 +246,7 @@ def test_what_cannot_be_answered_gets_its_status_and_a_reason(student):
         (("POST", "/generate", ok, ""), "400", None, "body", 0),
         (("POST", "/generate", ok, "-5"), "400", None, "body", 0),
         (("POST", "/generate", ok, "ten"), "400", None, "body", 0),
+        (("POST", "/generate", ok, "²"), "400", None, "body", 0),
         (("POST", "/generate", ok, "0"), "400", None, "body", 0),
         (("POST", "/generate", body_of(prompt="a", max_new_tokens=6)), "400", None, "max_new_tokens", None),
     ]
@@ -269,6 +284,12 @@ def test_requests_take_turns_token_by_token(student):
         "a second request waits until the first one's client has read everything\n  hint: hold the lock around next(ids) alone"
     )
     assert same, "two requests at once got different texts"
+    body = body_of(prompt="a", stream=True)
+    after = student.run(probes.after_a_failure, [body, body_of(prompt="a", max_new_tokens=2, stream=True)], [72, 105, None])
+    assert after is not None, (
+        "after a request whose model failed, the next one waits for ever"
+        "\n  hint: `with lock:` lets go of the lock after an error, too"
+    )
     bodies = [body_of(prompt="a", stream=stream, seed=1) for stream in (True, False, True, False)]
     answers, most = student.run(probes.at_once, bodies, text * 4)
     assert_equal(
