@@ -67,8 +67,9 @@ def one_query_after_another(q, k, v, mask=None, scale=None):
     n_q, n_k = q.shape[-2], k.shape[-2]
     lead = torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], v.shape[:-2])
     mask = torch.ones(n_q, n_k, dtype=torch.bool) if mask is None else mask
-    flat = [x.expand(*lead, *x.shape[-2:]).reshape(-1, *x.shape[-2:]) for x in (q, k, v)]
-    allowed = mask.expand(*lead, n_q, n_k).reshape(-1, n_q, n_k)
+    n_lead = math.prod(lead)  # sizes may be 0, and then no -1 stands for it
+    flat = [x.expand(*lead, *x.shape[-2:]).reshape(n_lead, *x.shape[-2:]) for x in (q, k, v)]
+    allowed = mask.expand(*lead, n_q, n_k).reshape(n_lead, n_q, n_k)
     outputs, all_weights = [], []
     for q_one, k_one, v_one, allowed_one in zip(*flat, allowed, strict=True):
         for i in range(n_q):

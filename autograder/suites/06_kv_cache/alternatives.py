@@ -207,7 +207,7 @@ def token_by_token(model, ids, cache, progress=None):
     try:
         for token in ids.unbind(1):
             logits.append(model.lm_head(hidden_states(model, token[:, None], cache))[:, 0])
-    except ValueError:
+    except (ValueError, TypeError, IndexError):
         cache.truncate(start)
         raise
     return torch.stack(logits, dim=1)
