@@ -17,7 +17,7 @@ from autograder.intake import Submission, SubmittedModule, as_handed_in
 from autograder.policy import SyntaxProblem, built_on, check, parse
 from autograder.reports.results import Environment, Identity, ModuleResult, Results, to_json
 from autograder.worker import pages
-from autograder.worker.client import GraderError, Job, Worker, Zygote
+from autograder.worker.client import PATIENCE, GraderError, Job, Worker, Zygote
 
 AT_ONCE = max(1, min(2, os.cpu_count() or 1))
 SLACK_SECONDS, PART_SLACK_SECONDS = 60, 20  # beyond its modules' own limits, a submission's grading is stopped, or a part's
@@ -83,7 +83,7 @@ def _grade_all(
             return GRADER_FAILED + str(error).encode()
 
     def seconds(index: int) -> float:
-        return SLACK_SECONDS + sum(PARTS * item.module.limits.module_seconds for item in submissions[index].modules)
+        return SLACK_SECONDS + sum(PARTS * PATIENCE * item.module.limits.module_seconds for item in submissions[index].modules)
 
     tasks = [partial(task, submission) for submission in submissions]
     own_failure = ""
@@ -152,7 +152,8 @@ def grade_module(
         return json.dumps([{name: asdict(outcome) for name, outcome in outcomes.items()}, called]).encode()
 
     outcomes: dict[str, TestOutcome] = {}
-    for answer in _answers([partial(run, part) for part in parts], hands, PART_SLACK_SECONDS + module.limits.module_seconds):
+    seconds = PART_SLACK_SECONDS + PATIENCE * module.limits.module_seconds
+    for answer in _answers([partial(run, part) for part in parts], hands, seconds):
         if isinstance(answer, Died):
             return _rejected(suites, module, _NOT_ENDED.format(answer.why))
         if answer.startswith(GRADER_FAILED):

@@ -29,7 +29,17 @@ def memory(pid: int) -> tuple[int, int]:
 
 def cpu_seconds(pid: int) -> float:
     """Processor time that the process's main thread has used; zero when it is gone."""
+    return _scheduled(pid)[0]
+
+
+def waiting_seconds(pid: int) -> float:
+    """How long the process's main thread could have run and got no processor; zero when it is gone."""
+    return _scheduled(pid)[1]
+
+
+def _scheduled(pid: int) -> tuple[float, float]:
     try:
-        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0
+        running, waiting, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+        return int(running) / 1e9, int(waiting) / 1e9
+    except (OSError, ValueError):
+        return 0.0, 0.0

@@ -245,6 +245,11 @@ class _OperatorWatch(TorchDispatchMode):
         super().__init__()
         self._audit, self._called, self._line = audit, called, line
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing here is compiled, and to say so at each operator takes PyTorch longer than looking at it."""
+        return False
+
     def __torch_dispatch__(self, operator: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         self._audit.operator(operator._schema.name.partition("::")[2], self._called, self._line)
         return operator(*args, **(kwargs or {}))
