@@ -138,7 +138,7 @@ def _compare_tensors(
     if not bool(wrong.any()):
         return ""
     index = tuple(torch.nonzero(wrong)[0].tolist())
-    lines = [f"{what} differs in {int(wrong.sum())} of {wrong.numel()} values"]
+    lines = [f"{what}: wrong in {int(wrong.sum())} of {wrong.numel()} values"]
     if index:
         lines.append(f"first at index {index}: expected {_number(expected[index])}, got {_number(actual[index])}")
     else:
@@ -156,7 +156,7 @@ def _compare_tensors(
 
 
 def _difference(what: str, expected: str, actual: str) -> str:
-    return f"{what} is not as expected\n  expected {expected}\n  got      {actual}"
+    return f"{what}: not as expected\n  expected {expected}\n  got      {actual}"
 
 
 def _sequence(value: Any) -> str:
