@@ -3,13 +3,25 @@
 They run beside the student's code and hold no expected value.
 """
 
+import functools
 import math
 import random
 
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
+
+_ATEN = torch.ops.aten
+FORMULAS = flop_registry | {  # a copy, before any of the student's code runs; what PyTorch's own counter leaves out is added
+    _ATEN.dot: lambda a, b, out_val: 2 * a.numel(),
+    _ATEN.mv: lambda a, b, out_val: 2 * a.numel(),
+    _ATEN.addmv: lambda bias, a, b, out_val, **factors: 2 * a.numel(),
+    _ATEN._scaled_dot_product_flash_attention_for_cpu: flop_registry[_ATEN._scaled_dot_product_flash_attention],
+    _ATEN._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+        _ATEN._scaled_dot_product_flash_attention_backward
+    ],
+}
 
 
 def gradients(module, name, args, kwargs=None, wrt=None, seed=0):
@@ -134,11 +146,44 @@ def largest_tensor(module, name, args, kwargs=None):
     return seen.n_elements
 
 
+class Flops(TorchDispatchMode):
+    """Counts the floating-point operations of matrix products, as PyTorch's FlopCounterMode does, in a fraction of its time.
+
+    Products with vectors and the fused attention of CPUs, which that one leaves out, are counted too.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.n_flops = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if not isinstance(operator, torch._ops.OpOverload):
+            return operator(*args, **kwargs)
+        formula = FORMULAS.get(operator.overloadpacket)
+        if formula is None and _is_composite(operator):  # made of others that count
+            with self:
+                return operator.decompose(*args, **kwargs)
+        value = operator(*args, **kwargs)
+        if formula is not None:
+            self.n_flops += formula(*args, **kwargs, out_val=value)
+        return value
+
+
+@functools.cache
+def _is_composite(operator):
+    return torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), "CompositeImplicitAutograd")
+
+
 def flops(module, name, args, kwargs=None):
     """Floating-point operations of the matrix products that the call dispatched."""
-    with FlopCounterMode(display=False) as counter:
+    with Flops() as counted:
         getattr(module, name)(*args, **(kwargs or {}))
-    return counter.get_total_flops()
+    return counted.n_flops
 
 
 def _is_float(x):

@@ -5,9 +5,8 @@ import sys
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
 
-from autograder.testing.probes import differences, surroundings
+from autograder.testing.probes import Flops, differences, surroundings
 
 REFUSALS = (ValueError, TypeError, IndexError)
 
@@ -214,9 +213,9 @@ def attended_flops(module, sizes, weights, x, pieces):
     first, *others = x.split(pieces, dim=1)
     with torch.no_grad():
         rows = [module.attend_with_cache(attention, first, cache, 0)]
-        with FlopCounterMode(display=False) as counter:
+        with Flops() as counter:
             rows += [module.attend_with_cache(attention, piece, cache, 0) for piece in others]
-    return torch.cat(rows, dim=1), counter.get_total_flops()
+    return torch.cat(rows, dim=1), counter.n_flops
 
 
 def attended_in_two_layers(module, sizes, first, second, x):
@@ -346,9 +345,9 @@ def step_flops(module, config, weights, prompts):
         cache = model_cache(module, config, len(ids), ids.shape[1] + 1, next(iter(weights.values())).dtype)
         with torch.no_grad():
             module.prefill(model, ids, cache)
-            with FlopCounterMode(display=False) as counter:
+            with Flops() as counter:
                 module.decode_step(model, ids[:, 0], cache)
-        counts.append(counter.get_total_flops())
+        counts.append(counter.n_flops)
     return counts
 
 
@@ -392,9 +391,9 @@ def generation_flops(module, config, weights, ids, n, use_cache, training=True):
     """Operations of the matrix products of a whole generation, and how many tokens the first block's norm read for it."""
     model, n_read = model_of(module, config, weights).train(training), []
     model.blocks[0].norm_1.register_forward_hook(lambda norm, args, value: n_read.append(value.shape[:-1].numel()))
-    with FlopCounterMode(display=False) as counter:
+    with Flops() as counter:
         module.generate(model, ids, n, use_cache=use_cache)
-    return counter.get_total_flops(), sum(n_read)
+    return counter.n_flops, sum(n_read)
 
 
 # PagedKVCache

@@ -4,9 +4,8 @@ import dataclasses
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from autograder.testing.probes import Largest, differences, sets_a_seed, surroundings
+from autograder.testing.probes import Flops, Largest, differences, sets_a_seed, surroundings
 
 
 def kept(value):
@@ -388,9 +387,9 @@ def translated_alone(module, config, weights, source, start_id, eos_id, n, lengt
 def translating_flops(module, config, weights, source, start_id, eos_id, n, mask=None, **options):
     """The translations and the floating-point operations of the matrix products."""
     model = model_of(module, config, weights)
-    with FlopCounterMode(display=False) as counter:
+    with Flops() as counter:
         found = module.translate(model, source, start_id, eos_id, n, mask, **options)
-    return found, counter.get_total_flops()
+    return found, counter.n_flops
 
 
 def translated_in_train_mode(module, config, weights, source, start_id, eos_id, n, **options):

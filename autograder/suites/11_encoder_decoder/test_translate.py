@@ -66,12 +66,12 @@ def test_nothing_is_computed_twice_with_the_cache(student, reference):
     weights, source, _ = problem(7, b=2, n=8)
     hint = "project the context once for each block, and give decode the last token and the past"
     for options in ({}, {"beam_size": 3}):
-        args = CONFIG, weights, source, START, -1, 10
+        args = CONFIG, weights, source, START, -1, 6
         found, flops = student.run(scenarios.translating_flops, *args, **options)
         expected, needed = reference.run(scenarios.translating_flops, *args, **options)
         assert_equal(found, expected, what=f"the translations ({options})", hint=HINT)
         assert 0 < flops <= 1.2 * needed, (
-            f"2 sources, 10 new tokens, {options}: {flops:,} floating-point operations; {needed:,} are enough\n  hint: {hint}"
+            f"2 sources, 6 new tokens, {options}: {flops:,} floating-point operations; {needed:,} are enough\n  hint: {hint}"
         )
 
 
@@ -79,7 +79,7 @@ def test_nothing_is_computed_twice_with_the_cache(student, reference):
 def test_without_the_cache_the_text_is_read_again(student, reference):
     """That is what the cache is compared with; even so the source is encoded once."""
     weights, source, _ = problem(8, b=1, n=12)
-    args = CONFIG, weights, source, START, -1, 10
+    args = CONFIG, weights, source, START, -1, 6
     found, flops = student.run(scenarios.translating_flops, *args, use_cache=False)
     expected, needed = reference.run(scenarios.translating_flops, *args, use_cache=False)
     _, cached = reference.run(scenarios.translating_flops, *args)

@@ -1,0 +1,62 @@
+"""What probes count is what PyTorch counts, and what it leaves out."""
+
+import types
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from autograder.testing.probes import Flops, flops
+
+X, W = torch.randn(2, 3, 5), torch.randn(7, 5, requires_grad=True)
+
+
+def with_gradients():
+    (torch.einsum("bte,fe->btf", X, W).sum() + (X @ W.mT).square().mean()).backward()
+
+
+def without_any_graph():
+    with torch.inference_mode():
+        F.linear(X, W) @ torch.ones(7, 2)
+
+
+CALLS = {
+    "linear": lambda: F.linear(X, W, torch.ones(7)),
+    "convolution": lambda: F.conv1d(X, torch.randn(4, 3, 2)),
+    "layers": lambda: torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)(torch.randn(2, 5, 8)).sum().backward(),
+    "no product": lambda: X.softmax(-1).sort(),
+    "with_gradients": with_gradients,
+    "without_any_graph": without_any_graph,
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_operations_are_those_of_flop_counter_mode(name):
+    with FlopCounterMode(display=False) as theirs:
+        CALLS[name]()
+    assert flops(types.SimpleNamespace(call=CALLS[name]), "call", ()) == theirs.get_total_flops()
+    assert (theirs.get_total_flops() > 0) == (name != "no product")
+
+
+def test_products_with_vectors_and_fused_attention_count():
+    """Which FlopCounterMode does not count on a CPU."""
+    q, k, v = (x.requires_grad_() for x in torch.randn(3, 2, 4, 6, 8))
+    attention = 2 * (2 * 2 * 4 * 6 * 6 * 8)
+    with Flops() as counted:
+        X[0, 0] @ W[0], X[0] @ W[0], torch.addmv(torch.ones(3), X[0], W[0], alpha=2)
+    assert counted.n_flops == 2 * 5 + 2 * 3 * 5 + 2 * 3 * 5
+    with Flops() as counted:
+        out = F.scaled_dot_product_attention(q, k, v)
+    assert counted.n_flops == attention
+    with Flops() as counted:
+        out.sum().backward()
+    assert counted.n_flops == 2.5 * attention  # the scores once more, and four products
+
+
+def test_counters_in_counters_count_both():
+    with Flops() as outer:
+        F.linear(X, W)
+        with Flops() as inner:
+            F.linear(X, W)
+    assert (outer.n_flops, inner.n_flops) == (2 * 2 * 2 * 3 * 5 * 7, 2 * 2 * 3 * 5 * 7)
