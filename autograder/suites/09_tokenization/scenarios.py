@@ -6,6 +6,7 @@ import sys
 import types
 
 REFUSALS = (ValueError, TypeError, LookupError)
+HERE = globals()
 
 
 def outcome(call, *args, **kwargs):
@@ -26,8 +27,8 @@ class Steps:
     """Counts the lines of Python that run, but for those of this file and the grader, and stops them beyond `limit`."""
 
     def __init__(self, limit):
-        graders = [module for name, module in sys.modules.items() if name.startswith("autograder.")]
-        self.passed_over = {id(globals()), *(id(vars(module)) for module in graders)}
+        # In grading, `sys.settrace` is forbidden, and what tells of forbidden calls stands in its place: that is the grader's.
+        self.graders = getattr(sys.settrace, "__globals__", None)
         self.limit, self.n = limit, 0
 
     def __enter__(self):
@@ -39,7 +40,8 @@ class Steps:
         sys.settrace(self.before)
 
     def called(self, frame, event, argument):
-        return None if id(frame.f_globals) in self.passed_over else self.line
+        names = frame.f_globals
+        return None if names is HERE or names is self.graders else self.line
 
     def line(self, frame, event, argument):
         if event == "line":
@@ -187,6 +189,9 @@ def iterations(module, n):
     for i in range(n):
         mapping[f"key {i}"] = i
     pairs = [(one, other) for one in mapping for other in mapping]
+    given = mapping.items()
+    if isinstance(given, list):
+        given.clear()  # it is the caller's
     return {
         "keys": sorted(mapping) == sorted(mapping),
         "pairs": len(pairs),
@@ -241,8 +246,8 @@ def inside(*roots):
 
 def tables_anywhere():
     """Every dict and set that has come up since this process began, or is a module's: by its id, itself and its length."""
-    holders = [*gc.get_objects(), *(vars(module) for module in list(sys.modules.values()) if isinstance(module, types.ModuleType))]
-    values = (value for holder in holders for value in (holder, *gc.get_referents(holder)))
+    values = [inner for value in gc.get_objects() for inner in (value, *gc.get_referents(value))]
+    values += [vars(module) for module in list(sys.modules.values()) if isinstance(module, types.ModuleType)]
     return {id(value): (value, len(value)) for value in values if issubclass(type(value), dict | set | frozenset)}
 
 

@@ -228,9 +228,10 @@ def test_of_equally_frequent_pairs_the_greatest(student, seed, n):
     letters = rng.sample("abcdefgzAZé🙂", 6)
     words = {"".join(rng.sample(letters, rng.randint(2, 5))): 1 for _ in range(n)}
     assert_merges(student.train_bpe(words, 12), words, 12, "max by (count, pair): the pair itself, not its text")
-    for words in ({"ab": 1, "ac": 1, "b": 1}, {("ab", "c"): 1, ("a", "bcd"): 1, ("a", "c"): 1}, {"zy": 1, "yz": 1},
-                  {"a z": 1, ("a", " "): 1, ("a ", "z"): 1, ("a", "z"): 1, ("a\n", "b"): 1},
-                  {"ab": 2**53, "cd": 2**53 + 1, "xy": 2**53}):  # fmt: skip
+    fixed = [{"ab": 1, "ac": 1, "b": 1}, {("ab", "c"): 1, ("a", "bcd"): 1, ("a", "c"): 1}, {"zy": 1, "yz": 1},
+             {"a z": 1, ("a", " "): 1, ("a ", "z"): 1, ("a", "z"): 1, ("a\n", "b"): 1},
+             {"ab": 2**53, "cd": 2**53 + 1, "xy": 2**53}]  # fmt: skip
+    for words in fixed if seed == 1 else ():  # once
         assert_merges(student.train_bpe(words, 9), words, 9)
 
 
@@ -259,7 +260,7 @@ def test_words_of_longer_symbols_and_of_bytes(student, seed, n_merges):
     tuples |= {("a", "b", "c"): 3, ("ab", "c"): 2, ("a", "bc"): 2, ("abc", "d"): 2, ("a", "bc", "d"): 1}
     again = {("abc", "d"): 10, ("ab", "c", "d"): 5, ("ab", "c"): 3}  # first (abc, d), then (ab, c), then (abc, d)
     alike = {"ab": 2, ("a", "b"): 3, "cd": 4, "ab c": 1, ("ab", " ", "c"): 9}
-    for words in (tuples, again, alike, in_bytes(corpus(seed, 10))):
+    for words in (tuples, in_bytes(corpus(seed, 10)), *([again, alike] if seed == 1 else ())):  # the fixed ones once
         assert_merges(student.train_bpe(words, n_merges), words, n_merges, "the symbol is a + b")
 
 
@@ -273,9 +274,11 @@ def test_there_are_no_more_merges_than_pairs(student):
         ({"abcd": 1}, 3),
         ({"abcd": 1}, 2),
         ({"ab": 1}, 0),
+        ({"abcdefghijklmnopqrstuvwxyz" * 2: 3, "klmn": 1}, 60),
     ):
         assert_merges(student.train_bpe(words, n), words, n, "a pair that occurs once counts")
-    assert_refused(student.train_bpe, {"abc": 1}, -1, why="n_merges is below 0")
+    for words in ({"abc": 1}, {"a": 1}, {}):
+        assert_refused(student.train_bpe, words, -1, why="n_merges is below 0")
 
 
 @exercise("train_bpe", points=1)
@@ -292,9 +295,9 @@ def test_training_changes_nothing_and_remembers_nothing(student):
 
 @exercise("train_bpe", points=2)
 def test_only_words_that_hold_the_pair_are_gone_through(student):
-    """A merge that concerns a dozen words costs as little with 1400 others beside them as the look at all pairs does."""
+    """A merge that concerns a dozen words costs as little with a thousand others beside them as the look at all pairs does."""
     rng = random.Random(2)
-    rare = sorted({"".join(rng.choice("abcd") for _ in range(6)) for _ in range(1800)})
+    rare = sorted({"".join(rng.choice("abcd") for _ in range(6)) for _ in range(1200)})
     words = [[list(word), 1] for word in rare] + [[["s", f"t{i}", f"u{i}"], 10**6 + i] for i in range(12)]
     first, all_of_them = student.run(scenarios.training_work, words, [2, 12], 3_000_000)
     work, most = all_of_them - first, 10 * len(rare) // 2
@@ -373,7 +376,8 @@ def test_symbols_of_bytes_and_longer_ones_are_merged(student, seed, n_merges):
         assume(expected == encoded_one_by_one(word, merges))
         assert_equal(student.encode_bpe(word, merges), expected, what=f"{word} with {shown(merges)}", hint="(a, b) becomes a + b")
         assert_equal(student.encode_bpe(list(word), merges), expected, what=f"the same as a list, {word}, with {shown(merges)}")
-    for word in (("l", "o", "w", "</w>"), ["lo", "w</w>"], ("low", "</w>"), ("l", "ow", "lo", "w")):
+    fixed = ("l", "o", "w", "</w>"), ["lo", "w</w>"], ("low", "</w>"), ("l", "ow", "lo", "w")
+    for word in fixed if seed == 2 else ():  # once
         ranks = [("l", "o"), ("lo", "w"), ("low", "</w>"), ("lo", "w</w>")]
         assert_equal(
             student.encode_bpe(word, ranks), encoded(word, ranks), what=f"{word} with {ranks}", hint="keep symbols whole"

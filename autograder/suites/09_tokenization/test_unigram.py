@@ -71,7 +71,8 @@ def test_the_best_way_is_found_where_characters_alone_are_none(student, seed, n)
     else:
         assert_refused(student.unigram_segment, text, table, why="no pieces make up the text")
     fixed = {"ab": -0.1, "abc": -5.0, "d": -1.0, "cde": -9.0, "e": -1.5, "de": -0.2}
-    assert_way(student.unigram_segment("abcde", fixed), "abcde", fixed, -5.2, "abcde", "ab is good, and cde behind it is bad")
+    if seed == 5:  # once
+        assert_way(student.unigram_segment("abcde", fixed), "abcde", fixed, -5.2, "abcde", "ab is good, and cde behind it is bad")
 
 
 @exercise("unigram_segment", points=1.5)
