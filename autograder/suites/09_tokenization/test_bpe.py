@@ -322,7 +322,7 @@ def test_merges_apply_in_the_order_of_their_ranks(student, seed, n, n_merges, lo
     merges = learnt(words, n_merges)
     letters = sorted({letter for word in words for letter in word} | {"x"})
     rng = random.Random(seed)
-    for word in (*sorted(words)[:3], "".join(rng.choice(letters) for _ in range(longest))):
+    for word in (*sorted(words)[:2], "".join(rng.choice(letters) for _ in range(longest))):
         expected = encoded(word, merges)
         assume(expected == encoded_one_by_one(word, merges))
         actual = student.encode_bpe(word, merges)
@@ -371,7 +371,7 @@ def test_symbols_of_bytes_and_longer_ones_are_merged(student, seed, n_merges):
     """Words may be tuples of bytes, or hold longer symbols, which are not taken apart; joined they are what they were."""
     words = in_bytes(corpus(seed, 8))
     merges = learnt(words, n_merges)
-    for word in list(words)[:4]:
+    for word in list(words)[:3]:
         expected = encoded(word, merges)
         assume(expected == encoded_one_by_one(word, merges))
         assert_equal(student.encode_bpe(word, merges), expected, what=f"{word} with {shown(merges)}", hint="(a, b) becomes a + b")
