@@ -83,7 +83,7 @@ class HashMap:
         raise NotImplementedError("TODO: HashMap.__iter__")
 
     def items(self) -> Iterable[tuple[Any, Any]]:
-        """(key, value) of every entry."""
+        """(key, value) of every entry. Should it be a list, it is the caller's: to change it does not change the map."""
         # TODO: your code goes here, in place of the next line.
         raise NotImplementedError("TODO: HashMap.items")
 
@@ -94,7 +94,7 @@ class Vocabulary:
     """Tokens and their ids: 0, 1, 2, ...
 
     A token that the vocabulary does not have is read as "<unk>" (`UNK`) where it has that one, and refused where it has not. What
-    a vocabulary is made from it neither changes nor follows.
+    a vocabulary is made from it neither changes nor follows, and what it gives is a list of its own each time.
     """
 
     def __init__(self, tokens: Iterable[str]):
@@ -169,7 +169,8 @@ def max_match(text: str, trie: Trie, unk: str) -> list[str]:
     """The text in pieces: from left to right, each time the longest word of the trie that fits.
 
     Where no word fits, the piece is `unk`, in place of one character: three such characters in a row are three times `unk`. The
-    next piece begins right behind. Greedy as it is, this need not find the cut with the fewest pieces. Empty text: [].
+    next piece begins right behind. Greedy as it is, this need not find the cut with the fewest pieces. Empty text: []. The trie
+    stays as it is.
 
     Source: Song et al. 2021, section 2, without the marks that WordPiece puts inside of words.
     """
@@ -198,7 +199,7 @@ def bpe_merge(ids: Sequence[Any], pair: tuple[Any, Any], new_id: Any) -> list[An
     """A new list in which `new_id` stands wherever the two of `pair` stood next to each other.
 
     From left to right, and what has been merged is not looked at again: (a, a) in a, a, a gives new_id, a. Ids may be numbers,
-    texts or whatever can be compared for equality; `new_id` may be one that is there already.
+    texts or whatever can be compared for equality, and thousands; `new_id` may be one that is there already.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: bpe_merge")
@@ -228,7 +229,7 @@ def encode_bpe(ids: Sequence[Symbol], merges: Sequence[Pair]) -> list[Symbol]:
     it wherever it stands in the word (as `bpe_merge` does), (a, b) into a + b. A pair that comes about late and stands early in
     the list has its turn then. One that is in the list several times counts as at its first place.
 
-    `ids` are the word's symbols, a str or a sequence, and remain what they are; the result is a list of its own.
+    `ids` are the word's symbols, a str or a sequence, maybe thousands, and remain what they are; the result is a list of its own.
     Source: Sennrich et al. 2016, and Radford et al. 2019, whose code proceeds like this.
     """
     # TODO: your code goes here, in place of the next line.
@@ -239,7 +240,8 @@ def unigram_segment(text: str, log_probs: Mapping[str, float]) -> tuple[list[str
     """The most probable way to write the text as pieces, and its log-probability, the sum of theirs: (pieces, log_prob).
 
     Every piece is a key of `log_probs`; the empty one, if it is there, is never used, and one of log-probability -inf is none.
-    Of several equally probable ways any may be returned. Empty text: ([], 0.0). A text may be thousands of characters long.
+    Of several equally probable ways any may be returned, in a list of its own. Empty text: ([], 0.0). A text may be thousands of
+    characters long.
 
     The best way to write the first n characters ends in some piece, and what stands before it is written in the best way as well:
     so go through the ends from left to right, and remember where the last piece begins (Viterbi's algorithm).

@@ -903,3 +903,755 @@ class two_places_for_each_key:
 
     def items(self):
         return [(key, value) for _, key, value in self._entries()]
+
+
+@alternative("HashMap", "Two lists while it grows, and a few entries moved with every operation.")
+class moves_a_few_at_a_time:
+    """Two tables while it grows, a few entries moved with every operation."""
+
+    def __init__(self):
+        self.old = []
+        self.moved = 0
+        self.new = [None] * 8
+        self.n = 0
+
+    def __len__(self):
+        return self.n
+
+    def _find(self, table, key, h):
+        i = h % len(table)
+        while table[i] is not None:
+            if table[i] is not False and table[i][0] == h and (table[i][1] is key or table[i][1] == key):
+                return i
+            i = (i + 1) % len(table)
+        return -1
+
+    def _add(self, entry):
+        i = entry[0] % len(self.new)
+        while self.new[i]:
+            i = (i + 1) % len(self.new)
+        if self.new[i] is None:
+            self.used += 1
+        self.new[i] = entry
+
+    used = 0
+
+    def _step(self):
+        for _ in range(6):
+            if self.moved < len(self.old):
+                e = self.old[self.moved]
+                if e:
+                    self._add(e)
+                    self.old[self.moved] = False
+                self.moved += 1
+        if self.moved >= len(self.old):
+            self.old = []
+            self.moved = 0
+
+    def _locate(self, key):
+        h = hash(key)
+        for t in (self.old, self.new) if self.old else (self.new,):
+            i = self._find(t, key, h)
+            if i >= 0:
+                return (t, i)
+        return (None, -1)
+
+    def __setitem__(self, key, value):
+        t, i = self._locate(key)
+        if t is not None:
+            t[i][2] = value
+            return
+        self._step()
+        if 2 * (self.used + 1) > len(self.new):
+            while self.old:
+                self._step()
+            self.old, self.moved = (self.new, 0)
+            size = 8
+            while size < 6 * (self.n + 1):
+                size *= 2
+            self.new = [None] * size
+            self.used = 0
+        self._add([hash(key), key, value])
+        self.n += 1
+
+    def __getitem__(self, key):
+        t, i = self._locate(key)
+        if t is None:
+            raise KeyError(key)
+        return t[i][2]
+
+    def __delitem__(self, key):
+        t, i = self._locate(key)
+        if t is None:
+            raise KeyError(key)
+        t[i] = False
+        self.n -= 1
+        self._step()
+
+    def __contains__(self, key):
+        return self._locate(key)[0] is not None
+
+    def get(self, key, default=None):
+        t, i = self._locate(key)
+        return default if t is None else t[i][2]
+
+    def __iter__(self):
+        return iter([k for k, _ in self.items()])
+
+    def items(self):
+        return [(e[1], e[2]) for t in (self.old, self.new) for e in t if e]
+
+
+@alternative("HashMap", "Entries of a data class, a deletion that shifts back, and half the places when few entries are left.")
+class shrinks_below_a_sixth:
+    """dataclass entries, backward shift, shrinks at a sixth."""
+
+    def __init__(self):
+        import dataclasses
+
+        @dataclasses.dataclass(eq=False, slots=True)
+        class Entry:
+            hash: int
+            key: object
+            value: object
+
+        self.Entry = Entry
+        self.t = [None] * 8
+        self.n = 0
+
+    def __len__(self):
+        return self.n
+
+    def _find(self, key):
+        h = hash(key)
+        i = h % len(self.t)
+        for j in range(len(self.t)):
+            e = self.t[(i + j) % len(self.t)]
+            if e is None or (e.hash == h and (e.key is key or e.key == key)):
+                return (i + j) % len(self.t)
+        raise RuntimeError
+
+    def _resize(self, m):
+        old = self.t
+        self.t = [None] * m
+        for e in old:
+            if e:
+                i = e.hash % m
+                while self.t[i]:
+                    i = (i + 1) % m
+                self.t[i] = e
+
+    def __setitem__(self, key, value):
+        i = self._find(key)
+        if self.t[i]:
+            self.t[i].value = value
+            return
+        self.t[i] = self.Entry(hash(key), key, value)
+        self.n += 1
+        if self.n > len(self.t) // 2:
+            self._resize(2 * len(self.t))
+
+    def __getitem__(self, key):
+        e = self.t[self._find(key)]
+        if not e:
+            raise KeyError(key)
+        return e.value
+
+    def __delitem__(self, key):
+        i = self._find(key)
+        if not self.t[i]:
+            raise KeyError(key)
+        m = len(self.t)
+        j = i
+        while True:
+            self.t[i] = None
+            while True:
+                j = (j + 1) % m
+                if self.t[j] is None:
+                    break
+                k = self.t[j].hash % m
+                if not (i < k <= j if i <= j else i < k or k <= j):
+                    break
+            if self.t[j] is None:
+                break
+            self.t[i] = self.t[j]
+            i = j
+        self.n -= 1
+        if m > 8 and self.n < m // 6:
+            self._resize(m // 2)
+
+    def __contains__(self, key):
+        return self.t[self._find(key)] is not None
+
+    def get(self, key, default=None):
+        e = self.t[self._find(key)]
+        return e.value if e else default
+
+    def __iter__(self):
+        return iter([e.key for e in self.t if e])
+
+    def items(self):
+        return [(e.key, e.value) for e in self.t if e]
+
+
+@alternative("HashMap", "Separate chaining: each place has a list of entries.")
+class a_list_for_each_place:
+    """Separate chaining with nodes in lists."""
+
+    def __init__(self):
+        self.b = [[] for _ in range(8)]
+        self.n = 0
+
+    def _bucket(self, key):
+        return self.b[hash(key) % len(self.b)]
+
+    def __len__(self):
+        return self.n
+
+    def __setitem__(self, key, value):
+        b = self._bucket(key)
+        for i, (k, _) in enumerate(b):
+            if k is key or k == key:
+                b[i] = (k, value)
+                return
+        b.append((key, value))
+        self.n += 1
+        if self.n > len(self.b):
+            it = list(self.items())
+            self.b = [[] for _ in range(2 * len(self.b))]
+            for k, v in it:
+                self._bucket(k).append((k, v))
+
+    def __getitem__(self, key):
+        for k, v in self._bucket(key):
+            if k is key or k == key:
+                return v
+        raise KeyError(key)
+
+    def __delitem__(self, key):
+        b = self._bucket(key)
+        for i, (k, _) in enumerate(b):
+            if k is key or k == key:
+                del b[i]
+                self.n -= 1
+                return
+        raise KeyError(key)
+
+    def __contains__(self, key):
+        try:
+            self[key]
+            return True
+        except KeyError:
+            return False
+
+    def get(self, key, default=None):
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def __iter__(self):
+        return (k for b in self.b for k, _ in b)
+
+    def items(self):
+        return ((k, v) for b in self.b for k, v in b)
+
+
+@alternative("Vocabulary", "Slots, a tuple of the tokens, and their order by text, in which they are looked for by bisection.")
+class found_by_bisection:
+    __slots__ = ("tokens", "order", "unk")
+
+    def __init__(self, tokens):
+        self.tokens = tuple(tokens)
+        self.order = sorted(range(len(self.tokens)), key=self.tokens.__getitem__)
+        for a, b in zip(self.order, self.order[1:]):
+            if self.tokens[a] == self.tokens[b]:
+                raise ValueError(self.tokens[a])
+        self.unk = self._find(UNK)
+
+    def _find(self, t):
+        import bisect
+
+        i = bisect.bisect_left(self.order, t, key=self.tokens.__getitem__)
+        return self.order[i] if i < len(self.order) and self.tokens[self.order[i]] == t else None
+
+    @classmethod
+    def from_counts(cls, counts, specials, min_count=1):
+        from itertools import chain
+
+        levels = {}
+        for t in sorted(counts):
+            levels.setdefault(counts[t], []).append(t)
+        return cls(
+            chain(specials, (t for c in sorted(levels, reverse=True) if c >= min_count for t in levels[c] if t not in specials))
+        )
+
+    def __len__(self):
+        return len(self.tokens)
+
+    def __contains__(self, t):
+        return self._find(t) is not None
+
+    def encode(self, tokens):
+        out = []
+        for t in tokens:
+            i = self._find(t)
+            if i is None:
+                i = self.unk
+            if i is None:
+                raise ValueError(t)
+            out.append(i)
+        return out
+
+    def decode(self, ids):
+
+        def one(i):
+            if i < 0:
+                raise IndexError(i)
+            return self.tokens[i]
+
+        return [one(i) for i in ids]
+
+
+@alternative("Vocabulary", "The vocabulary is a dict whose __missing__ knows about unknown tokens.")
+class a_dict_with_a_missing_method(dict):
+    def __init__(self, tokens):
+        for t in tokens:
+            if t in self.keys():
+                raise ValueError(t)
+            self[t] = len(self)
+        self.back = {i: t for t, i in self.items()}
+
+    def __missing__(self, key):
+        if UNK in self:
+            return self[UNK]
+        raise KeyError(key)
+
+    @classmethod
+    def from_counts(cls, counts, specials, min_count=1):
+        s = set(specials)
+        return cls(
+            list(specials) + sorted((t for t in counts if counts[t] >= min_count and t not in s), key=lambda t: (-counts[t], t))
+        )
+
+    def encode(self, tokens):
+        return [self[t] for t in tokens]
+
+    def decode(self, ids):
+        try:
+            return [self.back[int(i)] for i in ids]
+        except KeyError:
+            raise ValueError("no such id") from None
+
+
+@alternative("Trie", "No nodes: a set of words and one of all their beginnings.")
+class a_set_of_all_beginnings:
+    def __init__(self):
+        self.words = set()
+        self.prefixes = set()
+
+    def insert(self, word):
+        if word == "":
+            raise ValueError("empty")
+        self.words.add(word)
+        self.prefixes.update(word[:i] for i in range(1, len(word) + 1))
+
+    def __contains__(self, word):
+        return word in self.words
+
+    def longest_prefix(self, text, start=0):
+        if start < 0 or start > len(text):
+            raise ValueError
+        best = ""
+        end = start + 1
+        while end <= len(text) and text[start:end] in self.prefixes:
+            if text[start:end] in self.words:
+                best = text[start:end]
+            end += 1
+        return best
+
+
+@alternative("Trie", "A radix tree: an edge is a text, split where words part.")
+class edges_of_several_characters:
+    """Edges of several characters (a radix tree)."""
+
+    def __init__(self):
+        self.kids = {}
+        self.end = False
+
+    def insert(self, word):
+        if not word:
+            raise ValueError("empty")
+        node = self
+        while word:
+            c = word[0]
+            if c not in node.kids:
+                leaf = type(self)()
+                leaf.end = True
+                node.kids[c] = (word, leaf)
+                return
+            label, kid = node.kids[c]
+            n = 0
+            while n < len(label) and n < len(word) and (label[n] == word[n]):
+                n += 1
+            if n < len(label):
+                mid = type(self)()
+                mid.kids[label[n]] = (label[n:], kid)
+                node.kids[c] = (label[:n], mid)
+                kid = mid
+            node, word = (kid, word[n:])
+        node.end = True
+
+    def __contains__(self, word):
+        node = self
+        while word:
+            if word[0] not in node.kids:
+                return False
+            label, kid = node.kids[word[0]]
+            if not word.startswith(label):
+                return False
+            node, word = (kid, word[len(label) :])
+        return node.end
+
+    def longest_prefix(self, text, start=0):
+        if start < 0 or len(text) < start:
+            raise ValueError
+        node, i, best = (self, start, start)
+        while i < len(text) and text[i] in node.kids:
+            label, kid = node.kids[text[i]]
+            if not text.startswith(label, i):
+                break
+            i += len(label)
+            node = kid
+            if node.end:
+                best = i
+        return text[start:best]
+
+
+@alternative("Trie", "A sorted list of words; those that begin alike are a range, narrowed by bisection.")
+class a_range_of_a_sorted_list:
+    """sorted list and bisect: the words that begin alike are a range."""
+
+    def __init__(self):
+        self.words = []
+
+    def insert(self, word):
+        import bisect
+
+        if not word:
+            raise ValueError
+        i = bisect.bisect_left(self.words, word)
+        if self.words[i : i + 1] != [word]:
+            self.words.insert(i, word)
+
+    def __contains__(self, word):
+        import bisect
+
+        i = bisect.bisect_left(self.words, word)
+        return self.words[i : i + 1] == [word]
+
+    def longest_prefix(self, text, start=0):
+        import bisect
+
+        if not 0 <= start <= len(text):
+            raise ValueError
+        lo, hi, best = (0, len(self.words), "")
+        for n in range(1, len(text) - start + 1):
+            p = text[start : start + n]
+            lo = bisect.bisect_left(self.words, p, lo, hi)
+            hi = bisect.bisect_left(
+                self.words, p[:-1] + chr(ord(p[-1]) + 1) if ord(p[-1]) < 1114111 else p + "\U0010ffff", lo, hi
+            )
+            if lo >= hi:
+                break
+            if self.words[lo] == p:
+                best = p
+        return best
+
+
+@alternative("Trie", "One dictionary for all edges, from the number of a node and a character to a node.")
+class numbers_for_nodes:
+    """one dict keyed by (node number, character)."""
+
+    def __init__(self):
+        self.edges = {}
+        self.ends = [False]
+
+    def insert(self, word):
+        if len(word) < 1:
+            raise TypeError("empty")
+        n = 0
+        for c in word:
+            if (n, c) not in self.edges:
+                self.edges[n, c] = len(self.ends)
+                self.ends.append(False)
+            n = self.edges[n, c]
+        self.ends[n] = True
+
+    def __contains__(self, word):
+        n = 0
+        for c in word:
+            n = self.edges.get((n, c))
+            if n is None:
+                return False
+        return self.ends[n]
+
+    def longest_prefix(self, text, start=0):
+        if not 0 <= start <= len(text):
+            raise ValueError(start)
+        n = 0
+        i = start
+        last = start
+        while i < len(text) and (n := self.edges.get((n, text[i]), -1)) >= 0:
+            i += 1
+            if self.ends[n]:
+                last = i
+        return text[start:last]
+
+
+@alternative("Trie", "The bytes of the UTF-8 encoding, each a list of 256 places.")
+class bytes_inside:
+    """bytes inside."""
+
+    def __init__(self):
+        self.root = [None] * 257
+
+    def insert(self, word):
+        data = word.encode("utf-8", "surrogatepass")
+        if not data:
+            raise ValueError
+        n = self.root
+        for b in data:
+            if n[b] is None:
+                n[b] = [None] * 257
+            n = n[b]
+        n[256] = True
+
+    def __contains__(self, word):
+        n = self.root
+        for b in word.encode("utf-8", "surrogatepass"):
+            n = n[b]
+            if n is None:
+                return False
+        return bool(n[256])
+
+    def longest_prefix(self, text, start=0):
+        if start < 0 or start > len(text):
+            raise ValueError
+        n = self.root
+        end = start
+        for i in range(start, len(text)):
+            for b in text[i].encode("utf-8", "surrogatepass"):
+                n = n[b]
+                if n is None:
+                    return text[start:end]
+            if n[256]:
+                end = i + 1
+        return text[start:end]
+
+
+@alternative("max_match", "Asks for membership, from the longest piece to the shortest.")
+def one_length_after_the_other(text, trie, unk):
+    out, i = ([], 0)
+    while i < len(text):
+        for j in range(min(len(text), i + 8), i, -1):
+            if text[i:j] in trie:
+                break
+        else:
+            j = None
+        w = trie.longest_prefix(text, i)
+        if len(w) > 8:
+            j = i + len(w)
+        out.append(unk if j is None else text[i:j])
+        i = i + 1 if j is None else j
+    return out
+
+
+@alternative("count_pairs", "A defaultdict, and words taken apart from the end.")
+def popped_from_the_end(words):
+    from collections import defaultdict
+
+    out = defaultdict(int)
+    for w in words:
+        s = list(w)
+        while len(s) > 1:
+            b = s.pop()
+            out[s[-1], b] += words[w]
+    return out
+
+
+@alternative("bpe_merge", "A copy that is written over in place, with an index for reading and one for writing.")
+def two_indices_in_a_copy(ids, pair, new_id):
+    out = list(ids)
+    r = w = 0
+    n = len(out)
+    while r < n:
+        if r + 1 < n and out[r] == pair[0] and (out[r + 1] == pair[1]):
+            out[w] = new_id
+            r += 2
+        else:
+            out[w] = out[r]
+            r += 1
+        w += 1
+    del out[w:]
+    return out
+
+
+@alternative("train_bpe", "All symbols in chains, and for each pair the places where it stands.")
+def chains_of_symbols(word_counts, n_merges):
+    """linked lists and positions by pair."""
+    if not n_merges >= 0:
+        raise ValueError
+    sym, prv, nxt, wt = ([], [], [], [])
+    for word, c in word_counts.items():
+        first = len(sym)
+        for k, s in enumerate(word):
+            sym.append(s)
+            prv.append(len(sym) - 2 if k else -1)
+            nxt.append(len(sym))
+            wt.append(c)
+        if len(sym) > first:
+            nxt[-1] = -1
+    count, where = ({}, {})
+
+    def add(i, sign):
+        j = nxt[i]
+        p = (sym[i], sym[j])
+        count[p] = count.get(p, 0) + sign * wt[i]
+        if sign > 0:
+            where.setdefault(p, set()).add(i)
+        else:
+            where[p].discard(i)
+        if count[p] == 0:
+            del count[p]
+
+    for i in range(len(sym)):
+        if nxt[i] >= 0:
+            add(i, 1)
+    merges = []
+    while len(merges) < n_merges and count:
+        p = max(count, key=lambda q: (count[q], q))
+        merges.append(p)
+        for i in sorted(where[p]):
+            if sym[i] != p[0] or nxt[i] < 0 or sym[i] is None or (sym[nxt[i]] != p[1]):
+                continue
+            j = nxt[i]
+            if prv[i] >= 0:
+                add(prv[i], -1)
+            add(i, -1)
+            if nxt[j] >= 0:
+                add(j, -1)
+            sym[i] = p[0] + p[1]
+            sym[j] = None
+            nxt[i] = nxt[j]
+            if nxt[j] >= 0:
+                prv[nxt[j]] = i
+            nxt[j] = -1
+            if prv[i] >= 0:
+                add(prv[i], 1)
+            if nxt[i] >= 0:
+                add(i, 1)
+    return merges
+
+
+@alternative("train_bpe", "Pairs in sets by their counts, so the most frequent are in the last one.")
+def pairs_by_count(word_counts, n_merges):
+    """pairs in buckets by count."""
+    if n_merges < 0:
+        raise ValueError
+    words = [(list(w), c) for w, c in word_counts.items() if len(w) > 1]
+    count = {}
+    holds = {}
+    bucket = {}
+
+    def move(p, d):
+        old = count.get(p, 0)
+        new = old + d
+        if old:
+            bucket[old].discard(p)
+            if not bucket[old]:
+                del bucket[old]
+        if new:
+            bucket.setdefault(new, set()).add(p)
+            count[p] = new
+        else:
+            count.pop(p, None)
+
+    for n, (w, c) in enumerate(words):
+        for p in zip(w, w[1:]):
+            move(p, c)
+            holds.setdefault(p, {})[n] = 1
+    out = []
+    while bucket and len(out) < n_merges:
+        p = max(bucket[max(bucket)])
+        out.append(p)
+        for n in list(holds.pop(p)):
+            w, c = words[n]
+            old = list(zip(w, w[1:]))
+            if p not in old:
+                continue
+            w = bpe_merge(w, p, p[0] + p[1])
+            words[n] = (w, c)
+            for q in old:
+                move(q, -c)
+            for q in zip(w, w[1:]):
+                move(q, c)
+                holds.setdefault(q, {})[n] = 1
+    return out
+
+
+@alternative("unigram_segment", "Recursion with a cache, for which Python's limit is raised.")
+def calls_as_deep_as_the_text(text, log_probs):
+    import functools
+    import sys
+
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 20 * len(text) + 1000))
+    sizes = sorted({len(p) for p, v in log_probs.items() if p and v > -math.inf})
+
+    @functools.lru_cache(None)
+    def go(i):
+        if i == 0:
+            return (0.0, None)
+        found = (-math.inf, None)
+        for n in sizes:
+            if n <= i and text[i - n : i] in log_probs:
+                lp = go(i - n)[0] + log_probs[text[i - n : i]]
+                if lp > found[0]:
+                    found = (lp, n)
+        return found
+
+    total = go(len(text))[0]
+    if total == -math.inf:
+        raise ValueError("no")
+    out = []
+    i = len(text)
+    while i:
+        n = go(i)[1]
+        out.append(text[i - n : i])
+        i -= n
+    return (out[::-1], total)
+
+
+@alternative("unigram_segment", "An array of NumPy's, whose numbers are handed back.")
+def an_array_of_log_probabilities(text, log_probs):
+    import numpy as np
+
+    best = np.full(len(text) + 1, -np.inf)
+    best[0] = 0
+    back = [0] * (len(text) + 1)
+    longest = max([*map(len, log_probs), 0])
+    for e in range(1, len(text) + 1):
+        for i in range(max(0, e - longest), e):
+            lp = best[i] + log_probs.get(text[i:e], -np.inf)
+            if lp > best[e]:
+                best[e] = lp
+                back[e] = i
+    if best[-1] == -np.inf:
+        raise ValueError
+    out = []
+    e = len(text)
+    while e:
+        out.append(text[back[e] : e])
+        e = back[e]
+    out.reverse()
+    return (out, best[-1])

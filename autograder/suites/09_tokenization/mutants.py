@@ -1797,6 +1797,455 @@ MUTANTS = [
         "Ends that were reached badly are given up early: a bad beginning may be the only one that leads on.",
         ("            if log_prob > best[end]:\n", "            if log_prob > best[end] and log_prob > max(best[:end]) - 12:\n"),
     ),
+    edit(
+        "grows_when_there_is_no_place_left",
+        "HashMap",
+        "The list grows only when it is full, and the way to the last free places goes past almost all entries: "
+        "grow at two thirds.",
+        (
+            "if 3 * self._n_free < len(self._entries)",
+            "if self._n_free < 1",
+        ),
+    ),
+    edit(
+        "entries_counted_at_each_len",
+        "HashMap",
+        "len counts all entries each time it is asked: keep the number, and change it with each entry that comes or goes.",
+        (
+            "return len(self._entries) - self._n_free",
+            "return sum(entry is not None for entry in self._entries)",
+        ),
+    ),
+    edit(
+        "thousands_of_places_and_no_more",
+        "HashMap",
+        "There are some thousand places, however many entries come: put all entries into a longer list when it gets full.",
+        (
+            "[None] * 8",
+            "[None] * 4096",
+        ),
+        (
+            "if 3 * self._n_free < len(self._entries)",
+            "if False",
+        ),
+    ),
+    edit(
+        "too_many_places_for_nothing",
+        "HashMap",
+        "An empty map has many thousand places: begin with few, and grow in proportion to what is there.",
+        (
+            "[None] * 8",
+            "[None] * 16411",
+        ),
+        (
+            "if 3 * self._n_free < len(self._entries)",
+            "if False",
+        ),
+    ),
+    edit(
+        "shrinks_as_soon_as_it_may",
+        "HashMap",
+        "The list becomes shorter where the next new entry makes it grow again, so entries that come and go move "
+        "all others each time: leave room between the two.",
+        (
+            "            place = (place + 1) % len(self._entries)\n        ### END SOLUTION\n\n    def __contains__",
+            (
+                "            place = (place + 1) % len(self._entries)\n"
+                "        if len(self) * 3 <= len(self._entries) + 3 and len(self._entries) > 8:\n"
+                "            old = self._entries\n            self._entries = [None] * (len(old) // 2)\n"
+                "            self._n_free -= len(old) // 2\n            for entry in old:\n"
+                "                if entry is not None:\n                    self._put(entry)\n        ### END SOLUTION\n\n"
+                "    def __contains__"
+            ),
+        ),
+    ),
+    edit(
+        "the_callers_list_of_tokens",
+        "Vocabulary",
+        "The caller's list is the vocabulary's, so it follows what is appended later: copy it.",
+        (
+            "self._tokens = list(tokens)",
+            "self._tokens = tokens if isinstance(tokens, list) else list(tokens)",
+        ),
+    ),
+    edit(
+        "tokens_gone_through_twice",
+        "Vocabulary",
+        "The tokens are gone through twice, and an iterator has nothing left the second time: make a list of them first.",
+        (
+            (
+                "        self._tokens = list(tokens)\n"
+                "        self._ids = {token: i for i, token in enumerate(self._tokens)}  # a dict is a HashMap written in C\n"
+                "        if len(self._ids) < len(self._tokens):"
+            ),
+            (
+                "        self._ids = {token: i for i, token in enumerate(tokens)}\n        self._tokens = list(tokens)\n"
+                "        if len(self._ids) != len(self._tokens):"
+            ),
+        ),
+    ),
+    edit(
+        "all_tokens_are_the_vocabularys_own",
+        "Vocabulary",
+        "decode gives the vocabulary's own list when all ids are asked for, and who changes it changes the "
+        "vocabulary: give a new one.",
+        (
+            "        return [self._tokens[i] for i in ids]",
+            "        return self._tokens if ids == list(range(len(self))) else [self._tokens[i] for i in ids]",
+        ),
+    ),
+    edit(
+        "blanks_round_tokens_removed",
+        "Vocabulary",
+        "A token is read without the blanks round it: ' the' is not the token 'the'.",
+        (
+            "[self._ids.get(token, unknown) for token in tokens]",
+            "[self._ids.get(token, self._ids.get(token.strip(), unknown)) for token in tokens]",
+        ),
+    ),
+    edit(
+        "blanks_round_tokens_not_kept",
+        "Vocabulary",
+        "Blanks round tokens are removed when the vocabulary is made: ' the' is a token of its own.",
+        (
+            "self._tokens = list(tokens)",
+            "self._tokens = [str(t).strip() or t for t in tokens]",
+        ),
+    ),
+    edit(
+        "only_the_last_token_is_looked_at",
+        "Vocabulary",
+        "Only the last token is looked at for whether it is known: an unknown one is refused wherever it stands.",
+        (
+            "        if None in ids:",
+            "        if ids and ids[-1] is None:",
+        ),
+    ),
+    edit(
+        "a_tree_of_small_letters",
+        "Trie",
+        "Words and texts are read in small letters: A and a are two characters.",
+        (
+            "        node = self\n        for character in word:\n            node = node._children.setdefault",
+            "        node = self\n        for character in word.lower():\n            node = node._children.setdefault",
+        ),
+        (
+            "        for character in word:\n            node = node._children.get",
+            "        for character in word.lower():\n            node = node._children.get",
+        ),
+        (
+            "node._children.get(text[i])",
+            "node._children.get(text[i].lower())",
+        ),
+    ),
+    edit(
+        "a_hundred_characters_at_most",
+        "Trie",
+        "longest_prefix gives up after a hundred characters: go on as long as the tree leads.",
+        (
+            "for i in range(start, len(text))",
+            "for i in range(start, min(len(text), start + 100))",
+        ),
+    ),
+    edit(
+        "words_cut_after_64_characters",
+        "Trie",
+        "Long words are cut when they are inserted: take in every character.",
+        (
+            "        for character in word:\n            node = node._children.setdefault",
+            "        for character in word[:64]:\n            node = node._children.setdefault",
+        ),
+    ),
+    edit(
+        "unk_becomes_a_word",
+        "max_match",
+        "unk is inserted into the trie, where the next text finds it: leave the trie as it is.",
+        (
+            "    return pieces",
+            "    if unk and unk in pieces and unk not in trie:\n        trie.insert(unk)\n    return pieces",
+        ),
+    ),
+    edit(
+        "a_word_that_is_unk",
+        "max_match",
+        "Where the word found is the same text as unk, the text goes on after one character only: go on as far as "
+        "the word is long.",
+        (
+            "start += len(word) or 1",
+            "start += len(word) if word and word != unk else 1",
+        ),
+    ),
+    edit(
+        "texts_in_small_letters",
+        "max_match",
+        "The text is matched in small letters: compare characters as they are.",
+        (
+            "    pieces, start = [], 0",
+            "    text = text.lower()\n    pieces, start = [], 0",
+        ),
+    ),
+    edit(
+        "blanks_are_no_symbols",
+        "count_pairs",
+        "Blanks are lost when words are joined and split at blanks: each is a symbol like others.",
+        (
+            "zip(word, word[1:])",
+            "zip((s := ' '.join(word).split() if isinstance(word, str) else list(word)), s[1:])",
+        ),
+    ),
+    edit(
+        "words_alike_count_once",
+        "count_pairs",
+        "A str and a tuple of the same symbols are two words, of which only the last one counts: add up both.",
+        (
+            "for word, count in words.items():",
+            "for word, count in {tuple(w): c for w, c in words.items()}.items():",
+        ),
+    ),
+    edit(
+        "counts_in_single_precision",
+        "count_pairs",
+        "Counts are kept in single precision, which knows no odd numbers above 16 million: count in Python's whole numbers.",
+        (
+            "    return pair_counts",
+            "    import numpy as np\n    return {p: int(np.float32(c)) for p, c in pair_counts.items()}",
+        ),
+    ),
+    edit(
+        "words_alike_learnt_once",
+        "train_bpe",
+        "A str and a tuple of the same symbols become one word with the count of the last: add up both.",
+        (
+            (
+                "    words = [list(word) for word in word_counts]\n    counts = list(word_counts.values())\n"
+                "    pair_counts = count_pairs(word_counts)\n"
+            ),
+            (
+                "    word_counts = {tuple(word): count for word, count in word_counts.items()}\n"
+                "    words = [list(word) for word in word_counts]\n    counts = list(word_counts.values())\n"
+                "    pair_counts = count_pairs(word_counts)\n"
+            ),
+        ),
+    ),
+    edit(
+        "counts_in_floating_point",
+        "train_bpe",
+        "Counts are kept as floats, which cannot tell large numbers apart: count in whole numbers.",
+        (
+            "    counts = list(word_counts.values())\n    pair_counts = count_pairs(word_counts)\n",
+            (
+                "    counts = [float(c) for c in word_counts.values()]\n"
+                "    pair_counts = {p: float(c) for p, c in count_pairs(word_counts).items()}\n"
+            ),
+        ),
+    ),
+    edit(
+        "of_equals_the_greatest_joined_by_a_blank",
+        "train_bpe",
+        "Equally frequent pairs are compared as texts joined by a blank: compare the pairs, symbol by symbol.",
+        (
+            "__lt__ = tuple.__gt__",
+            (
+                "def __lt__(self, other):\n"
+                "            k = lambda x: (x[0], b' '.join(s.encode() if isinstance(s, str) else s for s in x[1]))\n"
+                "            return k(self) > k(other)"
+            ),
+        ),
+    ),
+    edit(
+        "blanks_lost_in_training",
+        "train_bpe",
+        "Words are joined and split at blanks, so blanks in them are lost: a blank is a symbol like others.",
+        (
+            (
+                "    words = [list(word) for word in word_counts]\n    counts = list(word_counts.values())\n"
+                "    pair_counts = count_pairs(word_counts)\n"
+            ),
+            (
+                "    word_counts = {tuple(' '.join(word).split()) if isinstance(word, str) else word: count for word, "
+                "count in word_counts.items()}\n"
+                "    words = [list(word) for word in word_counts]\n    counts = list(word_counts.values())\n"
+                "    pair_counts = count_pairs(word_counts)\n"
+            ),
+        ),
+    ),
+    edit(
+        "blanks_round_words_lost",
+        "train_bpe",
+        "Blanks round words are removed: ' a' has two symbols.",
+        (
+            (
+                "    words = [list(word) for word in word_counts]\n    counts = list(word_counts.values())\n"
+                "    pair_counts = count_pairs(word_counts)\n"
+            ),
+            (
+                "    word_counts = {word.strip() if isinstance(word, str) else word: count for word, count in "
+                "word_counts.items()}\n"
+                "    words = [list(word) for word in word_counts]\n    counts = list(word_counts.values())\n"
+                "    pair_counts = count_pairs(word_counts)\n"
+            ),
+        ),
+    ),
+    edit(
+        "no_full_stops",
+        "train_bpe",
+        "Pairs with a full stop are not merged: any symbol can be.",
+        (
+            "    heap = [Falling((count, pair)) for pair, count in pair_counts.items()]",
+            "    heap = [Falling((count, pair)) for pair, count in pair_counts.items() if '.' not in pair]",
+        ),
+    ),
+    edit(
+        "fewer_than_none_of_nothing",
+        "train_bpe",
+        "A negative n_merges is not refused where there are no words: look at it first.",
+        (
+            "    if n_merges < 0:\n",
+            "    if not word_counts:\n        return []\n    if n_merges < 0:\n",
+        ),
+    ),
+    edit(
+        "symbols_of_sixteen_characters_at_most",
+        "train_bpe",
+        "Merges that give more than sixteen characters are left out: a symbol may be as long as a word.",
+        (
+            "        merges.append(best)\n",
+            "        if len(best[0] + best[1]) > 16:\n            continue\n        merges.append(best)\n",
+        ),
+    ),
+    edit(
+        "blanks_lost_in_encoding",
+        "encode_bpe",
+        "The word is joined and split at blanks, so blanks in it are lost: a blank is a symbol like others.",
+        (
+            "symbols = list(ids)",
+            "symbols = ' '.join(ids).split() if isinstance(ids, str) else list(ids)",
+        ),
+    ),
+    edit(
+        "ranks_by_the_lists_address",
+        "encode_bpe",
+        "Ranks are kept for each list of merges, and do not follow when it grows: make them anew, or keep them by what is in it.",
+        (
+            (
+                "    ranks: dict[Pair, int] = {}  # made at each call: whoever encodes many words keeps it\n"
+                "    for rank, pair in enumerate(merges):\n        ranks.setdefault(pair, rank)\n"
+            ),
+            (
+                "    cache = encode_bpe.__dict__.setdefault('cache', {})\n    if id(merges) not in cache:\n"
+                "        cache[id(merges)] = (merges, {p: merges.index(p) for p in merges})\n    ranks = cache[id(merges)][1]\n"
+            ),
+        ),
+    ),
+    edit(
+        "as_many_rounds_as_merges",
+        "encode_bpe",
+        "There are at most as many rounds as merges: a pair may come about again, so go on until no neighbours are in the list.",
+        (
+            "    while len(symbols) > 1:\n",
+            "    for _ in range(len(merges)):\n        if len(symbols) < 2:\n            break\n",
+        ),
+    ),
+    edit(
+        "thirty_rounds_at_most",
+        "encode_bpe",
+        "After thirty rounds it ends: go on until no neighbours are in the list.",
+        (
+            "    while len(symbols) > 1:\n",
+            "    for _ in range(30):\n        if len(symbols) < 2:\n            break\n",
+        ),
+    ),
+    edit(
+        "merges_have_to_be_a_list",
+        "encode_bpe",
+        "A tuple of merges is refused: any sequence will do.",
+        (
+            "for rank, pair in enumerate(merges):",
+            "for rank, pair in enumerate(merges + []):",
+        ),
+    ),
+    edit(
+        "a_deep_floor_for_impossible",
+        "unigram_segment",
+        "What cannot be written has a very low number instead of -inf, and log-probabilities below it count as impossible.",
+        (
+            "[-math.inf] * len(text)",
+            "[-1e30] * len(text)",
+        ),
+        (
+            "if best[-1] == -math.inf",
+            "if best[-1] <= -1e29",
+        ),
+    ),
+    edit(
+        "pieces_of_64_characters_at_most",
+        "unigram_segment",
+        "Pieces of more than 64 characters are not tried: the longest of the table says how far to look.",
+        (
+            "longest = max(map(len, log_probs), default=0)",
+            "longest = 64",
+        ),
+    ),
+    edit(
+        "a_little_better_is_not_better",
+        "unigram_segment",
+        "A way has to be better by a billionth to be taken: compare log-probabilities as they are.",
+        (
+            "if log_prob > best[end]:",
+            "if log_prob > best[end] + 1e-9:",
+        ),
+    ),
+    edit(
+        "the_callers_pieces_remembered",
+        "unigram_segment",
+        "Results are kept and handed out again, so who changes the list of pieces changes later results: give a new list.",
+        (
+            "    return pieces[::-1], best[-1]",
+            (
+                "    memo = unigram_segment.__dict__.setdefault('memo', {})\n    key = (text, tuple(log_probs.items()))\n"
+                "    return memo.setdefault(key, (pieces[::-1], best[-1]))"
+            ),
+        ),
+    ),
+    edit(
+        "the_empty_piece_removed_from_the_table",
+        "unigram_segment",
+        "The empty piece is removed from the caller's table: pass over it without.",
+        (
+            "    longest = max",
+            "    log_probs.pop('', None)\n    longest = max",
+        ),
+    ),
+    edit(
+        "texts_read_in_small_letters",
+        "unigram_segment",
+        "The text is read in small letters: A and a are two characters.",
+        (
+            "    longest = max",
+            "    text = text.lower()\n    longest = max",
+        ),
+    ),
+    edit(
+        "blanks_round_the_text_lost",
+        "unigram_segment",
+        "Blanks round the text are removed: they have to be written as well.",
+        (
+            "    longest = max",
+            "    text = text.strip()\n    longest = max",
+        ),
+    ),
+    edit(
+        "unknown_characters_at_a_price",
+        "unigram_segment",
+        "In a long text a character that no piece has is written at a price: refuse it.",
+        (
+            "log_probs.get(text[start:end], -math.inf)",
+            (
+                "log_probs.get(text[start:end], -1e5 if end - start == 1 and text[start:end] not in log_probs and "
+                "len(text) > 20 else -math.inf)"
+            ),
+        ),
+    ),
 ]
 
 
@@ -2513,3 +2962,275 @@ def a_beam_of_three(text, log_probs):
     if best is None:
         raise ValueError("no pieces")
     return best[1], best[0]
+
+
+@mutant(
+    "HashMap",
+    "items() is the list that the map itself works with, and who changes it changes the map: give an iterator or a copy.",
+)
+class items_are_the_maps_own_list:
+    def __init__(self):
+        self.index = [-1] * 8
+        self.rows = []
+        self.codes = []
+
+    def __len__(self):
+        return len(self.rows)
+
+    def _slot(self, key):
+        h = hash(key)
+        i = h % len(self.index)
+        while self.index[i] >= 0:
+            k = self.rows[self.index[i]][0]
+            if self.codes[self.index[i]] == h and (k is key or k == key):
+                return i
+            i = (i + 1) % len(self.index)
+        return i
+
+    def _again(self, size):
+        self.index = [-1] * size
+        for n, h in enumerate(self.codes):
+            i = h % size
+            while self.index[i] >= 0:
+                i = (i + 1) % size
+            self.index[i] = n
+
+    def __setitem__(self, key, value):
+        i = self._slot(key)
+        n = self.index[i]
+        if n >= 0:
+            self.rows[n] = (self.rows[n][0], value)
+            return
+        self.index[i] = len(self.rows)
+        self.rows.append((key, value))
+        self.codes.append(hash(key))
+        if 2 * len(self.rows) > len(self.index):
+            self._again(2 * len(self.index))
+
+    def __getitem__(self, key):
+        n = self.index[self._slot(key)]
+        if n < 0:
+            raise KeyError(key)
+        return self.rows[n][1]
+
+    def __delitem__(self, key):
+        i = self._slot(key)
+        n = self.index[i]
+        if n < 0:
+            raise KeyError(key)
+        last = len(self.rows) - 1
+        if n != last:
+            j = self._slot(self.rows[last][0])
+            self.index[j] = n
+            self.rows[n] = self.rows[last]
+            self.codes[n] = self.codes[last]
+        self.rows.pop()
+        self.codes.pop()
+        self.index[i] = -1
+        i = (i + 1) % len(self.index)
+        while self.index[i] >= 0:
+            n, self.index[i] = (self.index[i], -1)
+            j = self.codes[n] % len(self.index)
+            while self.index[j] >= 0:
+                j = (j + 1) % len(self.index)
+            self.index[j] = n
+            i = (i + 1) % len(self.index)
+
+    def __contains__(self, key):
+        return self.index[self._slot(key)] >= 0
+
+    def get(self, key, default=None):
+        n = self.index[self._slot(key)]
+        return self.rows[n][1] if n >= 0 else default
+
+    def __iter__(self):
+        return iter([k for k, _ in self.rows])
+
+    def items(self):
+        return self.rows
+
+
+@mutant("bpe_merge", "The function calls itself for each id, and Python allows about 1000 calls in each other: use a loop.")
+def a_call_for_each_id(ids, pair, new_id):
+    if len(ids) < 2:
+        return list(ids)
+    if (ids[0], ids[1]) == pair:
+        return [new_id, *a_call_for_each_id(ids[2:], pair, new_id)]
+    return [ids[0], *a_call_for_each_id(ids[1:], pair, new_id)]
+
+
+@mutant("encode_bpe", "The function calls itself after each merge, and Python allows about 1000 calls in each other: use a loop.")
+def a_call_for_each_merge(ids, merges):
+    ids = list(ids)
+    ranked = [(merges.index(p), i) for i, p in enumerate(zip(ids, ids[1:])) if p in merges]
+    if not ranked:
+        return ids
+    i = min(ranked)[1]
+    return a_call_for_each_merge(ids[:i] + [ids[i] + ids[i + 1]] + ids[i + 2 :], merges)
+
+
+@mutant("HashMap", "The entries are found by a dict that hides in a default argument: build the map on lists.")
+class a_dict_in_a_default:
+    def __init__(self):
+        self.i = object()
+
+    def _d(self, t=[]):  # noqa: B006
+        for i, d in t:
+            if i is self.i:
+                return d
+        t.append((self.i, {}))
+        return t[-1][1]
+
+    def _row(self, key):
+        for r in self._d().get(hash(key), ()):
+            if r[0] is key or r[0] == key:
+                return r
+
+    def __len__(self):
+        return sum(map(len, self._d().values()))
+
+    def __setitem__(self, key, value):
+        r = self._row(key)
+        if r:
+            r[1] = value
+        else:
+            self._d().setdefault(hash(key), []).append([key, value])
+
+    def __getitem__(self, key):
+        r = self._row(key)
+        if not r:
+            raise KeyError(key)
+        return r[1]
+
+    def __delitem__(self, key):
+        r = self._row(key)
+        if not r:
+            raise KeyError(key)
+        rows = self._d()[hash(key)]
+        rows[:] = [x for x in rows if x is not r]
+        if not rows:
+            del self._d()[hash(key)]
+
+    def __contains__(self, key):
+        return bool(self._row(key))
+
+    def get(self, key, default=None):
+        r = self._row(key)
+        return r[1] if r else default
+
+    def __iter__(self):
+        return iter([r[0] for rows in self._d().values() for r in rows])
+
+    def items(self):
+        return [(r[0], r[1]) for rows in self._d().values() for r in rows]
+
+
+@mutant("HashMap", "The entries are found by a dict that is kept outside of the map: build it on lists.")
+class a_dict_out_of_reach:
+    def __init__(self):
+        import contextvars
+
+        self.v = contextvars.ContextVar("v")
+        self.v.set({})
+
+    def _d(self):
+        return self.v.get()
+
+    def _row(self, key):
+        for r in self._d().get(hash(key), ()):
+            if r[0] is key or r[0] == key:
+                return r
+
+    def __len__(self):
+        return sum(map(len, self._d().values()))
+
+    def __setitem__(self, key, value):
+        r = self._row(key)
+        if r:
+            r[1] = value
+        else:
+            self._d().setdefault(hash(key), []).append([key, value])
+
+    def __getitem__(self, key):
+        r = self._row(key)
+        if not r:
+            raise KeyError(key)
+        return r[1]
+
+    def __delitem__(self, key):
+        r = self._row(key)
+        if not r:
+            raise KeyError(key)
+        rows = self._d()[hash(key)]
+        rows[:] = [x for x in rows if x is not r]
+        if not rows:
+            del self._d()[hash(key)]
+
+    def __contains__(self, key):
+        return bool(self._row(key))
+
+    def get(self, key, default=None):
+        r = self._row(key)
+        return r[1] if r else default
+
+    def __iter__(self):
+        return iter([r[0] for rows in self._d().values() for r in rows])
+
+    def items(self):
+        return [(r[0], r[1]) for rows in self._d().values() for r in rows]
+
+
+@mutant("HashMap", "The entries are found by the attributes of a class, which are a dict: build the map on lists.")
+class attributes_of_a_class:
+    def __init__(self):
+        self.rows = []
+        self.t = type("T", (), {})
+
+    def _get(self, h):
+        return getattr(self.t, f"h{h}", ())
+
+    def _add(self, h, i):
+        setattr(self.t, f"h{h}", [*self._get(h), i])
+
+    def __len__(self):
+        return sum(r is not None for r in self.rows)
+
+    def _at(self, key):
+        for i in self._get(hash(key)):
+            r = self.rows[i]
+            if r is not None and (r[0] is key or r[0] == key):
+                return i
+        return None
+
+    def __setitem__(self, key, value):
+        i = self._at(key)
+        if i is None:
+            self.rows.append((key, value))
+            self._add(hash(key), len(self.rows) - 1)
+        else:
+            self.rows[i] = (self.rows[i][0], value)
+
+    def __getitem__(self, key):
+        i = self._at(key)
+        if i is None:
+            raise KeyError(key)
+        return self.rows[i][1]
+
+    def __delitem__(self, key):
+        i = self._at(key)
+        if i is None:
+            raise KeyError(key)
+        self.rows[i] = None
+
+    def __contains__(self, key):
+        return self._at(key) is not None
+
+    def get(self, key, default=None):
+        i = self._at(key)
+        return default if i is None else self.rows[i][1]
+
+    def __iter__(self):
+        return iter([r[0] for r in self.rows if r])
+
+    def items(self):
+        return [r for r in self.rows if r]

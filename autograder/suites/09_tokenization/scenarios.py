@@ -6,6 +6,7 @@ import sys
 import types
 
 REFUSALS = (ValueError, TypeError, LookupError)
+HERE = globals()
 
 
 def outcome(call, *args, **kwargs):
@@ -23,10 +24,12 @@ class TooManySteps(Exception):
 
 
 class Steps:
-    """Counts the lines that run in the module's own functions, and stops them when there are more than `limit`."""
+    """Counts the lines of Python that run, but for those of this file and the grader, and stops them beyond `limit`."""
 
-    def __init__(self, module, limit):
-        self.names, self.limit, self.n = vars(module), limit, 0
+    def __init__(self, limit):
+        # In grading, `sys.settrace` is forbidden, and what tells of forbidden calls stands in its place: that is the grader's.
+        self.graders = getattr(sys.settrace, "__globals__", None)
+        self.limit, self.n = limit, 0
 
     def __enter__(self):
         self.before = sys.gettrace()
@@ -37,7 +40,8 @@ class Steps:
         sys.settrace(self.before)
 
     def called(self, frame, event, argument):
-        return self.line if frame.f_globals is self.names else None
+        names = frame.f_globals
+        return None if names is HERE or names is self.graders else self.line
 
     def line(self, frame, event, argument):
         if event == "line":
@@ -47,14 +51,15 @@ class Steps:
         return self.line
 
 
-def steps_of(module, limit, call, *args):
-    """How many lines a call runs, at most a few more than the limit."""
-    with Steps(module, limit) as steps:
+def steps_of(limit, call, *args):
+    """How many lines a call runs, at most a few more than the limit; that many, too, where it did not let itself be counted."""
+    with Steps(limit) as steps:
         try:
             call(*args)
         except TooManySteps:
             pass
-    return steps.n
+        counted = sys.gettrace() == steps.called
+    return steps.n if counted else limit + 1
 
 
 # HashMap
@@ -184,6 +189,9 @@ def iterations(module, n):
     for i in range(n):
         mapping[f"key {i}"] = i
     pairs = [(one, other) for one in mapping for other in mapping]
+    given = mapping.items()
+    if isinstance(given, list):
+        given.clear()  # it is the caller's
     return {
         "keys": sorted(mapping) == sorted(mapping),
         "pairs": len(pairs),
@@ -201,13 +209,13 @@ def map_work(module, hashes, phases):
     mapping, seen = module.HashMap(), []
     for limit, operations in phases:
         Key.n_compared = Key.n_hashed = 0
-        made = [(name, [Key(number, hashes[number]), number]) for name, number in operations]
+        made = [(name, [] if name == "len" else [Key(number, hashes[number]), number]) for name, number in operations]
 
         def run(made=made):
             for name, args in made:
                 outcome(perform, mapping, name, args[: 2 if name == "set" else 1])
 
-        n_steps = steps_of(module, limit, run)
+        n_steps = steps_of(limit, run)
         seen.append([n_steps, Key.n_compared, Key.n_hashed])
         if n_steps > limit:
             break
@@ -236,8 +244,27 @@ def inside(*roots):
     return list(keys.values()), list(attributes.values()), others
 
 
+def tables_anywhere():
+    """Every dict and set that has come up since this process began, or is a module's: by its id, itself and its length."""
+    values = [inner for value in gc.get_objects() for inner in (value, *gc.get_referents(value))]
+    values += [vars(module) for module in list(sys.modules.values()) if isinstance(module, types.ModuleType)]
+    return {id(value): (value, len(value)) for value in values if issubclass(type(value), dict | set | frozenset)}
+
+
+def names_that_came(module, n):
+    """How many keys came into the dicts and sets of the whole process while n entries came into a map, alike ones once."""
+    mapping = module.HashMap()
+    before = tables_anywhere()
+    for i in range(n):
+        mapping[Key(i, 7919 * i)] = i
+    after = tables_anywhere()
+    del after[id(before)]
+    grown = sum(max(0, size - before[key][1]) for key, (_, size) in after.items() if key in before)
+    return grown + len({id(name) for key, (table, _) in after.items() if key not in before for name in list(table)})
+
+
 def what_holds_the_entries(module, n):
-    """Whether a map of n entries has a dict or a set in it, or there is one anywhere that has its keys."""
+    """Whether a map of n entries has a dict or a set in it, or there is one anywhere that has its keys, or what finds them."""
     mapping, keys = module.HashMap(), [Key(i, 7919 * i) for i in range(n)]
     for key in keys:
         mapping[key] = [key]
@@ -248,6 +275,7 @@ def what_holds_the_entries(module, n):
     around = [value for home in (module, module.HashMap) for name, value in vars(home).items()
               if not name.startswith("__") and not callable(value)]  # fmt: skip
     return {
+        "a dict or set somewhere that grows as the map does": names_that_came(module, 10 * n) >= 5 * n,
         "a dict or set in the map": any(isinstance(value, tables) for value in others),
         "an attribute for each entry": any(len(own) >= n // 2 for own in attributes),
         "a dict or set that has the keys": any(
@@ -298,17 +326,22 @@ def vocabulary_once_made(module, counts, specials):
     iterators and subclasses give."""
     before = copy.deepcopy([counts, specials])
     first = module.Vocabulary.from_counts(counts, specials)
-    second = module.Vocabulary([*reversed(list(counts)), "new"])
+    given = [*reversed(list(counts)), "new"]
+    second = module.Vocabulary(given)
     tokens = [*specials, *counts]
     seen = [first.encode(tokens), second.encode(list(counts)), first.decode(range(len(first)))]
     unharmed = before == [counts, specials]
     counts["later"] = 99
     specials.append("later")
-    seen[0][:], kept = [-1] * len(seen[0]), list(seen[0])
+    given.append("later")
+    kept = [list(seen[0]), list(seen[2])]
+    seen[0][:] = [-1] * len(seen[0])
+    seen[2][:] = ["later"] * len(seen[2])
     first.decode([0]).append("later")
     return {
-        "seen": [*seen[1:], kept],
-        "later": "later" in first,
+        "seen": [seen[1], *reversed(kept)],
+        "later": "later" in first or "later" in second,
+        "length of the second": len(second),
         "again": first.encode(iter(tokens)),
         "length": len(first),
         "decoded from an iterator": first.decode(iter(range(len(first)))),
@@ -367,7 +400,7 @@ def trie_work(module, words, text, starts, limit):
             trie.longest_prefix(text, start)
             trie.__contains__(text[start : start + 9])
 
-    return steps_of(module, limit, run)
+    return steps_of(limit, run)
 
 
 def match(module, text, words, unk):
@@ -382,9 +415,10 @@ def match_twice(module, text, words, more, unk):
     kept = list(first)
     first.clear()
     again = module.max_match(text, trie, unk)
+    unk_is_a_word = unk in trie
     for word in more:
         trie.insert(word)
-    return [kept, again, module.max_match(text, trie, unk)]
+    return [kept, again, unk_is_a_word, module.max_match(text, trie, unk)]
 
 
 # Functions
@@ -403,9 +437,17 @@ def in_a_row(module, name, calls):
     for args in calls:
         value = getattr(module, name)(*args)
         seen.append(copy.deepcopy(value))
-        if isinstance(value, list | dict):
-            value.clear()
+        for made in (value, *value) if isinstance(value, list | tuple) else [value]:
+            if isinstance(made, list | dict):
+                made.clear()
     return seen
+
+
+def encoded_meanwhile(module, word, merges, more):
+    """encode_bpe with a list of merges, and again after more have been appended to it; with a tuple of them all."""
+    first = module.encode_bpe(word, merges)
+    merges.extend(more)
+    return [first, module.encode_bpe(word, merges), module.encode_bpe(word, tuple(merges))]
 
 
 def with_equal_objects(module, name, ids, pair, new_id):
@@ -447,7 +489,7 @@ def training_work(module, words, n_merges, limit):
     seen = []
     for n in n_merges:
         Symbol.n_asked = 0
-        seen.append(steps_of(module, limit, module.train_bpe, counts, n) + Symbol.n_asked)
+        seen.append(steps_of(limit, module.train_bpe, counts, n) + Symbol.n_asked)
     return seen
 
 

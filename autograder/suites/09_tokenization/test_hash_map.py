@@ -189,11 +189,12 @@ def scattered(n):
 @exercise("HashMap", points=2.5, core=True)
 def test_a_thousand_entries_cost_no_more_steps_than_ten(student):
     """Setting and looking up takes a few steps and comparisons on average, for keys that are there and for those that are not."""
-    n, most_steps, most_asked = 1200, 150, 12
+    n, most_steps, most_asked = 1000, 150, 12
     phases = [[name, [[name, i] for i in keys]]
               for name, keys in (("set", range(n)), ("get", range(n)), ("in", range(n, 2 * n)), ("set", range(n)),
                                  ("delete", range(0, n, 2)), ("look up", range(n)),
-                                 ("set", range(n, n + n // 2)), ("delete", range(1, n, 2)), ("set", range(n)))]  # fmt: skip
+                                 ("set", range(n, n + n // 2)), ("delete", range(1, n, 2)), ("set", range(n)),
+                                 ("len", [()] * 100))]  # fmt: skip
     limits = [[most_steps * len(operations), operations] for _, operations in phases]
     seen = student.run(scenarios.map_work, scattered(2 * n), limits)
     for (name, operations), (n_steps, n_compared, n_hashed) in zip(phases, seen):
@@ -202,13 +203,25 @@ def test_a_thousand_entries_cost_no_more_steps_than_ten(student):
             said = f"{len(operations)} times {name!r} on a map of up to {n} entries took {count} {what}, expected {most} each"
             hint = "begin where the hash says, and grow in proportion to what is there"
             assert count <= most * len(operations), f"{said}\n  hint: {hint}"
+    n_entries, phases = 0, []
+    while n_entries < 1200:
+        more = n_entries // 30 + 10
+        phases += [[10**6, [["set", n_entries + i] for i in range(more)]], [7500, [["in", 1300 + i] for i in range(25)]]]
+        n_entries += more
+    phases.append([10**6, [["set", i] for i in range(1400, 5000)]])
+    seen = student.run(scenarios.map_work, scattered(5000), phases)
+    for i, (n_steps, *_) in enumerate(seen):
+        limit, operations = phases[i]
+        said = f"on the way to 5000 entries, {len(operations)} times {operations[0][0]!r} took {n_steps} lines of code"
+        hint = "a list that is nearly full has long ways: grow at two thirds"
+        assert n_steps <= limit, f"{said}, expected {limit} at most\n  hint: {hint}"
 
 
 @exercise("HashMap", points=1)
 def test_deleted_entries_are_in_nobodys_way(student):
     """After thousands of deletions a look-up is as short as before, and the lists have not grown for what is gone."""
-    n, churn = 1500, []
-    for i in range(1000):
+    n, churn = 1000, []
+    for i in range(600):
         churn += [["set", i], ["delete", i], ["in", i + 1]]
     absent = [["in", i] for i in range(n, n + 300)]
     phases = [["set", i] for i in range(n)], [["delete", i] for i in range(n)], absent, [*churn, *absent]
@@ -217,6 +230,16 @@ def test_deleted_entries_are_in_nobodys_way(student):
         what = ("filling the map", "deleting all", "looking for absent keys then", "many entries that come and go")[i]
         said = f"{what} took more than {n_steps} lines of code for {len(phases[i])} operations"
         assert n_steps <= 200 * len(phases[i]), f"{said}\n  hint: what is deleted must not be walked over for ever"
+    phases = []
+    for i in range(100, 206):  # whatever the length of the list, at some number of entries it is about to grow, or to shrink
+        pairs = [[name, 206 + (21 * i + j) % 2000] for j in range(20) for name in ("set", "delete")]
+        phases += [[10**6, [["set", i]]], [200 * len(pairs), pairs]]
+    phases.insert(0, [10**6, [["set", i] for i in range(100)]])
+    for i, (n_steps, *_) in enumerate(student.run(scenarios.map_work, scattered(2206), phases)):
+        said = f"20 new entries that went at once, beside {100 + i // 2} others, took more than {n_steps} lines of code"
+        hint = "where all entries were moved, there must be room for many before they are moved again"
+        assert n_steps <= phases[i][0], f"{said}\n  hint: {hint}"
     n_few, n_places = (student.run(scenarios.places_after_turnover, n, 6) for n in (40, 3000))
     said = f"3000 keys came and went, never more than 7 at once, and there are {n_places} places now, {n_few} after 40 keys"
+    assert n_few <= 4096, f"there are {n_few} places for 7 entries\n  hint: begin with few, and grow"
     assert n_places <= 4 * n_few + 250, f"{said}\n  hint: what is deleted must not make the list grow"

@@ -71,14 +71,15 @@ def test_the_best_way_is_found_where_characters_alone_are_none(student, seed, n)
     else:
         assert_refused(student.unigram_segment, text, table, why="no pieces make up the text")
     fixed = {"ab": -0.1, "abc": -5.0, "d": -1.0, "cde": -9.0, "e": -1.5, "de": -0.2}
-    assert_way(student.unigram_segment("abcde", fixed), "abcde", fixed, -5.2, "abcde", "ab is good, and cde behind it is bad")
+    if seed == 5:  # once
+        assert_way(student.unigram_segment("abcde", fixed), "abcde", fixed, -5.2, "abcde", "ab is good, and cde behind it is bad")
 
 
 @exercise("unigram_segment", points=1.5)
 def test_what_cannot_be_written_is_refused(student):
     """A text that no pieces make up is a ValueError, wherever they are missing; a piece of log-probability -inf is none."""
     table = {"a": -1.0, "ab": -1.0, "cc": -2.0, "never": -INF, "b": -INF}
-    for text in ("x", "ax", "xa", "axa", "c", "acca"[:2], "never", "abb", "aabccc"):
+    for text in ("x", "ax", "xa", "axa", "c", "acca"[:2], "never", "abb", "aabccc", "a" * 40 + "x", "A", "a "):
         assert_refused(student.unigram_segment, text, table, why="no pieces make up the text")
     assert_refused(student.unigram_segment, "a", {}, why="there are no pieces")
     assert_refused(student.unigram_segment, "a", {"": -1.0}, why="the empty piece makes up nothing")
@@ -101,6 +102,8 @@ def test_log_probabilities_of_every_size(student):
     for table in ({"a": 0.0, "aa": 0.0, "b": -1e9, "ab": -1e8}, {"a": -0.5, "aa": 0.0, "b": -0.25, "ab": 0.0},
                   {"a": -800.0, "aa": -1600.5, "b": -900.0, "ab": -1700.25},
                   {"a": -1.0, "aa": -2.0 + 1e-7, "b": -3.0, "ab": -4.0 - 1e-7},
+                  {"a": -1.0, "aa": -2.0 + 1e-10, "b": -3.0, "ab": -4.0 - 1e-10},
+                  {"a": -1e300, "aa": -1e299, "b": -1e200, "ab": -2e300},
                   {"a": -1, "b": -2, "ab": -2, "aa": -3}):  # fmt: skip
         for text in ("a", "aab", "baab", "aaaab", "abab"):
             best = max(log_prob for log_prob, _ in all_ways(text, table))
@@ -125,8 +128,12 @@ def test_texts_are_long_and_of_any_characters(student):
         "\u0301": -3.0,
         "e\u0301": -4.0,
         "🙂": -0.5,
+        " ": -0.7,
+        "A": -0.9,
+        "A ": -1.4,
+        "": -0.1,
     }
-    unit = "abba" * 7 + "e\u0301é🙂" + "aab"
+    unit = "abba" * 7 + "e\u0301é🙂" + "aab A A "
     for text in (unit, unit * 40, "é" * 1500):
         found, again = student.run(scenarios.in_a_row, "unigram_segment", [[text, table], [text, table]])
         best = viterbi(text, table)
@@ -140,12 +147,15 @@ def test_texts_are_long_and_of_any_characters(student):
     for found, (text, used) in zip(seen, calls, strict=True):
         assert_way(found, text, used, max(all_ways(text, used))[0], f"{text} in {used}", "keep nothing between calls")
     assert student.run(scenarios.called, "unigram_segment", ["aab", table])["untouched"], "the table was changed"
+    table = {"a": -1.0, "b": -1.0, "ab" * 150: -3.0}
+    found = student.unigram_segment("a" + "ab" * 151, table)
+    assert_way(found, "a" + "ab" * 151, table, -6.0, "303 characters with a piece of 300", "pieces may be long")
 
 
 def viterbi(text, table):
     best = [0.0] + [-INF] * len(text)
     for i in range(len(text)):
         for piece, log_prob in table.items():
-            if text.startswith(piece, i):
+            if piece and text.startswith(piece, i):
                 best[i + len(piece)] = max(best[i + len(piece)], best[i] + log_prob)
     return best[-1]

@@ -28,6 +28,7 @@ TOKENS = [
     "10",
     "9",
     " ",
+    " the",
 ]
 
 
@@ -86,7 +87,8 @@ def test_unknown_tokens_are_read_as_unk(student, seed, place):
     counts = counts_for(seed, 10)
     specials = ["<pad>", "<bos>"]
     specials.insert(place, "<unk>")
-    text = [*list(counts)[:3], "never seen", "<unk>", "THE", *list(counts)[3:5], "<pad>", "🦓"]
+    tokens = list(counts)
+    text = [*tokens[:3], "never seen", "<unk>", "THE", *tokens[3:5], "<pad>", "🦓", f" {tokens[0]}", f"{tokens[1]}\n"]
     actual = student.run(scenarios.use_vocabulary, counts, specials, text, [text, [], ["never seen"]])
     expected = numbered(counts, specials)
     ids = [expected.index(token) if token in expected else place for token in text]
@@ -94,9 +96,15 @@ def test_unknown_tokens_are_read_as_unk(student, seed, place):
     assert_equal(actual["in"], [token in expected for token in text], what="whether each is in it", hint="unknown is not in it")
     learnt = student.run(scenarios.use_vocabulary, {"a": 9, "<unk>": 5, "b": 1}, ["<pad>"], [], [["b", "c", "a"]])
     assert_equal(learnt["ids"], [[3, 2, 1]], what='the ids of b, c, a where "<unk>" was counted', hint="a token like others")
-    without = student.run(scenarios.use_vocabulary, counts, ["<pad>"], [], [["never seen"], ["<pad>", "never seen"], ["<pad>"]])
+    without = student.run(
+        scenarios.use_vocabulary,
+        counts,
+        ["<pad>"],
+        [],
+        [["never seen"], ["<pad>", "never seen"], ["never seen", "<pad>"], ["<pad>"]],
+    )
     refused = [value in ("refused", "KeyError") for value in without["ids"]]
-    assert_equal(refused, [True, True, False], what='whether each text is refused without "<unk>"')
+    assert_equal(refused, [True, True, True, False], what='whether each text is refused without "<unk>"')
 
 
 @exercise("Vocabulary", points=1.5)
@@ -131,6 +139,7 @@ def test_a_token_has_one_id(student):
     assert_refused(student.run, scenarios.make_vocabulary, ["a", "b", "a"], why="a token comes twice")
     assert_refused(student.run, scenarios.make_vocabulary, {"a": 1}, ["x", "y", "x"], why="a special comes twice")
     assert_equal(student.run(scenarios.make_vocabulary, []), 0, what="the length of an empty one")
+    assert_equal(student.run(scenarios.make_vocabulary, ["b", "a"]), 2, what="the length of one that is made from an iterator")
 
 
 @exercise("Vocabulary", points=0.5)
@@ -143,6 +152,7 @@ def test_a_vocabulary_is_fixed_once_it_is_made(student):
         "later": False,
         "again": [0, 1, 3, 2, 1, 4, 0],
         "length": 5,
+        "length of the second": 6,
         "decoded from an iterator": tokens,
         "unharmed": True,
     }
@@ -151,7 +161,7 @@ def test_a_vocabulary_is_fixed_once_it_is_made(student):
 
 # Trie
 
-LETTERS = ["a", "b", "á", "🙂", "e", "\u0301", "*", "$", "#", "\0", " ", "."]  # á is 128 characters after a
+LETTERS = ["a", "b", "á", "🙂", "e", "\u0301", "*", "$", "#", "\0", " ", ".", "A"]  # á is 128 characters after a
 
 
 def words_for(seed, n, longest=6, letters=LETTERS, mostly=2):
@@ -219,6 +229,9 @@ def test_words_may_come_in_any_order(student, seed, n):
         assert_equal(
             prefixes, expected, what=f"the longest prefixes in {text!r} after {there}", hint="an insertion takes nothing away"
         )
+    long = ["ab" * 100, "ab" * 190]
+    _, found = student.run(scenarios.use_trie, long, [], [("ab" * 199, 0), ("ab" * 199, 20), ("ab" * 99, 0)])
+    assert_equal(found, [long[1], long[0], ""], what="the longest prefixes with words of 200 and 380 characters")
     pair = student.run(scenarios.two_tries, ["ab", "abc", "b"], ["abcd", "x", "a"], "abcd")
     expected = [[[True, True, True, False, False, False], "abc"], [[False, False, False, True, True, True], "abcd"]]
     assert_equal(pair, expected, what="two tries filled in turns", hint="each node has a dictionary of its own")
@@ -239,6 +252,7 @@ def test_places_outside_of_the_text_are_refused(student):
 def test_a_look_up_follows_the_text_and_no_further(student):
     """A look-up takes about as many steps as the match is long, however many words there are and however long one is."""
     words = words_for(5, 1500, longest=7, letters=list("abcdefgh"), mostly=8) + ["a" * 800, "b" * 700 + "c"]
+    words += ["aaa" + "z" * n for n in range(1, 250)]  # words of so many lengths
     text = "".join(words_for(6, 400, letters=list("abcdefgh"), mostly=8)) + "aab" * 50
     starts = list(range(0, len(text), 5))
     most = 400 * len(starts)
@@ -282,13 +296,18 @@ def test_every_unknown_character_is_an_unk_of_its_own(student):
         actual = student.run(scenarios.match, text, words, "<unk>")
         what = f"the pieces of {text!r} with the words {words}"
         assert_equal(actual, match_by_trying(text, words, "<unk>"), what=what, hint="after an unk, go on with the next character")
+    for text, words, unk in (("abab", ["ab"], "ab"), ("xabx", ["ab", "b"], "ab"), ("AB ab", ["ab"], "b")):
+        actual = student.run(scenarios.match, text, words, unk)
+        what = f"the pieces of {text!r} with the words {words} and unk {unk!r}"
+        assert_equal(actual, match_by_trying(text, words, unk), what=what, hint="unk may be a word as well")
 
 
 @exercise("max_match", points=1)
 def test_matching_changes_neither_trie_nor_lists(student):
     """The same text again has the same pieces, words that come later count from then on, and long texts are no trouble."""
-    actual = student.run(scenarios.match_twice, "abcab", ["ab", "c"], ["abc", "?"], "?")
-    assert_equal(actual, [["ab", "c", "ab"], ["ab", "c", "ab"], ["abc", "ab"]], what="the pieces before, again, with more words")
+    actual = student.run(scenarios.match_twice, "abcabx", ["ab", "c"], ["abc", "x"], "?")
+    before, what = ["ab", "c", "ab", "?"], "the pieces before, again, whether unk is a word now, the pieces with more words"
+    assert_equal(actual, [before, before, False, ["abc", "ab", "x"]], what=what)
     words = ["ab", "a", "ba"]
     text = "abbxa" * 800
     assert_equal(
