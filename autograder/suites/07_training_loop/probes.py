@@ -2,6 +2,7 @@
 checked. Tensors come in and go out, and are NumPy arrays in between.
 """
 
+import gc
 import importlib
 
 import numpy as np
@@ -103,7 +104,10 @@ def ordered(module, parents, root, kind="Node", many="tuple"):
 
 def ordered_chain(module, n, n_wide):
     """The order of a chain of n nodes, then that of a node with this many parents, as numbers."""
-    chain = nodes_of([[], *([i] for i in range(n - 1))])
+    gc.disable()  # it would look through all nodes again and again, which takes longer than making them
+    chain = [Node((), 0)]
+    for number in range(1, n):
+        chain.append(Node((chain[-1],), number))
     wide = nodes_of([*([] for _ in range(n_wide)), range(n_wide)])
     order = engine(module).topological_order
     return [torch.tensor([node.number for node in order(nodes[-1])]) for nodes in (chain, wide)]
@@ -248,6 +252,7 @@ def after_a_refused_walk(module, data):
 
 def long_chain(module, n, number):
     """x, to which b is added n times, each sum times a number close to 1: the value, and both gradients."""
+    gc.disable()  # as in ordered_chain
     Array = engine(module).Array
     x, b, factor = Array([1.0, 2.0], requires_grad=True), Array(0.5, requires_grad=True), Array(number)
     y = x
@@ -351,16 +356,19 @@ def changed(module, leaves, operations, weights, seed):
     return found
 
 
-def beside(module, leaves, operation, seed, first):
-    """The gradients of the last leaf, z, after backward of z + an operation, or the other way round, was given the seed once and
-    then once more; and whether the seed is what it was."""
-    *_, z, result = built(module, leaves, [operation])
-    upstream, seen = array(seed), []
-    total = z + result if first else result + z
-    for _ in range(2):
-        total.backward(upstream)
-        seen.append(out(z.grad))
-    return seen, np.array_equal(upstream, array(seed))
+def beside(module, leaves, operation, seed):
+    """The gradients of the last leaf, z, after backward of z + an operation was given the seed once and then once more; and
+    whether the seed is what it was. The same the other way round."""
+    found = []
+    for first in (True, False):
+        *_, z, result = built(module, leaves, [operation])
+        upstream, seen = array(seed), []
+        total = z + result if first else result + z
+        for _ in range(2):
+            total.backward(upstream)
+            seen.append(out(z.grad))
+        found.append([seen, np.array_equal(upstream, array(seed))])
+    return found
 
 
 def augmented(module, data, other, sign):
