@@ -126,6 +126,10 @@ def test_every_backward_adds(student, case, seed, resets):
     hint = "only leaves keep gradients from walk to walk; what belongs to one walk is forgotten at its end"
     for k, (found, right) in enumerate(zip(actual, walked(case.leaves, case.operations, calls), strict=True)):
         compare({"values": [], "gradients": found}, {"values": [], "gradients": right}, f"walk {k + 1} of {len(calls)}", hint)
+    x = normal(seed, 3)
+    expected = [6 * x, 3 * x + 6 * x, 0.5 + 6 * x]
+    what = "the gradient of 3 x² after a walk, after half of it and a walk, after a grad of 0.5 and a walk"
+    assert_close(student.run(probes.overwritten_between, x, 0.5), expected, what=what, hint="add to what grad is at the moment")
 
 
 @exercise(NAME, points=0.25)
@@ -201,9 +205,13 @@ def test_nothing_that_was_given_is_changed(student, seed):
             )
             assert_equal(kept, True, what=f"whether the grad that backward was given is what it was after {operation}")
     x, other = leaves[0][0], leaves[1][0]
-    for sign, y, gradient in (("+", x + other, 1), ("-", x - other, 1), ("*", x * other, other), ("/", x / other, 1 / other)):
-        expected = [x, y, torch.ones_like(x) * gradient]
-        assert_close(student.run(probes.augmented, x, other, sign), expected, what=f"[x, y, x.grad] after y = x; y {sign}= other")
+    ones = torch.ones(2, 3, dtype=x.dtype)
+    for sign, second, y, gradient in (
+        ("+", other, x + other, ones), ("-", other, x - other, ones), ("*", other, x * other, other),
+        ("/", other, x / other, 1 / other), ("**", 3, x**3, 3 * x**2), ("@", other.mT, x @ other.mT, ones[:, :2] @ other),
+    ):  # fmt: skip
+        found = student.run(probes.augmented, x, second, sign)
+        assert_close(found, [x, y, gradient], what=f"[x, y, x.grad] after y = x; y {sign}= other")
 
 
 @exercise(NAME, points=0.75)
@@ -330,6 +338,7 @@ def test_products_of_vectors_and_batches(student, lead, n, k, seed, data):
 @example(case=((2, 3), None), keepdims=True, seed=10)
 @example(case=((2, 3), 0), keepdims=False, seed=11)
 @example(case=((2, 0), 1), keepdims=False, seed=12)
+@example(case=((2, 3, 4), (2, 0)), keepdims=False, seed=13)
 def test_sums_over_axes(student, case, keepdims, seed):
     """Over one axis, several or all, counted from either end, with and without keepdims."""
     a, axis = case
@@ -401,6 +410,8 @@ def test_exp_log_and_tanh(student, a, seed):
     check(student, [positive(x)], [["log", [0], {}]], "x.log()", "g / x")
     check(student, [x], [["tanh", [0], {}]], "x.tanh()", "g (1 - tanh(x)²)")
     check(student, [x], [["exp", [0], {}], ["tanh", [1], {}], ["log", [2], {}], ["exp", [3], {}]], "exp, tanh, log, exp")
+    check(student, [30 * x - 5], [["exp", [0], {}]], "x.exp() of numbers far from 0", "np.exp as it is")
+    check(student, [positive(x) * 1e-15], [["log", [0], {}]], "x.log() of tiny numbers", "np.log as it is")
     far = torch.where(x > 0, 800.0, -800.0)
     check(student, [far], [["tanh", [0], {}]], "x.tanh() of ±800", "exp(800) is infinite: np.tanh is not")
 
@@ -526,8 +537,8 @@ def test_numbers_and_plain_arrays_on_either_side(student, a, seed):
         operations = [["with", [0], {"sign": sign, "other": 1.3, "left": left, "scalar": True}] for left in (True, False)]
         check(student, [x], operations, f"(np.float64(1.3) {sign} x, x {sign} np.float64(1.3))", hint)
     for left, other in ((True, normal(seed + 2, 2, *a[-2:-1] or (a[-1],))), (False, normal(seed + 3, a[-1], 2))):
-        operation = ["with", [0], {"sign": "@", "other": other, "left": left}]
-        check(student, [x], [operation], "array @ x" if left else "x @ array", hint)
+        both = [["with", [0], {"sign": "@", "other": operand, "left": left}] for operand in (other, other.tolist())]
+        check(student, [x], both, "(array @ x, lists @ x)" if left else "(x @ array, x @ lists)", hint)
 
 
 @exercise(NAME, points=1)

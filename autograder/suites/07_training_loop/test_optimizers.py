@@ -66,6 +66,7 @@ def missing_gradients(student, name, arguments, seed):
         new = tensors(seed + 10 * i, shapes)
         operations.append(("zero_grad",))
         operations += [("gradients", [g if j in there else None for j, g in enumerate(new)]), ("step",)]
+    operations += [("gradients", [torch.zeros(shape, dtype=torch.float64) for shape in shapes]), ("step",)]  # which count
     hint = "no gradient, no step: the parameter, all that is kept for it, and its count of steps stay as they are"
     check(student, name, tensors(seed, shapes), arguments, operations, hint)
 
@@ -141,7 +142,8 @@ def test_sgd_goes_where_pytorchs_goes(student, shapes, lr, momentum, seed):
     arguments = {"lr": lr, "momentum": momentum}
     hint = "v = momentum * v + g, then p = p - lr * v"
     check(student, "SGD", tensors(seed, shapes), arguments, steps(seed, shapes, 6), hint)
-    check(student, "SGD", tensors(seed, shapes), {"lr": lr}, steps(seed, shapes, 2), "momentum is 0 where none is given")
+    large = steps(seed, shapes, 2, scale=50.0)
+    check(student, "SGD", tensors(seed, shapes), {"lr": lr}, large, "momentum is 0 where none is given")
 
 
 @exercise("SGD", points=0.5)
@@ -330,6 +332,7 @@ def check_clipped(seen, gradients, max_norm, hint=""):
     single = any(g is not None and g.dtype == torch.float32 for g in gradients)
     room = 8e-3 if half else 2e-6 if single else 1e-9
     assert_close(seen["norms"][0], norm, what="the norm that is returned", hint=hint, rtol=room)
+    assert seen["scalars"], "the norm that is returned should be a scalar, of no dimensions"
     scale = max_norm / norm if norm > max_norm else 1.0
     for i, (found, g) in enumerate(zip(seen["gradients"], gradients, strict=True)):
         wanted = None if g is None else (g.double() * scale).to(g.dtype)
@@ -417,10 +420,14 @@ def test_dtypes_stay_and_squares_are_added_up_in_float32_at_least(student, seed)
     large = [torch.full((30, 100), 200.0, dtype=torch.float16), torch.full((5,), 300.0, dtype=torch.float16)]
     hint = "float16 ends at 65504: take the squares of grad.float()"
     check_clipped(student.run(scenarios.clip, large, 100.0), large, 100.0, hint)
+    many = [torch.ones(1, dtype=torch.bfloat16)] * 400
+    hint = "in bfloat16 256 + 1 is 256: add up in float32"
+    check_clipped(student.run(scenarios.clip, many, 10.0), many, 10.0, hint)
 
 
 @exercise("clip_grad_norm", points=0.5)
 def test_a_negative_max_norm_is_refused(student):
     """Gradients do not turn around."""
-    for bad in (-1.0, -1e-9, float("-inf")):
-        assert_refused(student.run, scenarios.clip, [torch.ones(2)], bad, why=f"max_norm is {bad}")
+    for bad in (-1.0, -1e-9, float("-inf"), float("nan")):
+        for gradients in ([torch.ones(2)], [torch.zeros(2)], [None]):
+            assert_refused(student.run, scenarios.clip, gradients, bad, why=f"max_norm is {bad}, the gradients {gradients}")
