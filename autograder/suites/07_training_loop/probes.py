@@ -67,8 +67,8 @@ class Node:
 
     __slots__ = ("parents", "number")
 
-    def __init__(self, parents, number):
-        self.parents, self.number = parents, number
+    def __init__(self, number, parents=()):
+        self.number, self.parents = number, parents
 
 
 class Twin(Node):
@@ -89,8 +89,8 @@ class Counting:
 
     __slots__ = ("_parents", "number", "asked")
 
-    def __init__(self, parents, number):
-        self._parents, self.number, self.asked = parents, number, 0
+    def __init__(self, number):
+        self.number, self.asked = number, 0
 
     @property
     def parents(self):
@@ -99,12 +99,16 @@ class Counting:
             raise RuntimeError("the parents of one node were asked for more than 100 times")
         return self._parents
 
+    @parents.setter
+    def parents(self, parents):
+        self._parents = parents
+
 
 def nodes_of(parents, kind=Node, many=tuple):
-    """A node for each list of numbers of earlier nodes."""
-    nodes = []
-    for number, earlier in enumerate(parents):
-        nodes.append(kind(many(nodes[i] for i in earlier), number))
+    """A node for each list of numbers of its parents."""
+    nodes = [kind(number) for number in range(len(parents))]
+    for node, numbers in zip(nodes, parents):
+        node.parents = many(nodes[i] for i in numbers)
     return nodes
 
 
@@ -117,9 +121,9 @@ def ordered(module, parents, root, kind="Node", many="tuple"):
 def ordered_chain(module, n, n_wide):
     """The order of a chain of n nodes, then that of a node with this many parents, as numbers."""
     usual_limits()
-    chain = [Node((), 0)]
+    chain = [Node(0)]
     for number in range(1, n):
-        chain.append(Node((chain[-1],), number))
+        chain.append(Node(number, (chain[-1],)))
     wide = nodes_of([*([] for _ in range(n_wide)), range(n_wide)])
     order = engine(module).topological_order
     return [torch.tensor([node.number for node in order(nodes[-1])]) for nodes in (chain, wide)]
@@ -130,7 +134,7 @@ def ordered_again(module, parents, roots):
     nodes, seen = nodes_of(parents, many=list), []
     for root in roots:
         found = engine(module).topological_order(nodes[root])
-        unchanged = all([p.number for p in node.parents] == earlier for node, earlier in zip(nodes, parents))
+        unchanged = all([p.number for p in node.parents] == numbers for node, numbers in zip(nodes, parents))
         seen.append([[node.number for node in found], isinstance(found, list), unchanged])
         found.clear()
     return seen
