@@ -163,6 +163,7 @@ def test_a_column_gets_the_sum_over_the_columns(student):
 
 
 @exercise("unbroadcast")
+@settings(max_examples=12)
 @given(
     shape=st.lists(sizes(1, 3), max_size=4),
     kept=st.lists(st.booleans(), min_size=4, max_size=4),
@@ -252,6 +253,7 @@ def test_a_node_that_is_used_several_times(student):
 
 
 @exercise("Array")
+@settings(max_examples=8)
 @given(a=st.lists(sizes(1, 3), min_size=1, max_size=3), seed=seeds())
 @example(a=[2, 3], seed=1)
 def test_operands_broadcast(student, a, seed):
@@ -369,7 +371,7 @@ def test_a_long_chain_of_operations(student):
 
 
 @exercise("Array")
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(b=sizes(1, 4), d=sizes(1, 4), h=sizes(1, 4), seed=seeds())
 def test_a_layer_of_a_network(student, b, d, h, seed):
     """tanh(x @ w + b) and the mean of its squares."""

@@ -279,6 +279,7 @@ def test_the_loss_of_two_rows(student):
 
 
 @exercise("cross_entropy")
+@settings(max_examples=10)
 @given(lead=leading_shapes(4, 2), vocab=sizes(1, 9), seed=seeds())
 def test_the_loss_agrees_with_pytorchs(student, lead, vocab, seed):
     """Over all leading dimensions, for large logits too; its gradient flows."""
@@ -317,6 +318,7 @@ def test_predicted_less_observed(student):
 
 
 @exercise("cross_entropy_gradient")
+@settings(max_examples=10)
 @given(lead=leading_shapes(4, 2), vocab=sizes(1, 9), seed=seeds())
 def test_the_closed_form_agrees_with_autograd(student, lead, vocab, seed):
     """Over all leading dimensions."""
@@ -344,7 +346,7 @@ def test_two_steps_of_sgd_by_hand(student):
 
 
 @exercise("SGD")
-@settings(max_examples=15)
+@settings(max_examples=2)
 @given(seed=seeds())
 def test_sgd_agrees_with_pytorchs(student, seed):
     """Five steps, with and without momentum, with a learning rate that changes."""
@@ -391,7 +393,7 @@ def test_the_first_step_of_adamw_has_the_length_of_the_learning_rate(student):
 
 
 @exercise("AdamW")
-@settings(max_examples=15)
+@settings(max_examples=2)
 @given(seed=seeds())
 def test_adamw_agrees_with_pytorchs(student, seed):
     """Ten steps, with large decay, large eps, other betas, a learning rate that changes, and defaults."""
@@ -443,7 +445,7 @@ def test_a_gradient_of_3_and_4_is_5_long(student):
 
 
 @exercise("clip_grad_norm")
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(seed=seeds(), n=sizes(1, 4))
 def test_clipping_agrees_with_pytorchs(student, seed, n):
     """Parameters come from a generator, which can be read once."""
@@ -476,7 +478,7 @@ def test_the_schedule_of_a_run_of_eight_steps(student):
 
 
 @exercise("cosine_schedule")
-@settings(max_examples=20)
+@settings(max_examples=4)
 @given(warmup=sizes(0, 5), more=sizes(0, 8))
 def test_the_ends_of_the_stretches(student, warmup, more):
     """max_lr where the warm-up ends, min_lr at the end, the mean halfway; no division by 0 at any step."""
@@ -495,7 +497,7 @@ def test_the_ends_of_the_stretches(student, warmup, more):
 
 
 @exercise("get_batch")
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(spare=sizes(0, 9), batch_size=sizes(1, 6), context_length=sizes(1, 6), seed=seeds())
 def test_rows_are_pieces_of_the_text(student, spare, batch_size, context_length, seed):
     """In a text 0, 1, 2, ... every piece counts upwards, and y is x + 1."""
@@ -588,7 +590,7 @@ def test_loading_a_program_is_an_error_and_does_not_run_it(student):
 
 
 @exercise("evaluate")
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(n=sizes(2, 30), batch_size=sizes(1, 4), context_length=sizes(1, 9), seed=seeds())
 def test_every_token_but_the_first_counts_once(student, n, batch_size, context_length, seed):
     """For a model that looks at one token only, windows make no difference: the loss over the whole text."""

@@ -46,6 +46,24 @@ ALTERNATIVES = [
         ),
     ),
     edit(
+        "beside_by_descriptor",
+        "save_checkpoint",
+        "The file is renamed within its folder, which is held by a descriptor.",
+        (
+            "        os.replace(unfinished, path)",
+            "        folder = os.open(Path(path).parent, os.O_RDONLY)\n        try:\n"
+            "            os.replace(unfinished.name, Path(path).name, src_dir_fd=folder, dst_dir_fd=folder)\n"
+            "        finally:\n            os.close(folder)",
+        ),
+    ),
+    edit(
+        "velocities_as_lists",
+        "SGD",
+        "The snapshot holds the velocities as lists of numbers.",
+        ("[v.clone() for v in self._velocities]", "[v.tolist() for v in self._velocities]"),
+        ("velocity.copy_(saved)", "velocity.copy_(torch.tensor(saved, dtype=torch.float64).reshape(velocity.shape))"),
+    ),
+    edit(
         "own_loss_of_the_model",
         "train",
         "The model's own loss, and gradients that are divided once all passes are done.",
@@ -348,7 +366,7 @@ class AdamOnLists:
 
 @alternative("clip_grad_norm", "As PyTorch does it: the norm of the norms, 1e-6 added, a factor of at most 1 for everything.")
 def norm_of_norms(params, max_norm, eps=1e-6):
-    if max_norm < 0:
+    if not max_norm >= 0:
         raise ValueError(max_norm)
     grads = [p.grad for p in params if p.grad is not None]
     if len(grads) == 0:

@@ -149,6 +149,34 @@ ALTERNATIVES = [
             "                return np.bool_(False)\n",
         ),
     ),
+    other(
+        "tuples_taken_apart",
+        ARRAY,
+        "Tuples alone are taken apart, requires_grad is one of NumPy's booleans, and == compares number by number.",
+        ("self.data.reshape(*shape)", "self.data.reshape(shape[0] if isinstance(shape[0], tuple) else shape)"),
+        ("self.requires_grad = requires_grad", "self.requires_grad = np.bool_(requires_grad)"),
+        (
+            "    def __mul__(self",
+            "    def __eq__(self, other):\n        return self.data == getattr(other, 'data', other)\n\n    __hash__ = None\n\n"
+            "    def __bool__(self):\n        return bool(self.data)\n\n    def __mul__(self",
+        ),
+    ),
+    other(
+        "verdict_of_numpy",
+        CHECK,
+        "All entries at once, and one of NumPy's booleans.",
+        (
+            "        for index in np.ndindex(x.data.shape):\n",
+            "        numerics = np.empty_like(x.data)\n        for index in np.ndindex(x.data.shape):\n",
+        ),
+        (
+            "            if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric):\n                return False\n",
+            "            numerics[index] = numeric\n"
+            "        agrees = np.all(abs(gradient - numerics) <= 1e-6 + 1e-4 * abs(numerics))\n"
+            "        if not agrees:\n            return agrees\n",
+        ),
+        ("    return True\n", "    return np.True_\n"),
+    ),
 ]
 
 

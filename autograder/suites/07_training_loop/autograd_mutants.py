@@ -1328,6 +1328,136 @@ MUTANTS = [
         "It says False where all entries agree. If Array's tests fail, too, its gradients may be to blame.",
         ("    return True\n", "    return False\n"),
     ),
+    # What does not show at first sight
+    wrong(
+        "two_stretched_axes_at_most",
+        UNBROADCAST,
+        "Only the first two of the stretched axes are summed over: there may be any number of them.",
+        ("*stretched), keepdims", "*stretched[:2]), keepdims"),
+    ),
+    wrong(
+        "false_nodes_skipped",
+        ORDER,
+        "Nodes are asked whether they are true, and left out where they are not: that says nothing about whether they are there.",
+        ("        if parents_are_done:", "        if not node:\n            continue\n        if parents_are_done:"),
+    ),
+    wrong(
+        "order_searched_for_each_node",
+        ORDER,
+        "The whole order is searched for each node, which takes longer the longer it is: keep the ids in a set.",
+        ("elif id(node) not in seen:", "elif id(node) not in seen and all(node is not other for other in order):"),
+    ),
+    wrong(
+        "gradient_summed_up_elsewhere",
+        ARRAY,
+        "The sum of all walks is kept beside `grad`, so that what was written into `grad` meanwhile is lost: add to `grad`.",
+        (
+            TO_LEAF,
+            "node._sum = np.array(g if node.grad is None else node._sum + g)\n                node.grad = node._sum.copy()",
+        ),
+    ),
+    wrong(
+        "lists_refused_in_products",
+        ARRAY,
+        "array @ x and x @ array work with arrays alone: lists are operands, too.",
+        (
+            "        other = self._operand(other)\n        product",
+            "        other.shape if not isinstance(other, Array) else ()\n        other = self._operand(other)\n        product",
+        ),
+    ),
+    wrong(
+        "lists_refused_on_the_left_of_products",
+        ARRAY,
+        "array @ x works with arrays alone: lists are operands, too.",
+        ("return self._operand(other) @ self", "return Array(other.view()) @ self"),
+    ),
+    wrong(
+        "axes_put_back_one_by_one",
+        ARRAY,
+        "The axes that were summed over are put back one by one as they come: in which order is not the same. Sort them.",
+        (
+            BACK,
+            "for a in () if keepdims or axis is None else axis if isinstance(axis, tuple) else (axis,):\n"
+            "                g = np.expand_dims(g, a)",
+        ),
+    ),
+    wrong(
+        "exponent_clipped",
+        ARRAY,
+        "exp is that of a number cut to an interval: np.exp of the number itself.",
+        ("value = np.exp(self.data)", "value = np.exp(np.clip(self.data, -20, 20))"),
+    ),
+    wrong(
+        "log_of_a_little_more",
+        ARRAY,
+        "A small number is added before the log: the log of small numbers is wrong then.",
+        ("np.log(self.data)", "np.log(self.data + 1e-12)"),
+    ),
+    wrong(
+        "power_in_place",
+        ARRAY,
+        "x **= 2 changes the data of x, and with it that of whoever else holds it: leave __ipow__ out.",
+        (
+            "    def __mul__(self",
+            "    def __ipow__(self, n):\n        self.data **= n\n        return self\n\n    def __mul__(self",
+        ),
+    ),
+    wrong(
+        "product_in_place",
+        ARRAY,
+        "x @= y changes x itself, and with it whoever else holds it: leave __imatmul__ out.",
+        (
+            "    def __mul__(self",
+            "    def __imatmul__(self, other):\n        self.data = self.data @ other.data\n"
+            "        return self\n\n    def __mul__(self",
+        ),
+    ),
+    wrong(
+        "data_made_read_only",
+        ARRAY,
+        "The array that was passed cannot be written to any more: leave it as it is, or copy it.",
+        (
+            "        self.requires_grad = requires_grad\n",
+            "        self.data.flags.writeable = False\n        self.requires_grad = requires_grad\n",
+        ),
+    ),
+    wrong(
+        "relu_of_constants_in_place",
+        ARRAY,
+        "relu overwrites the data of an Array that requires no gradient: make a new array.",
+        ("np.maximum(self.data, 0)", "np.maximum(self.data, 0, out=None if self.requires_grad else self.data)"),
+    ),
+    wrong(
+        "eps_relative_to_large_entries",
+        CHECK,
+        "eps grows with the entry: the two points are eps away, neither more nor less.",
+        (
+            "            centre = x.data[index]\n",
+            "            centre = x.data[index]\n            h = eps * max(1.0, abs(centre))\n",
+        ),
+        ("centre + eps", "centre + h"),
+        ("centre - eps", "centre - h"),
+        ("(2 * eps)", "(2 * h)"),
+    ),
+    wrong(
+        "larger_of_both_tolerances",
+        CHECK,
+        "The tolerance is the larger of 1e-6 and 1e-4 |numeric|: it is their sum.",
+        ("1e-6 + 1e-4 * abs(numeric)", "max(1e-6, 1e-4 * abs(numeric))"),
+    ),
+    wrong(
+        "inputs_moved_and_moved_back",
+        CHECK,
+        "x - eps + eps is not x where x is tiny: keep the number and put that back, or work on a copy.",
+        (LEAVES, "leaves = [Array(x.data, x.requires_grad) for x in inputs]"),
+        ("            x.data[index] = centre\n", "            x.data[index] += eps\n"),
+    ),
+    wrong(
+        "first_fifty_entries_only",
+        CHECK,
+        "Only so many entries of an input are looked at: any of them may be wrong.",
+        ("in np.ndindex(x.data.shape)", "in list(np.ndindex(x.data.shape))[:50]"),
+    ),
 ]
 
 
@@ -1405,4 +1535,22 @@ def marked_in_the_nodes(root):
             node.visited = True
             stack.append((node, True))
             stack.extend((parent, False) for parent in node.parents)
+    return order
+
+
+@mutant(ORDER, "It is recursive, as deep as Python is told to allow: a stack of your own needs no permission.", file=FILE)
+def recursion_allowed(root):
+    import sys
+
+    sys.setrecursionlimit(10**7)
+    order, seen = [], set()
+
+    def visit(node):
+        if id(node) not in seen:
+            seen.add(id(node))
+            for parent in node.parents:
+                visit(parent)
+            order.append(node)
+
+    visit(root)
     return order

@@ -218,8 +218,7 @@ MUTANTS = [
     edit(
         "velocity_holds_the_learning_rate",
         "SGD",
-        "The learning rate goes into the velocity: when a schedule changes lr, old steps keep the old one. "
-        "v = momentum * v + g.",
+        "The learning rate goes into the velocity: when a schedule changes lr, old steps keep the old one. v = momentum * v + g.",
         (".add_(p.grad)", ".add_(p.grad, alpha=self.lr)"),
         ("p.sub_(velocity, alpha=self.lr)", "p.sub_(velocity)"),
     ),
@@ -311,8 +310,7 @@ MUTANTS = [
         "Where there is no gradient the velocity still shrinks: leave it alone until there is one.",
         (
             "            if p.grad is not None:\n                velocity.mul_(self.momentum).add_(p.grad)",
-            "            velocity.mul_(self.momentum)\n            if p.grad is not None:\n"
-            "                velocity.add_(p.grad)",
+            "            velocity.mul_(self.momentum)\n            if p.grad is not None:\n                velocity.add_(p.grad)",
         ),
     ),
     edit(
@@ -783,8 +781,7 @@ MUTANTS = [
         "AdamW",
         "betas, eps and weight_decay belong to the state as lr does.",
         (
-            'self.lr, self.betas, self.eps, self.weight_decay = (state[name] for name in ("lr", "betas", "eps", '
-            '"weight_decay"))',
+            'self.lr, self.betas, self.eps, self.weight_decay = (state[name] for name in ("lr", "betas", "eps", "weight_decay"))',
             'self.lr = state["lr"]',
         ),
     ),
@@ -2019,12 +2016,161 @@ MUTANTS = [
         "The history holds tensors: Python floats are wanted.",
         ("append(float(norm))", "append(norm)"),
     ),
+    # What does not show at first sight
+    edit(
+        "bfloat16_forgotten",
+        "cross_entropy",
+        "float16 is computed in float32, bfloat16 is not: it has even fewer digits.",
+        ("in (torch.float16, torch.bfloat16)", "in (torch.float16,)"),
+    ),
+    edit(
+        "gradient_of_contiguous_logits_only",
+        "cross_entropy_gradient",
+        "view takes only what lies in memory row by row: logits may lie there in any order. Use reshape, or no reshaping at all.",
+        ("wide.softmax(-1)", "wide.view(-1, wide.shape[-1]).softmax(-1).view(wide.shape)"),
+    ),
+    edit(
+        "list_of_parameters_shared",
+        "SGD",
+        "The list that was passed is kept itself: it is the caller's, who may change it. Make one of your own.",
+        ("self.params = list(params)", "self.params = params if isinstance(params, list) else list(params)"),
+    ),
+    edit(
+        "large_gradients_clamped",
+        "SGD",
+        "Gradients are cut to an interval: they are taken as they are.",
+        ("add_(p.grad)", "add_(p.grad.clamp(-5, 5))"),
+    ),
+    edit(
+        "gradient_of_zeros_skipped",
+        "SGD",
+        "A parameter whose gradient is all zeros is left alone: only one whose grad is None is; the velocity goes on.",
+        ("if p.grad is not None:", "if p.grad is not None and p.grad.any():"),
+    ),
+    edit(
+        "squares_added_up_in_bfloat16",
+        "clip_grad_norm",
+        "The sum over all gradients is in their own dtype: in bfloat16 256 + 1 is 256. Add up in float32.",
+        (
+            "norm = torch.stack([grad.double().square().sum() for grad in grads]).sum().sqrt()",
+            "norm = sum(grad.square().sum() if grad.dtype == torch.bfloat16 else grad.double().square().sum() for grad in grads)"
+            ".sqrt()",
+        ),
+    ),
+    edit(
+        "nan_max_norm_accepted",
+        "clip_grad_norm",
+        "A max_norm of NaN is accepted: NaN is not 0 or more, and no comparison with it is true.",
+        ("if not max_norm >= 0:", "if max_norm < 0:"),
+    ),
+    edit(
+        "norm_of_one_dimension",
+        "clip_grad_norm",
+        "The norm comes back with a dimension of size 1: it is a scalar.",
+        ("    return norm\n", "    return norm[None]\n"),
+    ),
+    edit(
+        "negative_max_norm_accepted_without_gradients",
+        "clip_grad_norm",
+        "A negative max_norm is accepted where there are no gradients: ask for it first.",
+        ("if not max_norm >= 0:", "params = list(params)\n    if not max_norm >= 0 and any(p.grad is not None for p in params):"),
+    ),
+    edit(
+        "ids_as_bytes",
+        "CharVocabulary",
+        "Ids go through a byte: a vocabulary may have more than 256 characters.",
+        ("for i in ids.tolist()", "for i in ids.to(torch.uint8).tolist()"),
+    ),
+    edit(
+        "length_from_the_largest_id",
+        "CharVocabulary",
+        "The length is one more than the largest id: where there are no characters there is no largest, and the length is 0.",
+        ("return len(self.chars)", "return max(self._ids.values()) + 1"),
+    ),
+    edit(
+        "old_file_removed_before_the_new_one_comes",
+        "save_checkpoint",
+        "The old checkpoint is removed before the new one takes its place: for a moment there is none. os.replace does both.",
+        (
+            "        os.replace(unfinished, path)",
+            "        Path(path).unlink(missing_ok=True)\n        os.rename(unfinished, path)",
+        ),
+    ),
+    edit(
+        "old_file_put_aside",
+        "save_checkpoint",
+        "The old checkpoint is put aside before the new one takes its place: for a moment there is none. Use os.replace.",
+        (
+            "        os.replace(unfinished, path)",
+            "        aside = Path(f'{path}.old')\n        if Path(path).exists():\n            os.rename(path, aside)\n"
+            "        os.rename(unfinished, path)\n        aside.unlink(missing_ok=True)",
+        ),
+    ),
+    edit(
+        "written_in_another_folder",
+        "save_checkpoint",
+        "The new file is written in the folder of temporary files: that may be another disk, from which it has to be copied.",
+        ('Path(f"{path}.unfinished")', 'Path(os.environ.get("TMPDIR", "/tmp")) / "unfinished"'),
+    ),
+    edit(
+        "cleared_up_after_some_errors",
+        "save_checkpoint",
+        "The unfinished file is removed after some errors only: a value that cannot be saved raises others. Use finally.",
+        (
+            "    finally:\n        unfinished.unlink(missing_ok=True)",
+            "    except OSError:\n        unfinished.unlink(missing_ok=True)\n        raise",
+        ),
+    ),
+    edit(
+        "gradients_cleared_while_saving",
+        "save_checkpoint",
+        "Saving clears the model's gradients: it changes nothing.",
+        ("    state = {", "    model.zero_grad()\n    state = {"),
+    ),
+    edit(
+        "lists_come_back_as_tuples",
+        "load_checkpoint",
+        "Lists in progress come back as tuples: a history goes on growing, and lists are lists.",
+        ('return state["progress"]', 'return {k: tuple(v) if isinstance(v, list) else v for k, v in state["progress"].items()}'),
+    ),
+    edit(
+        "checkpoint_remembered",
+        "load_checkpoint",
+        "What was loaded is remembered by its path: the file may be another one by now.",
+        (
+            'state = torch.load(path, map_location="cpu", weights_only=True)',
+            "known = load_checkpoint.__dict__\n    state = known.get(str(path)) or torch.load(path, weights_only=True)\n"
+            "    known[str(path)] = state",
+        ),
+    ),
+    edit(
+        "recording_switched_on_at_the_end",
+        "evaluate",
+        "Gradients are recorded again in any case: they may have been switched off by the caller. Use `with torch.no_grad():`.",
+        ("    return total", "    torch.set_grad_enabled(True)\n    return total"),
+    ),
+    edit(
+        "parameters_frozen",
+        "evaluate",
+        "The parameters require no gradient afterwards, and nothing can be learnt any more: use torch.no_grad().",
+        ("    model.eval()\n", "    model.eval()\n    model.requires_grad_(False)\n"),
+    ),
+    edit(
+        "modes_of_children_only",
+        "evaluate",
+        "Only the modes of the model and of its children are put back: children have children. Go through model.modules().",
+        ("for module in model.modules()}", "for module in [model, *model.children()]}"),
+    ),
+    edit(
+        "no_norm_where_nothing_is_clipped",
+        "train",
+        "With a max_norm of infinity the norm in the history is not that of the gradient: nothing is clipped, but it has a norm.",
+        ("        norm = clip", "        norm = torch.tensor(0.0) if math.isinf(config.max_norm) else clip"),
+    ),
 ]
 
 
-@mutant(
-    "SGD", "The class keeps the velocities by the parameter's name in a dict of the class: optimisers share them. Use self."
-)
+@mutant("SGD", "The class keeps the velocities by the parameter's name in a dict of the class: optimisers share them. Use self.")
 class VelocitiesOfTheClass:
     kept = {}
 

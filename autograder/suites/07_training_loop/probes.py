@@ -2,7 +2,9 @@
 checked. Tensors come in and go out, and are NumPy arrays in between.
 """
 
+import gc
 import importlib
+import sys
 
 import numpy as np
 import torch
@@ -52,17 +54,25 @@ def unbroadcasted(module, grad, shape, layout="plain"):
 # topological_order
 
 
+def usual_limits():
+    """As deep a recursion as Python allows unasked, for good; and no garbage collection, which would look through all nodes
+    again and again and take longer than making them."""
+    gc.disable()
+    sys.setrecursionlimit(1000)
+    sys.setrecursionlimit = lambda limit: None
+
+
 class Node:
     """Has parents and a number; nothing can be attached to it."""
 
     __slots__ = ("parents", "number")
 
-    def __init__(self, parents, number):
-        self.parents, self.number = parents, number
+    def __init__(self, number, parents=()):
+        self.number, self.parents = number, parents
 
 
 class Twin(Node):
-    """Equal to any other, and not hashable."""
+    """Equal to any other, not hashable, and false where truth is asked for."""
 
     __slots__ = ()
     __hash__ = None
@@ -70,14 +80,17 @@ class Twin(Node):
     def __eq__(self, other):
         return True
 
+    def __bool__(self):
+        return False
+
 
 class Counting:
     """Counts how often its parents are asked for."""
 
     __slots__ = ("_parents", "number", "asked")
 
-    def __init__(self, parents, number):
-        self._parents, self.number, self.asked = parents, number, 0
+    def __init__(self, number):
+        self.number, self.asked = number, 0
 
     @property
     def parents(self):
@@ -86,12 +99,16 @@ class Counting:
             raise RuntimeError("the parents of one node were asked for more than 100 times")
         return self._parents
 
+    @parents.setter
+    def parents(self, parents):
+        self._parents = parents
+
 
 def nodes_of(parents, kind=Node, many=tuple):
-    """A node for each list of numbers of earlier nodes."""
-    nodes = []
-    for number, earlier in enumerate(parents):
-        nodes.append(kind(many(nodes[i] for i in earlier), number))
+    """A node for each list of numbers of its parents."""
+    nodes = [kind(number) for number in range(len(parents))]
+    for node, numbers in zip(nodes, parents):
+        node.parents = many(nodes[i] for i in numbers)
     return nodes
 
 
@@ -103,7 +120,10 @@ def ordered(module, parents, root, kind="Node", many="tuple"):
 
 def ordered_chain(module, n, n_wide):
     """The order of a chain of n nodes, then that of a node with this many parents, as numbers."""
-    chain = nodes_of([[], *([i] for i in range(n - 1))])
+    usual_limits()
+    chain = [Node(0)]
+    for number in range(1, n):
+        chain.append(Node(number, (chain[-1],)))
     wide = nodes_of([*([] for _ in range(n_wide)), range(n_wide)])
     order = engine(module).topological_order
     return [torch.tensor([node.number for node in order(nodes[-1])]) for nodes in (chain, wide)]
@@ -114,7 +134,7 @@ def ordered_again(module, parents, roots):
     nodes, seen = nodes_of(parents, many=list), []
     for root in roots:
         found = engine(module).topological_order(nodes[root])
-        unchanged = all([p.number for p in node.parents] == earlier for node, earlier in zip(nodes, parents))
+        unchanged = all([p.number for p in node.parents] == numbers for node, numbers in zip(nodes, parents))
         seen.append([[node.number for node in found], isinstance(found, list), unchanged])
         found.clear()
     return seen
@@ -161,7 +181,7 @@ def applied(name, operands, options):
     if name in ("sum", "mean"):
         return getattr(x, name)(*options.values()) if options.get("keepdims") else getattr(x, name)(**options)
     if name == "reshape":
-        return x.reshape(options["shape"]) if options.get("whole") else x.reshape(*options["shape"])
+        return x.reshape(tuple(options["shape"])) if options.get("whole") else x.reshape(*options["shape"])
     if name == "transpose":
         return x.transpose(tuple(options["axes"])) if options.get("whole") else x.transpose(*options["axes"])
     if name == "T":
@@ -248,6 +268,7 @@ def after_a_refused_walk(module, data):
 
 def long_chain(module, n, number):
     """x, to which b is added n times, each sum times a number close to 1: the value, and both gradients."""
+    usual_limits()
     Array = engine(module).Array
     x, b, factor = Array([1.0, 2.0], requires_grad=True), Array(0.5, requires_grad=True), Array(number)
     y = x
@@ -255,6 +276,21 @@ def long_chain(module, n, number):
         y = (y + b) * factor
     y.sum().backward()
     return [out(y.data), out(x.grad), out(b.grad)]
+
+
+def overwritten_between(module, data, factor):
+    """The gradient of x from 3 x², after a walk, after it was multiplied by a factor in place, and after one more walk; after it
+    was replaced by an array, and after one more walk."""
+    x = engine(module).Array(array(data), requires_grad=True)
+    y = x * x * 3
+    y.backward(np.ones_like(x.data))
+    seen = [out(x.grad)]
+    x.grad *= factor
+    y.backward(np.ones_like(x.data))
+    seen.append(out(x.grad))
+    x.grad = np.full_like(x.data, factor)
+    y.backward(np.ones_like(x.data))
+    return [*seen, out(x.grad)]
 
 
 def ladder(module, n):
@@ -339,6 +375,8 @@ def changed(module, leaves, operations, weights, seed):
     last = results[len(operations) - 1]
     for _ in range(2):
         last.backward(upstream)
+    if not all(x.flags.writeable for x in given):
+        found.append("whether what a leaf was made from can be written to")
     for name, pairs in (
         ("what a leaf was made from", zip(given, (data for data, _ in leaves))),
         ("an array that was an operand", zip(others, (data for data, _ in leaves))),
@@ -351,31 +389,40 @@ def changed(module, leaves, operations, weights, seed):
     return found
 
 
-def beside(module, leaves, operation, seed, first):
-    """The gradients of the last leaf, z, after backward of z + an operation, or the other way round, was given the seed once and
-    then once more; and whether the seed is what it was."""
-    *_, z, result = built(module, leaves, [operation])
-    upstream, seen = array(seed), []
-    total = z + result if first else result + z
-    for _ in range(2):
-        total.backward(upstream)
-        seen.append(out(z.grad))
-    return seen, np.array_equal(upstream, array(seed))
+def beside(module, leaves, operation, seed):
+    """The gradients of the last leaf, z, after backward of z + an operation was given the seed once and then once more; and
+    whether the seed, and the leaves, are what they were. The same the other way round, with constants as operands."""
+    found = []
+    for first in (True, False):
+        leaves = [(data, wanted and (first or i == len(leaves) - 1)) for i, (data, wanted) in enumerate(leaves)]
+        *operands, z, result = built(module, leaves, [operation])
+        upstream, seen = array(seed), []
+        total = z + result if first else result + z
+        for _ in range(2):
+            total.backward(upstream)
+            seen.append(out(z.grad))
+        kept = all(np.array_equal(x.data, array(data)) for x, (data, _) in zip([*operands, z], leaves))
+        found.append([seen, np.array_equal(upstream, array(seed)) and kept])
+    return found
 
 
 def augmented(module, data, other, sign):
-    """Two names for one Array, of which one is changed by += -= *= or /=: the data of both, and the gradient in the end."""
+    """Two names for one Array, one changed by += -= *= /= **= or @=: the data of both, and the gradient in the end."""
     Array = engine(module).Array
     x = Array(array(data), requires_grad=True)
-    y, other = x, Array(array(other))
+    y, other = x, Array(array(other)) if isinstance(other, torch.Tensor) else other
     if sign == "+":
         y += other
     elif sign == "-":
         y -= other
     elif sign == "*":
         y *= other
-    else:
+    elif sign == "/":
         y /= other
+    elif sign == "**":
+        y **= other
+    else:
+        y @= other
     y.sum().backward()
     return [out(x.data), out(y.data), out(x.grad)]
 
@@ -436,7 +483,12 @@ def checked(module, inputs, coefficients, error=None, eps=None, wanted=None, old
     for x, grad in zip(xs, old or ()):
         x.grad = array(grad)
     options = {} if eps is None else {"eps": eps}
-    return engine(module).gradcheck(function(module, coefficients, error), xs, **options)
+    return verdict(engine(module).gradcheck(function(module, coefficients, error), xs, **options))
+
+
+def verdict(said):
+    """NumPy's booleans are booleans, too."""
+    return bool(said) if isinstance(said, np.bool_) else said
 
 
 def each_entry_wrong(module, inputs, coefficients, slope):
@@ -460,7 +512,7 @@ def left_as_they_were(module, inputs, coefficients, error, old):
             found.append("dtype or shape")
         if (x.grad is None) != (grad is None) or (grad is not None and not np.array_equal(x.grad, array(grad))):
             found.append("grad")
-        if x.requires_grad is not True:
+        if not x.requires_grad:
             found.append("requires_grad")
         if len(x.parents):
             found.append("parents")
@@ -493,4 +545,4 @@ def checked_odd(module, kind, x, eps=None):
     xs = [Array(array(x), requires_grad=True)]
     if "two" in kind or "no input" in kind:
         xs.append(Array(array(x) + 1, requires_grad=True))
-    return engine(module).gradcheck(functions[kind], xs, **options)
+    return verdict(engine(module).gradcheck(functions[kind], xs, **options))

@@ -1,6 +1,7 @@
 """Losses, optimisers, checkpoints and whole runs, beside the student's code."""
 
 import contextlib
+import copy
 import io
 import os
 import pickle
@@ -44,6 +45,11 @@ def attached(module, logits, targets):
     if has_graph:
         (2.0 * loss).backward()
     return {"a graph": has_graph, "gradient": logits.grad}
+
+
+def losses(module, cases):
+    """The losses of several (logits, targets)."""
+    return [module.cross_entropy(*case) for case in cases]
 
 
 def within_a_graph(module, logits, targets):
@@ -102,9 +108,13 @@ def optimizer_session(module, name, values, arguments, operations, layout="plain
 
 
 def optimizers_side_by_side(module, name, values, arguments, gradients):
-    """Two optimisers of equal parameters take turns, the second one with the gradients in reverse order."""
+    """Two optimisers of equal parameters take turns, the second one with the gradients in reverse order. The lists that they
+    were given are empty by then."""
     params = [[nn.Parameter(x.clone()) for x in values] for _ in range(2)]
-    optimizers = [getattr(module, name)(own, **arguments) for own in params]
+    handed = [list(own) for own in params]
+    optimizers = [getattr(module, name)(own, **arguments) for own in handed]
+    for own in handed:
+        own.clear()
     for turn in zip(gradients, reversed(gradients), strict=True):
         for own, optimizer, new in zip(params, optimizers, turn, strict=True):
             for p, gradient in zip(own, new, strict=True):
@@ -175,9 +185,10 @@ def clip(module, gradients, max_norm, as_generator=False, times=1, layout="plain
         p.grad = None if gradient is None else scatter(gradient) if layout == "scattered" else gradient.clone()
     tensors = [p.grad for p in params]
     before = surroundings()
-    norms = [float(module.clip_grad_norm((p for p in params) if as_generator else params, max_norm)) for _ in range(times)]
+    norms = [module.clip_grad_norm((p for p in params) if as_generator else params, max_norm) for _ in range(times)]
     return {
-        "norms": norms,
+        "norms": list(map(float, norms)),
+        "scalars": all(not isinstance(norm, torch.Tensor) or norm.dim() == 0 for norm in norms),
         "gradients": [None if p.grad is None else p.grad.clone() for p in params],
         "in place": all(p.grad is tensor for p, tensor in zip(params, tensors)),
         "parameters as they were": all(bool((p == 1).all()) and p.requires_grad for p in params),
@@ -342,19 +353,19 @@ def resumed(module, seed, before, after, progress, name="run.pt", optimizer=None
         went_on = first.go(after)
         other = Run(seed + 1, kind, lr=0.3, dropout=dropout)
         other.go(before + 2)
-        found = kept(module.load_checkpoint(home / name, other.model, other.optimizer, other.generator))
+        found = copy.deepcopy(module.load_checkpoint(home / name, other.model, other.optimizer, other.generator))
         loaded = other.go(after)
-        again = kept(module.load_checkpoint(home / name, other.model, other.optimizer, other.generator))
+        again = copy.deepcopy(module.load_checkpoint(home / name, other.model, other.optimizer, other.generator))
         second_time = other.go(after)
     return {
         "undisturbed": wanted, "after saving": went_on, "after loading": loaded, "after loading again": second_time,
-        "progress": found, "progress again": again,
+        "progress": found, "progress again": again, "progress is equal": found == progress and again == progress,
     }  # fmt: skip
 
 
 def saved_over(module, seed, n, relative, as_text):
     """n checkpoints of a run under one name, one after the other; what is in the folder, what a reader of the old ones saw
-    that had opened them before, and what loading the last one gives."""
+    that had opened them before, and what loading each of them gives."""
     here = os.getcwd()
     with folder() as home:
         (home / "notes.txt").write_text("mine")
@@ -363,21 +374,20 @@ def saved_over(module, seed, n, relative, as_text):
         try:
             path = Path("run.v1.pt") if relative else home / "run.v1.pt"
             path = str(path) if as_text else path
-            run, readers, listings = Run(seed), [], []
+            run, other, readers, listings, progress = Run(seed), Run(seed + 1), [], [], []
             for i in range(n):
                 run.go(1)
                 module.save_checkpoint(path, run.model, run.optimizer, run.generator, {"step": i})
                 listings.append(sorted(os.listdir(home)))
+                progress.append(kept(module.load_checkpoint(path, other.model, other.optimizer, other.generator)))
                 readers.append((open(path, "rb"), Path(path).read_bytes()))  # noqa: SIM115
             old_is_whole = []
             for reader, content in readers:
                 with reader:
                     old_is_whole.append(reader.read() == content)
             weights = kept(dict(run.model.state_dict()))
-            other = Run(seed + 1)
-            progress = module.load_checkpoint(path, other.model, other.optimizer, other.generator)
             return {
-                "listings": listings, "a reader of the old file reads on": old_is_whole, "progress": kept(progress),
+                "listings": listings, "a reader of the old file reads on": old_is_whole, "progress": progress,
                 "weights": kept(dict(other.model.state_dict())), "weights when saved": weights,
                 "notes": (home / "notes.txt").read_text(),
             }  # fmt: skip
@@ -385,14 +395,45 @@ def saved_over(module, seed, n, relative, as_text):
             os.chdir(here)
 
 
+def renamed(module, seed, n):
+    """n checkpoints under one name. For all files that are moved meanwhile: whether the checkpoint of before was there at that
+    moment, and whether the file came from the checkpoint's folder, so that it lies in the same file system."""
+    with folder() as home:
+        path, run, seen = home / "a.folder" / "run.pt", Run(seed), []
+        path.parent.mkdir()
+
+        def noted(move):
+            def noting(source, target, *args, **kwargs):
+                near = path.parent.resolve() in Path(source).resolve().parents or kwargs.get("src_dir_fd") is not None
+                seen.append([not saved or path.exists(), near])
+                return move(source, target, *args, **kwargs)
+
+            return noting
+
+        kept_names = {name: getattr(os, name) for name in ("replace", "rename")}
+        for name, move in kept_names.items():
+            setattr(os, name, noted(move))
+        try:
+            for saved in range(n):
+                run.go(1)
+                module.save_checkpoint(path, run.model, run.optimizer, run.generator, {"step": saved})
+        finally:
+            for name, move in kept_names.items():
+                setattr(os, name, move)
+        return seen
+
+
 class Unsaveable:
     """Nothing that could be written to a file."""
 
+    def __init__(self, error):
+        self.error = error
+
     def __reduce_ex__(self, protocol):
-        raise OSError("no space left on device")
+        raise self.error
 
     def __repr__(self):
-        raise OSError("no space left on device")
+        raise self.error
 
 
 def saving_fails(module, seed, there_was_one, where):
@@ -408,10 +449,10 @@ def saving_fails(module, seed, there_was_one, where):
         progress = {"step": 3, "history": {"loss": [1.0, 2.0]}}
         optimizer = run.optimizer
         if where == "progress":
-            progress["history"]["last"] = [Unsaveable()]
+            progress["history"]["last"] = [Unsaveable(TypeError("this cannot be saved"))]
         else:
             optimizer = Momentum([], 0.1)
-            optimizer.velocities = {0: torch.ones(2), 1: Unsaveable()}
+            optimizer.velocities = {0: torch.ones(2), 1: Unsaveable(OSError("no space left on device"))}
         try:
             module.save_checkpoint(path, run.model, optimizer, run.generator, progress)
             raised = False
@@ -434,6 +475,8 @@ def saving_changes(module, seed):
         run.go(2)
         run.model.eval()
         run.model.one.train()
+        for p in run.model.parameters():
+            p.grad = torch.full_like(p, 2.0)
         progress = {"step": 2, "history": {"loss": [0.5, 0.25]}}
         modes = [part.training for part in run.model.modules()]
         model, state = kept(dict(run.model.state_dict())), run.generator.get_state()
@@ -444,6 +487,7 @@ def saving_changes(module, seed):
             "changed": changed,
             "modes": [part.training for part in run.model.modules()] == modes,
             "model": all(torch.equal(model[name], x) for name, x in run.model.state_dict().items()),
+            "gradients": all(p.grad is not None and bool((p.grad == 2).all()) for p in run.model.parameters()),
             "generator": torch.equal(state, run.generator.get_state()),
             "progress": progress,
         }
@@ -532,7 +576,7 @@ class TinyLM(nn.Module):
     def __init__(self, vocab, width, weights, dropout=0.0, stop_at=None):
         super().__init__()
         self.embedding, self.head = nn.Embedding(vocab, width), nn.Linear(width, vocab)
-        self.dropout, self.idle = nn.Dropout(dropout), nn.Linear(2, 2)  # idle never gets a gradient
+        self.dropout, self.idle = nn.Sequential(nn.Dropout(dropout)), nn.Linear(2, 2)  # idle never gets a gradient
         self.frozen = nn.Parameter(torch.full((vocab,), 0.5), requires_grad=False)
         self.double()
         with torch.no_grad():
@@ -576,14 +620,19 @@ def model_of(weights, **options):
 
 
 def evaluation(module, weights, data, batch_size, context_length, dropout=0.0, mixed=False):
-    """What evaluate returned, what the model was given, and what was changed."""
+    """What evaluate returned, what the model was given, and what was changed. With `mixed`, parts of the model are in evaluation
+    mode, and the call stands under torch.no_grad()."""
     model = model_of(weights, dropout=dropout)
     model.train(not mixed)
     model.head.train()
+    model.dropout[0].train(mixed)
     model.head.weight.grad = torch.full_like(model.head.weight, 3.0)
-    modes, before = [part.training for part in model.modules()], surroundings()
+    modes, wanted = [part.training for part in model.modules()], [p.requires_grad for p in model.parameters()]
     own = data.clone()
-    value = module.evaluate(model, own, batch_size, context_length)
+    with torch.set_grad_enabled(not mixed):
+        before = surroundings()
+        value = module.evaluate(model, own, batch_size, context_length)
+        changed = differences(before)
     return {
         "value": float(value),
         "a float": isinstance(value, float),
@@ -591,7 +640,8 @@ def evaluation(module, weights, data, batch_size, context_length, dropout=0.0, m
         "in training mode": any(note["training"] for note in model.notes),
         "with a graph": any(note["recording"] for note in model.notes),
         "modes as before": [part.training for part in model.modules()] == modes,
-        "changed": differences(before),
+        "requires_grad as before": [p.requires_grad for p in model.parameters()] == wanted,
+        "changed": changed,
         "gradients as before": bool((model.head.weight.grad == 3).all()) and model.embedding.weight.grad is None,
         "data as before": torch.equal(own, data),
         "weights as before": all(torch.equal(model.get_parameter(name), value) for name, value in weights.items()),

@@ -77,7 +77,7 @@ X, Y = normal(1, 2, 3), normal(2, 3)
 
 
 @exercise(NAME, points=4, core=True)
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(case=graphs_of_sums_and_products())
 @example(case=graph_of([X], [["*", [0, 0], {}]]))
 @example(case=graph_of([X], [["+", [0, 0], {}], ["*", [1, 1], {}], ["+", [2, 1], {}], ["*", [3, 0], {}]]))
@@ -112,7 +112,7 @@ def test_backward_with_and_without_a_gradient(student):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(case=graphs_of_sums_and_products(), seed=seeds(), resets=st.booleans())
 @example(case=graph_of([X], [["*", [0, 0], {}], ["*", [1, 1], {}]]), seed=1, resets=False)
 def test_every_backward_adds(student, case, seed, resets):
@@ -126,10 +126,14 @@ def test_every_backward_adds(student, case, seed, resets):
     hint = "only leaves keep gradients from walk to walk; what belongs to one walk is forgotten at its end"
     for k, (found, right) in enumerate(zip(actual, walked(case.leaves, case.operations, calls), strict=True)):
         compare({"values": [], "gradients": found}, {"values": [], "gradients": right}, f"walk {k + 1} of {len(calls)}", hint)
+    x = normal(seed, 3)
+    expected = [6 * x, 3 * x + 6 * x, 0.5 + 6 * x]
+    what = "the gradient of 3 x² after a walk, after half of it and a walk, after a grad of 0.5 and a walk"
+    assert_close(student.run(probes.overwritten_between, x, 0.5), expected, what=what, hint="add to what grad is at the moment")
 
 
 @exercise(NAME, points=0.25)
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(case=graphs_of_sums_and_products())
 def test_leaves_are_found_through_parents(student, case):
     """Whoever follows `parents` from a result comes to every leaf that it depends on and that requires a gradient."""
@@ -178,7 +182,7 @@ def test_leaves_are_made_of_anything_numeric(student):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=4)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_nothing_that_was_given_is_changed(student, seed):
     """Operands, data and the gradient that backward is given stay what they are; x += y makes something new."""
@@ -194,21 +198,24 @@ def test_nothing_that_was_given_is_changed(student, seed):
         [*_, result] = nodes_of(given, [operation])
         given.append((normal(seed + 5, *result.shape), True))
         seed_grad = normal(seed + 6, *result.shape)
-        for first in (True, False):
-            gradients, kept = student.run(probes.beside, given, operation, seed_grad, first)
-            what = f"the gradient of z after z + {operation}"
+        for gradients, kept in student.run(probes.beside, given, operation, seed_grad):
+            what = f"the gradient of z after z + {operation}, or {operation} + z"
             assert_close(
                 gradients, [seed_grad, 2 * seed_grad], what=what, hint="a pullback makes a new array of g, and leaves g alone"
             )
             assert_equal(kept, True, what=f"whether the grad that backward was given is what it was after {operation}")
     x, other = leaves[0][0], leaves[1][0]
-    for sign, y, gradient in (("+", x + other, 1), ("-", x - other, 1), ("*", x * other, other), ("/", x / other, 1 / other)):
-        expected = [x, y, torch.ones_like(x) * gradient]
-        assert_close(student.run(probes.augmented, x, other, sign), expected, what=f"[x, y, x.grad] after y = x; y {sign}= other")
+    ones = torch.ones(2, 3, dtype=x.dtype)
+    for sign, second, y, gradient in (
+        ("+", other, x + other, ones), ("-", other, x - other, ones), ("*", other, x * other, other),
+        ("/", other, x / other, 1 / other), ("**", 3, x**3, 3 * x**2), ("@", other.mT, x @ other.mT, ones[:, :2] @ other),
+    ):  # fmt: skip
+        found = student.run(probes.augmented, x, second, sign)
+        assert_close(found, [x, y, gradient], what=f"[x, y, x.grad] after y = x; y {sign}= other")
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=4)
+@settings(max_examples=2)
 @given(seed=seeds())
 def test_gradients_are_arrays_of_their_own(student, seed):
     """Each gradient is an ndarray that can be written to, and shares memory with nothing."""
@@ -233,7 +240,7 @@ def test_gradients_are_arrays_of_their_own(student, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=6)
+@settings(max_examples=2)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 @example(a=(), seed=2)
@@ -247,7 +254,7 @@ def test_differences(student, a, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=6)
+@settings(max_examples=2)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 @example(a=(), seed=2)
@@ -260,7 +267,7 @@ def test_quotients(student, a, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=5)
+@settings(max_examples=1)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 def test_powers(student, a, seed):
@@ -277,7 +284,7 @@ def test_powers(student, a, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(n=st.integers(1, 4), k=st.integers(1, 4), m=st.integers(1, 4), seed=seeds())
 @example(n=2, k=3, m=4, seed=1)
 def test_products_of_matrices(student, n, k, m, seed):
@@ -290,7 +297,7 @@ def test_products_of_matrices(student, n, k, m, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=10)
+@settings(max_examples=2)
 @given(
     lead=st.lists(st.integers(1, 3), max_size=2).map(tuple),
     n=st.integers(1, 3),
@@ -317,7 +324,7 @@ def test_products_of_vectors_and_batches(student, lead, n, k, seed, data):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=12)
+@settings(max_examples=4)
 @given(case=reductions(), keepdims=st.booleans(), seed=seeds())
 @example(case=((3, 3), 1), keepdims=False, seed=1)
 @example(case=((3, 3), -1), keepdims=True, seed=2)
@@ -331,6 +338,7 @@ def test_products_of_vectors_and_batches(student, lead, n, k, seed, data):
 @example(case=((2, 3), None), keepdims=True, seed=10)
 @example(case=((2, 3), 0), keepdims=False, seed=11)
 @example(case=((2, 0), 1), keepdims=False, seed=12)
+@example(case=((2, 3, 4), (2, 0)), keepdims=False, seed=13)
 def test_sums_over_axes(student, case, keepdims, seed):
     """Over one axis, several or all, counted from either end, with and without keepdims."""
     a, axis = case
@@ -340,7 +348,7 @@ def test_sums_over_axes(student, case, keepdims, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=8)
+@settings(max_examples=3)
 @given(case=reductions(), keepdims=st.booleans(), seed=seeds())
 @example(case=((2, 3), None), keepdims=False, seed=1)
 @example(case=((2, 3), -1), keepdims=False, seed=2)
@@ -356,7 +364,7 @@ def test_means(student, case, keepdims, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=8)
+@settings(max_examples=3)
 @given(a=SHAPES, seed=seeds(), data=st.data())
 def test_reshapes(student, a, seed, data):
     """Sizes one by one or as a tuple, -1 for what is left, and numbers that lie in memory in another order."""
@@ -372,18 +380,19 @@ def test_reshapes(student, a, seed, data):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=4)
-@given(seed=seeds(), whole=st.booleans())
-def test_transpositions(student, seed, whole):
+@settings(max_examples=1)
+@given(seed=seeds())
+def test_transpositions(student, seed):
     """Any order of the axes, counted from either end; without one, and for .T, the reversed order."""
     hint = "g goes back by the inverse permutation: np.argsort of axes that are counted from 0"
     for sizes in ((2, 3, 4), (2, 2, 2), (2, 3), (2, 2), (3,)):
         x = normal(seed, *sizes)
         for axes in permutations(range(len(sizes))):
             mixed = [axis - len(sizes) * (i % 2) for i, axis in enumerate(axes)]
-            operations = [["transpose", [0], {"axes": axes, "whole": whole}] for axes in (list(axes), mixed)]
+            pairs = ((True, list(axes)), (False, list(axes)), (True, mixed), (False, mixed))
+            operations = [["transpose", [0], {"axes": axes, "whole": whole}] for whole, axes in pairs]
             check(student, [x], operations, f"x.transpose({list(axes)}) and x.transpose({mixed}) of {sizes}", hint)
-    four = [["transpose", [0], {"axes": axes, "whole": whole}] for axes in ([1, 3, 0, 2], [-1, 0, 1, 2], [3, 1, -4, 2])]
+    four = [["transpose", [0], {"axes": axes, "whole": True}] for axes in ([1, 3, 0, 2], [-1, 0, 1, 2], [3, 1, -4, 2])]
     check(student, [normal(seed, 2, 3, 1, 2)], four, "transpositions of four axes", hint)
     for sizes in ((2, 3, 4, 1), (2, 2, 2), (2, 3), (3,), ()):
         operations = [["transpose", [0], {"axes": []}], ["T", [0], {}]]
@@ -391,7 +400,7 @@ def test_transpositions(student, seed, whole):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=6)
+@settings(max_examples=2)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 def test_exp_log_and_tanh(student, a, seed):
@@ -401,12 +410,14 @@ def test_exp_log_and_tanh(student, a, seed):
     check(student, [positive(x)], [["log", [0], {}]], "x.log()", "g / x")
     check(student, [x], [["tanh", [0], {}]], "x.tanh()", "g (1 - tanh(x)²)")
     check(student, [x], [["exp", [0], {}], ["tanh", [1], {}], ["log", [2], {}], ["exp", [3], {}]], "exp, tanh, log, exp")
+    check(student, [30 * x - 5], [["exp", [0], {}]], "x.exp() of numbers far from 0", "np.exp as it is")
+    check(student, [positive(x) * 1e-15], [["log", [0], {}]], "x.log() of tiny numbers", "np.log as it is")
     far = torch.where(x > 0, 800.0, -800.0)
     check(student, [far], [["tanh", [0], {}]], "x.tanh() of ±800", "exp(800) is infinite: np.tanh is not")
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=8)
+@settings(max_examples=3)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 @example(a=(4, 4), seed=3)
@@ -420,7 +431,7 @@ def test_relu_and_its_gradient_at_0(student, a, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=20)
+@settings(max_examples=9)
 @given(a=st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple), seed=seeds(), data=st.data())
 def test_parts_by_integers_and_slices(student, a, seed, data):
     """x[i], x[i, j], slices with steps of either sign, None and Ellipsis."""
@@ -433,7 +444,7 @@ def test_parts_by_integers_and_slices(student, a, seed, data):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(a=st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple), seed=seeds(), data=st.data())
 @example(a=(3, 2), seed=1, data=None)
 def test_parts_by_masks_and_integer_arrays(student, a, seed, data):
@@ -461,7 +472,7 @@ FLOAT32 = [
 
 
 @exercise(NAME, points=0.5)
-@settings(max_examples=6)
+@settings(max_examples=2)
 @given(a=SHAPES, seed=seeds())
 @example(a=(2, 3), seed=1)
 @example(a=(), seed=1)
@@ -486,7 +497,7 @@ def test_float32_stays_float32(student, a, seed):
 
 
 @exercise(NAME, points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_every_operation_keeps_float32(student, seed):
     """No operation makes float64 of float32."""
@@ -496,7 +507,7 @@ def test_every_operation_keeps_float32(student, seed):
 
 
 @exercise(NAME, points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_every_operation_may_be_walked_again(student, seed):
     """A second walk through the same result, with another gradient, adds what belongs to that and nothing else."""
@@ -511,7 +522,7 @@ def test_every_operation_may_be_walked_again(student, seed):
 
 
 @exercise(NAME, points=0.75)
-@settings(max_examples=4)
+@settings(max_examples=1)
 @given(a=st.lists(st.integers(1, 3), min_size=1, max_size=3).map(tuple), seed=seeds())
 @example(a=(2, 3), seed=1)
 @example(a=(3, 2), seed=2)
@@ -521,20 +532,17 @@ def test_numbers_and_plain_arrays_on_either_side(student, a, seed):
     hint = "__radd__ and its sisters; NumPy leaves them the work where __array_ufunc__ is None"
     for sign in "+-*/":
         for other in (2, -0.3, larger, larger[0, 0], torch.arange(1, a[-1] + 1), [2.0] * a[-1]):
-            for left in (True, False):
-                operation = ["with", [0], {"sign": sign, "other": other, "left": left}]
-                what = f"{'other ' + sign + ' x' if left else 'x ' + sign + ' other'}, other a {type(other).__name__}"
-                check(student, [x], [operation], what, hint)
-        for left in (True, False):
-            operation = ["with", [0], {"sign": sign, "other": 1.3, "left": left, "scalar": True}]
-            check(student, [x], [operation], f"np.float64(1.3) {sign} x" if left else f"x {sign} np.float64(1.3)", hint)
+            operations = [["with", [0], {"sign": sign, "other": other, "left": left}] for left in (True, False)]
+            check(student, [x], operations, f"(other {sign} x, x {sign} other), other a {type(other).__name__}", hint)
+        operations = [["with", [0], {"sign": sign, "other": 1.3, "left": left, "scalar": True}] for left in (True, False)]
+        check(student, [x], operations, f"(np.float64(1.3) {sign} x, x {sign} np.float64(1.3))", hint)
     for left, other in ((True, normal(seed + 2, 2, *a[-2:-1] or (a[-1],))), (False, normal(seed + 3, a[-1], 2))):
-        operation = ["with", [0], {"sign": "@", "other": other, "left": left}]
-        check(student, [x], [operation], "array @ x" if left else "x @ array", hint)
+        both = [["with", [0], {"sign": "@", "other": operand, "left": left}] for operand in (other, other.tolist())]
+        check(student, [x], both, "(array @ x, lists @ x)" if left else "(x @ array, x @ lists)", hint)
 
 
 @exercise(NAME, points=1)
-@settings(max_examples=40)
+@settings(max_examples=22)
 @given(case=graphs_of_everything())
 def test_gradients_of_everything_together(student, case):
     """Random expressions with all operations there are."""
@@ -544,7 +552,7 @@ def test_gradients_of_everything_together(student, case):
 @exercise(NAME, points=1)
 def test_long_chains_and_many_ways(student):
     """Tens of thousands of operations in a row are no problem, and neither are 2 ** 60 ways through 60 of them."""
-    n, factor = 15_000, 1 - 1e-5
+    n, factor = 10_000, 1 - 1e-5
     value, x_grad, b_grad = student.run(probes.long_chain, n, factor)
     x, powers = torch.tensor([1.0, 2.0], dtype=torch.float64), factor ** torch.arange(1, n + 1, dtype=torch.float64)
     assert_close(value, x * powers[-1] + 0.5 * powers.sum(), what=f"x after {n} additions", rtol=1e-8)

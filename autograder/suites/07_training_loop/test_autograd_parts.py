@@ -33,7 +33,7 @@ def check_unbroadcast(student, grad, shape, layout="plain", hint=""):
 
 
 @exercise("unbroadcast", points=3, core=True)
-@settings(max_examples=60)
+@settings(max_examples=16)
 @given(case=broadcasts(), seed=seeds())
 @example(case=((3,), (2, 3)), seed=1)
 @example(case=((3, 1), (3, 4)), seed=2)
@@ -43,6 +43,7 @@ def check_unbroadcast(student, grad, shape, layout="plain", hint=""):
 @example(case=((3, 1, 2), (2, 3, 4, 2)), seed=6)
 @example(case=((3, 3), (3, 3, 3)), seed=7)
 @example(case=((1, 1), (1, 1, 1)), seed=8)
+@example(case=((1, 1, 1, 2, 1), (3, 2, 2, 3, 2, 2)), seed=9)
 def test_copies_are_added_up(student, case, seed):
     """The gradient of broadcasting to grad's shape, as PyTorch has it."""
     shape, whole = case
@@ -50,6 +51,7 @@ def test_copies_are_added_up(student, case, seed):
 
 
 @exercise("unbroadcast", points=0.75)
+@settings(max_examples=6)
 @given(case=broadcasts(), dtype=float_dtypes(), seed=seeds())
 @example(case=((3,), (2, 3)), dtype=torch.float32, seed=1)
 @example(case=((2, 3), (2, 3)), dtype=torch.float32, seed=1)
@@ -60,7 +62,7 @@ def test_dtype_of_the_gradient_stays(student, case, dtype, seed):
 
 
 @exercise("unbroadcast", points=0.5)
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(case=broadcasts(st.lists(st.integers(0, 2), max_size=3).map(tuple)), seed=seeds())
 @example(case=((0,), (2, 0)), seed=1)
 @example(case=((1,), (0,)), seed=2)
@@ -72,7 +74,7 @@ def test_sizes_of_0(student, case, seed):
 
 
 @exercise("unbroadcast", points=0.75)
-@settings(max_examples=20)
+@settings(max_examples=4)
 @given(case=broadcasts(), seed=seeds())
 @example(case=((2, 3), (2, 3)), seed=1)
 @example(case=((3,), (2, 3)), seed=2)
@@ -116,6 +118,18 @@ def ancestors(parents, root):
     return found
 
 
+def ordered(student, parents, root, *kinds):
+    """The order that the student finds for the root."""
+    mixed, places = mixed_up(parents)
+    return [places[number] for number in student.run(probes.ordered, mixed, places.index(root), *kinds)]
+
+
+def mixed_up(parents):
+    """The same graph with its nodes in another order, from which nothing follows, and which node is at each place."""
+    places = torch.randperm(len(parents), generator=torch.Generator().manual_seed(len(parents))).tolist()
+    return [[places.index(parent) for parent in parents[node]] for node in places], places
+
+
 def check_order(order, parents, root):
     """One of the valid orders."""
     wanted = ancestors(parents, root)
@@ -145,7 +159,7 @@ LATE = [[], [0], [1], [2], [0, 3], [4, 0, 1]]  # what is met first may depend on
 
 
 @exercise("topological_order", points=3, core=True)
-@settings(max_examples=80)
+@settings(max_examples=28)
 @given(case=dags())
 @example(case=(DIAMOND, 3))
 @example(case=([[], [0, 0]], 1))
@@ -156,56 +170,57 @@ LATE = [[], [0], [1], [2], [0, 3], [4, 0, 1]]  # what is met first may depend on
 def test_parents_come_before_children(student, case):
     """All that the root depends on and the root itself, each once, parents before children."""
     parents, root = case
-    check_order(student.run(probes.ordered, parents, root), parents, root)
+    check_order(ordered(student, parents, root), parents, root)
 
 
 @exercise("topological_order", points=1)
 def test_many_ways_are_no_more_work(student):
     """However many ways lead to a node, it is looked at a few times and no more."""
     twice = [[], *([i, i] for i in range(60))]
-    check_order(student.run(probes.ordered, twice, 60, "Counting"), twice, 60)
+    check_order(ordered(student, twice, 60, "Counting"), twice, 60)
     ladder = [[], []]
     for i in range(0, 120, 2):
         ladder += [[i, i + 1], [i + 1, i]]
-    check_order(student.run(probes.ordered, ladder, 121, "Counting"), ladder, 121)
+    check_order(ordered(student, ladder, 121, "Counting"), ladder, 121)
     steps = [[], [0], *([i - 1, i - 2] for i in range(2, 400))]
-    check_order(student.run(probes.ordered, steps, 399, "Counting"), steps, 399)
+    check_order(ordered(student, steps, 399, "Counting"), steps, 399)
     tangle = [list(range(i)) for i in range(60)]
-    check_order(student.run(probes.ordered, tangle, 59, "Counting"), tangle, 59)
+    check_order(ordered(student, tangle, 59, "Counting"), tangle, 59)
 
 
 @exercise("topological_order", points=0.5)
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(case=dags())
 @example(case=(DIAMOND, 3))
 @example(case=([[], [], [0, 1]], 2))
 def test_equal_nodes_are_not_the_same(student, case):
-    """Nodes that are equal to each other, and cannot be hashed, are nodes of their own."""
+    """Nodes that are equal to each other, cannot be hashed, and are false, are nodes of their own."""
     parents, root = case
-    check_order(student.run(probes.ordered, parents, root, "Twin", "list"), parents, root)
+    check_order(ordered(student, parents, root, "Twin", "list"), parents, root)
 
 
 @exercise("topological_order", points=0.5)
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(case=dags(), other=st.integers(0, 13))
 @example(case=(DIAMOND, 3), other=2)
 def test_asking_leaves_no_trace(student, case, other):
     """The graph stays as it is, and a second question, for this root or another one, gets its own answer: a list."""
     parents, root = case
     roots = [root, root, other % len(parents), root]
-    found = student.run(probes.ordered_again, parents, roots)
+    mixed, places = mixed_up(parents)
+    found = student.run(probes.ordered_again, mixed, [places.index(asked) for asked in roots])
     for asked, (order, is_list, unchanged) in zip(roots, found, strict=True):
-        check_order(order, parents, asked)
+        check_order([places[number] for number in order], parents, asked)
         assert_equal([is_list, unchanged], [True, True], what="[is it a list, are all parents as they were]")
 
 
 @exercise("topological_order", points=1)
 def test_a_chain_of_100_000_nodes(student):
-    """Chains are as long as they like, and a node may have thousands of parents."""
-    chain, wide = student.run(probes.ordered_chain, 100_000, 5000)
+    """Chains are as long as they like, and a node may have as many parents, at Python's usual recursion limit."""
+    chain, wide = student.run(probes.ordered_chain, 100_000, 40_000)
     assert_equal(chain, torch.arange(100_000), what="the order of a chain", hint="from the leaf to the root")
-    assert_equal(wide.sort().values, torch.arange(5001), what="the nodes that one with 5,000 parents depends on")
-    assert_equal(int(wide[-1]), 5000, what="the last node", hint="the root comes last")
+    assert_equal(wide.sort().values, torch.arange(40_001), what="the nodes that one with 40,000 parents depends on")
+    assert_equal(int(wide[-1]), 40_000, what="the last node", hint="the root comes last")
 
 
 # gradcheck
@@ -227,7 +242,7 @@ THREE = [(2, 3), (), (1,)], 1
 
 
 @exercise("gradcheck", points=3, core=True)
-@settings(max_examples=20)
+@settings(max_examples=5)
 @given(case=problems())
 @example(case=THREE)
 @example(case=([(2, 2)], 2))
@@ -242,13 +257,16 @@ def test_right_gradients_pass_and_one_wrong_entry_fails(student, case):
 
 
 @exercise("gradcheck", points=1)
-@settings(max_examples=10)
+@settings(max_examples=2)
 @given(case=problems(), seed=seeds())
 @example(case=THREE, seed=1)
 def test_inputs_are_left_as_they_were(student, case, seed):
     """Data, gradients and all else of the inputs, whatever the verdict is."""
     inputs, coefficients = posed(case)
     some = [normal(seed + i, *x.shape) if i % 2 == 0 else None for i, x in enumerate(inputs)]
+    tiny = [1e-9 * x for x in inputs]  # of which x - eps + eps is not x
+    said = student.run(probes.left_as_they_were, tiny, coefficients, None, some)
+    assert_equal(said, [], what="what gradcheck changed of tiny inputs", hint="work on Arrays of your own")
     for old in ([None] * len(inputs), some):
         for error in (None, [0, 0, 1.0], [len(inputs) - 1, inputs[-1].numel() - 1, 1.0]):
             found = student.run(probes.left_as_they_were, inputs, coefficients, error, old)
@@ -256,7 +274,7 @@ def test_inputs_are_left_as_they_were(student, case, seed):
 
 
 @exercise("gradcheck", points=0.75)
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(case=problems(), seed=seeds())
 @example(case=THREE, seed=1)
 def test_gradients_from_before_do_not_count(student, case, seed):
@@ -273,7 +291,7 @@ def test_gradients_from_before_do_not_count(student, case, seed):
 
 
 @exercise("gradcheck", points=0.75)
-@settings(max_examples=10)
+@settings(max_examples=2)
 @given(case=problems())
 @example(case=THREE)
 def test_constants_and_inputs_without_use(student, case):
@@ -299,7 +317,7 @@ def test_constants_and_inputs_without_use(student, case):
 
 
 @exercise("gradcheck", points=0.75)
-@settings(max_examples=10)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_each_entry_has_its_own_tolerance(student, seed):
     """A small wrong entry is found beside large right ones, and a difference within the tolerance is none."""
@@ -311,6 +329,13 @@ def test_each_entry_has_its_own_tolerance(student, seed):
     both = torch.cat([small, large])
     said = student.run(probes.checked, [both, small], [both, small], [0, 1, 1e-3])
     assert_equal(said, False, what="gradcheck where one small entry is wrong, in one input with large ones")
+    many = normal(seed, 9, 8)
+    said = student.run(probes.checked, [many], [0 * many], [0, 71, 0.5])
+    assert_equal(said, False, what="gradcheck where the last of 72 entries is wrong", hint="look at every entry")
+    x, none = torch.tensor([0.005], dtype=torch.float64), torch.zeros(1, dtype=torch.float64)  # the right slope is 0.01
+    for slope, right in ((1.8e-6, True), (2.2e-6, False), (-1.8e-6, True), (-2.2e-6, False)):
+        said = student.run(probes.checked, [x], [none], [0, 0, slope])
+        assert_equal(said, right, what=f"gradcheck where 0.01 is wrong by {slope}", hint="1e-6 + 1e-4 |numeric|: the sum of both")
     x, c = positive(normal(seed, 2)), positive(normal(seed + 1, 2))
     slope = float(3 * c[0] * x[0] ** 2 + 2 * x.sum())  # of the right gradient
     for part, right in ((2, False), (1e-2, False), (1e-3, False), (5e-5, True)):  # -2: the right one with the other sign
@@ -338,6 +363,8 @@ def test_differences_are_central_and_as_wide_as_eps(student):
         assert_equal(said, True, what=f"gradcheck of the square of a sum, eps {eps}", hint="put each entry back before the next")
         said = student.run(probes.checked_odd, "twice as steep", point, eps)
         assert_equal(said, False, what=f"gradcheck of half the gradient, eps {eps}", hint="divide by 2 eps")
+    said = student.run(probes.checked_odd, "relu", torch.tensor([3.0, -3.0], dtype=torch.float64), 2.0)
+    assert_equal(said, True, what="gradcheck of relu 3 away from its kink, eps 2", hint="eps is as wide for large entries")
     for side in (0.05, -0.05):  # one of the two points is beyond the kink, from either side
         said = student.run(probes.checked_odd, "relu", torch.tensor([side], dtype=torch.float64), 0.2)
         assert_equal(said, False, what=f"gradcheck of relu at {side}, eps 0.2", hint="one point on each side")

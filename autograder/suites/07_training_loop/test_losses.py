@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from autograder.testing import assert_close, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import random_state_untouched, strided
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
@@ -37,6 +37,7 @@ def half_case(dtype, seed, n=40, vocab=7, shift=0.0):
 
 
 @exercise("cross_entropy", points=2, core=True)
+@settings(max_examples=12)
 @given(lead=leading_shapes(4, 3), vocab=sizes(1, 9), seed=seeds(), scale=st.sampled_from([0.5, 3.0]))
 @example(lead=(3, 5), vocab=4, seed=1, scale=3.0)
 def test_the_loss_is_the_mean_negative_log_probability_of_the_targets(student, lead, vocab, seed, scale):
@@ -49,7 +50,7 @@ def test_the_loss_is_the_mean_negative_log_probability_of_the_targets(student, l
 
 @exercise("cross_entropy", points=1)
 @given(vocab=sizes(2, 9), seed=seeds())
-@settings(max_examples=15)
+@settings(max_examples=5)
 def test_large_logits_and_logits_of_minus_infinity_are_no_trouble(student, vocab, seed):
     """Nothing overflows, nothing vanishes; a ruled-out token costs nothing, or everything where it is a target."""
     logits, targets = normal(seed, 6, vocab), ids(seed, vocab, 6)
@@ -68,7 +69,7 @@ def test_large_logits_and_logits_of_minus_infinity_are_no_trouble(student, vocab
 
 @exercise("cross_entropy", points=1)
 @given(lead=leading_shapes(3, 2), vocab=sizes(1, 6), seed=seeds())
-@settings(max_examples=15)
+@settings(max_examples=5)
 def test_gradients_flow_from_the_loss_to_the_logits(student, lead, vocab, seed):
     """The loss has a graph, and its gradient is the right one, also for logits that lie in memory in another order."""
     logits, targets = normal(seed, *lead, vocab), ids(seed, vocab, *lead)
@@ -82,18 +83,22 @@ def test_gradients_flow_from_the_loss_to_the_logits(student, lead, vocab, seed):
 
 @exercise("cross_entropy", points=0.5)
 @given(seed=seeds())
-@settings(max_examples=6)
+@settings(max_examples=2)
 def test_the_loss_has_the_dtype_of_the_logits_and_halves_are_computed_in_float32(student, seed):
     """float64 and float32 as they are; for half precision only the result is rounded."""
     for dtype in (torch.float64, torch.float32):
         logits, targets = normal(seed, 5, 7, dtype=dtype), ids(seed, 7, 5)
         assert_close(student.cross_entropy(logits, targets), loss_of(logits, targets).to(dtype), what="the loss")
     for dtype, shift in ((torch.float16, 0.0), (torch.bfloat16, 0.0), (torch.bfloat16, 60.0), (torch.float16, 500.0)):
-        logits, targets = half_case(dtype, seed, shift=shift)
-        expected, step = loss_of(logits, targets).to(dtype), torch.finfo(dtype).eps
+        # Where losses were rounded before their mean was taken, it shows in one of five pairs.
+        cases = [half_case(dtype, seed + i, n, shift=shift) for i, n in enumerate([40, *[2] * 20])]
         hint = "logits.float() first, and .to(logits.dtype) for the result"
-        actual = student.cross_entropy(logits, targets)
-        assert_close(actual, expected, what=f"the loss of logits near {shift}", hint=hint, rtol=1.01 * step, atol=0.0)
+        for (logits, targets), actual in zip(cases, student.run(scenarios.losses, cases), strict=True):
+            exact = loss_of(logits, targets)
+            low, high = ((exact * (1 + room)).to(dtype) for room in (-1e-5, 1e-5))  # where float32 is a bit off
+            said = f"the loss of {len(targets)} rows of {dtype} near {shift}, {exact:.7g} before it is rounded"
+            is_low = isinstance(actual, torch.Tensor) and actual.dtype == dtype and torch.equal(actual, low)
+            assert_equal(actual, low if is_low else high, what=said, hint=hint)
 
 
 @exercise("cross_entropy", points=0.5)
@@ -124,6 +129,7 @@ def refuses_bad_targets(function):
 
 
 @exercise("cross_entropy_gradient", points=2, core=True)
+@settings(max_examples=12)
 @given(lead=leading_shapes(4, 3), vocab=sizes(1, 9), seed=seeds(), scale=st.sampled_from([0.5, 3.0]))
 @example(lead=(3, 5), vocab=4, seed=1, scale=3.0)
 def test_the_closed_form_is_the_gradient_of_the_mean_loss(student, lead, vocab, seed, scale):
@@ -137,7 +143,7 @@ def test_the_closed_form_is_the_gradient_of_the_mean_loss(student, lead, vocab, 
 
 @exercise("cross_entropy_gradient", points=0.5)
 @given(vocab=sizes(2, 9), seed=seeds())
-@settings(max_examples=15)
+@settings(max_examples=5)
 def test_the_gradient_is_finite_for_large_logits_and_minus_infinity(student, vocab, seed):
     """Far up, far down, far apart, and some ruled out."""
     logits, targets = normal(seed, 6, vocab), ids(seed, vocab, 6)
@@ -151,18 +157,18 @@ def test_the_gradient_is_finite_for_large_logits_and_minus_infinity(student, voc
 
 @exercise("cross_entropy_gradient", points=0.5)
 @given(seed=seeds())
-@settings(max_examples=6)
+@settings(max_examples=2)
 def test_the_gradient_has_the_dtype_of_the_logits_and_halves_are_computed_in_float32(student, seed):
     """float64 and float32 as they are; for half precision only the result is rounded; any layout of memory will do."""
     for dtype in (torch.float64, torch.float32):
-        logits, targets = normal(seed, 5, 7, dtype=dtype), ids(seed, 7, 5)
+        logits, targets = normal(seed, 5, 2, 7, dtype=dtype), ids(seed, 7, 5, 2)
         expected = gradient_of(logits, targets).to(dtype)
         assert_close(student.cross_entropy_gradient(logits, targets), expected, what="the gradient", rtol=1e-5, atol=1e-7)
         assert_close(
             student.run(strided, "cross_entropy_gradient", (logits, targets)), expected, what="the gradient", atol=1e-7
         )
     for dtype, shift in ((torch.float16, 0.0), (torch.bfloat16, 0.0), (torch.bfloat16, 60.0)):
-        logits, targets = half_case(dtype, seed, n=5, vocab=7, shift=shift)
+        logits, targets = half_case(dtype, seed, shift=shift)
         expected, step = gradient_of(logits, targets).to(dtype), torch.finfo(dtype).eps
         hint = "logits.float() first, and .to(logits.dtype) for the result"
         actual = student.cross_entropy_gradient(logits, targets)

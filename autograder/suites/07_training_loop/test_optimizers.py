@@ -66,6 +66,7 @@ def missing_gradients(student, name, arguments, seed):
         new = tensors(seed + 10 * i, shapes)
         operations.append(("zero_grad",))
         operations += [("gradients", [g if j in there else None for j, g in enumerate(new)]), ("step",)]
+    operations += [("gradients", [torch.zeros(shape, dtype=torch.float64) for shape in shapes]), ("step",)]  # which count
     hint = "no gradient, no step: the parameter, all that is kept for it, and its count of steps stay as they are"
     check(student, name, tensors(seed, shapes), arguments, operations, hint)
 
@@ -133,7 +134,7 @@ def apart_and_zero_grad(student, name, arguments, seed):
 
 
 @exercise("SGD", points=2, core=True)
-@settings(max_examples=25)
+@settings(max_examples=6)
 @given(shapes=SHAPES, lr=st.sampled_from([0.5, 0.1, 0.01]), momentum=st.sampled_from([0.0, 0.5, 0.9]), seed=seeds())
 @example(shapes=[(3,), (2, 2), (3,)], lr=0.1, momentum=0.9, seed=1)
 def test_sgd_goes_where_pytorchs_goes(student, shapes, lr, momentum, seed):
@@ -141,11 +142,12 @@ def test_sgd_goes_where_pytorchs_goes(student, shapes, lr, momentum, seed):
     arguments = {"lr": lr, "momentum": momentum}
     hint = "v = momentum * v + g, then p = p - lr * v"
     check(student, "SGD", tensors(seed, shapes), arguments, steps(seed, shapes, 6), hint)
-    check(student, "SGD", tensors(seed, shapes), {"lr": lr}, steps(seed, shapes, 2), "momentum is 0 where none is given")
+    large = steps(seed, shapes, 2, scale=50.0)
+    check(student, "SGD", tensors(seed, shapes), {"lr": lr}, large, "momentum is 0 where none is given")
 
 
 @exercise("SGD", points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_sgd_obeys_the_learning_rate_of_the_moment(student, seed):
     """A schedule sets lr between steps; the velocity knows nothing of it."""
@@ -153,7 +155,7 @@ def test_sgd_obeys_the_learning_rate_of_the_moment(student, seed):
 
 
 @exercise("SGD", points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_sgd_skips_parameters_without_a_gradient(student, seed):
     """Their velocity, too, waits until there is one again."""
@@ -161,7 +163,7 @@ def test_sgd_skips_parameters_without_a_gradient(student, seed):
 
 
 @exercise("SGD", points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds(), momentum=st.sampled_from([0.0, 0.9]))
 @example(seed=1, momentum=0.9)
 def test_sgd_leaves_gradients_alone(student, seed, momentum):
@@ -170,7 +172,7 @@ def test_sgd_leaves_gradients_alone(student, seed, momentum):
 
 
 @exercise("SGD", points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_sgd_updates_the_very_parameters_in_place(student, seed):
     """Also those of no entries, of no dimensions, of another dtype or order in memory."""
@@ -178,7 +180,7 @@ def test_sgd_updates_the_very_parameters_in_place(student, seed):
 
 
 @exercise("SGD", points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_the_state_of_sgd_is_a_snapshot_from_which_it_goes_on(student, seed):
     """Saved, loaded, loaded again, loaded elsewhere."""
@@ -207,7 +209,7 @@ def test_two_sgd_are_apart_and_bad_arguments_are_refused(student):
 
 
 @exercise("AdamW", points=3, core=True)
-@settings(max_examples=30)
+@settings(max_examples=10)
 @given(shapes=SHAPES, arguments=adam_arguments(), seed=seeds(), scale=st.sampled_from([1.0, 1e-3]))
 @example(shapes=[(3,), (2, 2)], arguments={"lr": 0.3, "betas": (0.5, 0.8), "eps": 1e-3, "weight_decay": 0.9}, seed=1, scale=1.0)
 def test_adamw_goes_where_pytorchs_goes(student, shapes, arguments, seed, scale):
@@ -218,7 +220,7 @@ def test_adamw_goes_where_pytorchs_goes(student, shapes, arguments, seed, scale)
 
 
 @exercise("AdamW", points=1)
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(seed=seeds(), scale=st.sampled_from([0.0, 1e-12, 1e-6, 1e6]), eps=st.sampled_from([1e-8, 1e-5, 0.5]))
 @example(seed=1, scale=1e-6, eps=1e-5)
 @example(seed=1, scale=0.0, eps=1e-8)
@@ -232,7 +234,7 @@ def test_eps_counts_where_gradients_are_small(student, seed, scale, eps):
 
 
 @exercise("AdamW", points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_adamw_obeys_the_learning_rate_of_the_moment(student, seed):
     """A schedule sets lr between steps; it scales the step and the decay."""
@@ -240,7 +242,7 @@ def test_adamw_obeys_the_learning_rate_of_the_moment(student, seed):
 
 
 @exercise("AdamW", points=1)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_adamw_skips_parameters_without_a_gradient(student, seed):
     """No decay, no change of the means, no step counted: each parameter has a count of its own."""
@@ -248,7 +250,7 @@ def test_adamw_skips_parameters_without_a_gradient(student, seed):
 
 
 @exercise("AdamW", points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_adamw_leaves_gradients_alone(student, seed):
     """And is not surprised when somebody writes into them."""
@@ -256,7 +258,7 @@ def test_adamw_leaves_gradients_alone(student, seed):
 
 
 @exercise("AdamW", points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_adamw_updates_the_very_parameters_in_place(student, seed):
     """Also those of no entries, of no dimensions, of another dtype or order in memory."""
@@ -277,7 +279,7 @@ def test_adamw_has_pytorchs_defaults(student, seed):
 
 
 @exercise("AdamW", points=1)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_the_state_of_adamw_is_a_snapshot_from_which_it_goes_on(student, seed):
     """Saved, loaded, loaded again, loaded elsewhere: means, counts of steps, and all numbers."""
@@ -308,10 +310,10 @@ def test_two_adamw_are_apart_and_bad_arguments_are_refused(student):
 @settings(max_examples=1)
 @given(seed=seeds())
 def test_adamw_goes_where_pytorchs_goes_for_hundreds_of_steps(student, seed):
-    """Nothing adds up to something over 300 steps."""
+    """Nothing adds up to something over 200 steps."""
     shapes = [(3,), (2, 2)]
     arguments = {"lr": 0.01, "betas": (0.9, 0.95), "eps": 1e-8, "weight_decay": 0.1}
-    check(student, "AdamW", tensors(seed, shapes), arguments, steps(seed, shapes, 300))
+    check(student, "AdamW", tensors(seed, shapes), arguments, steps(seed, shapes, 200))
 
 
 # clip_grad_norm
@@ -330,6 +332,7 @@ def check_clipped(seen, gradients, max_norm, hint=""):
     single = any(g is not None and g.dtype == torch.float32 for g in gradients)
     room = 8e-3 if half else 2e-6 if single else 1e-9
     assert_close(seen["norms"][0], norm, what="the norm that is returned", hint=hint, rtol=room)
+    assert seen["scalars"], "the norm that is returned should be a scalar, of no dimensions"
     scale = max_norm / norm if norm > max_norm else 1.0
     for i, (found, g) in enumerate(zip(seen["gradients"], gradients, strict=True)):
         wanted = None if g is None else (g.double() * scale).to(g.dtype)
@@ -339,7 +342,7 @@ def check_clipped(seen, gradients, max_norm, hint=""):
 
 
 @exercise("clip_grad_norm", points=2, core=True)
-@settings(max_examples=30)
+@settings(max_examples=9)
 @given(shapes=SHAPES, seed=seeds(), share=st.sampled_from([0.01, 0.5, 0.9, 1.1, 3.0]), scale=st.sampled_from([1.0, 50.0]))
 @example(shapes=[(3,), (2, 2)], seed=1, share=0.5, scale=1.0)
 def test_all_gradients_together_are_no_longer_than_max_norm(student, shapes, seed, share, scale):
@@ -351,7 +354,7 @@ def test_all_gradients_together_are_no_longer_than_max_norm(student, shapes, see
 
 
 @exercise("clip_grad_norm", points=0.5)
-@settings(max_examples=10)
+@settings(max_examples=3)
 @given(shapes=SHAPES, seed=seeds())
 def test_parameters_may_come_from_a_generator(student, shapes, seed):
     """As from model.parameters(), which can be gone through once."""
@@ -361,7 +364,7 @@ def test_parameters_may_come_from_a_generator(student, shapes, seed):
 
 
 @exercise("clip_grad_norm", points=0.5)
-@settings(max_examples=10)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_parameters_without_a_gradient_count_as_nothing(student, seed):
     """Some have none, or all; empty ones; no parameters at all."""
@@ -372,7 +375,7 @@ def test_parameters_without_a_gradient_count_as_nothing(student, seed):
 
 
 @exercise("clip_grad_norm", points=0.5)
-@settings(max_examples=10)
+@settings(max_examples=2)
 @given(shapes=SHAPES, seed=seeds())
 def test_gradients_are_scaled_in_place_and_nothing_else_changes(student, shapes, seed):
     """The same tensors, in any order in memory; parameters as they were; short gradients to the last bit."""
@@ -405,7 +408,7 @@ def test_gradients_of_zero_stay_zero(student):
 
 
 @exercise("clip_grad_norm", points=0.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_dtypes_stay_and_squares_are_added_up_in_float32_at_least(student, seed):
     """float32, both kinds of halves, several dtypes side by side; thousands of squares of 200 are too much for float16."""
@@ -417,10 +420,14 @@ def test_dtypes_stay_and_squares_are_added_up_in_float32_at_least(student, seed)
     large = [torch.full((30, 100), 200.0, dtype=torch.float16), torch.full((5,), 300.0, dtype=torch.float16)]
     hint = "float16 ends at 65504: take the squares of grad.float()"
     check_clipped(student.run(scenarios.clip, large, 100.0), large, 100.0, hint)
+    many = [torch.ones(1, dtype=torch.bfloat16)] * 400
+    hint = "in bfloat16 256 + 1 is 256: add up in float32"
+    check_clipped(student.run(scenarios.clip, many, 10.0), many, 10.0, hint)
 
 
 @exercise("clip_grad_norm", points=0.5)
 def test_a_negative_max_norm_is_refused(student):
     """Gradients do not turn around."""
-    for bad in (-1.0, -1e-9, float("-inf")):
-        assert_refused(student.run, scenarios.clip, [torch.ones(2)], bad, why=f"max_norm is {bad}")
+    for bad in (-1.0, -1e-9, float("-inf"), float("nan")):
+        for gradients in ([torch.ones(2)], [torch.zeros(2)], [None]):
+            assert_refused(student.run, scenarios.clip, gradients, bad, why=f"max_norm is {bad}, the gradients {gradients}")

@@ -20,7 +20,7 @@ def text(n, vocab, seed):
 
 
 @exercise("evaluate", points=2, core=True)
-@settings(max_examples=25)
+@settings(max_examples=6)
 @given(n=sizes(2, 40), batch_size=sizes(1, 5), context_length=sizes(1, 9), seed=seeds())
 @example(n=30, batch_size=2, context_length=4, seed=1)
 @example(n=13, batch_size=2, context_length=4, seed=1)
@@ -37,8 +37,10 @@ def test_every_token_but_the_first_counts_the_same(student, n, batch_size, conte
 
 
 @exercise("evaluate", points=1)
-@settings(max_examples=10)
+@settings(max_examples=1)
 @given(seed=seeds(), mixed=st.booleans())
+@example(seed=1, mixed=True)
+@example(seed=2, mixed=False)
 def test_evaluation_leaves_no_trace(student, seed, mixed):
     """Evaluation mode, no graph; afterwards each submodule's mode, the weights, gradients and dice are what they were."""
     weights, data = truth.random_weights(6, 3, seed), text(22, 6, seed)
@@ -46,7 +48,7 @@ def test_evaluation_leaves_no_trace(student, seed, mixed):
     expected = truth.windowed_loss(scenarios.model_of(weights), data, 4)
     assert_close(seen["value"], expected, what="the loss of a model with dropout", hint="model.eval()")
     wanted = {"in training mode": False, "with a graph": False, "modes as before": True, "changed": []}
-    wanted |= dict.fromkeys(("gradients as before", "data as before", "weights as before"), True)
+    wanted |= dict.fromkeys(("gradients as before", "requires_grad as before", "data as before", "weights as before"), True)
     hint = "a part of a model may be in evaluation mode for good: put back each module's own mode"
     assert_equal({key: seen[key] for key in wanted}, wanted, what="what could be seen from outside", hint=hint)
 
@@ -117,9 +119,10 @@ def check_run(student, seed, hint="", stale=False, **changes):
 
 
 @exercise("train", points=2.5, core=True)
-@settings(max_examples=4)
+@settings(max_examples=1)
 @given(seed=seeds(), max_norm=st.sampled_from([0.2, 100.0, float("inf")]), warmup_steps=sizes(0, 3))
 @example(seed=1, max_norm=0.2, warmup_steps=2)
+@example(seed=2, max_norm=float("inf"), warmup_steps=0)
 def test_each_step_is_a_step_of_adamw_from_the_clipped_gradient_of_its_batch(student, seed, max_norm, warmup_steps):
     """Losses, learning rates, norms, evaluations and the weights at the end."""
     numbers = {"betas": (0.8, 0.9), "weight_decay": 0.5}
@@ -150,7 +153,7 @@ def test_evaluations_come_before_the_first_step_every_so_often_and_at_the_end(st
 
 
 @exercise("train", points=1)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(seed=seeds(), n=st.sampled_from([2, 3, 6]))
 @example(seed=1, n=3)
 def test_passes_that_are_added_up_give_the_step_of_the_large_batch(student, seed, n):
@@ -160,7 +163,7 @@ def test_passes_that_are_added_up_give_the_step_of_the_large_batch(student, seed
 
 
 @exercise("train", points=1.5)
-@settings(max_examples=3)
+@settings(max_examples=1)
 @given(
     seed=seeds(),
     stop_at=st.sampled_from([2, 3, 4, 7]),
@@ -192,7 +195,7 @@ def test_a_run_that_breaks_off_goes_on_from_its_checkpoint_to_the_last_bit(stude
 
 
 @exercise("train", points=0.5)
-@settings(max_examples=2)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_evaluation_leaves_no_trace_in_a_run_with_dropout(student, seed):
     """However often it is evaluated, a run is the same to the last bit; it learns in training mode from step to step."""
@@ -212,7 +215,7 @@ def test_evaluation_leaves_no_trace_in_a_run_with_dropout(student, seed):
 
 
 @exercise("train", points=0.5)
-@settings(max_examples=2)
+@settings(max_examples=1)
 @given(seed=seeds())
 def test_the_batches_are_those_of_get_batch_from_a_generator_of_the_seed(student, seed):
     """From the training data, one batch for each step; nothing of the seed or the dice leaks out."""
