@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from autograder.grading.lookout import Lookout
 from autograder.testing.measure import Measurement
 from autograder.worker.client import LoadError, Stopped, Worker
 from autograder.worker.wire import WireError
@@ -79,8 +80,9 @@ class Transcript:
 class RemoteModule:
     """The student's module in a worker. One object serves one test."""
 
-    def __init__(self, worker: Worker, exercises: frozenset[str], breaches: dict[str, tuple[str, int]]):
+    def __init__(self, worker: Worker, exercises: frozenset[str], breaches: dict[str, tuple[str, int]], lookout: Lookout):
         self._worker = worker
+        self._lookout = lookout
         self._exercises = exercises
         self._breaches = breaches
         self._transcript = Transcript()
@@ -133,7 +135,8 @@ class RemoteModule:
         if not self._started:
             self._start()
         try:
-            reply = self._worker.request(args=tuple(call.args), kwargs=call.kwargs, **request)
+            watched = self._lookout.wants(call.name, (call.args, call.kwargs))
+            reply = self._worker.request(args=tuple(call.args), kwargs=call.kwargs, watched=watched, **request)
         except Stopped as stopped:
             self._started = False
             raise Stop(stopped.kind, f"{call.name}: {stopped}") from None

@@ -25,6 +25,7 @@ import torch._dynamo  # noqa: F401  many torch functions import it on first use,
 from hypothesis.internal.conjecture import providers
 
 from autograder.course import Course, Module
+from autograder.grading.lookout import Lookout
 from autograder.grading.manifest import TestOutcome, TestSpec, parts_of
 from autograder.grading.remote import SHARED_SCENARIOS, Call, RemoteModule, Stop, compiled, load_failure, shared_key, transcript
 from autograder.policy import runtime_rules
@@ -52,6 +53,7 @@ class Run:
     """One submission's module while its tests run."""
 
     worker: Worker | None = None
+    lookout: Lookout | None = None
     diagnosed: bool = True
     suspected: str = ""
     local: LocalModule | None = None
@@ -80,7 +82,8 @@ class _Session:
         if run.local is not None:
             run.student = run.local
         else:
-            run.student = RemoteModule(run.worker, self.exercises[request.path.parent], run.breaches)
+            run.lookout.begin()
+            run.student = RemoteModule(run.worker, self.exercises[request.path.parent], run.breaches, run.lookout)
         return run.student
 
     @pytest.fixture
@@ -131,7 +134,8 @@ class Suites:
         Failures are compared with the known mistake that says what is `suspected` and with no other, if it is given. Call it in
         a fork: state stays behind.
         """
-        run = Run(worker=worker, diagnosed=diagnosed, suspected=suspected)
+        lookout = Lookout(self.course.settings.grading_seed)
+        run = Run(worker=worker, lookout=lookout, diagnosed=diagnosed, suspected=suspected)
         return self._run(module, run, tests, until_failure, first), run.breaches
 
     def run_here(self, module: Module, local: LocalModule) -> dict[str, TestOutcome]:

@@ -97,13 +97,14 @@ class Audit:
             return
         sealed = self._sealed or self._seal()
         self._watched, outer = (called, line), self._watched
+        operators = _OperatorWatch(self, called, line)
         try:
-            with _FunctionWatch(self, called, line), _OperatorWatch(self, called, line):
+            with _FunctionWatch(self, called, line), operators:
                 yield
         finally:
             self._watched = outer
             self.breaches += self._unseen
-            if self._seal() != sealed:  # the code went through frames to get here, and changed what is forbidden
+            if self._seal() != sealed or not operators.are_harmless():  # the code went through frames to get here, and changed what is forbidden
                 self.breaches = [(name, "a change of the grader's own objects", line or 1) for name in self._exercises]
 
     def guard(self) -> None:
@@ -204,10 +205,16 @@ class Audit:
         if forbidden_in:
             self._note(self._names[function], forbidden_in, called, line)
 
-    def operator(self, name: str, called: str | None, line: int = 0) -> None:
-        forbidden_in = self._operators.get(name) or self._operators.get(name.rstrip("_"))
+    def operator(self, operator: Any, called: str | None, line: int = 0) -> bool:
+        """Whether an operator is forbidden to nobody; a breach is noted if it is not."""
+        name, forbidden_in = self._forbidden_operator(operator)
         if forbidden_in:
             self._note(f"aten::{name}", forbidden_in, called, line)
+        return not forbidden_in
+
+    def _forbidden_operator(self, operator: Any) -> tuple[str, set[str]]:
+        name = operator._schema.name.partition("::")[2]
+        return name, self._operators.get(name) or self._operators.get(name.rstrip("_")) or set()
 
     def _note(self, name: str, forbidden_in: set[str], called: str | None, line: int = 0) -> None:
         """A breach, unless no code of the student's is on the stack and `line` is 0."""
@@ -241,9 +248,12 @@ class _FunctionWatch(TorchFunctionMode):
 
 
 class _OperatorWatch(TorchDispatchMode):
+    """Looks at each operator once, by its identity, and calls what is under it: to hash and to call one takes PyTorch longer."""
+
     def __init__(self, audit: Audit, called: str | None, line: int):
         super().__init__()
         self._audit, self._called, self._line = audit, called, line
+        self._harmless: dict[int, Any] = {}
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -251,8 +261,14 @@ class _OperatorWatch(TorchDispatchMode):
         return False
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        self._audit.operator(operator._schema.name.partition("::")[2], self._called, self._line)
-        return operator(*args, **(kwargs or {}))
+        if id(operator) not in self._harmless and self._audit.operator(operator, self._called, self._line):
+            self._harmless[id(operator)] = operator
+        return operator._op(*args, **(kwargs or {}))
+
+    def are_harmless(self) -> bool:
+        """Whether the operators that are looked past are those that were found to be forbidden to nobody."""
+        known = self._harmless.items()
+        return not any(key != id(operator) or self._audit._forbidden_operator(operator)[1] for key, operator in known)
 
 
 def _is_library(file: Any) -> bool:

@@ -226,18 +226,11 @@ def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types
     except BaseException as error:
         channel.send({"error": describe(error, audit.files)})
         return
-    seen: dict[str, tuple[int, int]] = {}
     while True:
         request = channel.receive()
         reply: dict[str, Any] = {"id": request["id"]}
         audit.breaches = []
-        name = request["name"]
-        # Modes cost time, and whoever is right without the call has no need of it: so only some calls of each name are
-        # watched, the first of them and every one that is larger than those that were, since the first may be trivial.
-        calls, largest = seen.get(name, (0, -1))
-        size = _size((request["args"], request["kwargs"]))
-        audited = (size > largest or calls & (calls + 1) == 0) and audit.concerns(name if request["op"] == "call" else None)
-        seen[name] = (calls + 1, max(size, largest))
+        audited = request["watched"] and audit.concerns(request["name"] if request["op"] == "call" else None)
         try:
             if request["op"] == "run":
                 value, changed = _run(module, request, scenarios, audit if audited else None), []
@@ -253,15 +246,6 @@ def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types
             returned = {"type": "AssertionError", "returned": str(error)[:MAX_MESSAGE], "message": "", "where": ""}
             frame = wire.encode({"id": request["id"], "error": returned, "breaches": audit.breaches})
         channel.send_raw(frame)
-
-
-def _size(value: Any) -> int:
-    """How many numbers the tensors in the value hold together."""
-    if isinstance(value, torch.Tensor):
-        return value.numel()
-    if isinstance(value, dict):
-        value = value.values()
-    return sum(map(_size, value)) if not isinstance(value, str | bytes) and hasattr(value, "__iter__") else 0
 
 
 def _call(module: types.ModuleType, request: dict, audit: Audit | None) -> tuple[Any, list[str]]:
