@@ -71,12 +71,14 @@ def test_transformers_and_safetensors_read_what_is_exported(sizes: dict, tmp_pat
     load_gpt2_state_dict(model, hugging_face(sizes, 3).state_dict())
     export(model, tmp_path / "model.safetensors")
     peer = transformers.GPT2LMHeadModel.from_pretrained(tmp_path).eval()
-    ids = torch.randint(sizes["vocab_size"], (1, 5))
+    ids = torch.randint(sizes["vocab_size"], (1, 5), generator=torch.Generator().manual_seed(2))
+    ids[0, 2] = 0  # a token like any other, though the peer is told to pad with it
+    every = torch.ones_like(ids)
     with torch.no_grad():
         torch.testing.assert_close(model(ids)[0], peer(ids).logits)
         n = sizes["context_length"] - 5
-        theirs = peer.generate(ids, max_new_tokens=n, do_sample=False, eos_token_id=None, pad_token_id=0)[0, 5:]
-    assert list(generate(model, ids[0], n, temperature=0)) == theirs.tolist()
+        said = peer.generate(ids, attention_mask=every, max_new_tokens=n, do_sample=False, eos_token_id=None, pad_token_id=0)
+    assert list(generate(model, ids[0], n, temperature=0)) == said[0, 5:].tolist()
     again = load_gpt2_state_dict(GPT(GPTConfig(**sizes)), load_file(tmp_path / "model.safetensors"))
     assert all(torch.equal(x, again.state_dict()[name]) for name, x in model.state_dict().items())
 

@@ -104,7 +104,8 @@ class Audit:
         finally:
             self._watched = outer
             self.breaches += self._unseen
-            if self._seal() != sealed or not operators.are_harmless():  # the code went through frames to get here, and changed what is forbidden
+            if self._seal() != sealed or not operators.are_harmless():
+                # the code went through frames to get here, and changed what is forbidden
                 self.breaches = [(name, "a change of the grader's own objects", line or 1) for name in self._exercises]
 
     def guard(self) -> None:

@@ -1,0 +1,41 @@
+"""What the watch of a single call sees."""
+
+import torch
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from autograder.worker.audit import Audit
+
+X = torch.eye(3)
+
+
+def breaches(code: str) -> set[str]:
+    """The names that are noted while the code runs as a student's, for an exercise to which _softmax is forbidden."""
+    audit = Audit({"call": {"operators": ["_softmax"]}})
+    audit.files = frozenset({"call.py"})
+    scope = {"torch": torch, "x": X, "mode": _get_current_dispatch_mode}
+    exec(compile(f"def call():\n    {code}\n", "call.py", "exec"), scope)
+    with audit.watch("call", 1):
+        scope["call"]()
+    return {name for _, name, _ in audit.breaches}
+
+
+def test_an_operator_is_seen_however_often_others_were_and_under_any_function() -> None:
+    assert breaches("for _ in range(3): x.exp().sum(-1); torch.relu(x)") == set()
+    for call in (
+        "x.softmax(-1)",
+        "torch.nn.Softmax(-1)(x)",
+        "torch.ops.aten._softmax(x, -1, False)",
+        "x.exp(); x.exp(); x.softmax(0)",
+    ):
+        assert breaches(call) == {"aten::_softmax"}
+
+
+def test_operators_with_keywords_and_in_place_ones_do_what_they_do() -> None:
+    assert breaches("y = torch.zeros(3); y.add_(1, alpha=2); assert y.tolist() == [2, 2, 2]") == set()
+    assert breaches("y = torch.empty(3, 3); torch.add(x, x, alpha=-1, out=y); assert not y.any()") == set()
+
+
+def test_what_is_looked_past_cannot_be_added_to() -> None:
+    for added in ("s", "torch.ops.aten.exp.default"):
+        code = f"s = torch.ops.aten._softmax.default; mode()._harmless[id(s)] = {added}; x.softmax(-1)"
+        assert breaches(code) == {"a change of the grader's own objects"}
