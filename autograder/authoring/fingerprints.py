@@ -96,15 +96,22 @@ def _attribute(name: str) -> str:
 
 def statements_of(body: list[ast.stmt]) -> list[tuple[str, int]]:
     """Each simple statement and each head of a compound one, at any depth, normalised, with the number of its nodes."""
-    found = []
+    return [_shape(node) for node in nested(body) if not isinstance(node, _PLAIN)]
+
+
+def nested(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements and all inside them, outer ones first. Expressions hold none, and are most of a tree."""
     for statement in body:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.stmt) and not isinstance(node, _PLAIN):
-                text, size = _shape(node)
-                found.append((text, size))
-    return found
+        yield statement
+        for name in _BLOCKS:
+            inside = getattr(statement, name, None)
+            if inside:
+                yield from nested(inside)
+        for part in (*getattr(statement, "handlers", ()), *getattr(statement, "cases", ())):
+            yield from nested(part.body)
 
 
+_BLOCKS = ("body", "orelse", "finalbody")
 _PLAIN = (ast.Pass, ast.Import, ast.ImportFrom, ast.Global, ast.Nonlocal)
 _NESTED = ("body", "orelse", "finalbody", "handlers", "cases", "decorator_list", "returns", "annotation")
 

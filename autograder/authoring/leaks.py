@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from autograder.authoring.fingerprints import WIDTH, statements_of, tokens_of
+from autograder.authoring.fingerprints import WIDTH, nested, statements_of, tokens_of
 from autograder.authoring.secret import Kind, Secret, code_objects, code_tokens, public_tests, secrets_of, words_of
 from autograder.authoring.stubs import stub_source
 from autograder.authoring.views import Reader, View
@@ -130,29 +130,25 @@ class LeakCheck:
 
     def _by_statements(self, view: View) -> Iterator[Leak]:
         for name, line, body in _definitions(view.text):
-            shapes = statements_of(body)
-            here = Counter(shape for shape, _ in shapes)
-            candidates = {number for shape in here for number in self._by_shape.get(shape, ())}
-            for number in candidates:
-                secret = self.secrets[number]
-                total = sum(size for _, size in secret.shapes)
-                if secret.name.rpartition(".")[2] == name and secret.kind != "test helper":
-                    if total >= TINY_NODES and sorted(shapes) == sorted(secret.shapes):
+            shapes = Counter(statements_of(body))
+            found: dict[int, int] = defaultdict(int)
+            for shape, count in shapes.items():
+                for number, its_count in self._by_shape.get(shape, ()):
+                    found[number] += min(count, its_count) * shape[1]
+            for number, size in found.items():
+                secret, total = self.secrets[number], self._sizes[number]
+                if size == total >= TINY_NODES and secret.name.rpartition(".")[2] == name and secret.kind != "test helper":
+                    if shapes == Counter(secret.shapes):
                         yield Leak(view.place, line, secret, "the whole body")
                 if secret.kind in ("solution", "variant") and len(secret.tokens.tokens) >= RULES[secret.kind].least:
-                    left, found = here.copy(), 0
-                    for shape, size in secret.shapes:
-                        if left[shape] > 0:
-                            left[shape] -= 1
-                            found += size
                     share = STATEMENTS.share if secret.kind == "solution" else RULES["variant"].share
-                    if found >= max(STATEMENTS.least, share * total):
-                        yield Leak(view.place, line, secret, f"{found / total:.0%} of the statements", found / total)
+                    if size >= max(STATEMENTS.least, share * total):
+                        yield Leak(view.place, line, secret, f"{size / total:.0%} of the statements", size / total)
 
     def _by_words(self, view: View) -> Iterator[Leak]:
         rule = _rules(view.place)["sentence"]
         words = words_of(view.text)
-        runs = ((i, words.tokens[i : i + SENTENCE_WIDTH]) for i in range(len(words.tokens) - SENTENCE_WIDTH + 1))
+        runs = enumerate(zip(*(words.tokens[i:] for i in range(SENTENCE_WIDTH)), strict=False))
         for number, covered, first in _overlaps(self._sentences, runs, SENTENCE_WIDTH):
             secret = self.secrets[number]
             total = len(secret.tokens.tokens)
@@ -208,12 +204,17 @@ class LeakCheck:
         return shown
 
     @cached_property
-    def _by_shape(self) -> dict[str, set[int]]:
-        index = defaultdict(set)
+    def _by_shape(self) -> dict[tuple[str, int], list[tuple[int, int]]]:
+        """For each shape, the secret parts that have it, and how often."""
+        index = defaultdict(list)
         for number, secret in enumerate(self.secrets):
-            for shape, _ in secret.shapes:
-                index[shape].add(number)
+            for shape, count in Counter(secret.shapes).items():
+                index[shape].append((number, count))
         return dict(index)
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        return [sum(size for _, size in secret.shapes) for secret in self.secrets]
 
     @cached_property
     def _sentences(self) -> dict[tuple[str, ...], list[tuple[int, int]]]:
@@ -290,7 +291,7 @@ def _definitions(text: str) -> Iterator[tuple[str, int, list[ast.stmt]]]:
 
 
 def _functions(tree: ast.Module, offset: int) -> Iterator[tuple[str, int, list[ast.stmt]]]:
-    for node in ast.walk(tree):
+    for node in nested(tree.body):
         if isinstance(node, _FUNCTIONS):
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
             yield node.name, node.lineno + offset, body

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from autograder.authoring.fingerprints import Tokens, statements_of, tokens_of
+from autograder.authoring.fingerprints import Tokens, nested, statements_of, tokens_of
 from autograder.authoring.stubs import BEGIN, END
 from autograder.course import OFFERING, Course, Module, secret_seeds
 
@@ -112,19 +112,19 @@ def _read(file: Path) -> tuple[str, ast.Module, dict[tuple[str, int], types.Code
 def _bodies(file: Path, root: Path) -> Iterator[Secret]:
     """The marked parts of a solution, each with the function it belongs to."""
     text, tree, codes = _read(file)
-    lines = text.split("\n")
+    lines, statements = text.split("\n"), list(nested(tree.body))
     begin = 0
     for number, line in enumerate(lines, 1):
         if line.strip() == BEGIN:
             begin = number
         elif line.strip() == END:
-            owners = _owners(tree, begin)
+            owners = [s for s in statements if isinstance(s, _DEFINITIONS) and s.lineno <= begin <= s.end_lineno]
             yield Secret(
                 kind="solution",
                 name=".".join(owner.name for owner in owners) or file.stem,
                 place=f"{file.relative_to(root).as_posix()}:{begin + 1}",
                 tokens=tokens_of("\n".join(lines[begin : number - 1])),
-                shapes=tuple(statements_of(_between(tree, begin, number))),
+                shapes=tuple(statements_of(_between(statements, begin, number))),
                 code=_code(owners[-1], codes) if owners else (),
             )
 
@@ -163,18 +163,9 @@ def _is_prose(text: str) -> bool:
     return text[:1].isupper() and plain >= PROSE * len(text)
 
 
-def _owners(tree: ast.Module, line: int) -> list[ast.stmt]:
-    """The definitions around a line, outermost first."""
-    owners: list[ast.stmt] = []
-    for node in ast.walk(tree):  # breadth first: outer ones come first
-        if isinstance(node, _DEFINITIONS) and node.lineno <= line <= node.end_lineno:
-            owners.append(node)
-    return owners
-
-
-def _between(tree: ast.Module, begin: int, end: int) -> list[ast.stmt]:
-    """The outermost statements between two lines."""
-    inside = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and begin < node.lineno and node.end_lineno < end]
+def _between(statements: list[ast.stmt], begin: int, end: int) -> list[ast.stmt]:
+    """The outermost of a file's statements between two lines."""
+    inside = [statement for statement in statements if begin < statement.lineno and statement.end_lineno < end]
     outermost: list[ast.stmt] = []
     for statement in sorted(inside, key=lambda node: (node.lineno, node.col_offset, -node.end_lineno)):
         if not outermost or statement.lineno > outermost[-1].end_lineno:
