@@ -117,7 +117,10 @@ class Binder:
         while stack:
             node, scope, certain = stack.pop()
             node.scope = scope  # type: ignore[attr-defined]
-            children = list(self._visit(node, scope, certain))
+            if isinstance(node, _PLAIN) or (isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Store)):
+                children = [(child, scope, certain) for child in _expressions(node)]
+            else:
+                children = list(self._visit(node, scope, certain))
             stack.extend(reversed(children))
 
     def _visit(self, node: ast.AST, scope: Scope, certain: bool) -> Iterator[tuple[ast.AST, Scope, bool]]:
@@ -322,6 +325,20 @@ class Binder:
         binding = Binding(name, scope, position, code, value, path, certain)
         scope.names.setdefault(name, []).append(binding)
         return binding
+
+
+# Most of any source is made of these. They bind nothing, and `_visit` would only try all its cases.
+_PLAIN = (ast.Constant, ast.BinOp, ast.Subscript, ast.Expr, ast.Tuple, ast.List, ast.Compare, ast.UnaryOp, ast.keyword)
+
+
+def _expressions(node: ast.AST) -> Iterator[ast.AST]:
+    """What a plain node is made of; operators and contexts, which all nodes share, are left out."""
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if isinstance(value, list):
+            yield from (item for item in value if isinstance(item, ast.expr))
+        elif isinstance(value, ast.expr):
+            yield value
 
 
 def _end(node: ast.AST) -> Position:
