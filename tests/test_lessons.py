@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+import warm_kernels
+from jupyter_client.provisioning import local_provisioner
 
 from autograder.authoring.notebooks import executed, instructor_notebook
 from autograder.course import load_course
@@ -12,7 +14,8 @@ COURSE = load_course(Path(__file__).resolve().parents[1])
 
 
 @pytest.mark.parametrize("module", COURSE.modules, ids=lambda module: module.id)
-def test_a_lesson_runs_and_shows_something(module):
+def test_a_lesson_runs_and_shows_something(module, monkeypatch):
+    monkeypatch.setattr(local_provisioner, "launch_kernel", warm_kernels.launch)
     done = executed(instructor_notebook(module), COURSE, module)
     outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 5
