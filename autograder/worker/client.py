@@ -186,7 +186,14 @@ class Worker:
         if self.seconds_left < seconds:
             self._look()
         if self.seconds_left < seconds:
-            return Deadline(max(0.05, self.seconds_left)), "the time for this module was used up"
+            asked, start = self._asked, time.monotonic()
+
+            def some_is_left() -> bool:
+                self._asked = asked + time.monotonic() - start
+                self._look()
+                return self.seconds_left > 0
+
+            return Deadline(max(0.05, self.seconds_left), some_is_left), "the time for this module was used up"
         return Deadline(seconds, starved), f"{what} {seconds:g} s"
 
     def _look(self) -> None:
@@ -209,13 +216,13 @@ class Worker:
 
     def _receive(self, deadline: Deadline, late: str, request: bytes = b"") -> dict[str, Any]:
         """The next reply of the running test's child: to `request`, if there is one."""
-        start = time.monotonic()
+        asked, start = self._asked, time.monotonic()
         try:
             try:
                 self._test.send_raw(request, deadline)
                 reply = self._test.receive(deadline)
             finally:
-                self._asked += time.monotonic() - start
+                self._asked = asked + time.monotonic() - start
         except DeadlinePassed:
             raise self._stopped("timeout", late) from None
         except Closed:

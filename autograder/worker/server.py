@@ -230,7 +230,7 @@ def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types
         request = channel.receive()
         reply: dict[str, Any] = {"id": request["id"]}
         audit.breaches = []
-        audited = request["watched"] and audit.concerns(request["name"] if request["op"] == "call" else None)
+        audited = request.get("watched", True) and audit.concerns(request["name"] if request["op"] == "call" else None)
         try:
             if request["op"] == "run":
                 value, changed = _run(module, request, scenarios, audit if audited else None), []
