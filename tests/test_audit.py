@@ -1,8 +1,12 @@
 """What the watch of a single call sees."""
 
+import sys
+import types
+
 import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from autograder.worker import callables
 from autograder.worker.audit import Audit
 
 X = torch.eye(3)
@@ -39,3 +43,18 @@ def test_what_is_looked_past_cannot_be_added_to() -> None:
     for added in ("s", "torch.ops.aten.exp.default"):
         code = f"s = torch.ops.aten._softmax.default; mode()._harmless[id(s)] = {added}; x.softmax(-1)"
         assert breaches(code) == {"a change of the grader's own objects"}
+
+
+def test_a_static_method_tells_of_its_calls(monkeypatch) -> None:
+    class Home:
+        @staticmethod
+        def answer(n: int) -> int:
+            return n + 1
+
+    called = []
+    monkeypatch.setitem(sys.modules, "made", types.ModuleType("made"))
+    sys.modules["made"].Home = Home
+    monkeypatch.setattr(callables, "_PLACED", {})
+    callables.replace("made.Home.answer", lambda function, alias: lambda *args: called.append(alias) or function(*args))
+    assert (Home.answer(1), Home().answer(2)) == (2, 3)
+    assert called == ["answer", "answer"] and callables.in_place()

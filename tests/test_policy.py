@@ -414,6 +414,7 @@ def test_a_family_is_found_in_each_of_its_forms(forbidden, line):
         ("torch.nn.functional.linear", "x @ x"),
         ("torch.softmax", "x.log_softmax(-1)"),
         ("torch.nn.MultiheadAttention", "F.scaled_dot_product_attention(x, x, x)"),
+        ("torch.nn.attention.flex_attention", "F.scaled_dot_product_attention(x, x, x)"),
         ("torch.nn.TransformerEncoderLayer", "nn.MultiheadAttention(2, 1)"),
         ("torch.special.entr", "torch.multinomial(x, 1)"),
         ("torch.optim.AdamW", "torch.optim.SGD([x])"),

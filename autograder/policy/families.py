@@ -166,9 +166,9 @@ FAMILIES: tuple[Family, ...] = (
         "",
         f"scaled_dot_product_attention {_ATTENTION_OPERATORS} flex_attention _native_multi_head_attention"
         " _transformer_encoder_layer_fwd _triton_scaled_dot_attention _triton_multi_head_attention",
-        keys="torch.nn.functional.scaled_dot_product_attention torch.scaled_dot_product_attention torch.nn.attention"
-        " torch.nn.attention.flex_attention torch.nn.attention.flex_attention.flex_attention",
+        keys="torch.nn.functional.scaled_dot_product_attention torch.scaled_dot_product_attention torch.nn.attention",
     ),
+    _family("torch.nn.attention.flex_attention", "", "flex_attention"),
     _family(
         _MULTI_HEAD,
         "",

@@ -52,7 +52,9 @@ def replace(name: str, noted: Callable[[Callable, str], Callable]) -> None:
     for value in _resolved(name):
         inside = _public(value) if isinstance(value, types.ModuleType) else [value]
         for each in inside:
-            if isinstance(each, type) and each.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE:
+            if isinstance(each, staticmethod) and isinstance(home := _one(owner), type):
+                _place_in_class(home, key, staticmethod(noted(each.__func__, key)))
+            elif isinstance(each, type) and each.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE:
                 _place_in_class(each, "__init__", noted(each.__init__, each.__name__))
             elif isinstance(each, types.FunctionType) and isinstance(home := _one(owner), type):
                 _place_in_class(home, key, noted(each, key))

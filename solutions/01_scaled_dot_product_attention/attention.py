@@ -57,7 +57,7 @@ def causal_mask(n_q: int, n_k: int | None = None) -> Tensor:
 
     `n_k` defaults to `n_q`. The mask is aligned bottom-right: the last query stands beside the last key and sees every
     key, as when a few new tokens attend to a long past. With fewer keys than queries the first queries see nothing.
-    Negative sizes are refused with a ValueError.
+    Every call makes a new tensor. Negative sizes are refused with a ValueError.
     """
     if n_q < 0 or (n_k is not None and n_k < 0):
         raise ValueError(f"n_q and n_k must not be negative, got {n_q} and {n_k}")

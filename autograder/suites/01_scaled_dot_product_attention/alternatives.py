@@ -576,3 +576,25 @@ def by_box_and_muller(x, n_buckets, generator):
     rotated = x.detach().double() @ rotation
     best = rotated.abs().argmax(-1, keepdim=True)
     return (best + half * (rotated.gather(-1, best) < 0)).squeeze(-1)
+
+
+@alternative(BUCKETS, "PyTorch's own attention inside each bucket, for the queries that see a key of it.")
+def fused_attention_in_each_bucket(q, k, v, q_buckets, k_buckets, causal=False):
+    check_shapes(q, k, v, None, q_buckets, k_buckets)
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    lead = torch.broadcast_shapes(*(x.shape[:-2] for x in (q, k, v)), q_buckets.shape[:-1], k_buckets.shape[:-1])
+    rows = [x.expand(*lead, *x.shape[-2:]).flatten(0, len(lead)).unflatten(0, (-1, x.shape[-2])) for x in (q, k, v)]
+    rows += [x.expand(*lead, x.shape[-1]).reshape(-1, x.shape[-1]) for x in (q_buckets, k_buckets)]
+    outputs = []
+    for one_q, one_k, one_v, of_q, of_k in zip(*rows, strict=True):
+        output = one_v.new_zeros(n_q, v.shape[-1])
+        for bucket in sorted({*of_q.tolist()} & {*of_k.tolist()}):
+            i, j = (of_q == bucket).nonzero()[:, 0], (of_k == bucket).nonzero()[:, 0]
+            visible = (j <= i[:, None] + n_k - n_q) | (not causal)
+            seeing = visible.any(-1)
+            i, visible = i[seeing], visible[seeing]
+            if len(i):
+                found = torch.nn.functional.scaled_dot_product_attention(one_q[i], one_k[j], one_v[j], attn_mask=visible)
+                output = output.index_copy(0, i, found)
+        outputs.append(output)
+    return torch.stack(outputs).view(*lead, n_q, v.shape[-1])

@@ -1383,3 +1383,169 @@ def at_most_128_keys_in_a_bucket(q, k, v, q_buckets, k_buckets, causal=False):
         mask = j <= i[:, None] + n_k - n_q if causal else None
         output = output.index_put((i,), scaled_dot_product_attention(q[i], k[j], v[j], mask)[0])
     return output
+
+MUTANTS += [
+    edit(
+        "kept_and_handed_out_again",
+        MASK,
+        "A mask that was made before is handed out again: whoever changes it changes everyone's. Make a new one at each call.",
+        (
+            "    n_k = n_q if n_k is None else n_k",
+            "    n_k = n_q if n_k is None else n_k\n    made = causal_mask.__dict__.setdefault('made', {})\n"
+            "    if (n_q, n_k) in made:\n        return made[n_q, n_k]",
+        ),
+        ("return torch.arange(n_k)", "return made.setdefault((n_q, n_k), torch.arange(n_k)"),
+        ("query_position[:, None]", "query_position[:, None])"),
+    ),
+    edit(
+        "masks_of_float32_taken",
+        SDPA,
+        "A mask of float32 is taken for a boolean one. Whatever is not boolean is refused, for it could mean anything.",
+        (
+            "    check_shapes(q, k, v, mask)",
+            "    if mask is not None and mask.dtype == torch.float32:\n        mask = mask > 0\n    check_shapes(q, k, v, mask)",
+        ),
+    ),
+    edit(
+        "one_mask_for_the_batch",
+        SDPA,
+        "Where the heads share a mask, all batch entries get that of the first. A mask broadcasts: cut nothing off it.",
+        (
+            "        # The lowest",
+            "        mask = mask[:1] if mask.ndim > 3 and mask.shape[1] == 1 else mask\n        # The lowest",
+        ),
+    ),
+    edit(
+        "exp_of_hidden_scores",
+        SDPA,
+        "exp of a score that is hidden overflows: the value is put right, but the gradient is 0 times infinity. "
+        "Mask the scores before exp.",
+        (
+            "scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)",
+            "low = torch.finfo(scores.dtype).min\n"
+            "        top = torch.where(mask, scores, low).amax(-1, keepdim=True)\n"
+            "        top = torch.where(top > low, top, scores.amax(-1, keepdim=True)).detach()\n"
+            "        shares = torch.where(mask, (scores - top).exp(), 0.0)",
+        ),
+        (
+            "weights = torch.where(mask, scores.softmax(-1), 0.0)",
+            "weights = shares / shares.sum(-1, keepdim=True).clamp(min=torch.finfo(scores.dtype).tiny)",
+        ),
+    ),
+    edit(
+        "whole_numbers_are_no_scale",
+        SDPA,
+        "A scale that is an int is ignored. Only None stands for the default.",
+        ("    if scale is None:", "    if not isinstance(scale, float):"),
+    ),
+    edit(
+        "entropy_of_normalised_weights",
+        ENTROPY,
+        "The weights are divided by their sum first. The entropy is -Σ w log w of the weights as they are.",
+        (
+            "    log_weights =",
+            "    total = weights.detach().sum(-1, keepdim=True)\n"
+            "    weights = weights / torch.where(total > 0, total, 1.0)\n    log_weights =",
+        ),
+    ),
+    edit(
+        "first_512_keys_alone",
+        ENTROPY,
+        "Only 512 keys are counted. There may be any number of them.",
+        ("    log_weights =", "    weights = weights[..., :512]\n    log_weights ="),
+    ),
+    edit(
+        "default_dtype_changed_by_the_entropy",
+        ENTROPY,
+        "The default dtype is float64 after the call. Global settings are not yours to change: convert tensors instead.",
+        ("    log_weights =", "    torch.set_default_dtype(torch.float64)\n    log_weights ="),
+    ),
+    edit(
+        "tokens_turned_round_in_place",
+        PLOT,
+        "The caller's list of tokens is turned round in place. Make a list of your own: list(query_tokens)[::-1].",
+        (
+            "    key_tokens = query_tokens",
+            "    if isinstance(query_tokens, list):\n"
+            "        caller, query_tokens = query_tokens, list(query_tokens)\n"
+            "        caller.reverse()\n    key_tokens = query_tokens",
+        ),
+    ),
+    edit(
+        "gradients_switched_off_for_the_weights",
+        PLOT,
+        "The caller's weights do not require grad after the call. detach() gives a tensor of your own.",
+        ("weights.detach()", "weights.requires_grad_(False)"),
+    ),
+    edit(
+        "title_on_somebody_elses_figure",
+        PLOT,
+        "pyplot.title writes on the figure that is current, which is somebody else's. Use the methods of your own figure.",
+        ("    return figure", "    from matplotlib import pyplot\n\n    pyplot.title('attention')\n    return figure"),
+    ),
+    edit(
+        "seeded_by_the_plot",
+        PLOT,
+        "The call seeds PyTorch's random numbers. A picture needs none: leave global state alone.",
+        ("    return figure", "    torch.manual_seed(0)\n    return figure"),
+    ),
+    edit(
+        "centred_by_coordinate",
+        HASH,
+        "Each vector loses the mean of its own coordinates before it is hashed, so its direction changes. Hash x itself.",
+        ("rotated = x @", "rotated = (x - x.mean(-1, keepdim=True)) @"),
+    ),
+    edit(
+        "default_dtype_changed_by_the_hash",
+        HASH,
+        "The default dtype is another one after the call. Give torch.randn its dtype instead.",
+        ("    rotated =", "    torch.set_default_dtype(torch.float64)\n    rotated ="),
+    ),
+    edit(
+        "values_shared_by_all_keys",
+        BUCKETS,
+        "One value is accepted for any number of keys. Keep the check: each key has a value of its own.",
+        (
+            "    check_shapes(",
+            "    v = v.expand(*v.shape[:-2], k.shape[-2], v.shape[-1])\n    check_shapes(",
+        ),
+    ),
+    edit(
+        "at_most_64_queries_in_a_bucket",
+        BUCKETS,
+        "A bucket serves at most 64 queries, and the others get zeros. It may hold any number.",
+        (
+            "    return output",
+            "    if bool((q_buckets == q_buckets[..., :1]).all()):\n"
+            "        output = torch.cat([output[..., :64, :], 0 * output[..., 64:, :]], dim=-2)\n    return output",
+        ),
+    ),
+    edit(
+        "full_matrix_in_numpy",
+        BUCKETS,
+        "All pairs are compared in NumPy. That is the full matrix, too: gather each bucket's rows first.",
+        (
+            "    return output",
+            "    shared = q_buckets.numpy()[..., :, None] == k_buckets.numpy()[..., None, :]\n"
+            "    seen = torch.from_numpy(shared.any(-1))[..., None]\n    return torch.where(seen, output, 0.0)",
+        ),
+    ),
+    edit(
+        "default_dtype_changed_by_the_rounds",
+        LSH,
+        "The default dtype is another one after the call. Global settings are not yours to change.",
+        ("    if n_buckets == 1:", "    torch.set_default_dtype(torch.float64)\n    if n_buckets == 1:"),
+    ),
+    edit(
+        "five_rounds_at_most",
+        LSH,
+        "After five rounds no more are done. Do as many as n_rounds says.",
+        ("range(n_rounds)", "range(min(n_rounds, 5))"),
+    ),
+    edit(
+        "sixteen_buckets_at_most",
+        LSH,
+        "More than 16 buckets are taken for 16. n_buckets may be any even number.",
+        ("lsh_buckets(both, n_buckets, generator)", "lsh_buckets(both, min(n_buckets, 16), generator)"),
+    ),
+]

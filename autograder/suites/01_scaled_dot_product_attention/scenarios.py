@@ -2,6 +2,8 @@
 
 import torch
 
+from autograder.testing.probes import differences, surroundings
+
 
 def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False):
     """Draw the weights and describe each heat map: its array, and the tick label that each row and column shows."""
@@ -58,7 +60,7 @@ def drawn_after_another(module, first, first_queries, first_keys, second, second
     return panels
 
 
-def figure_made(module, weights, tokens):
+def figure_made(module, weights, query_tokens, key_tokens):
     """Whether the result is a matplotlib Figure that can be saved, and what else the call did: shown it, changed things."""
     import io
 
@@ -68,16 +70,25 @@ def figure_made(module, weights, tokens):
     from matplotlib import pyplot
     from matplotlib.figure import Figure
 
-    shown, before = [], weights.clone()
-    other, settings = pyplot.figure().number, dict(matplotlib.rcParams)
+    shown, before = [], (weights.clone(), list(query_tokens), list(key_tokens))
+    weights.requires_grad_()
+    other, settings = pyplot.figure(), dict(matplotlib.rcParams)
+    other.add_subplot().set_title("other")
+    around = surroundings()
     shows = pyplot.show, Figure.show
     pyplot.show = Figure.show = lambda *args, **kwargs: shown.append(True)
     try:
-        figure = module.plot_attention(weights, tokens)
+        figure = module.plot_attention(weights, query_tokens, key_tokens)
     finally:
         pyplot.show, Figure.show = shows
     changed = sorted(name for name, value in matplotlib.rcParams.items() if value != settings[name])
-    closed = not pyplot.fignum_exists(other)
+    changed = [name for name in changed if name not in ("backend", "interactive")] + differences(around)
+    kept = pyplot.fignum_exists(other.number) and [axes.get_title() for axes in other.axes] == ["other"]
+    same = {
+        "weights": weights.requires_grad and torch.equal(weights, before[0]),
+        "query_tokens": list(query_tokens) == before[1],
+        "key_tokens": list(key_tokens) == before[2],
+    }
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=40)
     pyplot.close("all")
@@ -85,9 +96,9 @@ def figure_made(module, weights, tokens):
         "is a Figure": isinstance(figure, Figure),
         "saved as PNG": file.getvalue()[:4] == b"\x89PNG",
         "was shown": bool(shown),
-        "weights changed": not torch.equal(weights, before),
-        "settings changed": [name for name in changed if name not in ("backend", "interactive")],
-        "other figures closed": closed,
+        "arguments changed": [name for name, is_same in same.items() if not is_same],
+        "settings changed": changed,
+        "other figures closed or changed": not kept,
     }
 
 
@@ -102,13 +113,13 @@ def buckets_many(module, x, n_buckets, seeds):
 
 
 def buckets_twice(module, x, n_buckets, seed):
-    """Two calls in a row with one generator, and a third with a fresh one; whether the global random state was used."""
+    """Two calls in a row with one generator, and a third with a fresh one; what global state the two changed."""
     generator = torch.Generator().manual_seed(seed)
-    before = torch.get_rng_state()
+    before = surroundings()
     first = module.lsh_buckets(x, n_buckets, generator)
     second = module.lsh_buckets(x, n_buckets, generator=generator)
-    untouched = torch.equal(before, torch.get_rng_state())
-    return {"first": first, "second": second, "again": buckets(module, x, n_buckets, seed), "untouched": untouched}
+    changed = differences(before)
+    return {"first": first, "second": second, "again": buckets(module, x, n_buckets, seed), "changed": changed}
 
 
 def buckets_of_strided(module, x, n_buckets, seed):
@@ -139,12 +150,12 @@ def attend_many(module, q, k, v, n_buckets, seeds, **options):
 
 def attend_checked(module, q, k, v, n_buckets, seed, **options):
     """Two runs from one seed and one without; whether random states and inputs are as they have to be afterwards."""
-    before, copies = torch.get_rng_state(), [x.clone() for x in (q, k, v)]
+    before, copies = surroundings(), [x.clone() for x in (q, k, v)]
     first = attend(module, q, k, v, n_buckets, seed, **options)
-    untouched = torch.equal(before, torch.get_rng_state())
+    around = differences(before)
     changed = [name for name, x, copy in zip("qkv", (q, k, v), copies) if not torch.equal(x, copy)]
     again = attend(module, q, k, v, n_buckets, seed, **options)
-    result = {"first": first, "again": again, "untouched": untouched, "changed": changed}
+    result = {"first": first, "again": again, "around": around, "changed": changed}
     for name, generator in (("given", torch.Generator().manual_seed(seed)), ("global", None)):
         state = (generator or torch.default_generator).get_state()
         module.lsh_attention(q, k, v, n_buckets, generator=generator, **options)

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
-from autograder.testing.probes import changed_around, gradients, strided
+from autograder.testing.probes import again_after_overwriting, changed_around, gradients, strided
 from autograder.testing.strategies import (
     attention_cases,
     broadcastable,
@@ -39,7 +39,7 @@ def test_a_query_sees_the_keys_that_are_not_later(student, n_q, n_k):
 
 @exercise("causal_mask", points=2)
 @given(n=sizes(0, 9))
-@settings(max_examples=12)
+@settings(max_examples=6)
 def test_keys_default_to_as_many_as_queries(student, n):
     """causal_mask(n) is the n by n lower triangle, diagonal included."""
     assert_equal(
@@ -59,6 +59,11 @@ def test_keys_default_to_as_many_as_queries(student, n):
     expected[-2:] = torch.ones(2, 2, dtype=torch.bool).tril()
     assert_equal(student.causal_mask(many, 2), expected, what=f"causal_mask({many}, 2)", hint=hint)
     assert_equal(student.run(changed_around, "causal_mask", [n]), [], what="what the call changed outside its result")
+    for lengths in ([n], [n, n + 2]):
+        again = student.run(again_after_overwriting, "causal_mask", lengths)
+        hint = "make a new tensor at each call: one that is kept and handed out again is its callers' to change"
+        what = f"causal_mask{tuple(lengths)} after an earlier result was overwritten"
+        assert_equal(again, not_later(lengths[0], lengths[-1]), what=what, hint=hint)
 
 
 @exercise("causal_mask", points=2)
@@ -137,6 +142,8 @@ def test_gradients_are_right_and_finite(student, reference, case, blind):
     """Gradients reach q, k and v through both results, and stay finite where a query may attend to nothing."""
     if case.mask is not None and blind:
         case.mask[..., 0, :] = False
+        case.k[..., -1, :] *= 1e4  # hidden from all, but its scores are the largest: exp would overflow
+        case.mask[..., -1] = False
     args = ["scaled_dot_product_attention", [case.q, case.k, case.v], {"mask": case.mask}]
     actual = student.run(gradients, *args)["gradients"]
     expected = reference.run(gradients, *args)["gradients"]
@@ -146,7 +153,7 @@ def test_gradients_are_right_and_finite(student, reference, case, blind):
 
 
 @exercise("scaled_dot_product_attention", points=2)
-@given(case=attention_cases(), scale=st.sampled_from([0.0, 1.0, -0.7, 2.5]))
+@given(case=attention_cases(), scale=st.sampled_from([0.0, 1.0, -0.7, 2]))
 def test_a_given_scale_replaces_the_default(student, case, scale):
     """`scale` multiplies the scores instead of 1 / sqrt(d_k); 0.0 is a scale too."""
     actual = student.scaled_dot_product_attention(case.q, case.k, case.v, mask=case.mask, scale=scale)
@@ -157,6 +164,7 @@ def test_a_given_scale_replaces_the_default(student, case, scale):
 
 @exercise("scaled_dot_product_attention", points=2)
 @given(dtype=float_dtypes(), sign=st.sampled_from([-1.0, 1.0]), n_k=sizes(2, 7), d_k=sizes(1, 6), seed=seeds())
+@settings(max_examples=16)
 def test_scores_of_any_size_give_the_right_weights(student, dtype, sign, n_k, d_k, seed):
     """Scores of any size, in rows of any size, neither overflow nor outdo the mask."""
     q, k = torch.zeros(3, d_k, dtype=dtype), torch.zeros(n_k, d_k, dtype=dtype)
@@ -213,9 +221,18 @@ def all_sizes_equal():
     return q, k, v, mask_for(g, 3, 3, 3), (3, 3, 3, 3)
 
 
+def one_mask_for_all_heads():
+    """Every batch entry has a mask of its own, and all its heads share it."""
+    g = torch.Generator().manual_seed(1)
+    q, k, v = (normal(g, 2, 3, 4, 3) for _ in "qkv")
+    return q, k, v, mask_for(g, 2, 1, 4, 4), (2, 3, 4, 4)
+
+
 @exercise("scaled_dot_product_attention", points=2)
 @given(case=broadcast_cases())
 @example(case=all_sizes_equal())
+@example(case=one_mask_for_all_heads())
+@settings(max_examples=24)
 def test_leading_dimensions_and_masks_broadcast(student, case):
     """Leading dimensions of q, k, v broadcast against each other, and the mask against the scores."""
     q, k, v, mask, full = case
@@ -244,15 +261,9 @@ def test_dtype_is_kept(student, case, dtype):
 
 
 @exercise("scaled_dot_product_attention", points=1)
-@given(
-    n_q=sizes(2, 4),
-    n_k=sizes(2, 4),
-    d=sizes(2, 4),
-    more=sizes(1, 2),
-    dtype=st.sampled_from([torch.float64, torch.int64, torch.uint8]),
-)
-@settings(max_examples=8)
-def test_what_does_not_fit_is_refused(student, n_q, n_k, d, more, dtype):
+@given(n_q=sizes(2, 4), n_k=sizes(2, 4), d=sizes(2, 4), more=sizes(1, 2))
+@settings(max_examples=4)
+def test_what_does_not_fit_is_refused(student, n_q, n_k, d, more):
     """q and k of different widths, k and v of different lengths, and masks that are not boolean are refused."""
     q, k, v = torch.ones(n_q, d), torch.ones(n_k, d), torch.ones(n_k, 3)
     attend = student.scaled_dot_product_attention
@@ -261,12 +272,14 @@ def test_what_does_not_fit_is_refused(student, n_q, n_k, d, more, dtype):
     assert_not_accepted(attend, q, torch.ones(n_k, 1), v, why=f"widths {d} and 1 differ, and widths do not broadcast")
     assert_not_accepted(attend, q, k, torch.ones(1, 3), why=f"{n_k} keys cannot share 1 value")
     assert_not_accepted(attend, q.expand(2, n_q, d), k.expand(3, n_k, d), v, why="batches of 2 and 3 do not broadcast")
-    mask = torch.ones(n_q, n_k, dtype=dtype)
-    assert_not_accepted(attend, q, k, v, mask=mask, why="a mask is boolean, and ones and zeros could mean anything")
+    for dtype in (torch.float32, torch.float64, torch.int32, torch.int64, torch.uint8):
+        mask = torch.ones(n_q, n_k, dtype=dtype)
+        assert_not_accepted(attend, q, k, v, mask=mask, why="a mask is boolean, and ones and zeros could mean anything")
 
 
 @exercise("scaled_dot_product_attention", points=1)
 @given(case=attention_cases(), scale=st.sampled_from([None, 0.5]))
+@settings(max_examples=12)
 def test_inputs_are_left_alone(student, case, scale):
     """The call changes neither q, k, v nor the mask, nor anything else outside its results."""
     student.scaled_dot_product_attention(case.q, case.k, case.v, case.mask, scale)

@@ -69,16 +69,18 @@ def test_a_query_attends_to_its_own_bucket(student, case):
 
 @exercise("bucketed_attention", points=1)
 @given(case=cases(causal=False))
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_one_bucket_gives_full_attention(student, case):
     """When all buckets are equal, the output is that of full attention."""
     q, k, v, q_buckets, k_buckets = case.tensors()
     actual = student.bucketed_attention(q, k, v, torch.full_like(q_buckets, 5), torch.full_like(k_buckets, 5))
     assert_close(actual, F.scaled_dot_product_attention(q, k, v), what="output")
-    q, k, v = normal(case.seed, 2, 3), normal(case.seed + 1, 300, 3), normal(case.seed + 2, 300, 2)
-    actual = student.bucketed_attention(q, k, v, torch.zeros(2).long(), torch.zeros(300).long())
-    hint = "a bucket may hold any number of keys, all of them"
-    assert_close(actual, F.scaled_dot_product_attention(q, k, v), what="output for a bucket of 300 keys", hint=hint)
+    for n_q, n_k in ((2, 300), (300, 2)):
+        q, k, v = normal(case.seed, n_q, 3), normal(case.seed + 1, n_k, 3), normal(case.seed + 2, n_k, 2)
+        actual = student.bucketed_attention(q, k, v, torch.zeros(n_q).long(), torch.zeros(n_k).long())
+        hint = "a bucket may hold any number of queries and keys, all of them"
+        what = f"output for a bucket of {n_q} queries and {n_k} keys"
+        assert_close(actual, F.scaled_dot_product_attention(q, k, v), what=what, hint=hint)
 
 
 @exercise("bucketed_attention", points=3)
@@ -108,6 +110,15 @@ def test_the_full_matrix_is_never_formed(student, generator):
             f"for two heads of 256 queries and keys in 16 buckets a tensor of {largest} elements was made, "
             "no fewer than n_q * n_k\n  hint: leading dimensions do not change the rule: gather each bucket's rows first"
         )
+    n = 4096
+    q, k, v = (normal(generator, n, 2) for _ in "qkv")
+    buckets = (torch.arange(n) % 512)[torch.randperm(n, generator=generator)]
+    few = [x[:8] for x in (q, k, v, buckets, buckets)]
+    peak = student.measure("bucketed_attention", q, k, v, buckets, buckets, warm_up=few).peak_bytes
+    assert peak < n * n * 3 / 4, (
+        f"with {n} queries and keys in 512 buckets the call took {peak / 2**20:.0f} MiB: n_q * n_k booleans are "
+        f"{n * n / 2**20:.0f} MiB\n  hint: a table of all pairs is as large in NumPy and in lists"
+    )
 
 
 @exercise("bucketed_attention", points=2)
@@ -116,6 +127,8 @@ def test_the_full_matrix_is_never_formed(student, generator):
 def test_bucketed_gradients_are_right_and_finite(student, case):
     """Gradients reach q, k and v, and are zero for a query that sees no key."""
     inputs = case.tensors()
+    if case.causal:
+        inputs[1][..., -1, :] *= 1e3  # hidden from all but the last query, with the largest scores: exp would overflow
     actual = student.run(gradients, "bucketed_attention", [*inputs, case.causal], seed=case.seed)["gradients"]
     cotangent = cotangent_of(case.seed, (*case.lead, case.n_q, case.d_v))
     expected = pulled_back(lambda *qkv: case.expected(*qkv, *inputs[3:]), inputs[:3], cotangent)
@@ -171,7 +184,7 @@ def test_a_query_alone_in_its_bucket_gets_zeros(student, case):
 
 @exercise("bucketed_attention", points=1)
 @given(n_q=sizes(2, 4), n_k=sizes(2, 4), d=sizes(2, 4), more=sizes(1, 2))
-@settings(max_examples=8)
+@settings(max_examples=4)
 def test_shapes_that_do_not_fit_are_refused(student, n_q, n_k, d, more):
     """Widths of q and k, lengths of k and v, and the number of buckets on either side must agree."""
     q, k, v = torch.ones(n_q, d), torch.ones(n_k, d), torch.ones(n_k, 3)
@@ -182,11 +195,13 @@ def test_shapes_that_do_not_fit_are_refused(student, n_q, n_k, d, more):
     longer = [torch.zeros(n + more, dtype=torch.int64) for n in (n_q, n_k)]
     assert_not_accepted(attend, q, k, v, longer[0], of_k, why=f"{n_q} queries cannot have {n_q + more} buckets")
     assert_not_accepted(attend, q, k, v, of_q, longer[1], why=f"{n_k} keys cannot have {n_k + more} buckets")
+    assert_not_accepted(attend, q, torch.ones(n_k, 1), v, of_q, of_k, why=f"widths {d} and 1 differ, and widths do not broadcast")
+    assert_not_accepted(attend, q, k, v[:1], of_q, of_k, why=f"{n_k} keys cannot share 1 value")
 
 
 @exercise("bucketed_attention", points=1)
 @given(case=cases(), dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]))
-@settings(max_examples=18)
+@settings(max_examples=12)
 def test_inputs_and_their_dtype_are_kept(student, case, dtype):
     """The dtype is kept, nothing is changed in place, strided views are no different, large scores are safe."""
     q, k, v, *buckets = case.tensors()

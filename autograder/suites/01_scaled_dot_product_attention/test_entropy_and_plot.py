@@ -5,7 +5,7 @@ import math
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
-from autograder.testing.probes import gradients, strided
+from autograder.testing.probes import changed_around, gradients, strided
 from autograder.testing.strategies import (
     given,
     leading_shapes,
@@ -47,6 +47,7 @@ def test_entropy_is_the_expected_surprise_in_nats(student, lead, n_q, n_k, seed)
 
 @exercise("attention_entropy", points=2)
 @given(n=sizes(1, 9), n_seen=sizes(1, 9))
+@settings(max_examples=16)
 def test_a_weight_of_zero_adds_nothing(student, n, n_seen):
     """0 log 0 is 0: one key gives 0, m keys alike give log m, a row of zeros gives 0."""
     n_seen = min(n, n_seen)
@@ -58,6 +59,11 @@ def test_a_weight_of_zero_adds_nothing(student, n, n_seen):
         what="entropy",
         hint="0 * log(0) is NaN: take no logarithm of 0. A small number added inside the log changes all values",
     )
+    wide = torch.full((2, 3000), 1 / 3000, dtype=torch.float64)
+    wide[1] *= 0.5
+    expected = torch.tensor([math.log(3000), 0.5 * math.log(6000)], dtype=torch.float64)
+    hint = "-Σ w log w as it stands: of any number of keys, whatever their weights add up to"
+    assert_close(student.attention_entropy(wide), expected, what="entropy of 3000 keys, and of half their weights", hint=hint)
     tiny = torch.tensor([1e-4, 1e-6, 1e-8], dtype=torch.float64)
     expected = -tiny * tiny.log() - (1 - tiny) * torch.log1p(-tiny)
     actual = student.attention_entropy(torch.stack([tiny, 1 - tiny], dim=-1))
@@ -66,6 +72,7 @@ def test_a_weight_of_zero_adds_nothing(student, n, n_seen):
 
 @exercise("attention_entropy", points=2)
 @given(lead=leading_shapes(dims=1), n_q=sizes(1, 5), n_k=sizes(1, 6), seed=seeds())
+@settings(max_examples=20)
 def test_gradient_is_right_and_finite(student, lead, n_q, n_k, seed):
     """The gradient is -(1 + log w) at positive weights, and finite at weight 0."""
     weights = weights_for(seed, *lead, n_q, n_k)
@@ -105,6 +112,8 @@ def test_entropy_leaves_the_weights_alone(student, reference, seed):
     assert_inputs_untouched(student, hint="weights[weights == 0] = 1 changes the caller's tensor")
     assert_close(student.run(strided, "attention_entropy", [weights]), expected, what="entropy of strided weights")
     assert_close(expected, reference.attention_entropy(weights), what="entropy")
+    changed = student.run(changed_around, "attention_entropy", [weights])
+    assert_equal(changed, [], what="what the call changed outside its result")
 
 
 def assert_drawn(panels, heads):
@@ -131,7 +140,7 @@ def assert_labelled(panels, side, tokens):
 @exercise("plot_attention", points=4, core=True)
 def test_one_heat_map_shows_the_weights(student, generator):
     """For (n_q, n_k) the figure has one heat map, with queries as rows and keys as columns."""
-    for n_q, n_k in [(3, 5), (4, 1), (1, 1), (5, 4)]:
+    for n_q, n_k in [(3, 5), (4, 1), (1, 1)]:
         weights = weights_for(generator, n_q, n_k)
         panels = student.run(scenarios.drawn, weights, WORDS[:n_q], WORDS[:n_k])
         assert_drawn(panels, [weights])
@@ -140,7 +149,7 @@ def test_one_heat_map_shows_the_weights(student, generator):
 @exercise("plot_attention", points=2, core=True)
 def test_each_head_has_its_panel(student, generator):
     """For (h, n_q, n_k) the figure has h heat maps, in the order of the heads."""
-    for h, n_q, n_k in [(2, 3, 4), (1, 2, 2), (3, 3, 3), (5, 1, 3), (17, 1, 2)]:
+    for h, n_q, n_k in [(1, 2, 2), (3, 3, 3), (17, 1, 2)]:
         weights = weights_for(generator, h, n_q, n_k)
         panels = student.run(scenarios.drawn, weights, WORDS[:n_q], WORDS[:n_k])
         assert_drawn(panels, list(weights))
@@ -149,8 +158,9 @@ def test_each_head_has_its_panel(student, generator):
 @exercise("plot_attention", points=2)
 def test_tokens_label_rows_and_columns(student, generator):
     """Query token i is the tick label of row i and key token j that of column j, repeated tokens too."""
-    many, spaced = ((), WORDS * 2, tuple(WORDS * 3)), ((), [" the", "the", "unquestionably"], ["The ", " unquestionable"])
-    for lead, queries, keys in [((), WORDS[:4], WORDS[2:]), ((3,), tuple(WORDS), WORDS[3:5]), ((), ["a"], ["b"]), many, spaced]:
+    spaced = [" the", "the", "unquestionably"], ["The ", " unquestionable"]
+    many = ((), [*WORDS, "a", "b", "c"], tuple(WORDS * 3)), ((3,), tuple(WORDS), WORDS[3:5])
+    for lead, queries, keys in [((), WORDS[:4], WORDS[2:]), ((), ["a"], ["b"]), ((), *spaced), *many]:
         weights = weights_for(generator, *lead, len(queries), len(keys))
         panels = student.run(scenarios.drawn, weights, queries, key_tokens=keys)
         assert_labelled(panels, "rows", list(queries))
@@ -193,12 +203,12 @@ def test_tokens_that_do_not_fit_are_refused(student):
 @exercise("plot_attention", points=1)
 def test_weights_straight_from_the_model_can_be_drawn(student):
     """Weights that require grad, of any floating dtype, are drawn and left alone; the result is a Figure."""
-    weights = weights_for(3, 4, 4).float()
-    result = student.run(scenarios.figure_made, weights, WORDS[:4])
-    expected = {"is a Figure": True, "saved as PNG": True, "was shown": False, "weights changed": False}
-    expected |= {"settings changed": [], "other figures closed": False}
+    weights = weights_for(3, 4, 5).float()
+    result = student.run(scenarios.figure_made, weights, WORDS[:4], WORDS[:5])
+    expected = {"is a Figure": True, "saved as PNG": True, "was shown": False, "arguments changed": []}
+    expected |= {"settings changed": [], "other figures closed or changed": False}
     hint = "return the Figure, do not show it; draw a copy of the weights; leave rcParams and other figures alone"
     assert_equal(result, expected, what="the result", hint=hint)
-    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+    for dtype in (torch.float16, torch.bfloat16):
         weights = weights_for(2, 2, 4).to(dtype)
         assert_drawn(student.run(scenarios.drawn, weights, WORDS[:2], WORDS[:4], requires_grad=True), [weights])

@@ -14,23 +14,23 @@ even = st.integers(1, 5).map(lambda half: 2 * half)
 
 @exercise("lsh_buckets", points=3, core=True)
 @given(lead=leading_shapes(), n=sizes(1, 6), d=sizes(1, 6), n_buckets=even, seed=seeds())
+@settings(max_examples=24)
 def test_bucket_depends_on_direction_alone(student, lead, n, d, n_buckets, seed):
     """Buckets are int64 in [0, n_buckets), one a vector, and scaling a vector by a positive number changes nothing."""
     x = normal(seed, *lead, n, d)
     lengths = 10 ** (2 * normal(seed + 1, *lead, n, 1))
-    buckets = student.run(scenarios.buckets, torch.cat([x, x * lengths], dim=-2), n_buckets, seed)
+    scaled = torch.cat([x, x * lengths, 2.0**60 * x, 2.0**-60 * x], dim=-2)
+    buckets = student.run(scenarios.buckets, scaled, n_buckets, seed)
     assert_equal(str(buckets.dtype), "torch.int64", what="the dtype of the buckets")
-    assert_equal(list(buckets.shape), [*lead, 2 * n], what="the shape of the buckets")
+    assert_equal(list(buckets.shape), [*lead, 4 * n], what="the shape of the buckets")
     assert ((buckets >= 0) & (buckets < n_buckets)).all(), (
         f"buckets must lie in [0, {n_buckets}), got {buckets.tolist()}"
     )
-    assert_equal(
-        buckets[..., n:], buckets[..., :n], what="buckets of scaled vectors", hint="argmax does not care for length"
-    )
-    buckets = student.run(scenarios.buckets, torch.cat([x, 2.0**60 * x, 2.0**-60 * x], dim=-2), n_buckets, seed)
+    of_x, of_scaled, of_longer, of_shorter = buckets.split(n, dim=-1)
+    assert_equal(of_scaled, of_x, what="buckets of scaled vectors", hint="argmax does not care for length")
     hint = "leave x its dtype, round nothing, and take the argmax of xR itself"
-    assert_equal(buckets[..., n : 2 * n], buckets[..., :n], what="buckets of vectors 2**60 times as long", hint=hint)
-    assert_equal(buckets[..., 2 * n :], buckets[..., :n], what="buckets of vectors 2**60 times as short", hint=hint)
+    assert_equal(of_longer, of_x, what="buckets of vectors 2**60 times as long", hint=hint)
+    assert_equal(of_shorter, of_x, what="buckets of vectors 2**60 times as short", hint=hint)
 
 
 @exercise("lsh_buckets", points=2)
@@ -48,6 +48,7 @@ def test_every_bucket_is_used(student, n_buckets, d, seed):
 
 @exercise("lsh_buckets", points=3, core=True)
 @given(lead=leading_shapes(), n=sizes(1, 6), d=sizes(2, 6), n_buckets=even, seed=seeds())
+@settings(max_examples=20)
 def test_opposite_vectors_are_half_the_buckets_apart(student, lead, n, d, n_buckets, seed):
     """-x lands n_buckets / 2 further on, modulo n_buckets: the second half of the scores is the first half negated."""
     x = normal(seed, *lead, n, d)
@@ -92,6 +93,12 @@ def test_chance_to_meet_falls_with_the_angle(student, generator):
         f"vectors at {angles.rad2deg().round().int().tolist()} degrees should meet at rates near {expected.tolist()}\n"
         f"  but they met at {rate.tolist()}\n  hint: R must be standard normal, and a new one for each generator"
     )
+    sides = student.run(scenarios.buckets_many, torch.eye(2), 2, seeds[:100]).double()
+    rates = [(sides[:, 0] == sides[:, 1]).double().mean().item(), *sides.mean(0).tolist()]
+    assert all(0.25 <= rate <= 0.75 for rate in rates), (  # five standard deviations
+        "in the plane, two axes should meet in half of the calls, and each lie on either side of the line in half of them,\n"
+        f"  but the rates were {[round(rate, 2) for rate in rates]}\n  hint: hash x itself, with all entries of R normal"
+    )
     axes = torch.eye(planes, dtype=torch.float32)
     buckets = student.run(scenarios.buckets_many, axes, 8, seeds[:100])
     rate = (buckets[:, :, None] == buckets[:, None, :]).double().mean(0).fill_diagonal_(0).max().item()
@@ -130,7 +137,8 @@ def test_randomness_comes_from_the_generator(student, seed):
     assert not torch.equal(result["first"], result["second"]), (
         "the second call with one generator drew the first rotation again"
     )
-    assert result["untouched"], "the global random state was used: pass generator=generator to torch.randn"
+    hint = "pass generator=generator to torch.randn, and leave global settings alone"
+    assert_equal(result["changed"], [], what="what the calls changed outside their results", hint=hint)
     without = [student.lsh_buckets(normal(seed, 64, 8), 8, None) for _ in range(2)]
     assert_equal(list(without[0].shape), [64], what="the shape of the buckets without a generator (None)")
     assert not torch.equal(*without), "without a generator (None) two calls drew the same rotation: seed nothing"

@@ -39,6 +39,7 @@ options = {"n_rounds": sizes(1, 3), "causal": st.booleans()}
 
 @exercise("lsh_attention", points=1, core=True)
 @given(lead=leading_shapes(), n_q=sizes(1, 6), n_k=sizes(1, 6), d=sizes(1, 5), seed=seeds(), **options)
+@settings(max_examples=20)
 def test_one_bucket_is_exact_attention(student, lead, n_q, n_k, d, seed, n_rounds, causal):
     """n_buckets=1 gives exact attention for any number of rounds, causal or not, with or without a generator."""
     g = torch.Generator().manual_seed(seed)
@@ -127,13 +128,13 @@ def test_each_round_counts_in_full(student, generator):
 
 
 @exercise("lsh_attention", points=1)
-@given(n_buckets=st.sampled_from([2, 4, 16]), lead=st.sampled_from([(2,), (1, 3), (2, 2)]), seed=seeds())
+@given(n_buckets=st.sampled_from([2, 4, 40]), lead=st.sampled_from([(2,), (1, 3), (2, 2)]), seed=seeds())
 @settings(max_examples=6)
 def test_there_are_as_many_buckets_as_asked_for_and_one_rotation(student, n_buckets, lead, seed):
     """Values that tell the keys apart show who met whom: n_buckets groups in a round, the same ones in every head."""
     x, n = normal(seed, 200, 6), 200
     scores = x @ x.mT / math.sqrt(6)
-    for n_rounds in (1, 5):
+    for n_rounds in (1, 8):
         args = (x, x, torch.eye(n, dtype=torch.float64), n_buckets, seed)
         weights = student.run(scenarios.attend, *args, n_rounds=n_rounds)
         assert_equal(list(weights.shape), [n, n], what="the shape of the output")
@@ -161,12 +162,12 @@ def test_every_round_draws_a_new_rotation(student, generator):
     """Over many seeds two lines meet in none, one and both of two rounds; a round that saw nothing does not count."""
     x, on_second, sign = two_lines(generator)
     v = normal(generator, 12, 3)
-    seeds = torch.randint(2**31, (60,), generator=generator).tolist()
+    seeds = torch.randint(2**31, (40,), generator=generator).tolist()
     actual = student.run(scenarios.attend_many, x, x, v, 2, seeds, n_rounds=2)
     met = best_fit(actual, attention(x, x, v, possible_counts(on_second, sign, 2)))
     hint = "draw from the same generator in every round; do not seed it again"
     assert_equal(
-        sorted(set(met.tolist())), [0, 1, 2], what="in how many of two rounds the lines met, over 60 seeds", hint=hint
+        sorted(set(met.tolist())), [0, 1, 2], what="in how many of two rounds the lines met, over 40 seeds", hint=hint
     )
     queries, keys = on_second == 0, (on_second == 1) & (sign > 0)
     actual = student.run(scenarios.attend_many, x[queries], x[keys], v[keys], 2, seeds[:12], n_rounds=2)
@@ -188,7 +189,7 @@ def test_every_round_draws_a_new_rotation(student, generator):
 
 @exercise("lsh_attention", points=1)
 @given(n_q=sizes(1, 5), n_k=sizes(1, 5), n_buckets=st.just(1) | even, seed=seeds(), **options)
-@settings(max_examples=24)
+@settings(max_examples=18)
 def test_hashed_gradients_are_right_and_finite(student, n_q, n_k, n_buckets, seed, n_rounds, causal):
     """Gradients reach q, k and v through outputs and shares of the rounds, finite where nothing was seen."""
     q, k = on_one_line(seed, 4, (2, n_q), (2, n_k))
@@ -238,7 +239,8 @@ def test_the_generator_decides_and_inputs_are_left_alone(student, n_rounds, caus
     q, k, v = normal(g, 2, 16, 4), normal(g, 2, 16, 4), normal(g, 2, 16, 3)
     result = student.run(scenarios.attend_checked, q, k, v, 4, seed, n_rounds=n_rounds, causal=causal)
     assert_close(result["again"], result["first"], what="the output from the same seed", hint="use the generator given")
-    assert result["untouched"], "the global random state was used: hand the generator on to lsh_buckets"
+    hint = "hand the generator on to lsh_buckets, and leave global settings alone"
+    assert_equal(result["around"], [], what="what the call changed outside its result", hint=hint)
     assert result["given"], "nothing was drawn from the generator itself, so a second call would repeat the first"
     assert result["global"], "without a generator nothing was drawn from the global random state: hand None on"
     assert_equal(result["changed"], [], what="the inputs that were changed in place")
@@ -248,7 +250,7 @@ def test_the_generator_decides_and_inputs_are_left_alone(student, n_rounds, caus
 @given(
     shape=st.sampled_from([((2, 3), (3,), ()), ((), (2, 1), (3,)), ((1,), (4,), (4,))]), n_buckets=even, seed=seeds()
 )
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_hashed_attention_broadcasts_and_keeps_the_dtype(student, shape, n_buckets, seed):
     """Leading dimensions broadcast, strided views are no different, float32 stays float32, large scores are safe."""
     q, k = on_one_line(seed, 4, (*shape[0], 5), (*shape[1], 7))
