@@ -1,5 +1,6 @@
 """What probes count is what PyTorch counts, and what it leaves out."""
 
+import threading
 import types
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from autograder.testing.probes import Flops, flops
+from autograder.testing.probes import Flops, Largest, flops
 
 X, W = torch.randn(2, 3, 5), torch.randn(7, 5, requires_grad=True)
 
@@ -60,3 +61,16 @@ def test_counters_in_counters_count_both():
         with Flops() as inner:
             F.linear(X, W)
     assert (outer.n_flops, inner.n_flops) == (2 * 2 * 2 * 3 * 5 * 7, 2 * 2 * 3 * 5 * 7)
+
+
+def test_threads_are_counted_too():
+    """Work handed to a thread counts as well, and afterwards threads start as they did before."""
+    before = threading._start_new_thread if hasattr(threading, "_start_new_thread") else threading._start_joinable_thread
+    x = torch.ones(3, 4)
+    with Largest() as seen, Flops() as counted:
+        thread = threading.Thread(target=lambda: x @ torch.ones(4, 50))
+        thread.start()
+        thread.join()
+    assert seen.n_elements == 200
+    assert counted.n_flops == 2 * 3 * 4 * 50
+    assert before in (getattr(threading, name, None) for name in ("_start_new_thread", "_start_joinable_thread"))

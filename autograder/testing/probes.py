@@ -3,9 +3,11 @@
 They run beside the student's code and hold no expected value.
 """
 
+import _thread
 import functools
 import math
 import random
+import threading
 
 import numpy as np
 import torch
@@ -124,19 +126,62 @@ def requires_grad(module, name, args, kwargs=None):
     return bool(outputs) and outputs[0].requires_grad
 
 
-class Largest(TorchDispatchMode):
-    """Remembers the most elements that any storage made by an operator could hold."""
+class InThreads(TorchDispatchMode):
+    """A mode that is on in the threads that begin while it is on, too."""
+
+    def __enter__(self):
+        names = ("start_new_thread", "start_joinable_thread", "_start_new_thread", "_start_joinable_thread")
+        starters = [(home, name, vars(home)[name]) for home in (_thread, threading) for name in names if name in vars(home)]
+        vars(self).setdefault("_starters", []).append(starters)  # a mode may be entered again within itself
+        for home, name, start in starters:
+            setattr(home, name, self._followed(start))
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        for home, name, start in self._starters.pop():
+            setattr(home, name, start)
+        return super().__exit__(*error)
+
+    def _followed(self, start):
+        def started(function, *rest, **options):
+            def run(*args, **kwargs):
+                with _OnBehalf(self):
+                    return function(*args, **kwargs)
+
+            return start(run, *rest, **options)
+
+        return started
+
+
+class _OnBehalf(TorchDispatchMode):
+    """Tells another mode, which is on in the thread that started this one."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.other = other
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        return self.other.__torch_dispatch__(operator, types, args, kwargs)
+
+
+class Largest(InThreads):
+    """Remembers the most elements that any storage made by an operator could hold, and how many all had in sum."""
 
     def __init__(self):
         super().__init__()
-        self.n_elements = 0
+        self.n_elements = self.total = 0
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         value = operator(*args, **(kwargs or {}))
         for x in value if isinstance(value, tuple | list) else [value]:
-            if isinstance(x, torch.Tensor) and x.layout is torch.strided:
+            if isinstance(x, torch.Tensor) and x.layout is torch.strided and self.counts(x):
                 self.n_elements = max(self.n_elements, x.untyped_storage().nbytes() // x.element_size())
+                self.total += x.numel()
         return value
+
+    def counts(self, x):
+        """Whether a tensor is one of those that matter."""
+        return True
 
 
 def largest_tensor(module, name, args, kwargs=None):
@@ -146,7 +191,7 @@ def largest_tensor(module, name, args, kwargs=None):
     return seen.n_elements
 
 
-class Flops(TorchDispatchMode):
+class Flops(InThreads):
     """Counts the floating-point operations of matrix products, as PyTorch's FlopCounterMode does, in a fraction of its time.
 
     Products with vectors and the fused attention of CPUs, which that one leaves out, are counted too.

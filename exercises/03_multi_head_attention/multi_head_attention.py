@@ -64,7 +64,8 @@ class MultiHeadAttention(nn.Module):
 
         Queries come from `x`, keys and values from `context`, which is `x` itself when it is None (self-attention).
         `mask` is boolean, True where a query may attend, and broadcasts to `(b, h, n_q, n_k)`. A query that may attend
-        to nothing gets zeros from every head, and so `w_o(0)`; its gradients are finite.
+        to nothing gets zeros from every head, and so `w_o(0)`; its gradients are finite. Scores of any size neither
+        overflow nor vanish, and a hidden key's score, however large, does not matter.
         """
         # TODO: your code goes here, in place of the next line.
         raise NotImplementedError("TODO: MultiHeadAttention.forward")
@@ -134,7 +135,8 @@ class GroupedQueryAttention(nn.Module):
         """`x (b, n_q, d_model)`, `context (b, n_k, d_model)` or None for `x` itself `-> (b, n_q, d_model)`.
 
         `mask` is boolean, True where a query may attend, and broadcasts to `(b, n_heads, n_q, n_k)`. A query that may
-        attend to nothing gets zeros from every head, and so `w_o(0)`; its gradients are finite.
+        attend to nothing gets zeros from every head, and so `w_o(0)`; its gradients are finite. Scores of any size neither
+        overflow nor vanish, and a hidden key's score, however large, does not matter.
         """
         # TODO: your code goes here, in place of the next line.
         raise NotImplementedError("TODO: GroupedQueryAttention.forward")

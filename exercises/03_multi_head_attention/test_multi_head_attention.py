@@ -198,14 +198,14 @@ def test_one_head_after_the_other_gives_the_same(student, b, t, n_heads, head_di
     """attention_per_head(module, x, mask) equals module(x, mask=mask), with and without biases."""
     d = n_heads * head_dim
     x, mask = normal(seed + 1, b, t, d), mask_for(seed, b, n_heads, t, t)
-    for bias in (True, False):
-        weights, config = random_weights(seed, d, bias=bias), {"d_model": d, "n_heads": n_heads, "bias": bias}
-        assert_close(
-            student.run(loop_output, config, weights, x, mask),
-            student.run(module_output, "MultiHeadAttention", config, weights, x, mask=mask),
-            what=f"attention_per_head(module, x, mask) with bias={bias}",
-            hint="which rows of w_q.weight and which entries of w_q.bias belong to head i? and which part of the mask?",
-        )
+    bias = seed % 2 == 0
+    weights, config = random_weights(seed, d, bias=bias), {"d_model": d, "n_heads": n_heads, "bias": bias}
+    assert_close(
+        student.run(loop_output, config, weights, x, mask),
+        student.run(module_output, "MultiHeadAttention", config, weights, x, mask=mask),
+        what=f"attention_per_head(module, x, mask) with bias={bias}",
+        hint="which rows of w_q.weight and which entries of w_q.bias belong to head i? and which part of the mask?",
+    )
 
 
 @exercise("attention_per_head")

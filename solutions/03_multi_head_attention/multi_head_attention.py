@@ -75,7 +75,8 @@ class MultiHeadAttention(nn.Module):
 
         Queries come from `x`, keys and values from `context`, which is `x` itself when it is None (self-attention).
         `mask` is boolean, True where a query may attend, and broadcasts to `(b, h, n_q, n_k)`. A query that may attend
-        to nothing gets zeros from every head, and so `w_o(0)`; its gradients are finite.
+        to nothing gets zeros from every head, and so `w_o(0)`; its gradients are finite. Scores of any size neither
+        overflow nor vanish, and a hidden key's score, however large, does not matter.
         """
         ### BEGIN SOLUTION
         context = x if context is None else context
@@ -171,7 +172,8 @@ def divide_and_conquer_attention(q: Tensor, k: Tensor, v: Tensor, block: int, ma
         total = weights.sum(-1, keepdim=True)
         empty = total == 0
         total = total.masked_fill(empty, 1.0)
-        return (weights / total) @ v[..., start:stop, :], (top + total.log()).masked_fill(empty, -torch.inf).squeeze(-1)
+        out, lse = (weights / total) @ v[..., start:stop, :], (top + total.log()).masked_fill(empty, -torch.inf).squeeze(-1)
+        return out, lse.expand(out.shape[:-1])  # v may have leading dimensions that the scores have not
 
     return attend(0, n_k)[0]
     ### END SOLUTION
@@ -209,7 +211,8 @@ class GroupedQueryAttention(nn.Module):
         """`x (b, n_q, d_model)`, `context (b, n_k, d_model)` or None for `x` itself `-> (b, n_q, d_model)`.
 
         `mask` is boolean, True where a query may attend, and broadcasts to `(b, n_heads, n_q, n_k)`. A query that may
-        attend to nothing gets zeros from every head, and so `w_o(0)`; its gradients are finite.
+        attend to nothing gets zeros from every head, and so `w_o(0)`; its gradients are finite. Scores of any size neither
+        overflow nor vanish, and a hidden key's score, however large, does not matter.
         """
         ### BEGIN SOLUTION
         context = x if context is None else context

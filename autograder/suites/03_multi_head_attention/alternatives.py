@@ -137,9 +137,8 @@ class MultiHeadAttentionInLoops(nn.Module):
             for h in range(self.n_heads):
                 s = slice(h * self.head_dim, h * self.head_dim + self.head_dim)
                 scores = q[i][:, s] @ k[i][:, s].T * self.head_dim**-0.5
-                e = (scores - scores.max()).exp()
-                if mask is not None:
-                    e = e * mask[i, h]
+                seen = scores if mask is None else scores.masked_fill(~mask[i, h], -torch.inf)
+                e = (seen - seen.detach().amax(1, keepdim=True).clamp(min=-1e300)).exp()
                 total = e.sum(1, keepdim=True)
                 heads.append(e / torch.where(total > 0, total, 1) @ v[i][:, s])
             rows.append(torch.hstack(heads))
@@ -667,3 +666,31 @@ class GroupedQueryAttentionFolded(nn.Module):
             mask = mask.expand(b, self.n_heads, n_q, context.shape[1]).reshape(b, self.n_kv_heads, -1, context.shape[1])
         heads, _ = scaled_dot_product_attention(q, k, v, mask)
         return self.w_o(merge_heads(heads.reshape(b, self.n_heads, n_q, self.head_dim)))
+
+
+@alternative("attention_per_head", "two threads, a head at a time in each")
+def heads_in_threads(module, x, mask=None):
+    from concurrent.futures import ThreadPoolExecutor
+
+    (b, t, _), width, recorded = x.shape, module.head_dim, torch.is_grad_enabled()
+
+    def attended(head):
+        rows = slice(head * width, (head + 1) * width)
+        with torch.set_grad_enabled(recorded):  # each thread has a switch of its own
+            layers = module.w_q, module.w_k, module.w_v
+            q, k, v = (x @ y.weight[rows].mT + (0 if y.bias is None else y.bias[rows]) for y in layers)
+            own = None if mask is None else mask.expand(b, module.n_heads, t, t)[:, head]
+            return scaled_dot_product_attention(q, k, v, own)[0]
+
+    with ThreadPoolExecutor(2) as pool:
+        return module.w_o(torch.cat(list(pool.map(attended, range(module.n_heads))), dim=-1))
+
+
+@alternative("merge_attention", "both sides stacked in front of all dimensions, logsumexp over them")
+def merged_by_logsumexp(out_a, lse_a, out_b, lse_b):
+    sides = torch.stack([lse_a, lse_b])
+    empty = (sides == -torch.inf).all(0)
+    sides = sides.masked_fill(empty, 0.0)
+    lse = sides.logsumexp(0)
+    out = ((sides - lse).exp().unsqueeze(-1) * torch.stack([out_a, out_b])).sum(0)
+    return out.masked_fill(empty.unsqueeze(-1), 0.0), lse.masked_fill(empty, -torch.inf)

@@ -12,7 +12,7 @@ MERGE, DIVIDE = "merge_attention", "divide_and_conquer_attention"
 SPLIT_LINE = "return x.unflatten(-1, (n_heads, d // n_heads)).transpose(-3, -2)"
 ATTEND = "heads, _ = scaled_dot_product_attention(q, k, v, mask=mask)"
 MERGED_OUT = "out = (weight_a / total).unsqueeze(-1) * out_a + (weight_b / total).unsqueeze(-1) * out_b"
-PIECE = "return (weights / total) @ v[..., start:stop, :], "
+PIECE = "out, lse = (weights / total) @ v[..., start:stop, :], "
 NO_KEYS = "return (scores if mask is None else scores.masked_fill(~mask, 0.0)) @ v"
 KEYS = "self.w_k = nn.Linear(d_model, n_kv_heads * self.head_dim, bias=bias)"
 VALUES = "self.w_v = nn.Linear(d_model, n_kv_heads * self.head_dim, bias=bias)"
@@ -1248,6 +1248,78 @@ MUTANTS += [
         "In single and half precision two empty sets do not give an lse of -inf: it is -inf in every dtype.",
         (".masked_fill(empty, -torch.inf)", ".masked_fill(empty, -torch.inf if lse_a.dtype is torch.float64 else -1e4)"),
     ),
+    edit(
+        "heads_of_the_layer_made_last",
+        MHA,
+        "The number of heads is kept in the class, which all layers share: the next layer that is made changes it for this one. "
+        "Write self.n_heads.",
+        ("self.n_heads = n_heads", "type(self).n_heads = n_heads"),
+    ),
+    edit(
+        "layers_in_double_precision",
+        MHA,
+        "The weights of a new layer are float64: nn.Linear makes them in the default dtype, float32, and .to(dtype) changes it.",
+        (LAST_LAYER, f"{LAST_LAYER}\n        self.double()"),
+    ),
+    edit(
+        "biases_begin_at_one",
+        MHA,
+        "The output layer begins with biases of one: leave the weights as nn.Linear makes them.",
+        (LAST_LAYER, f"{LAST_LAYER}\n        _ = nn.init.ones_(self.w_o.bias) if bias else None"),
+    ),
+    edit(
+        "seed_of_python_set",
+        MHA,
+        "Making a layer sets the seed of Python's random numbers, for the whole program: leave global state alone.",
+        ("self.n_heads = n_heads", "self.n_heads = n_heads\n        __import__('random').seed(0)"),
+    ),
+    edit(
+        "no_more_than_512_tokens",
+        MHA,
+        "Keys from the 513th on are ignored: attention has no largest length.",
+        (ATTEND, "k, v, mask = k[:, :, :512], v[:, :, :512], None if mask is None else mask[..., :512]\n        " + ATTEND),
+    ),
+    edit(
+        "maximum_over_hidden_keys",
+        MHA,
+        "The maximum that is subtracted before exp counts hidden keys as well; where one of them is far above the rest, all the "
+        "others vanish. Set hidden scores to -inf first.",
+        (
+            ATTEND,
+            "scores = q @ k.mT / math.sqrt(self.head_dim)\n"
+            "        weights = (scores - scores.detach().amax(-1, keepdim=True)).exp()\n"
+            "        weights = weights if mask is None else weights * mask\n"
+            "        total = weights.sum(-1, keepdim=True)\n"
+            "        heads = weights / total.masked_fill(total == 0, 1.0) @ v",
+        ),
+    ),
+    # attention_per_head
+    edit(
+        "queries_in_turn_instead_of_heads",
+        LOOP,
+        "The loop goes over the queries and calls the module for each: that attends with all heads at once. Loop over the heads.",
+        (
+            "    heads = []\n",
+            "    if mask is not None:\n"
+            "        return torch.cat([module(x[:, i : i + 1], x, mask[..., i : i + 1, :]) for i in range(t)], dim=1)\n"
+            "    return torch.cat([module(x[:, i : i + 1], x) for i in range(t)], dim=1)\n"
+            "    heads = []\n",
+        ),
+    ),
+    edit(
+        "heads_at_once_in_a_thread",
+        LOOP,
+        "Another thread computes all heads at once: its memory counts as well. Finish each head before the next.",
+        (
+            "    heads = []\n",
+            "    from concurrent.futures import ThreadPoolExecutor\n"
+            "    q, k, v = (split_heads(layer(x), module.n_heads) for layer in (module.w_q, module.w_k, module.w_v))\n"
+            "    with ThreadPoolExecutor(1) as pool:\n"
+            "        out, _ = pool.submit(scaled_dot_product_attention, q, k, v, mask).result()\n"
+            "    return module.w_o(merge_heads(out))\n"
+            "    heads = []\n",
+        ),
+    ),
     # divide_and_conquer_attention
     edit(
         "no_keys_leading_dimensions_of_q_alone",
@@ -1314,6 +1386,33 @@ MUTANTS += [
             "        mask = torch.ones(n_k, n_k, dtype=torch.bool).tril()",
         ),
     ),
+    edit(
+        "halved_though_it_fits_a_block",
+        DIVIDE,
+        "A piece of exactly block keys is halved once more: only pieces of more than block keys are.",
+        ("if stop - start > block:", "if stop - start >= max(block, 2):"),
+    ),
+    edit(
+        "cut_off_the_middle",
+        DIVIDE,
+        "The keys are cut into nine tenths and one tenth, which goes far deeper than log2(n_k / block): cut in the middle.",
+        ("middle = (start + stop) // 2", "middle = start + max(1, (stop - start) * 9 // 10)"),
+    ),
+    edit(
+        "all_at_once_in_numpy",
+        DIVIDE,
+        "NumPy holds all scores at once: attend to at most block keys at a time.",
+        (
+            "    if n_k == 0:\n",
+            "    if n_k and not (q.requires_grad or k.requires_grad or v.requires_grad):\n"
+            "        scores = q.double().numpy() @ k.mT.double().numpy()\n"
+            "        if mask is not None:\n"
+            "            scores = scores + (1 - mask.double()).masked_fill(~mask, torch.inf).neg().numpy()\n"
+            "        weights = torch.from_numpy(scores).softmax(-1).nan_to_num(0.0).numpy()\n"
+            "        return torch.from_numpy(weights @ v.double().numpy()).to(q.dtype)\n"
+            "    if n_k == 0:\n",
+        ),
+    ),
     # GroupedQueryAttention
     edit(
         "mask_before_context_in_groups",
@@ -1363,5 +1462,12 @@ MUTANTS += [
             "nn.Linear(d_model, n_kv_heads * self.head_dim, bias=bias)\n"
             "        GroupedQueryAttention.made = {**made, (d_model, n_kv_heads * self.head_dim, bias): self.w_k}",
         ),
+    ),
+    edit(
+        "heads_of_the_layer_made_last_in_groups",
+        GQA,
+        "The number of key heads is kept in the class, which all layers share: the next layer that is made changes it for this "
+        "one. Write self.n_kv_heads.",
+        ("self.n_kv_heads = n_kv_heads", "type(self).n_kv_heads = n_kv_heads"),
     ),
 ]

@@ -1,6 +1,9 @@
 """Build a module, load given weights, run it: what a single call cannot say. These hold no expected values."""
 
+import sys
+
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from autograder.testing.probes import Largest, changed_around, differences, sets_a_seed, surroundings
 
@@ -67,8 +70,9 @@ def forward_positionally(module, name, config, weights, x, context, mask):
 
 def forward_again(module, name, config, first, weights, x, context=None, mask=None):
     """The outputs in training and in evaluation mode, of a layer that was in use before with the weights `first`, with
-    other inputs and another mask."""
+    other inputs and another mask, and is not the last that was made."""
     layer = load(module, name, config, first)
+    getattr(module, name)(**{key: 1 if key in ("n_heads", "n_kv_heads") else value for key, value in config.items()})
     others = [value if value is None else value.flip(-1) for value in (x, context, mask)]
     for mode in (True, False):  # in evaluation no gradients are recorded
         with torch.set_grad_enabled(mode):
@@ -109,9 +113,11 @@ def others_than(x):
     return ~x if x.dtype is torch.bool else x + 1
 
 
-def sets_the_seed(module, name, config):
-    """Whether making the layer sets PyTorch's seed."""
-    return sets_a_seed(lambda: getattr(module, name)(**config))
+def made(module, name, config):
+    """What making the layer changes beside PyTorch's random state, and whether it sets the seed of that."""
+    seeded = sets_a_seed(lambda: getattr(module, name)(**config))
+    changed = changed_around(module, name, (), config)
+    return [*(["PyTorch's seed"] if seeded else []), *(each for each in changed if each != "PyTorch's random state")]
 
 
 def forward_twice(module, name, config, weights, x, context, mask):
@@ -210,28 +216,64 @@ def per_head_twice(module, config, weights, x, mask):
 class LargestOfFloats(Largest):
     """The same for floating-point tensors alone: a mask, or a view of one, holds no scores."""
 
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        before = self.n_elements
-        value = super().__torch_dispatch__(operator, types, args, kwargs)
-        made = value if isinstance(value, tuple | list) else [value]
-        if not any(isinstance(x, torch.Tensor) and x.is_floating_point() for x in made):
-            self.n_elements = before
-        return value
+    def counts(self, x):
+        return x.is_floating_point()
 
 
 def largest_of_floats(module, name, args):
-    """The number of elements of the largest floating-point tensor that a call of module.name made."""
+    """The result of module.name, and the number of elements of the largest floating-point tensor made on the way."""
     with LargestOfFloats() as seen:
-        getattr(module, name)(*args)
-    return seen.n_elements
+        value = getattr(module, name)(*args)
+    return value, seen.n_elements
+
+
+class Counted:
+    """A function that counts its calls."""
+
+    def __init__(self, function):
+        self.function, self.n_calls = function, 0
+
+    def __call__(self, *args, **kwargs):
+        self.n_calls += 1
+        return self.function(*args, **kwargs)
 
 
 def per_head_largest(module, config, weights, x, mask=None):
-    """The number of elements of the largest floating-point tensor that `attention_per_head` made."""
+    """What `attention_per_head` gives, the elements of the largest floating-point tensor made on the way and of all of them,
+    and how often the layer itself was called."""
     layer = load(module, "MultiHeadAttention", config, weights)
+    layer.forward = Counted(layer.forward)
     with LargestOfFloats() as seen, torch.no_grad():
-        module.attention_per_head(layer, x, **given(None, mask))
-    return seen.n_elements
+        value = module.attention_per_head(layer, x, **given(None, mask))
+    return value, seen.n_elements, seen.total, layer.forward.n_calls
+
+
+class Nested(TorchDispatchMode):
+    """Remembers how often one function at most was under way, within itself, when an operator was called."""
+
+    def __init__(self):
+        super().__init__()
+        self.depth, self.outside = 0, sys._getframe(1)
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        frame, under_way = sys._getframe(1), {}
+        while frame is not None and frame is not self.outside:
+            under_way[frame.f_code] = under_way.get(frame.f_code, 0) + 1
+            frame = frame.f_back
+        self.depth = max(self.depth, *under_way.values())
+        return operator(*args, **(kwargs or {}))
+
+
+def taken_apart(module, name, args):
+    """The result of module.name, how deep the recursion went, and how often merge_attention was called."""
+    merge = module.merge_attention
+    module.merge_attention = Counted(merge)
+    try:
+        with Nested() as seen:
+            value = getattr(module, name)(*args)
+        return value, seen.depth, module.merge_attention.n_calls
+    finally:
+        module.merge_attention = merge
 
 
 def pull_back(layer, call, cotangent, x, context):

@@ -24,6 +24,7 @@ NAME = "GroupedQueryAttention"
 
 @exercise(NAME, points=3, core=True)
 @given(case=layer_cases(grouped=True))
+@settings(max_examples=22)
 def test_query_heads_share_keys_and_values_in_groups(student, reference, case):
     """Query head i attends with key and value head i // group, in self- and cross-attention, under every mask."""
     arguments = (NAME, *case.layer, case.x, case.context, case.mask)
@@ -37,7 +38,7 @@ def test_query_heads_share_keys_and_values_in_groups(student, reference, case):
 
 @exercise(NAME, points=2, core=True)
 @given(case=layer_cases(grouped=True))
-@settings(max_examples=20)
+@settings(max_examples=15)
 def test_the_output_agrees_with_pytorch(student, case):
     """The output equals F.scaled_dot_product_attention(..., enable_gqa=True) between the same linear maps."""
     mask = with_one_key(case.mask)
@@ -75,7 +76,7 @@ def test_shared_heads_take_any_precision_layout_and_size_of_scores(student):
 
 @exercise(NAME, points=1)
 @given(case=layer_cases())
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_without_sharing_it_is_multi_head_attention(student, case):
     """With n_kv_heads == n_heads the output is multi-head attention's with the same weights."""
     mask = with_one_key(case.mask)
@@ -89,7 +90,7 @@ def test_without_sharing_it_is_multi_head_attention(student, case):
 
 @exercise(NAME, points=1)
 @given(n_kv_heads=sizes(1, 3), group=sizes(1, 3), head_dim=sizes(1, 4), bias=st.booleans())
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_only_keys_and_values_have_fewer_heads(student, n_kv_heads, group, head_dim, bias):
     """w_k and w_v have n_kv_heads * head_dim rows, w_q and w_o d_model; the attributes can be read."""
     n_heads = n_kv_heads * group
@@ -163,5 +164,4 @@ def test_empty_rows_and_repeated_calls_leave_nothing_behind(student):
     hint = "weights change in training, and so do inputs and masks from call to call: keep nothing of them"
     again = student.run(scenarios.forward_again, NAME, case.config, other.weights, *arguments)
     assert_close(again, [expected, expected], what="[training, evaluation], after other weights and inputs", hint=hint)
-    seeded = student.run(scenarios.sets_the_seed, NAME, case.config)
-    assert_equal(seeded, False, what="whether making the layer sets PyTorch's seed")
+    assert_equal(student.run(scenarios.made, NAME, case.config), [], what="what making a layer changes")

@@ -10,8 +10,8 @@ from . import scenarios
 from .cases import (
     LayerCase,
     alike,
+    check_far_from_zero,
     check_precisions,
-    far_from_zero,
     heads_by_slices,
     layer_cases,
     torch_attention,
@@ -25,6 +25,7 @@ ANEW = "inputs, masks and weights change from call to call: keep nothing of them
 
 @exercise("split_heads", points=4, core=True)
 @given(**SIZES)
+@settings(max_examples=15)
 def test_head_i_is_the_ith_slice_of_the_channels(student, b, t, n_heads, head_dim, seed):
     """Head i of split_heads(x, h) holds the channels i * d/h to (i + 1) * d/h of every position."""
     x = normal(seed, b, t, n_heads * head_dim)
@@ -46,7 +47,7 @@ def test_a_width_that_the_heads_do_not_divide_is_refused(student):
 
 @exercise("split_heads", points=1)
 @given(**SIZES)
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_gradients_flow_back_through_the_split(student, b, t, n_heads, head_dim, seed):
     """split_heads passes gradients back to the channels that they belong to."""
     x = normal(seed, b, t, n_heads * head_dim)
@@ -57,7 +58,7 @@ def test_gradients_flow_back_through_the_split(student, b, t, n_heads, head_dim,
 
 @exercise("split_heads", points=1)
 @given(**SIZES)
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_split_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads, head_dim, seed):
     """split_heads works on any dtype and memory layout and leaves its input alone."""
     for dtype in (torch.bfloat16, torch.float16, torch.float32):
@@ -72,6 +73,7 @@ def test_split_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads,
 
 @exercise("merge_heads", points=4, core=True)
 @given(**SIZES)
+@settings(max_examples=15)
 def test_merged_heads_lie_side_by_side(student, b, t, n_heads, head_dim, seed):
     """merge_heads puts head i back into the i-th slice of the channels."""
     x = normal(seed, b, n_heads, t, head_dim)
@@ -85,7 +87,7 @@ def test_merged_heads_lie_side_by_side(student, b, t, n_heads, head_dim, seed):
 
 @exercise("merge_heads", points=1)
 @given(**SIZES)
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_gradients_flow_back_through_the_merge(student, b, t, n_heads, head_dim, seed):
     """merge_heads passes gradients back to the heads that they belong to."""
     x = normal(seed, b, n_heads, t, head_dim)
@@ -96,7 +98,7 @@ def test_gradients_flow_back_through_the_merge(student, b, t, n_heads, head_dim,
 
 @exercise("merge_heads", points=1)
 @given(**SIZES)
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_merge_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads, head_dim, seed):
     """merge_heads works on any dtype and memory layout and leaves its input alone."""
     for dtype in (torch.bfloat16, torch.float16, torch.float32):
@@ -112,6 +114,7 @@ def test_merge_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads,
 
 @exercise("attention_per_head", points=3, core=True)
 @given(case=layer_cases(cross=False))
+@settings(max_examples=20)
 def test_the_loop_gives_what_the_batched_heads_give(student, reference, case):
     """attention_per_head(module, x, mask) equals module(x, mask=mask), whatever the mask broadcasts from."""
     assert_close(
@@ -124,7 +127,7 @@ def test_the_loop_gives_what_the_batched_heads_give(student, reference, case):
 
 @exercise("attention_per_head", points=2, core=True)
 @given(case=layer_cases(cross=False))
-@settings(max_examples=20)
+@settings(max_examples=12)
 def test_the_loop_agrees_with_pytorch(student, case):
     """attention_per_head equals torch.nn.MultiheadAttention with the same weights."""
     mask = with_one_key(case.mask)
@@ -156,17 +159,7 @@ def test_the_loop_takes_any_precision_layout_and_size_of_scores(student):
     got = student.run(scenarios.per_head_strided, *case.layer, case.x, mask)
     hint = "view asks for contiguous memory, reshape does not"
     assert_close(got, torch_attention(case, mask), what="the output for inputs that are not contiguous", hint=hint)
-    for sign in (1, -1):
-        case = far_from_zero(sign, cross=False)
-        mask = with_one_key(case.mask)
-        assert_close(
-            student.run(scenarios.per_head, *case.layer, case.x, mask),
-            torch_attention(case, mask),
-            what=f"the output for scores near {sign * 30000}",
-            hint="softmax subtracts each row's largest score before exp; a hidden key's score lies below any other",
-            rtol=1e-7,
-            atol=1e-8,
-        )
+    check_far_from_zero(lambda c, mask: student.run(scenarios.per_head, *c.layer, c.x, mask), cross=False)
 
 
 @exercise("attention_per_head", points=2)
@@ -184,19 +177,26 @@ def test_the_loop_has_the_gradients_of_the_module(student, reference, case):
 
 
 @exercise("attention_per_head", points=2)
-def test_no_tensor_holds_the_scores_of_all_heads(student, generator):
+def test_no_tensor_holds_the_scores_of_all_heads(student, reference, generator):
     """attention_per_head never makes the scores of more than one head at a time, whatever the mask."""
     b, t, n_heads, head_dim = 2, 48, 8, 2
     one = b * t * t
     for masked in ("none", "queries by keys", "full"):
         case = LayerCase(b, t, t, n_heads, None, head_dim, True, False, masked, seed=generator.initial_seed())
-        largest = student.run(scenarios.per_head_largest, *case.layer, case.x, case.mask)
+        output, largest, total, calls = student.run(scenarios.per_head_largest, *case.layer, case.x, case.mask)
         shape = "no mask" if case.mask is None else f"a mask {tuple(case.mask.shape)}"
         assert largest < 2 * one, (
             f"with {shape} the largest tensor on the way has {largest} elements;\n"
             f"  the scores of one head have b * t * t = {one}, those of all {n_heads} heads {n_heads * one}\n"
             "  hint: loop over the heads and finish each one (scores, softmax, values) before the next"
         )
+        assert total >= n_heads * one, (
+            f"all tensors on the way together have {total} elements, and the scores of {n_heads} heads {n_heads * one}:\n"
+            "  hint: compute them with PyTorch, where they can be counted"
+        )
+        assert not calls, f"{calls} calls of the module itself, which attends with all heads at once"
+        expected = reference.run(scenarios.forward, "MultiHeadAttention", *case.layer, case.x, mask=case.mask)
+        assert_close(output, expected, what=f"the output with {n_heads} heads and {shape}")
 
 
 @exercise("attention_per_head", points=1)

@@ -37,6 +37,7 @@ def test_the_output_is_the_papers(student, reference, case):
 
 @exercise(NAME, points=4, core=True)
 @given(case=layer_cases())
+@settings(max_examples=20)
 def test_the_output_agrees_with_pytorch(student, case):
     """The output equals torch.nn.MultiheadAttention's with the same weights (whose masks mean the opposite)."""
     mask = with_one_key(case.mask)
@@ -69,7 +70,7 @@ def test_scores_far_from_zero_neither_overflow_nor_vanish(student):
 
 @exercise(NAME, points=2)
 @given(n_heads=sizes(1, 4), head_dim=sizes(1, 5), bias=st.booleans())
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_the_parameters_are_those_of_four_linear_layers(student, n_heads, head_dim, bias):
     """w_q, w_k, w_v and w_o are d_model x d_model, all with a bias or all without; n_heads and head_dim can be read."""
     d = n_heads * head_dim
@@ -107,7 +108,7 @@ def test_a_width_that_the_heads_do_not_divide_is_refused(student):
 
 @exercise(NAME, points=3)
 @given(case=layer_cases(masks=("queries by keys", "full"), bias=True), row=st.integers(0, 4))
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_a_query_that_may_attend_to_nothing_gets_the_output_bias(student, case, row):
     """Where a query may attend to nothing every head gives zeros, w_o adds its bias, and no gradient is NaN."""
     row = row % case.n_q
@@ -123,7 +124,7 @@ def test_a_query_that_may_attend_to_nothing_gets_the_output_bias(student, case, 
 
 @exercise(NAME, points=3)
 @given(case=layer_cases())
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_gradients_reach_inputs_and_every_parameter(student, reference, case):
     """x, context and every weight and bias get the gradients of the reference, in training and in evaluation mode."""
     arguments = (NAME, *case.layer, case.cotangent, case.x, case.context, case.mask, case.seed % 2 == 0)
@@ -137,7 +138,7 @@ def test_gradients_reach_inputs_and_every_parameter(student, reference, case):
 
 @exercise(NAME, points=2)
 @given(case=layer_cases(masks=("none",), cross=False), seed=seeds())
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_future_tokens_do_not_change_the_past(student, case, seed):
     """Under a causal mask, changing the inputs from position p on changes no output before p."""
     p = seed % case.n_q
@@ -150,7 +151,7 @@ def test_future_tokens_do_not_change_the_past(student, case, seed):
 
 @exercise(NAME, points=1)
 @given(case=layer_cases(dtype=torch.float32))
-@settings(max_examples=5)
+@settings(max_examples=3)
 def test_precision_and_layout_are_free(student, case):
     """The layer answers in its inputs' precision, half included, however their memory is laid out."""
     mask = with_one_key(case.mask)
@@ -188,5 +189,4 @@ def test_a_call_leaves_inputs_weights_and_random_state_alone(student):
     hint = "weights change in training, and so do inputs and masks from call to call: keep nothing of them"
     again = student.run(scenarios.forward_again, NAME, case.config, other.weights, *arguments)
     assert_close(again, [expected, expected], what="[training, evaluation], after other weights and inputs", hint=hint)
-    seeded = student.run(scenarios.sets_the_seed, NAME, case.config)
-    assert_equal(seeded, False, what="whether making the layer sets PyTorch's seed")
+    assert_equal(student.run(scenarios.made, NAME, case.config), [], what="what making a layer changes")
