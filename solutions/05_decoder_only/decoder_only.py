@@ -31,8 +31,8 @@ class GPTConfig:
 
     `d_ff=None` stands for `4 * d_model` and is replaced by that number, so `config.d_ff` is always an int.
 
-    Raises ValueError, naming the field, for a size that is not a positive whole number and for a `d_model` that
-    `n_heads` does not divide.
+    Raises ValueError, naming the field, for a size that is not a positive whole number (an int: 8.0, "8" and, for any
+    size but `d_ff`, None are none) and for a `d_model` that `n_heads` does not divide.
     """
 
     vocab_size: int

@@ -1682,3 +1682,143 @@ MUTANTS += [
         ("    path = [token]\n", "    if log_prob == -torch.inf:\n        raise ValueError('impossible')\n    path = [token]\n"),
     ),
 ]
+
+MUTANTS += [
+    edit(
+        "none_for_any_size",
+        "GPTConfig",
+        "Only d_ff may be None; no other size can be left out.",
+        (
+            "            size = getattr(self, name)\n",
+            "            size = getattr(self, name)\n            if size is None:\n                continue\n",
+        ),
+    ),
+    edit(
+        "whole_floats_are_sizes",
+        "GPTConfig",
+        "8.0 is a float, and range(8.0) an error three calls later: a size is an int.",
+        ("not isinstance(size, int) or size < 1", "isinstance(size, str) or size < 1 or size % 1"),
+    ),
+    edit(
+        "d_ff_of_one_widened",
+        "GPTConfig",
+        "A d_ff that was given stays as it is, 1 too; only None stands for 4 * d_model.",
+        ("if self.d_ff is None:", "if self.d_ff is None or self.d_ff == 1:"),
+    ),
+    edit(
+        "nan_of_another_dtype",
+        "next_token_loss",
+        "The loss has the dtype of the logits, NaN too: torch.tensor(nan) is float32 whatever they are.",
+        (
+            "    logits, targets = logits[counted]",
+            "    if not counted.any():\n        return torch.tensor(math.nan)\n    logits, targets = logits[counted]",
+        ),
+    ),
+    edit(
+        "zero_times_infinity",
+        "next_token_loss",
+        "A weight of zero does not take away an infinite loss, 0 * inf is NaN: leave out what does not count before you add up.",
+        (
+            "    logits, targets = logits[counted], targets[counted]  # (n, vocab), (n,)\n",
+            "    targets = targets.masked_fill(~counted, logits.shape[-1] - 1)\n",
+        ),
+        (
+            "return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
+            "losses = -logits.log_softmax(-1).gather(-1, targets[..., None]).squeeze(-1)\n"
+            "    return (losses * counted).sum() / counted.sum()",
+        ),
+    ),
+    edit(
+        "mean_of_means_in_many_dimensions",
+        "next_token_loss",
+        "The mean is over all counted positions at once, however many dimensions they have, and not over means.",
+        (
+            "    logits, targets = logits[counted]",
+            "    if logits.dim() > 3:\n"
+            "        return torch.stack([next_token_loss(z, y, ignore_index) for z, y in zip(logits, targets)]).nanmean()\n"
+            "    logits, targets = logits[counted]",
+        ),
+    ),
+    edit(
+        "cropped_with_its_targets",
+        "MiniGPT",
+        "A text that is too long is refused, with targets as without them, and never cut.",
+        (
+            "        n_tokens, context_length =",
+            "        if targets is not None:\n"
+            "            longest = self.config.context_length\n"
+            "            ids, targets = ids[:, :longest], targets[:, :longest]\n"
+            "        n_tokens, context_length =",
+        ),
+    ),
+    edit(
+        "scaled_by_what_was_drawn",
+        "initialise",
+        "Draw with the standard deviation 0.02, and do not measure what came: a single number has no deviation, and becomes NaN.",
+        (
+            "generator=generator)",
+            "generator=generator)\n"
+            "            parameter.data.mul_((residual_std if writes_residual else 0.02) / parameter.data.std())",
+        ),
+    ),
+    edit(
+        "same_again_without_a_generator",
+        "initialise",
+        "Without a generator draw from PyTorch's own, so that it moves on: a copy of it gives the next model the same weights.",
+        (
+            "    residual_std = 0.02",
+            "    generator = generator or torch.Generator().manual_seed(torch.initial_seed())\n    residual_std = 0.02",
+        ),
+    ),
+    edit(
+        "remembers_the_texts",
+        "sequence_log_prob",
+        "A log-probability that was kept is wrong as soon as the model has been trained on: work it out each time.",
+        (
+            "    n_predicted =",
+            "    memo, key = sequence_log_prob.__dict__.setdefault('memo', {}), (model, str(ids.tolist()))\n"
+            "    if key in memo:\n        return memo[key]\n    n_predicted =",
+        ),
+        ("    return log_probs", "    memo[key] = None\n    memo[key] = log_probs"),
+        (".squeeze(-1).sum(-1)", ".squeeze(-1).sum(-1)\n    return memo[key]"),
+    ),
+    edit(
+        "dtype_of_the_weights",
+        "sequence_log_prob",
+        "The log-probability has the dtype of the logits, and a model's weights may have another.",
+        (".squeeze(-1).sum(-1)", ".squeeze(-1).sum(-1).to(next(model.parameters()).dtype)"),
+    ),
+    edit(
+        "remembers_the_prompts",
+        "generate_greedy",
+        "A text that was kept is wrong as soon as the model has been trained on: run the model each time.",
+        (
+            "    with torch.no_grad():",
+            "    memo, key = generate_greedy.__dict__.setdefault('memo', {}), (model, str(ids.tolist()), max_new_tokens)\n"
+            "    if key in memo:\n        return memo[key]\n    with torch.no_grad():",
+        ),
+        ("    return ids\n", "    memo[key] = ids\n    return ids\n"),
+    ),
+    edit(
+        "compared_in_half_precision",
+        "generate_greedy",
+        "Rounded logits may be equal where the logits are not: compare them as they are.",
+        ("logits[:, -1].argmax", "logits[:, -1].half().argmax"),
+    ),
+    edit(
+        "remembers_the_tables",
+        "most_likely_sequence",
+        "The same tensors may hold other numbers when they come again: keep nothing from call to call.",
+        (
+            "    n = len(initial_log_probs)\n",
+            "    n = len(initial_log_probs)\n"
+            "    memo, key = most_likely_sequence.__dict__.setdefault('memo', {}),"
+            " (initial_log_probs, transition_log_probs, length)\n"
+            "    if key in memo:\n        return memo[key]\n",
+        ),
+        (
+            "    return torch.stack(path[::-1]), log_prob",
+            "    memo[key] = torch.stack(path[::-1]), log_prob\n    return memo[key]",
+        ),
+    ),
+]

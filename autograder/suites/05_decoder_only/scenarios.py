@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from autograder.testing.probes import Largest, changed_around, differences, sets_a_seed, surroundings
+from autograder.testing.probes import Largest, changed_around, differences, sets_a_seed, strided, surroundings
 
 
 def config_fields(module, *args, **sizes):
@@ -81,6 +81,17 @@ def forward_of_several(module, sizes, weights, several_ids):
         return [*logits, model(several_ids[-1])[0]]
 
 
+def forward_of_beginnings(module, sizes, weights, ids, others):
+    """The logits of a model in evaluation mode for every beginning of ids and for others of its length; the beginnings again
+    without gradients, the longest first.
+    """
+    model = loaded(module, sizes, weights).eval()
+    beginnings = [ids[:, :i].contiguous() for i in range(1, ids.shape[1] + 1)]
+    logits, changed = [[model(part)[0] for part in parts] for parts in (beginnings, others)]
+    with torch.no_grad():
+        return logits, changed, [model(part)[0] for part in reversed(beginnings)][::-1]
+
+
 def forward_before_and_after(module, sizes, weights, others, ids):
     """The logits of a model in evaluation mode without gradients, and again when its weights have become others."""
     model = loaded(module, sizes, weights).eval()
@@ -120,19 +131,21 @@ def losses_of_the_same_logits(module, sizes, weights, ids, targets):
 
 
 def parameter_gradients(module, sizes, weights, ids, cotangent):
-    """The gradient of sum(logits * cotangent) with respect to every given weight."""
+    """The logits, and the gradient of sum(logits * cotangent) with respect to every given weight."""
     model = loaded(module, sizes, weights)
     logits, _ = model(ids)
     (logits * cotangent).sum().backward()
-    return {name: named_parameters(model)[name].grad for name in weights}
+    return logits, {name: named_parameters(model)[name].grad for name in weights}
 
 
-def loss_gradients(module, sizes, weights, ids, targets):
-    """The loss and its gradient with respect to every given weight."""
+def loss_gradients(module, sizes, weights, ids, targets, none):
+    """The logits, the loss and its gradient with respect to every given weight; the loss and next_token_loss for targets none."""
     model = loaded(module, sizes, weights)
-    _, loss = model(ids, targets)
+    logits, loss = model(ids, targets)
     loss.backward()
-    return loss, {name: named_parameters(model)[name].grad for name in weights}
+    other, empty = model(ids, targets=none)
+    gradients = {name: named_parameters(model)[name].grad for name in weights}
+    return (logits, loss), gradients, (empty, module.next_token_loss(other, none))
 
 
 def structure(module, sizes):
@@ -172,11 +185,12 @@ def still_tied(module, sizes):
     return [a is b for a, b in ends]
 
 
-def parameters_shared_by_two_models(module, sizes):
-    """The names of the parameters that two models of the same sizes have in common."""
+def built_twice(module, sizes):
+    """The number of parameters of a model, and the names of those that it has in common with another of the same sizes."""
     one, other = (module.MiniGPT(module.GPTConfig(**sizes)) for _ in range(2))
     theirs = {id(parameter) for parameter in other.parameters()}
-    return [name for name, parameter in one.named_parameters() if id(parameter) in theirs]
+    shared = [name for name, parameter in one.named_parameters() if id(parameter) in theirs]
+    return sum(parameter.numel() for parameter in one.parameters()), shared
 
 
 def names_missing_from_saved_weights(module, sizes, names):
@@ -220,8 +234,11 @@ def initialise_twice(module, sizes, first, second):
 
 
 def initialise_twice_from_one_generator(module, sizes, seed):
-    """All parameters in one vector, for two models that are initialised one after the other from the same generator."""
-    generator, vectors = torch.Generator().manual_seed(seed), []
+    """All parameters in one vector, for two models that are initialised one after the other from the same generator.
+
+    Without a seed there is no generator, and PyTorch's own is used.
+    """
+    generator, vectors = None if seed is None else torch.Generator().manual_seed(seed), []
     for _ in range(2):
         model = module.initialise(module.MiniGPT(module.GPTConfig(**sizes)), generator)
         vectors.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
@@ -291,20 +308,21 @@ class Toy(nn.Module):
 
 
 class Bare(nn.Module):
-    """A toy model without a config; the token `banned` has probability 0 everywhere."""
+    """A toy model without a config; the token `banned` has probability 0 everywhere, `dtype` is that of the logits."""
 
-    def __init__(self, embedding, output, context_length, banned=None):
+    def __init__(self, embedding, output, context_length, banned=None, dtype=None):
         super().__init__()
-        self.toy, self.banned = Toy(embedding, output, context_length), banned
+        self.toy, self.banned, self.dtype = Toy(embedding, output, context_length), banned, dtype
 
     def forward(self, ids):
         logits, loss = self.toy(ids)
+        logits = logits.to(self.dtype or logits.dtype)
         return logits if self.banned is None else logits.index_fill(-1, torch.tensor(self.banned), -torch.inf), loss
 
 
-def log_prob(module, embedding, output, context_length, ids, training=True, banned=None):
+def log_prob(module, embedding, output, context_length, ids, training=True, banned=None, dtype=None):
     """sequence_log_prob of a toy model, and whether ids, the model's mode and everything global are as they were."""
-    model, ids_before = Bare(embedding, output, context_length, banned).train(training), ids.clone()
+    model, ids_before = Bare(embedding, output, context_length, banned, dtype).train(training), ids.clone()
     ids, before = scattered(ids), surroundings()
     value = module.sequence_log_prob(model, ids)
     return value, torch.equal(ids, ids_before) and model.training == training and not differences(before)
@@ -316,10 +334,13 @@ def scattered(ids):
 
 
 def log_prob_gradients(module, embedding, output, context_length, ids, cotangent):
-    """The gradient of sum(log_prob * cotangent) with respect to the toy model's weights."""
+    """The gradient of sum(log_prob * cotangent) with respect to the toy model's weights; log_prob after a step along it."""
     model = Toy(embedding, output, context_length)
     (module.sequence_log_prob(model, ids) * cotangent).sum().backward()
-    return [model.embedding.grad, model.output.grad]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += parameter.grad
+    return [parameter.grad for parameter in model.parameters()], module.sequence_log_prob(model, ids)
 
 
 def log_prob_of_mini_gpt(module, sizes, weights, ids):
@@ -347,16 +368,32 @@ def generated(module, embedding, output, context_length, ids, max_new_tokens, tr
     }
 
 
+def generated_in_turn(module, embedding, outputs, context_length, ids, max_new_tokens):
+    """generate_greedy on one toy model whose output layer has other weights each time."""
+    model, several = Toy(embedding, outputs[0].clone(), context_length), []
+    for output in outputs:
+        with torch.no_grad():
+            model.output.copy_(output)
+        several.append(module.generate_greedy(model, ids, max_new_tokens))
+    return several
+
+
 def generated_by_mini_gpt(module, sizes, weights, ids, max_new_tokens):
     """generate_greedy on a MiniGPT."""
     with torch.enable_grad():  # and back to what it was before, whatever the call leaves behind
         return module.generate_greedy(model=loaded(module, sizes, weights), ids=ids, max_new_tokens=max_new_tokens)
 
 
-def gradients_required_of_arguments(module, name, args):
-    """Whether each tensor argument, none of which requires gradients before the call, does so after it."""
-    getattr(module, name)(*args)
-    return [x.requires_grad for x in args if isinstance(x, torch.Tensor)]
+def read_and_left_alone(module, name, args, others):
+    """What a function returns for tensors that are not contiguous; what a call with contiguous ones changed, and which of them
+    require gradients after it; what it returns for the same tensors when their values have become the others.
+    """
+    scattered = strided(module, name, args)
+    changed = changed_around(module, name, args)
+    required = [x.requires_grad for x in args if isinstance(x, torch.Tensor)]
+    for x, other in zip(args, others):
+        x.requires_grad_(False).copy_(other)
+    return scattered, changed, required, getattr(module, name)(*args)
 
 
 def best_sequence_gradients(module, initial, transition, length):

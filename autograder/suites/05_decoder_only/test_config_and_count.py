@@ -11,6 +11,7 @@ from .cases import SMALL, model_sizes
 
 
 @exercise("GPTConfig", points=2, core=True)
+@settings(max_examples=20)
 @given(sizes=model_sizes())
 def test_a_configuration_holds_the_sizes_it_was_given(student, sizes):
     """Every field keeps its value; only a missing d_ff is filled in."""
@@ -32,17 +33,17 @@ def test_the_defaults_are_a_two_layer_model_of_width_64(student):
         "tie_embeddings": True,
     }  # fmt: skip
     assert_equal(student.run(scenarios.config_fields, 65, 128), expected, what="the fields of GPTConfig(65, 128)")
-    values = (128256, 8192, 24, 32, 4096, 14336, False)
-    actual = student.run(scenarios.config_fields, *values)
     hint = "the fields stand in this order"
-    assert_equal(actual, dict(zip(expected, values)), what=f"the fields of GPTConfig{values}", hint=hint)
+    for values in ((128256, 8192, 24, 32, 4096, 14336, False), (1, 1, 1, 1, 1, 1, True)):
+        actual = student.run(scenarios.config_fields, *values)
+        assert_equal(actual, dict(zip(expected, values)), what=f"the fields of GPTConfig{values}", hint=hint)
 
 
 @exercise("GPTConfig", points=1)
 def test_sizes_that_are_not_positive_whole_numbers_are_refused(student):
-    """0, -1, 2.5 and "8" are no sizes, whichever field they are given for."""
+    """0, -1, 2.5, 8.0, "8" and None are no sizes, whichever field they are given for; only d_ff may be None."""
     for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "d_ff"):
-        for value in (0, -1, -SMALL[name], 2.5, str(SMALL[name])):
+        for value in (0, -1, -SMALL[name], 2.5, float(SMALL[name]), str(SMALL[name]), *([None] if name != "d_ff" else [])):
             why = f"{name} must be a positive whole number"
             for d_ff in (SMALL["d_ff"], None):  # a size that was left out is no reason not to look at the others
                 assert_refused(student.run, scenarios.config_fields, **(SMALL | {"d_ff": d_ff, name: value}), why=why)
@@ -58,6 +59,7 @@ def test_heads_that_do_not_divide_the_width_are_refused(student):
 
 
 @exercise("GPTConfig", points=1)
+@settings(max_examples=12)
 @given(sizes=model_sizes())
 def test_a_configuration_can_be_written_out_and_read_back(student, sizes):
     """GPTConfig(**dataclasses.asdict(config)) equals config, as a checkpoint needs it."""

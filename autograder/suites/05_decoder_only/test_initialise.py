@@ -70,6 +70,8 @@ def test_biases_are_zero_and_norm_weights_one(student, config, seed):
     for kind, expected in (("bias", 0.0), ("norm", 1.0)):
         for name, value in found[kind].items():
             assert_equal(value, torch.full_like(value, expected), what=name)
+    for name, value in (found["plain"] | found["residual"]).items():
+        assert value.isfinite().all(), f"{name} must be finite, got {value.tolist()}\n  hint: one number has no deviation"
 
 
 @exercise("initialise", points=1)
@@ -115,11 +117,12 @@ def test_the_generator_alone_decides(student):
     assert not (first[drawn] == second[drawn]).any(), (
         "another seed must give other weights: is the generator used for all of them?"
     )
-    first, second = student.run(scenarios.initialise_twice_from_one_generator, SMALL, 1)
-    assert not (first[drawn] == second[drawn]).any(), (
-        "a second model drawn from the same generator must differ from the first\n"
-        "  hint: draw from the generator itself, not from a copy or from its seed"
-    )
+    for seed, whose in ((None, "PyTorch's global generator"), (1, "the same generator")):
+        first, second = student.run(scenarios.initialise_twice_from_one_generator, SMALL, seed)
+        assert not (first[drawn] == second[drawn]).any(), (
+            f"a second model drawn from {whose} must differ from the first\n"
+            "  hint: draw from the generator itself, not from a copy or from its seed"
+        )
     weights = first[drawn].tolist()
     assert len(set(weights)) > 0.99 * len(weights), (
         "weights repeat within a model: draw on from one generator, never restart it"
