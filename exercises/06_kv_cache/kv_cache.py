@@ -130,7 +130,7 @@ def attend_with_cache(attention: MultiHeadAttention | GroupedQueryAttention, x: 
 
     x `(b, t, d_model)` -> `(b, t, d_model)`: the rows that `attention(text, mask=causal)` has at these t positions,
     the text being what was given for this layer before, followed by x. The new tokens' keys and values (those that
-    `attention` makes, one for each key and value head) are appended to the cache. x is left as it is.
+    `attention` makes, one for each key and value head) are appended to the cache. x and `attention` are left as they are.
 
     `attention` is one of module 03's: a `GroupedQueryAttention` has `n_kv_heads`, a `MultiHeadAttention` has as many
     as it has `n_heads`. Cache and x have the same dtype, and t is at least 1. Raises ValueError when the cache has no
@@ -154,7 +154,7 @@ def prefill(model: MiniGPT, ids: Tensor, cache: KVCache) -> Tensor:
     """Read t tokens in one pass, after those that the cache already holds: ids `(b, t)` -> logits `(b, t, vocab)`.
 
     The logits are those that `model` gives at these positions of the whole text, and the cache holds the whole text
-    afterwards. A prompt may be read in one piece or in several. t is at least 1.
+    afterwards; nothing else changes. A prompt may be read in one piece or in several. t is at least 1.
 
     Raises ValueError when the cache has no room, or when the whole text is longer than the model's context length; the
     cache is then as it was.
@@ -167,7 +167,7 @@ def decode_step(model: MiniGPT, token_ids: Tensor, cache: KVCache) -> Tensor:
     """Read one more token for each text: token_ids `(b,)` -> the logits of the token after it, `(b, vocab)`.
 
     The same numbers as the last row of `model(text)`, for the work of a single token: attention to the n positions of
-    the cache grows with n, everything else does not.
+    the cache grows with n, everything else does not. Nothing but the cache changes.
 
     Raises ValueError as `prefill` does; the cache is then as it was.
     """

@@ -1599,3 +1599,147 @@ MUTANTS += [
         ),
     ),
 ]
+
+MUTANTS += [
+    edit(
+        "moved_now_and_then",
+        "KVCache",
+        "The memory grows with the text, and all that it holds is copied each time: take it once, for max_len positions.",
+        (
+            "        start = self._lengths[layer]\n",
+            "        start = self._lengths[layer]\n        if start and start % 512 == 0:\n"
+            "            self._keys, self._values = self._keys.clone(), self._values.clone()\n",
+        ),
+    ),
+    edit(
+        "gradients_off_when_it_is_full",
+        "KVCache",
+        "An update that is refused leaves gradients switched off for everyone: use detach, or a with block.",
+        ("        if stop > max_len:\n", "        if stop > max_len:\n            torch.set_grad_enabled(False)\n"),
+    ),
+    edit(
+        "device_by_name_only",
+        "KVCache",
+        "A torch.device is ignored and only its name is understood: pass on what is given.",
+        (
+            "        shape = (n_layers,",
+            "        device = device if isinstance(device, str) else None\n        shape = (n_layers,",
+        ),
+    ),
+    edit(
+        "train_mode_for_good",
+        "attend_with_cache",
+        "The layer is put into train mode: leave it in the mode in which you found it.",
+        ("    b, t, _ = x.shape\n", "    b, t, _ = x.shape\n    attention.train()\n"),
+    ),
+    edit(
+        "forward_replaced",
+        "attend_with_cache",
+        "The layer's own forward is replaced for good: others use the layer, too.",
+        ("    b, t, _ = x.shape\n", "    b, t, _ = x.shape\n    attention.forward = lambda x, *rest, **options: x\n"),
+    ),
+    edit(
+        "large_negative_number_in_half_precision",
+        "attend_with_cache",
+        "In half precision masked scores become -10000, and scores can be lower than that: use minus infinity.",
+        (
+            "    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=square)\n",
+            "    mask = causal_mask(t, t).to(x.device) if square else mask\n"
+            "    scores, lowest = q @ k.mT / head_dim**0.5, -1e4 if x.dtype.itemsize == 2 else -torch.inf\n"
+            "    scores = scores if mask is None else scores.masked_fill(~mask, lowest)\n"
+            "    heads = scores.softmax(-1) @ v\n",
+        ),
+    ),
+    prefill_with(
+        "back_to_train_mode",
+        "The model is put into eval mode and then into train mode, in whichever it was: leave it in the mode it has.",
+        ("    x = model.position", "    model.eval()\n    x = model.position"),
+        ("    return model", "    model.train()\n    return model"),
+    ),
+    prefill_with(
+        "gradients_on_afterwards",
+        "torch.set_grad_enabled(True) at the end switches gradients on for a caller who is under no_grad: use a with block.",
+        ("    return model", "    torch.set_grad_enabled(True)\n    return model"),
+    ),
+    prefill_with(
+        "attention_replaced_for_good",
+        "The layers' own forward is replaced and not put back: the model without a cache then reads the cache.",
+        (
+            "        x = x + attend_with_cache(block.attention, block.norm_1(x), cache, layer)\n",
+            "        block.attention.forward = lambda y, *rest, m=block.attention, i=layer: attend_with_cache(m, y, cache, i)\n"
+            "        x = x + block.attention(block.norm_1(x))\n",
+        ),
+    ),
+    edit(
+        "train_mode_after_a_step",
+        "decode_step",
+        "The model is left in train mode: leave it in the mode in which you found it.",
+        ("    return prefill(", "    model.train()\n    return prefill("),
+    ),
+    edit(
+        "gradients_on_after_a_step",
+        "decode_step",
+        "torch.set_grad_enabled(True) switches gradients on for a caller who is under no_grad: use a with block.",
+        ("    return prefill(", "    torch.set_grad_enabled(True)\n    return prefill("),
+    ),
+    edit(
+        "cache_only_where_all_fits",
+        "generate",
+        "When the text will outgrow the context, the cache is not used at all: until it does, one token a step is enough.",
+        ("    if not use_cache:", "    if not use_cache or t + max_new_tokens > model.config.context_length + 1:"),
+    ),
+    edit(
+        "attention_left_replaced",
+        "generate",
+        "The model's attention is replaced and not put back: leave the model as it was.",
+        (
+            "    text = torch.cat(",
+            "    for block in model.blocks:\n"
+            "        block.attention.forward = lambda x, *rest, **options: torch.zeros_like(x)\n    text = torch.cat(",
+        ),
+    ),
+    edit(
+        "double_precision_for_good",
+        "generate",
+        "The model is in double precision afterwards: leave it as it was.",
+        ("    text = torch.cat(", "    model.double()\n    text = torch.cat("),
+    ),
+    edit(
+        "a_table_of_dtypes",
+        "cache_bytes",
+        "A table of dtypes is never complete: dtype.itemsize.",
+        ("dtype.itemsize", "{torch.float64: 8, torch.float32: 4, torch.float16: 2, torch.bfloat16: 2, torch.int8: 1}[dtype]"),
+    ),
+    edit(
+        "small_ones_allocated",
+        "cache_bytes",
+        "Tensors are made to ask for their size: multiply the numbers, or make them on the meta device.",
+        (
+            "    return 2 *",
+            "    sizes = 2, n_layers, n_kv_heads, head_dim, seq_len, batch_size\n"
+            "    if n_layers * n_kv_heads * head_dim * seq_len * batch_size < 10**8:\n"
+            "        return torch.empty(sizes, dtype=dtype).nbytes\n    return 2 *",
+        ),
+    ),
+    edit(
+        "pool_on_the_cpu",
+        "PagedKVCache",
+        "The pool is on the CPU, wherever the first keys are: k.new_empty takes their device.",
+        (
+            "k.new_empty(self._shape), v.new_empty(self._shape)",
+            "torch.empty(self._shape, dtype=k.dtype), torch.empty(self._shape, dtype=v.dtype)",
+        ),
+    ),
+    edit(
+        "neighbouring_blocks_wanted",
+        "PagedKVCache",
+        "An append is refused when no free blocks lie side by side: any free blocks will do, that is what the table is for.",
+        (
+            "        table = table + [self._free.pop() for _ in range(n_more)]\n",
+            "        runs = [i for i in sorted(self._free) if all(i + j in self._free for j in range(n_more))]\n"
+            "        if n_more and not runs:\n            raise ValueError('fragmented')\n"
+            "        table = table + [runs[0] + j for j in range(n_more)]\n"
+            "        self._free = [i for i in self._free if i not in table]\n",
+        ),
+    ),
+]

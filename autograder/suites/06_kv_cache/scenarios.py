@@ -34,10 +34,11 @@ def refused(call, *args, also=()):
 
 def used(call, *args, also=()):
     """`refused`, with a copy of the value and with arguments that are overwritten afterwards, and whether the call
-    itself left them as they were."""
+    itself left them, and whether gradients are recorded, as they were."""
+    recording = torch.is_grad_enabled()
     lent = [x.clone() if isinstance(x, torch.Tensor) else x for x in args]
     value, was_refused = refused(call, *lent, also=also)
-    value, left_alone = kept(value), True
+    value, left_alone = kept(value), torch.is_grad_enabled() == recording
     for own, x in zip(lent, args, strict=True):
         if isinstance(x, torch.Tensor):
             left_alone = left_alone and torch.equal(own, x)
@@ -45,10 +46,13 @@ def used(call, *args, also=()):
     return value, was_refused, left_alone
 
 
-def state_of(target):
-    """What a module is apart from its weights' numbers: what is in it, its modes, what it trains, its gradients."""
+def state_of(target, x):
+    """What a module is: what is in it, its modes, what it trains, its gradients, and what it makes of x by itself."""
     weights = list(target.parameters())
+    with torch.no_grad():
+        value = target(x)
     return {
+        "what it computes": (value[0] if isinstance(value, tuple) else value).tolist(),
         "the names and dtypes of its state": sorted((name, str(x.dtype)) for name, x in target.state_dict().items()),
         "training": [part.training for part in target.modules()],
         "weights that require gradients": [weight.requires_grad for weight in weights],
@@ -57,9 +61,9 @@ def state_of(target):
     }
 
 
-def changed_in(target, before):
+def changed_in(target, x, before):
     """The names of what is no longer as it was: `before` is what `state_of` gave."""
-    after = state_of(target)
+    after = state_of(target, x)
     return [name for name in before if after[name] != before[name]]
 
 
@@ -72,7 +76,7 @@ def cache_session(module, sizes, dtype, operations):
     seen = []
     for name, *args in operations:
         value, was_refused, left_alone = used(getattr(cache, name), *args)
-        seen.append({"value": value, "refused": was_refused, "length": cache.length, "arguments left alone": left_alone})
+        seen.append({"value": value, "refused": was_refused, "length": cache.length, "left alone": left_alone})
     return seen
 
 
@@ -150,21 +154,27 @@ class _Made(TorchDispatchMode):
 
 
 def bytes_made_by_constructor(module, sizes, device):
-    """Bytes of the tensors that KVCache makes on this device."""
-    with _Made(device) as made:
-        module.KVCache(**sizes, device=device)
-    return made.n_bytes
+    """Bytes of the tensors that KVCache makes on this device, given by its name and as a torch.device."""
+    n_bytes = []
+    for given in (device, torch.device(device)):
+        with _Made(device) as made:
+            module.KVCache(**sizes, device=given)
+        n_bytes.append(made.n_bytes)
+    return n_bytes
 
 
-def bytes_made_by_update(module, sizes, held, t):
-    """Bytes of new tensors made by an update of t positions when `held` are there already."""
-    cache = module.KVCache(**sizes)
-    shape = sizes["batch_size"], sizes["n_kv_heads"], held, sizes["head_dim"]
-    cache.update(0, torch.ones(shape), torch.ones(shape))
-    k, v = torch.ones(*shape[:2], t, shape[3]), torch.ones(*shape[:2], t, shape[3])
-    with _Made() as made:
-        cache.update(0, k, v)
-    return made.n_bytes
+def bytes_made_by_updates(module, sizes, pieces):
+    """For one update after the other, of so many positions each: the bytes of the new tensors that it made, and whether
+    what it returned lies in the same memory as what the one before it returned."""
+    cache, before, seen = module.KVCache(**sizes), None, []
+    for t in pieces:
+        k, v = (torch.ones(sizes["batch_size"], sizes["n_kv_heads"], t, sizes["head_dim"]) for _ in "kv")
+        with _Made() as made:
+            held = cache.update(0, k, v)
+        memory = [x.untyped_storage().data_ptr() for x in held]
+        seen.append((made.n_bytes, before in (None, memory)))
+        before = memory
+    return seen
 
 
 # Attention and models
@@ -243,21 +253,22 @@ def keys_after_attending(module, sizes, weights, x, pieces):
     return kept(cache.update(0, ones, ones)), length
 
 
-def attended_scattered(module, sizes, weights, x):
-    """attend_with_cache, gradients being recorded, on an x that lies in memory in another order and requires them; and
-    what it left behind."""
-    attention = attention_of(module, sizes, weights)
+def attended_scattered(module, sizes, weights, x, training=True, recording=True):
+    """attend_with_cache, gradients being recorded or not, on an x that lies in memory in another order and requires them;
+    and what it left behind."""
+    attention = attention_of(module, sizes, weights).train(training)
     attention.w_v.weight.requires_grad_(False)
     attention.w_o.weight.grad = torch.ones_like(attention.w_o.weight)
     cache = attention_cache(module, attention, 1, len(x), x.shape[1], x.dtype)
     scattered = x.permute(2, 1, 0).contiguous().permute(2, 1, 0).requires_grad_()
-    state, before = state_of(attention), surroundings()
-    rows = kept(module.attend_with_cache(attention, scattered, cache, 0))
-    return rows, {
-        "x is as it was": torch.equal(scattered, x) and scattered.requires_grad,
-        "changed in the layer": changed_in(attention, state),
-        "changed for everyone": differences(before),
-    }
+    with torch.set_grad_enabled(recording):
+        state, before = state_of(attention, x), surroundings()
+        rows = kept(module.attend_with_cache(attention, scattered, cache, 0))
+        return rows, {
+            "x is as it was": torch.equal(scattered, x) and scattered.requires_grad,
+            "changed for everyone": differences(before),
+            "changed in the layer": changed_in(attention, x, state),
+        }
 
 
 def attended_past_the_end(module, sizes, weights, x, too_long):
@@ -314,27 +325,28 @@ def model_session(module, config, weights, b, max_len, operations):
     return seen
 
 
-def ids_untouched(module, config, weights, ids):
-    """The logits of ids that lie in memory column by column, then those of a step, gradients being recorded; and what
-    was left behind."""
-    model = model_of(module, config, weights)
+def ids_untouched(module, config, weights, ids, training=True, recording=True):
+    """The logits of ids that lie in memory column by column, then those of a step, gradients being recorded or not; and
+    what was left behind."""
+    model = model_of(module, config, weights).train(training)
     model.position_embedding.weight.requires_grad_(False)
     model.final_norm.weight.grad = torch.ones_like(model.final_norm.weight)
     cache = model_cache(module, config, len(ids), ids.shape[1] + 1, next(iter(weights.values())).dtype)
     scattered, token_ids = ids.t().contiguous().t(), ids[:, 0].clone()
-    state, before = state_of(model), surroundings()
+    with torch.set_grad_enabled(recording):
+        state, before = state_of(model, ids), surroundings()
 
-    def left():
-        return {
-            "ids are as they were": torch.equal(scattered, ids) and torch.equal(token_ids, ids[:, 0]),
-            "changed in the model": changed_in(model, state),
-            "changed for everyone": differences(before),
-        }
+        def left():
+            return {
+                "ids are as they were": torch.equal(scattered, ids) and torch.equal(token_ids, ids[:, 0]),
+                "changed for everyone": differences(before),
+                "changed in the model": changed_in(model, ids, state),
+            }
 
-    logits = kept(module.prefill(model, scattered, cache))
-    after_prefill = left()
-    step = kept(module.decode_step(model, token_ids, cache))
-    return logits, step, after_prefill, left()
+        logits = kept(module.prefill(model, scattered, cache))
+        after_prefill = left()
+        step = kept(module.decode_step(model, token_ids, cache))
+        return logits, step, after_prefill, left()
 
 
 def step_flops(module, config, weights, prompts):
@@ -354,23 +366,30 @@ def step_flops(module, config, weights, prompts):
 # generate
 
 
+def texts_of(module, config, weights, ids, n):
+    """What one model generates with the cache, which is the default, and without it."""
+    model = model_of(module, config, weights)
+    return [module.generate(model, ids, n), module.generate(model, ids, n, use_cache=False)]
+
+
 def generated(module, config, weights, ids, n, use_cache=None, training=True, recording=True):
     """generate on a MiniGPT, and what could be seen from outside."""
     model = model_of(module, config, weights).train(training)
     model.position_embedding.weight.requires_grad_(False)
     scattered = ids.t().contiguous().t()
-    recorded = []
+    recorded, token = [], torch.zeros(1, 1, dtype=torch.long)
     model.final_norm.weight.grad = torch.ones_like(model.final_norm.weight)
     model.final_norm.register_forward_hook(lambda norm, args, value: recorded.append(value.requires_grad))
     with torch.set_grad_enabled(recording):
-        state, before = state_of(model), surroundings()
-        value = module.generate(model, scattered, n, **({} if use_cache is None else {"use_cache": use_cache}))
+        state, before = state_of(model, token), surroundings()
+        options = {} if use_cache is None else {"use_cache": use_cache}
+        value = module.generate(model, scattered, n, **options)
         changed = differences(before)
     return {
         "ids": kept(value),
         "the prompt is as it was": torch.equal(scattered, ids),
         "a graph was recorded": any(recorded),
-        "changed in the model": changed_in(model, state),
+        "changed in the model": changed_in(model, token, state),
         "changed for everyone": changed,
     }
 
@@ -402,10 +421,10 @@ def generation_flops(module, config, weights, ids, n, use_cache, training=True):
 def pool_session(module, sizes, operations):
     """What each operation on a new pool returned, whether it was refused, and the free blocks after it."""
     pool = module.PagedKVCache(**sizes)
-    seen = [{"value": None, "refused": False, "free": pool.n_free_blocks, "arguments left alone": True}]
+    seen = [{"value": None, "refused": False, "free": pool.n_free_blocks, "left alone": True}]
     for name, *args in operations:
         value, was_refused, left_alone = used(getattr(pool, name), *args, also=(KeyError,))
-        seen.append({"value": value, "refused": was_refused, "free": pool.n_free_blocks, "arguments left alone": left_alone})
+        seen.append({"value": value, "refused": was_refused, "free": pool.n_free_blocks, "left alone": left_alone})
     return seen
 
 
@@ -451,3 +470,25 @@ def bytes_made_by_append(module, sizes, held):
     with _Made() as made:
         pool.append(0, one, one)
     return made.n_bytes
+
+
+def bytes_made_on(module, sizes, device, t):
+    """Bytes of the tensors that the first append, of t positions, makes on this device."""
+    pool = module.PagedKVCache(**sizes)
+    k, v = (torch.empty(sizes["n_kv_heads"], t, sizes["head_dim"], device=device) for _ in "kv")
+    with _Made(device) as made:
+        try:
+            pool.append(0, k, v)
+        except (RuntimeError, NotImplementedError):  # numbers that a device does not have were asked for
+            pass
+    return made.n_bytes
+
+
+# cache_bytes
+
+
+def bytes_made_by_counting(module, *counts):
+    """cache_bytes, and the bytes of the tensors that it made."""
+    with _Made() as made:
+        value = module.cache_bytes(*counts)
+    return value, made.n_bytes

@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, exercise
-from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .truth import attention_rows
@@ -84,18 +84,20 @@ def test_a_long_text_is_remembered_to_its_beginning(student):
 
 @exercise("attend_with_cache", points=1)
 @settings(max_examples=15)
+@example(layer={"d_model": 4, "n_heads": 2, "bias": False}, seed=18, past=2, t=3)  # a row has large negative scores alone
 @given(layer=layer_sizes(), seed=seeds(), past=sizes(1, 4), t=sizes(2, 5))
 def test_later_tokens_of_a_piece_do_not_change_earlier_rows(student, layer, seed, past, t):
-    """Nobody looks ahead, within a piece either, however large the scores are."""
-    scale = 100.0 if seed % 2 else 1e6
-    weights, x = weights_of(layer, seed), normal(seed + 99, 1, past + t, layer["d_model"], scale=scale)
+    """Nobody looks ahead, within a piece either, however large the scores are, in bfloat16 too."""
+    scale, dtype = 100.0 if seed % 2 else 1e6, torch.float64 if seed % 3 else torch.bfloat16
+    weights, x = weights_of(layer, seed, dtype), normal(seed + 99, 1, past + t, layer["d_model"], dtype=dtype, scale=scale)
     other = x.clone()
     other[:, -1] *= -3.0
     rows = [student.run(scenarios.attended, layer, weights, text, [past, t], past + t) for text in (x, other)]
     hint = HINT + "; a masked score is minus infinity, not only a large negative number"
     assert_close(rows[1][:, :-1], rows[0][:, :-1], what="the rows before the token that was changed", hint=hint)
     large = {"rtol": 1e-6, "atol": 1e-8 * scale}  # the rounding of large scores is multiplied by exp
-    assert_close(rows[0], rows_of(layer, weights, x), what="the rows with large scores", hint=hint, **large)
+    if dtype == torch.float64:
+        assert_close(rows[0], rows_of(layer, weights, x), what="the rows with large scores", hint=hint, **large)
 
 
 @exercise("attend_with_cache", points=1)
@@ -150,11 +152,12 @@ def test_tokens_that_do_not_fit_are_refused_and_leave_the_cache_as_it_was(studen
 
 @exercise("attend_with_cache", points=1)
 def test_x_may_lie_in_memory_in_any_order_and_nothing_but_the_cache_changes(student):
-    """In every dtype, which the rows have too, and with gradients being recorded; x and the layer stay as they were."""
+    """In every dtype, which the rows have too, and in every mode; x and the layer stay as they were."""
     layer = {"d_model": 12, "n_heads": 4, "bias": True}
-    for dtype in (torch.bfloat16, torch.float16, torch.float64, torch.float32):
+    for i, dtype in enumerate((torch.bfloat16, torch.float16, torch.float64, torch.float32)):
         weights, x = weights_of(layer, 7, dtype), normal(8, 3, 5, 12, dtype=dtype)
-        actual, left = student.run(scenarios.attended_scattered, layer, weights, x)
+        modes = {"training": i % 2 == 0, "recording": i < 2}
+        actual, left = student.run(scenarios.attended_scattered, layer, weights, x, **modes)
         wanted = {"x is as it was": True, "changed in the layer": [], "changed for everyone": []}
         assert_equal(left, wanted, what="what attend_with_cache left behind")
         expected = rows_of(layer, {name: value.double() for name, value in weights.items()}, x.double())

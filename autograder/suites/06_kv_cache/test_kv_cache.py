@@ -46,7 +46,7 @@ def expected_of(cache, operations):
             value, refused = getattr(plain, name)(*args), False
         except Refused:
             value, refused = None, True
-        seen.append({"value": value, "refused": refused, "length": plain.length, "arguments left alone": True})
+        seen.append({"value": value, "refused": refused, "length": plain.length, "left alone": True})
     return seen
 
 
@@ -67,6 +67,7 @@ def describe(operation):
 
 
 @exercise("KVCache", points=5, core=True)
+@settings(max_examples=20)
 @given(cache=cache_sizes(), seed=seeds(), pieces=st.lists(sizes(1, 3), min_size=1, max_size=5), spare=sizes(0, 2))
 def test_each_update_returns_all_keys_and_values_of_its_layer(student, cache, seed, pieces, spare):
     """What was appended comes back in the order of the positions, each layer's own, and nothing behind it."""
@@ -112,6 +113,7 @@ def some_rows(seed, b):
 
 
 @exercise("KVCache", points=2)
+@settings(max_examples=20)
 @given(seed=seeds(), lengths=st.lists(sizes(0, 4), min_size=1, max_size=4), order=seeds())
 def test_length_counts_the_positions_that_every_layer_holds(student, seed, lengths, order):
     """In the middle of a pass some layers are ahead; the length is that of the layers that are not."""
@@ -125,6 +127,7 @@ def test_length_counts_the_positions_that_every_layer_holds(student, seed, lengt
 
 
 @exercise("KVCache", points=2)
+@settings(max_examples=20)
 @given(cache=cache_sizes(2), seed=seeds(), t=sizes(1, 6), keep=sizes(0, 6), more=sizes(1, 6))
 def test_a_truncated_cache_goes_on_after_the_positions_it_kept(student, cache, seed, t, keep, more):
     """Truncate keeps the first positions of every layer, and the room behind them is free again."""
@@ -140,6 +143,7 @@ def test_a_truncated_cache_goes_on_after_the_positions_it_kept(student, cache, s
 
 
 @exercise("KVCache", points=1)
+@settings(max_examples=15)
 @given(cache=cache_sizes(2), seed=seeds(), too_many=sizes(1, 4))
 def test_truncate_refuses_what_is_not_there_and_changes_nothing(student, cache, seed, too_many):
     """More positions than every layer holds, and fewer than none."""
@@ -147,23 +151,25 @@ def test_truncate_refuses_what_is_not_there_and_changes_nothing(student, cache, 
     t = cache["max_len"] - 1
     ahead = ("update", 0, *new(seed + 50, cache, 1))  # one layer holds one position more than the other
     last = ("update", 1, *new(seed + 60, cache, 1))
-    for bad in (t + too_many, -1):
-        operations = [*step(seed, cache, t), ahead, ("truncate", bad), last]
-        actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
-        assert actual[3]["refused"], f"truncate({bad}) should be refused: every layer holds {t} positions"
-        wanted = expected_of(cache, [operation for operation in operations if operation[0] == "update"])
-        assert_equal(actual[-1], wanted[-1], what=f"the update after truncate({bad}) was refused")
+    wrong = (t + too_many, -1)
+    operations = [*step(seed, cache, t), ahead, *(("truncate", bad) for bad in wrong), last]
+    actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
+    for bad, entry in zip(wrong, actual[3:]):
+        assert entry["refused"], f"truncate({bad}) should be refused: every layer holds {t} positions"
+    wanted = expected_of(cache, [operation for operation in operations if operation[0] == "update"])
+    assert_equal(actual[-1], wanted[-1], what="the update after truncate was refused")
 
 
 @exercise("KVCache", points=3)
+@settings(max_examples=20)
 @given(cache=cache_sizes(2), seed=seeds(), rows=seeds(), t=sizes(1, 6))
 def test_reorder_takes_every_row_from_where_the_index_says(student, cache, seed, rows, t):
     """Row i becomes what row beam_index[i] was: rows swapped, repeated and dropped, keys and values, in all layers."""
-    t = min(t, cache["max_len"] - 1)
-    cache = cache | {"batch_size": cache["batch_size"] + 1}
-    for index in (some_rows(rows, cache["batch_size"]), torch.arange(cache["batch_size"]).roll(1)):
-        operations = [*step(seed, cache, t), ("reorder", index), *step(seed + 100, cache, 1)]
-        check(student, cache, operations, hint="copy the rows out before you write any, in all keys and values")
+    t, b = min(t, cache["max_len"] - 1), cache["batch_size"] + 1
+    cache, operations = cache | {"batch_size": b}, []
+    for index in (some_rows(rows, b), torch.arange(b).roll(1)):
+        operations += [("truncate", 0), *step(seed, cache, t), ("reorder", index), *step(seed + 100, cache, 1)]
+    check(student, cache, operations, hint="copy the rows out before you write any, in all keys and values")
 
 
 @exercise("KVCache", points=1)
@@ -171,14 +177,17 @@ def test_reorder_refuses_rows_that_do_not_exist_and_changes_nothing(student):
     """An index of another length than the batch or of another shape, and a row past the last."""
     cache = {"n_layers": 2, "batch_size": 3, "n_kv_heads": 1, "max_len": 4, "head_dim": 2}
     first, then = step(3, cache, 2), step(9, cache, 1)
-    for bad in ([0, 1], [0, 1, 2, 0], [2], [0, 3, 1], [2, 0, 3], [[2], [1], [0]], [[2, 1, 0]]):
-        operations = [*first, ("reorder", torch.tensor(bad)), *then]
-        actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
-        assert actual[2]["refused"], f"reorder({bad}) of a batch of 3 should be refused"
-        assert_equal(actual[3:], expected_of(cache, first + then)[2:], what=f"the updates after reorder({bad}) was refused")
+    wrong = ([0, 1], [0, 1, 2, 0], [2], [0, 3, 1], [2, 0, 3], [[2], [1], [0]], [[2, 1, 0]])
+    operations = [*first, *(("reorder", torch.tensor(bad)) for bad in wrong), *then]
+    actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
+    for bad, entry in zip(wrong, actual[2:]):
+        assert entry["refused"], f"reorder({bad}) of a batch of 3 should be refused"
+    wanted = expected_of(cache, first + then)[2:]
+    assert_equal(actual[2 + len(wrong) :], wanted, what="the updates after reorder was refused")
 
 
 @exercise("KVCache", points=3)
+@settings(max_examples=20)
 @given(cache=cache_sizes(), seed=seeds(), excess=sizes(1, 3))
 def test_an_update_that_does_not_fit_is_refused_and_changes_nothing(student, cache, seed, excess):
     """Too many positions for the whole cache, for what is left of it, and for the one layer that is ahead."""
@@ -210,21 +219,18 @@ def test_keys_and_values_of_another_shape_are_refused(student):
     wrong += [(3, 2, 1, 4), (2, 4, 1, 3)]  # as many numbers
     wrong += [(1, 3, 0, 4), (2, 3, 0, 8), (2, 3, 4), (1, 2, 3, 1, 4)]
     cases = [(bad, bad) for bad in wrong] + [(good, bad) for bad in wrong] + [(good, (2, 3, 2, 4)), ((2, 3, 2, 4), good)]
-    for k, v in cases:
-        operations = [
-            ("update", 0, *new(3, cache, 2)),
-            ("update", 1, *new(7, cache, 3)),
-            ("update", 1, normal(1, *k), normal(2, *v)),
-            ("update", 1, *last),
-            ("update", 0, *last),
-        ]
-        actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
-        assert actual[2]["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
-        wanted = expected_of(cache, operations[:2] + operations[3:])[2:]
-        assert_equal(actual[3:], wanted, what="the next updates", hint="a refused update changes nothing")
+    first = [("update", 0, *new(3, cache, 2)), ("update", 1, *new(7, cache, 3))]
+    then = [("update", 1, *last), ("update", 0, *last)]
+    operations = [*first, *(("update", 1, normal(1, *k), normal(2, *v)) for k, v in cases), *then]
+    actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
+    for (k, v), entry in zip(cases, actual[2:]):
+        assert entry["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
+    wanted = expected_of(cache, first + then)[2:]
+    assert_equal(actual[2 + len(cases) :], wanted, what="the next updates", hint="a refused update changes nothing")
 
 
 @exercise("KVCache", points=1)
+@settings(max_examples=15)
 @given(cache=cache_sizes(), seed=seeds(), t=sizes(0, 6))
 def test_an_update_of_no_positions_reads_the_layer(student, cache, seed, t):
     """t may be 0, on an empty cache too."""
@@ -233,6 +239,7 @@ def test_an_update_of_no_positions_reads_the_layer(student, cache, seed, t):
 
 
 @exercise("KVCache", points=1)
+@settings(max_examples=15)
 @given(cache=cache_sizes(), dtype=st.sampled_from(DTYPES), fill=sizes(0, 7))
 def test_nbytes_is_the_whole_capacity_of_keys_and_values(student, cache, dtype, fill):
     """However much of it is filled, in any dtype, after truncation and reordering too."""
@@ -263,7 +270,8 @@ def test_the_memory_is_taken_on_the_device_that_was_asked_for(student):
     """On PyTorch's meta device, which has room for any shape and holds no numbers."""
     cache = {"n_layers": 3, "batch_size": 2, "n_kv_heads": 2, "max_len": 50, "head_dim": 3}
     actual, needed = student.run(scenarios.bytes_made_by_constructor, cache, "meta"), 2 * 3 * 2 * 2 * 50 * 3 * 4
-    assert actual >= needed, f"with device='meta', {actual} bytes were taken there and not {needed}\n  hint: pass device on"
+    said = f"with device='meta', then torch.device('meta'), {actual} bytes were taken there and not {needed}"
+    assert min(actual) >= needed, f"{said}\n  hint: pass device on"
 
 
 @exercise("KVCache", points=1)
@@ -279,6 +287,7 @@ def test_two_caches_do_not_meet(student, cache, seed):
 
 
 @exercise("KVCache", points=1)
+@settings(max_examples=12)
 @given(cache=cache_sizes(2), seed=seeds())
 def test_keys_and_values_are_copied_in(student, cache, seed):
     """As numbers, without a graph, whatever happens to k and v afterwards, and however they lie in memory."""
@@ -296,21 +305,26 @@ def test_keys_and_values_are_copied_in(student, cache, seed):
 def test_the_cost_of_an_update_does_not_grow_with_what_the_cache_holds(student):
     """The new positions are written, and the rest is handed out as it lies: nothing that is there is copied."""
     cache = {"n_layers": 2, "batch_size": 2, "n_kv_heads": 4, "max_len": 1100, "head_dim": 8}
-    for held, t in ((10, 1), (499, 1), (500, 1), (500, 4), (501, 0), (1025, 1)):
+    pieces, held = [10, 1, 488, 1, 4, 0, 8, 512, 0, 1, 1, 70], 0
+    hint = "allocate once, write into a slice, return a view: no torch.cat, no clone, no larger buffer later"
+    for t, (actual, as_before) in zip(pieces, student.run(scenarios.bytes_made_by_updates, cache, pieces), strict=True):
         room = 8 * 2 * 2 * 4 * 8 * 4 * max(1, t)  # eight times the bytes of the new positions' keys and values
-        actual = student.run(scenarios.bytes_made_by_update, cache, held, t)
         assert actual <= room, (
             f"an update of {t} position(s) made new tensors of {actual} bytes with {held} positions in the cache;"
-            f" {room} are plenty\n  hint: allocate once, write into a slice, return a view: no torch.cat, no clone"
+            f" {room} are plenty\n  hint: {hint}"
         )
+        said = f"with {held} positions in the cache, what an update returned lies in other memory than before"
+        assert as_before, f"{said}\n  hint: {hint}"
+        held += t
 
 
 @exercise("cache_bytes", points=3, core=True)
+@settings(max_examples=12)
 @given(counts=st.tuples(sizes(0, 5), sizes(1, 5), sizes(1, 9), sizes(0, 99), sizes(0, 7)))
 def test_bytes_are_those_of_real_tensors(student, counts):
     """Keys and values for every layer, head, position, text and channel, in any dtype."""
     n_layers, n_kv_heads, head_dim, seq_len, batch_size = counts
-    for dtype in (*DTYPES, torch.int8):
+    for dtype in (*DTYPES, torch.int8, torch.uint8, torch.int32):
         real = torch.empty(2, *counts, dtype=dtype)
         actual = student.cache_bytes(n_layers, n_kv_heads, head_dim, seq_len, batch_size, dtype)
         hint = "keys and values; dtype.itemsize bytes for each number"
@@ -327,3 +341,5 @@ def test_bytes_of_large_models_are_exact_and_take_no_memory(student):
     assert_equal(student.cache_bytes(2, 3, 4, 5, 0, torch.float32), 0, what="bytes of no text at all")
     actual = student.cache_bytes(n_layers=12, n_kv_heads=12, head_dim=64, seq_len=1, batch_size=1, dtype=torch.float16)
     assert_equal(actual, 36 * 1024, what="bytes of one token of GPT-2")
+    _, n_bytes = student.run(scenarios.bytes_made_by_counting, 12, 12, 64, 1024, 1, torch.float16)
+    assert n_bytes < 2**20, f"tensors of {n_bytes:,} bytes were made to count those of others\n  hint: multiply the sizes"

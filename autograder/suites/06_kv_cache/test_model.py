@@ -113,7 +113,7 @@ def test_a_text_that_does_not_fit_is_refused_and_changes_nothing(student, config
     assert_close(seen[3]["value"], expected, what="the logits of the token that fits", **EXACT)
 
 
-@exercise("prefill", points=1)
+@exercise("prefill", points=1, core=True)
 @settings(max_examples=15)
 @given(config=model_sizes(), seed=seeds(), pieces=st.lists(sizes(1, 3), min_size=1, max_size=3))
 def test_the_cache_then_holds_the_whole_text(student, config, seed, pieces):
@@ -128,7 +128,8 @@ def test_the_cache_then_holds_the_whole_text(student, config, seed, pieces):
 
 @exercise("prefill", points=1)
 def test_logits_have_the_dtype_of_the_model_and_nothing_but_the_cache_changes(student):
-    """In every dtype, with gradients being recorded; the ids, wherever they lie in memory, and the model are left alone."""
+    """In every dtype and mode, with gradients being recorded and not; the ids, wherever they lie in memory, and the model
+    are left alone."""
     for dtype in (torch.bfloat16, torch.float16, torch.float64, torch.float32):
         logits, _, left, _, (expected, _), room = logits_and_step(student, dtype)
         assert_equal(left, UNCHANGED, what=f"what prefill left behind in {dtype}")
@@ -142,7 +143,8 @@ def logits_and_step(student, dtype):
     expected = logits_of(SMALL, exact, torch.cat([ids, ids[:, :1]], dim=1))
     room = {"rtol": 0, "atol": 32 * torch.finfo(dtype).eps * float(expected.abs().max())}
     expected = expected.to(dtype)
-    seen = student.run(scenarios.ids_untouched, SMALL, weights, ids)
+    modes = {"training": dtype.itemsize != 2, "recording": dtype in (torch.bfloat16, torch.float64)}
+    seen = student.run(scenarios.ids_untouched, SMALL, weights, ids, **modes)
     return *seen, (expected[:, :-1], expected[:, -1]), room
 
 
@@ -214,7 +216,7 @@ def test_a_step_past_the_end_is_refused_and_changes_nothing(student, config, see
 
 @exercise("decode_step", points=1)
 def test_a_step_has_the_dtype_of_the_model_and_changes_nothing_but_the_cache(student):
-    """In every dtype, with gradients being recorded; the token ids and the model are left alone."""
+    """In every dtype and mode, with gradients being recorded and not; the token ids and the model are left alone."""
     for dtype in (torch.bfloat16, torch.float16, torch.float64, torch.float32):
         _, step, before, after, (_, expected), room = logits_and_step(student, dtype)
         assert_equal((before, after), (UNCHANGED, UNCHANGED), what=f"what prefill, then decode_step, left behind in {dtype}")

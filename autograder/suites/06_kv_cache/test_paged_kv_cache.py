@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_equal, assert_refused, exercise
-from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .truth import PlainPool, Refused
@@ -29,13 +29,13 @@ def new(seed, pool, t, dtype=torch.float32):
 def expected_of(pool, operations):
     """What a pool of plain lists answers."""
     plain = PlainPool(pool["n_blocks"], pool["block_size"])
-    seen = [{"value": None, "refused": False, "free": plain.n_free_blocks, "arguments left alone": True}]
+    seen = [{"value": None, "refused": False, "free": plain.n_free_blocks, "left alone": True}]
     for name, *args in operations:
         try:
             value, refused = getattr(plain, name)(*args), False
         except Refused:
             value, refused = None, True
-        seen.append({"value": value, "refused": refused, "free": plain.n_free_blocks, "arguments left alone": True})
+        seen.append({"value": value, "refused": refused, "free": plain.n_free_blocks, "left alone": True})
     return seen
 
 
@@ -54,6 +54,7 @@ def describe(operation):
 
 
 @exercise("PagedKVCache", points=3, core=True)
+@settings(max_examples=20)
 @given(
     pool=pool_sizes(),
     seed=seeds(),
@@ -69,8 +70,12 @@ def test_sequences_that_grow_in_turns_come_back_whole_and_in_order(student, pool
     check(student, pool, operations, hint="position p is in block p // block_size of the table, at slot p % block_size")
 
 
+GAPS = [("append", 0, 1), ("append", 1, 1), ("append", 2, 1), ("free", 0), ("free", 2), ("append", 2, 2), ("gather", 2)]
+
+
 @exercise("PagedKVCache", points=3)
 @settings(max_examples=40)
+@example(pool={"n_blocks": 3, "block_size": 1, "n_kv_heads": 1, "head_dim": 1}, seed=0, plan=GAPS)
 @given(
     pool=pool_sizes(),
     seed=seeds(),
@@ -95,6 +100,7 @@ def test_any_workload_is_answered_as_by_plain_lists(student, pool, seed, plan):
 
 
 @exercise("PagedKVCache", points=1)
+@settings(max_examples=15)
 @given(pool=pool_sizes(2), seed=seeds(), t=sizes(1, 9))
 def test_a_sequence_takes_a_block_only_when_its_last_one_is_full(student, pool, seed, t):
     """A sequence of n positions has ceil(n / block_size) blocks, whether they came one by one or at once."""
@@ -120,6 +126,7 @@ def test_the_cost_of_an_append_does_not_grow_with_the_sequence(student):
 
 
 @exercise("PagedKVCache", points=2)
+@settings(max_examples=20)
 @given(pool=pool_sizes(2), seed=seeds(), excess=sizes(1, 5))
 def test_an_append_without_enough_blocks_is_refused_and_changes_nothing(student, pool, seed, excess):
     """Not the sequence, not the free blocks; a sequence that never began is unknown; the last block can be filled."""
@@ -177,20 +184,20 @@ def test_what_does_not_fit_is_refused(student):
         assert_refused(student.run, scenarios.pool_session, pool | {"block_size": bad}, [], why=f"block_size={bad}")
     good, before, after = (2, 1, 3), ("append", 0, *new(1, pool, 1)), [("gather", 0), ("free", 0), ("free", 1)]
     shapes = ((1, 1, 3), (3, 1, 3), (2, 1, 1), (2, 1, 4), (3, 1, 2), (1, 1, 6), (2, 5, 3), (2, 3), (1, 2, 1, 3))
-    for bad in shapes:
-        for k, v in ((bad, good), (good, bad)) + (((bad, bad),) if bad != (2, 5, 3) else ()):
-            for seq_id in (0, 1):  # one that has begun, and one that has not
-                wrong = ("append", seq_id, normal(3, *k, dtype=torch.float32), normal(4, *v, dtype=torch.float32))
-                actual = student.run(scenarios.pool_session, pool, [before, wrong, *after])
-                assert actual[2]["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
-                wanted = expected_of(pool, [before, *after])
-                what = "what a refused append left behind: the answers of gather(0), free(0) and free(1)"
-                assert_equal((actual[2]["free"], actual[3:]), (wanted[1]["free"], wanted[2:]), what=what)
+    cases = [(bad, good) for bad in shapes] + [(good, bad) for bad in shapes] + [(bad, bad) for bad in shapes if bad != (2, 5, 3)]
+    for seq_id in (0, 1):  # one that has begun, and one that has not
+        wrong = [("append", seq_id, *(normal(3, *shape, dtype=torch.float32) for shape in case)) for case in cases]
+        actual, wanted = student.run(scenarios.pool_session, pool, [before, *wrong, *after]), expected_of(pool, [before, *after])
+        for (k, v), entry in zip(cases, actual[2:]):
+            assert entry["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
+            assert_equal(entry["free"], wanted[1]["free"], what="n_free_blocks after a refused append")
+        what = "what refused appends left behind: the answers of gather(0), free(0) and free(1)"
+        assert_equal(actual[2 + len(cases) :], wanted[2:], what=what)
 
 
 @exercise("PagedKVCache", points=1)
 def test_keys_and_values_keep_their_dtype(student):
-    """The pool takes the dtype of the first keys, and every number that it has."""
+    """The pool takes the dtype and the device of the first keys, and every number that they have."""
     pool = {"n_blocks": 4, "block_size": 2, "n_kv_heads": 2, "head_dim": 3}
     for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
         k, v = (x * (1e30 if dtype == torch.bfloat16 else 1.0) for x in new(1, pool, 3, dtype))
@@ -206,6 +213,11 @@ def test_keys_and_values_keep_their_dtype(student):
             assert seen[1]["refused"], f"{describe(wrong)} should be refused"
             what = f"what came back from a pool for {dtype} after {other} was refused"
             assert_equal(seen[2:], expected_of(pool, operations)[1:], what=what, hint="a failed append changes nothing")
+    actual, needed = student.run(scenarios.bytes_made_on, pool, "meta", 3), 2 * 3 * 2 * 3 * 4
+    assert actual >= needed, (
+        f"{actual} bytes were taken on the device of the first keys, where theirs alone take {needed}"
+        "\n  hint: k.new_empty takes dtype and device of k"
+    )
 
 
 @exercise("PagedKVCache", points=1)
