@@ -113,6 +113,7 @@ class RemoteModule:
         """The call in a fresh child, with its peak memory and processor time read from outside."""
         invoke = getattr(self, call) if isinstance(call, str) else lambda *a, **k: self.run(call, *a, **k)
         self._start()
+        self._lookout.begin()  # to watch for the first time in a child takes memory, which belongs to the warm-up
         if warm_up is not None:
             invoke(*warm_up, **kwargs)
         before, _, cpu = self._worker.usage()
