@@ -1548,4 +1548,20 @@ MUTANTS += [
         "More than 16 buckets are taken for 16. n_buckets may be any even number.",
         ("lsh_buckets(both, n_buckets, generator)", "lsh_buckets(both, min(n_buckets, 16), generator)"),
     ),
+    edit(
+        "global_state_seeded_for_none",
+        LSH,
+        "Without a generator the global one is seeded, so every call draws the same rotations. Hand None on to lsh_buckets.",
+        ("    if n_buckets == 1:", "    if generator is None:\n        torch.manual_seed(0)\n    if n_buckets == 1:"),
+    ),
+    edit(
+        "heads_of_the_values_alone_forgotten",
+        BUCKETS,
+        "Leading dimensions that the values alone have are refused. They broadcast, like those of queries and keys.",
+        (
+            "    output, _ = attend",
+            "    v.expand(*torch.broadcast_shapes(q.shape[:-2], k.shape[:-2], q_buckets.shape[:-1]), *v.shape[-2:])\n"
+            "    output, _ = attend",
+        ),
+    ),
 ]

@@ -157,9 +157,11 @@ def attend_checked(module, q, k, v, n_buckets, seed, **options):
     again = attend(module, q, k, v, n_buckets, seed, **options)
     result = {"first": first, "again": again, "around": around, "changed": changed}
     for name, generator in (("given", torch.Generator().manual_seed(seed)), ("global", None)):
-        state = (generator or torch.default_generator).get_state()
-        module.lsh_attention(q, k, v, n_buckets, generator=generator, **options)
-        result[name] = not torch.equal(state, (generator or torch.default_generator).get_state())
+        states = [(generator or torch.default_generator).get_state()]
+        for _ in range(2):
+            module.lsh_attention(q, k, v, n_buckets, generator=generator, **options)
+            states.append((generator or torch.default_generator).get_state())
+        result[name] = not torch.equal(*states[:2]) and not torch.equal(*states[1:])
     return result
 
 

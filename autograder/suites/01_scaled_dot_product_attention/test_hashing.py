@@ -48,7 +48,7 @@ def test_every_bucket_is_used(student, n_buckets, d, seed):
 
 @exercise("lsh_buckets", points=3, core=True)
 @given(lead=leading_shapes(), n=sizes(1, 6), d=sizes(2, 6), n_buckets=even, seed=seeds())
-@settings(max_examples=20)
+@settings(max_examples=16)
 def test_opposite_vectors_are_half_the_buckets_apart(student, lead, n, d, n_buckets, seed):
     """-x lands n_buckets / 2 further on, modulo n_buckets: the second half of the scores is the first half negated."""
     x = normal(seed, *lead, n, d)
@@ -63,6 +63,7 @@ def test_opposite_vectors_are_half_the_buckets_apart(student, lead, n, d, n_buck
 
 @exercise("lsh_buckets", points=1)
 @given(d=sizes(2, 5), n_buckets=even, seed=seeds())
+@settings(max_examples=16)
 def test_a_bucket_is_a_cone(student, d, n_buckets, seed):
     """Two vectors of one bucket have their sum there too: both point along one direction the most, so the sum does."""
     x = normal(seed, 12, d)

@@ -55,6 +55,7 @@ def test_one_bucket_is_exact_attention(student, lead, n_q, n_k, d, seed, n_round
 
 @exercise("lsh_attention", points=2, core=True)
 @given(lead=leading_shapes(), n_q=sizes(1, 7), n_k=sizes(1, 7), d=sizes(2, 5), n_buckets=even, seed=seeds(), **options)
+@settings(max_examples=20)
 def test_same_directions_always_meet_and_opposite_ones_never(
     student, lead, n_q, n_k, d, n_buckets, seed, n_rounds, causal
 ):
@@ -129,10 +130,10 @@ def test_each_round_counts_in_full(student, generator):
 
 @exercise("lsh_attention", points=1)
 @given(n_buckets=st.sampled_from([2, 4, 40]), lead=st.sampled_from([(2,), (1, 3), (2, 2)]), seed=seeds())
-@settings(max_examples=6)
+@settings(max_examples=5)
 def test_there_are_as_many_buckets_as_asked_for_and_one_rotation(student, n_buckets, lead, seed):
     """Values that tell the keys apart show who met whom: n_buckets groups in a round, the same ones in every head."""
-    x, n = normal(seed, 200, 6), 200
+    x, n = normal(seed, 140, 6), 140
     scores = x @ x.mT / math.sqrt(6)
     for n_rounds in (1, 8):
         args = (x, x, torch.eye(n, dtype=torch.float64), n_buckets, seed)
@@ -232,7 +233,7 @@ def test_gradients_flow_through_the_shares_of_the_rounds(student, generator):
 
 @exercise("lsh_attention", points=1)
 @given(n_rounds=sizes(1, 3), causal=st.booleans(), seed=seeds())
-@settings(max_examples=8)
+@settings(max_examples=5)
 def test_the_generator_decides_and_inputs_are_left_alone(student, n_rounds, causal, seed):
     """One seed gives one result; all is drawn from the generator, or without one the global state; q, k, v stay."""
     g = torch.Generator().manual_seed(seed)
@@ -241,8 +242,8 @@ def test_the_generator_decides_and_inputs_are_left_alone(student, n_rounds, caus
     assert_close(result["again"], result["first"], what="the output from the same seed", hint="use the generator given")
     hint = "hand the generator on to lsh_buckets, and leave global settings alone"
     assert_equal(result["around"], [], what="what the call changed outside its result", hint=hint)
-    assert result["given"], "nothing was drawn from the generator itself, so a second call would repeat the first"
-    assert result["global"], "without a generator nothing was drawn from the global random state: hand None on"
+    assert result["given"], "nothing was drawn from the generator itself, or it was seeded: a second call would repeat the first"
+    assert result["global"], "without a generator draw from the global random state, and do not seed it: hand None on"
     assert_equal(result["changed"], [], what="the inputs that were changed in place")
 
 
