@@ -129,17 +129,23 @@ def requires_grad(module, name, args, kwargs=None):
 class InThreads(TorchDispatchMode):
     """A mode that is on in the threads that begin while it is on, too."""
 
+    _times_on = 0
+
     def __enter__(self):
-        names = ("start_new_thread", "start_joinable_thread", "_start_new_thread", "_start_joinable_thread")
-        starters = [(home, name, vars(home)[name]) for home in (_thread, threading) for name in names if name in vars(home)]
-        vars(self).setdefault("_starters", []).append(starters)  # a mode may be entered again within itself
-        for home, name, start in starters:
-            setattr(home, name, self._followed(start))
+        self._times_on += 1
+        if self._times_on == 1:  # a mode may be entered again within itself
+            names = ("start_new_thread", "start_joinable_thread", "_start_new_thread", "_start_joinable_thread")
+            homes = [(home, name) for home in (_thread, threading) for name in names if name in vars(home)]
+            self._starters = [(home, name, vars(home)[name]) for home, name in homes]
+            for home, name, start in self._starters:
+                setattr(home, name, self._followed(start))
         return super().__enter__()
 
     def __exit__(self, *error):
-        for home, name, start in self._starters.pop():
-            setattr(home, name, start)
+        self._times_on -= 1
+        if not self._times_on:
+            for home, name, start in self._starters:
+                setattr(home, name, start)
         return super().__exit__(*error)
 
     def _followed(self, start):

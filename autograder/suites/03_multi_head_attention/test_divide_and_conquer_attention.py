@@ -99,7 +99,7 @@ def test_a_block_below_one_is_refused(student):
 @exercise(NAME, points=2)
 def test_memory_and_work_do_not_grow_with_the_square(student, generator):
     """No tensor has more than n_q * block elements, and each key is scored once."""
-    n, d, block = 17 * 16, 4, 16
+    n, d, block = 17 * 8, 2, 8
     q, k, v = (normal(generator, n, d) for _ in range(3))
     batch = [normal(generator, 2, n // 2, d) for _ in range(3)]
     for arguments in (
