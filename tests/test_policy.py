@@ -368,6 +368,8 @@ def test_a_method_of_the_students_own_does_not_hide_the_tensors():
         ("torch.nn.functional.silu", "nn.SiLU()(x)"),
         ("torch.nn.functional.cross_entropy", "nn.CrossEntropyLoss()(x, x)"),
         ("torch.nn.functional.cross_entropy", "F.nll_loss(x, x)"),
+        ("torch.nn.functional.cross_entropy", "torch._decomp.decompositions.nll_loss_forward(x, x, None, 1, -100)[0]"),
+        ("torch.softmax", "torch._decomp.decompositions._softmax(x, -1, False)"),
         ("torch.optim", "torch.optim.SGD([x])"),
         ("torch.optim", "torch.optim.adamw.AdamW([x])"),
         ("torch.optim.AdamW", "torch.optim.adamw.AdamW([x])"),

@@ -16,6 +16,7 @@ BREACHES_TOLD = 20
 EVALUATED_TEXTS = 50
 EVALUATED_LENGTH = 10_000
 
+_OPERATORS_IN_PYTHON = ("torch._decomp.", "torch._refs.")  # operators written once more, under their own names
 _NO_TENSORS = ("path", "self", "instance", "class", "function", "module", "object")
 
 
@@ -317,6 +318,8 @@ def _covers(forbidden: Family, path: str) -> bool:
     if parts[:3] == ["torch", "ops", "aten"] and len(parts) > 3:
         operator = parts[3].rstrip("_")
         return operator in forbidden.operators or f"torch.{operator}" in forbidden.names
+    if path.startswith(_OPERATORS_IN_PYTHON) and not forbidden.operators.isdisjoint({parts[-1], parts[-1].strip("_")}):
+        return True
     for count in range(1, len(parts) + 1):
         prefix = ".".join(parts[:count])
         if prefix in forbidden.names or (prefix.endswith("_") and prefix.rstrip("_") in forbidden.names):

@@ -71,7 +71,7 @@ def test_biases_are_zero_and_norm_weights_one(student, config, seed):
         for name, value in found[kind].items():
             assert_equal(value, torch.full_like(value, expected), what=name)
     for name, value in (found["plain"] | found["residual"]).items():
-        assert value.isfinite().all(), f"{name} must be finite, got {value.tolist()}\n  hint: one number has no deviation"
+        assert value.isfinite().all(), f"{name} must be finite, got {value.tolist()}\n  hint: is it divided by what was measured?"
 
 
 @exercise("initialise", points=1)
