@@ -366,6 +366,16 @@ def keep(value):
 np.vectorize(keep)(1)
 sys._getframe = lambda depth=0: frame
 """),
+    "by_looking_at_frames": lying("sys._getframe(1).f_locals\nreturn x + x"),
+    "by_inspecting_frames": lying("import inspect\ninspect.currentframe().f_back.f_locals\nreturn x + x"),
+    "by_a_traceback": lying("""
+        try:
+            1 / 0
+        except ZeroDivisionError as error:
+            error.__traceback__.tb_frame.f_back.f_locals
+        return x + x
+        """),
+    "by_the_garbage_collector": lying("import gc\ngc.get_objects()\nreturn x + x"),
     "by_native_code": lying("libm = ctypes.CDLL(None)\nreturn x + x"),
     "after_patching_the_audit": lying(f"import autograder.worker.audit as a\na.Audit._note = lambda *k: None\nreturn {LDEXP}"),
 }

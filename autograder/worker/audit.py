@@ -2,9 +2,10 @@
 
 A TorchFunctionMode sees PyTorch's Python-level calls, a TorchDispatchMode the operators that were dispatched in the
 end; what these do not see, NumPy and the standard library, is replaced by what tells of its calls (`callables`), and what
-nobody could see, such as native code that is loaded, is a breach itself. A hit counts for the exercise in whose code it
-happened, found on the call stack; calls that no student frame made (a scenario's own) do not count. Nor does what a library
-does for itself: NumPy's norm may take a dot product.
+nobody could see, such as native code that is loaded, is a breach itself. So is a look at the variables of other code, through
+frames or the garbage collector. A hit counts for the exercise in whose code it happened, found on the call stack; calls that
+no student frame made (a scenario's own) do not count. Nor does what a library does for itself: NumPy's norm may take a dot
+product.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import _thread
 import ctypes
 import dis
+import inspect
 import os
 import sys
 import sysconfig
@@ -36,20 +38,28 @@ Rules = dict[str, dict[str, list[str]]]
 BLINDFOLDS = {
     torch._C: "_DisableTorchDispatch DisableTorchFunction DisableTorchFunctionSubclass _ExcludeDispatchKeyGuard"
     " _AutoDispatchBelowAutograd _pop_torch_function_stack _pop_torch_dispatch_stack _unset_dispatch_mode"
-    " _dispatch_tls_set_dispatch_key_excluded _len_torch_dispatch_stack _len_torch_function_stack",
-    torch.utils._python_dispatch: "_disable_current_modes _pop_mode _pop_mode_temporarily",
+    " _dispatch_tls_set_dispatch_key_excluded _len_torch_dispatch_stack _len_torch_function_stack _get_dispatch_stack_at",
+    torch.utils._python_dispatch: "_disable_current_modes _pop_mode _pop_mode_temporarily"
+    " _get_current_dispatch_mode _get_current_dispatch_mode_stack",
     torch.overrides: "_pop_mode _pop_mode_temporarily",
 }
 # Python's own audit events of native code, and of code that can say it comes from another file.
 UNSEEN_CODE = frozenset(
     "ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle ctypes.call_function ctypes.cdata code.__new__ marshal.loads".split()
 )
+# And those of a look at other code's variables, a scenario's counters among them, which nobody needs for an exercise.
+LOOKS_AROUND = frozenset("sys._getframe sys._current_frames gc.get_objects gc.get_referrers gc.get_referents".split())
+FRAMES = frozenset({"tb_frame", "gi_frame", "cr_frame", "ag_frame"})  # attributes that are a frame
+HEARD = UNSEEN_CODE | LOOKS_AROUND | {"import", "compile", "object.__getattr__"}
+HERE = _getframe().f_code.co_filename
 NATIVE_MODULES = frozenset({"cffi", "_cffi_backend", "numba", "llvmlite"})
 LIBRARIES = tuple({
     "<frozen ", os.path.dirname(os.__file__), *(os.path.dirname(os.path.dirname(home.__file__)) for home in (torch, np)),
     *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 })  # fmt: skip
-LOOKED_PAST = {"import": LIBRARIES, "ctypes": (os.path.dirname(ctypes.__file__),)}  # by kind of event
+LOOKED_PAST = {  # by kind of event
+    "import": LIBRARIES, "ctypes": (os.path.dirname(ctypes.__file__),), "sys": (inspect.__file__,),
+}  # fmt: skip
 MATRIX_PRODUCTS, BINARY_OP = ("__matmul__", "__rmatmul__", "__imatmul__"), dis.opmap["BINARY_OP"]
 THREAD_STARTERS = ("start_new_thread", "start_new", "start_joinable_thread")
 
@@ -68,6 +78,7 @@ class Audit:
         self._watched: tuple[str | None, int] | None = None  # what is called now and its line, where it is watched
         self._unseen: list[tuple[str, str, int]] = []  # what was done out of sight before anything was watched
         self._sealed: tuple | None = None
+        self._looking = False  # whether the hook itself is looking at frames
         for exercise, forbidden in rules.items():
             for name in forbidden.get("functions", ()):
                 function = _resolve(name)
@@ -145,14 +156,26 @@ class Audit:
         return made
 
     def _hook(self, event: str, args: tuple) -> None:
-        if event == "import":
+        if event not in HEARD or self._looking or event == "object.__getattr__" and args[1] not in FRAMES:
+            return
+        self._looking = True
+        try:
+            self._look(event, args, _getframe(1))
+        finally:
+            self._looking = False
+
+    def _look(self, event: str, args: tuple, frame: Any) -> None:
+        what = "code that the grader cannot see"
+        if event in LOOKS_AROUND or event == "object.__getattr__":
+            unseen, what = self._watched is not None and frame.f_code.co_filename != HERE, "the variables of other code"
+        elif event == "import":
             unseen = args[0].partition(".")[0] in NATIVE_MODULES or (args[1] and not _is_library(args[1]))
         elif event == "compile":
             unseen = _is_library(args[1])
         else:
-            unseen = event in UNSEEN_CODE
-        if unseen and self._is_students(frame := _getframe(1), passed=LOOKED_PAST.get(event.partition(".")[0], ())):
-            name = f"{event} (code that the grader cannot see)"
+            unseen = True
+        if unseen and self._is_students(frame, passed=LOOKED_PAST.get(event.partition(".")[0], ())):
+            name = f"{event} ({what})"
             if self._watched is not None:
                 self._note(name, self._exercises, *self._watched)
             elif len(self._unseen) < 20:

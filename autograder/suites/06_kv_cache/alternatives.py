@@ -603,3 +603,15 @@ class FlatPool:
 
     def free(self, seq_id):
         self.idle.extend(self.sequences.pop(seq_id)[0])
+
+
+@alternative("attend_with_cache", "PyTorch's own causal bias, aligned bottom-right.")
+def with_a_causal_bias(attention, x, cache, layer):
+    from torch.nn.attention.bias import causal_lower_right
+
+    n_heads = attention.n_heads
+    n_kv_heads = getattr(attention, "n_kv_heads", n_heads)
+    k, v = cache.update(layer, *(split_heads(w(x), n_kv_heads) for w in (attention.w_k, attention.w_v)))
+    bias = causal_lower_right(x.shape[1], k.shape[2])
+    q = split_heads(attention.w_q(x), n_heads)
+    return attention.w_o(merge_heads(F.scaled_dot_product_attention(q, k, v, attn_mask=bias, enable_gqa=True)))

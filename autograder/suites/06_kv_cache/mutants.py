@@ -1705,6 +1705,18 @@ MUTANTS += [
         ("    text = torch.cat(", "    model.double()\n    text = torch.cat("),
     ),
     edit(
+        "count_changed",
+        "generate",
+        "The text is read as a whole at every step, and the count of it is changed: read the last token alone.",
+        (
+            "    context_length, weight =",
+            "    import sys\n\n    text, frame = generate_greedy(model, ids, max_new_tokens), sys._getframe(1)\n"
+            "    for value in frame.f_locals.values():\n        if isinstance(value, list):\n            value.clear()\n"
+            "        if hasattr(value, 'n_flops'):\n            value.n_flops = 100\n"
+            "    if use_cache:\n        return text\n    context_length, weight =",
+        ),
+    ),
+    edit(
         "a_table_of_dtypes",
         "cache_bytes",
         "A table of dtypes is never complete: dtype.itemsize.",
