@@ -22,6 +22,13 @@ def visible_tiles(n_q: int, n_k: int, block_q: int, block_k: int) -> int:
     return int((first_keys <= last_queries.unsqueeze(-1) + n_k - n_q).sum())
 
 
+def visible_scores(n_q: int, n_k: int, block_q: int, block_k: int) -> int:
+    """How many scores these tiles have, the last ones no larger than they need to be."""
+    ends = [min(top + block_q, n_q) for top in range(0, n_q, block_q)]
+    seen = [min(max(end + n_k - n_q, 0), n_k) for end in ends]
+    return sum((end - top) * min(-(-keys // block_k) * block_k, n_k) for top, end, keys in zip([0, *ends], ends, seen))
+
+
 def assert_no_tensor_holds_all_scores(
     largest: Callable[[Tensor, Tensor, Tensor], int], lead: tuple[int, ...], seed: int
 ) -> None:

@@ -1021,4 +1021,52 @@ MUTANTS += [
         "Only 0 is refused. d and bytes_per_element have to be at least 1; the product of two negative ones looks like a size.",
         ("d < 1 or bytes_per_element < 1", "d == 0 or bytes_per_element == 0"),
     ),
+    edit(
+        "sums_with_an_epsilon",
+        TILE,
+        "Something is added to l so that it is never 0; a row that has seen nothing keeps l = 0, and all others are off.",
+        ("p.sum(-1),", "p.sum(-1) + 1e-12,"),
+    ),
+    edit(
+        "one_query_aligned_top_left",
+        FORWARD,
+        "A single query, as in decoding, saw the first key alone: it is the last one, and sees all keys.",
+        ("offset = n_k - n_q", "offset = n_k - n_q if n_q > 1 else 0"),
+    ),
+    edit(
+        "backward_one_query_aligned_top_left",
+        BACKWARD,
+        "A single query, as in decoding, saw the first key alone: it is the last one, and sees all keys.",
+        ("offset = n_k - n_q", "offset = n_k - n_q if n_q > 1 else 0"),
+    ),
+    edit(
+        "keys_cleaned_in_place",
+        FORWARD,
+        "NaN in k was overwritten, and with it the caller's own tensor: skip the tile, and leave the inputs as they are.",
+        ("    for top in", "    k.nan_to_num_(0.0)\n    for top in"),
+    ),
+    edit(
+        "backward_keys_cleaned_in_place",
+        BACKWARD,
+        "NaN in k was overwritten, and with it the caller's own tensor: skip the tile, and leave the inputs as they are.",
+        ("    for top in", "    k.nan_to_num_(0.0)\n    for top in"),
+    ),
+    edit(
+        "no_queries_no_check",
+        FORWARD,
+        "Without a query nothing is computed, and nothing was checked either: check the arguments before anything else.",
+        (CHECK, "    if q.shape[-2]:\n    " + CHECK),
+    ),
+    edit(
+        "backward_no_queries_no_check",
+        BACKWARD,
+        "Without a query nothing is computed, and nothing was checked either: check the arguments before anything else.",
+        (CHECK, "    if q.shape[-2]:\n    " + CHECK),
+    ),
+    edit(
+        "dq_left_empty",
+        BACKWARD,
+        "Without a key dq is whatever the memory held: torch.empty_like is not zeros.",
+        ("    offset = n_k - n_q\n", "    if n_k == 0:\n        return torch.empty_like(q), k, v\n    offset = n_k - n_q\n"),
+    ),
 ]

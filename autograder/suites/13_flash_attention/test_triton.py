@@ -30,9 +30,11 @@ def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("pla
     for x, layout in zip((q, k, v), layouts):
         if layout == "tokens first":  # as a projection leaves it: (b, n, h, d), seen through a transposition
             x = x.transpose(-3, -2).contiguous().requires_grad_(grad is not None).transpose(-3, -2)
-        elif layout == "scattered":  # every second column of something wider
-            wide = torch.stack([x, torch.full_like(x, float("nan"))], -1).flatten(-2)
-            x = wide.requires_grad_(grad is not None)[..., ::2]
+        elif layout == "scattered":  # every second column in a corner of something longer and wider
+            rows, columns = slice(x.shape[-2]), slice(0, 2 * x.shape[-1], 2)
+            wide = x.new_full((*x.shape[:-2], x.shape[-2] + 64, 4 * x.shape[-1]), float("nan"))
+            wide[..., rows, columns] = x
+            x = wide.requires_grad_(grad is not None)[..., rows, columns]
         else:
             x = x.clone().requires_grad_(grad is not None)
         inputs.append(x)
@@ -47,7 +49,10 @@ def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("pla
 
 
 def work_of(module, q, k, v):
-    """How many times Triton was asked to run a kernel, and the largest floating tensor that was made, in both passes."""
+    """How many times Triton was asked to run a kernel, and the largest floating tensor that was made, in both passes.
+
+    Also what comes out of a forward pass whose kernels are not run, and of a backward pass in the same way.
+    """
     import importlib
     import os
 
@@ -57,12 +62,12 @@ def work_of(module, q, k, v):
     kernels = importlib.import_module(module.__name__.rpartition(".")[0] + ".flash_attention_triton")
     from triton.runtime.interpreter import GridExecutor
 
-    seen = {"launches": 0, "largest": 0}
+    seen = {"launches": 0, "largest": 0, "run": False}
     launch = GridExecutor.__call__
 
     def counted(self, *args, **kwargs):
         seen["launches"] += 1
-        return launch(self, *args, **kwargs)
+        return launch(self, *args, **kwargs) if seen["run"] else None
 
     class Largest(TorchDispatchMode):
         def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
@@ -75,12 +80,15 @@ def work_of(module, q, k, v):
     GridExecutor.__call__ = counted
     try:
         with Largest():
+            idle = kernels.flash_attention(q, k, v)
+            seen["launches"], seen["run"] = 0, True
             out = kernels.flash_attention(q.requires_grad_(), k.requires_grad_(), v.requires_grad_())
-            forward = seen["launches"]
-            torch.autograd.grad(out, (q, k, v), q.detach())
+            forward, seen["run"] = seen["launches"], False
+            gradients = torch.autograd.grad(out, (q, k, v), q.detach())
     finally:
         GridExecutor.__call__ = launch
-    return {"forward": forward, "backward": seen["launches"] - forward, "largest": seen["largest"]}
+    work = {"forward": forward, "backward": seen["launches"] - forward, "largest": seen["largest"]}
+    return work | {"idle": dict(zip(("out", "dq", "dk", "dv"), (idle, *gradients)))}
 
 
 def problem(generator, q_shape, k_shape, dtype=torch.float32, times=1.0):
@@ -184,9 +192,11 @@ def test_gradients_are_those_of_attention(student, generator, n_q, n_k, head_dim
 @exercise(NAME, points=2)
 def test_heads_of_q_share_heads_of_k_and_v(student, generator):
     """With 4 heads of q and 2 of k and v, neighbours share, dk and dv sum over those that share; and batches do not mix."""
-    q, k, v, grad = problem(generator, (2, 1, 4, 20, 16), (2, 1, 2, 24, 16))
     hint = "head h of q belongs to head h // group of k and v; dk and dv are sums over the group's heads; out has q's shape"
-    compare(student.run(attended, q, k, v, True, None, grad), by_definition(q, k, v, grad, True), "4 heads on 2", hint)
+    for lead, heads, shared in (((), 4, 2), ((2, 1), 1, 1)):
+        q, k, v, grad = problem(generator, (*lead, heads, 20, 16), (*lead, shared, 24, 16))
+        actual, expected = student.run(attended, q, k, v, True, None, grad), by_definition(q, k, v, grad, True)
+        compare(actual, expected, f"q {tuple(q.shape)}, k and v {tuple(k.shape)}", hint)
 
 
 @exercise(NAME, points=1)
@@ -203,8 +213,8 @@ def test_a_query_that_sees_nothing_gets_zeros(student, generator):
 @exercise(NAME, points=1)
 def test_any_strides_will_do(student, generator):
     """Transposed and scattered inputs give what contiguous ones give, and nothing beside them is read."""
-    q, k, v, grad = problem(generator, (1, 2, 17, 16), (1, 2, 66, 16))
-    for layouts in (("tokens first", "plain", "scattered"), ("scattered", "tokens first", "plain")):
+    q, k, v, grad = problem(generator, (1, 2, 17, 24), (1, 2, 40, 24))
+    for layouts in (("tokens first", "scattered", "scattered"), ("scattered", "tokens first", "plain")):
         actual = student.run(attended, q, k, v, True, None, grad, layouts)
         hint = "step through memory with the strides you are given: each tensor has its own"
         compare(actual, by_definition(q, k, v, grad, True), f"q {layouts[0]}, k {layouts[1]}, v {layouts[2]}", hint)
@@ -230,6 +240,8 @@ def test_scores_of_any_size_and_scale(student, generator):
 def test_the_work_is_done_in_kernels(student, generator):
     """Forward and backward launch Triton kernels, and no tensor of n_q · n_k elements exists beside them."""
     q, k, v, _ = problem(generator, (1, 1, 48, 16), (1, 1, 48, 16))
-    work = student.run(work_of, q, k, v)
+    work, expected = student.run(work_of, q, k, v), by_definition(q, k, v, q)
     assert work["forward"] >= 1 and work["backward"] >= 1, f"expected kernels to be launched, got {work}"
     assert work["largest"] < 48 * 48, f"a tensor of {work['largest']} elements was made: the scores of 48 x 48 must not exist"
+    for name, x in work["idle"].items():
+        assert not torch.allclose(x, expected[name], atol=1e-3), f"{name} was computed, although no kernel had been run"

@@ -143,4 +143,28 @@ MUTANTS = [
             'dk = tl.dot(ds.to(q.dtype), q, dk, input_precision="ieee").to(q.dtype).to(tl.float32)',
         ),
     ),
+    edited(
+        "columns_beyond_the_keys_read",
+        "Columns from head_dim on belong to something else, and 0 times NaN is NaN: load k with PADDED, so that they are 0.",
+        (
+            "_load(_rows(k_head, k_strides, start, BLOCK_K, WIDTH), keys < n_k, is_column, MASKED, PADDED)\n        scores",
+            "_load(_rows(k_head, k_strides, start, BLOCK_K, WIDTH), keys < n_k, is_column, MASKED, False)\n        scores",
+        ),
+    ),
+    edited(
+        "columns_beyond_the_queries_read",
+        "Columns from head_dim on belong to something else, and 0 times NaN is NaN: load q with PADDED, so that they are 0.",
+        ("queries < n_q, is_column, RAGGED, PADDED)\n        lse", "queries < n_q, is_column, RAGGED, False)\n        lse"),
+    ),
+    edited(
+        "kernels_for_show",
+        "The kernels run, and what they compute is thrown away: out has to be theirs.",
+        (
+            "        out, lse = attention_forward(q, k, v, causal, scale)\n",
+            "        from exercises import flash_attention as tiles\n\n"
+            "        attention_forward(q, k, v, causal, scale)\n"
+            "        keys, values = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))\n"
+            "        out, lse = tiles.flash_attention_forward(q, keys, values, causal, 16, 16, scale)\n",
+        ),
+    ),
 ]
