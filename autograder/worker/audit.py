@@ -38,9 +38,8 @@ Rules = dict[str, dict[str, list[str]]]
 BLINDFOLDS = {
     torch._C: "_DisableTorchDispatch DisableTorchFunction DisableTorchFunctionSubclass _ExcludeDispatchKeyGuard"
     " _AutoDispatchBelowAutograd _pop_torch_function_stack _pop_torch_dispatch_stack _unset_dispatch_mode"
-    " _dispatch_tls_set_dispatch_key_excluded _len_torch_dispatch_stack _len_torch_function_stack _get_dispatch_stack_at",
-    torch.utils._python_dispatch: "_disable_current_modes _pop_mode _pop_mode_temporarily"
-    " _get_current_dispatch_mode _get_current_dispatch_mode_stack",
+    " _dispatch_tls_set_dispatch_key_excluded _len_torch_dispatch_stack _len_torch_function_stack",
+    torch.utils._python_dispatch: "_disable_current_modes _pop_mode _pop_mode_temporarily",
     torch.overrides: "_pop_mode _pop_mode_temporarily",
 }
 # Python's own audit events of native code, and of code that can say it comes from another file.
