@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 from autograder.authoring import notebooks, stubs
@@ -9,6 +10,9 @@ from autograder.authoring import notebooks, stubs
 GenerationError = (stubs.StubError, notebooks.NotebookError, FileNotFoundError)
 
 
-def sync(course_root: Path, check: bool = False) -> list[Path]:
-    """Write what is out of step and return it; with `check` nothing is written. Raises one of `GenerationError`."""
-    return [*stubs.sync(course_root, check), *notebooks.notebooks_in_step(course_root, check)]
+def sync(course_root: Path, check: bool = False, modules: Container[str] | None = None) -> list[Path]:
+    """Write what is out of step and return it; with `check` nothing is written. Raises one of `GenerationError`.
+
+    Notebooks are made for all modules, or for those whose ids are in `modules`.
+    """
+    return [*stubs.sync(course_root, check), *notebooks.notebooks_in_step(course_root, check, modules)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import copy
+import functools
 import importlib.util
 import os
 import re
@@ -20,7 +21,7 @@ import shutil
 import symtable
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,16 +53,17 @@ class _Piece:
     text: str
 
 
-def notebooks_in_step(root: Path, check: bool) -> list[Path]:
-    """Write the student notebook of every module with a lesson; return those that changed.
+def notebooks_in_step(root: Path, check: bool, only: Container[str] | None = None) -> list[Path]:
+    """Write the student notebook of every module with a lesson, or `only` of some (by id); return those that changed.
 
     With `check` nothing is written, and the list is of what is out of step. A generated notebook whose lesson is gone is out of
     step too and is removed. Raises NotebookError, and StubError for a solution without a stub.
     """
-    course = load_course(root)
-    if any(_lesson(module).is_file() for module in course.modules):
+    modules = [module for module in load_course(root).modules if only is None or module.id in only]
+    lessons = [module for module in modules if _lesson(module).is_file()]
+    if lessons:
         _need_libraries()
-    wanted = {_target(module): student_notebook(module) for module in course.modules if _lesson(module).is_file()}
+    wanted = {_target(module): student_notebook(module) for module in lessons}
     changed = []
     for target, notebook in wanted.items():
         content = to_bytes(notebook)
@@ -69,7 +71,7 @@ def notebooks_in_step(root: Path, check: bool) -> list[Path]:
             changed.append(target)
             if not check:
                 stubs.write_file(target, content)
-    for module in course.modules:
+    for module in modules:
         stale = _target(module)
         if stale not in wanted and stale.is_file() and b'"generated_from"' in stale.read_bytes():
             changed.append(stale)
@@ -233,6 +235,7 @@ def _solution(module: Module, raw: bool = False) -> str:
     return text if raw else _from_exercises(text, f"solutions/{module.id}/{module.main_file}")
 
 
+@functools.cache
 def _from_exercises(text: str, path: str) -> str:
     return stubs.import_from_exercises(text, path, list(range(1, text.count("\n") + 2)))
 

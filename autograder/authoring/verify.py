@@ -41,7 +41,7 @@ def verify(
     """
     good, stale, why = True, [], ""
     try:
-        stale = generated.sync(course.root, check=True)
+        stale = generated.sync(course.root, check=True, modules={module.id for module in modules})
     except generated.GenerationError as error:
         why = str(error)
 

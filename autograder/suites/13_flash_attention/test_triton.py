@@ -6,7 +6,6 @@ It takes milliseconds for each tile: sizes are small, yet reach over several til
 
 import math
 
-import pytest
 import torch
 
 from autograder.testing import assert_close, assert_refused, exercise
@@ -130,15 +129,15 @@ RAGGED = [  # n_q, n_k, head_dim, causal: less than a tile, whole tiles, a tile 
 ]
 
 
-@exercise(NAME, points=1.5, core=True)
-@pytest.mark.parametrize("n_q, n_k, head_dim, causal", RAGGED)
-def test_out_is_that_of_attention(student, generator, n_q, n_k, head_dim, causal):
+@exercise(NAME, points=6, core=True)
+def test_out_is_that_of_attention(student, generator):
     """Out for lengths and widths that fill no tile, causal and not, in float32."""
-    q, k, v, grad = problem(generator, (1, 2, n_q, head_dim), (1, 2, n_k, head_dim))
-    expected = by_definition(q, k, v, grad, causal)
-    actual = student.run(attended, q, k, v, causal)
-    what = f"{n_q} queries, {n_k} keys, head_dim {head_dim}{', causal' if causal else ''}"
-    compare(actual, {name: expected[name] for name in ("out", "inputs kept")}, what, CAUSAL if causal else ENDS)
+    for n_q, n_k, head_dim, causal in RAGGED:
+        q, k, v, grad = problem(generator, (1, 2, n_q, head_dim), (1, 2, n_k, head_dim))
+        expected = by_definition(q, k, v, grad, causal)
+        actual = student.run(attended, q, k, v, causal)
+        what = f"{n_q} queries, {n_k} keys, head_dim {head_dim}{', causal' if causal else ''}"
+        compare(actual, {name: expected[name] for name in ("out", "inputs kept")}, what, CAUSAL if causal else ENDS)
 
 
 @exercise(NAME, points=1)
@@ -178,15 +177,15 @@ def test_gradients_of_half_precision_are_summed_in_float32(student):
         compare(actual, expected, f"float16, {len(q)} queries and {len(k)} keys", hint)
 
 
-@exercise(NAME, points=1.5, core=True)
-@pytest.mark.parametrize("n_q, n_k, head_dim, causal", RAGGED)
-def test_gradients_are_those_of_attention(student, generator, n_q, n_k, head_dim, causal):
+@exercise(NAME, points=6, core=True)
+def test_gradients_are_those_of_attention(student, generator):
     """dq, dk and dv for the same lengths and widths, in float32."""
-    q, k, v, grad = problem(generator, (1, 1, n_q, head_dim), (1, 1, n_k, head_dim))
-    actual = student.run(attended, q, k, v, causal, None, grad)
-    what = f"{n_q} queries, {n_k} keys, head_dim {head_dim}{', causal' if causal else ''}"
-    hint = "dv = pᵀ do; ds = p (do vᵀ - delta); dq = scale ds k; dk = scale dsᵀ q"
-    compare(actual, by_definition(q, k, v, grad, causal), what, hint)
+    for n_q, n_k, head_dim, causal in RAGGED:
+        q, k, v, grad = problem(generator, (1, 1, n_q, head_dim), (1, 1, n_k, head_dim))
+        actual = student.run(attended, q, k, v, causal, None, grad)
+        what = f"{n_q} queries, {n_k} keys, head_dim {head_dim}{', causal' if causal else ''}"
+        hint = "dv = pᵀ do; ds = p (do vᵀ - delta); dq = scale ds k; dk = scale dsᵀ q"
+        compare(actual, by_definition(q, k, v, grad, causal), what, hint)
 
 
 @exercise(NAME, points=2)
