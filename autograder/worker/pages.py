@@ -14,7 +14,7 @@ from pathlib import Path
 
 HUGE = 2 << 20
 MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25  # the second since Linux 6.1
-HOLES = (100_000, 64_000, 32_000, 16_000, 8_000, 4_000, 2_000, *range(1032, 23, -16))  # bytes, the larger first
+HOLES = (60_000, 32_000, 16_000, 8_000, 4_000, 2_000, *range(1032, 23, -16))  # bytes, the larger first
 IN_A_ROW = 16
 
 

@@ -18,7 +18,7 @@ from functools import partial
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-M_MMAP_THRESHOLD, OWN_MEMORY_BYTES = -3, 128 << 10
+M_MMAP_THRESHOLD, OWN_MEMORY_BYTES = -3, 64 << 10
 SEED = 0  # of the global random states: every test's child starts with the same
 
 
@@ -31,7 +31,8 @@ def main() -> None:
     import ctypes
     import random
 
-    # Tensors get memory of their own and give it back at once, so that peaks are what the code holds and nothing else.
+    # Tensors get memory of their own and give it back at once, so that peaks are what the code holds and nothing else: in the
+    # heap, aligned as they are, they leave pieces behind that the next ones do not fit into.
     ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, OWN_MEMORY_BYTES)
     control = socket.socket(fileno=int(sys.argv[1]))
     private, preload, folder = json.loads(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4]

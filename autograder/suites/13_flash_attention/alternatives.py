@@ -323,3 +323,33 @@ def moved_how_often(n, d, block_q, block_k, bytes_per_element=2):
     standard = {"q": n * d, "k": n * d, "scores": 2 * n * n, "weights": 2 * n * n, "v": n * d, "out": n * d}
     flash = {"q": n * d, "k": tiles * n * d, "v": tiles * n * d, "out": n * d, "lse": n}
     return tuple(bytes_per_element * sum(moved.values()) for moved in (standard, flash))
+
+
+@alternative(FORWARD, "a flat batch, walked along twice: first for lse, then for out, from weights that are normalised already")
+def twice_along_the_keys(q, k, v, causal=False, block_q=64, block_k=64, scale=None):
+    check_arguments(q, k, v, block_q, block_k)
+    lead, n_q, n_k = q.shape[:-2], q.shape[-2], k.shape[-2]
+    n, dtype = math.prod(lead), accumulation_dtype(q.dtype)
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    flat_q, flat_k, flat_v = (x.reshape(n, *x.shape[-2:]) for x in (q, k, v))
+    out, lse = q.new_zeros(n, n_q, v.shape[-1]), q.new_full((n, n_q), -torch.inf, dtype=dtype)
+
+    def tiles(rows):
+        for left in range(0, min(int(rows[-1]) + 1 + n_k - n_q, n_k) if causal else n_k, block_k):
+            columns = slice(left, min(left + block_k, n_k))
+            scores = torch.bmm(flat_q[:, rows].to(dtype), flat_k[:, columns].to(dtype).transpose(1, 2)) * scale
+            if causal:
+                hidden = torch.arange(columns.start, columns.stop) > rows[:, None] + n_k - n_q
+                scores = scores.masked_fill(hidden, -torch.inf)
+            yield scores, flat_v[:, columns].to(dtype)
+
+    for top in range(0, n_q, block_q):
+        rows = torch.arange(top, min(top + block_q, n_q))
+        total = lse[:, rows]
+        for scores, _ in tiles(rows):
+            total = torch.logaddexp(total, scores.logsumexp(-1))
+        acc = torch.zeros(n, len(rows), v.shape[-1], dtype=dtype)
+        for scores, values in tiles(rows):
+            acc.baddbmm_((scores - total.masked_fill(total == -torch.inf, 0.0).unsqueeze(-1)).exp(), values)
+        out[:, rows], lse[:, rows] = acc.to(q.dtype), total
+    return out.reshape(*lead, n_q, v.shape[-1]), lse.reshape(*lead, n_q)
