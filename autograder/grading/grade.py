@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
 
 from autograder.course import Course, Module
+from autograder.grading import machine
 from autograder.grading.manifest import PARTS, TestOutcome, TestSpec
 from autograder.grading.pool import Died, in_forks
 from autograder.grading.score import score_module, totals
@@ -19,7 +19,7 @@ from autograder.reports.results import Environment, Identity, ModuleResult, Resu
 from autograder.worker import pages
 from autograder.worker.client import PATIENCE, GraderError, Job, Worker, Zygote
 
-AT_ONCE = max(1, min(2, os.cpu_count() or 1))
+AT_ONCE = machine.at_once()
 SLACK_SECONDS, PART_SLACK_SECONDS = 60, 20  # beyond its modules' own limits, a submission's grading is stopped, or a part's
 GRADER_FAILED = b"!"  # begins the answer of a task in which not the submission failed, but the grader
 REQUIRED = ("Landlock", "seccomp")
