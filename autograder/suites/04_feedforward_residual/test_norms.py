@@ -8,7 +8,6 @@ from autograder.testing.strategies import example, given, leading_shapes, normal
 
 from . import scenarios
 
-MODES = ["none", "tanh"]
 EPSILONS = st.sampled_from([1e-5, 1e-6, 1e-3, 0.1])
 
 
@@ -29,7 +28,7 @@ def reference_gradients(function, tensors, cotangent):
 
 
 @exercise("LayerNorm", points=4, core=True)
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(seed=seeds(), d=sizes(1, 9), lead=leading_shapes(4, 3), eps=EPSILONS, scale=st.sampled_from([0.01, 1.0, 100.0]))
 def test_layer_norm_agrees_with_pytorch(student, seed, d, lead, eps, scale):
     """Any leading dimensions, any width, any eps: the values of PyTorch's layer norm."""
@@ -85,7 +84,7 @@ def test_layer_norm_keeps_its_digits_far_from_zero(student, generator):
 
 
 @exercise("LayerNorm", points=2)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), constant=st.booleans(), training=st.booleans())
 def test_layer_norm_has_pytorchs_gradients(student, seed, d, lead, constant, training):
     """Gradients reach x, weight and bias, agree with PyTorch's, and are finite for constant rows."""
@@ -129,9 +128,11 @@ def test_layer_norm_works_in_float32_inside_half_precision(student, generator):
         assert actual.dtype == dtype, f"LayerNorm of {dtype} came back as {actual.dtype}: cast the result back"
         truth = F.layer_norm(x.double(), (32,), weights["weight"].double(), weights["bias"].double())
         assert_close(actual.double(), truth, what=f"LayerNorm of {dtype}", rtol=tolerance, atol=tolerance)
-        single = {key: value.float() for key, value in weights.items()}
-        mixed = student.run(scenarios.forward_of_another_dtype, "LayerNorm", [32], single, x)
-        assert_close(mixed, truth.to(dtype), what=f"a float32 layer on {dtype}", rtol=tolerance, atol=tolerance)
+        for wide in (torch.float32, torch.float64):
+            parameters = {key: value.to(wide) for key, value in weights.items()}
+            mixed = student.run(scenarios.forward_of_another_dtype, "LayerNorm", [32], parameters, x)
+            what = f"a layer in {wide} on {dtype}"
+            assert_close(mixed, truth.to(dtype), what=what, hint="return x's dtype", rtol=tolerance, atol=tolerance)
         if dtype != torch.float32:
             assert_rounded_once(actual, truth, dtype, f"LayerNorm of {dtype}")
             far = (normal(generator, 5, 32, scale=500.0) + 5e4).to(dtype)
@@ -145,7 +146,7 @@ def test_layer_norm_works_in_float32_inside_half_precision(student, generator):
 def test_layer_norm_takes_one_vector_none_and_any_memory_layout(student, generator):
     """A single vector, an empty batch and a transposed x are all inputs like any other."""
     weights = {"weight": normal(generator, 4), "bias": normal(generator, 4)}
-    for shape in ((4,), (0, 4), (2, 0, 3, 4), (1, 1, 1, 1, 4)):
+    for shape in ((4,), (0, 4), (2, 0, 3, 4), (1, 2, 1, 1, 1, 2, 4)):
         x = normal(generator, *shape)
         actual = student.run(scenarios.forward, "LayerNorm", [4], weights, x)
         assert_close(actual, F.layer_norm(x, (4,), **weights), what=f"LayerNorm of shape {shape}")
@@ -178,7 +179,7 @@ def test_layer_norm_leaves_input_and_parameters_alone(student, generator):
 @exercise("LayerNorm", points=0.5)
 def test_layer_norm_refuses_another_width(student):
     """An x whose last dimension is not d_model is an error, also where it would broadcast."""
-    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4)), (3, (3, 4))):
+    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4)), (3, (3, 4)), (4, (0, 1))):
         assert_refused(
             student.run,
             scenarios.forward,
@@ -194,7 +195,7 @@ def test_layer_norm_refuses_another_width(student):
 
 
 @exercise("RMSNorm", points=3, core=True)
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(seed=seeds(), d=sizes(1, 9), lead=leading_shapes(4, 3), eps=EPSILONS, scale=st.sampled_from([0.01, 1.0, 100.0]))
 @example(seed=1, d=8, lead=(0,), eps=1e-5, scale=1.0)
 def test_rms_norm_agrees_with_pytorch(student, seed, d, lead, eps, scale):
@@ -226,7 +227,7 @@ def test_rms_norm_has_one_parameter_of_ones(student):
 
 
 @exercise("RMSNorm", points=1)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), zero=st.booleans(), training=st.booleans())
 def test_rms_norm_has_pytorchs_gradients(student, seed, d, lead, zero, training):
     """Gradients reach x and weight, agree with PyTorch's, and are finite for rows of zeros."""
@@ -250,9 +251,11 @@ def test_rms_norm_works_in_float32_inside_half_precision(student, generator):
         assert actual.dtype == dtype, f"RMSNorm of {dtype} came back as {actual.dtype}: cast the result back"
         truth = F.rms_norm(x.double(), (32,), weight.double(), 1e-6)
         assert_close(actual.double(), truth, what=f"RMSNorm of {dtype}", rtol=tolerance, atol=tolerance)
-        single = {"weight": weight.float()}
-        mixed = student.run(scenarios.forward_of_another_dtype, "RMSNorm", [32], single, x)
-        assert_close(mixed, truth.to(dtype), what=f"a float32 layer on {dtype}", rtol=tolerance, atol=tolerance)
+        for wide in (torch.float32, torch.float64):
+            parameters = {"weight": weight.to(wide)}
+            mixed = student.run(scenarios.forward_of_another_dtype, "RMSNorm", [32], parameters, x)
+            what = f"a layer in {wide} on {dtype}"
+            assert_close(mixed, truth.to(dtype), what=what, hint="return x's dtype", rtol=tolerance, atol=tolerance)
         if dtype != torch.float32:
             room = 1.01 * torch.finfo(dtype).eps  # two roundings, as models do it that round before the weight, and no third
             assert_close(actual.double(), truth, what=f"RMSNorm of {dtype}", hint="normalise in float32", rtol=room, atol=1e-6)
@@ -285,7 +288,7 @@ def test_rms_norm_leaves_input_and_parameters_alone(student, generator):
 @exercise("RMSNorm", points=0.5)
 def test_rms_norm_refuses_another_width(student):
     """An x whose last dimension is not d_model is an error, also where it would broadcast."""
-    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4))):
+    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4)), (4, (4, 1)), (4, (0, 1))):
         assert_refused(
             student.run,
             scenarios.forward,
