@@ -183,7 +183,7 @@ FAMILIES: tuple[Family, ...] = (
         "layer_norm native_layer_norm",
     ),
     _function("rms_norm", "RMSNorm", "_fused_rms_norm", method=False),
-    _function("gelu", "GELU", method=False),
+    _function("gelu", "GELU", "_addmm_activation", "torch._addmm_activation", method=False),
     _function("silu", "SiLU", method=False),
     _function("relu", "ReLU", names="torch.nn.functional.relu_ torch.nn.functional.threshold torch.nn.Threshold"),
     _function("sigmoid", "Sigmoid", "special_expit", "torch.special.expit scipy.special.expit"),

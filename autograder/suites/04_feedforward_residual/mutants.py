@@ -1813,6 +1813,39 @@ MUTANTS += [
 ]
 
 
+MUTANTS += [
+    edit(
+        "one_result_for_all_calls",
+        "layer_norm_backward",
+        "Each call writes its dx over that of the call before: return new tensors.",
+        (
+            "    d = x.shape[-1]\n",
+            '    dx = globals().setdefault("_results", {}).setdefault((x.shape, x.dtype), torch.empty_like(dx)).copy_(dx)\n'
+            "    d = x.shape[-1]\n",
+        ),
+    ),
+    edit(
+        "shape_of_the_first_x",
+        "FeedForward",
+        "The shape of the first x is kept: an x may have any other the next time.",
+        (
+            "return self.w_out(self.activation(self.w_in(x)))",
+            'self.shape = getattr(self, "shape", x.shape)\n'
+            "        return self.w_out(self.activation(self.w_in(x))).reshape(self.shape)",
+        ),
+    ),
+    edit(
+        "keywords_as_text",
+        "memoize",
+        "Keyword arguments are part of the key as text, which 1 and '1' share: keep the values themselves.",
+        (
+            "key = args, frozenset(kwargs.items())",
+            'key = args, frozenset(kwargs.values()) and ",".join(f"{k}={v}" for k, v in sorted(kwargs.items()))',
+        ),
+    ),
+]
+
+
 @mutant("gelu", "What x was is remembered by the tensor, whose numbers may change: keep nothing from call to call.")
 def remembered_by_the_tensor(x, approximate="none"):
     memory = globals().setdefault("_remembered", {})

@@ -63,11 +63,12 @@ def parameter_names(module, name, arguments):
 
 def forward_again(module, name, arguments, first, weights, x, **options):
     """The outputs in training and in evaluation mode, of a layer that was in use before with the weights `first`, with
-    another x and other options."""
+    another x, of another shape too, and other options."""
     layer = build(module, name, arguments, first, x.dtype)
     other = x.flip(0)
     for mode in (True, False, True):
         layer.train(mode)(other, **{key: value.flip(-1) for key, value in options.items()})
+    layer(other[:1], **options)
     other.copy_(x)  # the very tensor, with other numbers in it
     parameters = dict(layer.named_parameters())
     with torch.no_grad():
@@ -138,11 +139,11 @@ def forward_both_ways(module, name, arguments, weights, x, mask):
 
 
 def after_other_numbers(module, name, args, other):
-    """The result of a second call, the tensors among `args` having been given the numbers of `other` in between."""
-    getattr(module, name)(*args)
+    """The results of two calls, the tensors among `args` having been given the numbers of `other` in between."""
+    first = getattr(module, name)(*args)
     for x, y in zip(args, other):
         x.copy_(y)
-    return getattr(module, name)(*args)
+    return first, getattr(module, name)(*args)
 
 
 def counts_after_the_result_was_changed(module, n_layers):
@@ -390,7 +391,7 @@ def memoized_metadata(module):
     return greet.__name__, greet.__doc__, greet(), greet("me")
 
 
-def memoized_hash_collision(module, n):
+def memoized_hash_collision(module, n, by_name):
     """n different keys that all have one hash; the results and how often the function ran."""
 
     class Key:
@@ -413,4 +414,5 @@ def memoized_hash_collision(module, n):
         ran.append(key)
         return key.number
 
-    return [number(Key(i % n)) for i in range(2 * n)], len(ran)
+    keys = [Key(i % n) for i in range(2 * n)]
+    return [number(key=key) if by_name else number(key) for key in keys], len(ran)

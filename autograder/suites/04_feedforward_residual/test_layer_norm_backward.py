@@ -125,8 +125,9 @@ def test_backward_leaves_its_inputs_alone(student, generator):
     assert_inputs_untouched(student)
     other = [-grad_output, x.flip(0), weight + 1, 1e-5]
     again = student.run(after_other_numbers, "layer_norm_backward", [grad_output, x, weight, 1e-5], other[:3])
-    what = "(dx, dweight, dbias) of the same tensors, other numbers having been written into them"
-    assert_close(again, backward_truth(*other), what=what, hint="keep nothing from call to call")
+    what = "(dx, dweight, dbias) of tensors, and of the same ones after other numbers were written into them"
+    expected = backward_truth(grad_output, x, weight, 1e-5), backward_truth(*other)
+    assert_close(again, expected, what=what, hint="keep nothing from call to call")
     changed = student.run(changed_around, "layer_norm_backward", [grad_output, x, weight, 1e-5])
     assert_equal(changed, [], what="what the call changed")
     scattered = student.run(strided, "layer_norm_backward", [grad_output, x, weight, 1e-5])

@@ -90,6 +90,7 @@ def test_arguments_that_only_look_alike_are_told_apart(student):
         (["a", 1, "b", 2], {}), (["a", "b", 1, 2], {}), ([["a", 1], ["b", 2]], {}), ([["a", "b"], [1, 2]], {}),
         ([], {"0": 1}), ([0, 1], {}), ([], {"key": 1}), ([], {"key": 2}), ([], {"function": 1}), ([], {"args": 1}),
         ([-1], {}), ([-2], {}), ([], {"a": -1}), ([], {"a": -2}), ([None], {}), (["None"], {}), ([], {}), ([[]], {}),
+        ([], {"a": "1"}), ([], {"a": "1,b=2"}), ([], {"a": None}), ([], {"a": "None"}), (["A", 1], {}),
     ]  # fmt: skip
     results, ran, _ = student.run(scenarios.memoized_calls, calls * 2)
     assert_equal(
@@ -99,9 +100,9 @@ def test_arguments_that_only_look_alike_are_told_apart(student):
     n_calls, ran, wrong = student.run(scenarios.memoized_look_alikes, [0, 5, -1, "", "|", "*", "**", "kw", "__kwargs__", ()])
     what, hint = "(runs, wrong results) of as many different calls", "a key in two parts: (args, frozenset(kwargs.items()))"
     assert_equal((ran, wrong), (n_calls, 0), what=what, hint=hint)
-    assert_equal(
-        student.run(scenarios.memoized_hash_collision, 5), ([0, 1, 2, 3, 4] * 2, 5), what="five keys of one hash"
-    )
+    for by_name in (False, True):
+        actual = student.run(scenarios.memoized_hash_collision, 5, by_name)
+        assert_equal(actual, ([0, 1, 2, 3, 4] * 2, 5), what="five keys of one hash and one repr()")
 
 
 @exercise("memoize", points=1)
