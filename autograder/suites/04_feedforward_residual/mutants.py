@@ -1846,6 +1846,49 @@ MUTANTS += [
 ]
 
 
+MUTANTS += [
+    edit(
+        "no_gradient_in_float32",
+        "LayerNorm",
+        "A float32 x is detached: gradients flow in every dtype.",
+        ("        centred = z -", "        z = z.detach() if x.dtype == torch.float32 else z\n        centred = z -"),
+    ),
+    edit(
+        "no_gate_gradient_in_half_precision",
+        "SwiGLU",
+        "In half precision no gradient reaches the gate: detach nothing.",
+        ("F.silu(self.w_gate(x))", "F.silu(self.w_gate(x).detach() if x.dtype in HALF else self.w_gate(x))"),
+    ),
+    edit(
+        "no_gradient_by_a_float32_x",
+        "FeedForward",
+        "A float32 x is detached: gradients flow in every dtype.",
+        ("self.w_in(x)", "self.w_in(x.detach() if x.dtype == torch.float32 else x)"),
+    ),
+    edit(
+        "stream_detached_in_float32",
+        "TransformerBlock",
+        "A float32 stream is detached before the feed-forward layer: gradients flow in every dtype.",
+        (
+            "            return x + self.feed_forward(self.norm_2(x))",
+            "            return x + self.feed_forward(self.norm_2(x.detach() if x.dtype == torch.float32 else x))",
+        ),
+    ),
+    edit(
+        "eight_positions_at_most",
+        "TransformerBlock",
+        "Only the first positions are looked at: a text may be of any length.",
+        ("        if self.norm_first:", "        x = x[:, :8]\n        if self.norm_first:"),
+    ),
+    edit(
+        "last_segment_never_long",
+        "optimal_checkpoints",
+        "The last segment never begins in the first third of the layers: try every start.",
+        ("for start in range(end))", "for start in range(end // 3, end))"),
+    ),
+]
+
+
 @mutant("gelu", "What x was is remembered by the tensor, whose numbers may change: keep nothing from call to call.")
 def remembered_by_the_tensor(x, approximate="none"):
     memory = globals().setdefault("_remembered", {})

@@ -43,14 +43,19 @@ def check_start(student, name, wide):
 
 
 def check_layout_and_half(student, name, arguments, weights, x, truth):
-    """The layer takes an x that is not contiguous, and half precision comes back as it came."""
+    """The layer takes an x that is not contiguous, and each precision comes back as it came, and so do its gradients."""
     plain, scattered = student.run(scenarios.forward_strided, name, arguments, weights, torch.stack([x, -x]))
     assert_close(scattered, plain, what=f"{name} of a non-contiguous x", hint="reshape where view fails", atol=1e-5)
-    for dtype in (torch.float16, torch.bfloat16):
-        actual = student.run(scenarios.forward, name, arguments, weights, x.to(dtype))
-        assert actual.dtype == dtype, f"{name} of {dtype} came back as {actual.dtype}: keep the input's dtype"
-        room = 32 * torch.finfo(dtype).eps * float(truth.abs().max())
-        assert_close(actual.to(truth.dtype), truth, what=f"{name} of {dtype}", rtol=0, atol=room)
+    leaves = {"x": x, **weights}
+    expected = pulled_back(truth, leaves, torch.ones_like(x)) | {"output": truth(leaves)}
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        actual = student.run(scenarios.layer_gradients, name, arguments, weights, x.to(dtype), torch.ones_like(x, dtype=dtype))
+        for key, value in expected.items():
+            what = f"{'the output' if key == 'output' else f'the gradient by {key}'} of {name} in {dtype}"
+            assert isinstance(actual[key], torch.Tensor), f"{what} is missing: detach nothing"
+            assert actual[key].dtype == dtype, f"{what} came back as {actual[key].dtype}: keep the input's dtype"
+            room = 32 * torch.finfo(dtype).eps * float(value.abs().max())
+            assert_close(actual[key].to(value.dtype), value, what=what, rtol=0, atol=room)
 
 
 # Feed-forward
@@ -132,7 +137,7 @@ def test_feed_forward_keeps_dtype_and_input(student, generator):
     after, changed = student.run(scenarios.forward_and_input, "FeedForward", [4, 6, "relu"], weights, x)
     assert_equal(after, [x], what="[x] after the call")
     assert_equal(changed, [], what="what the call changed")
-    check_layout_and_half(student, "FeedForward", [4, 6, "relu"], weights, x, feed_forward_truth(weights, x, "relu"))
+    check_layout_and_half(student, "FeedForward", [4, 6, "relu"], weights, x, lambda t: feed_forward_truth(t, t["x"], "relu"))
     empty = student.run(scenarios.forward, "FeedForward", [4, 6, "relu"], weights, x[:0])
     assert_equal(empty, x[:0], what="FeedForward of an empty batch")
     trained = {key: 0.5 * value.flip(-1) for key, value in weights.items()}
@@ -233,7 +238,7 @@ def test_swiglu_keeps_dtype_and_input(student, generator):
     after, changed = student.run(scenarios.forward_and_input, "SwiGLU", [4, 6], weights, x)
     assert_equal(after, [x], what="[x] after the call")
     assert_equal(changed, [], what="what the call changed")
-    check_layout_and_half(student, "SwiGLU", [4, 6], weights, x, swiglu_truth(weights, x))
+    check_layout_and_half(student, "SwiGLU", [4, 6], weights, x, lambda t: swiglu_truth(t, t["x"]))
     empty = student.run(scenarios.forward, "SwiGLU", [4, 6], weights, x[:0])
     assert_equal(empty, x[:0], what="SwiGLU of an empty batch")
     trained = {key: 0.5 * value.flip(-1) for key, value in weights.items()}

@@ -99,14 +99,14 @@ def test_layer_norm_has_pytorchs_gradients(student, seed, d, lead, constant, tra
     )
 
 
-def assert_half_gradients(student, name, weights, x, function):
-    """Gradients reach half-precision x and parameters, with the values that float64 gives but for rounding."""
+def assert_gradients_in_its_dtype(student, name, weights, x, function):
+    """Gradients reach x and parameters in x's dtype, with the values that float64 gives but for rounding."""
     leaves = [y.double().requires_grad_() for y in (x, *weights.values())]
     function(leaves[0], x.shape[-1:], *leaves[1:], eps=1e-5 if name == "LayerNorm" else 1e-6).sum().backward()
     actual = student.run(scenarios.layer_gradients, name, [x.shape[-1]], weights, x, torch.ones_like(x))
     for key, leaf in zip(("x", *weights), leaves):
         what = f"the gradient by {key} of {name} in {x.dtype}"
-        assert isinstance(actual[key], torch.Tensor), f"{what} is missing: detach nothing, in half precision either"
+        assert isinstance(actual[key], torch.Tensor), f"{what} is missing: detach nothing, in no precision"
         room = 32 * torch.finfo(x.dtype).eps * float(leaf.grad.abs().max())
         assert_close(actual[key].double(), leaf.grad, what=what, hint="detach nothing", rtol=0, atol=room)
 
@@ -139,7 +139,7 @@ def test_layer_norm_works_in_float32_inside_half_precision(student, generator):
             truth = F.layer_norm(far.double(), (32,), weights["weight"].double(), weights["bias"].double())
             actual = student.run(scenarios.forward, "LayerNorm", [32], weights, far)
             assert_rounded_once(actual, truth, dtype, f"LayerNorm of a {dtype} x far from zero")
-            assert_half_gradients(student, "LayerNorm", weights, x[:5], F.layer_norm)
+        assert_gradients_in_its_dtype(student, "LayerNorm", weights, x[:5], F.layer_norm)
 
 
 @exercise("LayerNorm", points=1)
@@ -259,7 +259,7 @@ def test_rms_norm_works_in_float32_inside_half_precision(student, generator):
         if dtype != torch.float32:
             room = 1.01 * torch.finfo(dtype).eps  # two roundings, as models do it that round before the weight, and no third
             assert_close(actual.double(), truth, what=f"RMSNorm of {dtype}", hint="normalise in float32", rtol=room, atol=1e-6)
-            assert_half_gradients(student, "RMSNorm", {"weight": weight}, x[:5], F.rms_norm)
+        assert_gradients_in_its_dtype(student, "RMSNorm", {"weight": weight}, x[:5], F.rms_norm)
 
 
 @exercise("RMSNorm", points=0.5)

@@ -85,6 +85,8 @@ COSTS = st.lists(st.integers(0, 20), min_size=1, max_size=8)
 @example(costs=[9, 1, 1, 1, 9], n_segments=3)
 @example(costs=[2, 3, 4, 5, 6], n_segments=2)
 @example(costs=[1, 1, 1, 1, 10, 1], n_segments=3)
+@example(costs=[20, 1, 1, 2, 1, 3, 1], n_segments=2)
+@example(costs=[1, 3, 1, 2, 1, 1, 20], n_segments=2)
 def test_no_split_has_a_smaller_peak(student, costs, n_segments):
     """The peak is the smallest of all possible splits, as an exact int."""
     _, peak = student.optimal_checkpoints(costs, n_segments)
