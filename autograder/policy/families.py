@@ -156,7 +156,8 @@ FAMILIES: tuple[Family, ...] = (
         "torch.autograd.grad torch.autograd.backward torch.autograd.functional torch.autograd.forward_ad"
         " torch.autograd.gradcheck torch.autograd.gradgradcheck torch.autograd.graph._engine_run_backward"
         " torch.func.grad torch.func.grad_and_value torch.func.vjp torch.func.jvp torch.func.jacrev torch.func.jacfwd"
-        " torch.func.hessian torch.func.linearize functorch",
+        " torch.func.hessian torch.func.linearize functorch torch.autograd.Variable._execution_engine"
+        " torch.autograd.variable.Variable._execution_engine torch._C._EngineBase torch._C._ImperativeEngine",
         "backward",
     ),
     _family(
@@ -182,7 +183,7 @@ FAMILIES: tuple[Family, ...] = (
         "layer_norm native_layer_norm",
     ),
     _function("rms_norm", "RMSNorm", "_fused_rms_norm", method=False),
-    _function("gelu", "GELU", method=False),
+    _function("gelu", "GELU", "_addmm_activation", "torch._addmm_activation", method=False),
     _function("silu", "SiLU", method=False),
     _function("relu", "ReLU", names="torch.nn.functional.relu_ torch.nn.functional.threshold torch.nn.Threshold"),
     _function("sigmoid", "Sigmoid", "special_expit", "torch.special.expit scipy.special.expit"),
@@ -221,7 +222,8 @@ FAMILIES: tuple[Family, ...] = (
     _family("bisect _bisect"),
     _family("queue _queue asyncio.Queue asyncio.PriorityQueue asyncio.LifoQueue", keys="queue _queue"),
     _family(
-        "functools.cache functools.lru_cache functools.cached_property functools._lru_cache_wrapper joblib cachetools",
+        "functools.cache functools.lru_cache functools.cached_property functools._lru_cache_wrapper _functools._lru_cache_wrapper"
+        " joblib cachetools",
         keys="functools.cache functools.lru_cache",
     ),
     _family("tokenizers tiktoken sentencepiece transformers", keys="tokenizers tiktoken sentencepiece"),

@@ -186,8 +186,9 @@ def memoize(function: Callable[..., Any]) -> Callable[..., Any]:
       name, in whatever order the keywords come. A positional argument and a keyword are different things:
       `f(("a", 1))` is not `f(a=1)`. Left open: whether `f(1)` and `f(x=1)` share an entry, and whether equal arguments
       of different types (1, 1.0, True) do, as they would as keys of a dict.
-    - Any value is remembered, None and False too. A call that raises is not remembered: the next one runs again.
-    - An unhashable argument, such as a list, is a TypeError.
+    - Any value is remembered, None and False too. A call that raises is not remembered: the next one runs again. It is
+      no hit; whether it counts as a miss is left open.
+    - An unhashable argument, such as a list, is a TypeError, and `function` does not run.
     - Each decorated function has a memory of its own, which its own recursive calls use as well.
     - `decorated.cache_info()` returns `CacheInfo(hits, misses)`; name and docstring of `function` are kept.
     """

@@ -1630,3 +1630,272 @@ MUTANTS += [
         ("        z = x.float()", "        x = x if x.requires_grad else x.requires_grad_()\n        z = x.float()"),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "modes_by_their_ending",
+        "gelu",
+        'Names that only end in "tanh" are taken for it: any but "none" and "tanh" is a ValueError.',
+        ('approximate == "tanh"', 'str(approximate).endswith("tanh")'),
+    ),
+    edit(
+        "cast_back_from_float32_only",
+        "LayerNorm",
+        "A float32 x comes back in the wider dtype of the parameters: the result is in x's dtype, whatever that is.",
+        (".to(x.dtype)\n", ".to(x.dtype if x.dtype in HALF else None)\n"),
+    ),
+    edit(
+        "empty_inputs_not_checked",
+        "LayerNorm",
+        "An x without elements is let through whatever its width: look at the last dimension alone.",
+        ("if x.shape[-1:] != self.weight.shape", "if x.numel() and x.shape[-1:] != self.weight.shape"),
+    ),
+    edit(
+        "four_dimensions_at_most",
+        "layer_norm_backward",
+        "The sums run over three leading dimensions at most: there may be any number of them.",
+        (
+            "(grad_output * normal).reshape(-1, d).sum(0)",
+            "((grad_output * normal).sum((0, 1, 2)[: x.dim() - 1]) if x.dim() > 1 else grad_output * normal)",
+        ),
+    ),
+    edit(
+        "rms_cast_back_from_float32_only",
+        "RMSNorm",
+        "A float32 x comes back in the wider dtype of the parameters: the result is in x's dtype, whatever that is.",
+        (".to(x.dtype)\n", ".to(x.dtype if x.dtype in HALF else None)\n"),
+    ),
+    edit(
+        "rms_any_dimension_will_do",
+        "RMSNorm",
+        "An x is let through when any of its dimensions is d_model: it is the last one that counts.",
+        ("x.shape[-1:] != self.weight.shape", "len(self.weight) not in x.shape"),
+    ),
+    edit(
+        "any_name_with_relu_in_it",
+        "FeedForward",
+        'Every name with "relu" in it is taken for ReLU: any but the three is a ValueError.',
+        (
+            "        if activation not in",
+            '        activation = "relu" if "relu" in str(activation) else activation\n        if activation not in',
+        ),
+    ),
+    edit(
+        "functions_for_names",
+        "FeedForward",
+        "A function is taken for an activation: anything but the three names is a ValueError.",
+        (
+            "        if activation not in",
+            "        activations |= {activation: activation} if callable(activation) else {}\n        if activation not in",
+        ),
+    ),
+    edit(
+        "weights_without_numbers",
+        "FeedForward",
+        "The weights start as whatever lay in memory: draw them as nn.Linear does.",
+        (
+            "self.w_out = nn.Linear(d_ff, d_model)",
+            'self.w_out = nn.Linear(d_ff, d_model)\n        nn.init.constant_(self.w_in.weight, float("nan"))',
+        ),
+    ),
+    edit(
+        "last_mask_kept",
+        "TransformerBlock",
+        "The mask of an earlier call is used where a call has none: without a mask everything may be attended to.",
+        (
+            "        if self.norm_first:",
+            '        self.mask = mask if mask is not None else getattr(self, "mask", None)\n'
+            "        mask = self.mask\n        if self.norm_first:",
+        ),
+    ),
+    edit(
+        "no_second_part_without_keywords",
+        "memoize",
+        "Without keywords the key is args alone, which may look like a key with keywords: make it the same pair always.",
+        ("key = args, frozenset(kwargs.items())", "key = (args, frozenset(kwargs.items())) if kwargs else args"),
+    ),
+    edit(
+        "mark_between_arguments",
+        "memoize",
+        "What stands between positional and keyword arguments in the key may be an argument itself: keep them in two parts.",
+        ("key = args, frozenset(kwargs.items())", "key = args + (..., *sorted(kwargs.items())) if kwargs else args"),
+    ),
+    edit(
+        "three_keywords_at_most",
+        "memoize",
+        "Only the first keywords are part of the key: all are.",
+        ("frozenset(kwargs.items())", "frozenset(sorted(kwargs.items())[:3])"),
+    ),
+    edit(
+        "failed_calls_are_hits",
+        "memoize",
+        "Calls that raise are counted as hits: a hit is a call that was answered from memory.",
+        ("    hits = misses = 0\n", "    hits = misses = calls = 0\n"),
+        ("nonlocal hits, misses", "nonlocal calls\n        calls += 1"),
+        ("            hits += 1\n        else:\n            misses += 1\n", "            pass\n        else:\n"),
+        ("CacheInfo(hits, misses)\n    return", "CacheInfo(calls - len(results), len(results))\n    return"),
+    ),
+    edit(
+        "all_forgotten_after_a_failure",
+        "memoize",
+        "A call that raises empties the memory: only that call is not remembered.",
+        (
+            "            results[key] = function(*args, **kwargs)",
+            "            try:\n                results[key] = function(*args, **kwargs)\n"
+            "            except Exception:\n                results.clear()\n                raise",
+        ),
+    ),
+    edit(
+        "value_errors_are_remembered",
+        "memoize",
+        "An exception is remembered: the next call runs the function again.",
+        (
+            "            results[key] = function(*args, **kwargs)\n",
+            "            try:\n                results[key] = function(*args, **kwargs)\n"
+            "            except ValueError as error:\n                results[key] = error\n"
+            "        if isinstance(results[key], ValueError):\n            raise results[key]\n",
+        ),
+    ),
+    edit(
+        "ellipsis_for_nothing",
+        "memoize",
+        "A result that equals the mark for 'not there' is not remembered: ask the dictionary whether the key is there.",
+        ("if key in results:", "if results.get(key, ...) is not ...:"),
+    ),
+    edit(
+        "run_before_it_is_refused",
+        "memoize",
+        "With an unhashable argument the function runs before the call is refused: make the key first.",
+        (
+            "        if key in results:",
+            "        try:\n            hash(key)\n        except TypeError:\n            function(*args, **kwargs)\n"
+            "            raise\n        if key in results:",
+        ),
+    ),
+    edit(
+        "row_that_only_grows",
+        "residual_path_counts",
+        "The counts of a deeper stack come back, which an earlier call asked for: begin each call anew, or cut what you keep.",
+        (
+            "    counts = [1]\n    for _ in range(n_layers):",
+            '    counts = globals().setdefault("_row", [1])\n    for _ in range(n_layers + 1 - len(counts)):',
+        ),
+        ("    return counts", '    globals()["_row"] = counts\n    return list(counts)'),
+    ),
+    edit(
+        "seed_set_by_the_way",
+        "residual_path_counts",
+        "The call sets Python's random state: nothing here is random.",
+        ("    counts = [1]\n", "    import random\n\n    random.seed(0)\n    counts = [1]\n"),
+    ),
+    edit(
+        "no_layers_before_the_checks",
+        "optimal_checkpoints",
+        "Without layers n_segments is not checked: below 1 it is a ValueError all the same.",
+        ("    if n_segments < 1:", "    if not costs:\n        return [0], 0\n    if n_segments < 1:"),
+    ),
+    edit(
+        "boundaries_handed_out_again",
+        "optimal_checkpoints",
+        "Results are kept and handed out again: a caller who changes the list changes later answers. Return a new one.",
+        (
+            "    n = len(costs)\n",
+            '    n = len(costs)\n    kept = globals().setdefault("_kept", {})\n'
+            "    if (tuple(costs), n_segments) in kept:\n        return kept[tuple(costs), n_segments]\n",
+        ),
+        (
+            "    return boundaries, max((sum(costs[start:end]) for start, end in pairwise(boundaries)), default=0)",
+            "    peak = max((sum(costs[start:end]) for start, end in pairwise(boundaries)), default=0)\n"
+            "    return kept.setdefault((tuple(costs), n_segments), (boundaries, peak))",
+        ),
+    ),
+]
+
+
+MUTANTS += [
+    edit(
+        "one_result_for_all_calls",
+        "layer_norm_backward",
+        "Each call writes its dx over that of the call before: return new tensors.",
+        (
+            "    d = x.shape[-1]\n",
+            '    dx = globals().setdefault("_results", {}).setdefault((x.shape, x.dtype), torch.empty_like(dx)).copy_(dx)\n'
+            "    d = x.shape[-1]\n",
+        ),
+    ),
+    edit(
+        "shape_of_the_first_x",
+        "FeedForward",
+        "The shape of the first x is kept: an x may have any other the next time.",
+        (
+            "return self.w_out(self.activation(self.w_in(x)))",
+            'self.shape = getattr(self, "shape", x.shape)\n'
+            "        return self.w_out(self.activation(self.w_in(x))).reshape(self.shape)",
+        ),
+    ),
+    edit(
+        "keywords_as_text",
+        "memoize",
+        "Keyword arguments are part of the key as text, which 1 and '1' share: keep the values themselves.",
+        (
+            "key = args, frozenset(kwargs.items())",
+            'key = args, frozenset(kwargs.values()) and ",".join(f"{k}={v}" for k, v in sorted(kwargs.items()))',
+        ),
+    ),
+]
+
+
+MUTANTS += [
+    edit(
+        "no_gradient_in_float32",
+        "LayerNorm",
+        "A float32 x is detached: gradients flow in every dtype.",
+        ("        centred = z -", "        z = z.detach() if x.dtype == torch.float32 else z\n        centred = z -"),
+    ),
+    edit(
+        "no_gate_gradient_in_half_precision",
+        "SwiGLU",
+        "In half precision no gradient reaches the gate: detach nothing.",
+        ("F.silu(self.w_gate(x))", "F.silu(self.w_gate(x).detach() if x.dtype in HALF else self.w_gate(x))"),
+    ),
+    edit(
+        "no_gradient_by_a_float32_x",
+        "FeedForward",
+        "A float32 x is detached: gradients flow in every dtype.",
+        ("self.w_in(x)", "self.w_in(x.detach() if x.dtype == torch.float32 else x)"),
+    ),
+    edit(
+        "stream_detached_in_float32",
+        "TransformerBlock",
+        "A float32 stream is detached before the feed-forward layer: gradients flow in every dtype.",
+        (
+            "            return x + self.feed_forward(self.norm_2(x))",
+            "            return x + self.feed_forward(self.norm_2(x.detach() if x.dtype == torch.float32 else x))",
+        ),
+    ),
+    edit(
+        "eight_positions_at_most",
+        "TransformerBlock",
+        "Only the first positions are looked at: a text may be of any length.",
+        ("        if self.norm_first:", "        x = x[:, :8]\n        if self.norm_first:"),
+    ),
+    edit(
+        "last_segment_never_long",
+        "optimal_checkpoints",
+        "The last segment never begins in the first third of the layers: try every start.",
+        ("for start in range(end))", "for start in range(end // 3, end))"),
+    ),
+]
+
+
+@mutant("gelu", "What x was is remembered by the tensor, whose numbers may change: keep nothing from call to call.")
+def remembered_by_the_tensor(x, approximate="none"):
+    memory = globals().setdefault("_remembered", {})
+    if (x, approximate) not in memory:
+        z = x / math.sqrt(2) if approximate == "none" else math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+        bend = {"none": torch.erf, "tanh": torch.tanh}.get(approximate)
+        if bend is None:
+            raise ValueError(f"no such mode: {approximate}")
+        memory[x, approximate] = 0.5 * x * (1 + bend(z))
+    return memory[x, approximate]

@@ -1,5 +1,6 @@
 """What a single call cannot show: layers loaded with given weights and run, functions that count their calls."""
 
+import math
 import random
 
 import numpy as np
@@ -25,6 +26,11 @@ def build(module, name, arguments, weights=None, dtype=torch.float64):
 def parameter_shapes(module, name, arguments):
     """The layer's parameters: names and shapes."""
     return {key: list(value.shape) for key, value in build(module, name, arguments).named_parameters()}
+
+
+def made_with_a_function(module, name, arguments):
+    """Make the layer with one of PyTorch's functions as its last argument."""
+    getattr(module, name)(*arguments, torch.tanh)
 
 
 def changed_by_making(module, name, arguments):
@@ -57,17 +63,25 @@ def parameter_names(module, name, arguments):
 
 def forward_again(module, name, arguments, first, weights, x, **options):
     """The outputs in training and in evaluation mode, of a layer that was in use before with the weights `first`, with
-    another x and other options."""
+    another x, of another shape too, and other options."""
     layer = build(module, name, arguments, first, x.dtype)
     other = x.flip(0)
     for mode in (True, False, True):
         layer.train(mode)(other, **{key: value.flip(-1) for key, value in options.items()})
+    layer(other[:1], **options)
     other.copy_(x)  # the very tensor, with other numbers in it
     parameters = dict(layer.named_parameters())
     with torch.no_grad():
         for key, value in weights.items():
             parameters[key].copy_(value)
     return [layer.train(mode)(other, **options) for mode in (True, False)]
+
+
+def forward_after_a_mask(module, name, arguments, weights, x, mask):
+    """The output for x alone, of a layer that was given a mask before."""
+    layer = build(module, name, arguments, weights, x.dtype)
+    layer(x, mask=mask)
+    return layer(x)
 
 
 def initial_parameters(module, name, arguments):
@@ -118,9 +132,18 @@ def forward_of_another_dtype(module, name, arguments, weights, x):
     return build(module, name, arguments, weights, next(iter(weights.values())).dtype)(x)
 
 
-def forward_by_position(module, name, arguments, weights, x, mask):
-    """The output when the mask is the second positional argument."""
-    return build(module, name, arguments, weights, x.dtype)(x, mask)
+def forward_both_ways(module, name, arguments, weights, x, mask):
+    """The outputs when the mask is given by name, and when it is the second positional argument."""
+    layer = build(module, name, arguments, weights, x.dtype)
+    return layer(x, mask=mask), layer(x, mask)
+
+
+def after_other_numbers(module, name, args, other):
+    """The results of two calls, the tensors among `args` having been given the numbers of `other` in between."""
+    first = getattr(module, name)(*args)
+    for x, y in zip(args, other):
+        x.copy_(y)
+    return first, getattr(module, name)(*args)
 
 
 def counts_after_the_result_was_changed(module, n_layers):
@@ -135,6 +158,14 @@ def costs_afterwards(module, costs, n_segments):
     """The list of costs after the call."""
     module.optimal_checkpoints(costs, n_segments)
     return costs
+
+
+def boundaries_after_the_result_was_changed(module, costs, n_segments):
+    """What a second call gives when the first one's boundaries have been overwritten by whoever they were given to."""
+    boundaries, _ = module.optimal_checkpoints(costs, n_segments)
+    if isinstance(boundaries, list):
+        boundaries[:] = [-1]
+    return module.optimal_checkpoints(costs, n_segments)
 
 
 def stack(module, name, arguments, weights, x, depth):
@@ -167,6 +198,29 @@ def memoized_calls(module, calls):
         args = tuple(tuple(x) if isinstance(x, list) else x for x in args)
         results.append(probe(*args, **kwargs))
     return results, len(ran), counts(probe)
+
+
+def memoized_look_alikes(module, marks):
+    """Calls whose keys are the same once positional and keyword arguments stand side by side with a mark between them:
+    how many there are, how often the function ran, and whether each call got its own result."""
+    ran = []
+
+    @module.memoize
+    def probe(*args, **kwargs):
+        ran.append(1)
+        return args, kwargs
+
+    items = ("a", 1), ("b", 2)
+    pairs = (items[:1], frozenset(items[:1])), (items, frozenset(items))
+    calls = [((), {}), ((), {"a": 1}), ((), {"a": 1, "b": 2})]
+    for sorted_items, as_set in pairs:
+        flat = sum(sorted_items, ())
+        calls += [((sorted_items,), {}), ((as_set,), {}), (((), sorted_items), {}), (((), as_set), {})]
+        for mark in (*marks, ..., dict, frozenset(), object, str, tuple):
+            calls += [((mark, *flat), {}), ((mark, *sorted_items), {}), (((mark, *sorted_items),), {})]
+            calls += [((mark, as_set), {})] if mark != () else []
+    results = [probe(*args, **kwargs) for args, kwargs in calls]
+    return len(calls), len(ran), [result == call for result, call in zip(results, calls)].count(False)
 
 
 def memoized_many(module, n):
@@ -212,22 +266,25 @@ def memoized_values(module, values):
 
 def memoized_failures(module, failures):
     """A memoized function that raises the first `failures` times; what came of two calls more than that."""
-    ran, kinds = [], (KeyError, ZeroDivisionError, AttributeError)
+    ran, kinds = [], (KeyError, ZeroDivisionError, AttributeError, ValueError, StopIteration, RuntimeError, AssertionError)
 
     @module.memoize
     def unlucky(x):
+        if x == 0:
+            return -1
         ran.append(x)
         if len(ran) <= failures:
-            raise kinds[len(ran) % 3](f"attempt {len(ran)}")
+            raise kinds[len(ran) % len(kinds)](f"attempt {len(ran)}")
         return x + 1
 
-    outcomes = []
+    outcomes = [unlucky(0)]
     for _ in range(failures + 2):
         try:
             outcomes.append(unlucky(1))
         except kinds as error:
             outcomes.append(f"{type(error).__name__}: {error.args[0]}")
-    return outcomes, len(ran)
+    unlucky(0)
+    return outcomes, len(ran), counts(unlucky)[0]
 
 
 def memoized_type_error(module):
@@ -249,9 +306,15 @@ def memoized_type_error(module):
 
 
 def memoized_unhashable(module, argument, by_name):
-    """Call a memoized function with an argument that cannot be hashed."""
-    remembered = module.memoize(lambda x=None: 0)
-    return remembered(x=argument) if by_name else remembered(argument)
+    """Call a memoized function with an argument that cannot be hashed; the counts after it did not refuse, or ran."""
+    ran = []
+    remembered = module.memoize(lambda x=None: ran.append(x))
+    try:
+        return remembered(x=argument) if by_name else remembered(argument)
+    except (TypeError, ValueError, IndexError):
+        if ran or counts(remembered) != [0, 0]:
+            return [len(ran), *counts(remembered)]
+        raise
 
 
 def memoized_recursion(module, n):
@@ -307,11 +370,13 @@ def memoized_objects(module, n):
 
         return make
 
+    kinds = {kind.__name__: kind for kind in (object, list, dict, set, ValueError)}
+    kinds |= {"nan": lambda: math.nan, "Ellipsis": lambda: ..., "NotImplemented": lambda: NotImplemented}
     outcomes = {}
-    for kind in (object, list, dict, set):
+    for name, kind in kinds.items():
         made = []
         make = module.memoize(maker(kind, made))
-        outcomes[kind.__name__] = all([make() is made[0] for _ in range(n)])
+        outcomes[name] = all([make() is made[0] for _ in range(n)]) and len(made) == 1
     return outcomes
 
 
@@ -326,7 +391,7 @@ def memoized_metadata(module):
     return greet.__name__, greet.__doc__, greet(), greet("me")
 
 
-def memoized_hash_collision(module, n):
+def memoized_hash_collision(module, n, by_name):
     """n different keys that all have one hash; the results and how often the function ran."""
 
     class Key:
@@ -349,4 +414,5 @@ def memoized_hash_collision(module, n):
         ran.append(key)
         return key.number
 
-    return [number(Key(i % n)) for i in range(2 * n)], len(ran)
+    keys = [Key(i % n) for i in range(2 * n)]
+    return [number(key=key) if by_name else number(key) for key in keys], len(ran)

@@ -8,7 +8,6 @@ from autograder.testing.strategies import example, given, leading_shapes, normal
 
 from . import scenarios
 
-MODES = ["none", "tanh"]
 EPSILONS = st.sampled_from([1e-5, 1e-6, 1e-3, 0.1])
 
 
@@ -29,7 +28,7 @@ def reference_gradients(function, tensors, cotangent):
 
 
 @exercise("LayerNorm", points=4, core=True)
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(seed=seeds(), d=sizes(1, 9), lead=leading_shapes(4, 3), eps=EPSILONS, scale=st.sampled_from([0.01, 1.0, 100.0]))
 def test_layer_norm_agrees_with_pytorch(student, seed, d, lead, eps, scale):
     """Any leading dimensions, any width, any eps: the values of PyTorch's layer norm."""
@@ -85,7 +84,7 @@ def test_layer_norm_keeps_its_digits_far_from_zero(student, generator):
 
 
 @exercise("LayerNorm", points=2)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), constant=st.booleans(), training=st.booleans())
 def test_layer_norm_has_pytorchs_gradients(student, seed, d, lead, constant, training):
     """Gradients reach x, weight and bias, agree with PyTorch's, and are finite for constant rows."""
@@ -100,14 +99,14 @@ def test_layer_norm_has_pytorchs_gradients(student, seed, d, lead, constant, tra
     )
 
 
-def assert_half_gradients(student, name, weights, x, function):
-    """Gradients reach half-precision x and parameters, with the values that float64 gives but for rounding."""
+def assert_gradients_in_its_dtype(student, name, weights, x, function):
+    """Gradients reach x and parameters in x's dtype, with the values that float64 gives but for rounding."""
     leaves = [y.double().requires_grad_() for y in (x, *weights.values())]
     function(leaves[0], x.shape[-1:], *leaves[1:], eps=1e-5 if name == "LayerNorm" else 1e-6).sum().backward()
     actual = student.run(scenarios.layer_gradients, name, [x.shape[-1]], weights, x, torch.ones_like(x))
     for key, leaf in zip(("x", *weights), leaves):
         what = f"the gradient by {key} of {name} in {x.dtype}"
-        assert isinstance(actual[key], torch.Tensor), f"{what} is missing: detach nothing, in half precision either"
+        assert isinstance(actual[key], torch.Tensor), f"{what} is missing: detach nothing, in no precision"
         room = 32 * torch.finfo(x.dtype).eps * float(leaf.grad.abs().max())
         assert_close(actual[key].double(), leaf.grad, what=what, hint="detach nothing", rtol=0, atol=room)
 
@@ -129,23 +128,25 @@ def test_layer_norm_works_in_float32_inside_half_precision(student, generator):
         assert actual.dtype == dtype, f"LayerNorm of {dtype} came back as {actual.dtype}: cast the result back"
         truth = F.layer_norm(x.double(), (32,), weights["weight"].double(), weights["bias"].double())
         assert_close(actual.double(), truth, what=f"LayerNorm of {dtype}", rtol=tolerance, atol=tolerance)
-        single = {key: value.float() for key, value in weights.items()}
-        mixed = student.run(scenarios.forward_of_another_dtype, "LayerNorm", [32], single, x)
-        assert_close(mixed, truth.to(dtype), what=f"a float32 layer on {dtype}", rtol=tolerance, atol=tolerance)
+        for wide in (torch.float32, torch.float64):
+            parameters = {key: value.to(wide) for key, value in weights.items()}
+            mixed = student.run(scenarios.forward_of_another_dtype, "LayerNorm", [32], parameters, x)
+            what = f"a layer in {wide} on {dtype}"
+            assert_close(mixed, truth.to(dtype), what=what, hint="return x's dtype", rtol=tolerance, atol=tolerance)
         if dtype != torch.float32:
             assert_rounded_once(actual, truth, dtype, f"LayerNorm of {dtype}")
             far = (normal(generator, 5, 32, scale=500.0) + 5e4).to(dtype)
             truth = F.layer_norm(far.double(), (32,), weights["weight"].double(), weights["bias"].double())
             actual = student.run(scenarios.forward, "LayerNorm", [32], weights, far)
             assert_rounded_once(actual, truth, dtype, f"LayerNorm of a {dtype} x far from zero")
-            assert_half_gradients(student, "LayerNorm", weights, x[:5], F.layer_norm)
+        assert_gradients_in_its_dtype(student, "LayerNorm", weights, x[:5], F.layer_norm)
 
 
 @exercise("LayerNorm", points=1)
 def test_layer_norm_takes_one_vector_none_and_any_memory_layout(student, generator):
     """A single vector, an empty batch and a transposed x are all inputs like any other."""
     weights = {"weight": normal(generator, 4), "bias": normal(generator, 4)}
-    for shape in ((4,), (0, 4), (2, 0, 3, 4), (1, 1, 1, 1, 4)):
+    for shape in ((4,), (0, 4), (2, 0, 3, 4), (1, 2, 1, 1, 1, 2, 4)):
         x = normal(generator, *shape)
         actual = student.run(scenarios.forward, "LayerNorm", [4], weights, x)
         assert_close(actual, F.layer_norm(x, (4,), **weights), what=f"LayerNorm of shape {shape}")
@@ -178,7 +179,7 @@ def test_layer_norm_leaves_input_and_parameters_alone(student, generator):
 @exercise("LayerNorm", points=0.5)
 def test_layer_norm_refuses_another_width(student):
     """An x whose last dimension is not d_model is an error, also where it would broadcast."""
-    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4)), (3, (3, 4))):
+    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4)), (3, (3, 4)), (4, (0, 1))):
         assert_refused(
             student.run,
             scenarios.forward,
@@ -194,7 +195,7 @@ def test_layer_norm_refuses_another_width(student):
 
 
 @exercise("RMSNorm", points=3, core=True)
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(seed=seeds(), d=sizes(1, 9), lead=leading_shapes(4, 3), eps=EPSILONS, scale=st.sampled_from([0.01, 1.0, 100.0]))
 @example(seed=1, d=8, lead=(0,), eps=1e-5, scale=1.0)
 def test_rms_norm_agrees_with_pytorch(student, seed, d, lead, eps, scale):
@@ -226,7 +227,7 @@ def test_rms_norm_has_one_parameter_of_ones(student):
 
 
 @exercise("RMSNorm", points=1)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), zero=st.booleans(), training=st.booleans())
 def test_rms_norm_has_pytorchs_gradients(student, seed, d, lead, zero, training):
     """Gradients reach x and weight, agree with PyTorch's, and are finite for rows of zeros."""
@@ -250,13 +251,15 @@ def test_rms_norm_works_in_float32_inside_half_precision(student, generator):
         assert actual.dtype == dtype, f"RMSNorm of {dtype} came back as {actual.dtype}: cast the result back"
         truth = F.rms_norm(x.double(), (32,), weight.double(), 1e-6)
         assert_close(actual.double(), truth, what=f"RMSNorm of {dtype}", rtol=tolerance, atol=tolerance)
-        single = {"weight": weight.float()}
-        mixed = student.run(scenarios.forward_of_another_dtype, "RMSNorm", [32], single, x)
-        assert_close(mixed, truth.to(dtype), what=f"a float32 layer on {dtype}", rtol=tolerance, atol=tolerance)
+        for wide in (torch.float32, torch.float64):
+            parameters = {"weight": weight.to(wide)}
+            mixed = student.run(scenarios.forward_of_another_dtype, "RMSNorm", [32], parameters, x)
+            what = f"a layer in {wide} on {dtype}"
+            assert_close(mixed, truth.to(dtype), what=what, hint="return x's dtype", rtol=tolerance, atol=tolerance)
         if dtype != torch.float32:
             room = 1.01 * torch.finfo(dtype).eps  # two roundings, as models do it that round before the weight, and no third
             assert_close(actual.double(), truth, what=f"RMSNorm of {dtype}", hint="normalise in float32", rtol=room, atol=1e-6)
-            assert_half_gradients(student, "RMSNorm", {"weight": weight}, x[:5], F.rms_norm)
+        assert_gradients_in_its_dtype(student, "RMSNorm", {"weight": weight}, x[:5], F.rms_norm)
 
 
 @exercise("RMSNorm", points=0.5)
@@ -285,7 +288,7 @@ def test_rms_norm_leaves_input_and_parameters_alone(student, generator):
 @exercise("RMSNorm", points=0.5)
 def test_rms_norm_refuses_another_width(student):
     """An x whose last dimension is not d_model is an error, also where it would broadcast."""
-    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4))):
+    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4)), (4, (4, 1)), (4, (0, 1))):
         assert_refused(
             student.run,
             scenarios.forward,

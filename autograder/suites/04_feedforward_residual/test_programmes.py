@@ -6,6 +6,7 @@ from itertools import combinations, pairwise, product
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.probes import changed_around
 from autograder.testing.strategies import example, given, settings, st
 
 from . import scenarios
@@ -15,8 +16,8 @@ from . import scenarios
 
 @exercise("residual_path_counts", points=3, core=True)
 def test_path_counts_agree_with_walking_every_path(student):
-    """For up to 10 layers every one of the 2^n paths is walked and counted by its length."""
-    for n in range(1, 11):
+    """In stacks of 1 to 10 layers, in no order, every one of the 2^n paths is walked and counted by its length."""
+    for n in (3, 10, *range(1, 10), 1):
         lengths = [sum(path) for path in product((0, 1), repeat=n)]
         expected = [lengths.count(length) for length in range(n + 1)]
         assert_equal(
@@ -42,6 +43,8 @@ def test_no_layers_leave_one_path(student):
         again = student.run(scenarios.counts_after_the_result_was_changed, n)
         what = f"residual_path_counts({n}), the list of an earlier call having been changed by its caller"
         assert_equal(again, expected, what=what, hint="hand out a new list each time")
+    changed = student.run(changed_around, "residual_path_counts", [3])
+    assert_equal(changed, [], what="what the call changed", hint="set no seed and no default")
 
 
 @exercise("residual_path_counts", points=0.5)
@@ -77,11 +80,13 @@ COSTS = st.lists(st.integers(0, 20), min_size=1, max_size=8)
 
 
 @exercise("optimal_checkpoints", points=4, core=True)
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(costs=COSTS, n_segments=st.integers(1, 6))
 @example(costs=[9, 1, 1, 1, 9], n_segments=3)
 @example(costs=[2, 3, 4, 5, 6], n_segments=2)
 @example(costs=[1, 1, 1, 1, 10, 1], n_segments=3)
+@example(costs=[20, 1, 1, 2, 1, 3, 1], n_segments=2)
+@example(costs=[1, 3, 1, 2, 1, 1, 20], n_segments=2)
 def test_no_split_has_a_smaller_peak(student, costs, n_segments):
     """The peak is the smallest of all possible splits, as an exact int."""
     _, peak = student.optimal_checkpoints(costs, n_segments)
@@ -92,7 +97,7 @@ def test_no_split_has_a_smaller_peak(student, costs, n_segments):
 
 
 @exercise("optimal_checkpoints", points=2.5)
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(costs=COSTS, n_segments=st.integers(1, 6))
 def test_the_boundaries_are_a_split_with_that_peak(student, costs, n_segments):
     """From 0 to len(costs), strictly rising, at most n_segments segments, and the largest one is the best possible."""
@@ -110,6 +115,7 @@ def test_more_segments_than_layers_and_layers_that_cost_nothing(student):
         ([7], 4),
         ([0, 0, 0], 2),
         ([0, 5, 0, 0, 5], 4),
+        ([5] * 11, 11),
     ):
         boundaries, peak = student.optimal_checkpoints(costs, n_segments)
         assert_equal(peak, least_peak(costs, n_segments), what=f"the peak for costs {costs} in {n_segments} segments")
@@ -162,6 +168,11 @@ def test_the_list_of_costs_is_left_as_it_was(student):
         for n_segments in (1, 3, 9):
             after = student.run(scenarios.costs_afterwards, list(costs), n_segments)
             assert_equal(after, costs, what="the costs after the call", hint="work on a copy: costs = list(costs)")
+    again = student.run(scenarios.boundaries_after_the_result_was_changed, [5, 5, 1], 2)
+    what = "optimal_checkpoints([5, 5, 1], 2), the boundaries of an earlier call having been changed by its caller"
+    assert_equal(again, ([0, 1, 3], 6), what=what, hint="hand out a new list each time")
+    changed = student.run(changed_around, "optimal_checkpoints", [[3, 1, 2, 0], 2])
+    assert_equal(changed, [], what="what the call changed", hint="set no seed and no default")
     _, peak = student.optimal_checkpoints((3, 1, 2, 0), 2)
     assert_equal(peak, 3, what="the peak for costs given as a tuple", hint="any sequence of costs will do")
 
@@ -180,7 +191,8 @@ def test_a_hundred_layers_are_no_trouble(student, generator):
 @exercise("optimal_checkpoints", points=0.5)
 def test_checkpoints_refuse_what_makes_no_sense(student):
     """Fewer than one segment or a negative cost is an error."""
-    for costs, n_segments in (([1, 2], 0), ([1, 2], -1), ([1, -2, 3], 2), ([-1], 1), ([1.5, 2.0, -0.5], 2)):
+    below = (([1, 2], 0), ([1, 2], -1), ([], 0), ([], -3))
+    for costs, n_segments in (*below, ([1, 4, 2, 5, -2, 3], 2), ([-1], 1), ([1.5, 2.0, -0.5], 2)):
         assert_refused(
             student.optimal_checkpoints, costs, n_segments, why="a cost is negative or n_segments is below 1"
         )
