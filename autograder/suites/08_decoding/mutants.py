@@ -256,6 +256,12 @@ MUTANTS = [
         ("i, parent = parent, (parent - 1) // 2\n", "i, parent, left = parent, (parent - 1) // 2, left - 1\n"),
     ),
     edit(
+        "counting_begins_again",
+        "TopKHeap",
+        "items() begins to count the pushes again, so that of equal scores later ones count as earlier: it only looks.",
+        ("        return [(score, item) for", "        self._n_pushed = 0\n        return [(score, item) for"),
+    ),
+    edit(
         "all_scores_remembered",
         "TopKHeap",
         "The scores of all pushes are remembered: there is room for k entries and no more.",

@@ -55,6 +55,7 @@ def test_of_equal_scores_the_first_is_the_better_one(student, scores, k):
 @settings(max_examples=12)
 @given(scores=SCORES, k=st.integers(1, 8), asked=st.lists(st.integers(0, 39), max_size=6, unique=True))
 @example(scores=[3.0, 1.0, 2.0, 0.5, 2.5, 9.0, 1.5, 4.0], k=3, asked=[3, 5, 6])
+@example(scores=[1.0] * 9, k=6, asked=[2, 4, 8])
 def test_looking_changes_nothing(student, scores, k, asked):
     """items() may be asked at any time, and leaves the heap as it is."""
     asked = sorted(number for number in asked if number < len(scores))

@@ -168,8 +168,8 @@ def test_step_is_called_once_for_each_new_token(student, t, more, seed):
 @exercise("greedy_search", points=0.5)
 def test_greedy_refuses_a_prefix_that_is_too_long(student):
     """There is no text of 2 tokens that begins with 3."""
-    for max_len in (2, 1, 0):
-        prefix = torch.tensor([0, 1, 1])
+    for t, max_len in ((3, 2), (3, 1), (3, 0), (1, 0)):
+        prefix = torch.zeros(t, dtype=torch.int64)
         assert_refused(student.run, scenarios.search_greedily, table_for(1, 3), prefix, 2, max_len, why="the prefix is longer")
 
 
@@ -197,8 +197,8 @@ def test_beam_search_refuses_what_makes_no_sense(student):
     """A beam of no text, a prefix that is too long."""
     for beam_size in (0, -1):
         assert_refused(search, student, table_for(1, 3), [0], 2, beam_size, 5, why="beam_size is below 1")
-    for max_len in (1, 0):
-        assert_refused(search, student, table_for(1, 3), [0, 1], 2, 2, max_len, why="the prefix is longer than max_len")
+    for prefix, max_len in (([0, 1], 1), ([0, 1], 0), ([0], 0)):
+        assert_refused(search, student, table_for(1, 3), prefix, 2, 2, max_len, why="the prefix is longer than max_len")
 
 
 @exercise("beam_search", points=0.5)
