@@ -63,8 +63,8 @@ def apply_temperature(logits: torch.Tensor, temperature: float) -> torch.Tensor:
 
     The ratio of two probabilities becomes its power of 1 / temperature; the order of the tokens stays.
 
-    Shapes: any -> the same, in logits' dtype. ValueError unless temperature is above 0 and finite: the limit at 0 has a function
-    of its own, `greedy_search`.
+    Shapes: any -> the same, in logits' dtype; gradients flow. ValueError unless temperature is above 0 and finite: the limit at
+    0 has a function of its own, `greedy_search`.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: apply_temperature")
@@ -76,7 +76,8 @@ def top_k_filter(logits: torch.Tensor, k: int) -> torch.Tensor:
     With k at or above the vocabulary's size all stay. Where several are equal to the k-th largest, it is left open which and how
     many of these stay, as long as k do.
 
-    Shapes: (..., vocab) -> the same, in logits' dtype. ValueError where k is below 1. Source: Fan et al. 2018, section 5.
+    Shapes: (..., vocab) -> the same, in logits' dtype; gradients flow to what stays. ValueError where k is below 1.
+    Source: Fan et al. 2018, section 5.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: top_k_filter")
@@ -89,7 +90,8 @@ def top_p_filter(logits: torch.Tensor, p: float) -> torch.Tensor:
     at p = 1 nothing is dropped. Which of equally probable tokens come first is left open. Probabilities are added up in float32
     or better: in half precision, many small ones come to nothing.
 
-    Shapes: (..., vocab) -> the same, in logits' dtype. ValueError unless 0 <= p <= 1. Source: Holtzman et al. 2020, section 3.1.
+    Shapes: (..., vocab) -> the same, in logits' dtype; gradients flow to what stays. ValueError unless 0 <= p <= 1.
+    Source: Holtzman et al. 2020, section 3.1.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: top_p_filter")
@@ -101,7 +103,8 @@ def min_p_filter(logits: torch.Tensor, min_p: float) -> torch.Tensor:
     So a model that is sure of itself leaves few to choose from, and one that is not leaves many. At min_p = 0 all stay, at 1 only
     the most probable.
 
-    Shapes: (..., vocab) -> the same, in logits' dtype. ValueError unless 0 <= min_p <= 1. Source: Nguyen et al. 2024, section 3.
+    Shapes: (..., vocab) -> the same, in logits' dtype; gradients flow to what stays. ValueError unless 0 <= min_p <= 1.
+    Source: Nguyen et al. 2024, section 3.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: min_p_filter")
@@ -112,8 +115,8 @@ def repetition_penalty(logits: torch.Tensor, ids: torch.Tensor, penalty: float) 
 
     A token that occurs several times is penalised once. A penalty below 1 makes repetition more probable, 1 changes nothing.
 
-    logits (..., vocab); ids (..., t), int64, with the same leading dimensions; t may be 0 -> (..., vocab) in logits' dtype.
-    ValueError where penalty is not above 0, an id is outside the vocabulary, or the leading dimensions differ.
+    logits (..., vocab); ids (..., t), int64, with the same leading dimensions; t may be 0 -> (..., vocab) in logits' dtype;
+    gradients flow. ValueError where penalty is not above 0, an id is outside the vocabulary, or the leading dimensions differ.
     Source: Keskar et al. 2019, section 4.1, for logits of either sign.
     """
     # TODO: your code goes here, in place of the next line.
@@ -139,8 +142,9 @@ Step = Callable[[torch.Tensor], torch.Tensor]  # ids (beams, t) -> log-probabili
 def greedy_search(step: Step, prefix: torch.Tensor, eos_id: int, max_len: int) -> torch.Tensor:
     """The prefix, continued by the most probable token each time, until that is `eos_id` or there are max_len tokens.
 
-    `step` takes ids (1, t), int64, and gives the log-probabilities of the next token, (1, vocab). An `eos_id` in the prefix ends
-    nothing, and one outside the vocabulary never comes. Which of equally probable tokens is taken is left open.
+    `step` takes ids (1, t), int64, and gives the log-probabilities of the next token, (1, vocab). It may keep these: they are
+    not changed in place. An `eos_id` in the prefix ends nothing, and one outside the vocabulary never comes. Which of equally
+    probable tokens is taken is left open.
 
     prefix (t,), int64 -> (t + new,), int64, the prefix and `eos_id` included. max_len counts the prefix. ValueError where the
     prefix is longer than that; if it is as long, it comes back as it is.

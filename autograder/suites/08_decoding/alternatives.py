@@ -266,12 +266,13 @@ def by_the_inverse(logits, temperature):
 def in_python(logits, k):
     if k <= 0:
         raise ValueError("k")
-    out = torch.full_like(logits, float("-inf"))
-    for row, filled in zip(logits.reshape(-1, logits.shape[-1]), out.view(-1, logits.shape[-1])):
-        values = row.tolist()
+    rows = []
+    for row in logits.reshape(-1, logits.shape[-1]):
+        values, filled = row.tolist(), torch.full_like(row, float("-inf"))
         for i in sorted(range(len(values)), key=values.__getitem__)[-k:]:
             filled[i] = row[i]
-    return out
+        rows.append(filled)
+    return torch.stack(rows).reshape(logits.shape)
 
 
 @alternative("top_p_filter", "Row by row, tokens are taken until they are enough.")
@@ -304,15 +305,14 @@ def token_by_token(logits, ids, penalty):
     vocab = logits.shape[-1]
     if logits.shape[:-1] != ids.shape[:-1] or not penalty > 0:
         raise ValueError("what should be penalised, and how much?")
-    out = logits.clone()
-    for row, penalised, tokens in zip(
-        logits.reshape(-1, vocab), out.view(-1, vocab), ids.reshape(-1, ids.shape[-1]) if ids.numel() else [[]] * vocab
-    ):
+    rows = logits.reshape(-1, vocab)
+    out = rows.clone()
+    for i, tokens in enumerate(ids.reshape(len(rows), ids.shape[-1])):
         for token in set(int(t) for t in tokens):
             if token < 0 or token >= vocab:
                 raise IndexError(f"there is no token {token}")
-            penalised[token] = row[token] * penalty if row[token] < 0 else row[token] / penalty
-    return out
+            out[i, token] = rows[i, token] * penalty if rows[i, token] < 0 else rows[i, token] / penalty
+    return out.reshape(logits.shape)
 
 
 @alternative("sample", "NumPy's search in each row, with numbers from the generator.")

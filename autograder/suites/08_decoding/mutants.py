@@ -242,6 +242,33 @@ MUTANTS = [
     ),
     # apply_temperature
     edit(
+        "six_levels_down",
+        "TopKHeap",
+        "A walk ends after six levels, and a heap may be deeper: walk until the entry is in its place, however far that is.",
+        ("        while True:\n", "        for _ in range(6):\n"),
+    ),
+    edit(
+        "six_levels_up",
+        "TopKHeap",
+        "A new entry rises by six levels at most, and a heap may be deeper: walk on until its parent is no better.",
+        ("parent = (i - 1) // 2\n", "parent, left = (i - 1) // 2, 6\n"),
+        ("while i > 0 and", "while left and i > 0 and"),
+        ("i, parent = parent, (parent - 1) // 2\n", "i, parent, left = parent, (parent - 1) // 2, left - 1\n"),
+    ),
+    edit(
+        "counting_begins_again",
+        "TopKHeap",
+        "items() begins to count the pushes again, so that of equal scores later ones count as earlier: it only looks.",
+        ("        return [(score, item) for", "        self._n_pushed = 0\n        return [(score, item) for"),
+    ),
+    edit(
+        "all_scores_remembered",
+        "TopKHeap",
+        "The scores of all pushes are remembered: there is room for k entries and no more.",
+        ("        self._n_pushed = 0\n", "        self._n_pushed, self._seen = 0, []\n"),
+        ("        self._n_pushed += 1\n", "        self._n_pushed += 1\n        self._seen.append(score)\n"),
+    ),
+    edit(
         "multiplied",
         "apply_temperature",
         "Logits are multiplied by the temperature: a high one should make the distribution flatter. Divide.",
@@ -326,6 +353,18 @@ MUTANTS = [
         ("return logits / temperature", "return torch.stack([x / temperature for x in logits.unbind(-1)], -1)"),
     ),
     # top_k_filter
+    edit(
+        "large_logits_cut",
+        "apply_temperature",
+        "Logits above 100 count as 100: a softmax minds no large logits, so divide them as they are.",
+        ("return logits / temperature", "return logits.clamp(max=100) / temperature"),
+    ),
+    edit(
+        "gradient_lost",
+        "apply_temperature",
+        "No gradient flows back: compute from the logits themselves, without detach.",
+        ("return logits / temperature", "return logits.detach() / temperature"),
+    ),
     edit(
         "one_too_many",
         "top_k_filter",
@@ -440,6 +479,12 @@ MUTANTS = [
         ("logits < kth", "logits < kth - 1e-6"),
     ),
     # top_p_filter
+    edit(
+        "fifty_at_most",
+        "top_k_filter",
+        "No more than 50 logits ever stay: with a larger k, k do.",
+        ("min(k, logits.shape[-1])", "min(k, 50, logits.shape[-1])"),
+    ),
     edit(
         "token_that_reaches_p_goes",
         "top_p_filter",
@@ -606,6 +651,12 @@ MUTANTS = [
     ),
     # min_p_filter
     edit(
+        "viewed_as_rows",
+        "top_p_filter",
+        "Logits of three dimensions fail where they are not contiguous: reshape does what view cannot.",
+        ("logits.double()", "logits.view(-1, logits.shape[-1]).view(logits.shape).double()"),
+    ),
+    edit(
         "compared_with_min_p_itself",
         "min_p_filter",
         "Tokens less probable than min_p go, whatever the best one is: min_p is a share of the best one's probability.",
@@ -702,6 +753,12 @@ MUTANTS = [
         ("distance > -math.log(min_p)", "logits.exp() < logits.exp().amax(-1, keepdim=True) * min_p"),
     ),
     # repetition_penalty
+    edit(
+        "almost_as_probable_stays",
+        "min_p_filter",
+        "A token stays that has a little less than min_p times the largest probability: compare without a tolerance.",
+        ("distance > -math.log(min_p)", "distance > -math.log(min_p) + 1e-4"),
+    ),
     edit(
         "negative_logits_divided",
         "repetition_penalty",
@@ -858,6 +915,12 @@ MUTANTS = [
         ("return torch.where(seen, penalised, logits)", "return torch.where(seen & (logits.abs() > 1e-3), penalised, logits)"),
     ),
     # sample
+    edit(
+        "penalty_up_to_5",
+        "repetition_penalty",
+        "A penalty above 5 counts as 5: any number above 0 is used as it is.",
+        ("    seen =", "    penalty = min(penalty, 5.0)\n    seen ="),
+    ),
     edit(
         "most_probable_always",
         "sample",
@@ -1047,6 +1110,34 @@ MUTANTS = [
     ),
     # greedy_search
     edit(
+        "dart_at_the_very_beginning",
+        "sample",
+        "A dart at 0 hits a first token of probability 0: take the first stretch that ends beyond the dart.",
+        ("right=True", "right=False"),
+    ),
+    edit(
+        "darts_beyond_the_line",
+        "sample",
+        "A dart close to 1 flies past a line whose rounded length is less: multiply the darts by the last running total.",
+        (" * line[..., -1:]", ""),
+    ),
+    edit(
+        "finite_for_dropped",
+        "sample",
+        "-inf is replaced by a number, and where all that is left is less than that, dropped tokens come back.",
+        ("logits.double().softmax(-1)", "logits.double().nan_to_num(neginf=-30.0).softmax(-1)"),
+    ),
+    edit(
+        "an_equal_share_for_all_rows",
+        "sample",
+        "Darts are spread evenly over the rows, so that counts come out evener than chance: rows are drawn independently.",
+        (
+            "torch.rand(*line.shape[:-1], 1, generator=generator, dtype=line.dtype, device=line.device)",
+            "((torch.randperm(line[..., 0].numel(), generator=generator) + torch.rand((), generator=generator, dtype=line.dtype))"
+            " / max(1, line[..., 0].numel())).reshape(*line.shape[:-1], 1)",
+        ),
+    ),
+    edit(
         "eos_not_kept",
         "greedy_search",
         "The text ends before its eos_id: append it first, then stop.",
@@ -1158,6 +1249,12 @@ MUTANTS = [
         ("    ids = prefix\n", "    torch.manual_seed(0)\n    ids = prefix\n"),
     ),
     # beam_search
+    edit(
+        "answers_overwritten",
+        "greedy_search",
+        "What step gave is changed in place, and step may have kept it: compute into a new tensor.",
+        ("token = step(ids[None])[0].argmax()", "token = step(ids[None])[0].exp_().argmax()"),
+    ),
     edit(
         "best_of_each_text",
         "beam_search",
@@ -1443,6 +1540,32 @@ MUTANTS = [
     ),
     # speculative_accept
     edit(
+        "nothing_divided_by_nothing",
+        "beam_search",
+        "A prefix of max_len tokens fails with a length penalty: nothing is new in it, and 0 / 0 is no number. Its score is 0.",
+        ("max(1, len(ids) - len(prefix))", "(len(ids) - len(prefix))"),
+    ),
+    edit(
+        "beam_of_the_last_eight",
+        "beam_search",
+        "step sees the last eight tokens: it wants the whole texts so far.",
+        ("step(torch.stack([ids for ids, _ in beam]))", "step(torch.stack([ids for ids, _ in beam])[:, -8:])"),
+    ),
+    edit(
+        "totals_written_over_the_answers",
+        "beam_search",
+        "What step gave is changed in place, and step may have kept it: compute the totals into a new tensor.",
+        (".double()  # (beams, vocab)", "  # (beams, vocab)"),
+        ("totals = log_probs + torch", "totals = log_probs.add_(torch"),
+        ("device=log_probs.device)", "device=log_probs.device))"),
+    ),
+    edit(
+        "results_one_by_one",
+        "beam_search",
+        "The results come from a generator: a list is asked for.",
+        ("return [(ids, score) for score, ids in results.items()]", "return ((ids, score) for score, ids in results.items())"),
+    ),
+    edit(
         "everything_accepted",
         "speculative_accept",
         "Every draft token stands: accept with probability min(1, p / q) only.",
@@ -1637,6 +1760,13 @@ MUTANTS = [
             "",
         ),
         ("        p, q = ", "        if not 0 <= token < vocab:\n            raise ValueError(token)\n        p, q = "),
+    ),
+    edit(
+        "tokens_of_two_dimensions",
+        "speculative_accept",
+        "Draft tokens of shape (n, 1) are taken: (n,) is asked for, and anything else is a ValueError.",
+        ("draft_tokens.shape != (n,)", "draft_tokens.numel() != n"),
+        ("draft_tokens.tolist()", "draft_tokens.flatten().tolist()"),
     ),
     edit(
         "longer_drafts_accepted",

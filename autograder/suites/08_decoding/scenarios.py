@@ -5,7 +5,7 @@ import weakref
 
 import torch
 
-from autograder.testing.probes import differences, surroundings
+from autograder.testing.probes import changed_around, differences, gradients, strided, surroundings
 
 
 class Thing:
@@ -111,23 +111,29 @@ def heap_after_a_refusal(module, scores):
 
 
 def items_alive(module, k, n):
-    """How many of n items are still in memory after all have been pushed."""
-    heap, alive = module.TopKHeap(k), weakref.WeakSet()
+    """How many of n items, and of their scores, are still in memory after all have been pushed and looked at in between."""
 
     class Item:
         pass
 
+    class Score(float):
+        pass
+
+    heap, items, scores = module.TopKHeap(k), [], []
     for number in range(n):
-        item = Item()
-        alive.add(item)
-        heap.push(float((number * 7919) % n), item)
-    del item
+        item, score = Item(), Score((number * 7919) % n)
+        items.append(weakref.ref(item))
+        scores.append(weakref.ref(score))
+        heap.push(score, item)
+        if number == n // 2:
+            heap.items()
+    del item, score
     gc.collect()
-    return len(alive)
+    return [sum(found() is not None for found in references) for references in (items, scores)]
 
 
 def comparisons(module, k, scores):
-    """How often scores were compared while all were pushed."""
+    """How often scores were compared while all were pushed, and the items afterwards."""
     n_compared = [0]
 
     def counted(name):
@@ -145,7 +151,30 @@ def comparisons(module, k, scores):
     heap = module.TopKHeap(k)
     for number, score in enumerate(scores):
         heap.push(kind(score), number)
-    return n_compared[0]
+    return [n_compared[0], [[float(score), item] for score, item in heap.items()]]
+
+
+def filter_each(module, name, cases):
+    """For each [logits, number] what the filter gives, and the logits afterwards."""
+    return [[getattr(module, name)(logits, number), logits] for logits, number in cases]
+
+
+def all_around(module, name, args):
+    """The result, that of numbers with gaps between them, a part of it from transposed ones, gradients, and what changed."""
+    firsts, spaced = ([take(x) if isinstance(x, torch.Tensor) else x for x in args] for take in (lambda x: x[0], _with_gaps))
+    return {
+        "plain": getattr(module, name)(*args),
+        "turned": strided(module, name, firsts),
+        "spaced": getattr(module, name)(*spaced),
+        "pulled": gradients(module, name, args),
+        "changed": changed_around(module, name, args),
+    }
+
+
+def _with_gaps(x):
+    """The same numbers, each second one of a larger tensor in each dimension."""
+    view = x.new_zeros([2 * size for size in x.shape])[tuple(slice(None, None, 2) for _ in x.shape)]
+    return view.copy_(x)
 
 
 def draws(module, logits, seed, calls=1):
@@ -168,14 +197,33 @@ def draws_again(module, logits, seed):
     }
 
 
+def draws_at_an_end(module, rows, word):
+    """What is drawn for each of some (4, vocab) logits where the generator's third and fourth word are what is asked for.
+
+    They are its second number in float64, its third and fourth in float32.
+    """
+    found = []
+    for logits in rows:
+        generator = torch.Generator().manual_seed(1)
+        torch.rand(1, generator=generator)  # from here on the words to come are in the state: `next`, then 624 of 8 bytes
+        state = generator.get_state()
+        state[16:].view(torch.int64)[4:6] = word  # `next` is at 0, and the first word has been used
+        generator.set_state(state)
+        found.append(module.sample(logits, generator))
+    return torch.stack(found)
+
+
 def draws_of_strided(module, logits, seed):
     """What is drawn from a transposed view, and from its contiguous copy."""
     view = torch.empty(logits.shape[::-1], dtype=logits.dtype).mT.copy_(logits)
     return [module.sample(x, torch.Generator().manual_seed(seed)) for x in (view, logits)]
 
 
-def step_from(table, calls):
-    """A step whose log-probabilities depend on the whole text: row `code` of the table, the text read as a number."""
+def step_from(table, calls, given=None):
+    """A step whose log-probabilities depend on the whole text: row `code` of the table, the text read as a number.
+
+    What it is called with goes to `calls`, what it gives to `given`, with a copy.
+    """
 
     def step(ids):
         vocab = table.shape[-1]
@@ -183,27 +231,35 @@ def step_from(table, calls):
         code = torch.zeros(len(ids), dtype=torch.int64)
         for column in ids.unbind(1):
             code = (code * vocab + column + 1) % len(table)
-        return table[code]
+        rows = table[code]
+        if given is not None:
+            given.append([rows, rows.clone()])
+        return rows
 
     return step
 
 
+def _changed(before, given):
+    n_changed = sum(not torch.equal(rows, copy) for rows, copy in given)
+    return differences(before) + ["what step gave"] * bool(n_changed)
+
+
 def search_greedily(module, table, prefix, eos_id, max_len):
     """The ids found, the shapes that step was called with, the prefix afterwards, and what else was changed."""
-    calls, before = [], surroundings()
-    found = module.greedy_search(step_from(table, calls), prefix, eos_id, max_len)
-    return {"ids": found, "calls": calls, "prefix": prefix, "changed": differences(before)}
+    calls, given, before = [], [], surroundings()
+    found = module.greedy_search(step_from(table, calls, given), prefix, eos_id, max_len)
+    return {"ids": found, "calls": calls, "prefix": prefix, "changed": _changed(before, given)}
 
 
 def search_beam(module, table, prefix, eos_id, beam_size, max_len, **options):
     """The results as [ids, score], what kinds these are, the shapes that step was called with, and what was changed."""
-    calls, before = [], surroundings()
-    found = module.beam_search(step_from(table, calls), prefix, eos_id, beam_size, max_len, **options)
-    changed = differences(before)
+    calls, given, before = [], [], surroundings()
+    found = module.beam_search(step_from(table, calls, given), prefix, eos_id, beam_size, max_len, **options)
+    changed, is_list = _changed(before, given), isinstance(found, list)
     results = [[torch.as_tensor(ids).tolist(), float(score)] for ids, score in found]
     kinds = [[f"{ids.dtype}, {ids.dim()} dimension" if isinstance(ids, torch.Tensor) else type(ids).__name__,
               isinstance(score, float | int)] for ids, score in found]  # fmt: skip
-    return {"results": results, "kinds": kinds, "calls": calls, "prefix": prefix, "changed": changed}
+    return {"results": results, "is_list": is_list, "kinds": kinds, "calls": calls, "prefix": prefix, "changed": changed}
 
 
 def search_by_position(module, table, prefix, eos_id, beam_size, max_len, length_penalty):

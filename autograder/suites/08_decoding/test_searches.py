@@ -90,11 +90,11 @@ def assert_results(actual, expected, what, hint=""):
 
 
 @exercise("greedy_search", points=4, core=True)
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(vocab=sizes(2, 6), t=sizes(1, 4), more=sizes(1, 8), seed=seeds())
 @example(vocab=4, t=2, more=6, seed=3)
 @example(vocab=3, t=40, more=8, seed=4)
-@example(vocab=90, t=2, more=6, seed=5)
+@example(vocab=300, t=2, more=6, seed=5)
 def test_greedy_takes_the_best_token_each_time(student, vocab, t, more, seed):
     """Every new token is the most probable one after the whole text so far."""
     table, prefix = table_for(seed, vocab), [seed % vocab] * t
@@ -130,9 +130,10 @@ def test_greedy_stops_at_eos_and_keeps_it(student):
 
 
 @exercise("greedy_search", points=1)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(t=sizes(1, 5), more=st.integers(0, 4), seed=seeds())
 @example(t=4, more=0, seed=1)
+@example(t=1, more=70, seed=2)
 def test_max_len_counts_the_prefix(student, t, more, seed):
     """The whole text has max_len tokens at most; a prefix as long as that comes back as it is."""
     prefix = torch.randint(4, (t,), generator=torch.Generator().manual_seed(seed))
@@ -143,7 +144,7 @@ def test_max_len_counts_the_prefix(student, t, more, seed):
 
 
 @exercise("greedy_search", points=0.5)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(seed=seeds())
 def test_an_eos_in_the_prefix_ends_nothing_greedily(student, seed):
     """Only what is new can end the text."""
@@ -154,7 +155,7 @@ def test_an_eos_in_the_prefix_ends_nothing_greedily(student, seed):
 
 
 @exercise("greedy_search", points=0.5)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(t=sizes(1, 4), more=sizes(1, 4), seed=seeds())
 def test_step_is_called_once_for_each_new_token(student, t, more, seed):
     """With ids (1, t), int64, of the whole text."""
@@ -167,16 +168,16 @@ def test_step_is_called_once_for_each_new_token(student, t, more, seed):
 @exercise("greedy_search", points=0.5)
 def test_greedy_refuses_a_prefix_that_is_too_long(student):
     """There is no text of 2 tokens that begins with 3."""
-    for max_len in (2, 1, 0):
-        prefix = torch.tensor([0, 1, 1])
+    for t, max_len in ((3, 2), (3, 1), (3, 0), (1, 0)):
+        prefix = torch.zeros(t, dtype=torch.int64)
         assert_refused(student.run, scenarios.search_greedily, table_for(1, 3), prefix, 2, max_len, why="the prefix is longer")
 
 
 @exercise("greedy_search", points=0.5)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(t=sizes(1, 4), seed=seeds())
 def test_greedy_leaves_the_prefix_alone(student, t, seed):
-    """The caller's prefix is what it was, and the text is int64."""
+    """The caller's prefix and what step gave are what they were, and the text is int64."""
     prefix = torch.randint(4, (t,), generator=torch.Generator().manual_seed(seed))
     found = student.run(scenarios.search_greedily, table_for(seed, 4), prefix.clone(), 3, t + 3)
     assert_equal(found["prefix"], prefix, what="the prefix afterwards")
@@ -196,27 +197,28 @@ def test_beam_search_refuses_what_makes_no_sense(student):
     """A beam of no text, a prefix that is too long."""
     for beam_size in (0, -1):
         assert_refused(search, student, table_for(1, 3), [0], 2, beam_size, 5, why="beam_size is below 1")
-    for max_len in (1, 0):
-        assert_refused(search, student, table_for(1, 3), [0, 1], 2, 2, max_len, why="the prefix is longer than max_len")
+    for prefix, max_len in (([0, 1], 1), ([0, 1], 0), ([0], 0)):
+        assert_refused(search, student, table_for(1, 3), prefix, 2, 2, max_len, why="the prefix is longer than max_len")
 
 
 @exercise("beam_search", points=0.5)
-@settings(max_examples=6)
+@settings(max_examples=4)
 @given(t=sizes(1, 3), seed=seeds())
 def test_beam_search_leaves_the_prefix_alone(student, t, seed):
-    """The caller's prefix is what it was."""
+    """The caller's prefix and what step gave are what they were."""
     prefix = torch.randint(3, (t,), generator=torch.Generator().manual_seed(seed)).tolist()
     for max_len in (t, t + 3):
         found = search(student, table_for(seed, 3), prefix, 2, 3, max_len)
         assert_equal(found["prefix"].tolist(), prefix, what="the prefix afterwards")
         assert_equal(found["changed"], [], what="what else beam_search changed")
+        assert found["is_list"], "the results should be a list of pairs (ids, score)"
         expected = [["torch.int64, 1 dimension", True]] * len(found["kinds"])
         what = "[what the ids of a result are, whether the score is a plain number]"
         assert_equal(found["kinds"], expected, what=what, hint="(ids as a tensor (t,), int64; score as a float)")
 
 
 @exercise("beam_search", points=6, core=True)
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(vocab=sizes(2, 4), t=sizes(1, 2), more=sizes(1, 4), penalty=st.sampled_from([0.0, 0.7, 1.0]), seed=seeds())
 @example(vocab=3, t=1, more=4, penalty=0.0, seed=2)
 @example(vocab=3, t=2, more=3, penalty=1.0, seed=3)
@@ -232,7 +234,7 @@ def test_a_wide_beam_is_exact(student, vocab, t, more, penalty, seed):
 
 
 @exercise("beam_search", points=4, core=True)
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(vocab=sizes(2, 6), beam_size=sizes(1, 5), more=sizes(1, 6), penalty=st.sampled_from([0.0, 0.0, 1.0, 2.0]), seed=seeds())
 @example(vocab=4, beam_size=2, more=5, penalty=0.0, seed=8)
 @example(vocab=3, beam_size=3, more=6, penalty=1.0, seed=9)
@@ -249,7 +251,7 @@ def test_a_narrow_beam_follows_the_rule(student, vocab, beam_size, more, penalty
 
 
 @exercise("beam_search", points=1.5)
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(vocab=sizes(2, 6), more=sizes(1, 7), seed=seeds())
 def test_a_beam_of_one_is_greedy(student, vocab, more, seed):
     """With one text in the beam and no length penalty the result is greedy search's."""
@@ -260,7 +262,7 @@ def test_a_beam_of_one_is_greedy(student, vocab, more, seed):
 
 
 @exercise("beam_search", points=1.5)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(vocab=sizes(2, 5), beam_size=sizes(1, 5), more=sizes(1, 5), seed=seeds())
 def test_a_round_is_one_call_of_step(student, vocab, beam_size, more, seed):
     """All texts of a round go through step together: at most beam_size rows, int64, one call for each length."""
@@ -274,7 +276,7 @@ def test_a_round_is_one_call_of_step(student, vocab, beam_size, more, seed):
 
 
 @exercise("beam_search", points=1.5)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(penalty=st.sampled_from([0.5, 1.0, 3.0, -1.0]), beam_size=sizes(2, 6), seed=seeds())
 def test_the_length_penalty_divides_by_the_new_tokens(student, penalty, beam_size, seed):
     """A score is the log-probability by the number of new tokens (eos_id counted, the prefix not) to the power of the penalty."""
@@ -292,37 +294,38 @@ def test_the_length_penalty_divides_by_the_new_tokens(student, penalty, beam_siz
 
 
 @exercise("beam_search", points=1)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(vocab=sizes(2, 5), beam_size=sizes(1, 9), more=sizes(1, 4), seed=seeds())
 def test_impossible_tokens_are_in_no_result(student, vocab, beam_size, more, seed):
     """A candidate of log-probability -inf is none, even where there is room in the beam."""
     table = table_for(seed, vocab, dropped=0.6)
     found = search(student, table, [0], 0, beam_size, 1 + more)["results"]
     assert_results(found, by_the_rule(table, [0], 0, beam_size, 1 + more, 0.0), f"a beam of {beam_size}", "-inf is no candidate")
-    table = table_for(seed, vocab, scale=300)  # as a number the product of a few such probabilities would be 0
+    table = table_for(seed, vocab, scale=5000)  # as a number the product of a few such probabilities would be 0
     found = search(student, table, [0], 0, beam_size, 1 + more)["results"]
     hint = "very improbable is not impossible: add log-probabilities, form no product of probabilities"
     assert_results(found, by_the_rule(table, [0], 0, beam_size, 1 + more, 0.0), f"a beam of {beam_size}", hint)
 
 
 @exercise("beam_search", points=1)
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(beam_size=sizes(1, 4), t=sizes(1, 4), seed=seeds())
 def test_the_ends_of_a_search(student, beam_size, t, seed):
     """A prefix of max_len tokens is the one result; an eos_id in the prefix ends nothing; one that never comes does no harm."""
     prefix = torch.randint(3, (t,), generator=torch.Generator().manual_seed(seed)).tolist()
-    found = search(student, table_for(seed, 3), prefix, 2, beam_size, t)
-    assert_results(found["results"], [[prefix, 0.0]], "a prefix of max_len tokens")
-    assert_equal(len(found["calls"]), 0, what="how often step was called for it")
-    for start, eos_id in (([2], 2), ([2, 2], 2), ([0], -1), ([0], 3)):
+    for penalty in (0.0, 1.0):
+        found = search(student, table_for(seed, 3), prefix, 2, beam_size, t, length_penalty=penalty)
+        assert_results(found["results"], [[prefix, 0.0]], f"a prefix of max_len tokens, penalty {penalty}")
+        assert_equal(len(found["calls"]), 0, what="how often step was called for it")
+    for start, eos_id, max_len in (([2], 2, 5), ([2, 2], 2, 5), ([0], -1, 5), ([0] * 20, 3, 35)):
         table = table_for(seed + 1, 3)
-        found = search(student, table, start, eos_id, beam_size, 5)["results"]
-        expected = by_the_rule(table, start, eos_id, beam_size, 5, 0.0)
+        found = search(student, table, start, eos_id, beam_size, max_len)["results"]
+        expected = by_the_rule(table, start, eos_id, beam_size, max_len, 0.0)
         assert_results(found, expected, f"a beam of {beam_size} after {start}, eos_id {eos_id}")
 
 
 @exercise("beam_search", points=0.5)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(beam_size=sizes(2, 9), seed=seeds())
 def test_results_differ_and_come_best_first(student, beam_size, seed):
     """No text comes twice, scores fall, and there are at most beam_size."""
