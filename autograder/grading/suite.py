@@ -21,7 +21,6 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
-import torch._dynamo  # noqa: F401  many torch functions import it on first use, and then each fork would
 from hypothesis.internal.conjecture import providers
 
 from autograder.course import Course, Module
