@@ -182,7 +182,7 @@ def plot_encoding(table: torch.Tensor) -> Figure:
     """A heat map of the table, drawn with `imshow`: a row for each position, a column for each channel.
 
     table: `(max_len, d_model)`, of any float dtype; it may be a parameter that requires gradients. Both axes carry a
-    label. Returns a matplotlib Figure; nothing is shown or saved.
+    label. Returns a matplotlib Figure, a new one in each call; nothing is shown or saved.
     """
     ### BEGIN SOLUTION
     values = table.detach().float().cpu().numpy()
