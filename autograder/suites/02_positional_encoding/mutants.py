@@ -642,6 +642,41 @@ MUTANTS = [
             'figure = plot_encoding.__dict__.setdefault("figure", Figure(figsize=(8, 4.5)))',
         ),
     ),
+    edit(
+        "rows_kept_of_a_table",
+        "add_positions",
+        "Rows are kept from one call to the next: a table that is written to gives its old rows.",
+        (
+            "    return x + table[offset : offset + t].to(x)",
+            "    rows = table[offset : offset + t]\n"
+            "    if not table.requires_grad:\n"
+            "        rows = add_positions.__dict__.setdefault((id(table), offset, t), (table, rows.clone()))[1]\n"
+            "    return x + rows.to(x)",
+        ),
+    ),
+    edit(
+        "parameter_replaced_in_use",
+        "LearnedPositionalEmbedding",
+        "Each use makes a new parameter: the optimizer holds the first one, which never gets a gradient.",
+        ("        return add", "        self.weight = nn.Parameter(self.weight.data)\n        return add"),
+    ),
+    edit(
+        "parameter_left_out_of_the_list",
+        "LearnedPositionalEmbedding",
+        "The layer has a second parameter, which named_parameters() is made not to mention.",
+        (
+            "* 0.02)",
+            "* 0.02)\n"
+            "        self.scale = nn.Parameter(torch.ones(()))\n"
+            "        self.named_parameters = lambda *args, **kwargs: [('weight', self.weight)]",
+        ),
+    ),
+    edit(
+        "planes_of_the_number_of_rows",
+        "position_signature",
+        "A row's bits depend on how many rows the table has: draw the planes, and nothing else, from the generator.",
+        ("    directions = ", "    torch.rand(len(table), generator=generator)\n    directions = "),
+    ),
 ]
 
 

@@ -24,6 +24,13 @@ def asks_for_gradients(module, name, args):
     return getattr(module, name)(*args).requires_grad
 
 
+def sum_after_change(module, x, table, values):
+    """The sum of x and a table that held other values in an earlier call."""
+    module.add_positions(x, table)
+    table.copy_(values)
+    return module.add_positions(x, table)
+
+
 def embed(module, weight, x, offset=0, dtype=None):
     """A learned embedding with these weights, applied to x; `dtype` converts the layer first."""
     layer = module.LearnedPositionalEmbedding(*weight.shape)
@@ -93,7 +100,8 @@ def embedding_sets_a_seed(module, max_len, d_model):
 
 def embedding_parameters(module, max_len, d_model):
     """{name: [shape, dtype, whether it is trained]} of a new layer's parameters, each under all its names."""
-    named = module.LearnedPositionalEmbedding(max_len, d_model).named_parameters(remove_duplicate=False)
+    layer = module.LearnedPositionalEmbedding(max_len, d_model)
+    named = torch.nn.Module.named_parameters(layer, remove_duplicate=False)  # whatever the layer may say
     return {name: [list(p.shape), p.dtype, p.requires_grad] for name, p in named}
 
 
@@ -110,14 +118,15 @@ def embedding_start(module, max_len, d_model):
 def embedding_gradients(module, weight, x, offset, cotangent, training=True):
     """The gradients of the layer's weights and of its input, then of the weights where the input needs none."""
     layer = _layer(module, weight).train(training)
+    parameter = layer.weight  # as an optimizer holds it
     x = x.clone().requires_grad_()
     layer(x, offset).backward(cotangent)
-    found = [layer.weight.grad, x.grad]
-    layer.weight.grad = None
+    found = [parameter.grad, x.grad]
+    parameter.grad = None
     total = layer(x.detach(), offset)
     if total.requires_grad:
         total.backward(cotangent)
-    return [*found, layer.weight.grad]
+    return [*found, parameter.grad]
 
 
 def embedding_leaves(module, weight, x):

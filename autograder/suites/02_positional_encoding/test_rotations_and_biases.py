@@ -97,7 +97,6 @@ def test_positions_of_any_shape_stand_beside_the_last_dimensions(student):
         ((2, 3, 2, 5, 6), (3, 1, 5)),
         ((1, 2, 1, 2, 5, 6), (5,)),
         ((2, 5, 6), ()),
-        ((0, 5, 6), (5,)),
     ]:
         x, positions = normal(5, *x_shape), drawn_positions(6, *shape)
         actual = student.apply_rope(x, positions)

@@ -351,8 +351,9 @@ def test_signatures_are_booleans_for_tables_of_either_precision(student, dtype, 
 def test_the_length_of_a_row_does_not_matter(student, scale, seed):
     """Scaling the table changes no bit: the planes pass through the origin, and only the side counts."""
     table = torch.cat([normal(seed, 8, 11), torch.eye(11, dtype=torch.float64)])  # with rows of one channel each
-    bits, scaled = (student.run(scenarios.signature, rows, 128, seed) for rows in (table, table * scale))
-    assert_equal(scaled, bits, what=f"the bits of the table times {scale}")
+    bits, scaled = (student.run(scenarios.signature, rows, 128, seed) for rows in (table, table[:-3] * scale))
+    hint = "planes pass through the origin, and are the same however many rows there are"
+    assert_equal(scaled, bits[:-3], what=f"the bits of all but the last three rows, times {scale}", hint=hint)
     both = student.run(scenarios.signature, torch.cat([table, -table]), 16, seed)
     n = len(table)
     hint = "a row and its opposite lie on different sides of every plane through the origin"

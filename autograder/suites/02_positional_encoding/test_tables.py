@@ -125,6 +125,10 @@ def test_token_j_gets_the_row_of_position_offset_plus_j(student, case):
     expected = torch.stack([x[..., j, :] + table[offset + j] for j in range(x.shape[-2])], dim=-2)
     what = f"x plus the rows from {offset} on"
     assert_close(actual, expected, what=what, hint="positions run along the last but one dimension")
+    if not offset:
+        actual = student.run(scenarios.sum_after_change, x, table + 1.0, table)
+        hint = "tables change in training: keep no copy of their rows"
+        assert_close(actual, expected, what="x plus the rows of a table that has changed", hint=hint)
 
 
 @exercise("add_positions", points=2)
