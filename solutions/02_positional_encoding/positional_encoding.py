@@ -44,9 +44,9 @@ def sinusoidal_encoding(max_len: int, d_model: int, base: float = 10000.0) -> to
 def add_positions(x: torch.Tensor, table: torch.Tensor, offset: int = 0) -> torch.Tensor:
     """Add to each token the row of its position: token j stands at position `offset + j`.
 
-    x: `(..., t, d_model)`; table: `(max_len, d_model)`. Returns a new tensor of x's shape and dtype, whatever the
-    table's dtype; gradients flow to both. `offset` lets a text be fed in pieces. Raises ValueError when `offset` is
-    negative or a token stands past the end of the table.
+    x: `(..., t, d_model)`, where t may be 0; table: `(max_len, d_model)`. Returns a new tensor of x's shape and dtype,
+    whatever the table's dtype; gradients flow to both. `offset` lets a text be fed in pieces. Raises ValueError when
+    `offset` is negative or a token stands past the end of the table.
     """
     ### BEGIN SOLUTION
     t, max_len = x.shape[-2], table.shape[0]
@@ -124,9 +124,9 @@ def nearest_position(vector: torch.Tensor, table: torch.Tensor) -> int:
 def position_signature(table: torch.Tensor, n_bits: int, generator: torch.Generator) -> torch.Tensor:
     """A SimHash of each row (Charikar 2002): `n_bits` bits, each the side of one random plane that the row lies on.
 
-    The planes pass through the origin, in directions drawn evenly from `generator`, and are the same for all rows. Two
-    rows at an angle a then differ in a given bit with probability a / pi, so the Hamming distance of two signatures
-    estimates the angle; in a sinusoidal table it grows with the distance of the positions.
+    The planes pass through the origin, in directions drawn evenly from `generator`, and are the same for all rows,
+    however many there are. Two rows at an angle a then differ in a given bit with probability a / pi, so the Hamming
+    distance of two signatures estimates the angle; in a sinusoidal table it grows with the distance of the positions.
 
     table: `(max_len, d_model)`. Returns bool `(max_len, n_bits)`. The same generator state gives the same bits.
     """
@@ -142,9 +142,9 @@ def apply_rope(x: torch.Tensor, positions: torch.Tensor, base: float = 10000.0) 
         (y[2i], y[2i + 1]) = (x[2i] cos a - x[2i + 1] sin a,  x[2i] sin a + x[2i + 1] cos a)
         a = position * base ** (-2i / d)
 
-    x: `(..., t, d)`; positions: integers `(t,)`, or any shape that broadcasts to x's `(..., t)`. Returns a new tensor
-    of x's shape and dtype. However short x's own dtype is, angles are computed at least in float32; when x is float64,
-    in float64. Gradients flow to x. Raises ValueError when d is odd.
+    x: `(..., t, d)`, where t may be 0; positions: integers `(t,)`, or any shape that broadcasts to x's `(..., t)`.
+    Returns a new tensor of x's shape and dtype. However short x's own dtype is, angles are computed at least in
+    float32; when x is float64, in float64. Gradients flow to x. Raises ValueError when d is odd.
     """
     ### BEGIN SOLUTION
     d = x.shape[-1]
@@ -169,7 +169,7 @@ def alibi_bias(n_heads: int, n_q: int, n_k: int) -> torch.Tensor:
     `n_k - n_q + i`. Every number of heads follows the one formula, powers of two or not. Keys after the query are for
     the mask to hide; their bias is not specified.
 
-    Returns float32 `(n_heads, n_q, n_k)`.
+    Returns float32 `(n_heads, n_q, n_k)`; `n_q` may be 0.
     """
     ### BEGIN SOLUTION
     slopes = 2.0 ** (-8.0 * torch.arange(1, n_heads + 1) / n_heads)  # (n_heads,)
@@ -182,7 +182,7 @@ def plot_encoding(table: torch.Tensor) -> Figure:
     """A heat map of the table, drawn with `imshow`: a row for each position, a column for each channel.
 
     table: `(max_len, d_model)`, of any float dtype; it may be a parameter that requires gradients. Both axes carry a
-    label. Returns a matplotlib Figure; nothing is shown or saved.
+    label. Returns a matplotlib Figure, a new one in each call; nothing is shown or saved.
     """
     ### BEGIN SOLUTION
     values = table.detach().float().cpu().numpy()

@@ -535,6 +535,148 @@ MUTANTS = [
         "The picture shows other numbers than the table's: leave the scaling to imshow's colours.",
         ("axes.imshow(values,", "axes.imshow((values + 1) / 2,"),
     ),
+    edit(
+        "sizes_checked_by_their_product",
+        "sinusoidal_encoding",
+        "Two impossible sizes pass for a possible one, since their product is positive: check each by itself.",
+        ("max_len < 0 or d_model < 1", "max_len * d_model < 0 or d_model == 0"),
+    ),
+    edit(
+        "table_sizes_under_other_names",
+        "sinusoidal_encoding",
+        "The arguments have other names than in the signature that was given, and cannot be passed by name.",
+        ("max_len: int, d_model: int,", "n: int, width: int,"),
+        ("    if max_len < 0", "    max_len, d_model = n, width\n    if max_len < 0"),
+    ),
+    edit(
+        "added_in_place_where_nothing_is_recorded",
+        "add_positions",
+        "x is changed in place where no gradients are recorded: no_grad() does not make a tensor yours.",
+        (
+            "    return x + ",
+            "    if not torch.is_grad_enabled():\n"
+            "        return x.add_(table[offset : offset + t].to(x))\n"
+            "    return x + ",
+        ),
+    ),
+    edit(
+        "sum_asks_for_gradients",
+        "add_positions",
+        "The sum requires gradients where neither x nor the table does: autograd sees to that by itself.",
+        ("x + table[offset : offset + t].to(x)", "(x + table[offset : offset + t].to(x)).requires_grad_()"),
+    ),
+    edit(
+        "default_dtype_set_by_the_layer",
+        "LearnedPositionalEmbedding",
+        "Making a layer changes PyTorch's default dtype, for everybody: give the parameter its dtype instead.",
+        ("        self.weight", "        torch.set_default_dtype(torch.float64)\n        self.weight"),
+        ("torch.randn(max_len, d_model)", "torch.randn(max_len, d_model, dtype=torch.float32)"),
+    ),
+    edit(
+        "random_numbers_drawn_in_use",
+        "LearnedPositionalEmbedding",
+        "Each use of the layer draws random numbers: nothing is random in looking up rows.",
+        ("        return add", "        nn.functional.dropout(x, 0.1)\n        return add"),
+    ),
+    edit(
+        "identity_handed_out_again",
+        "shift_matrix",
+        "M(0) is kept and handed out again: whoever was given it may have changed it. Hand out a copy.",
+        (
+            "    angles = offset",
+            "    if offset == 0:\n"
+            "        return shift_matrix.__dict__.setdefault(d_model, torch.eye(d_model))\n"
+            "    angles = offset",
+        ),
+    ),
+    edit(
+        "small_angles_rounded",
+        "shift_matrix",
+        "The cosine of a small angle is taken to be 1: it is less, and float32 can tell.",
+        ("cos, sin = angles.cos(),", "cos, sin = angles.cos().where(angles.abs() > 1e-2, 1.0),"),
+    ),
+    edit(
+        "square_table_on_its_side",
+        "channel_frequencies",
+        "In a square table the channels are transformed: positions run along dim 0, however many there are.",
+        ("rfft(table, dim=0)", "rfft(table if table.shape[0] != table.shape[1] else table.T, dim=0)"),
+    ),
+    edit(
+        "sines_only",
+        "nearest_position",
+        "Every second channel is left out: two rows may differ in just those.",
+        ("(table - vector)", "(table - vector)[:, ::2]"),
+    ),
+    edit(
+        "distance_as_a_share_of_the_length",
+        "nearest_position",
+        "Distances are divided by the length of the row, which favours long rows: compare them as they are.",
+        ("(table - vector).square().sum(dim=-1)", "((table - vector).square().sum(dim=-1) / table.square().sum(dim=-1))"),
+    ),
+    edit(
+        "rotation_under_other_names",
+        "apply_rope",
+        "The arguments have other names than in the signature that was given, and cannot be passed by name.",
+        ("x: torch.Tensor, positions: torch.Tensor,", "q: torch.Tensor, ids: torch.Tensor,"),
+        ("    d = x.shape[-1]", "    x, positions = q, ids\n    d = x.shape[-1]"),
+    ),
+    edit(
+        "bias_sizes_under_other_names",
+        "alibi_bias",
+        "The arguments have other names than in the signature that was given, and cannot be passed by name.",
+        ("n_q: int, n_k: int", "n_queries: int, n_keys: int"),
+        ("    slopes = ", "    n_q, n_k = n_queries, n_keys\n    slopes = "),
+    ),
+    edit(
+        "the_first_hundred_positions",
+        "plot_encoding",
+        "Only the first hundred positions are drawn: a picture of a table shows all of it.",
+        ("table.detach()", "table.detach()[:100]"),
+    ),
+    edit(
+        "one_figure_for_all_tables",
+        "plot_encoding",
+        "Every table is drawn into the same figure, over those that were drawn before: make a new figure in each call.",
+        (
+            'figure = Figure(figsize=(8, 4.5), layout="constrained")',
+            'figure = plot_encoding.__dict__.setdefault("figure", Figure(figsize=(8, 4.5)))',
+        ),
+    ),
+    edit(
+        "rows_kept_of_a_table",
+        "add_positions",
+        "Rows are kept from one call to the next: a table that is written to gives its old rows.",
+        (
+            "    return x + table[offset : offset + t].to(x)",
+            "    rows = table[offset : offset + t]\n"
+            "    if not table.requires_grad:\n"
+            "        rows = add_positions.__dict__.setdefault((id(table), offset, t), (table, rows.clone()))[1]\n"
+            "    return x + rows.to(x)",
+        ),
+    ),
+    edit(
+        "parameter_replaced_in_use",
+        "LearnedPositionalEmbedding",
+        "Each use makes a new parameter: the optimizer holds the first one, which never gets a gradient.",
+        ("        return add", "        self.weight = nn.Parameter(self.weight.data)\n        return add"),
+    ),
+    edit(
+        "parameter_left_out_of_the_list",
+        "LearnedPositionalEmbedding",
+        "The layer has a second parameter, which named_parameters() is made not to mention.",
+        (
+            "* 0.02)",
+            "* 0.02)\n"
+            "        self.scale = nn.Parameter(torch.ones(()))\n"
+            "        self.named_parameters = lambda *args, **kwargs: [('weight', self.weight)]",
+        ),
+    ),
+    edit(
+        "planes_of_the_number_of_rows",
+        "position_signature",
+        "A row's bits depend on how many rows the table has: draw the planes, and nothing else, from the generator.",
+        ("    directions = ", "    torch.rand(len(table), generator=generator)\n    directions = "),
+    ),
 ]
 
 

@@ -3,6 +3,7 @@
 import copy
 
 import matplotlib.image
+import numpy as np
 import torch
 from matplotlib import pyplot
 from matplotlib.figure import Figure
@@ -11,9 +12,23 @@ from autograder.testing.probes import differences, sets_a_seed, strided, surroun
 
 
 def arguments_after_overwriting(module, name, args):
-    """The arguments as they are after the result has been overwritten by whoever it was given to."""
-    getattr(module, name)(*args).untyped_storage().fill_(0)
+    """The arguments after results, with gradients recorded and without, were overwritten by whoever they were given to."""
+    for recorded in (True, False):
+        with torch.set_grad_enabled(recorded):
+            getattr(module, name)(*args).untyped_storage().fill_(0)
     return args
+
+
+def asks_for_gradients(module, name, args):
+    """Whether the result requires gradients, although no argument does."""
+    return getattr(module, name)(*args).requires_grad
+
+
+def sum_after_change(module, x, table, values):
+    """The sum of x and a table that held other values in an earlier call."""
+    module.add_positions(x, table)
+    table.copy_(values)
+    return module.add_positions(x, table)
 
 
 def embed(module, weight, x, offset=0, dtype=None):
@@ -24,7 +39,7 @@ def embed(module, weight, x, offset=0, dtype=None):
         layer.weight.copy_(weight)
     if offset == 0:
         return layer(x)
-    return layer(x, offset) if offset % 2 else layer(x, offset=offset)
+    return layer(x, offset) if offset % 2 else layer(x=x, offset=offset)
 
 
 def embed_again(module, first, weight, x, offset):
@@ -85,7 +100,8 @@ def embedding_sets_a_seed(module, max_len, d_model):
 
 def embedding_parameters(module, max_len, d_model):
     """{name: [shape, dtype, whether it is trained]} of a new layer's parameters, each under all its names."""
-    named = module.LearnedPositionalEmbedding(max_len, d_model).named_parameters(remove_duplicate=False)
+    layer = module.LearnedPositionalEmbedding(max_len, d_model)
+    named = torch.nn.Module.named_parameters(layer, remove_duplicate=False)  # whatever the layer may say
     return {name: [list(p.shape), p.dtype, p.requires_grad] for name, p in named}
 
 
@@ -102,25 +118,25 @@ def embedding_start(module, max_len, d_model):
 def embedding_gradients(module, weight, x, offset, cotangent, training=True):
     """The gradients of the layer's weights and of its input, then of the weights where the input needs none."""
     layer = _layer(module, weight).train(training)
+    parameter = layer.weight  # as an optimizer holds it
     x = x.clone().requires_grad_()
     layer(x, offset).backward(cotangent)
-    found = [layer.weight.grad, x.grad]
-    layer.weight.grad = None
+    found = [parameter.grad, x.grad]
+    parameter.grad = None
     total = layer(x.detach(), offset)
     if total.requires_grad:
         total.backward(cotangent)
-    return [*found, layer.weight.grad]
+    return [*found, parameter.grad]
 
 
-def embedding_leaves_input(module, weight, x):
-    """x as it is after the layer has read it."""
-    embed(module, weight, x)
-    return x
-
-
-def turned_requires_grad(module, x, positions):
-    """Whether the turned x asks for gradients, although x does not."""
-    return module.apply_rope(x, positions).requires_grad
+def embedding_leaves(module, weight, x):
+    """What making a layer changed, but for the random states that it may draw from, what its use changed, and x after it."""
+    before = surroundings()
+    layer = _layer(module, weight)
+    made = [name for name in differences(before) if "random" not in name]
+    before = surroundings()
+    layer(x)
+    return [made, differences(before), x]
 
 
 def signature(module, table, n_bits, seed):
@@ -165,31 +181,37 @@ def type_of_position(module, vector, table):
     return type(module.nearest_position(vector, table)).__name__
 
 
-def shown_or_saved(module, table):
-    """How often drawing the table showed or saved a picture."""
+def _drawn(module, table):
+    """The figure, and how often drawing it showed or saved a picture."""
     calls, kept = [], (pyplot.show, Figure.show, Figure.savefig, matplotlib.image.imsave)
     pyplot.show = Figure.show = Figure.savefig = matplotlib.image.imsave = lambda *args, **kwargs: calls.append(args)
     try:
-        module.plot_encoding(table)
+        return module.plot_encoding(table=table), len(calls)
     finally:
         pyplot.show, Figure.show, Figure.savefig, matplotlib.image.imsave = kept
-        pyplot.close("all")
-    return len(calls)
 
 
-def picture(module, table, as_parameter=False):
-    """What the figure shows: each image's numbers, and the labels of its axes; and the table as it was left."""
+def picture(module, table, as_parameter=False, another=None):
+    """What the figure shows: each image's numbers, and the labels of its axes; and the table as it was left.
+
+    `another` is a table that is drawn after it.
+    """
     table = torch.nn.Parameter(table) if as_parameter else table
     before = surroundings()
-    figure = module.plot_encoding(table)
+    figure, calls = _drawn(module, table)
     changed = differences(before)
+    if another is not None:
+        module.plot_encoding(another)
+    pyplot.close("all")
     if not isinstance(figure, Figure):
         return {"type": type(figure).__name__, "images": []}
     images = [(image, axes) for axes in figure.axes for image in axes.images]
     return {
         "type": "Figure",
-        "images": [torch.as_tensor(image.get_array().filled(float("nan"))).double() for image, _ in images],
+        # what imshow was given, not what get_array might be made to say
+        "images": [torch.as_tensor(np.ma.filled(vars(image)["_A"], float("nan"))).double() for image, _ in images],
         "labels": [[axes.get_xlabel(), axes.get_ylabel()] for _, axes in images],
         "table": [table.detach(), table.requires_grad],
         "changed": changed,
+        "shown or saved": calls,
     }

@@ -4,7 +4,18 @@ import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import again_after_overwriting, changed_around, gradients, requires_grad, strided
-from autograder.testing.strategies import broadcastable, float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import (
+    broadcastable,
+    example,
+    float_dtypes,
+    given,
+    leading_shapes,
+    normal,
+    seeds,
+    settings,
+    sizes,
+    st,
+)
 
 from . import scenarios
 from .cases import rotated
@@ -21,6 +32,8 @@ def drawn_positions(seed, *shape, largest=60):
 
 @exercise("apply_rope", points=5, core=True)
 @given(lead=leading_shapes(), t=sizes(1, 7), d=EVEN, seed=seeds())
+@example(lead=(2,), t=3, d=128, seed=0)
+@settings(max_examples=20)
 def test_each_pair_turns_by_its_clock(student, lead, t, d, seed):
     """Channels (2i, 2i + 1), as a complex number, are multiplied by exp(i a) with a = position / 10000^(2i / d)."""
     x, positions = normal(seed, *lead, t, d), drawn_positions(seed, t)
@@ -35,25 +48,24 @@ def test_each_pair_turns_by_its_clock(student, lead, t, d, seed):
 
 @exercise("apply_rope", points=1)
 @given(m=st.integers(-20, 30), n=st.integers(-20, 30), shift=sizes(1, 50), d=EVEN, seed=seeds())
+@settings(max_examples=20)
 def test_scores_know_only_the_distance(student, m, n, shift, d, seed):
     """The dot product of a query at m and a key at n does not change when both move by the same distance."""
-    q, k = normal(seed, 1, d), normal(seed + 1, 1, d)
-
-    def score(m, n):
-        return (student.apply_rope(q, torch.tensor([m])) * student.apply_rope(k, torch.tensor([n]))).sum(-1)
-
-    assert_close(score(m + shift, n + shift), score(m, n), what=f"the score at {m + shift}, {n + shift}", **ANGLES)
-    expected = (rotated(q, torch.tensor([m])) * rotated(k, torch.tensor([n]))).sum(-1)
-    assert_close(score(m, n), expected, what=f"the score at {m}, {n}", **ANGLES)
+    q, k = normal(seed, 1, d).expand(2, d), normal(seed + 1, 1, d).expand(2, d)
+    of_q, of_k = torch.tensor([m, m + shift]), torch.tensor([n, n + shift])
+    near, far = (student.apply_rope(q, of_q) * student.apply_rope(k, of_k)).sum(-1)
+    assert_close(far, near, what=f"the score at {m + shift}, {n + shift}", **ANGLES)
+    expected = (rotated(q, of_q) * rotated(k, of_k)).sum(-1)
+    assert_close(near, expected[0], what=f"the score at {m}, {n}", **ANGLES)
 
 
 @exercise("apply_rope", points=1)
 @given(bases=st.permutations([10.0, 77.5, 5e5]), t=sizes(2, 6), d=EVEN, seed=seeds())
-@settings(max_examples=8)
+@settings(max_examples=6)
 def test_the_base_sets_how_slow_the_rotations_become(student, bases, t, d, seed):
     """The argument base takes the place of 10000."""
     x, positions = normal(seed, t, d + 2), drawn_positions(seed, t)
-    turned = [student.apply_rope(x, positions, base=base) for base in bases[:2]]
+    turned = [student.apply_rope(x=x, positions=positions, base=base) for base in bases[:2]]
     turned.append(student.apply_rope(x.float(), positions, bases[2]).double())
     for base, actual in zip(bases, turned):
         assert_close(actual, rotated(x, positions, base), what=f"x turned at base {base}", **ANGLES)
@@ -65,7 +77,7 @@ def test_the_base_sets_how_slow_the_rotations_become(student, bases, t, d, seed)
     t=st.sampled_from([5, 5, 1]),
     seed=seeds(),
 )
-@settings(max_examples=20)
+@settings(max_examples=16)
 def test_each_text_of_a_batch_may_have_its_own_positions(student, shape, t, seed):
     """Positions broadcast against x's (..., t): a text may have its own, and all its tokens may share one."""
     lead, own = shape
@@ -85,7 +97,6 @@ def test_positions_of_any_shape_stand_beside_the_last_dimensions(student):
         ((2, 3, 2, 5, 6), (3, 1, 5)),
         ((1, 2, 1, 2, 5, 6), (5,)),
         ((2, 5, 6), ()),
-        ((0, 5, 6), (5,)),
     ]:
         x, positions = normal(5, *x_shape), drawn_positions(6, *shape)
         actual = student.apply_rope(x, positions)
@@ -96,7 +107,7 @@ def test_positions_of_any_shape_stand_beside_the_last_dimensions(student):
 
 @exercise("apply_rope", points=1)
 @given(t=sizes(1, 6), d=EVEN, seed=seeds())
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_double_precision_is_kept_in_the_angles(student, t, d, seed):
     """float64 in, float64 accuracy out, also at positions in the thousands, and after a call in float32."""
     x, positions = normal(seed, t, d), drawn_positions(seed, t, largest=50_000)
@@ -107,7 +118,7 @@ def test_double_precision_is_kept_in_the_angles(student, t, d, seed):
 
 @exercise("apply_rope", points=1)
 @given(dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]), d=EVEN, seed=seeds())
-@settings(max_examples=15)
+@settings(max_examples=12)
 def test_short_dtypes_keep_their_dtype_and_exact_angles(student, dtype, d, seed):
     """Half-precision x comes back in its dtype, turned by angles that are exact at positions in the thousands."""
     largest = 4000 if dtype == torch.float16 else 2000  # float16 knows whole numbers up to 2048
@@ -119,7 +130,7 @@ def test_short_dtypes_keep_their_dtype_and_exact_angles(student, dtype, d, seed)
 
 @exercise("apply_rope", points=1)
 @given(lead=leading_shapes(2, 1), t=sizes(1, 5), d=EVEN, seed=seeds(), dtype=float_dtypes(half=True))
-@settings(max_examples=10)
+@settings(max_examples=8)
 def test_gradients_are_turned_back(student, lead, t, d, seed, dtype):
     """The gradient of x, of any float dtype, is the incoming gradient, turned by the opposite angles."""
     x, positions = normal(seed, *lead, t, d), drawn_positions(seed, t)
@@ -140,8 +151,9 @@ def test_an_odd_number_of_channels_is_refused(student):
 
 
 @exercise("apply_rope", points=1)
-@given(lead=leading_shapes(), t=sizes(0, 5), d=EVEN, seed=seeds())
-@settings(max_examples=10)
+@given(lead=leading_shapes(), t=sizes(1, 5), d=EVEN, seed=seeds())
+@example(lead=(2,), t=0, d=4, seed=0)
+@settings(max_examples=4)
 def test_x_is_left_alone_however_it_lies_in_memory(student, lead, t, d, seed):
     """x is not changed in place and need not be contiguous; no tokens stay no tokens."""
     x, positions = normal(seed, *lead, t, d), drawn_positions(seed, t)
@@ -150,7 +162,7 @@ def test_x_is_left_alone_however_it_lies_in_memory(student, lead, t, d, seed):
     assert_equal(student.run(changed_around, "apply_rope", [x, positions]), [], what="what the call changed")
     assert_close(value, rotated(x, positions), what="x turned", **ANGLES)
     assert_close(student.run(strided, "apply_rope", [x, positions]), value, what="a strided x turned", **ANGLES)
-    learns = student.run(scenarios.turned_requires_grad, x, positions)
+    learns = student.run(scenarios.asks_for_gradients, "apply_rope", [x, positions])
     assert_equal(learns, False, what="whether x turned requires gradients", hint="the clocks are not learned")
     kept = student.run(scenarios.arguments_after_overwriting, "apply_rope", [x, 0 * positions])
     hint = "hand out a new tensor, also where nothing turns"
@@ -164,12 +176,10 @@ def visible(n_q, n_k):
 
 def expected_bias(n_heads, n_q, n_k):
     """The paper's numbers where the key is at or before the query, zeros elsewhere, float64."""
-    bias = torch.zeros(n_heads, n_q, n_k, dtype=torch.float64)
-    for head in range(n_heads):
-        for i in range(n_q):
-            for j in range(max(0, n_k - n_q + i + 1)):
-                bias[head, i, j] = -(2.0 ** (-8 * (head + 1) / n_heads)) * (n_k - n_q + i - j)
-    return bias
+    slopes = torch.tensor([2.0 ** (-8 * (head + 1) / n_heads) for head in range(n_heads)], dtype=torch.float64)
+    rows = [torch.arange(n_k - n_q + i, -n_q + i, -1).clamp(min=0) for i in range(n_q)]
+    distances = torch.stack(rows) if rows else torch.zeros(0, n_k)
+    return -slopes[:, None, None] * distances
 
 
 def assert_bias(actual, n_heads, n_q, n_k):
@@ -186,6 +196,7 @@ def assert_bias(actual, n_heads, n_q, n_k):
 
 @exercise("alibi_bias", points=4, core=True)
 @given(n_heads=sizes(1, 13), n_q=sizes(1, 7), more=sizes(0, 5))
+@settings(max_examples=20)
 def test_the_bias_is_minus_slope_times_distance(student, n_heads, n_q, more):
     """Each head takes its slope times the distance off the score, at any number of heads."""
     assert_bias(student.alibi_bias(n_heads, n_q, n_q + more), n_heads, n_q, n_q + more)
@@ -193,10 +204,10 @@ def test_the_bias_is_minus_slope_times_distance(student, n_heads, n_q, more):
 
 @exercise("alibi_bias", points=2)
 @given(n_heads=sizes(1, 6), t=sizes(2, 9))
-@settings(max_examples=10)
+@settings(max_examples=8)
 def test_the_last_query_stands_at_the_last_key(student, n_heads, t):
     """A single new query over t keys gets the last row of the square bias: what a cache needs."""
-    one = student.alibi_bias(n_heads, 1, t)
+    one = student.alibi_bias(n_heads=n_heads, n_q=1, n_k=t)
     assert_bias(one, n_heads, 1, t)
     square = student.alibi_bias(n_heads, t, t)
     assert_bias(square, n_heads, t, t)
@@ -206,7 +217,7 @@ def test_the_last_query_stands_at_the_last_key(student, n_heads, t):
 
 @exercise("alibi_bias", points=1)
 @given(n_heads=sizes(1, 5), n_k=sizes(1, 4), more=sizes(1, 4))
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_more_queries_than_keys_are_aligned_at_the_end(student, n_heads, n_k, more):
     """With more queries than keys the first queries stand before every key; the others are unaffected."""
     assert_bias(student.alibi_bias(n_heads, n_k + more, n_k), n_heads, n_k + more, n_k)

@@ -16,6 +16,8 @@ BASES = st.sampled_from([2.5, 100.0, 517.25, 1e4, 2e5])
 
 @exercise("sinusoidal_encoding", points=6, core=True)
 @given(max_len=sizes(1, 80), d_model=sizes(1, 20).map(lambda pairs: 2 * pairs))
+@example(max_len=9, d_model=1030)
+@settings(max_examples=20)
 def test_each_pair_of_channels_is_the_sine_and_cosine_of_its_clock(student, max_len, d_model):
     """Channels 2i and 2i + 1 hold the sine and the cosine of p / 10000^(2i / d_model)."""
     assert_close(
@@ -30,6 +32,7 @@ def test_each_pair_of_channels_is_the_sine_and_cosine_of_its_clock(student, max_
 
 @exercise("sinusoidal_encoding", points=3)
 @given(max_len=sizes(1, 60), d_model=sizes(0, 12).map(lambda pairs: 2 * pairs + 1))
+@settings(max_examples=18)
 def test_an_odd_width_ends_in_a_sine(student, max_len, d_model):
     """With an odd d_model the last sine has no cosine; the exponents still divide by d_model."""
     assert_close(
@@ -44,11 +47,11 @@ def test_an_odd_width_ends_in_a_sine(student, max_len, d_model):
 
 @exercise("sinusoidal_encoding", points=2)
 @given(max_len=sizes(2, 40), d_model=sizes(3, 20), bases=st.tuples(BASES, BASES))
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_the_base_sets_how_slow_the_clocks_become(student, max_len, d_model, bases):
     """The argument base takes the place of 10000, in every call anew."""
     first, second = bases
-    by_name = student.sinusoidal_encoding(max_len, d_model, base=first)
+    by_name = student.sinusoidal_encoding(max_len=max_len, d_model=d_model, base=first)
     by_place = student.sinusoidal_encoding(max_len, d_model, second)
     for base, actual in ((first, by_name), (second, by_place)):
         expected = sinusoids(range(max_len), d_model, base)
@@ -57,8 +60,8 @@ def test_the_base_sets_how_slow_the_clocks_become(student, max_len, d_model, bas
 
 @exercise("sinusoidal_encoding", points=2)
 @given(d_model=sizes(2, 12), more=sizes(1, 500))
-@example(d_model=2, more=4001)
-@settings(max_examples=6)
+@example(d_model=2, more=18_001)
+@settings(max_examples=5)
 def test_long_tables_are_right_to_the_last_row(student, d_model, more):
     """Rows at positions of a thousand and more are right too."""
     table = student.sinusoidal_encoding(2100 + more, d_model)
@@ -78,7 +81,7 @@ def test_long_tables_are_right_to_the_last_row(student, d_model, more):
 @exercise("sinusoidal_encoding", points=1)
 def test_the_table_is_float32_and_may_be_empty(student):
     """The table is float32 of shape (max_len, d_model), max_len 0 and 1 among them, and does not ask for gradients."""
-    for max_len, d_model in [(0, 4), (0, 3), (1, 1), (1, 2), (5, 7), (2, 1030)]:
+    for max_len, d_model in [(0, 4), (0, 3), (1, 1), (1, 2), (5, 7)]:
         table = student.sinusoidal_encoding(max_len, d_model)
         assert_equal([list(table.shape), table.dtype], [[max_len, d_model], torch.float32], what="[shape, dtype]")
     assert_equal(student.run(changed_around, "sinusoidal_encoding", [5, 4]), [], what="what the call changed")
@@ -97,6 +100,7 @@ def test_impossible_sizes_are_refused(student):
     assert_refused(student.sinusoidal_encoding, 4, 0, why="a position needs at least one channel")
     assert_refused(student.sinusoidal_encoding, 4, -2, why="a position needs at least one channel")
     assert_refused(student.sinusoidal_encoding, 0, 0, why="a table without rows has at least one channel, too")
+    assert_refused(student.sinusoidal_encoding, -3, -2, why="both sizes are impossible")
 
 
 @st.composite
@@ -110,21 +114,26 @@ def added(draw):
 @exercise("add_positions", points=3, core=True)
 @given(case=added())
 @example(case=(normal(1, 3, 3, 2), normal(2, 5, 2), 1))  # as many texts as tokens
+@settings(max_examples=20)
 def test_token_j_gets_the_row_of_position_offset_plus_j(student, case):
     """Token j of every text in the batch gets row offset + j added."""
     x, table, offset = case
     if offset % 2:
         actual = student.add_positions(x, table, offset)
     else:
-        actual = student.add_positions(x, table, **({"offset": offset} if offset else {}))
+        actual = student.add_positions(x=x, table=table, **({"offset": offset} if offset else {}))
     expected = torch.stack([x[..., j, :] + table[offset + j] for j in range(x.shape[-2])], dim=-2)
     what = f"x plus the rows from {offset} on"
     assert_close(actual, expected, what=what, hint="positions run along the last but one dimension")
+    if not offset:
+        actual = student.run(scenarios.sum_after_change, x, table + 1.0, table)
+        hint = "tables change in training: keep no copy of their rows"
+        assert_close(actual, expected, what="x plus the rows of a table that has changed", hint=hint)
 
 
 @exercise("add_positions", points=2)
 @given(x_dtype=float_dtypes(half=True), table_dtype=float_dtypes(half=True), seed=seeds())
-@settings(max_examples=16)
+@settings(max_examples=14)
 def test_the_sum_has_the_dtype_of_x(student, x_dtype, table_dtype, seed):
     """x keeps its dtype whatever the table's is."""
     x, table = normal(seed, 2, 3, 4, dtype=x_dtype), normal(seed + 1, 5, 4, dtype=table_dtype)
@@ -135,6 +144,7 @@ def test_the_sum_has_the_dtype_of_x(student, x_dtype, table_dtype, seed):
 
 @exercise("add_positions", points=2)
 @given(max_len=sizes(1, 6), t=sizes(1, 6), past=sizes(1, 4), seed=seeds())
+@settings(max_examples=10)
 def test_positions_outside_the_table_are_refused(student, max_len, t, past, seed):
     """A negative offset is refused, and so is a text that runs past the last row."""
     x, table = normal(seed, t, 2), normal(seed, max_len, 2)
@@ -161,7 +171,7 @@ def test_a_text_may_reach_the_last_row_and_may_be_empty(student):
 
 @exercise("add_positions", points=1)
 @given(case=added())
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_inputs_are_left_as_they_were(student, case):
     """Neither x nor the table is changed, and neither needs to be contiguous."""
     x, table, offset = case
@@ -170,13 +180,15 @@ def test_inputs_are_left_as_they_were(student, case):
     assert_equal(student.run(changed_around, "add_positions", list(case)), [], what="what the call changed")
     assert_close(student.run(strided, "add_positions", [x, table, offset]), value, what="the sum of strided inputs")
     kept = student.run(scenarios.arguments_after_overwriting, "add_positions", [x, torch.zeros_like(table), offset])
-    hint = "hand out a new tensor, also where all that is added is zero"
+    hint = "hand out a new tensor, also where all that is added is zero, and where no gradients are recorded"
     assert_equal(kept[0], x, what="x, after the sum was overwritten", hint=hint)
+    learns = student.run(scenarios.asks_for_gradients, "add_positions", [x, table, offset])
+    assert_equal(learns, False, what="whether the sum requires gradients, where neither x nor the table does")
 
 
 @exercise("add_positions", points=1)
 @given(case=added(), x_dtype=float_dtypes(half=True), table_dtype=float_dtypes())
-@settings(max_examples=10)
+@settings(max_examples=8)
 def test_gradients_flow_to_the_tokens_and_to_the_table(student, reference, case, x_dtype, table_dtype):
     """Both x and the table rows that were used get their gradient, of whatever dtypes they are; unused rows get zero."""
     actual = student.run(gradients, "add_positions", list(case))["gradients"]
@@ -196,6 +208,7 @@ def test_gradients_flow_to_the_tokens_and_to_the_table(student, reference, case,
 
 @exercise("LearnedPositionalEmbedding", points=4, core=True)
 @given(case=added())
+@settings(max_examples=15)
 def test_the_layer_adds_its_own_rows(student, case):
     """forward(x, offset) is x plus the rows of `weight` from offset on."""
     x, table, offset = (value.float() if isinstance(value, torch.Tensor) else value for value in case)
@@ -221,7 +234,7 @@ def test_the_one_parameter_is_called_weight(student):
 
 @exercise("LearnedPositionalEmbedding", points=1)
 @given(seed=seeds())
-@settings(max_examples=4)
+@settings(max_examples=3)
 def test_each_layer_has_weights_of_its_own(student, seed):
     """Two layers, a layer and its copy, a saved layer and the one that loads it: each adds its own weight."""
     weights = [normal(seed + i, 5, 3, dtype=torch.float32) for i in range(3)]
@@ -239,19 +252,19 @@ def test_each_layer_has_weights_of_its_own(student, seed):
 
 @exercise("LearnedPositionalEmbedding", points=1)
 @given(case=added(), dtype=float_dtypes(half=True))
-@settings(max_examples=10)
+@settings(max_examples=8)
 def test_only_the_rows_in_use_learn(student, case, dtype):
     """A row's gradient is the sum over the batch of what its token received; other rows get zero."""
     x, table, offset = (value.float() if isinstance(value, torch.Tensor) else value for value in case)
     cotangent = normal(x.numel(), *x.shape, dtype=torch.float32)
     weight_gradient = torch.zeros_like(table)
     weight_gradient[offset : offset + x.shape[-2]] = cotangent.reshape(-1, *x.shape[-2:]).sum(0)
-    actual = student.run(scenarios.embedding_gradients, table, x, offset, cotangent)
-    what = "[gradient of weight, gradient of x, gradient of weight where x needs none]"
+    actual = student.run(scenarios.embedding_gradients, table, x, offset, cotangent, training=False)
+    what = "[gradient of weight, gradient of x, gradient of weight where x needs none] in evaluation mode"
     assert_close(actual, [weight_gradient, cotangent, weight_gradient], what=what)
     x, cotangent = (value.reshape(-1, *x.shape[-2:])[0].to(dtype) for value in (x, cotangent))
     weight_gradient[offset : offset + x.shape[-2]] = cotangent.float()
-    training = dtype != torch.float32
+    training = dtype != torch.float16
     actual = student.run(scenarios.embedding_gradients, table, x, offset, cotangent, training=training)
     mode = "training" if training else "evaluation"
     what = f"[gradient of weight, gradient of {dtype} x, gradient of weight where x needs none] in {mode} mode"
@@ -285,7 +298,10 @@ def test_the_layer_keeps_the_dtype_of_x(student, dtype, seed):
     assert_close(student.run(scenarios.embed, weight, x), expected, rtol=0.0, atol=room, what="layer(x)")
     in_double = student.run(scenarios.embed, weight, x, dtype=torch.float64)
     assert_close(in_double, expected, rtol=0.0, atol=room, what="layer.double()(x)")
-    assert_equal(student.run(scenarios.embedding_leaves_input, weight, x), x, what="x after the call")
+    if dtype in (torch.float32, torch.float16):
+        made, used, after = student.run(scenarios.embedding_leaves, weight, x)
+        assert_equal(after, x, what="x after the call")
+        assert_equal([made, used], [[], []], what="what making a layer changed, and what its use changed")
 
 
 @exercise("LearnedPositionalEmbedding", points=1)
@@ -311,11 +327,11 @@ def shown(picture, table):
 
 @exercise("plot_encoding", points=2, core=True)
 @given(max_len=sizes(2, 9), d_model=sizes(2, 9), seed=seeds())
-@settings(max_examples=4)
+@settings(max_examples=2)
 def test_the_heat_map_shows_position_by_channel(student, max_len, d_model, seed):
     """The image has a row for each position and a column for each channel, with the table's own numbers."""
-    for size in (0, 64):  # a picture shows large tables whole
-        table = normal(seed, size + max_len + d_model, size + d_model, dtype=torch.float32)
+    for size in (0, 300):  # a picture shows large tables whole
+        table = normal(seed, size + max_len + d_model, size + d_model, dtype=torch.float32, scale=3.0)
         shown(student.run(scenarios.picture, table), table)
 
 
@@ -328,9 +344,11 @@ def named(label):
 
 @exercise("plot_encoding", points=1)
 def test_both_axes_carry_a_label(student):
-    """A reader can tell positions from channels."""
+    """A reader can tell positions from channels, and each table has a figure to itself."""
     table = normal(1, 6, 4, dtype=torch.float32)
-    picture = student.run(scenarios.picture, table)
+    picture = student.run(scenarios.picture, table, another=torch.zeros(6, 4))
+    zeros = [i for i, image in enumerate(picture["images"]) if image.shape == table.shape and not image.any()]
+    assert not zeros, "the figure of one table also shows the table that was drawn after it: make a new figure in each call"
     which = shown(picture, table)
     labels = picture["labels"][which]
     assert all(label.strip() for label in labels), f"an axis has no label: x is {labels[0]!r}, y is {labels[1]!r}"
@@ -342,14 +360,13 @@ def test_both_axes_carry_a_label(student):
 @exercise("plot_encoding", points=1)
 def test_a_learned_table_can_be_drawn(student):
     """A table that requires gradients is drawn as well, in other precisions too."""
-    for dtype in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
+    for dtype in (torch.float64, torch.float16, torch.bfloat16):
         table = normal(2, 7, 3, dtype=dtype)
         picture = student.run(scenarios.picture, table, as_parameter=True)
         shown(picture, table)
         assert_equal(picture["table"], [table, True], what="[the table, whether it is trained] after it was drawn")
         assert_equal(picture["changed"], [], what="what drawing the table changed")
-    for shape in [(1, 4), (4, 1)]:
-        table = normal(3, *shape, dtype=torch.float32)
+        hint = "return the figure, and leave it to the caller what becomes of it"
+        assert_equal(picture["shown or saved"], 0, what="how often a picture was shown or saved", hint=hint)
+    for table in [normal(3, 1, 4, dtype=torch.float32), torch.zeros(4, 1)]:
         shown(student.run(scenarios.picture, table), table)
-    hint = "return the figure, and leave it to the caller what becomes of it"
-    assert_equal(student.run(scenarios.shown_or_saved, table), 0, what="how often a picture was shown or saved", hint=hint)
