@@ -129,10 +129,11 @@ def in_turn(module, name, first, second):
 
 
 def gradient_to_itself(module, points, cotangent):
-    """Pull the cotangent back through the distances of one tensor to itself."""
+    """The distances of one tensor to itself, and the cotangent pulled back through them."""
     points = points.clone().requires_grad_()
     value = module.pairwise_distances(points, points)
-    return torch.autograd.grad(value, points, cotangent)[0] if value.requires_grad else None
+    pulled = torch.autograd.grad(value, points, cotangent)[0] if value.requires_grad else None
+    return value.detach().square(), pulled
 
 
 def laid_out_tensor(values, layout):
