@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .cases import FULL_SHAPES, SHAPES, numbers, windows
@@ -22,6 +22,9 @@ TENSOR_LAYOUTS = st.sampled_from(["plain", "transposed", "strided", "offset"])
 
 @exercise("as_tensor", points=3, core=True)
 @given(shape=SHAPES, layout=LAYOUTS, dtype=st.sampled_from(DTYPES), seed=seeds())
+@example(shape=(3, 2), layout="reversed_first", dtype=torch.float32, seed=0)
+@example(shape=(2, 3), layout="reversed_last", dtype=torch.complex128, seed=0)
+@example(shape=(), layout="plain", dtype=torch.bool, seed=0)
 def test_the_tensor_has_the_shape_dtype_and_values_of_the_array(student, shape, layout, dtype, seed):
     """Arrays of every supported dtype, 0-d and empty ones, in any memory layout, keep shape, dtype and values."""
     values = numbers(seed, shape, dtype)
