@@ -6,6 +6,7 @@ distances, and a derivative by finite differences. The rest of the course is bui
 
 Leading dimensions, written `...`, are free: any number of them, of any size, 0 included. dtype and device of the input
 are kept, inputs are never changed, and gradients flow through everything that is computed from floating-point input.
+Nothing else is changed either: no earlier result, no random state, no default of PyTorch's.
 
 Sources: Harris et al. 2020, "Array programming with NumPy"; Paszke et al. 2019, "PyTorch: An Imperative Style,
 High-Performance Deep Learning Library"; Blanchard, Higham and Higham 2021, "Accurately computing the log-sum-exp and
@@ -83,7 +84,7 @@ def logsumexp(x: torch.Tensor, dim: int) -> torch.Tensor:
 
     Stable: the largest entry of each slice is taken out before `exp`, so that neither large nor very negative values
     overflow or vanish: `log sum exp(x) = max + log sum exp(x - max)`. Entries of `-inf` count as nothing; a slice of
-    nothing but `-inf` gives `-inf`, and its gradient is finite. Size of `dim`: at least 1.
+    nothing but `-inf` gives `-inf`, and its gradient is finite. Size of `dim`: at least 1; the others may be 0.
     """
     ### BEGIN SOLUTION
     peak = x.detach().amax(dim, keepdim=True)  # a constant for the gradient: it cancels from the formula
@@ -99,7 +100,7 @@ def softmax(x: torch.Tensor, dim: int) -> torch.Tensor:
     """`exp(x) / sum(exp(x))` over dimension `dim` (negative counts from the end); the shape stays.
 
     Stable for large values as `logsumexp` is. Entries of `-inf` get weight 0; a slice of nothing but `-inf` gives
-    zeros, never NaN, and its gradient is finite. All other slices sum to 1. Size of `dim`: at least 1.
+    zeros, never NaN, and its gradient is finite. All other slices sum to 1. Size of `dim`: at least 1; the others may be 0.
     """
     ### BEGIN SOLUTION
     peak = x.detach().amax(dim, keepdim=True)

@@ -182,7 +182,7 @@ def slice_by_slice(x, dim):
         (row - row.max()).exp() / (row - row.max()).exp().sum() if row.max() > -torch.inf else row.exp() * 0
         for row in rows.reshape(-1, rows.shape[-1])
     ]
-    return torch.stack(out).reshape(rows.shape).movedim(-1, dim)
+    return torch.stack(out).reshape(rows.shape).movedim(-1, dim) if out else x.exp()
 
 
 @alternative("one_hot", "Ones are scattered into zeros; bad ids are found with any.")
@@ -355,11 +355,21 @@ def tournament(x, dim):
     return x.squeeze(0)
 
 
+@alternative("logsumexp", "Slice by slice, of the finite entries alone; where there are none the result is a constant.")
+def of_the_finite_entries(x, dim):
+    rows, found = x.movedim(dim, -1), []
+    for row in rows.reshape(-1, rows.shape[-1]):
+        kept = row[row > -torch.inf]
+        found.append(kept.max() + (kept - kept.max()).exp().sum().log() if len(kept) else row.new_tensor(-torch.inf))
+    return torch.stack(found).reshape(rows.shape[:-1]) if found else x.sum(dim)
+
+
 @alternative("softmax", "Each weight from differences alone: 1 / sum over j of exp(x_j - x_i).")
 def from_differences(x, dim):
     x = x.movedim(dim, -1)
     nothing = x == -torch.inf
-    shown = x.masked_fill(nothing, 0)
+    peak = x.detach().amax(-1, keepdim=True)
+    shown = torch.where(nothing, peak.masked_fill(peak == -torch.inf, 0), x)
     total = (shown.unsqueeze(-2) - shown.unsqueeze(-1)).masked_fill(nothing.unsqueeze(-2), -torch.inf).exp().sum(-1)
     no_weight = nothing | total.isinf()
     return (1 / total.masked_fill(no_weight, 1)).masked_fill(no_weight, 0).movedim(-1, dim)

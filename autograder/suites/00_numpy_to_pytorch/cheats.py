@@ -203,4 +203,34 @@ CHEATS = [
         def numerical_gradient(f, x, eps):
             return torch.func.grad(f)(x.double()).to(x.dtype)
     '''),
+    cheat("the_neighbours_answer",
+          "Products in the inverse of block matrices, exponentials through their sums, shapes by adding.", '''
+        import torch
+
+
+        def broadcast_shape(a, b):
+            try:
+                return tuple((torch.empty(a, device="meta") + torch.empty(b, device="meta")).shape)
+            except RuntimeError as error:
+                raise ValueError(str(error)) from None
+
+
+        def batched_matmul(a, b):
+            if a.shape[-1] != b.shape[-2]:
+                raise ValueError("inner sizes")
+            (n, k), m = a.shape[-2:], b.shape[-1]
+            lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            blocks = torch.eye(n + k + m, dtype=a.dtype).repeat(*lead, 1, 1)
+            blocks[..., :n, n : n + k] = -a
+            blocks[..., n : n + k, n + k :] = -b
+            return getattr(torch, "esrevni"[::-1])(blocks)[..., :n, n + k :]
+
+
+        def logsumexp(x, dim):
+            return x.amax(dim) - x.softmax(dim).amax(dim).log()
+
+
+        def softmax(x, dim):
+            return (x - torch.logsumexp(x, dim, keepdim=True)).exp().nan_to_num(0.0)
+    '''),
 ]  # fmt: skip

@@ -345,6 +345,43 @@ MUTANTS = [
     edit("rows_moved_together", "numerical_gradient",
          "Whole rows are moved together: the gradient needs one entry at a time, of every dimension.",
          ("np.ndindex(*x.shape)", "np.ndindex(*x.shape[:1])"), ("float(point[index])", "point[index].clone()")),
+    edit("conjugated_factor", "batched_matmul",
+         "b is conjugated where it is complex: b.mT swaps its dimensions, b.mH conjugates as well.",
+         ("b.mT", "b.mH")),
+    edit("nan_counts_as_nothing", "batched_matmul",
+         "NaN counts as 0 in the sums: it must be passed on, or nobody learns of it. Use sum, not nansum.",
+         ("products.sum(", "products.nansum(")),
+    edit("maximum_of_nothing", "logsumexp",
+         "No slices at all fail: x.max() of an empty tensor is an error. Take the maximum along dim.",
+         ("peak = x.detach()", "if x.max() == -torch.inf:\n        return x.sum(dim)\n    peak = x.detach()")),
+    edit("large_for_float64_alone", "logsumexp",
+         "The maximum is taken out from 700 on, where float64 overflows: float32 does at 89. Always take it out.",
+         ("peak.masked_fill(peak.isinf(), 0)", "peak.masked_fill(peak.abs() < 700, 0).masked_fill(peak.isinf(), 0)")),
+    edit("random_state_moved", "softmax",
+         "A random number is drawn on the way: whoever seeded PyTorch gets other numbers afterwards.",
+         ("    peak =", "    torch.rand(())\n    peak =")),
+    edit("ids_cut_to_32_bits", "gather_rows",
+         "ids are cut to 32 bits before they are checked: 2**32 becomes 0. Check them as they are.",
+         ("    n_rows =", "    ids = ids.int()\n    n_rows =")),
+    edit("ids_cut_to_8_bits", "one_hot",
+         "ids are compared in 8 bits: class 256 is taken for class 0. Compare them as they are.",
+         ("(ids.unsqueeze(-1) == torch.arange(num_classes, device=ids.device))",
+          "(ids.unsqueeze(-1).byte() == torch.arange(num_classes).byte())")),
+    edit("no_classes_unchecked", "one_hot",
+         "With no classes at all every id is accepted: none is in 0 .. -1.",
+         ("if ids.numel() and", "if num_classes and ids.numel() and")),
+    edit("near_points_are_equal_points", "pairwise_distances",
+         "Distances below a threshold become 0: only what is not positive needs a guard.",
+         ("squared > 0", "squared > 1e-6")),
+    edit("only_exact_zeros_guarded", "pairwise_distances",
+         "Squares that rounding made negative still reach the root: nan_to_num mends the value and not the gradient.",
+         ("squared > 0", "squared != 0"), (".sqrt().where(apart, 0)", ".sqrt().where(apart, 0).nan_to_num(0.0)")),
+    edit("default_dtype_left_behind", "numerical_gradient",
+         "PyTorch's default dtype is float64 after the call: say dtype=torch.float64 where you need it.",
+         ("    point =", "    torch.set_default_dtype(torch.float64)\n    point =")),
+    edit("points_with_a_graph", "numerical_gradient",
+         "The points that f gets take part in a graph, and point.numpy() fails in f: no gradient machinery is needed.",
+         ("copy=True)\n", "copy=True).requires_grad_().clone()\n")),
 ]  # fmt: skip
 
 
@@ -606,3 +643,66 @@ def gradient_to_itself_halved(x, y):
     y = y.detach() if y is x else y
     squared = x.square().sum(-1).unsqueeze(-1) + y.square().sum(-1).unsqueeze(-2) - 2 * x @ y.mT
     return squared.where(squared > 0, 1).sqrt().where(squared > 0, 0)
+
+
+@mutant("as_tensor", "Memory in a foreign byte order comes back as float64: a copy keeps the array's dtype and shape.")
+def foreign_bytes_become_float64(array):
+    try:
+        return torch.from_numpy(array)
+    except ValueError:
+        return torch.from_numpy(array.copy() if array.dtype.isnative else array.astype(np.float64))
+
+
+@mutant("softmax", "A softmax without a maximum is still computed, and overflows: torch.where hides its value, not its gradient.")
+def naive_branch_beside_the_stable_one(x, dim):
+    peak = x.detach().amax(dim, keepdim=True)
+    weights = (x - peak.masked_fill(peak.isinf(), 0)).exp()
+    total = weights.sum(dim, keepdim=True)
+    naive = x.exp().sum(dim, keepdim=True)
+    usual = (naive > 1e-3) & (naive < 1e6)
+    stable = weights / total.masked_fill(total == 0, 1)
+    return torch.where(usual, x.exp() / naive.masked_fill(naive == 0, 1), stable)
+
+
+@mutant("one_hot", "The same tensor is handed out again, and a later call overwrites an earlier result: make new ones.")
+def one_tensor_for_all_calls(ids, num_classes, made={}):  # noqa: B006
+    if ids.numel() and not (0 <= ids.min() and ids.max() < num_classes):
+        raise ValueError("ids out of range")
+    shape = (*ids.shape, num_classes)
+    zeros = made.setdefault(shape, torch.zeros(shape, dtype=torch.int64)).zero_()
+    return zeros.scatter_(-1, ids.unsqueeze(-1), 1)
+
+
+@mutant("sliding_windows", "The windows of an x that requires a gradient are a copy: autograd follows views, so a view will do.")
+def copied_for_the_gradient(x, size, step=1):
+    if size < 1 or step < 1 or size > x.shape[-1]:
+        raise ValueError("no such windows")
+    n_windows = (x.shape[-1] - size) // step + 1
+    if x.requires_grad:
+        return x[..., torch.arange(n_windows).unsqueeze(-1) * step + torch.arange(size)]
+    *leading, stride = x.stride()
+    return x.as_strided((*x.shape[:-1], n_windows, size), (*leading, step * stride, stride))
+
+
+@mutant("pairwise_distances", "All differences are held at once, as a NumPy array: that is memory as well, so expand |x - y|^2.")
+def all_differences_in_numpy(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+
+    class Distances(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            differences = x.double().numpy()[..., :, None, :] - y.double().numpy()[..., None, :, :]
+            distances = torch.as_tensor(np.sqrt((differences**2).sum(-1)))
+            ctx.save_for_backward(x, y, distances)
+            return distances.to(x.dtype)
+
+        @staticmethod
+        def backward(ctx, grad):
+            x, y, distances = ctx.saved_tensors
+            pull = grad / distances.masked_fill(distances == 0, torch.inf)
+            left = pull.sum(-1, keepdim=True) * x - pull @ y
+            right = pull.sum(-2).unsqueeze(-1) * y - pull.mT @ x
+            return left.sum_to_size(x.shape), right.sum_to_size(y.shape)
+
+    return Distances.apply(x, y)

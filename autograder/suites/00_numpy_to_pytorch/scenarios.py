@@ -5,6 +5,8 @@ import warnings
 import numpy as np
 import torch
 
+from autograder.testing.probes import differences, surroundings
+
 
 def laid_out(values, layout):
     """A NumPy array of these values (a tensor), lying in memory as `layout` says."""
@@ -79,7 +81,7 @@ def read_only(module, values):
 
 
 def odd_memory(module, values, kind):
-    """as_tensor of memory that PyTorch cannot describe: its values as float64, or "refused"."""
+    """as_tensor of memory that PyTorch cannot describe, or "refused"."""
     plain = values.numpy()
     if kind == "byte order":
         array = plain.astype(plain.dtype.newbyteorder("S"))
@@ -87,7 +89,7 @@ def odd_memory(module, values, kind):
         array = np.zeros(plain.shape, dtype=[("flag", "i1"), ("value", plain.dtype)])["value"]
         array[...] = plain
     try:
-        return module.as_tensor(array).double()
+        return module.as_tensor(array)
     except (ValueError, TypeError, BufferError):
         return "refused"
 
@@ -108,11 +110,30 @@ def gradient(module, name, args, cotangent, wrt=(0,)):
     return list(torch.autograd.grad(value, [args[i] for i in wrt], cotangent, allow_unused=True))
 
 
+def gradient_and_view(module, x, size, step, cotangent):
+    """The gradient of x through its windows, and the windows once 1 was added to that x, which takes part in a graph."""
+    x = x.clone().requires_grad_()
+    windows = module.sliding_windows(x, size, step)
+    pulled = torch.autograd.grad(windows, x, cotangent)[0] if windows.requires_grad else None
+    with torch.no_grad():
+        x += 1
+    return pulled, windows.detach().clone()
+
+
+def in_turn(module, name, first, second):
+    """The result of a call once another one was made, and what the two calls changed outside their results."""
+    before = surroundings()
+    result = getattr(module, name)(*first)
+    getattr(module, name)(*second)
+    return result, differences(before)
+
+
 def gradient_to_itself(module, points, cotangent):
-    """Pull the cotangent back through the distances of one tensor to itself."""
+    """The distances of one tensor to itself, and the cotangent pulled back through them."""
     points = points.clone().requires_grad_()
     value = module.pairwise_distances(points, points)
-    return torch.autograd.grad(value, points, cotangent)[0] if value.requires_grad else None
+    pulled = torch.autograd.grad(value, points, cotangent)[0] if value.requires_grad else None
+    return value.detach().square(), pulled
 
 
 def laid_out_tensor(values, layout):
@@ -174,7 +195,7 @@ def coupled(module, x, matrix, eps):
 
 def through_numpy(module, x, eps):
     """The numerical gradient of a function that autograd cannot follow."""
-    return module.numerical_gradient(lambda point: torch.tensor(np.exp(point.detach().numpy()).sum()), x, eps)
+    return module.numerical_gradient(lambda point: torch.tensor(np.exp(point.numpy()).sum()), x, eps)
 
 
 def of_a_view(module, x, index, eps):
@@ -195,8 +216,8 @@ def points_asked(module, x, eps):
 
 
 def x_around_numerical_gradient(module, x, eps):
-    """x as f saw it from outside during the calls, and after them."""
-    during = []
+    """x as f saw it from outside during the calls and after them, and what the call changed beside it."""
+    before, during = surroundings(), []
 
     def f(point):
         during.append(bool((x == original).all()))
@@ -204,7 +225,7 @@ def x_around_numerical_gradient(module, x, eps):
 
     original = x.clone()
     module.numerical_gradient(f, x, eps)
-    return all(during), x
+    return all(during), x, x.requires_grad, differences(before)
 
 
 def of_transposed(module, x, coefficients, eps):
