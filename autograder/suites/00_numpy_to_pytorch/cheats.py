@@ -204,7 +204,7 @@ CHEATS = [
             return torch.func.grad(f)(x.double()).to(x.dtype)
     '''),
     cheat("the_neighbours_answer",
-          "Products in the inverse of block matrices, exponentials through their sums, shapes by adding.", '''
+          "Products in the inverse of block matrices, shapes by adding.", '''
         import torch
 
 
@@ -224,13 +224,5 @@ CHEATS = [
             blocks[..., :n, n : n + k] = -a
             blocks[..., n : n + k, n + k :] = -b
             return getattr(torch, "esrevni"[::-1])(blocks)[..., :n, n + k :]
-
-
-        def logsumexp(x, dim):
-            return x.amax(dim) - x.softmax(dim).amax(dim).log()
-
-
-        def softmax(x, dim):
-            return (x - torch.logsumexp(x, dim, keepdim=True)).exp().nan_to_num(0.0)
     '''),
 ]  # fmt: skip
