@@ -28,7 +28,7 @@ grade: $(READY)
 	@$(BIN)/autograder grade autograder/samples/*/ --out results
 
 test: $(READY)
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 verify: $(READY)
 	@$(BIN)/autograder verify

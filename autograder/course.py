@@ -102,7 +102,10 @@ class Limits(_Frozen):
 
 
 class Module(_Frozen):
-    """One module: what its `module.toml` says, its id and its folders."""
+    """One module: what its `module.toml` says, its id and its folders.
+
+    `preload` is what its code may import late and slowly. Many of PyTorch's functions import `torch._dynamo` at their first use.
+    """
 
     id: str
     folder: Path
@@ -112,7 +115,7 @@ class Module(_Frozen):
     summary: Text
     files: Annotated[tuple[PythonFile, ...], Field(min_length=1)]
     requires: tuple[str, ...] = ()
-    preload: tuple[Annotated[str, AfterValidator(_dotted)], ...] = ()
+    preload: tuple[Annotated[str, AfterValidator(_dotted)], ...] = ("torch._dynamo",)
     limits: Limits = Limits()
     exercises: Annotated[tuple[Exercise, ...], Field(min_length=1)]
 

@@ -11,6 +11,7 @@ NEXT = {
         title = "Next"
         summary = "Four times a tensor."
         files = ["next.py"]
+        preload = []
         requires = ["00_tiny"]
 
         [[exercises]]

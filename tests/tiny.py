@@ -17,6 +17,7 @@ FILES = {
         title = "Tiny"
         summary = "Twice a tensor."
         files = ["tiny.py"]
+        preload = []
 
         [limits]
         module_seconds = 20

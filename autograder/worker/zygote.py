@@ -38,7 +38,6 @@ def main() -> None:
     private, preload, folder = json.loads(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4]
     import numpy as np
     import torch
-    import torch._dynamo  # noqa: F401  imported lazily by many torch functions, at half a second a time
     import torch.utils.flop_counter  # noqa: F401  for the probes
 
     from autograder.worker import pages, sandbox, seccomp, server
