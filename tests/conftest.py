@@ -42,3 +42,14 @@ def autograder(*arguments: object, timeout: float = 570) -> subprocess.Completed
 def run_autograder():
     """The function that runs the command line."""
     return autograder
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    """A warm process that forks workers for any code."""
+    from autograder.worker.client import Zygote
+
+    zygote = Zygote()
+    zygote.wait()
+    yield zygote
+    zygote.close()

@@ -23,14 +23,6 @@ def double(x):
 SLEEPY = DILIGENT.replace("    while", f"    time.sleep({CALL_SECONDS})\n    while", 1)
 
 
-@pytest.fixture(scope="module")
-def zygote():
-    zygote = Zygote()
-    zygote.wait()
-    yield zygote
-    zygote.close()
-
-
 @pytest.fixture
 def one_processor_for_three():
     """The number of a processor on which two other processes never pause."""

@@ -1,8 +1,6 @@
 """What is read of a process's memory is what its code holds, and not what the allocator makes of it."""
 
-import pytest
-
-from autograder.worker.client import Job, Worker, Zygote
+from autograder.worker.client import Job, Worker
 
 MIB = 1 << 20
 BETWEEN = """
@@ -18,14 +16,6 @@ def between(n_masks):
         kept.append(bytes(1000))
     return len(masks)
 """
-
-
-@pytest.fixture(scope="module")
-def zygote():
-    zygote = Zygote()
-    zygote.wait()
-    yield zygote
-    zygote.close()
 
 
 def test_a_mask_gives_its_memory_back_whatever_was_allocated_after_it(zygote):
