@@ -41,7 +41,6 @@ def warm_up(preload: Sequence[str]) -> None:
     os.environ.setdefault("MPLBACKEND", "agg")  # a test opens no window
     os.environ.setdefault("TRITON_INTERPRET", "1")  # as in `pytest`; Triton decides when it is imported
     import torch
-    import torch._dynamo  # noqa: F401  many torch functions import it on first use
 
     import autograder.testing.plugin
     import autograder.testing.probes

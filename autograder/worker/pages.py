@@ -14,7 +14,8 @@ from pathlib import Path
 
 HUGE = 2 << 20
 MADV_HUGEPAGE, MADV_COLLAPSE = 14, 25  # the second since Linux 6.1
-HOLES = (60_000, 32_000, 16_000, 8_000, 4_000, 2_000, *range(1032, 23, -16))  # bytes, the larger first
+HOLES = (60_000, 32_000, 16_000, 8_000, 4_000, 2_000, *range(1032, 23, -16))  # bytes, the larger first; what is as large
+# as the zygote's OWN_MEMORY_BYTES would never come from the heap
 IN_A_ROW = 16
 
 
