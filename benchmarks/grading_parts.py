@@ -25,8 +25,9 @@ from one_exercise import ROOT
 from process_tree import adopt_orphans, cpu_seconds, reap
 
 from autograder.course import Course, Module, load_course
-from autograder.grading.grade import AT_ONCE, grade, grade_module, grade_submission, job_for, solution_files
+from autograder.grading.grade import AT_ONCE, grade, grade_module, grade_submission, job_for
 from autograder.grading.pool import Died, in_forks
+from autograder.grading.solutions import solution_files
 from autograder.grading.suite import Suites, open_suites
 from autograder.grading.warm import zygote_for
 from autograder.intake import Submission, SubmittedModule, collect

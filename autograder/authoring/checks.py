@@ -14,8 +14,9 @@ from functools import partial
 from autograder.authoring import caught
 from autograder.authoring.cheats import general
 from autograder.course import Module
-from autograder.grading.grade import grade_module, job_for, solution_files, with_dependencies
+from autograder.grading.grade import grade_module, job_for
 from autograder.grading.manifest import TestSpec
+from autograder.grading.solutions import solution_files, with_dependencies
 from autograder.grading.suite import Suites
 from autograder.intake import SubmittedModule
 from autograder.policy import built_on

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from autograder.authoring.closure import COMMAND_LINE, STAFF
 from autograder.authoring.release import Selection, write_folder
-from autograder.grading.grade import solution_files
+from autograder.grading.solutions import solution_files
 
 RUN_SECONDS = 1200
 SETUP_SECONDS = 3600

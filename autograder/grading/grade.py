@@ -12,8 +12,9 @@ from autograder.grading import machine
 from autograder.grading.manifest import PARTS, TestOutcome, TestSpec
 from autograder.grading.pool import Died, in_forks
 from autograder.grading.score import score_module, totals
+from autograder.grading.solutions import with_dependencies
 from autograder.grading.suite import Suites, open_suites
-from autograder.intake import Submission, SubmittedModule, as_handed_in
+from autograder.intake import Submission, SubmittedModule
 from autograder.policy import SyntaxProblem, built_on, check, parse
 from autograder.reports.results import Environment, Identity, ModuleResult, Results, to_json
 from autograder.worker import pages
@@ -180,47 +181,19 @@ def _counts(part: frozenset[str], tests: Callable[[TestSpec], bool], spec: TestS
 
 def job_for(module: Module, files: dict[str, str], suites: Suites, slot: int = 0) -> Job:
     """What a worker needs to run this module's suite on these files."""
-    limits = module.limits
+    limits, suite = module.limits, suites.by_module[module.id]
     return Job(
         files=files,
         main=module.dotted,
-        scenarios=dict(suites.by_module[module.id].scenarios),
-        rules=suites.by_module[module.id].rules,
+        compiled={name: code for name, (text, code) in suite.solutions.items() if files.get(name) == text},
+        scenarios=dict(suite.scenarios),
+        rules=suite.rules,
         memory_mb=limits.memory_mb,
         load_seconds=limits.load_seconds,
         call_seconds=limits.call_seconds,
         module_seconds=limits.module_seconds,
         slot=slot,
     )
-
-
-def with_dependencies(
-    module: Module, files: dict[str, str], own: dict[str, dict[str, str]], course: Course
-) -> tuple[dict[str, str], list[str]]:
-    """The module's files with those of every module it builds on, and the ids of those where the solution had to stand in."""
-    together: dict[str, str] = {}
-    substituted = []
-    for needed in _needed(module, course):
-        if needed.id in own:
-            together |= own[needed.id]
-        else:
-            together |= solution_files(needed)
-            substituted.append(needed.id)
-    return together | files, substituted
-
-
-def solution_files(module: Module) -> dict[str, str]:
-    """The module's solution as a submission would be: it builds on `exercises`, not on `solutions`."""
-    texts = {name: (module.solution_folder / name).read_text(encoding="utf-8") for name in module.files}
-    return {name: as_handed_in(text) for name, text in texts.items()}
-
-
-def _needed(module: Module, course: Course) -> list[Module]:
-    wanted = set(module.requires)
-    for other in reversed(course.modules):
-        if other.id in wanted:
-            wanted |= set(other.requires)
-    return [other for other in course.modules if other.id in wanted]
 
 
 def _syntax_problem(files: dict[str, str]) -> str | None:

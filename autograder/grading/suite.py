@@ -27,6 +27,7 @@ from autograder.course import Course, Module
 from autograder.grading.lookout import Lookout
 from autograder.grading.manifest import TestOutcome, TestSpec, parts_of
 from autograder.grading.remote import SHARED_SCENARIOS, Call, RemoteModule, Stop, compiled, load_failure, shared_key, transcript
+from autograder.grading.solutions import compiled_solutions
 from autograder.policy import runtime_rules
 from autograder.testing import messages, probes, strategies  # noqa: F401  (strategies: registers the profiles)
 from autograder.testing.diagnose import Known, diagnose, known_mistakes, name_mistakes
@@ -45,6 +46,7 @@ class Suite:
     parts: tuple[frozenset[str], ...]
     scenarios: Mapping[str, bytes]
     rules: dict[str, dict[str, list[str]]]
+    solutions: Mapping[str, tuple[str, bytes]]  # text and byte code, of the modules that this one builds on too
 
 
 @dataclass
@@ -316,7 +318,8 @@ def _suite(course: Course, module: Module, items: list[pytest.Item], session: _S
     files = [Path(probes.__file__), *(path for folder in folders for name in SHARED_SCENARIOS for path in folder.glob(name))]
     scenarios = {shared_key(path): compiled(shared_key(path), path.read_text(encoding="utf-8")) for path in files}
     items, manifest = [tuple(column) for column in zip(*specs, strict=True)] or [(), ()]
-    return Suite(module, items, manifest, tuple(parts_of(manifest)), scenarios, runtime_rules(module))
+    solutions = compiled_solutions(module, course)
+    return Suite(module, items, manifest, tuple(parts_of(manifest)), scenarios, runtime_rules(module), solutions)
 
 
 def _imported(name: str, path: Path) -> Any:

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from autograder.course import Course, Module
-from autograder.grading.grade import solution_files
 from autograder.grading.manifest import TestOutcome, TestSpec
 from autograder.grading.score import score_module, totals
+from autograder.grading.solutions import solution_files
 from autograder.intake import Submission
 from autograder.milestones import flash_attention, gpt124m
 from autograder.reports.results import Environment, Identity, Results

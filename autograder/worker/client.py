@@ -40,10 +40,11 @@ class LoadError(Exception):
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know of one submission's module."""
+    """What a worker needs to know of one submission's module; `compiled` is the byte code of the files that are the course's."""
 
     files: dict[str, str]
     main: str
+    compiled: dict[str, bytes] = field(default_factory=dict)
     scenarios: dict[str, bytes] = field(default_factory=dict)
     rules: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     memory_mb: int = 2048
@@ -73,8 +74,8 @@ class Worker:
         self._used = self._ready = False
         self._control = Channel(zygote.connect())
         config = {
-            "files": job.files, "main": job.main, "scenarios": job.scenarios, "rules": job.rules, "slot": job.slot,
-            "memory_mb": job.memory_mb, "cpu_seconds": job.module_seconds + 5, "work": str(self.folder),
+            "files": job.files, "main": job.main, "compiled": job.compiled, "scenarios": job.scenarios, "rules": job.rules,
+            "slot": job.slot, "memory_mb": job.memory_mb, "cpu_seconds": job.module_seconds + 5, "work": str(self.folder),
         }  # fmt: skip
         self._confining(self._control.send, config)
         if not later:

@@ -68,7 +68,7 @@ def work(channel: Channel, readable: list[str], own_user: bool, bpf: bytes | Non
         audit = Audit(config["rules"])
         folder, files = config["work"], config["files"]
         audit.files = frozenset(_path(folder, name) for name in _sources(files))
-        sys.meta_path.insert(0, _Compiled(folder, files))
+        sys.meta_path.insert(0, _Compiled(folder, files, config["compiled"]))
         importlib.import_module("exercises")  # ours and empty
         scenarios = {key: _scenarios(key, code) for key, code in config["scenarios"].items()}
         audit.guard()
@@ -175,13 +175,13 @@ def _path(folder: str, name: str) -> str:
 class _Compiled:
     """Finds the submission's modules, compiled already, so that no test's process has to look for them and read them."""
 
-    def __init__(self, folder: str, files: dict[str, str]):
+    def __init__(self, folder: str, files: dict[str, str], compiled: dict[str, bytes]):
         self._specs = {}
         for file, text in _sources(files).items():
             path = _path(folder, file)
             name = f"exercises.{file.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__")
             try:
-                code = compile(text.encode(), path, "exec", dont_inherit=True)
+                code = _placed(marshal.loads(compiled[file]), path) if file in compiled else _compile(text, path)
             except Exception:
                 continue  # the import in the test's child says what is wrong
             self._specs[name] = importlib.util.spec_from_loader(name, _Loader(name, path, code))
@@ -199,6 +199,16 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, name: str) -> types.CodeType | None:
         return self._code
+
+
+def _compile(text: str, path: str) -> types.CodeType:
+    return compile(text.encode(), path, "exec", dont_inherit=True)
+
+
+def _placed(code: types.CodeType, path: str) -> types.CodeType:
+    """The code as from the file at `path`."""
+    parts = (_placed(part, path) if isinstance(part, types.CodeType) else part for part in code.co_consts)
+    return code.replace(co_filename=path, co_consts=tuple(parts))
 
 
 def _scenarios(key: str, code: bytes) -> types.ModuleType:

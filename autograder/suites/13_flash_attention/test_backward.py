@@ -187,19 +187,19 @@ def test_extreme_scores_give_finite_gradients(student, case):
 
 
 @exercise(NAME, points=1)
-def test_hundreds_of_small_tiles_add_up_in_half_precision(student):
-    """Hundreds of tiles of one query or two keys: dq, dk and dv keep growing where bfloat16 sums would stop."""
-    one, sign = torch.ones(280, 1), torch.tensor([1.0, -1.0]).repeat(300).unsqueeze(-1)
-    two, signs = torch.ones(2, 1), torch.tensor([[1.0], [-1.0]])
-    many_queries = [one, one, 0 * two, signs, 0 * one, torch.full((280,), 2.0).log()]  # do, q, k, v, out, lse
-    many_keys = [two, 0 * two, sign, sign, 0 * two, torch.full((2,), 600.0).log()]
+def test_many_small_tiles_add_up_in_half_precision(student):
+    """A tile of queries, or of keys, that brings much, then 24 that bring little each: bfloat16 sums would stay as they are."""
+    one, signs, sign = torch.ones(400, 1), torch.tensor([[1.0], [-1.0]]), torch.tensor([1.0, -1.0]).repeat(200).unsqueeze(-1)
+    much = torch.cat([torch.full((16, 1), 8.0), torch.full((384, 1), 0.03)])
+    two, lse = torch.ones(2, 1), torch.full((400,), 2.0).log()
+    many_queries = [much, one, 0 * two, signs, 0 * one, lse]  # do, q, k, v, out, lse
+    many_keys = [two, 0 * two, sign, 6 * sign * much, 0 * two, torch.full((2,), 400.0).log()]
     hint = "what is summed over many tiles has to be float32 when the inputs are half precision"
-    for tensors, blocks in ((many_queries, (1, 2)), (many_keys, (2, 2))):
-        do, q, k, v, out, lse = tensors
-        expected = [x.bfloat16() for x in attention_gradients(do, q, k, v, scale=1.0)]
-        half = [x.bfloat16() for x in (do, q, k, v, out)]
-        actual = student.flash_attention_backward(*half, lse, False, *blocks, 1.0)
-        what = f"[dq, dk, dv] of {len(q)} queries and {len(k)} keys in bfloat16, blocks {blocks}"
+    for tensors, blocks in ((many_queries, (16, 2)), (many_keys, (2, 16))):
+        half = [x.bfloat16() for x in tensors[:5]]
+        expected = [x.bfloat16() for x in attention_gradients(*half[:4], scale=1.0)]
+        actual = student.flash_attention_backward(*half, tensors[5], False, *blocks, 1.0)
+        what = f"[dq, dk, dv] of {len(half[1])} queries and {len(half[2])} keys in bfloat16, blocks {blocks}"
         assert_close(list(actual), expected, what=what, hint=hint, rtol=0.008, atol=1e-5)
 
 
