@@ -19,6 +19,7 @@ from autograder.grading.grade import AT_ONCE
 from autograder.grading.pool import Died, in_forks
 from autograder.grading.suite import Suites, known_mistakes_of, open_suites
 from autograder.testing import variants
+from autograder.testing.diagnose import byte_code
 from autograder.worker import pages
 from autograder.worker.client import Zygote
 
@@ -86,7 +87,7 @@ def _verify_module(
         task = progress.add_task("", total=sum(len(check.names) for check in checks))
         with contextlib.suppress(variants.VariantError, SyntaxError):  # which are reported with their mutant
             for exercise in module.exercises if checks else ():
-                known_mistakes_of(module, exercise.name)  # made here, shared by the forks
+                byte_code(known_mistakes_of(module, exercise.name).right)  # made here, shared by the forks
         batches = _batches(checks)
         tasks = [partial(_answers, batch) for batch in batches]
         pages.settle()

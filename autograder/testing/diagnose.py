@@ -50,15 +50,11 @@ Executions = Sequence[Sequence[Recorded]]  # the calls of each execution of a te
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a solution's file, compiled; `says` names the mistake in it."""
+    """A version of a solution's file; `says` names the mistake in it."""
 
     text: str
-    code: types.CodeType
+    file: str
     says: str = ""
-
-    @staticmethod
-    def of(text: str, file: str, says: str = "") -> Version:
-        return Version(text, compile(text, file, "exec"), says)
 
 
 @dataclass(frozen=True)
@@ -70,16 +66,23 @@ class Known:
 
 
 @functools.cache
+def byte_code(version: Version) -> types.CodeType:
+    return compile(version.text, version.file, "exec")
+
+
+@functools.cache
 def known_mistakes(suite_folder: Path, solution: Path, exercise: str) -> Known:
-    """What the answers to an exercise are compared with. Compiled once a process, since many tests of many students need it."""
+    """What the answers to an exercise are compared with. Made once a process, since many tests of many students need it."""
     text = solution.read_text(encoding="utf-8")
     mutants = [mutant for mutant in variants.load(suite_folder / "mutants.py") if mutant.exercise == exercise]
-    wrong = tuple(Version.of(mutant.apply(text), f"{mutant.name}/{solution.name}", mutant.says) for mutant in mutants)
-    return Known(Version.of(text, str(solution)), wrong)
+    wrong = tuple(Version(mutant.apply(text), f"{mutant.name}/{solution.name}", mutant.says) for mutant in mutants)
+    return Known(Version(text, str(solution)), wrong)
 
 
 def diagnose(executions: Executions, known: Known, module_name: str) -> list[str]:
     """The sentence of every mutant that explains the recorded calls, as far as a few seconds reach."""
+    for version in (known.right, *known.wrong):
+        byte_code(version)  # made here, and not again in the fork for each failed test
     return in_a_fork(lambda: _matches(executions, known, module_name))
 
 
@@ -161,10 +164,10 @@ def _imitated(passed: Sequence[Executions], known: Known, wanted: set[str], modu
 def load_module(version: Version, name: str) -> types.ModuleType:
     """The version as a module of its own, under a name that `inspect` and `pickle` can find, its source where `inspect` looks."""
     module = types.ModuleType(name)
-    module.__file__ = file = version.code.co_filename
+    module.__file__ = file = version.file
     linecache.cache[file] = (len(version.text), None, version.text.splitlines(keepends=True), file)
     sys.modules[name] = module
-    exec(version.code, module.__dict__)
+    exec(byte_code(version), module.__dict__)
     return module
 
 
