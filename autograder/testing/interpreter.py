@@ -2,9 +2,9 @@
 
 It puts itself in place of `triton.language`'s builtins whenever a kernel begins, and again whenever a kernel calls a function,
 and goes through all of the package's names to find them; here they are found once, and left alone where they are in place
-already. It computes every sum and product of integers a second time with 64 bits to see whether 32 were enough, which a GPU
-does not do; and it makes a table of data types for every value. A module of the course that runs kernels names this file
-among its `preload`; the worker, the grader and the student's own runs import it before anything runs.
+already. It computes every sum and product of integers a second time with 64 bits, and does not look at what comes out; and
+it makes a table of data types for every value. A module of the course that runs kernels names this file among its `preload`;
+the worker, the grader and the student's own runs import it before anything runs.
 """
 
 import inspect
