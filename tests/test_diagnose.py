@@ -37,7 +37,7 @@ def test_a_mutant_that_loops_or_dies_explains_nothing_and_takes_nothing_from_tho
 def test_what_behaves_most_like_the_code_names_the_mistake():
     right = "def f(x): return abs(x)"
     wrong = {"sign": "def f(x): return x", "square": "def f(x): return x * x if x > 1 else x"}
-    known = Known(Version.of(right, "f.py"), tuple(Version.of(text, f"{says}/f.py", says) for says, text in wrong.items()))
+    known = Known(Version(right, "f.py"), tuple(Version(text, f"{says}/f.py", says) for says, text in wrong.items()))
 
     def passed(x):
         return [[Call("f", (x,), {}, value=abs(x))]]
