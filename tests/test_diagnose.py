@@ -6,8 +6,20 @@ import time
 from collections import deque
 from pathlib import Path
 
-from autograder.grading.remote import Call
-from autograder.testing.diagnose import Known, Version, in_a_fork, name_mistakes
+import pytest
+
+from autograder.grading.lookout import Lookout
+from autograder.grading.remote import Call, RemoteModule, transcript
+from autograder.testing.assertions import assert_refused
+from autograder.testing.diagnose import Known, Version, diagnose, in_a_fork, name_mistakes
+from autograder.worker.client import Job, Worker
+
+CHECKED = """
+def half(x):
+    if x < 0:
+        raise TypeError("x is below 0")
+    return x / 2
+"""
 
 
 def test_a_file_that_a_mutant_writes_is_gone_with_it(tmp_path, monkeypatch):
@@ -47,3 +59,37 @@ def test_what_behaves_most_like_the_code_names_the_mistake():
     assert name_mistakes(both, [passed(1), passed(3)], known, "f") == {"values": "sign"}
     assert name_mistakes({**both, "more": ["square"]}, [], known, "f") == {"values": "square", "more": "square"}
     assert name_mistakes({**both, "more": ["square"]}, [passed(3), passed(4)], known, "f") == {"values": "sign", "more": "square"}
+
+
+def test_of_a_call_that_should_be_refused_it_only_matters_whether_it_was():
+    right = "def f(x):\n    if x < 0: raise ValueError('x')\n    return x"
+    wrong = {"unchecked": "def f(x): return x", "lost": "def f(x):\n    if x < 0: raise KeyError('x')\n    return x"}
+    known = Known(Version(right, "f.py"), tuple(Version(text, f"{says}/f.py", says) for says, text in wrong.items()))
+
+    def explained(**how):
+        return diagnose([[Call("f", (1,), {}, value=1), Call("f", (-1,), {}, **how)]], known, "f")
+
+    assert explained(value=7, refused=False) == ["unchecked"]
+    assert explained(value=7) == []
+    assert explained(error="KeyError", refused=False) == ["lost"]
+    assert explained(error="ZeroDivisionError", refused=False) == []
+    assert explained(error="TypeError", refused=True) == []  # as the solution does, by another of the errors that refuse
+    assert explained(error="TypeError") == []
+
+
+def test_the_transcript_says_which_calls_were_to_be_refused(zygote):
+    worker = Worker(zygote, Job(files={"half.py": CHECKED}, main="half"))
+    try:
+        student = RemoteModule(worker, frozenset({"half"}), {}, Lookout(""))
+        assert student.half(4) == 2
+        assert_refused(student.half, -1)
+        with pytest.raises(AssertionError, match="should be refused with a ValueError"):
+            assert_refused(student.half, 3)
+        with pytest.raises(TypeError):
+            student.half(-1)
+    finally:
+        worker.close()
+    [calls] = transcript(student).executions
+    assert [(call.value, call.error, call.refused) for call in calls] == [
+        (2.0, "", None), (None, "TypeError", True), (1.5, "", False), (None, "TypeError", None),
+    ]  # fmt: skip

@@ -9,13 +9,14 @@ import marshal
 import re
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from autograder.grading.lookout import Lookout
+from autograder.testing.assertions import REFUSALS, refusal_is_expected
 from autograder.testing.measure import Measurement
 from autograder.worker.client import LoadError, Stopped, Worker
 from autograder.worker.wire import WireError
@@ -43,6 +44,8 @@ class Stop(BaseException):
 class Call:
     """One call of the student's code and what came of it: a value with the inputs it changed, or the name of an
     exception's type.
+
+    Where a test wants the call refused, `refused` says whether it was, and that is all that matters of a value.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Call:
     value: Any = None
     changed: tuple[str, ...] = ()
     error: str = ""
+    refused: bool | None = None
 
 
 @dataclass
@@ -149,9 +153,7 @@ class RemoteModule:
         changed = reply.get("changed")
         self.inputs_changed = [str(name)[:80] for name in changed[:20]] if isinstance(changed, list) else []
         value = reply.get("value")
-        self._transcript.add(
-            Call(call.name, call.args, call.kwargs, call.scenario, value, tuple(self.inputs_changed))
-        )
+        self._transcript.add(replace(call, value=value, changed=tuple(self.inputs_changed), refused=_refused()))
         return value
 
     def _note_breaches(self, breaches: Any) -> None:
@@ -182,10 +184,15 @@ class RemoteModule:
         return self._said(builtin, said, call, kind)
 
     def _said(self, kind: type[Exception], said: str, call: Call, error: str) -> Exception:
-        self._transcript.add(Call(call.name, call.args, call.kwargs, call.scenario, error=error))
+        self._transcript.add(replace(call, error=error, refused=_refused(kind)))
         exception = kind(said)
         exception.from_student = True
         return exception
+
+
+def _refused(error: type[Exception] | None = None) -> bool | None:
+    """Whether a call that ended so was refused; None where nobody wants that."""
+    return (error is not None and issubclass(error, REFUSALS)) if refusal_is_expected() else None
 
 
 def _bytes(value: Any) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ TOLERANCE = {
     torch.complex128: (1e-9, 1e-11),
 }
 REFUSALS = (ValueError, TypeError, IndexError)
+_expected: list[str] = []  # what the calls being made are expected to do, other than to return
 
 
 def assert_close(
@@ -53,7 +55,8 @@ def assert_refused(function: Callable, *args: Any, why: str = "", **kwargs: Any)
     call = f"{name}({', '.join([*map(brief, shown), *(f'{key}={brief(value)}' for key, value in kwargs.items())])})"
     reason = f" because {why}" if why else ""
     try:
-        value = function(*args, **kwargs)
+        with _refusal_expected():
+            value = function(*args, **kwargs)
     except REFUSALS:
         return
     except NotImplementedError:
@@ -63,6 +66,20 @@ def assert_refused(function: Callable, *args: Any, why: str = "", **kwargs: Any)
             f"{call} should be refused with a ValueError{reason}\n  but it raised {type(error).__name__}: {error}"
         ) from None
     raise AssertionError(f"{call} should be refused with a ValueError{reason}\n  but it returned {brief(value)}")
+
+
+@contextmanager
+def _refusal_expected() -> Iterator[None]:
+    _expected.append("refusal")
+    try:
+        yield
+    finally:
+        _expected.pop()
+
+
+def refusal_is_expected() -> bool:
+    """Whether the call being made is one of `assert_refused`: what it returns, and how it refuses, does not matter then."""
+    return bool(_expected)
 
 
 def assert_inputs_untouched(student: Any, hint: str = "work on a copy: x = x * s, not x *= s") -> None:

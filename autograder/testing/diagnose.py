@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autograder.testing import variants
-from autograder.testing.assertions import difference
+from autograder.testing.assertions import REFUSALS, difference
 from autograder.testing.local import LocalModule
 
 SECONDS = 5  # of processor time: a busy machine says what an idle one says
@@ -43,6 +43,7 @@ class Recorded(Protocol):
     value: Any
     changed: tuple[str, ...]
     error: str
+    refused: bool | None
 
 
 Executions = Sequence[Sequence[Recorded]]  # the calls of each execution of a test's body
@@ -181,7 +182,11 @@ def _same(call: Recorded, module: types.ModuleType) -> bool:
             value = local._caller(call.name)(*call.args, **call.kwargs)
             changed = tuple(local.inputs_changed)
     except Exception as error:
+        if call.refused is not None and isinstance(error, REFUSALS):
+            return call.refused
         return call.error == type(error).__name__
+    if call.refused is not None:
+        return not call.refused and not call.error
     if call.error or len(changed) != len(call.changed):
         return False
     try:
