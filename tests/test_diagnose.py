@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autograder.grading.lookout import Lookout
-from autograder.grading.remote import Call, RemoteModule, transcript
+from autograder.grading.remote import Call, RemoteModule, Transcript, transcript
 from autograder.testing.assertions import assert_refused
 from autograder.testing.diagnose import Known, Version, diagnose, in_a_fork, name_mistakes
 from autograder.worker.client import Job, Worker
@@ -93,3 +93,40 @@ def test_the_transcript_says_which_calls_were_to_be_refused(zygote):
     assert [(call.value, call.error, call.refused) for call in calls] == [
         (2.0, "", None), (None, "TypeError", True), (1.5, "", False), (None, "TypeError", None),
     ]  # fmt: skip
+
+
+DRAWS = """
+import random
+
+import numpy as np
+import torch
+
+start = {start}
+
+
+def total(n):
+    return float(sum(torch.{law}(n)) + np.random.rand() + random.random() + start)
+"""
+
+
+def test_what_draws_is_replayed_as_in_a_child_that_begins(zygote):
+    def version(start="torch.rand(())", law="rand", says=""):
+        return Version(DRAWS.format(start=start, law=law), f"{says}/total.py", says)
+
+    known = Known(version(), (version(law="randn", says="law"), version(start="0", says="start")))
+    for handed_in, named in ((known.wrong[0], ["law"]), (known.wrong[1], ["start"]), (version(start="1"), []), (known.right, [])):
+        worker = Worker(zygote, Job(files={"total.py": handed_in.text}, main="total"))
+        try:
+            student = RemoteModule(worker, frozenset({"total"}), {}, Lookout(""))
+            for n in (2, 3):
+                student.total(n)
+        finally:
+            worker.close()
+        assert diagnose(transcript(student).executions, known, "total") == named
+
+
+def test_the_first_and_the_last_of_many_calls_are_kept():
+    kept = Transcript()
+    for x in range(100):
+        kept.add(Call("f", (x,), {}))
+    assert [call.args[0] for call in kept.executions[-1]] == [*range(12), *range(88, 100)]

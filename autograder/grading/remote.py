@@ -23,7 +23,7 @@ from autograder.worker.wire import WireError
 
 SHARED_SCENARIOS = ("scenarios.py", "probes.py")
 KEPT_FIRST, KEPT_LAST = 8, 4  # executions of a test body that are kept for diagnosis
-MAX_CALLS = 24
+FIRST_CALLS, LAST_CALLS = 12, 12  # and so of the calls of one execution: what came last most often failed the test
 KEPT_BYTES = 8 << 20  # in tensors, of a test that passed
 _ABSENT = re.compile(r"No module named 'exercises\.(\w+)'")
 _UNDEFINED = re.compile(r"module 'exercises\.[\w.]+' has no attribute '(\w+)'.*", re.DOTALL)
@@ -72,8 +72,10 @@ class Transcript:
             del self.executions[KEPT_FIRST]
 
     def add(self, call: Call) -> None:
-        if len(self.executions[-1]) < MAX_CALLS:
-            self.executions[-1].append(call)
+        calls = self.executions[-1]
+        calls.append(call)
+        if len(calls) > FIRST_CALLS + LAST_CALLS:
+            del calls[FIRST_CALLS]
 
     def is_small(self) -> bool:
         """Whether it can be kept until all tests of the exercise have run."""
