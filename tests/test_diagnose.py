@@ -130,3 +130,11 @@ def test_the_first_and_the_last_of_many_calls_are_kept():
     for x in range(100):
         kept.add(Call("f", (x,), {}))
     assert [call.args[0] for call in kept.executions[-1]] == [*range(12), *range(88, 100)]
+
+
+def test_a_loss_of_digits_is_named_where_nothing_else_differs():
+    right = "def f(x): return x / 3"
+    wrong = {"digits": "def f(x): return round(x / 3, 7)", "sign": "def f(x): return -x / 3"}
+    known = Known(Version(right, "f.py"), tuple(Version(text, f"{says}/f.py", says) for says, text in wrong.items()))
+    for value, named in ((0.3333333, ["digits"]), (1 / 3, []), (0.33333334, []), (-1 / 3, ["sign"]), (-0.3333334, ["sign"])):
+        assert diagnose([[Call("f", (1,), {}, value=value)]], known, "f") == named
