@@ -157,8 +157,11 @@ FAMILIES: tuple[Family, ...] = (
         " torch.autograd.gradcheck torch.autograd.gradgradcheck torch.autograd.graph._engine_run_backward"
         " torch.func.grad torch.func.grad_and_value torch.func.vjp torch.func.jvp torch.func.jacrev torch.func.jacfwd"
         " torch.func.hessian torch.func.linearize functorch torch.autograd.Variable._execution_engine"
-        " torch.autograd.variable.Variable._execution_engine torch._C._EngineBase torch._C._ImperativeEngine",
+        " torch.autograd.variable.Variable._execution_engine torch._C._EngineBase torch._C._ImperativeEngine"
+        # The engine is no operator, and so no mode sees it where a script calls it, or an operator by its name.
+        " torch.jit.CompilationUnit torch._C.CompilationUnit torch._C._jit_get_operation torch._C._jit_script_compile",
         "backward",
+        "backward _backward",
     ),
     _family(
         "torch.scaled_dot_product_attention torch.nn.functional.scaled_dot_product_attention torch.nn.attention"

@@ -99,8 +99,9 @@ def _see_keys(
     running maximum (of scores times log2(e)), the running sum of powers of two, and the unnormalised output. `k_head`
     and `v_head` point to the head's first key and value; `_rows` finds a tile from there. `scale_log2 > 0` is the scale
     times log2(e). With `MASKED`, loads stop at the tensor's end (`n_k`), and query row r sees no key after
-    `last_seen[r]`; otherwise every query sees every key. A row that has seen nothing keeps m = -inf,
-    l = 0, acc = 0, and nothing is NaN. `tl.dot` needs `input_precision="ieee"`, or float32 is cut.
+    `last_seen[r]`; otherwise every query sees every key. With `PADDED`, columns that are no `is_column` are not loaded.
+    A row that has seen nothing keeps m = -inf, l = 0, acc = 0, and nothing is NaN. `tl.dot` needs
+    `input_precision="ieee"`, or float32 is cut.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: _see_keys")
@@ -178,7 +179,7 @@ def _gradient_of_keys(
     `k`, `v (block_k, width)` are the tile; `dk`, `dv`, float32, are summed up (dk still without the scale). `q_head`,
     `grad_head`, `lse_ptr` and `delta_ptr` point to what belongs to the head's first query. With `MASKED`,
     key row r is seen by the queries from `first_seen[r]` on, otherwise by all of them. With `RAGGED`, the last tile may reach
-    beyond `n_q`, where loads must stop.
+    beyond `n_q`, where loads must stop; `PADDED` is as in `_see_keys`.
     Everything is shorter with the scores transposed, (block_k, block_q): then dv and dk are products without a transpose.
     """
     # TODO: your code goes here, in place of the next line.

@@ -598,3 +598,48 @@ def fused_attention_in_each_bucket(q, k, v, q_buckets, k_buckets, causal=False):
                 output = output.index_copy(0, i, found)
         outputs.append(output)
     return torch.stack(outputs).view(*lead, n_q, v.shape[-1])
+
+
+@alternative(HASH, "R from Python's own generator, seeded by a number that is drawn from the one given.")
+def drawn_by_python(x, n_buckets, generator):
+    import random
+
+    if n_buckets % 2:
+        raise ValueError("n_buckets must be even")
+    own = random.Random(torch.randint(2**40, (), generator=generator).item())
+    rows = [[own.gauss(0, 1) for _ in range(n_buckets // 2)] for _ in range(x.shape[-1])]
+    wide = torch.promote_types(x.dtype, torch.float32)
+    rotated = x.detach().to(wide) @ torch.tensor(rows, dtype=wide)
+    return torch.stack([rotated, -rotated], dim=-2).flatten(-2).argmax(-1)
+
+
+@alternative(LSH, "One softmax over the keys of all rounds side by side, so that a key met twice stands there twice.")
+def rounds_side_by_side(q, k, v, n_buckets, n_rounds=1, causal=False, generator=None):
+    n_q, n_k = q.shape[-2], k.shape[-2]
+    visible = causal_mask(n_q, n_k) if causal else torch.ones(n_q, n_k, dtype=torch.bool)
+    if n_buckets == 1:
+        return scaled_dot_product_attention(q, k, v, visible)[0]
+    both = torch.cat([q.reshape(-1, q.shape[-1]), k.reshape(-1, k.shape[-1])])
+    met = []
+    for _ in range(n_rounds):
+        of_q, of_k = lsh_buckets(both, n_buckets, generator).split([q.shape[:-1].numel(), k.shape[:-1].numel()])
+        met.append(visible & (of_q.reshape(q.shape[:-1])[..., None] == of_k.reshape(k.shape[:-1])[..., None, :]))
+    copies = (torch.cat([x] * n_rounds, dim=-2) for x in (k, v))
+    return scaled_dot_product_attention(q, *copies, mask=torch.cat(met, dim=-1))[0]
+
+
+@alternative(PLOT, "One subfigure for each head.")
+def a_subfigure_for_each_head(weights, query_tokens, key_tokens=None):
+    from matplotlib import pyplot
+
+    key_tokens = list(query_tokens if key_tokens is None else key_tokens)
+    if weights.ndim not in (2, 3) or tuple(weights.shape[-2:]) != (len(query_tokens), len(key_tokens)):
+        raise ValueError("tokens do not fit")
+    heads = weights.detach().double().numpy().reshape(-1, len(query_tokens), len(key_tokens))
+    figure = pyplot.figure(layout="constrained")
+    for part, head in zip(figure.subfigures(1, len(heads), squeeze=False).flat, heads, strict=True):
+        axes = part.subplots()
+        axes.imshow(head, vmin=0, vmax=1)
+        axes.set_xticks(range(len(key_tokens)), key_tokens)
+        axes.set_yticks(range(len(query_tokens)), query_tokens)
+    return figure

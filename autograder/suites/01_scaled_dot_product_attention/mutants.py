@@ -1564,4 +1564,102 @@ MUTANTS += [
             "    output, _ = attend",
         ),
     ),
+    edit(
+        "keys_beyond_a_block_forgotten",
+        SDPA,
+        "Keys beyond the 256th hardly count. A row of scores has any length, and one softmax serves all of it.",
+        ("scores = (q * scale) @ k.mT", "scores = (q * scale) @ k.mT - 1e4 * (torch.arange(k.shape[-2]) >= 256)"),
+    ),
+    edit(
+        "bfloat16_through_float16",
+        SDPA,
+        "bfloat16 goes through float16, whose range ends at 65,504, so large scores overflow. Go through float32.",
+        (
+            "    if mask is None:\n        weights",
+            "    if scores.dtype == torch.bfloat16:\n        scores = scores.half()\n    if mask is None:\n        weights",
+        ),
+        ("    return weights @ v", "    weights = weights.to(v.dtype)\n    return weights @ v"),
+    ),
+    edit(
+        "results_remembered_by_tensor",
+        SDPA,
+        "Results are kept for the tensors that gave them, but a caller may change those in place. Compute anew in each call.",
+        (
+            "    if scale is None:",
+            "    kept = vars(check_shapes).setdefault('kept', {})\n    if (q, k, v, mask, scale) in kept:\n"
+            "        return kept[q, k, v, mask, scale]\n    asked = q, k, v, mask, scale\n    if scale is None:",
+        ),
+        ("    return weights @ v, weights", "    kept[asked] = weights @ v, weights\n    return kept[asked]"),
+    ),
+    edit(
+        "constant_queries_stop_the_gradient",
+        SDPA,
+        "Where q requires no gradient, k gets none. Each of q, k and v has its own: leave that to autograd.",
+        (
+            "    return weights @ v",
+            "    weights = weights if q.requires_grad else weights.detach()\n    return weights @ v",
+        ),
+    ),
+    edit(
+        "thinned_labels",
+        PLOT,
+        "Where there are many tokens, only some are shown. Every row and every column has its token: give all tick labels.",
+        (
+            "axes.set_xticks(range(len(key_tokens)), key_tokens",
+            "step = 1 + len(key_tokens) // 40\n"
+            "        axes.set_xticks(range(len(key_tokens))[::step], key_tokens[::step]",
+        ),
+    ),
+    edit(
+        "half_precision_not_hashed",
+        HASH,
+        "Vectors in half precision all land in bucket 0. Any floating dtype is hashed: draw R in the dtype of x.",
+        ("    rotated = x @", "    rotated = (x if x.dtype.itemsize > 2 else 0 * x) @"),
+    ),
+    edit(
+        "thirty_buckets_at_most",
+        BUCKETS,
+        "After thirty buckets the other queries get zeros. There may be any number of buckets.",
+        (
+            "    return output",
+            "    among = q_buckets.unique()[:30]\n"
+            "    return torch.where(torch.isin(q_buckets, among)[..., None], output, 0.0)",
+        ),
+    ),
+    edit(
+        "buckets_in_float16",
+        BUCKETS,
+        "bfloat16 goes through float16, whose range ends at 65,504, so large scores overflow. Go through float32.",
+        (
+            "    output, _ = attend",
+            "    if q.dtype == torch.bfloat16:\n        halves = (x.half() for x in (q, k, v))\n"
+            "        return attend_in_buckets(*halves, q_buckets, k_buckets, causal)[0].bfloat16()\n    output, _ = attend",
+        ),
+    ),
+    edit(
+        "four_rounds_at_most",
+        LSH,
+        "After four rounds no more are done. Do as many as n_rounds says.",
+        ("range(n_rounds)", "range(min(n_rounds, 4))"),
+    ),
+    edit(
+        "blind_rounds_at_minus_ten_thousand",
+        LSH,
+        "A round that saw nothing gets a log-sum-exp of -1e4, and another round's may be lower. Use the lowest finite number.",
+        ("torch.finfo(lse.dtype).min", "-1e4"),
+    ),
 ]
+
+
+@mutant(SDPA, "The row's maximum is taken before the scale. A negative scale turns the smallest score into the largest.")
+def maximum_before_the_scale(q, k, v, mask=None, scale=None):
+    check_shapes(q, k, v, mask)
+    if scale is None:
+        scale = 1 / math.sqrt(q.shape[-1])
+    scores = q @ k.mT
+    seen = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
+    scores = torch.where(seen, scores, torch.finfo(scores.dtype).min)
+    raised = torch.where(seen, ((scores - scores.amax(-1, keepdim=True)) * scale).exp(), 0.0)
+    total = raised.sum(-1, keepdim=True)
+    weights = raised / torch.where(total > 0, total, 1.0)
+    return weights @ v, weights

@@ -5,6 +5,13 @@ import torch
 from autograder.testing.probes import differences, surroundings
 
 
+def attend_after_an_update(module, q, k, v, mask):
+    """The output of scaled_dot_product_attention once its caller has negated the keys of an earlier call in place."""
+    module.scaled_dot_product_attention(q, k, v, mask)
+    k.neg_()
+    return module.scaled_dot_product_attention(q, k, v, mask)[0]
+
+
 def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False):
     """Draw the weights and describe each heat map: its array, and the tick label that each row and column shows."""
     import matplotlib

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
 from autograder.testing.probes import again_after_overwriting, changed_around, gradients, strided
 from autograder.testing.strategies import (
+    AttentionCase,
     attention_cases,
     broadcastable,
     example,
@@ -22,6 +23,7 @@ from autograder.testing.strategies import (
     st,
 )
 
+from . import scenarios
 from .oracles import assert_not_accepted, attention, none_as_zeros, not_later
 
 
@@ -113,6 +115,7 @@ def test_output_is_the_weighted_mean_of_the_values(student, reference, case):
 
 @exercise("scaled_dot_product_attention", points=3, core=True)
 @given(case=attention_cases())
+@example(case=AttentionCase((), 140, 270, 2, 3, torch.float64, "none", 0))
 @settings(max_examples=24)
 def test_output_agrees_with_pytorch(student, case):
     """Where every query sees a key, the output is that of torch.nn.functional.scaled_dot_product_attention."""
@@ -153,6 +156,11 @@ def test_gradients_are_right_and_finite(student, reference, case, blind):
     hint = "NaN in a forward step stays NaN in its gradient, even if you replace the NaN afterwards"
     actual = none_as_zeros(actual, expected)
     assert_close(actual, expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
+    one = case.seed % 3  # the others are constants
+    alone = none_as_zeros(student.run(gradients, *args, wrt=[one])["gradients"], expected[one : one + 1])
+    hint = "q, k and v each get their gradient, whichever of them require it"
+    what = f"the gradient of {'qkv'[one]}, which alone requires one"
+    assert_close(alone[0], expected[one], what=what, hint=hint, rtol=1e-8, atol=1e-10)
 
 
 @exercise("scaled_dot_product_attention", points=2)
@@ -164,6 +172,11 @@ def test_a_given_scale_replaces_the_default(student, case, scale):
     counts = torch.ones(case.n_q, case.n_k) if case.mask is None else case.mask
     expected = attention(case.q * (scale * math.sqrt(case.d_k)), case.k, case.v, counts.double())
     assert_close(actual[0], expected, what=f"output at scale={scale}", hint="`scale or default` loses a scale of 0.0")
+    large = 1e3 * case.q
+    actual = student.scaled_dot_product_attention(large, case.k, case.v, mask=case.mask, scale=scale)
+    expected = attention(large * (scale * math.sqrt(case.d_k)), case.k, case.v, counts.double())
+    hint = "the largest score of a row is the largest after the scale, which may be negative"
+    assert_close(actual[0], expected, what=f"output for large scores at scale={scale}", hint=hint, atol=1e-8)
 
 
 @exercise("scaled_dot_product_attention", points=2)
@@ -184,6 +197,9 @@ def test_scores_of_any_size_give_the_right_weights(student, dtype, sign, n_k, d_
     assert_close(
         student.scaled_dot_product_attention(q, k, v)[0], v.mean(0).expand(3, 4), what="output, no mask", hint=hint
     )
+    low = student.scaled_dot_product_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask=mask)[1]
+    what = "weights of equal large scores in bfloat16"
+    assert_close(low, expected.bfloat16(), what=what, hint="bfloat16 has the range of float32", rtol=0, atol=1e-2)
     q = normal(seed + 1, 3, d_k) * torch.tensor([[1e-2], [10.0], [1e5]], dtype=torch.float64)
     k, v = normal(seed + 2, n_k, d_k), v.double()
     hint = (
@@ -290,6 +306,11 @@ def test_inputs_are_left_alone(student, case, scale):
     assert_inputs_untouched(student)
     changed = student.run(changed_around, "scaled_dot_product_attention", [case.q, case.k, case.v, case.mask, scale])
     assert_equal(changed, [], what="what the call changed outside its results")
+    after = student.run(scenarios.attend_after_an_update, case.q, case.k, case.v, case.mask)
+    counts = torch.ones(case.n_q, case.n_k) if case.mask is None else case.mask
+    hint = "keep nothing from one call to the next: a tensor is the same object when its values are new"
+    what = "output after the caller negated its keys"
+    assert_close(after, attention(case.q, -case.k, case.v, counts.double()), what=what, hint=hint)
 
 
 @exercise("scaled_dot_product_attention", points=1)

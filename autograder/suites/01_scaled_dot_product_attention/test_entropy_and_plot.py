@@ -159,7 +159,7 @@ def test_each_head_has_its_panel(student, generator):
 def test_tokens_label_rows_and_columns(student, generator):
     """Query token i is the tick label of row i and key token j that of column j, repeated tokens too."""
     spaced = [" the", "the", "unquestionably"], ["The ", " unquestionable"]
-    many = ((), [*WORDS, "a", "b", "c"], tuple(WORDS * 2)), ((3,), tuple(WORDS), WORDS[3:5])
+    many = ((), [*WORDS, "a", "b", "c"], tuple(WORDS * 8)), ((3,), tuple(WORDS), WORDS[3:5])
     for lead, queries, keys in [((), WORDS[:4], WORDS[2:]), ((), ["a"], ["b"]), ((), *spaced), *many]:
         weights = weights_for(generator, *lead, len(queries), len(keys))
         panels = student.run(scenarios.drawn, weights, queries, key_tokens=keys)

@@ -907,6 +907,55 @@ MUTANTS = [
         ),
     ),
     # cache_bytes
+    edit(
+        "single_text_without_its_batch",
+        "KVCache",
+        "Keys and values of three dimensions are taken for a batch of 1: anything but (b, h, t, head_dim) is refused.",
+        (
+            "        n_layers, b, h, max_len, head_dim = self._keys.shape\n",
+            "        n_layers, b, h, max_len, head_dim = self._keys.shape\n"
+            "        k, v = (x[None] if b == 1 and x.ndim == 3 else x for x in (k, v))\n",
+        ),
+    ),
+    edit(
+        "row_number_for_an_index",
+        "KVCache",
+        "A single number is taken for the index of a batch of 1: beam_index is (b,), and anything else is refused.",
+        (
+            "        if beam_index.shape != (b,) or",
+            "        beam_index = torch.atleast_1d(beam_index)\n        if beam_index.shape != (b,) or",
+        ),
+    ),
+    edit(
+        "empty_room_attended_to",
+        "attend_with_cache",
+        "The keys are padded to all that the cache has room for, and every step works on that room: attend to what is there.",
+        (
+            "    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=square)",
+            "    n, room = k.shape[2], cache.nbytes // (2 * cache._keys.shape[0] * k[:, :, :1].numel() * k.itemsize)\n"
+            "    k, v = (F.pad(part, (0, 0, 0, room - n)) for part in (k, v))\n"
+            "    mask = torch.arange(room) <= torch.arange(n - t, n)[:, None]\n"
+            "    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask.repeat(group, 1))",
+        ),
+    ),
+    edit(
+        "logits_in_half",
+        "generate",
+        "The logits are rounded before the largest is taken: large ones become infinite, and near ones the same.",
+        ("logits.argmax(-1)", "logits.half().argmax(-1)"),
+    ),
+    edit(
+        "empty_texts_counted",
+        "cache_bytes",
+        "A text without a token takes no memory.",
+        ("seq_len * batch_size", "max(seq_len, 1) * batch_size"),
+    ),
+    edit(
+        "room_in_the_last_block_forgotten",
+        "PagedKVCache",
+        "Blocks are wanted for all new positions, though the last block has room for some: count those that are missing.",
+        ("        if n_more > len(self._free):", "        if -(-k.shape[1] // block_size) > len(self._free):"),
+    ),
     edit("only_keys", "cache_bytes", "Keys are counted and values are not: twice as much.", ("return 2 * ", "return ")),
     edit("numbers_not_bytes", "cache_bytes", "These are numbers, not bytes.", (" * dtype.itemsize", "")),
     edit("bits", "cache_bytes", "These are bits: a byte has eight.", ("dtype.itemsize", "(8 * dtype.itemsize)")),
@@ -1755,3 +1804,27 @@ MUTANTS += [
         ),
     ),
 ]
+
+
+@mutant("generate", "The cache holds float32 whatever the model computes in: give it the dtype of the model's weights.")
+def cache_in_float32(model, ids, max_new_tokens, use_cache=True):
+    if max_new_tokens < 0 or ids.shape[1] == 0:
+        raise ValueError("max_new_tokens must not be negative and the prompt not empty")
+    if not use_cache:
+        return generate_greedy(model, ids, max_new_tokens)
+
+    class Cast(KVCache):
+        def update(self, layer, k, v):
+            return tuple(x.to(k.dtype) for x in super().update(layer, k, v))
+
+    context_length, attention = model.config.context_length, model.blocks[0].attention
+    with torch.no_grad():
+        cache = Cast(len(model.blocks), len(ids), attention.n_heads, context_length, attention.head_dim)
+        for _ in range(max_new_tokens):
+            if cache.length == ids.shape[1] - 1 < context_length:
+                logits = decode_step(model, ids[:, -1], cache)
+            else:
+                cache.truncate(0)
+                logits = prefill(model, ids[:, -context_length:], cache)[:, -1]
+            ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
+    return ids

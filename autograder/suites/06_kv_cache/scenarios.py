@@ -217,9 +217,9 @@ def attended(module, sizes, weights, x, pieces, max_len, n_layers=1, layer=0):
 
 
 def attended_flops(module, sizes, weights, x, pieces):
-    """The rows of x, and the operations of the matrix products for all pieces but the first."""
+    """The rows of x, and the operations of the matrix products for all pieces but the first; the cache has more room."""
     attention = attention_of(module, sizes, weights)
-    cache = attention_cache(module, attention, 1, len(x), x.shape[1], x.dtype)
+    cache = attention_cache(module, attention, 1, len(x), 3 * x.shape[1], x.dtype)
     first, *others = x.split(pieces, dim=1)
     with torch.no_grad():
         rows = [module.attend_with_cache(attention, first, cache, 0)]

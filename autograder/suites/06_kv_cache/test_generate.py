@@ -95,6 +95,12 @@ def test_a_model_in_half_precision_generates_too(student):
             short = logits.amax(-1) - logits.gather(-1, text[:, end : end + 1]).squeeze(-1)
             room = 64 * torch.finfo(dtype).eps * float(logits.abs().max())
             assert bool((short <= room).all()), f"in {dtype}, a token was chosen for position {end} that is not the likeliest"
+    weights = random_weights(config, 12)
+    for name, value in weights.items():  # values that float64 alone can hold, made large again; logits likewise
+        value *= 1e-60 if ".w_v." in name else 1e60 if name.endswith("w_o.weight") else 1e6 if "final_norm" in name else 1.0
+    expected = greedy(config, weights, ids, 8)
+    for text in student.run(scenarios.texts_of, config, weights, ids, 8):
+        assert_equal(text, expected, what="the text of a model in float64", hint="the cache has the dtype of the model")
 
 
 @exercise("generate", points=1)

@@ -184,6 +184,11 @@ def test_reorder_refuses_rows_that_do_not_exist_and_changes_nothing(student):
         assert entry["refused"], f"reorder({bad}) of a batch of 3 should be refused"
     wanted = expected_of(cache, first + then)[2:]
     assert_equal(actual[2 + len(wrong) :], wanted, what="the updates after reorder was refused")
+    wrong = (0, [[0]], [0, 0], [1])
+    operations = [("reorder", torch.tensor(bad)) for bad in wrong]
+    actual = student.run(scenarios.cache_session, cache | {"batch_size": 1}, torch.float64, operations)
+    for bad, entry in zip(wrong, actual, strict=True):
+        assert entry["refused"], f"reorder({bad}) of a batch of 1 should be refused: beam_index is (1,), and names row 0"
 
 
 @exercise("KVCache", points=3)
@@ -227,6 +232,10 @@ def test_keys_and_values_of_another_shape_are_refused(student):
         assert entry["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
     wanted = expected_of(cache, first + then)[2:]
     assert_equal(actual[2 + len(cases) :], wanted, what="the next updates", hint="a refused update changes nothing")
+    single, wrong = cache | {"batch_size": 1, "n_kv_heads": 1}, [(1, 2, 4), (2, 4), (4,)]
+    operations = [("update", 0, normal(1, *shape), normal(2, *shape)) for shape in wrong]
+    for shape, entry in zip(wrong, student.run(scenarios.cache_session, single, torch.float64, operations), strict=True):
+        assert entry["refused"], f"k and v of shape {shape} should be refused: they have four dimensions, of a batch of 1 too"
 
 
 @exercise("KVCache", points=1)
@@ -339,6 +348,7 @@ def test_bytes_of_large_models_are_exact_and_take_no_memory(student):
     actual = student.cache_bytes(3, 3, 3, 10**8 + 1, 10**7 + 1, torch.int8)  # a float has no room for all its digits
     assert_equal(actual, 54 * (10**8 + 1) * (10**7 + 1), what="cache_bytes", hint="whole numbers all the way")
     assert_equal(student.cache_bytes(2, 3, 4, 5, 0, torch.float32), 0, what="bytes of no text at all")
+    assert_equal(student.cache_bytes(2, 3, 4, 0, 5, torch.float32), 0, what="bytes of texts without a token")
     actual = student.cache_bytes(n_layers=12, n_kv_heads=12, head_dim=64, seq_len=1, batch_size=1, dtype=torch.float16)
     assert_equal(actual, 36 * 1024, what="bytes of one token of GPT-2")
     _, n_bytes = student.run(scenarios.bytes_made_by_counting, 12, 12, 64, 1024, 1, torch.float16)

@@ -145,6 +145,10 @@ def test_an_append_without_enough_blocks_is_refused_and_changes_nothing(student,
         ("free", "old"),
         ("append", "new", *new(seed + 12, pool, (n - 1) * bs)),
         ("gather", "new"),
+        ("free", "new"),
+        ("append", "new", *new(seed + 14, pool, n * bs - 1)),
+        ("append", "new", *new(seed + 16, pool, 1)),  # no block is free where the last one has room
+        ("gather", "new"),
     ]
     check(student, pool, operations, hint="count the blocks that are missing before you take the first one")
 

@@ -20,12 +20,12 @@ ALTERNATIVES = [
         ("torch.maximum(m, scores.amax(-1))", "torch.maximum(m.detach(), scores.detach().amax(-1))"),
     ),
     edit(
-        "shift_by_where_and_einsum",
+        "shift_by_where_and_sum_of_products",
         TILE,
-        "where instead of masked_fill, max instead of amax, einsum instead of @",
+        "where instead of masked_fill, max instead of amax, a sum over products with a third dimension instead of @",
         ("torch.maximum(m, scores.amax(-1))", "torch.max(m, scores.max(dim=-1).values)"),
         ("m_new.masked_fill(m_new == -torch.inf, 0.0)", "torch.where(torch.isinf(m_new), torch.zeros_like(m_new), m_new)"),
-        ("+ p @ v", '+ torch.einsum("...qk,...kd->...qd", p, v)'),
+        ("+ p @ v", "+ (p.unsqueeze(-1) * v.unsqueeze(-3)).sum(-2)"),
     ),
     edit(
         "powers_of_two_with_the_factor",

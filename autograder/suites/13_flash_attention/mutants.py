@@ -1064,6 +1064,35 @@ MUTANTS += [
         (CHECK, "    if q.shape[-2]:\n    " + CHECK),
     ),
     edit(
+        "positions_rounded",
+        FORWARD,
+        "Positions were made in the dtype of q, where bfloat16 knows every whole number up to 256 only: leave them int64.",
+        ("(left, right, device=q.device)", "(left, right, device=q.device, dtype=q.dtype)"),
+        ("(top, bottom, device=q.device)", "(top, bottom, device=q.device, dtype=q.dtype)"),
+    ),
+    edit(
+        "leading_dimensions_counted",
+        FORWARD,
+        "Only the number of heads was compared: leading dimensions of (2, 3) and (3, 2) are both 6, and are not equal.",
+        (
+            CHECK,
+            "    if q.shape[:-2].numel() == k.shape[:-2].numel() and k.shape[:-2] == v.shape[:-2]:\n"
+            "        k, v = (x.reshape(*q.shape[:-2], *x.shape[-2:]) for x in (k, v))\n" + CHECK,
+        ),
+    ),
+    edit(
+        "blocks_swapped_in_backward",
+        FUNCTION,
+        "block_q and block_k changed places on the way to the backward pass: right, but its tiles are others, up to all scores.",
+        ("ctx.options = (causal, block_q, block_k, scale)", "ctx.options = (causal, block_k, block_q, scale)"),
+    ),
+    edit(
+        "tiles_rounded_by_a_fraction",
+        TRAFFIC,
+        "Adding 0.99 rounds up for small blocks only: one query more than whole tiles of 4096 is a tile, too.",
+        ("-(-n // block_q)", "int(n / block_q + 0.99)"),
+    ),
+    edit(
         "dq_left_empty",
         BACKWARD,
         "Without a key dq is whatever the memory held: torch.empty_like is not zeros.",

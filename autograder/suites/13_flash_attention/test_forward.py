@@ -80,6 +80,9 @@ def test_arguments_that_do_not_fit_are_refused(student, generator):
     assert_refused(forward, q[:1], k, v, why="leading dimensions are not broadcast")
     assert_refused(forward, q, k[0], v[0], why="leading dimensions are not broadcast")
     assert_refused(forward, q, k, v[:1], why="leading dimensions are not broadcast, v's neither")
+    grids = q.expand(3, *q.shape), *(x.unsqueeze(1).expand(2, 3, *x.shape[1:]) for x in (k, v))
+    assert_refused(forward, *grids, why="(3, 2) is not (2, 3), although both are 6")
+    assert_refused(forward, q[0, 0], k[0], v[0], why="q has no length")
     assert_refused(forward, *(x.unsqueeze(1).expand(2, n, *x.shape[1:]) for x, n in ((q, 3), (k, 1), (v, 1))), why="3 is not 1")
     assert_refused(forward, q[:, :0], k, v, False, -1, 2, why="blocks are at least 1, without a query too")
     assert_refused(forward, q[:, :0], k, v[:1], why="leading dimensions are not broadcast, without a query neither")
@@ -154,17 +157,17 @@ def test_extreme_scores_neither_overflow_nor_vanish(student, case, sign):
 
 @exercise(NAME, points=1)
 def test_many_small_tiles_add_up_in_half_precision(student, generator):
-    """16 weights of 1, then 30 tiles that bring 0.06 each: in bfloat16 16 stays 16. And no more than a tile is ever float32."""
-    q, k, v = torch.ones(2, 1), torch.zeros(496, 1), torch.ones(496, 1)
+    """16 weights of 1, then 30 tiles of 0.06 each: bfloat16 stays at 16, and has no place 257. No more than a tile is float32."""
+    q, k, v = torch.ones(4, 1), torch.zeros(496, 1), torch.ones(496, 1)
     k[16:] = -5.59375
-    out, lse = student.flash_attention_forward(*(x.bfloat16() for x in (q, k, v)), block_q=2, block_k=16)
-    hint = "l and acc have to be float32 when the inputs are half precision"
-    assert_close(lse, attention(q, k, v)[1].float(), what="lse of 16 scores of 0 and many far below", hint=hint)
-    assert_close(out, torch.ones(2, 1).bfloat16(), what="the mean of many ones", hint=hint, rtol=0.008)
+    out, lse = student.flash_attention_forward(*(x.bfloat16() for x in (q, k, v)), True, 2, 16)
+    hint = "l and acc have to be float32 when the inputs are half precision, and positions whole numbers"
+    assert_close(lse, attention(q, k, v, True)[1].float(), what="lse of 16 scores of 0 and many far below", hint=hint)
+    assert_close(out, torch.ones(4, 1).bfloat16(), what="the mean of many ones", hint=hint, rtol=0.008)
     for n_q, d_k, d_v in ((32, 16, 1), (4, 1, 16)):
         q, k, v = (normal(generator, n, d, dtype=torch.bfloat16) for n, d in ((n_q, d_k), (32, d_k), (32, d_v)))
         largest = student.run(scenarios.largest_in_float32, NAME, [q, k, v, False, 4, 4])
-        assert largest <= 4 * 32, (
+        assert largest <= 4 * 4 * 16, (  # a tile with its width as a third dimension; q, k or v has twice as many
             f"q {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)} in bfloat16, blocks of 4:\n"
             f"  a float32 tensor of {largest} elements was made\n"
             "  hint: convert one tile at a time; a copy of all of q, k or v in float32 takes twice its memory again"

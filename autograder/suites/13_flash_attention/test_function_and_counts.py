@@ -82,6 +82,10 @@ def test_nothing_of_the_size_of_the_scores_is_made_or_kept(student, generator):
     largest = student.run(scenarios.largest_in_training, *(normal(generator, 130, 1) for _ in range(3)), [])
     hint = "block_q and block_k are 64 when they are not given"
     assert largest <= TILE, f"a tensor of {largest} elements was made; a tile has 64 * 64 = {64 * 64} at most\n  hint: {hint}"
+    q, k, v = normal(generator, 160, 3), normal(generator, 16, 3), normal(generator, 16, 2)
+    largest = student.run(scenarios.largest_in_training, q, k, v, [False, 16, 160, None])
+    hint = "block_q and block_k go to both passes, in this order"
+    assert largest <= 3 * 16 * 16, f"a tensor of {largest} elements was made; a tile has 16 * 16 at most\n  hint: {hint}"
     q, k, v = normal(generator, 96, 3), normal(generator, 120, 3), normal(generator, 120, 2)
     kept = student.run(scenarios.kept_for_backward, q, k, v, options)
     needed = 96 * 3 + 120 * 3 + 120 * 2 + 96 * 2 + 96
@@ -142,10 +146,10 @@ def test_traffic_is_what_one_counts_tile_by_tile(student, n, d, block_q, block_k
 @exercise("hbm_traffic", points=1)
 def test_traffic_of_large_problems_is_exact_and_nonsense_is_refused(student):
     """Whole numbers of any size; arguments below 1 are refused."""
-    n, d = 10**9 + 7, 128
-    expected = (2 * (4 * n * d + 4 * n * n), 2 * (2 * n * d + 2 * n * d * -(-n // 96) + n))
+    n, d = 2**30 + 1, 128  # the last tile has a single query
+    expected = (2 * (4 * n * d + 4 * n * n), 2 * (2 * n * d + 2 * n * d * -(-n // 4096) + n))
     hint = "n // block_q with rounding up in whole numbers; math.ceil(n / block_q) goes through a float"
-    assert_equal(student.hbm_traffic(n, d, 96, 1), expected, what="hbm_traffic of a billion tokens", hint=hint)
+    assert_equal(student.hbm_traffic(n, d, 4096, 1), expected, what="hbm_traffic of a billion tokens", hint=hint)
     for position in range(5):
         for less in (0, -1):
             arguments = [8, 8, 4, 4, 2]

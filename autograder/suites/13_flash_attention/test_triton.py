@@ -6,6 +6,7 @@ It takes milliseconds for each tile: sizes are small, yet reach over several til
 
 import math
 
+import numpy as np
 import torch
 
 from autograder.testing import assert_close, assert_refused, exercise
@@ -18,32 +19,51 @@ ENDS = "loads beyond n_q and n_k must give 0, and the scores of keys beyond n_k 
 
 
 def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("plain",) * 3):
-    """out, with `grad` the gradients of q, k and v too, from the module's Triton file, and whether the inputs are as before."""
+    """out, with `grad` the gradients of q, k and v too, from the module's Triton file, and whether the inputs are as before.
+
+    Where q is scattered, so is `grad`; beside what is scattered there is NaN, and whether a kernel loaded any of it is told.
+    """
     import importlib
     import os
 
     os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is defined
     package, _, name = module.__name__.rpartition(".")
     kernels = importlib.import_module(f"{package}.flash_attention_triton") if name == "flash_attention" else module
-    inputs = []
-    for x, layout in zip((q, k, v), layouts):
+
+    def laid_out(x, layout, wanted):
         if layout == "tokens first":  # as a projection leaves it: (b, n, h, d), seen through a transposition
-            x = x.transpose(-3, -2).contiguous().requires_grad_(grad is not None).transpose(-3, -2)
-        elif layout == "scattered":  # every second column in a corner of something longer and wider
+            return x.transpose(-3, -2).contiguous().requires_grad_(wanted).transpose(-3, -2)
+        if layout == "scattered":  # every second column in a corner of something longer and wider
             rows, columns = slice(x.shape[-2]), slice(0, 2 * x.shape[-1], 2)
             wide = x.new_full((*x.shape[:-2], x.shape[-2] + 64, 4 * x.shape[-1]), float("nan"))
             wide[..., rows, columns] = x
-            x = wide.requires_grad_(grad is not None)[..., rows, columns]
-        else:
-            x = x.clone().requires_grad_(grad is not None)
-        inputs.append(x)
+            return wide.requires_grad_(wanted)[..., rows, columns]
+        return x.clone().requires_grad_(wanted)
+
+    inputs = [laid_out(x, layout, grad is not None) for x, layout in zip((q, k, v), layouts)]
     before = [x.detach().clone() for x in inputs]
-    out = kernels.flash_attention(*inputs, causal, scale)
-    result = {"out": out.detach()}
-    if grad is not None:
-        gradients = torch.autograd.grad(out, inputs, grad)
-        result |= dict(zip(("dq", "dk", "dv"), gradients))
+    from triton.runtime.interpreter import interpreter_builder as builder
+
+    load, beside = builder.create_masked_load, []
+
+    def watched(*args):
+        loaded = load(*args)
+        beside.append(bool(np.isnan(loaded.data).any()))
+        return loaded
+
+    if "scattered" in layouts:
+        builder.create_masked_load = watched
+    try:
+        out = kernels.flash_attention(*inputs, causal, scale)
+        result = {"out": out.detach()}
+        if grad is not None:
+            gradients = torch.autograd.grad(out, inputs, laid_out(grad, layouts[0], False))
+            result |= dict(zip(("dq", "dk", "dv"), gradients))
+    finally:
+        builder.create_masked_load = load
     result["inputs kept"] = all(torch.equal(a, b) for a, b in zip(before, inputs))
+    if "scattered" in layouts:
+        result["nothing beside them read"] = not any(beside)
     return result
 
 
@@ -215,8 +235,9 @@ def test_any_strides_will_do(student, generator):
     q, k, v, grad = problem(generator, (1, 2, 17, 24), (1, 2, 40, 24))
     for layouts in (("tokens first", "scattered", "scattered"), ("scattered", "tokens first", "plain")):
         actual = student.run(attended, q, k, v, True, None, grad, layouts)
-        hint = "step through memory with the strides you are given: each tensor has its own"
-        compare(actual, by_definition(q, k, v, grad, True), f"q {layouts[0]}, k {layouts[1]}, v {layouts[2]}", hint)
+        hint = "step through memory with the strides you are given, each tensor has its own, and stop at its last row and column"
+        expected = by_definition(q, k, v, grad, True) | {"nothing beside them read": True}
+        compare(actual, expected, f"q {layouts[0]}, k {layouts[1]}, v {layouts[2]}", hint)
 
 
 @exercise(NAME, points=1)

@@ -157,6 +157,22 @@ MUTANTS = [
         ("queries < n_q, is_column, RAGGED, PADDED)\n        lse", "queries < n_q, is_column, RAGGED, False)\n        lse"),
     ),
     edited(
+        "keys_beyond_the_end_read",
+        "Keys beyond n_k were read and then masked; what lies there belongs to something else, or to nobody: mask the load.",
+        (
+            "_load(_rows(k_head, k_strides, start, BLOCK_K, WIDTH), keys < n_k, is_column, MASKED, PADDED)\n        scores",
+            "_load(_rows(k_head, k_strides, start, BLOCK_K, WIDTH), keys < n_k, is_column, False, PADDED)\n        scores",
+        ),
+    ),
+    edited(
+        "columns_beyond_the_gradient_read",
+        "Columns from head_dim on belong to something else, and 0 times NaN is NaN: load grad with PADDED, so that they are 0.",
+        (
+            "_rows(grad_head, grad_strides, start, BLOCK_Q, WIDTH), queries < n_q, is_column, RAGGED, PADDED)",
+            "_rows(grad_head, grad_strides, start, BLOCK_Q, WIDTH), queries < n_q, is_column, RAGGED, False)",
+        ),
+    ),
+    edited(
         "kernels_for_show",
         "The kernels run, and what they compute is thrown away: out has to be theirs.",
         (
