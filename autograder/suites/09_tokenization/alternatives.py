@@ -1655,3 +1655,566 @@ def an_array_of_log_probabilities(text, log_probs):
         e = back[e]
     out.reverse()
     return (out, best[-1])
+
+
+@alternative(
+    "HashMap", "Robin Hood hashing: of two entries the one that is further from home has the place; moved back on deletion."
+)
+class robin_hood_hashing:
+    def __init__(self, capacity: int = 16, *, load: float = 0.7):
+        self.capacity, self.load = (capacity, load)
+        self.slots = [()] * capacity
+        self.size = 0
+
+    def __len__(self):
+        return self.size
+
+    def _dist(self, i):
+        return (i - self._h(self.slots[i][0])) % self.capacity
+
+    def _h(self, hashed):
+        return (hashed ^ hashed >> 7 ^ hashed >> 17) * 2654435761 % (2**61 - 1) % self.capacity
+
+    def _where(self, key):
+        h = hash(key)
+        i = self._h(h)
+        dist = 0
+        while self.slots[i] and self._dist(i) >= dist:
+            if self.slots[i][0] == h and (self.slots[i][1] is key or self.slots[i][1] == key):
+                return i
+            i = (i + 1) % self.capacity
+            dist += 1
+        return None
+
+    def _insert(self, h, key, value):
+        cell = (h, key, value)
+        i = self._h(h)
+        dist = 0
+        while self.slots[i]:
+            there = self._dist(i)
+            if there < dist:
+                self.slots[i], cell = (cell, self.slots[i])
+                dist = there
+            i = (i + 1) % self.capacity
+            dist += 1
+        self.slots[i] = cell
+        self.size += 1
+
+    def __setitem__(self, key, value):
+        i = self._where(key)
+        if i is not None:
+            h, k, _ = self.slots[i]
+            self.slots[i] = (h, k, value)
+            return
+        if self.size + 1 > self.load * self.capacity:
+            old, self.capacity, self.size = (self.slots, self.capacity * 2, 0)
+            self.slots = [()] * self.capacity
+            for c in filter(None, old):
+                self._insert(*c)
+        self._insert(hash(key), key, value)
+
+    def __getitem__(self, key):
+        if (i := self._where(key)) is None:
+            raise KeyError(repr(key))
+        return self.slots[i][2]
+
+    def __delitem__(self, key):
+        if (i := self._where(key)) is None:
+            raise KeyError(key)
+        j = (i + 1) % self.capacity
+        while self.slots[j] and self._dist(j) > 0:
+            self.slots[i] = self.slots[j]
+            i = j
+            j = (j + 1) % self.capacity
+        self.slots[i] = ()
+        self.size -= 1
+
+    def __contains__(self, key):
+        return self._where(key) is not None
+
+    def get(self, key, default=None):
+        return default if (i := self._where(key)) is None else self.slots[i][2]
+
+    def __iter__(self):
+        return iter([c[1] for c in self.slots if c])
+
+    def items(self):
+        return [(c[1], c[2]) for c in self.slots if c]
+
+    def __repr__(self):
+        return f"HashMap({list(self.items())})"
+
+    def __eq__(self, other):
+        return isinstance(other, robin_hood_hashing) and sorted(self) == sorted(other)
+
+    keys = __iter__
+
+
+@alternative("HashMap", "Each place counts the entries whose way leads past it; items() is a view.")
+class places_that_count_who_passes:
+    from dataclasses import dataclass as _dc
+    from dataclasses import field as _field
+
+    @_dc(eq=False)
+    class _Slot:
+        key: object = None
+        value: object = None
+        hashed: int = 0
+        full: bool = False
+        passed: int = 0
+
+    del _dc, _field
+
+    def __init__(self):
+        self._slots = [self._Slot() for _ in range(4)]
+        self._len = 0
+
+    def __len__(self):
+        return self._len
+
+    def _way(self, h):
+        n = len(self._slots)
+        i = (h ^ h >> 20 ^ h >> 12) * 31 % n
+        for j in range(n):
+            yield self._slots[(i + j * (j + 1) // 2) % n]
+
+    def _slot(self, key):
+        h = hash(key)
+        for s in self._way(h):
+            if s.full and s.hashed == h and (s.key is key or s.key == key):
+                return s
+            if not s.full and (not s.passed):
+                return None
+        return None
+
+    def __setitem__(self, key, value):
+        s = self._slot(key)
+        if s is not None:
+            s.value = value
+            return
+        if (self._len + 1) * 2 > len(self._slots):
+            old = [s for s in self._slots if s.full]
+            self._slots = [self._Slot() for _ in range(2 * len(self._slots))]
+            for o in old:
+                self._place(o.hashed, o.key, o.value)
+        self._place(hash(key), key, value)
+        self._len += 1
+
+    def _place(self, h, key, value):
+        for s in self._way(h):
+            if not s.full:
+                s.key, s.value, s.hashed, s.full = (key, value, h, True)
+                return
+            s.passed += 1
+        raise AssertionError
+
+    def __getitem__(self, key):
+        s = self._slot(key)
+        if s is None:
+            raise KeyError(f"no {key!r}")
+        return s.value
+
+    def __delitem__(self, key):
+        s = self._slot(key)
+        if s is None:
+            raise KeyError(key)
+        for t in self._way(s.hashed):
+            if t is s:
+                break
+            t.passed -= 1
+        s.full = False
+        s.key = s.value = None
+        self._len -= 1
+
+    def __contains__(self, key):
+        return self._slot(key) is not None
+
+    def get(self, key, default=None):
+        s = self._slot(key)
+        return default if s is None else s.value
+
+    def __iter__(self):
+        return (s.key for s in tuple(self._slots) if s.full)
+
+    def items(self):
+
+        class View:
+            def __init__(v, m):
+                v.m = m
+
+            def __iter__(v):
+                return ((s.key, s.value) for s in v.m._slots if s.full)
+
+            def __len__(v):
+                return len(v.m)
+
+        return View(self)
+
+
+@alternative("Trie", "Nodes have one child and its next sister; no dictionary.")
+class a_child_and_its_sisters:
+    class _Node:
+        __slots__ = ("char", "child", "next", "end")
+
+        def __init__(self, char):
+            self.char, self.child, self.next, self.end = (char, None, None, False)
+
+        def to(self, c):
+            n = self.child
+            while n is not None and n.char != c:
+                n = n.next
+            return n
+
+        def make(self, c):
+            n = self.to(c)
+            if n is None:
+                n = type(self)(c)
+                n.next = self.child
+                self.child = n
+            return n
+
+    def __init__(self):
+        self._root = self._Node("")
+
+    def insert(self, word):
+        if len(word) == 0:
+            raise ValueError("empty")
+        n = self._root
+        for c in word:
+            n = n.make(c)
+        n.end = True
+
+    def __contains__(self, word):
+        n = self._root
+        for c in word:
+            n = n.to(c)
+            if n is None:
+                return False
+        return n.end
+
+    def longest_prefix(self, text, start=0):
+        if start < 0 or start > len(text):
+            raise IndexError("start")
+        n, best, i = (self._root, 0, start)
+        while n is not None:
+            if n.end:
+                best = i - start
+            if i == len(text):
+                break
+            n = n.to(text[i])
+            i += 1
+        return text[start : start + best]
+
+
+@alternative("bpe_merge", "The places are chosen first, then the list is cut there.")
+def places_chosen_first(ids, pair, new_id):
+    a, b = pair
+    hits = [i for i in range(len(ids) - 1) if ids[i] == a and ids[i + 1] == b]
+    taken, last = ([], -2)
+    for i in hits:
+        if i > last + 1 or (last < 0 and i >= 0):
+            taken.append(i)
+            last = i
+    out, at = ([], 0)
+    for i in taken:
+        out.extend(ids[at:i])
+        out.append(new_id)
+        at = i + 2
+    out.extend(ids[at:])
+    return out
+
+
+@alternative("train_bpe", "All symbols in one array with the next and the previous, and places of each pair.")
+def neighbours_linked_by_place(word_counts, n_merges):
+    if n_merges < 0:
+        raise ValueError("n_merges")
+    sym, nxt, prv, wt = ([], [], [], [])
+    where, counts = ({}, {})
+
+    def add(i, j):
+        p = (sym[i], sym[j])
+        counts[p] = counts.get(p, 0) + wt[i]
+        where.setdefault(p, set()).add(i)
+
+    def sub(i, j):
+        p = (sym[i], sym[j])
+        counts[p] -= wt[i]
+        where[p].discard(i)
+        if not where[p]:
+            del counts[p], where[p]
+
+    for w, c in word_counts.items():
+        base = len(sym)
+        for k, s in enumerate(w):
+            sym.append(s)
+            wt.append(c)
+            prv.append(base + k - 1 if k else -1)
+            nxt.append(base + k + 1 if k + 1 < len(w) else -1)
+        for k in range(len(w) - 1):
+            add(base + k, base + k + 1)
+    out = []
+    while counts and len(out) < n_merges:
+        best = max(counts.items(), key=lambda e: e[::-1])[0]
+        out.append(best)
+        for i in sorted(where[best]):
+            j = nxt[i]
+            if sym[i] != best[0] or j < 0 or sym[j] != best[1] or (i not in where.get(best, ())):
+                continue
+            p, n = (prv[i], nxt[j])
+            sub(i, j)
+            if p >= 0:
+                sub(p, i)
+            if n >= 0:
+                sub(j, n)
+            sym[i] = best[0] + best[1]
+            sym[j] = None
+            nxt[i] = n
+            if n >= 0:
+                prv[n] = i
+            if p >= 0:
+                add(p, i)
+            if n >= 0:
+                add(i, n)
+    return out
+
+
+@alternative("HashMap", "collections.abc.MutableMapping gives get, items and `in`; empty lists mark deletions.")
+class what_mutable_mapping_adds(__import__("collections.abc", fromlist=["x"]).MutableMapping):
+    def __init__(self):
+        self._slots: list = [None] * 8
+        self._n = self._used = 0
+
+    def _seek(self, key):
+        h = hash(key)
+        mask = len(self._slots) - 1
+        i = (h ^ h >> 16) & mask
+        hole = None
+        for step in range(1, len(self._slots) + 1):
+            s = self._slots[i]
+            if s is None:
+                return (i if hole is None else hole, False)
+            if s == []:
+                hole = i if hole is None else hole
+            elif s[0] is key or (s[2] == h and s[0] == key):
+                return (i, True)
+            i = i + step & mask
+        return (hole, False)
+
+    def __len__(self):
+        return self._n
+
+    def __setitem__(self, key, value):
+        i, found = self._seek(key)
+        if found:
+            self._slots[i][1] = value
+            return
+        if self._slots[i] is None:
+            self._used += 1
+        self._slots[i] = [key, value, hash(key)]
+        self._n += 1
+        if self._used * 4 > len(self._slots) * 3:
+            old = [s for s in self._slots if s]
+            size = 8
+            while size < len(old) * 2 + 1:
+                size *= 2
+            self._slots = [None] * size
+            self._n = self._used = 0
+            for k, v, _ in old:
+                self[k] = v
+
+    def __getitem__(self, key):
+        i, found = self._seek(key)
+        if not found:
+            raise KeyError(key) from None
+        return self._slots[i][1]
+
+    def __delitem__(self, key):
+        i, found = self._seek(key)
+        if not found:
+            raise KeyError(key)
+        self._slots[i] = []
+        self._n -= 1
+
+    def __iter__(self):
+        for s in self._slots:
+            if s:
+                yield s[0]
+
+
+@alternative("Trie", "Sorted words, narrowed down character by character by bisection.")
+class sorted_words_narrowed_down:
+    def __init__(self):
+        self._words = []
+
+    def insert(self, word):
+        from bisect import bisect_left
+
+        if not word:
+            raise ValueError
+        i = bisect_left(self._words, word)
+        if self._words[i : i + 1] != [word]:
+            self._words.insert(i, word)
+
+    def __contains__(self, word):
+        from bisect import bisect_left
+
+        i = bisect_left(self._words, word)
+        return i < len(self._words) and self._words[i] == word
+
+    def longest_prefix(self, text, start=0):
+        from bisect import bisect_left
+
+        if not 0 <= start <= len(text):
+            raise ValueError
+        lo, hi, best, d = (0, len(self._words), "", 0)
+        while lo < hi and start + d < len(text):
+            c = text[start + d]
+            lo = bisect_left(self._words, c, lo, hi, key=lambda w: w[d : d + 1])
+            hi = bisect_left(self._words, chr(ord(c) + 1), lo, hi, key=lambda w: w[d : d + 1]) if ord(c) < 1114111 else hi
+            d += 1
+            if lo < hi and len(self._words[lo]) == d:
+                best = self._words[lo]
+        return best
+
+
+@alternative("train_bpe", "Everything step by step, with loops only, and pairs that are gone are deleted.")
+def step_by_step_without_functions(word_counts, n_merges):
+    if not isinstance(n_merges, int):
+        raise TypeError("n_merges must be an int")
+    if n_merges < 0:
+        raise ValueError("n_merges must not be negative")
+    words = []
+    frequencies = []
+    for word in word_counts:
+        symbols = []
+        for symbol in word:
+            symbols.append(symbol)
+        words.append(symbols)
+        frequencies.append(word_counts[word])
+    counts = {}
+    places = {}
+    for number in range(len(words)):
+        word = words[number]
+        for index in range(len(word) - 1):
+            pair = (word[index], word[index + 1])
+            if pair not in counts:
+                counts[pair] = 0
+                places[pair] = []
+            counts[pair] += frequencies[number]
+            if number not in places[pair][-1:]:
+                places[pair].append(number)
+    merges = []
+    while len(merges) < n_merges:
+        best_pair = None
+        best_count = 0
+        for pair, count in counts.items():
+            if count <= 0:
+                continue
+            if best_pair is None:
+                best_pair = pair
+                best_count = count
+            elif count > best_count:
+                best_pair = pair
+                best_count = count
+            elif count == best_count and pair > best_pair:
+                best_pair = pair
+        if best_pair is None:
+            break
+        merges.append(best_pair)
+        left, right = best_pair
+        for number in places[best_pair]:
+            word = words[number]
+            new_word = []
+            index = 0
+            while index < len(word):
+                if index + 1 < len(word) and word[index] == left and (word[index + 1] == right):
+                    new_word.append(left + right)
+                    index += 2
+                else:
+                    new_word.append(word[index])
+                    index += 1
+            if len(new_word) == len(word):
+                continue
+            for index in range(len(word) - 1):
+                counts[word[index], word[index + 1]] -= frequencies[number]
+            for index in range(len(new_word) - 1):
+                pair = (new_word[index], new_word[index + 1])
+                if pair not in counts:
+                    counts[pair] = 0
+                    places[pair] = []
+                counts[pair] += frequencies[number]
+                if number not in places[pair][-1:]:
+                    places[pair].append(number)
+            words[number] = new_word
+        for pair in [pair for pair in counts if counts[pair] == 0]:
+            del counts[pair]
+            del places[pair]
+    return merges
+
+
+@alternative("train_bpe", "Words that become alike are counted together; all pairs are sorted; merges are named tuples.")
+def alike_words_together(word_counts, n_merges):
+    import collections
+
+    P = collections.namedtuple("P", "left right")
+    if n_merges < 0:
+        raise ValueError
+    vocab = collections.defaultdict(int)
+    for w, c in word_counts.items():
+        vocab[tuple(w)] += c
+    stats, where = (collections.Counter(), collections.defaultdict(set))
+
+    def note(w, sign):
+        for p in zip(w, w[1:]):
+            stats[p] += sign * vocab[w]
+            (where[p].add if sign > 0 else where[p].discard)(w)
+
+    for w in list(vocab):
+        note(w, 1)
+    merges = []
+    for _ in range(n_merges):
+        stats = +stats
+        ranked = sorted(stats.items(), key=lambda e: (e[1], e[0]))
+        if not ranked:
+            break
+        best = ranked[-1][0]
+        merges.append(P(*best))
+        for w in list(where[best]):
+            note(w, -1)
+            new = tuple(bpe_merge(w, best, best[0] + best[1]))
+            c = vocab.pop(w)
+            if new in vocab:
+                note(new, -1)
+            vocab[new] += c
+            note(new, 1)
+    return merges
+
+
+@alternative("unigram_segment", "Pieces by their last character; the log-probability is summed up at the end, 0 for nothing.")
+def pieces_by_their_last_character(text, log_probs):
+    pieces = {p: v for p, v in log_probs.items() if p and v != -math.inf}
+    by_last = {}
+    for p in pieces:
+        by_last.setdefault(p[-1], []).append(p)
+    best = [0] + [None] * len(text)
+    back = [None] * (len(text) + 1)
+    for end in range(1, len(text) + 1):
+        for p in by_last.get(text[end - 1], ()):
+            s = end - len(p)
+            if (
+                s >= 0
+                and best[s] is not None
+                and text.startswith(p, s)
+                and (best[end] is None or best[s] + pieces[p] > best[end])
+            ):
+                best[end] = best[s] + pieces[p]
+                back[end] = p
+    if best[len(text)] is None:
+        raise ValueError("cannot be segmented")
+    out = []
+    end = len(text)
+    while end:
+        out.append(back[end])
+        end -= len(back[end])
+    out.reverse()
+    return (out, sum(pieces[p] for p in out))

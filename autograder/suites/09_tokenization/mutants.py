@@ -2246,6 +2246,149 @@ MUTANTS = [
             ),
         ),
     ),
+    # Found late: what is right for few entries, for common characters, or the first time.
+    edit(
+        "a_bounded_way_after_a_deletion",
+        "HashMap",
+        "After a deletion at most 16 entries are put in again: all up to the next free place may have come past it.",
+        (
+            PUT_AGAIN,
+            PUT_AGAIN.replace(
+                "while self._entries[place] is not None:",
+                "for _ in range(16):\n            if self._entries[place] is None:\n                break",
+            ),
+        ),
+    ),
+    edit(
+        "small_hashes_begin_alike",
+        "HashMap",
+        "All small numbers begin their search in the same place: the last digits of a hash have to count.",
+        ("(hashed * 0x9E3779B97F4A7C15 >> 32) % len(self._entries)", "(hashed >> 32) % len(self._entries)"),
+    ),
+    edit(
+        "the_list_grows_to_its_square",
+        "HashMap",
+        "The list grows to its length squared: thousands of entries then have millions of places. Grow to twice the length.",
+        ("[None] * (2 * len(entries))", "[None] * min(len(entries) ** 2, 2**20 + 2 * len(entries))"),
+    ),
+    edit(
+        "one_list_of_items_for_all",
+        "HashMap",
+        "items() fills and gives the same list each time, so a list that somebody has kept changes later: make a new one.",
+        (
+            "return (entry[1:] for entry in self._entries if entry is not None)",
+            "self._items = getattr(self, '_items', [])\n"
+            "        self._items[:] = [entry[1:] for entry in self._entries if entry]\n"
+            "        return self._items",
+        ),
+    ),
+    edit(
+        "three_dots_are_nothing",
+        "HashMap",
+        "get takes a value of ... for none: ask for the key, and mark what is free with an object of your own.",
+        ("return default if entry is None else entry[2]", "return default if entry is None or entry[2] is ... else entry[2]"),
+    ),
+    # Vocabulary
+    edit(
+        "ties_by_code_units",
+        "Vocabulary",
+        "Of equally frequent tokens the first is the smaller text as Python compares texts, not as UTF-16 has it.",
+        ("(-counts[token], token))", "(-counts[token], token.encode('utf-16-be')))"),
+    ),
+    # Trie
+    edit(
+        "characters_of_sixteen_bits",
+        "Trie",
+        "Characters that differ by 65536 have the same edge: an edge is a character, of which there are more than that.",
+        ("node._children.setdefault(character, Trie())", "node._children.setdefault(ord(character) % 65536, Trie())"),
+        ("node._children.get(character)", "node._children.get(ord(character) % 65536)"),
+        ("node._children.get(text[i])", "node._children.get(ord(text[i]) % 65536)"),
+    ),
+    edit(
+        "any_start_in_no_words",
+        "Trie",
+        'A trie without words gives "" at any start: a start outside of the text is refused there, too.',
+        ("if not 0 <= start <= len(text):", "if self._children and not 0 <= start <= len(text):"),
+    ),
+    # max_match
+    edit(
+        "line_ends_cut_off",
+        "max_match",
+        "A line end at the end of the text is left out: it is a character like others, a word's or unk.",
+        ("pieces, start = [], 0", "text = text.rstrip('\\n')\n    pieces, start = [], 0"),
+    ),
+    edit(
+        "a_window_of_a_hundred_characters",
+        "max_match",
+        "Only the next hundred characters are looked at: words may be longer.",
+        ("trie.longest_prefix(text, start)", "trie.longest_prefix(text[start : start + 100])"),
+    ),
+    # Byte-pair encoding
+    edit(
+        "counted_in_floats",
+        "count_pairs",
+        "The counts are added up as floats, which have no room for every whole number beyond 2**53: add whole numbers.",
+        ("pair_counts.get(pair, 0) + count", "int(pair_counts.get(pair, 0) + float(count))"),
+    ),
+    edit(
+        "short_words_thrown_out",
+        "count_pairs",
+        "Words without a pair are taken out of what was given: leave the caller's words alone.",
+        (
+            "for word, count in words.items():",
+            "for word, count in list(words.items()):\n        if len(word) < 2:\n            del words[word]",
+        ),
+    ),
+    edit(
+        "one_dict_for_all_calls",
+        "count_pairs",
+        "Every call empties and gives the same dictionary, so that earlier results change: make a new one.",
+        (
+            "pair_counts: dict[Pair, int] = {}",
+            "pair_counts = count_pairs.__dict__.setdefault('counts', {})\n    pair_counts.clear()",
+        ),
+    ),
+    edit(
+        "none_behind_the_last",
+        "bpe_merge",
+        "Behind the last id there is None here, and None may be an id: at the last place there is no pair.",
+        (
+            "if i + 1 < len(ids) and (ids[i], ids[i + 1]) == pair:",
+            "if (ids[i], ids[i + 1] if i + 1 < len(ids) else None) == pair:",
+        ),
+    ),
+    edit(
+        "minus_one_before_the_first",
+        "bpe_merge",
+        "The id before the first is taken to be -1, which may be an id: at the first place nothing ends.",
+        (
+            "merged, i = [], 0",
+            "if pair[0] == -1 and list(ids[:1]) == [pair[1]]:\n        return [new_id, *ids[1:]]\n    merged, i = [], 0",
+        ),
+    ),
+    edit(
+        "ids_through_an_array",
+        "bpe_merge",
+        "The ids went through an array, which makes one type of all of them: numbers beside texts become texts.",
+        ("merged, i = [], 0", "import numpy as np\n\n    ids = np.array(ids).tolist()\n    merged, i = [], 0"),
+    ),
+    edit(
+        "words_without_pairs_thrown_out",
+        "train_bpe",
+        "Words without a pair are taken out of what was given: leave the caller's counts alone.",
+        (
+            "words = [list(word) for",
+            "for word in [word for word in word_counts if len(word) < 2]:\n"
+            "        del word_counts[word]\n"
+            "    words = [list(word) for",
+        ),
+    ),
+    edit(
+        "zeros_for_separators",
+        "train_bpe",
+        'The character "\\0" is taken for the end of a word: keep words apart by lists, not by a character.',
+        ("words = [list(word) for word in word_counts]", "words = [[s for s in word if s != '\\0'] for word in word_counts]"),
+    ),
 ]
 
 
@@ -3234,3 +3377,200 @@ class attributes_of_a_class:
 
     def items(self):
         return [r for r in self.rows if r]
+
+
+@mutant("HashMap", "The hashes are searched from the front, by list.index: the list's hash must say where to look.")
+class hashes_searched_from_the_front:
+    def __init__(self):
+        self.hashes, self.entries = [], []
+
+    def _find(self, key):
+        hashed, i = hash(key), 0
+        while hashed in self.hashes[i:]:
+            i = self.hashes.index(hashed, i)
+            if self.entries[i][0] is key or self.entries[i][0] == key:
+                return i
+            i += 1
+        return -1
+
+    def __len__(self):
+        return len(self.entries)
+
+    def __setitem__(self, key, value):
+        i = self._find(key)
+        if i < 0:
+            self.hashes.append(hash(key))
+            self.entries.append((key, value))
+        else:
+            self.entries[i] = (self.entries[i][0], value)
+
+    def __getitem__(self, key):
+        i = self._find(key)
+        if i < 0:
+            raise KeyError(key)
+        return self.entries[i][1]
+
+    def __delitem__(self, key):
+        i = self._find(key)
+        if i < 0:
+            raise KeyError(key)
+        del self.hashes[i], self.entries[i]
+
+    def __contains__(self, key):
+        return self._find(key) >= 0
+
+    def get(self, key, default=None):
+        i = self._find(key)
+        return default if i < 0 else self.entries[i][1]
+
+    def __iter__(self):
+        return iter([key for key, _ in self.entries])
+
+    def items(self):
+        return list(self.entries)
+
+
+@mutant("Trie", "A node says with the key '_' that a word ends there, and '_' is a character as well: use one that none is.")
+class underscores_end_words:
+    def __init__(self):
+        self.root = {}
+
+    def insert(self, word):
+        if not word:
+            raise ValueError("the empty word")
+        node = self.root
+        for character in word:
+            node = node.setdefault(character, {})
+        node["_"] = {}
+
+    def __contains__(self, word):
+        node = self.root
+        for character in word:
+            node = node.get(character)
+            if node is None:
+                return False
+        return "_" in node
+
+    def longest_prefix(self, text, start=0):
+        if not 0 <= start <= len(text):
+            raise ValueError("start")
+        node, end = self.root, start
+        for i in range(start, len(text)):
+            node = node.get(text[i])
+            if node is None:
+                break
+            if "_" in node:
+                end = i + 1
+        return text[start:end]
+
+
+@mutant("Trie", "Every word is tried at every place, though in one line: walk down a tree, one character after the other.")
+class every_word_in_one_line:
+    def __init__(self):
+        self.words = []
+
+    def insert(self, word):
+        if not word:
+            raise ValueError("the empty word")
+        self.words.append(word)
+
+    def __contains__(self, word):
+        return word in self.words
+
+    def longest_prefix(self, text, start=0):
+        if not 0 <= start <= len(text):
+            raise ValueError("start")
+        return max(filter(text[start:].startswith, self.words), key=len, default="")
+
+
+@mutant("Trie", "All words of the same first character are tried: a tree has a branch at every character.")
+class words_by_their_first_character:
+    def __init__(self):
+        self.words = {}
+
+    def insert(self, word):
+        if not word:
+            raise ValueError("the empty word")
+        self.words.setdefault(word[0], []).append(word)
+
+    def __contains__(self, word):
+        return word in self.words.get(word[:1], [])
+
+    def longest_prefix(self, text, start=0):
+        if not 0 <= start <= len(text):
+            raise ValueError("start")
+        alike = self.words.get(text[start : start + 1], [])
+        return max([word for word in alike if text.startswith(word, start)], key=len, default="")
+
+
+@mutant("Trie", "All beginnings of all that stands behind are looked for in a set: stop where no word goes on.")
+class all_beginnings_in_a_set:
+    def __init__(self):
+        self.words = {""}
+
+    def insert(self, word):
+        if not word:
+            raise ValueError("the empty word")
+        self.words.add(word)
+
+    def __contains__(self, word):
+        return word != "" and word in self.words
+
+    def longest_prefix(self, text, start=0):
+        from itertools import accumulate
+
+        if not 0 <= start <= len(text):
+            raise ValueError("start")
+        return max(self.words.intersection(accumulate(text[start:], initial="")), key=len)
+
+
+@mutant("encode_bpe", "The list of merges is gone through again and again: after each merge, begin at its beginning.")
+def through_the_list_until_nothing_changes(ids, merges):
+    symbols, length = list(ids), None
+    while length != len(symbols):
+        length = len(symbols)
+        for pair in merges:
+            symbols = bpe_merge(symbols, pair, pair[0] + pair[1])
+    return symbols
+
+
+@mutant(
+    "unigram_segment", "The result of an earlier call is given out again, and its owner may have changed it: make a new list."
+)
+def results_kept_for_each_table(text, log_probs):
+    kept = unigram_segment.__dict__.setdefault("kept", {})
+    if text not in kept or kept[text][0] is not log_probs:
+        longest, best = max(map(len, log_probs), default=0), [(0.0, 0)]
+        for end in range(1, len(text) + 1):
+            ways = [(best[i][0] + log_probs.get(text[i:end], -math.inf), i) for i in range(max(0, end - longest), end)]
+            best.append(max(ways, default=(-math.inf, 0)))
+        if best[-1][0] == -math.inf:
+            raise ValueError("no pieces make up the text")
+        pieces, end = [], len(text)
+        while end:
+            pieces.insert(0, text[best[end][1] : end])
+            end = best[end][1]
+        kept[text] = log_probs, (pieces, best[-1][0])
+    return kept[text][1]
+
+
+@mutant(
+    "unigram_segment", "One call waits for another at every character, and Python allows 1000: go from left to right in a loop."
+)
+def calls_from_the_end(text, log_probs):
+    import functools
+
+    longest = max(map(len, log_probs), default=0)
+
+    @functools.cache
+    def best(end):
+        ways = [(best(i)[0] + log_probs.get(text[i:end], -math.inf), i) for i in range(max(0, end - longest), end)]
+        return max(ways, default=(-math.inf, 0)) if end else (0.0, 0)
+
+    if best(len(text))[0] == -math.inf:
+        raise ValueError("no pieces make up the text")
+    pieces, end = [], len(text)
+    while end:
+        pieces.insert(0, text[best(end)[1] : end])
+        end = best(end)[1]
+    return pieces, best(len(text))[0]

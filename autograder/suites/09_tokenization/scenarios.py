@@ -164,7 +164,22 @@ def the_very_objects(module):
         "there are two": len(mapping),
         "items have the very objects": any(key is first and content is value for key, content in mapping.items()),
         "deleted": [mapping.__delitem__(second), first in mapping, len(mapping)],
+        "whatever marks a place may be a key and a value": all(map(is_like_others, [module.HashMap()] * len(ODD), ODD)),
     }
+
+
+# What may mark a free place, or one where something was deleted, and may be put in like anything else.
+ODD = [..., NotImplemented, object, type, type(None), KeyError, Exception, int, str, list, len, sys, (), ((),), (None, None),
+       (None, None, None), -1, -99, 1, b"", "free", "FREE", "removed", "gone", "none", "None", "null", "_", "\0"]  # fmt: skip
+
+
+def is_like_others(mapping, key):
+    """Whether a map takes the object for a key and a value, and gives it up again."""
+    seen = [key in mapping, mapping.get(key, "nobody") == "nobody"]
+    mapping[key] = key
+    seen += [key in mapping, mapping[key] is key, mapping.get(key) is key, sum(one is key for one in mapping), len(mapping)]
+    del mapping[key]
+    return [*seen, key in mapping, len(mapping)] == [False, True, True, True, True, 1, 1, False, 0]
 
 
 def refused_without_harm(module, hashes):
@@ -189,16 +204,19 @@ def iterations(module, n):
     for i in range(n):
         mapping[f"key {i}"] = i
     pairs = [(one, other) for one in mapping for other in mapping]
-    given = mapping.items()
+    given, kept = mapping.items(), mapping.items()
     if isinstance(given, list):
         given.clear()  # it is the caller's
-    return {
+    seen = {
         "keys": sorted(mapping) == sorted(mapping),
         "pairs": len(pairs),
         "items are tuples": all(isinstance(entry, tuple) for entry in mapping.items()),
         "values": sorted(value for _, value in mapping.items()),
         "again": sorted(value for _, value in mapping.items()),
     }
+    mapping["more"] = n
+    mapping.items()
+    return {**seen, "a list follows the map": isinstance(kept, list) and len(kept) != n}
 
 
 def map_work(module, hashes, phases):
@@ -220,6 +238,14 @@ def map_work(module, hashes, phases):
         if n_steps > limit:
             break
     return seen
+
+
+def of_many(module, n):
+    """How many of 2n keys are found in a map of n entries; nothing is counted here, so that there may be many."""
+    mapping, scattered = module.HashMap(), [(i + 1) * 0x9E3779B97F4A7C15 % (2**61 - 1) for i in range(2 * n)]
+    for i in range(n):
+        mapping[scattered[i]] = i
+    return sum(number in mapping for number in scattered), len(mapping)
 
 
 def inside(*roots):
@@ -276,13 +302,21 @@ def what_holds_the_entries(module, n):
               if not name.startswith("__") and not callable(value)]  # fmt: skip
     return {
         "a dict or set somewhere that grows as the map does": names_that_came(module, 10 * n) >= 5 * n,
-        "a dict or set in the map": any(isinstance(value, tables) for value in others),
+        "a dict or set in the map": any(
+            value for value in others if isinstance(value, tables) or is_mapping_elsewhere_made(value, module)
+        ),
         "an attribute for each entry": any(len(own) >= n // 2 for own in attributes),
         "a dict or set that has the keys": any(
             isinstance(holder, tables) and any(one is key for one in holder for key in keys[:5]) for holder in holders
         ),
         "a dict or set around the map": any(isinstance(value, tables) and inside(value)[0] for value in inside(*around)[2]),
     }
+
+
+def is_mapping_elsewhere_made(value, module):
+    """Whether it is some other library's mapping."""
+    made = type(value)
+    return hasattr(made, "keys") and hasattr(made, "__getitem__") and made.__module__ != module.__name__
 
 
 def places_after_turnover(module, n, kept):
@@ -388,19 +422,52 @@ def trie_refusals(module, words, text, starts):
     trie = trie_of(module, words)
     seen = [outcome(trie.insert, "") in ("refused", "KeyError"), "" in trie]
     seen += [outcome(trie.longest_prefix, text, start) in ("refused", "KeyError") for start in starts]
-    return [*seen, trie.longest_prefix(text, start=0), module.Trie().longest_prefix(text), "" in module.Trie()]
+    seen += [trie.longest_prefix(text, start=0), module.Trie().longest_prefix(text), "" in module.Trie()]
+    return [*seen, outcome(module.Trie().longest_prefix, text, len(text) + 1) in ("refused", "KeyError")]
 
 
-def trie_work(module, words, text, starts, limit):
-    """The steps of asking for the longest prefix at all these places, and of asking whether the texts there are words."""
-    trie = trie_of(module, words)
+class Text(str):
+    """A text that counts what is looked at: characters and parts that are taken out, searches, and characters in a row."""
 
-    def run():
-        for start in starts:
-            trie.longest_prefix(text, start)
-            trie.__contains__(text[start : start + 9])
+    n_looked = 0
 
-    return steps_of(limit, run)
+    def __getitem__(self, place):
+        Text.n_looked += 1
+        taken = str.__getitem__(self, place)
+        return Text(taken) if isinstance(place, slice) else taken
+
+    def __iter__(self):
+        for i in range(len(self)):
+            yield self[i]
+
+
+def counted(name):
+    def method(self, *args):
+        Text.n_looked += 1
+        return getattr(str, name)(self, *args)
+
+    return method
+
+
+for name in ("startswith", "endswith", "find", "rfind", "index", "rindex", "count", "removeprefix", "partition"):
+    setattr(Text, name, counted(name))
+
+
+def trie_work(module, words, asked, limit):
+    """For each (text, starts): the steps of asking for the longest prefix at all these places, and of asking whether the texts
+    there are words; and how often the text was looked at."""
+    trie, seen = trie_of(module, words), []
+    for text, starts in asked:
+        text = Text(text)
+
+        def run(text=text, starts=starts):
+            for start in starts:
+                trie.longest_prefix(text, start)
+                trie.__contains__(text[start : start + 9])
+
+        Text.n_looked = 0
+        seen.append([steps_of(limit * len(starts), run), Text.n_looked])
+    return seen
 
 
 def match(module, text, words, unk):
@@ -432,15 +499,23 @@ def called(module, name, args):
 
 
 def in_a_row(module, name, calls):
-    """The results of several calls; each is overwritten once it has been copied."""
-    seen = []
-    for args in calls:
-        value = getattr(module, name)(*args)
+    """The results of several calls, where equal arguments are the same objects; each is overwritten once it has been copied.
+
+    An earlier result that a later call has changed is told instead.
+    """
+    seen, overwritten = [], []
+    for call in calls:
+        value = getattr(module, name)(*(next(one for other in calls for one in other if one == given) for given in call))
         seen.append(copy.deepcopy(value))
-        for made in (value, *value) if isinstance(value, list | tuple) else [value]:
+        overwritten.append([value, *value] if isinstance(value, list | tuple) else [value])
+        for made in overwritten[-1]:
             if isinstance(made, list | dict):
                 made.clear()
-    return seen
+    overwritten = [[made for made in results if isinstance(made, list | dict)] for results in overwritten]
+    ids = [id(made) for results in overwritten for made in results]
+    changed = [any(made or ids.count(id(made)) > 1 for made in results) for results in overwritten]
+    told = ["an earlier result, which a later call has changed"]
+    return [((told, 0.0) if isinstance(value, tuple) else told) if late else value for value, late in zip(seen, changed)]
 
 
 def encoded_meanwhile(module, word, merges, more):
@@ -494,10 +569,14 @@ def training_work(module, words, n_merges, limit):
 
 
 def kinds(module, name, args):
-    """The type of a result, of its first entry and of what is in that, by name."""
+    """The type of a result, of its first entry and of what is in that, by name; what is derived from a type counts as it."""
     value = getattr(module, name)(*args)
-    seen = [type(value).__name__]
+    seen = [type_of(value)]
     while isinstance(value, list | tuple | dict) and len(value):
         value = next(iter(value))
-        seen.append(type(value).__name__)
+        seen.append(type_of(value))
     return seen
+
+
+def type_of(value):
+    return next((known.__name__ for known in (list, tuple, dict, str) if isinstance(value, known)), type(value).__name__)

@@ -7,7 +7,7 @@ from autograder.testing.strategies import assume, example, given, seeds, setting
 
 from . import scenarios
 
-ALPHABETS = ["a", "ab", "abc", "abcdefgh", "aéﬁ🙂", "\u0301e-", " a.", "\na A"]
+ALPHABETS = ["a", "ab", "abc", "abcdefgh", "aéﬁ🙂", "\u0301e-", " a.\0", "\na A"]
 MARKED = [("l", "o", "w", "</w>"), ("lo", "w"), ("l", "ow"), ("s", "lo", "w"), ("lo", "lo", "lo"), ("x",), ()]
 
 
@@ -113,7 +113,7 @@ def test_pairs_overlap_and_have_an_order(student):
     """aaa has (a, a) twice; (a, b) is not (b, a); words of one symbol or none have no pair, and no pair goes across words."""
     for words in ({"aaa": 1}, {"aaaa": 3, "aa": 1}, {"ab": 2, "ba": 5}, {"a": 7, "b": 7}, {"": 1}, {}, {"abab": 1, "a": 9},
                   {"ab c": 3, " b": 2, "b ": 5, "b b\n": 1}, {"ab": 2, ("a", "b"): 3, ("ab",): 7},
-                  {"ab": 2**24 + 1, "bc": 1}):  # fmt: skip
+                  {"ab": 2**24 + 1, "bc": 1}, {"ab": 2**53, "xab": 1}):  # fmt: skip
         assert_equal(student.count_pairs(words), pairs_of(words.items()), what=f"the pairs of {shown(words)}")
 
 
@@ -132,7 +132,7 @@ def test_symbols_may_be_longer_and_of_bytes(student, seed):
 @exercise("count_pairs", points=1)
 def test_counting_changes_nothing_and_begins_at_zero(student):
     """The words stay as they are, and each call counts for itself; the result is a dict whose keys are tuples."""
-    words = {"aab": 2, "ba": 1}
+    words = {"aab": 2, "a": 5, "": 1, "ba": 1}
     seen = student.run(scenarios.called, "count_pairs", [words])
     assert_equal(seen, {"value": pairs_of(words.items()), "untouched": True, "new": True}, what=f"count_pairs({words})")
     twice = student.run(scenarios.in_a_row, "count_pairs", [[words], [words], [{"xy": 1}], [{}]])
@@ -184,7 +184,10 @@ def test_ids_of_any_kind_and_a_new_list(student):
     """Texts, bytes, tuples and things without a hash are merged, too; the input stays, and the result is a list of its own."""
     for ids, pair, new in (("banana", ("a", "n"), "an"), ((b"a", b"b", b"a"), (b"a", b"b"), b"ab"),
                            (["lo", "w"], ("l", "ow"), "low"),
-                           (("a", "", "b"), ("", "b"), None), ([None, 0, False, ""], (0, False), -1)):  # fmt: skip
+                           (("a", "", "b"), ("", "b"), None), ([None, 0, False, ""], (0, False), -1),
+                           ([1, "1", None, 1.5, "1"], ("1", None), "1"), ([1.0, True, 2, 3.0], (1, 1), 7),
+                           *(([*ends, 5, *ends[::-1]], pair, 9) for none in (None, -1, 0, "") for ends in ([], [5, 6])
+                             for pair in ((5, none), (none, 5)))):  # fmt: skip
         seen = student.run(scenarios.called, "bpe_merge", [ids, pair, new])
         assert_equal(seen, {"value": merged(ids, pair, new), "untouched": True, "new": True}, what=f"{ids} with {pair} merged")
     for ids in ([1, 2, 3, 1, 2], [3, 3], []):
@@ -284,7 +287,7 @@ def test_there_are_no_more_merges_than_pairs(student):
 @exercise("train_bpe", points=1)
 def test_training_changes_nothing_and_remembers_nothing(student):
     """The counts stay as they are, and a second training knows nothing of the first; the result is a list of tuples."""
-    words, others = {"abab": 3, ("a", "b"): 1, "ccc": 2}, {"abab": 1, "cc": 9}
+    words, others = {"abab": 3, ("a", "b"): 1, "x": 2, "ccc": 2, "": 1}, {"abab": 1, "cc": 9}
     seen = student.run(scenarios.called, "train_bpe", [words, 4])
     assert_equal(seen, {"value": learnt(words, 4), "untouched": True, "new": True}, what=f"train_bpe({words}, 4)")
     calls = [[words, 4], [others, 3], [words, 1], [words, 4], [{}, 4]]
@@ -353,7 +356,7 @@ def test_rank_decides_and_not_place_or_length(student):
 def test_a_late_pair_with_an_early_rank_is_merged(student):
     """Ranks are looked at anew after each merge, also those that were passed; of two ranks of a pair the first counts."""
     cases = [("abc", [("ab", "c"), ("a", "b")]), ("abcd", [("abc", "d"), ("ab", "c"), ("a", "b")]),
-             ("xabc", [("x", "abc"), ("a", "bc"), ("b", "c")]),
+             ("xabc", [("x", "abc"), ("a", "bc"), ("b", "c")]), ("abcd", [("ab", "c"), ("a", "b"), ("c", "d")]),
              ("abcd", [("a", "b"), ("b", "c"), ("a", "b")]), ("abc", [("b", "c"), ("a", "b"), ("b", "c")]),
              (("abc", "d", "ab", "c", "d"), [("abc", "d"), ("ab", "c")])]  # fmt: skip
     for word, merges in cases:
@@ -388,7 +391,7 @@ def test_symbols_of_bytes_and_longer_ones_are_merged(student, seed, n_merges):
 def test_encoding_changes_nothing_and_remembers_nothing(student):
     """Neither the word nor the merges change, the result is a new list, and another list of merges gives other results."""
     word, merges, others = list("ababc"), [("a", "b"), ("ab", "ab")], [("b", "a"), ("b", "c")]
-    for args in ([word, merges], [word, []], [["ab"], merges], [[], merges], [("a", "b"), merges]):
+    for args in ([word, merges], [word, []], [["ab"], merges], [[], merges], [("a", "b"), merges], [word, [*others, *others]]):
         seen = student.run(scenarios.called, "encode_bpe", args)
         assert_equal(seen, {"value": encoded(*args), "untouched": True, "new": True}, what=f"encode_bpe{tuple(args)}")
     long = "".join(chr(0x4E00 + i) for i in range(60))

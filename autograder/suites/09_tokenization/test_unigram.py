@@ -141,6 +141,9 @@ def test_texts_are_long_and_of_any_characters(student):
             found, text, table, best, f"a text of {len(text)} characters", "a loop: Python allows 1000 calls in each other"
         )
         assert_equal(again, found, what="a second call")
+    letters = {"a": -1.0, "b": -0.5}
+    found = student.unigram_segment("ab" * 800, letters)
+    assert_way(found, "ab" * 800, letters, -1200.0, "800 times ab, letter by letter", "a loop: Python allows 1000 calls")
     other = dict.fromkeys(table, -1.0)
     calls = [["aab", table], ["aab", other], ["aab", table]]
     seen = student.run(scenarios.in_a_row, "unigram_segment", calls)

@@ -18,6 +18,7 @@ TOKENS = [
     "e\u0301",
     "🙂",
     "🙃",
+    "\ufb01",
     "zebra",
     "z",
     "Z",
@@ -161,7 +162,8 @@ def test_a_vocabulary_is_fixed_once_it_is_made(student):
 
 # Trie
 
-LETTERS = ["a", "b", "á", "🙂", "e", "\u0301", "*", "$", "#", "\0", " ", ".", "A"]  # á is 128 characters after a
+# á is 128 characters after a, and \uf642 65536 before 🙂
+LETTERS = ["a", "b", "á", "🙂", "e", "\u0301", "*", "$", "#", "\0", " ", ".", "A", "\uf642"]
 
 
 def words_for(seed, n, longest=6, letters=LETTERS, mostly=2):
@@ -243,22 +245,37 @@ def test_places_outside_of_the_text_are_refused(student):
     for words, text in ((["a", "ab"], "abc"), (["x"], "")):
         starts = [-1, len(text) + 1, -len(text) - 2, 100]
         actual = student.run(scenarios.trie_refusals, words, text, starts)
-        expected = [True, False, *[True] * len(starts), prefix_by_trying(words, text), "", False]
-        what = f"['' refused, '' in the trie, starts {starts} of {text!r} refused, prefixes, '' in no words]"
+        expected = [True, False, *[True] * len(starts), prefix_by_trying(words, text), "", False, True]
+        what = f"['' refused, '' in the trie, starts {starts} of {text!r} refused, prefixes, '' in no words, refused there]"
         assert_equal(actual, expected, what=what, hint="text[-1] is no error in Python: look at start first")
+    # None of the characters is a mark, whatever marks the end of a word.
+    others = [*map(chr, range(128)), "\uffff", "\U0010ffff"]
+    stems = [f"w{i}{other}z" for i, other in enumerate(others)], [f"v{i}{other}z" for i, other in enumerate(others)]
+    words = [*stems[0], *stems[1], *(stem[:-2] for stem in stems[1])]
+    asked = [stem[:end] for stem in (*stems[0], *stems[1]) for end in (-2, -1, None)]
+    contained, found = student.run(scenarios.use_trie, words, asked, [(stem[:-1],) for stem in (*stems[0], *stems[1])])
+    hint = "what marks the end of a word must not be a character that words may have"
+    for text, actual in zip(asked, contained, strict=True):
+        assert_equal(actual, text in words, what=f"{text!r} in a trie of words like 'w0\\0z', 'v0\\0z' and 'v0'", hint=hint)
+    expected = [""] * len(others) + [stem[:-2] for stem in stems[1]]
+    assert_equal(found, expected, what="the longest prefixes of 'w0\\0' and the like", hint=hint)
 
 
 @exercise("Trie", points=1.5)
 def test_a_look_up_follows_the_text_and_no_further(student):
     """A look-up takes about as many steps as the match is long, however many words there are and however long one is."""
-    words = words_for(5, 1500, longest=7, letters=list("abcdefgh"), mostly=8) + ["a" * 800, "b" * 700 + "c"]
-    words += ["aaa" + "z" * n for n in range(1, 250)]  # words of so many lengths
-    text = "".join(words_for(6, 400, letters=list("abcdefgh"), mostly=8)) + "aab" * 50
-    starts = list(range(0, len(text), 5))
-    most = 400 * len(starts)
-    n_steps = student.run(scenarios.trie_work, words, text, starts, most)
-    said = f"{len(starts)} look-ups, each with a match of a few characters, ran more than {n_steps} lines of code"
-    assert n_steps <= most, f"{said}\n  hint: walk down from the root, and stop where no edge leads on"
+    letters = list("abcdefgh")
+    alike = ["bab" + word for word in words_for(5, 1500, longest=7, letters=letters, mostly=8)]  # they all begin like that
+    words = [*alike, "a" * 800, "b" * 700 + "c", *("aaa" + "z" * n for n in range(1, 250))]  # words of so many lengths
+    ends = "".join(words_for(6, 1000, letters=letters, mostly=8))
+    starts = [sum(map(len, alike[:i])) for i in range(60)]
+    asked = [("".join(alike[:60]) + ends, starts), ("aab" * 50 + ends, list(range(150)))]
+    for (_, starts), (n_steps, n_looked) in zip(asked, student.run(scenarios.trie_work, words, asked, 400)):
+        said = f"{len(starts)} look-ups, each with a match of a few characters, ran more than {n_steps} lines of code"
+        assert n_steps <= 400 * len(starts), f"{said}\n  hint: walk down from the root, and stop where no edge leads on"
+        said = f"{len(starts)} look-ups, each with a match of a few characters, looked at the text {n_looked} times"
+        hint = "one character after the other, not one word after the other"
+        assert n_looked <= 1000 * len(starts), f"{said}\n  hint: {hint}"
 
 
 # max_match
@@ -291,7 +308,7 @@ def test_every_unknown_character_is_an_unk_of_its_own(student):
     cases = [("xxabxx", ["ab"]), ("", ["a"]), ("", []), ("🙂é", []), ("e\u0301", ["e"]),
              ("x\u0301y", ["y"]), (" a  b ", ["a", "b"]),
              ("abx", ["a", "abc"]), ("x", ["xx"]),
-             ("aaaa", ["aaa"]), ("abcab", ["abcd", "b"])]  # fmt: skip
+             ("aaaa", ["aaa"]), ("abcab", ["abcd", "b"]), ("\tab\r\n", ["ab"]), ("ab" * 90, ["ab" * 80])]  # fmt: skip
     for text, words in cases:
         actual = student.run(scenarios.match, text, words, "<unk>")
         what = f"the pieces of {text!r} with the words {words}"
