@@ -226,6 +226,7 @@ def _become_test(descriptor: int, config: dict, audit: Audit, scenarios: dict, b
         os.dup2(descriptor, 3)
         os.closerange(4, 1 << 16)
         channel = Channel(socket.socket(fileno=3))
+        torch.set_num_threads(1)  # PyTorch makes its pool of threads anew in a fork: now, since two threads may not do so at once
         if bpf:
             seccomp.install(bpf)
         _serve(channel, config["main"], audit, scenarios)
