@@ -75,6 +75,7 @@ class Known:
 
 @functools.cache
 def byte_code(version: Version) -> types.CodeType:
+    """The version compiled, once a process."""
     return compile(version.text, version.file, "exec")
 
 

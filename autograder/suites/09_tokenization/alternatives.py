@@ -2041,42 +2041,6 @@ class what_mutable_mapping_adds(__import__("collections.abc", fromlist=["x"]).Mu
                 yield s[0]
 
 
-@alternative("Trie", "Sorted words, narrowed down character by character by bisection.")
-class sorted_words_narrowed_down:
-    def __init__(self):
-        self._words = []
-
-    def insert(self, word):
-        from bisect import bisect_left
-
-        if not word:
-            raise ValueError
-        i = bisect_left(self._words, word)
-        if self._words[i : i + 1] != [word]:
-            self._words.insert(i, word)
-
-    def __contains__(self, word):
-        from bisect import bisect_left
-
-        i = bisect_left(self._words, word)
-        return i < len(self._words) and self._words[i] == word
-
-    def longest_prefix(self, text, start=0):
-        from bisect import bisect_left
-
-        if not 0 <= start <= len(text):
-            raise ValueError
-        lo, hi, best, d = (0, len(self._words), "", 0)
-        while lo < hi and start + d < len(text):
-            c = text[start + d]
-            lo = bisect_left(self._words, c, lo, hi, key=lambda w: w[d : d + 1])
-            hi = bisect_left(self._words, chr(ord(c) + 1), lo, hi, key=lambda w: w[d : d + 1]) if ord(c) < 1114111 else hi
-            d += 1
-            if lo < hi and len(self._words[lo]) == d:
-                best = self._words[lo]
-        return best
-
-
 @alternative("train_bpe", "Everything step by step, with loops only, and pairs that are gone are deleted.")
 def step_by_step_without_functions(word_counts, n_merges):
     if not isinstance(n_merges, int):
