@@ -23,6 +23,11 @@ def test_every_builtin_is_replaced_and_comes_back():
         assert {name for _, name, _ in scopes[0]._changes} == builtins
         interpreter._patch_builtin(package, interpreter.interpreter_builder, scopes[1])
         assert scopes[1]._changes == []  # a function that a kernel calls: all is in place
+        if builtins:
+            _, name, builtin = scopes[0]._changes[-1]
+            setattr(package, name, builtin)  # one alone
+            interpreter._patch_builtin(package, interpreter.interpreter_builder, scopes[1])
+            assert scopes[1]._changes == [(package, name, builtin)]
         scopes[0].restore()
         assert builtins == {name for name, member in inspect.getmembers(package) if tl.core.is_builtin(member)}
 
