@@ -120,7 +120,7 @@ def test_only_k_are_kept_and_a_push_takes_a_walk(student, generator):
     n_items, n_scores = student.run(scenarios.items_alive, 5, 300)
     assert n_items <= 6, f"{n_items} of 300 items are kept, though there is room for 5"
     assert n_scores <= 6, f"{n_scores} of 300 scores are kept, though there is room for 5"
-    for k, n in ((256, 2000), (1024, 2500)):
+    for k, n in ((256, 2000), (2500, 4000)):
         scores = (torch.randperm(n, generator=generator) // 3).double().tolist()  # three of each
         most = n * (6 * k.bit_length() + 20)
         counted, items = student.run(scenarios.comparisons, k, scores)

@@ -13,8 +13,9 @@ from . import scenarios
 INF = math.inf
 
 
-def table_for(seed, vocab, n_texts=200, dropped=0.0, scale=1.5, likely=None):
+def table_for(seed, vocab, dropped=0.0, scale=1.5, likely=None):
     """Log-probabilities of the next token for every text; some tokens are impossible, one is likelier than others."""
+    n_texts = min(200, 100_000 // vocab)
     logits = normal(seed, n_texts, vocab, scale=scale)
     if likely is not None:
         logits[:, likely] += 2
@@ -91,13 +92,13 @@ def assert_results(actual, expected, what, hint=""):
 
 @exercise("greedy_search", points=4, core=True)
 @settings(max_examples=25)
-@given(vocab=sizes(2, 6), t=sizes(1, 4), more=sizes(1, 8), seed=seeds())
-@example(vocab=4, t=2, more=6, seed=3)
-@example(vocab=3, t=40, more=8, seed=4)
-@example(vocab=300, t=2, more=6, seed=5)
-def test_greedy_takes_the_best_token_each_time(student, vocab, t, more, seed):
+@given(vocab=sizes(2, 6), t=sizes(1, 4), more=sizes(1, 8), scale=st.sampled_from([1.5, 1e-3]), seed=seeds())
+@example(vocab=4, t=2, more=6, scale=1.5, seed=3)
+@example(vocab=3, t=40, more=8, scale=1.5, seed=4)
+@example(vocab=5000, t=2, more=6, scale=1.5, seed=5)
+def test_greedy_takes_the_best_token_each_time(student, vocab, t, more, scale, seed):
     """Every new token is the most probable one after the whole text so far."""
-    table, prefix = table_for(seed, vocab), [seed % vocab] * t
+    table, prefix = table_for(seed, vocab, scale=scale), [seed % vocab] * t
     found = student.run(scenarios.search_greedily, table, torch.tensor(prefix), vocab - 1, t + more)
     expected = torch.tensor(greedily(table, prefix, vocab - 1, t + more))
     assert_equal(found["ids"], expected, what="the text", hint="step sees the whole text, and its best token is appended")
@@ -119,8 +120,8 @@ def always(vocab, *tokens):
 @exercise("greedy_search", points=1)
 def test_greedy_stops_at_eos_and_keeps_it(student):
     """The text ends with its first new eos_id; eos_id 0 is a token like any other, and one outside the vocabulary never comes."""
-    for eos_id, tokens in ((2, [1, 2]), (2, [2]), (0, [1, 1, 0]), (1, [2, 1])):
-        table = always(3, *tokens)
+    for eos_id, tokens in ((2, [1, 2]), (2, [2]), (0, [1, 1, 0]), (1, [2, 1]), (399, [1, 399])):
+        table = always(max(3, eos_id + 1), *tokens)
         found = student.run(scenarios.search_greedily, table, torch.tensor([0]), eos_id, 9)["ids"]
         assert_equal(found, torch.tensor([0, *tokens]), what=f"the text with eos_id {eos_id}", hint="append first, then look")
     for eos_id in (-1, 7):
@@ -133,7 +134,7 @@ def test_greedy_stops_at_eos_and_keeps_it(student):
 @settings(max_examples=10)
 @given(t=sizes(1, 5), more=st.integers(0, 4), seed=seeds())
 @example(t=4, more=0, seed=1)
-@example(t=1, more=70, seed=2)
+@example(t=1, more=150, seed=2)
 def test_max_len_counts_the_prefix(student, t, more, seed):
     """The whole text has max_len tokens at most; a prefix as long as that comes back as it is."""
     prefix = torch.randint(4, (t,), generator=torch.Generator().manual_seed(seed))
@@ -231,6 +232,12 @@ def test_a_wide_beam_is_exact(student, vocab, t, more, penalty, seed):
     expected.sort(key=lambda pair: -pair[1])
     found = search(student, table, prefix, eos_id, beam_size, t + more, length_penalty=penalty)["results"]
     assert_results(found, expected, f"a beam of {beam_size}", "every text that ends in eos_id or has max_len tokens is a result")
+    even = torch.zeros_like(table).log_softmax(-1).float()
+    found = search(student, even, prefix, eos_id, beam_size, t + more, length_penalty=penalty)["results"]
+    what, hint = "the texts where all tokens are equally probable", "texts of equal score are different texts"
+    assert_equal(sorted(ids for ids, _ in found), sorted(texts), what=what, hint=hint)
+    scores = sorted((score_of(even, prefix, ids, penalty) for ids in texts), reverse=True)
+    assert_close([score for _, score in found], scores, what="their scores", rtol=1e-4, atol=1e-5)
 
 
 @exercise("beam_search", points=4, core=True)
@@ -238,7 +245,7 @@ def test_a_wide_beam_is_exact(student, vocab, t, more, penalty, seed):
 @given(vocab=sizes(2, 6), beam_size=sizes(1, 5), more=sizes(1, 6), penalty=st.sampled_from([0.0, 0.0, 1.0, 2.0]), seed=seeds())
 @example(vocab=4, beam_size=2, more=5, penalty=0.0, seed=8)
 @example(vocab=3, beam_size=3, more=6, penalty=1.0, seed=9)
-@example(vocab=90, beam_size=4, more=3, penalty=0.0, seed=10)
+@example(vocab=2000, beam_size=4, more=3, penalty=0.0, seed=10)
 def test_a_narrow_beam_follows_the_rule(student, vocab, beam_size, more, penalty, seed):
     """The best candidates of the whole table go on; of the best beam_size those that end in eos_id are results."""
     prefix, eos_id = [seed % vocab], (seed + 1) % vocab
@@ -317,7 +324,7 @@ def test_the_ends_of_a_search(student, beam_size, t, seed):
         found = search(student, table_for(seed, 3), prefix, 2, beam_size, t, length_penalty=penalty)
         assert_results(found["results"], [[prefix, 0.0]], f"a prefix of max_len tokens, penalty {penalty}")
         assert_equal(len(found["calls"]), 0, what="how often step was called for it")
-    for start, eos_id, max_len in (([2], 2, 5), ([2, 2], 2, 5), ([0], -1, 5), ([0] * 20, 3, 35)):
+    for start, eos_id, max_len in (([2], 2, 5), ([2, 2], 2, 5), ([0], -1, 5), ([0] * 20, 3, 90)):
         table = table_for(seed + 1, 3)
         found = search(student, table, start, eos_id, beam_size, max_len)["results"]
         expected = by_the_rule(table, start, eos_id, beam_size, max_len, 0.0)
