@@ -18,18 +18,22 @@ END_HINT = "the first stretch that ends beyond the dart, and the line is as long
 
 
 def assert_counts(tokens, probs, what, hint=""):
-    """The tokens, int64 of any shape, are as frequent as they are probable."""
+    """The tokens, int64 of any shape, are as frequent as they are probable, and so are the rarest of them together."""
     n, vocab = tokens.numel(), len(probs)
     outside = [token for token in set(tokens.flatten().tolist()) if not 0 <= token < vocab]
     assert not outside, f"{what}: {outside} are no tokens of a vocabulary of {vocab}"
-    counts = torch.bincount(tokens.flatten(), minlength=vocab).tolist()
-    for token, (count, p) in enumerate(zip(counts, probs.tolist(), strict=True)):
-        said = f"{what}: token {token} came {count} times of {n}, its probability is {p:.3g}"
+    counts, probs = torch.bincount(tokens.flatten(), minlength=vocab).tolist(), probs.tolist()
+    rarest = sorted(range(vocab), key=probs.__getitem__)
+    groups = [(f"token {token}", [token]) for token in range(vocab)]
+    groups += [(f"one of the rarest tokens {rarest[:i]}", rarest[:i]) for i in range(2, vocab)]
+    for who, members in groups:
+        count, p = sum(counts[token] for token in members), min(1.0, math.fsum(probs[token] for token in members))
+        said = f"{what}: {who} came {count} times of {n}, the probability is {p:.3g}"
         assert n * divergence(count / n, p) <= 6.5**2 / 2, said + (f"\n  hint: {hint}" if hint else "")
 
 
 def divergence(share, p):
-    """How far a coin's share is from its chance, as relative entropy: n throws are so far off at most once in exp(n * this) times.
+    """How far a coin's share is from its chance, as relative entropy: n throws are so far off once in exp(n * this) at most.
 
     That is Chernoff's bound. It holds for rare tokens as well, whose counts are not spread like a normal distribution.
     """
@@ -142,6 +146,7 @@ def test_half_precision_draws_from_the_whole_vocabulary(student, dtype, seed):
     said = f"600 draws of 4096 equal {dtype} logits gave only {n_drawn} different tokens"
     assert n_drawn > 515, f"{said}\n  hint: darts as fine as float32"
     assert_counts(tokens // 512, torch.full((8,), 0.125), f"eighths of 4096 equal {dtype} logits", hint)
+    assert_counts(tokens % 2, torch.full((2,), 0.5), f"tokens modulo 2 of 4096 equal {dtype} logits", hint)
     assert_counts(tokens % 16, torch.full((16,), 0.0625), f"tokens modulo 16 of 4096 equal {dtype} logits", hint)
     logits = (normal(seed, 3000, 64).argsort(-1) / 16 - 2).to(dtype)  # exact in any precision, no two alike
     halves, singles = (student.run(scenarios.draws, x, seed) for x in (logits, logits.float()))
@@ -280,6 +285,8 @@ def test_a_token_stands_as_often_as_the_rule_says(student, generator):
     judged = torch.cat([torch.ones(int(n_accepted.sum())), torch.zeros(int((n_accepted < 40).sum()))]).long()
     hint = "a token stands with probability min(1, p / q), no more and no less"
     assert_counts(judged, torch.tensor([0.05, 0.95]), "[refused, accepted] of the tokens that were judged", hint)
+    whole = 0.95**40
+    assert_counts((n_accepted == 40).long(), torch.tensor([1 - whole, whole]), "[other, whole] drafts of 40 tokens", hint)
     instead = rows.gather(1, n_accepted[:, None])[n_accepted < 40]
     assert_counts(instead, torch.tensor([0.0, 0.0, 0.1, 0.9]), "what came after a refusal", "draw from max(0, p - q)")
 
@@ -299,8 +306,9 @@ def test_a_perfect_draft_stands(student, generator):
 def test_a_hopeless_draft_is_refused(student, generator):
     """Tokens that the target never takes are refused at once, and the next one is the target's."""
     seed, k = seed_from(generator), 3
-    q = torch.cat([rows_of_probabilities(seed, k, 20), torch.zeros(k, 20, dtype=torch.float64)], dim=1)
-    p = torch.cat([torch.zeros(k + 1, 20, dtype=torch.float64), rows_of_probabilities(seed + 1, k + 1, 20)], dim=1)
+    even = torch.arange(40) % 2 == 0  # what the draft says, and the target never does
+    q = normal(seed, k, 40).masked_fill(~even, -INF).softmax(-1)
+    p = normal(seed + 1, k + 1, 40).masked_fill(even, -INF).softmax(-1)
     rows = student.run(scenarios.speculate, q, p, seed, 400)
     assert_equal(bool((rows[:, 1:] < 0).all()), True, what="whether every draft was refused at its first token")
     assert_counts(rows[:, 0], p[0], "the tokens after 400 hopeless drafts", "row i of both, where i was refused")
