@@ -545,3 +545,74 @@ def by_kthvalue(*args, **kwargs):
         return torch.where(logits.double() < threshold, torch.tensor(-torch.inf, dtype=logits.dtype), logits)
 
     return filtered(*args, **kwargs)
+
+
+@alternative("top_k_filter", "A heap for each row finds the tokens that stay.")
+def with_the_heap(logits, k):
+    if k < 1:
+        raise ValueError("k")
+    rows = logits.reshape(-1, logits.shape[-1])
+    stays = torch.zeros(rows.shape, dtype=torch.bool)
+    for row, keep in zip(rows.tolist(), stays):
+        heap = TopKHeap(k)
+        for token, logit in enumerate(row):
+            heap.push(logit, token)
+        for _, token in heap.items():
+            keep[token] = True
+    return torch.where(stays.view(logits.shape), logits, -math.inf)
+
+
+@alternative("top_p_filter", "Running totals in float32 that include the token itself, and the decisions moved by one place.")
+def moved_by_one(logits, p):
+    if not 0 <= p <= 1:
+        raise ValueError("p")
+    if p == 1:
+        return logits
+    values, order = torch.sort(logits, descending=True)
+    dropped = values.float().softmax(dim=-1).cumsum(dim=-1) >= p
+    dropped[..., 1:] = dropped[..., :-1].clone()
+    dropped[..., 0] = False
+    return torch.where(dropped.scatter(-1, order, dropped), torch.full_like(logits, -math.inf), logits)
+
+
+@alternative("beam_search", "A heap of twice the beam's size for each round's candidates as well, in plain numbers.")
+def heaps_for_everything(step, prefix, eos_id, beam_size, max_len, length_penalty=0.0):
+    if beam_size < 1 or len(prefix) > max_len:
+        raise ValueError("beam_size or max_len")
+    beam, results = [(0.0, prefix)], TopKHeap(beam_size)
+
+    def finish(log_prob, ids):
+        results.push(log_prob / max(1, len(ids) - len(prefix)) ** length_penalty, ids)
+
+    while beam and len(beam[0][1]) < max_len:
+        heap = TopKHeap(2 * beam_size)
+        for (log_prob, ids), row in zip(beam, step(torch.stack([ids for _, ids in beam])).tolist()):
+            for token, more in enumerate(row):
+                if more > -math.inf:
+                    heap.push(log_prob + more, (ids, token))
+        beam = []
+        for rank, (log_prob, (ids, token)) in enumerate(heap.items()):
+            longer = torch.cat([ids, torch.tensor([token])])
+            if token != eos_id:
+                beam.append((log_prob, longer))
+            elif rank < beam_size:
+                finish(log_prob, longer)
+        beam = beam[:beam_size]
+    for log_prob, ids in beam:
+        finish(log_prob, ids)
+    return [(ids, score) for score, ids in results.items()]
+
+
+@alternative("speculative_accept", "A row of zeros after the draft's, so that the last token is drawn as any other is.")
+def a_row_of_zeros(draft_tokens, draft_probs, target_probs, generator):
+    n, vocab = draft_probs.shape
+    if draft_tokens.shape != torch.Size([n]) or target_probs.shape != torch.Size([n + 1, vocab]):
+        raise ValueError("shapes")
+    tokens, i = draft_tokens.tolist(), 0
+    if not all(0 <= token < vocab for token in tokens):
+        raise IndexError("tokens")
+    q = torch.cat([draft_probs, draft_probs.new_zeros(1, vocab)])
+    while i < n and torch.rand(1, generator=generator) < target_probs[i, tokens[i]] / q[i, tokens[i]]:
+        i += 1
+    left = (target_probs[i] - q[i]).clamp(min=0)
+    return i, sample((left / left.sum()).log(), generator).item()

@@ -1774,6 +1774,167 @@ MUTANTS = [
         "A draft with more tokens than rows is taken: shapes that do not fit together are a ValueError.",
         ("if draft_tokens.shape != (n,)", "if len(draft_tokens) < n"),
     ),
+    edit(
+        "a_thousand_places",
+        "TopKHeap",
+        "There are 1024 places at most, whatever k is: keep k.",
+        ("self.k = k", "self.k = min(k, 1024)"),
+    ),
+    edit(
+        "temperature_kept_in_bounds",
+        "apply_temperature",
+        "Very large temperatures are made smaller and very small ones larger: divide by what is given.",
+        ("return logits / temperature", "return logits / min(max(temperature, 1e-8), 1e8)"),
+    ),
+    edit(
+        "temperature_1_without_gradient",
+        "apply_temperature",
+        "At temperature 1 the result is a detached copy, through which no gradient flows: return logits / temperature "
+        "there, too.",
+        (
+            "    return logits / temperature",
+            "    if temperature == 1:\n        return logits.detach().clone()\n    return logits / temperature",
+        ),
+    ),
+    edit(
+        "a_thousand_at_most",
+        "top_k_filter",
+        "At most 1000 logits stay, whatever k is: only the vocabulary's size limits it.",
+        ("topk(min(k, logits", "topk(min(k, 1000, logits"),
+    ),
+    edit(
+        "three_dimensions_at_most",
+        "top_p_filter",
+        "Logits of four dimensions fail: any number may stand before the vocabulary.",
+        ("    if p == 1:", '    if logits.dim() > 3:\n        raise RuntimeError("logits")\n    if p == 1:'),
+    ),
+    edit(
+        "nucleus_of_3500_at_most",
+        "top_p_filter",
+        "The nucleus ends after 3500 tokens: in a long vocabulary it may take more of them to reach p.",
+        ("    dropped = before >= p\n", "    dropped = (before >= p) | (torch.arange(probs.shape[-1]) >= 3500)\n"),
+    ),
+    edit(
+        "p_close_to_1_taken_for_1",
+        "top_p_filter",
+        "A p close to 1 is taken for 1, so that even a model that is sure of itself has its tail kept: only p = 1 keeps "
+        "everything.",
+        ("    if p == 1:", "    if p > 0.999999:"),
+    ),
+    edit(
+        "dropped_tokens_get_a_share",
+        "top_p_filter",
+        "Tokens of logit -inf are given a finite logit before the softmax, and with it a share of the probability: "
+        "exp(-inf) is 0, as it should be.",
+        ("logits.double().softmax", "logits.double().nan_to_num(neginf=-10.0).softmax"),
+    ),
+    edit(
+        "p_of_1_without_gradient",
+        "top_p_filter",
+        "At p = 1 the result is a detached copy, through which no gradient flows: clone() is enough.",
+        ("return logits.clone()", "return logits.detach().clone()"),
+    ),
+    edit(
+        "min_p_of_0_without_gradient",
+        "min_p_filter",
+        "At min_p = 0 the result is a detached copy, through which no gradient flows: clone() is enough.",
+        ("return logits.clone()", "return logits.detach().clone()"),
+    ),
+    edit(
+        "ids_of_the_first_1000",
+        "repetition_penalty",
+        "Only the first 1000 ids of a row are looked at: a text may be longer.",
+        ("scatter(-1, ids, True)", "scatter(-1, ids[..., :1000], True)"),
+    ),
+    edit(
+        "penalty_of_1_without_gradient",
+        "repetition_penalty",
+        "With a penalty of 1 the result is a detached copy, through which no gradient flows.",
+        ("    seen = torch", "    if penalty == 1:\n        return logits.detach().clone()\n    seen = torch"),
+    ),
+    edit(
+        "the_last_hundredth_cut_off",
+        "sample",
+        "The least probable tokens, which have one hundredth together, are never drawn: filters are for whoever asks for them.",
+        ("    line = logits", "    logits = top_p_filter(logits, 0.99)\n    line = logits"),
+    ),
+    edit(
+        "a_top_1000_nobody_asked_for",
+        "sample",
+        "Only the 1000 most probable tokens are ever drawn: filters are for whoever asks for them.",
+        ("    line = logits", "    logits = top_k_filter(logits, 1000)\n    line = logits"),
+    ),
+    edit(
+        "darts_in_thousandths",
+        "sample",
+        "Darts are whole thousandths, so that most tokens of a long vocabulary are never hit: take torch.rand's numbers as "
+        "they are.",
+        ("dtype=line.dtype, device=line.device)", "dtype=line.dtype, device=line.device).mul(1000).floor().div(1000)"),
+    ),
+    edit(
+        "the_first_1000_tokens",
+        "greedy_search",
+        "Only the first 1000 tokens are compared: vocabularies are longer.",
+        ("[0].argmax()", "[0][:1000].argmax()"),
+    ),
+    edit(
+        "compared_in_half_precision",
+        "greedy_search",
+        "Log-probabilities are rounded to half precision before they are compared, so that close ones are mixed up.",
+        ("[0].argmax()", "[0].half().argmax()"),
+    ),
+    edit(
+        "the_very_same_eos",
+        "greedy_search",
+        "The token is compared with eos_id by `is`: that holds for small numbers only, by chance. Use ==.",
+        ("if token == eos_id:", "if int(token) is eos_id:"),
+    ),
+    edit(
+        "sixty_tokens_at_most",
+        "beam_search",
+        "The search ends at 60 tokens, whatever max_len is.",
+        ("while beam and len(beam[0][0]) < max_len:", "while beam and len(beam[0][0]) < min(max_len, 60):"),
+    ),
+    edit(
+        "float64_asked_of_step",
+        "beam_search",
+        "Log-probabilities in float32 fail: that is what most models give.",
+        (".double()  # (beams, vocab)", '\n        if log_probs.dtype != torch.float64:\n            raise RuntimeError("step")'),
+    ),
+    edit(
+        "one_text_for_each_score",
+        "beam_search",
+        "Results are kept under their scores, so that of several texts with the same score all but one are lost.",
+        (
+            "return [(ids, score) for score, ids in results.items()]",
+            "return [(ids, score) for score, ids in dict(results.items()).items()]",
+        ),
+    ),
+    edit(
+        "whole_penalties_ignored",
+        "beam_search",
+        "A length penalty that is an int is taken for none: 2 means what 2.0 does.",
+        ("- len(prefix)) ** length_penalty", "- len(prefix)) ** (length_penalty if isinstance(length_penalty, float) else 0)"),
+    ),
+    edit(
+        "refusal_draws_from_part_of_the_target",
+        "speculative_accept",
+        "After a refusal the next token comes from p, where p is above q: draw from what p has more there, p - q.",
+        ("missing = (p - q).clamp(min=0)", "missing = torch.where(p > q, p, 0.0)"),
+    ),
+    edit(
+        "the_first_24_judged",
+        "speculative_accept",
+        "Tokens after the 24th stand without being judged: each one is accepted with probability min(1, p / q).",
+        ("enumerate(draft_tokens.tolist())", "enumerate(draft_tokens[:24].tolist())"),
+    ),
+    edit(
+        "rare_tokens_never_last",
+        "speculative_accept",
+        "When all stand, the least probable tokens of the last row, which have 5 % together, never come: draw from the row "
+        "as it is.",
+        ("sample(target_probs[n].log(), generator)", "sample(top_p_filter(target_probs[n].log(), 0.95), generator)"),
+    ),
 ]
 
 
