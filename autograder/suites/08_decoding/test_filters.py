@@ -58,8 +58,8 @@ def check_surroundings(student, reference, name, logits, *arguments):
 def test_logits_are_divided_by_the_temperature(student, lead, n, temperature, scale, seed):
     """The log of the ratio of two probabilities is divided by the temperature."""
     logits = normal(seed, *lead, n, scale=scale)
-    actual = student.apply_temperature(logits, temperature)
-    assert_close(actual, logits / temperature, what=f"logits at temperature {temperature}", rtol=1e-12, atol=1e-12)
+    actual, hint = student.apply_temperature(logits, temperature), "divide by the temperature itself, and do nothing else"
+    assert_close(actual, logits / temperature, what=f"logits at temperature {temperature}", hint=hint, rtol=1e-12, atol=1e-12)
 
 
 @exercise("apply_temperature", points=1)
