@@ -1895,8 +1895,8 @@ MUTANTS += [
         "configuration_written_to",
         "MiniGPT",
         "The configuration is changed: whoever reads its n_layers later must find what was given.",
-        ("        self.config = config\n", "        self.config, n_layers = config, config.n_layers\n        config.n_layers = 0\n"),
-        ("range(config.n_layers)", "range(n_layers)"),
+        ("        self.config = config\n", "        self.config, n = config, config.n_layers\n        config.n_layers = 0\n"),
+        ("range(config.n_layers)", "range(n)"),
     ),
     edit(
         "negative_targets_do_not_count",
