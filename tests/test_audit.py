@@ -34,6 +34,22 @@ def test_an_operator_is_seen_however_often_others_were_and_under_any_function() 
         assert breaches(call) == {"aten::_softmax"}
 
 
+def test_an_exercise_answers_for_a_later_one_that_it_calls_and_not_for_an_earlier_one() -> None:
+    for rules, blamed in (
+        ({"call": {"operators": ["_softmax"]}, "Other": {"operators": ["tril"]}}, {"call"}),
+        ({"Other": {"operators": ["tril"]}, "call": {"operators": ["_softmax"]}}, set()),
+        ({"call": {"operators": ["tril"]}, "Other": {"operators": ["_softmax"]}}, {"Other"}),
+        ({"Other": {"operators": ["_softmax"]}, "call": {"operators": ["tril"]}}, {"Other"}),
+    ):
+        audit, scope = Audit(rules), {"x": X}
+        audit.files = frozenset({"call.py"})
+        source = "class Other:\n    def softmax(x):\n        return x.softmax(-1)\ndef call():\n    Other.softmax(x)\n"
+        exec(compile(source, "call.py", "exec"), scope)
+        with audit.watch("call", 1):
+            scope["call"]()
+        assert {exercise for exercise, _, _ in audit.breaches} == blamed
+
+
 def test_operators_with_keywords_and_in_place_ones_do_what_they_do() -> None:
     assert breaches("y = torch.zeros(3); y.add_(1, alpha=2); assert y.tolist() == [2, 2, 2]") == set()
     assert breaches("y = torch.empty(3, 3); torch.add(x, x, alpha=-1, out=y); assert not y.any()") == set()

@@ -70,6 +70,7 @@ class Audit:
         self.breaches: list[tuple[str, str, int]] = []
         self.files: frozenset[str] = frozenset()
         self._exercises = set(rules)
+        self._order = {exercise: index for index, exercise in enumerate(rules)}  # the order in which they are written
         self._functions: dict[Any, set[str]] = {}
         self._names: dict[Any, str] = {}
         self._operators: dict[str, set[str]] = {}
@@ -218,7 +219,7 @@ class Audit:
         tables = (self._functions, self._operators, self._callables)
         rules = [{name: frozenset(found) for name, found in table.items()} for table in tables]
         kinds = [dict(vars(kind)) for kind in (Audit, _FunctionWatch, _OperatorWatch)]
-        return rules, kinds, frozenset(self._exercises), self.files, set(vars(self)), callables.in_place()
+        return rules, kinds, tuple(self._order), frozenset(self._exercises), self.files, set(vars(self)), callables.in_place()
 
     def function(self, function: Callable, called: str | None, line: int = 0) -> None:
         try:
@@ -242,9 +243,12 @@ class Audit:
     def _note(self, name: str, forbidden_in: set[str], called: str | None, line: int = 0) -> None:
         """A breach, unless no code of the student's is on the stack and `line` is 0."""
         here, exercise = self._place(_getframe(2))
-        called, line = exercise or called, here or line
-        if line and called in forbidden_in and len(self.breaches) < 20:
-            self.breaches.append((called, name, line))
+        line, blamed = here or line, [exercise or called]
+        if exercise and self._order.get(called, len(self._order)) < self._order[exercise]:
+            blamed.append(called)  # a later exercise that it calls is a helper
+        for each in blamed:
+            if line and each in forbidden_in and len(self.breaches) < 20:
+                self.breaches.append((each, name, line))
 
     def _place(self, frame: Any) -> tuple[int, str]:
         """The student's line nearest on the stack (0 if there is none), and the exercise that it belongs to ("" if to none)."""

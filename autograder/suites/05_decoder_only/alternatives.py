@@ -766,3 +766,69 @@ def added_up_step_by_step(model, ids, /):
             yield logits[:, i].log_softmax(1)[range(len(ids)), ids[:, i + 1]]
 
     return functools.reduce(operator.add, steps())
+
+
+@alternative("GPTConfig", "Sizes are checked whenever one is set.")
+@dataclass(order=True, unsafe_hash=True)
+class CheckedWhenSet:
+    vocab_size: int
+    context_length: int
+    n_layers: int = 2
+    n_heads: int = 4
+    d_model: int = 64
+    d_ff: int | None = None
+    tie_embeddings: bool = True
+
+    def __setattr__(self, name, value):
+        if name != "tie_embeddings" and not (name == "d_ff" and value is None):
+            if type(value) is not int or value < 1:
+                raise TypeError(f"{name} must be a positive whole number")
+        object.__setattr__(self, name, value)
+
+    def __post_init__(self):
+        self.d_ff = self.d_ff or 4 * self.d_model
+        if self.d_model % self.n_heads:
+            raise ValueError("n_heads must divide d_model")
+
+
+@alternative("generate_greedy", "A generator of new tokens that keeps no more than the window that the model reads.")
+def stream(model, ids, max_new_tokens):
+    if max_new_tokens < 0 or not ids.size(1):
+        raise ValueError("nothing to do, or nothing to start from")
+
+    def new_tokens(window):
+        for _ in range(max_new_tokens):
+            window = window[:, -model.config.context_length :]
+            with torch.no_grad():
+                new = torch.argmax(model(window)[0][:, -1, :], dim=-1)[:, None]
+            window = torch.cat((window, new), 1)
+            yield new
+
+    return torch.cat([ids, *new_tokens(ids)], dim=1)
+
+
+@alternative("most_likely_sequence", "The cheapest path from a heap, as Dijkstra found it; the score is read from the tables.")
+def cheapest_path(initial_log_probs, transition_log_probs, length):
+    import heapq
+
+    n = initial_log_probs.numel()
+    if initial_log_probs.ndim != 1 or transition_log_probs.shape != (n, n) or length < 1:
+        raise ValueError("sizes")
+    first, step = initial_log_probs.tolist(), transition_log_probs.tolist()
+    heap, came_from = [(-score, 0, j, None) for j, score in enumerate(first)], {}
+    heapq.heapify(heap)
+    while True:
+        cost, t, j, previous = heapq.heappop(heap)
+        if (t, j) in came_from:
+            continue
+        came_from[t, j] = previous
+        if t == length - 1:
+            break
+        for k in range(n):
+            if (t + 1, k) not in came_from:
+                heapq.heappush(heap, (cost - step[j][k], t + 1, k, j))
+    path = [j]
+    for t in range(length - 1, 0, -1):
+        path.append(came_from[t, path[-1]])
+    path = torch.tensor(path[::-1])
+    return path, initial_log_probs[path[0]] + transition_log_probs[path[:-1], path[1:]].sum()

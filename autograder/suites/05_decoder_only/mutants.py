@@ -1822,3 +1822,197 @@ MUTANTS += [
         ),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "equal_when_equally_wide",
+        "GPTConfig",
+        "Two configurations are equal when all their fields are: leave the comparison to the dataclass.",
+        (
+            "    def __post_init__",
+            "    def __eq__(self, other):\n        return self.d_model == other.d_model\n\n    def __post_init__",
+        ),
+    ),
+    edit(
+        "large_vocabularies_refused",
+        "GPTConfig",
+        "A size has no upper limit: some vocabularies have a million tokens.",
+        ("or size < 1", "or not 1 <= size <= 200_000"),
+    ),
+    edit(
+        "added_up_in_half_precision",
+        "next_token_loss",
+        "A sum of many losses in bfloat16 stops growing: take the mean, which PyTorch adds up in float32.",
+        (
+            "return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
+            "losses, total = -logits.log_softmax(-1).gather(-1, targets[:, None])[:, 0], logits.new_zeros(())\n"
+            "    for loss in losses:\n        total = total + loss\n    return total / losses.new_tensor(len(losses))",
+        ),
+    ),
+    edit(
+        "nan_left_out",
+        "next_token_loss",
+        "nanmean leaves out what has become NaN, and a model that has broken down looks well: take the mean.",
+        (".mean()", ".nanmean()"),
+    ),
+    edit(
+        "gradients_switched_on",
+        "next_token_loss",
+        "Gradients are recorded from now on although the caller had switched them off: leave that to the caller.",
+        ("    counted = ", "    torch.set_grad_enabled(True)\n    counted = "),
+    ),
+    edit(
+        "tokens_in_sixteen_bits",
+        "MiniGPT",
+        "Token numbers beyond 32,767 do not fit into 16 bits, and a vocabulary may be larger.",
+        ("self.token_embedding(ids)", "self.token_embedding(ids.to(torch.int16).int())"),
+    ),
+    edit(
+        "a_window_of_128_tokens",
+        "MiniGPT",
+        "Each position sees all tokens up to its own, not just the last 128.",
+        ("causal_mask(n_tokens).to(ids.device)", "causal_mask(n_tokens).triu(-127)"),
+    ),
+    edit(
+        "mask_in_the_first_four_blocks",
+        "MiniGPT",
+        "Every block needs the mask, however many there are.",
+        ("for block in self.blocks:", "for i, block in enumerate(self.blocks):"),
+        ("mask=mask)", "mask=mask if i < 4 else None)"),
+    ),
+    edit(
+        "first_row_of_ids_checked",
+        "MiniGPT",
+        "Ids below 0 must be refused in every row, not in the first one alone: weight[-1] is the last token's.",
+        (
+            "x = self.position_embedding(self.token_embedding(ids))",
+            "if (ids[0] < 0).any():\n            raise IndexError('ids')\n"
+            "        x = self.position_embedding(self.token_embedding.weight[ids])",
+        ),
+    ),
+    edit(
+        "configuration_written_to",
+        "MiniGPT",
+        "The configuration is changed: whoever reads its n_layers later must find what was given.",
+        ("        self.config = config\n", "        self.config, n = config, config.n_layers\n        config.n_layers = 0\n"),
+        ("range(config.n_layers)", "range(n)"),
+    ),
+    edit(
+        "negative_targets_do_not_count",
+        "MiniGPT",
+        "The loss is next_token_loss(logits, targets): of negative targets only -100 is left out, and -1 is an error.",
+        ("next_token_loss(logits, targets)", "next_token_loss(logits, targets.masked_fill(targets < 0, -100))"),
+    ),
+    edit(
+        "gradients_whatever_the_caller_says",
+        "MiniGPT",
+        "Gradients are recorded even under no_grad: whether they are is the caller's choice.",
+        (
+            "        logits = self.lm_head(self.final_norm(x))",
+            "        with torch.enable_grad():\n            logits = self.lm_head(self.final_norm(x))",
+        ),
+    ),
+    edit(
+        "no_loss_without_gradients",
+        "MiniGPT",
+        "The loss is computed whenever targets are given, under no_grad too: that is how a model is evaluated.",
+        ("None if targets is None", "None if targets is None or not torch.is_grad_enabled()"),
+    ),
+    edit(
+        "copies_use_the_first_model",
+        "MiniGPT",
+        "A function made in __init__ holds the model that it was made in, and a deep copy goes on using that one's weights.",
+        ("self.lm_head(self.final_norm(x))", "self.predict(x)"),
+        (
+            "            self.lm_head.weight = self.token_embedding.weight\n",
+            "            self.lm_head.weight = self.token_embedding.weight\n"
+            "        self.predict = lambda x: self.lm_head(self.final_norm(x))\n",
+        ),
+    ),
+    edit(
+        "all_zeros_at_first",
+        "MiniGPT",
+        "Weights that start at zero are all alike and stay so: leave them where PyTorch puts them.",
+        (
+            "            self.lm_head.weight = self.token_embedding.weight\n",
+            "            self.lm_head.weight = self.token_embedding.weight\n"
+            "        for parameter in self.parameters():\n            nn.init.zeros_(parameter)\n",
+        ),
+    ),
+    edit(
+        "logits_cut_off",
+        "MiniGPT",
+        "Logits may be of any size: do not clamp them.",
+        ("        return logits, None", "        logits = logits.clamp(-50, 50)\n        return logits, None"),
+    ),
+    edit(
+        "w_o_copied_from_w_q",
+        "initialise",
+        "Each weight gets random numbers of its own: w_o is w_q once more, only smaller.",
+        (
+            "    return model",
+            "    with torch.no_grad():\n        for block in model.blocks:\n"
+            "            block.attention.w_o.weight.copy_(block.attention.w_q.weight * residual_std / 0.02)\n    return model",
+        ),
+    ),
+    edit(
+        "half_precision_left",
+        "initialise",
+        "A bfloat16 model is left as it was: the rule is the same for every dtype.",
+        (
+            "    for name, parameter",
+            "    if model.lm_head.weight.dtype is torch.bfloat16:\n        return model\n    for name, parameter",
+        ),
+    ),
+    edit(
+        "ten_blocks_at_most",
+        "initialise",
+        "The eleventh block has two digits in its names, and from there on yours are not scaled: look at a name's end.",
+        ("writes_residual = ", "writes_residual = name[8:9] == '.' and "),
+    ),
+    edit(
+        "first_generator_kept",
+        "initialise",
+        "The generator of the first call is kept, and a second call does not draw from the one that it is given.",
+        ("    residual_std = ", "    generator = model.__dict__.setdefault('generator', generator)\n    residual_std = "),
+    ),
+    edit(
+        "counted_in_float64",
+        "count_parameters",
+        "A float has 53 bits, and beyond that not every whole number is one: count in Python's whole numbers.",
+        ("    d, d_ff = config.d_model, config.d_ff", "    d, d_ff = float(config.d_model), float(config.d_ff)"),
+        ("+ norm + head", "+ norm + head)"),
+        ("return embeddings", "return int(embeddings"),
+    ),
+    edit(
+        "texts_cut_at_64_tokens",
+        "sequence_log_prob",
+        "A text may be as long as the model's context and one token more: do not cut it.",
+        ("    n_predicted =", "    ids = ids[:, :64]\n    n_predicted ="),
+    ),
+    edit(
+        "gradients_asked_for",
+        "sequence_log_prob",
+        "Gradients are recorded even under no_grad: whether they are is the caller's choice.",
+        ("    logits, _ = ", "    with torch.enable_grad():\n        logits, _ = "),
+    ),
+    edit(
+        "gradients_thrown_away",
+        "generate_greedy",
+        "The gradients that the model holds are thrown away: whoever writes a sample while training still needs them.",
+        ("    with torch.no_grad():", "    model.zero_grad()\n    with torch.no_grad():"),
+    ),
+    edit(
+        "impossible_tokens_chosen",
+        "generate_greedy",
+        "A logit of -inf is a probability of 0, and a 0 in its place may be the largest of all: leave it as it is.",
+        ("logits[:, -1].argmax", "logits[:, -1].nan_to_num(neginf=0.0).argmax"),
+    ),
+    edit(
+        "tokens_kept_in_half_precision",
+        "generate_greedy",
+        "Token numbers beyond 2,048 are rounded in float16: keep them as int64.",
+        ("torch.cat([ids, next_ids], dim=1)", "torch.cat([ids.half(), next_ids.half()], dim=1).long()"),
+    ),
+]

@@ -17,10 +17,16 @@ def config_fields(module, *args, **sizes):
     return {name: getattr(config, name) for name in names}
 
 
-def config_survives_a_round_trip(module, **sizes):
-    """Whether a configuration can be written out as a dict and made again from it."""
+def config_after_a_round_trip(module, sizes, several_others):
+    """Whether a configuration that is made again from a dict of the first equals it; its fields; whether those of other sizes
+    equal it; and what making them changed.
+    """
+    before = surroundings()
     config = module.GPTConfig(**sizes)
-    return module.GPTConfig(**dataclasses.asdict(config)) == config
+    again = module.GPTConfig(**dataclasses.asdict(config))
+    others = [module.GPTConfig(**other) for other in several_others]
+    changed = differences(before)
+    return again == config, {name: getattr(again, name) for name in sizes}, [other == config for other in others], changed
 
 
 def parameter_count(module, **sizes):
@@ -93,15 +99,16 @@ def forward_of_beginnings(module, sizes, weights, ids, others):
 
 
 def forward_before_and_after(module, sizes, weights, others, ids):
-    """The logits of a model in evaluation mode without gradients, and again when its weights have become others."""
+    """The logits of a model in evaluation mode without gradients, again when its weights have become others, and those of a
+    copy made before that. Meanwhile there is another model, which has a shorter context.
+    """
     model = loaded(module, sizes, weights).eval()
-    logits = []
+    module.MiniGPT(module.GPTConfig(**(sizes | {"context_length": 1})))
     with torch.no_grad():
-        for values in (weights, others):
-            for name, value in values.items():
-                named_parameters(model)[name].copy_(value)
-            logits.append(model(ids)[0])
-    return logits
+        logits, earlier = [model(ids)[0]], copy.deepcopy(model)
+        for name, value in others.items():
+            named_parameters(model)[name].copy_(value)
+        return [*logits, model(ids)[0], earlier(ids)[0]]
 
 
 def forward_of_scattered_ids(module, sizes, weights, ids, targets):
@@ -112,16 +119,19 @@ def forward_of_scattered_ids(module, sizes, weights, ids, targets):
 
 
 def changed_by_forward(module, sizes, weights, ids, targets, training):
-    """(logits, loss) in training or evaluation mode, and what the call changed beside them."""
+    """(logits, loss) in training or evaluation mode, with and without gradients, and what the calls changed beside them."""
     model = loaded(module, sizes, weights).train(training)
-    changed = []
-    for arguments in ((ids,), (ids, targets)):
-        before = surroundings()
-        logits, loss = model(*arguments)
-        changed += differences(before)
+    results, changed = [], []
+    for recording in (True, False):
+        with torch.set_grad_enabled(recording):
+            before = surroundings()
+            alone, _ = model(ids)
+            results.append(model(ids, targets))
+            changed += differences(before)
         changed += [] if all(part.training == training for part in model.modules()) else ["train or eval mode"]
-        changed += [] if logits.requires_grad else ["whether the logits carry a gradient"]
-    return logits, loss, changed
+        carried = [x.requires_grad for x in (alone, *results[-1])]
+        changed += [] if carried == [recording] * 3 else ["whether logits and loss carry a gradient"]
+    return results, changed
 
 
 def losses_of_the_same_logits(module, sizes, weights, ids, targets):
@@ -155,6 +165,8 @@ def structure(module, sizes):
     return {
         "is a module": isinstance(model, nn.Module),
         "config is the one given": model.config == config,
+        "its fields": {name: getattr(model.config, name) for name in sizes},
+        "the fields of what was given": {name: getattr(config, name) for name in sizes},
         "blocks": len(model.blocks),
         "distinct blocks": len({id(block) for block in model.blocks}),
         "heads": [block.attention.n_heads for block in model.blocks],
@@ -186,11 +198,20 @@ def still_tied(module, sizes):
 
 
 def built_twice(module, sizes):
-    """The number of parameters of a model, and the names of those that it has in common with another of the same sizes."""
+    """The number of parameters of a model, the names of those that it has in common with another of the same sizes, of those
+    that are not float32, and of the weight matrices whose entries are all the same.
+    """
     one, other = (module.MiniGPT(module.GPTConfig(**sizes)) for _ in range(2))
     theirs = {id(parameter) for parameter in other.parameters()}
     shared = [name for name, parameter in one.named_parameters() if id(parameter) in theirs]
-    return sum(parameter.numel() for parameter in one.parameters()), shared
+    wide = [name for name, parameter in one.named_parameters() if parameter.dtype is not torch.float32]
+    constant = [name for name, parameter in one.named_parameters() if parameter.dim() > 1 and is_constant(parameter)]
+    return sum(parameter.numel() for parameter in one.parameters()), shared, wide, constant
+
+
+def is_constant(parameter):
+    """Whether several numbers are all the same."""
+    return parameter.numel() > 1 and bool((parameter == parameter.flatten()[0]).all())
 
 
 def names_missing_from_saved_weights(module, sizes, names):
@@ -224,10 +245,10 @@ def initialised(module, sizes, seed, fill=None, dtype=torch.float32, use_global=
 
 
 def initialise_twice(module, sizes, first, second):
-    """All parameters in one vector, for two models and two seeds."""
+    """All parameters in one vector, for two models and two seeds, and for the first model with the second seed."""
+    one, other = (module.MiniGPT(module.GPTConfig(**sizes)) for _ in range(2))
     vectors = []
-    for seed in (first, second):
-        model = module.MiniGPT(module.GPTConfig(**sizes))
+    for model, seed in ((one, first), (other, second), (one, second)):
         module.initialise(model, generator=torch.Generator().manual_seed(seed))
         vectors.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
     return vectors
@@ -246,11 +267,14 @@ def initialise_twice_from_one_generator(module, sizes, seed):
 
 
 def changed_by_initialise(module, sizes, dtype):
-    """What `initialise` with a generator changed outside the model."""
-    model = module.MiniGPT(module.GPTConfig(**sizes)).to(dtype)
-    before = surroundings()
-    module.initialise(model, torch.Generator().manual_seed(0))
-    return differences(before)
+    """What `initialise` with a generator changed outside the model, gradients being recorded and not."""
+    model, changed = module.MiniGPT(module.GPTConfig(**sizes)).to(dtype), []
+    for recording in (True, False):
+        with torch.set_grad_enabled(recording):
+            before = surroundings()
+            module.initialise(model, torch.Generator().manual_seed(0))
+            changed += differences(before)
+    return changed
 
 
 def initialise_in_place(module, sizes, training):
@@ -270,6 +294,7 @@ def initialise_in_place(module, sizes, training):
         "they are leaves of the graph": all(parameter.is_leaf for parameter in after.values()),
         "lm_head shares its weight": model.lm_head.weight is model.token_embedding.weight,
         "gradients are recorded": torch.is_grad_enabled(),
+        "the configuration is as it was": {name: getattr(model.config, name) for name in sizes} == sizes,
         "every part is in the mode that it was in": all(part.training == training for part in model.modules()),
     }
 
@@ -283,11 +308,12 @@ def initialise_returns_the_model(module, sizes):
 class Toy(nn.Module):
     """A small causal language model whose prediction depends on every token that it reads and on where it stands.
 
-    It remembers how it was called. embedding (vocab, width), output (width, vocab).
+    It remembers how it was called. embedding (vocab, width), output (width, vocab); the token `banned` has probability 0.
     """
 
-    def __init__(self, embedding, output, context_length):
+    def __init__(self, embedding, output, context_length, banned=None):
         super().__init__()
+        self.part, self.banned = nn.Identity(), banned
         self.embedding, self.output = nn.Parameter(embedding), nn.Parameter(output)
         vocab_size, d_model = embedding.shape
         self.config = SimpleNamespace(
@@ -304,20 +330,19 @@ class Toy(nn.Module):
         logits = x @ self.output  # (b, t, vocab)
         self.widths.append(n_tokens)
         self.recorded.append(logits.requires_grad)
-        return logits, None
+        return logits if self.banned is None else logits.index_fill(-1, torch.tensor(self.banned), -torch.inf), None
 
 
 class Bare(nn.Module):
-    """A toy model without a config; the token `banned` has probability 0 everywhere, `dtype` is that of the logits."""
+    """A toy model without a config; `dtype` is that of the logits."""
 
     def __init__(self, embedding, output, context_length, banned=None, dtype=None):
         super().__init__()
-        self.toy, self.banned, self.dtype = Toy(embedding, output, context_length), banned, dtype
+        self.toy, self.dtype = Toy(embedding, output, context_length, banned), dtype
 
     def forward(self, ids):
         logits, loss = self.toy(ids)
-        logits = logits.to(self.dtype or logits.dtype)
-        return logits if self.banned is None else logits.index_fill(-1, torch.tensor(self.banned), -torch.inf), loss
+        return logits.to(self.dtype or logits.dtype), loss
 
 
 def log_prob(module, embedding, output, context_length, ids, training=True, banned=None, dtype=None):
@@ -325,7 +350,16 @@ def log_prob(module, embedding, output, context_length, ids, training=True, bann
     model, ids_before = Bare(embedding, output, context_length, banned, dtype).train(training), ids.clone()
     ids, before = scattered(ids), surroundings()
     value = module.sequence_log_prob(model, ids)
-    return value, torch.equal(ids, ids_before) and model.training == training and not differences(before)
+    modes = {part.training for part in model.modules()}
+    return value, torch.equal(ids, ids_before) and modes == {training} and not differences(before)
+
+
+def log_prob_without_gradients(module, embedding, output, context_length, ids):
+    """Whether a graph was recorded though gradients were switched off, and what is no longer as it was."""
+    with torch.no_grad():
+        model, before = Toy(embedding, output, context_length), surroundings()
+        value = module.sequence_log_prob(model, ids)
+        return any(model.recorded) or value.requires_grad, differences(before)
 
 
 def scattered(ids):
@@ -348,10 +382,11 @@ def log_prob_of_mini_gpt(module, sizes, weights, ids):
     return module.sequence_log_prob(loaded(module, sizes, weights), ids)
 
 
-def generated(module, embedding, output, context_length, ids, max_new_tokens, training=True, recording=True):
+def generated(module, embedding, output, context_length, ids, max_new_tokens, training=True, recording=True, banned=None):
     """generate_greedy on a toy model, and what could be seen from outside meanwhile."""
-    model = Toy(embedding, output, context_length).train(training)
+    model = Toy(embedding, output, context_length, banned).train(training)
     model.embedding.requires_grad_(False)
+    model.output.grad = output.detach().clone()
     before, ids = ids.clone(), scattered(ids)
     with torch.set_grad_enabled(recording):
         around = surroundings()
@@ -363,7 +398,11 @@ def generated(module, embedding, output, context_length, ids, max_new_tokens, tr
         "most tokens read at once": max(model.widths, default=0),
         "a graph was recorded": any(model.recorded),
         "the prompt is as it was": torch.equal(ids, before),
-        "training": model.training,
+        "training": model.training if all(part.training == model.training for part in model.modules()) else None,
+        "weights and gradients are as they were": all(
+            x is not None and torch.equal(x, y)
+            for x, y in ((model.embedding, embedding), (model.output, output), (model.output.grad, output))
+        ),
         "[embedding, output] require gradients": [model.embedding.requires_grad, model.output.requires_grad],
     }
 
@@ -385,11 +424,16 @@ def generated_by_mini_gpt(module, sizes, weights, ids, max_new_tokens):
 
 
 def read_and_left_alone(module, name, args, others):
-    """What a function returns for tensors that are not contiguous; what a call with contiguous ones changed, and which of them
-    require gradients after it; what it returns for the same tensors when their values have become the others.
+    """What a function returns for tensors that are not contiguous; what calls with contiguous ones changed, with and without
+    gradients, and which of them require gradients afterwards; what it returns for the same tensors when their values have
+    become the others.
     """
     scattered = strided(module, name, args)
     changed = changed_around(module, name, args)
+    with torch.no_grad():
+        before = surroundings()
+        getattr(module, name)(*args)
+        changed += differences(before)
     required = [x.requires_grad for x in args if isinstance(x, torch.Tensor)]
     for x, other in zip(args, others):
         x.requires_grad_(False).copy_(other)

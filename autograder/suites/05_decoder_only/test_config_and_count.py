@@ -15,14 +15,14 @@ from .cases import SMALL, model_sizes
 @given(sizes=model_sizes())
 def test_a_configuration_holds_the_sizes_it_was_given(student, sizes):
     """Every field keeps its value; only a missing d_ff is filled in."""
-    expected = sizes | {"d_ff": 4 * sizes["d_model"] if sizes["d_ff"] is None else sizes["d_ff"]}
     actual = student.run(scenarios.config_fields, **sizes)
-    assert_equal(
-        actual,
-        expected,
-        what="the fields of the configuration",
-        hint="d_ff=None stands for 4 * d_model, and for nothing else",
-    )
+    hint = "d_ff=None stands for 4 * d_model, and for nothing else"
+    assert_equal(actual, filled(sizes), what="the fields of the configuration", hint=hint)
+
+
+def filled(sizes):
+    """The sizes with d_ff spelled out."""
+    return sizes | {"d_ff": 4 * sizes["d_model"] if sizes["d_ff"] is None else sizes["d_ff"]}
 
 
 @exercise("GPTConfig", points=1)
@@ -34,7 +34,8 @@ def test_the_defaults_are_a_two_layer_model_of_width_64(student):
     }  # fmt: skip
     assert_equal(student.run(scenarios.config_fields, 65, 128), expected, what="the fields of GPTConfig(65, 128)")
     hint = "the fields stand in this order"
-    for values in ((128256, 8192, 24, 32, 4096, 14336, False), (1, 1, 1, 1, 1, 1, True)):
+    largest = (1_000_003, 10_000_001, 1001, 3, 900_003, 4_000_001, True)
+    for values in ((128256, 8192, 24, 32, 4096, 14336, False), (1, 1, 1, 1, 1, 1, True), largest):
         actual = student.run(scenarios.config_fields, *values)
         assert_equal(actual, dict(zip(expected, values)), what=f"the fields of GPTConfig{values}", hint=hint)
 
@@ -62,10 +63,19 @@ def test_heads_that_do_not_divide_the_width_are_refused(student):
 @settings(max_examples=12)
 @given(sizes=model_sizes())
 def test_a_configuration_can_be_written_out_and_read_back(student, sizes):
-    """GPTConfig(**dataclasses.asdict(config)) equals config, as a checkpoint needs it."""
-    assert student.run(scenarios.config_survives_a_round_trip, **sizes), (
+    """GPTConfig(**dataclasses.asdict(config)) equals config, as a checkpoint needs it; one of other sizes does not."""
+    full = filled(sizes)
+    others = [full | {name: full[name] + 1} for name in ("vocab_size", "context_length", "n_layers", "d_ff")]
+    others += [full | {"d_model": 2 * full["d_model"]}, full | {"tie_embeddings": not full["tie_embeddings"]}]
+    others += [full | {"n_heads": 1}] if full["n_heads"] > 1 else []
+    same, fields, equal, changed = student.run(scenarios.config_after_a_round_trip, sizes, others)
+    assert same, (
         "GPTConfig(**dataclasses.asdict(config)) is not equal to config\n  hint: is it a dataclass with these fields?"
     )
+    assert_equal(fields, full, what="the fields of GPTConfig(**dataclasses.asdict(config))")
+    hint = "a dataclass compares all its fields by itself: it needs no __eq__"
+    assert_equal(equal, [False] * len(others), what="whether configurations of other sizes equal the first", hint=hint)
+    assert_equal(changed, [], what="what making a configuration changed")
 
 
 def built_from_pytorch(sizes):
@@ -105,10 +115,12 @@ def test_gpt2_and_its_distilled_half_have_their_published_sizes(student):
             actual, published, what=f"the size of GPT-2 with {n_layers} layers", hint="the embeddings are tied"
         )
     sizes |= {"context_length": 2047, "n_layers": 96, "n_heads": 3, "d_model": 12291, "tie_embeddings": False}
-    with torch.device("meta"):  # shapes without memory
-        expected = built_from_pytorch(sizes | {"d_ff": None})
-    actual = student.run(scenarios.parameter_count, **sizes)
-    assert_equal(actual, expected, what="the size of a model as large as GPT-3", hint="Python's own whole numbers have no end")
+    beyond = sizes | {"vocab_size": 1_000_003, "context_length": 10_000_001, "n_layers": 1001, "d_model": 900_003}
+    for large, what in ((sizes, "as large as GPT-3"), (beyond, "with more parameters than a float counts one by one")):
+        with torch.device("meta"):  # shapes without memory
+            expected = built_from_pytorch(large | {"d_ff": None})
+        actual = student.run(scenarios.parameter_count, **large)
+        assert_equal(actual, expected, what=f"the size of a model {what}", hint="Python's own whole numbers have no end")
 
 
 @exercise("count_parameters", points=2)

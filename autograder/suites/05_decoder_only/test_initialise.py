@@ -1,9 +1,11 @@
 """initialise: measured, kind by kind."""
 
+import itertools
+
 import torch
 
 from autograder.testing import assert_close, assert_equal, exercise
-from autograder.testing.strategies import given, seeds, settings, sizes, st
+from autograder.testing.strategies import example, given, seeds, settings, sizes, st
 
 from . import scenarios
 from .cases import SMALL, model_sizes
@@ -50,6 +52,7 @@ def test_weights_of_embeddings_and_linear_layers_have_std_0_02(student, seed, n_
 
 
 @exercise("initialise", points=3, core=True)
+@example(seed=1, n_layers=13)
 @settings(max_examples=5)
 @given(seed=seeds(), n_layers=sizes(1, 5))
 def test_layers_that_write_into_the_residual_stream_shrink_with_depth(student, seed, n_layers):
@@ -76,8 +79,8 @@ def test_biases_are_zero_and_norm_weights_one(student, config, seed):
 
 @exercise("initialise", points=1)
 def test_the_numbers_are_normal_and_not_uniform(student):
-    """68% lie within one standard deviation and 0.3% beyond three: neither uniform nor cut off at two or three."""
-    config = WIDE | {"n_layers": 1, "vocab_size": 400}
+    """68% lie within one standard deviation and 0.3% beyond three: neither uniform nor cut off; no two weights go together."""
+    config = WIDE | {"n_layers": 1, "vocab_size": 400, "tie_embeddings": False}
     found = kinds(student.run(scenarios.initialised, config, 11, None, torch.float64))
     drawn = {name: value / 0.02 for name, value in found["plain"].items()}
     drawn |= {name: value / 0.02 * 2**0.5 for name, value in found["residual"].items()}
@@ -96,6 +99,13 @@ def test_the_numbers_are_normal_and_not_uniform(student):
             f"the standard deviation of a row or column of {name} is not as expected\n"
             f"  expected about 1 (times 0.02, or the residual layers' own)\n  got      {least:.3f}\n  hint: {hint}"
         )
+    for (one, x), (other, y) in itertools.combinations(drawn.items(), 2):
+        for z in (y, y.T) if x.shape == y.shape == y.T.shape else (y,):
+            correlation = (x * z).mean().item() if x.shape == z.shape else 0.0
+            assert abs(correlation) < 6 / x.numel() ** 0.5, (
+                f"{one} and {other} should have nothing to do with each other\n  expected a correlation of about 0\n"
+                f"  got      {correlation:.3f}\n  hint: every weight gets numbers of its own"
+            )
     for kind, linear in (("the embeddings", False), ("the linear layers", True)):
         together = torch.cat([value.flatten() for name, value in drawn.items() if name.startswith("blocks") is linear])
         outside, expected = int((together.abs() >= 3).sum()), 0.0027 * len(together)
@@ -112,7 +122,9 @@ def test_the_generator_alone_decides(student):
     assert_equal(
         same[1], same[0], what="the parameters of a second model with the same seed", hint="draw from generator alone"
     )
-    first, second = student.run(scenarios.initialise_twice, SMALL, 1, 2)
+    first, second, again = student.run(scenarios.initialise_twice, SMALL, 1, 2)
+    hint = "keep nothing from call to call: every call draws all weights from the generator that it is given"
+    assert_equal(again, second, what="the parameters of the first model after the second seed", hint=hint)
     drawn = (first != 0) & (first != 1)
     assert not (first[drawn] == second[drawn]).any(), (
         "another seed must give other weights: is the generator used for all of them?"
@@ -123,7 +135,7 @@ def test_the_generator_alone_decides(student):
             f"a second model drawn from {whose} must differ from the first\n"
             "  hint: draw from the generator itself, not from a copy or from its seed"
         )
-    weights = first[drawn].tolist()
+    weights = first[drawn].abs().tolist()
     assert len(set(weights)) > 0.99 * len(weights), (
         "weights repeat within a model: draw on from one generator, never restart it"
     )
@@ -158,6 +170,7 @@ def test_parameters_are_changed_in_place(student):
             "they are leaves of the graph": True,
             "lm_head shares its weight": tied,
             "gradients are recorded": True,
+            "the configuration is as it was": True,
             "every part is in the mode that it was in": True,
         }
         actual = student.run(scenarios.initialise_in_place, SMALL | {"tie_embeddings": tied}, training)
@@ -175,7 +188,10 @@ def test_the_model_comes_back_in_its_own_dtype(student):
     assert student.run(scenarios.initialise_returns_the_model, SMALL), (
         "initialise must return the model that it was given"
     )
-    for dtype in (torch.float64, torch.bfloat16):
-        parameters = student.run(scenarios.initialised, SMALL, 0, 7.0, dtype)
-        dtypes = {name: value.dtype for name, value in parameters.items()}
+    for dtype in (torch.float64, torch.bfloat16, torch.float16):
+        found = kinds(student.run(scenarios.initialised, WIDE, 0, 7.0, dtype))
+        dtypes = {name: value.dtype for kind in found.values() for name, value in kind.items()}
         assert_equal(dtypes, dict.fromkeys(dtypes, dtype), what="the dtypes of the parameters")
+        for kind, std in (("plain", 0.02), ("residual", 0.02 / 6**0.5)):
+            for name, value in found[kind].items():
+                assert_normal(name, value, std, hint=f"the rule is the same for a {dtype} model")

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
-from autograder.testing.strategies import given, normal, seeds, settings, sizes
+from autograder.testing.strategies import example, given, normal, seeds, settings, sizes
 
 from . import scenarios
 from .cases import SMALL, model_sizes
@@ -19,6 +19,7 @@ def filled(sizes):
 
 
 @exercise("MiniGPT", points=6, core=True)
+@example(config=SMALL | {"n_layers": 13}, seed=1, b=1, t=4)
 @settings(max_examples=20)
 @given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 7))
 def test_logits_are_those_of_a_pre_norm_stack_with_a_causal_mask(student, config, seed, b, t):
@@ -80,6 +81,10 @@ def test_targets_give_the_loss_beside_the_logits(student, config, seed, b, t):
 
     expected = pytorch_logits(config, weights, ids)
     hint = "targets are shifted already; the loss is next_token_loss(logits, targets)"
+    for bad in (-1, config["vocab_size"]):
+        outside, why = targets.clone(), f"{bad} is no token, and a loss is that of next_token_loss"
+        outside[-1, -1] = bad
+        assert_refused(student.run, scenarios.forward, config, weights, ids, outside, why=why)
     none = torch.full_like(targets, -100)
     actual, found, (loss, own) = student.run(scenarios.loss_gradients, config, weights, ids, targets, none)
     assert_close(actual, (expected, cross_entropy(expected)), what="(logits, loss)", hint=hint, rtol=0, atol=1e-9)
@@ -112,14 +117,16 @@ def test_later_tokens_do_not_change_earlier_logits(student, config, seed, t):
 
 @exercise("MiniGPT", points=0.5)
 def test_new_weights_count_at_once(student):
-    """The logits are those of the weights as they are now, not as they were at an earlier call."""
+    """The logits are those of the weights as they are now, not as they were at an earlier call, and a copy has its own."""
     for tied in (True, False):
         config = SMALL | {"tie_embeddings": tied}
         weights, others, ids = random_weights(config, 6), random_weights(config, 7), random_ids(config, 8, 2, 5)
+        others["final_norm.weight"] *= 100
         actual = student.run(scenarios.forward_before_and_after, config, weights, others, ids)
-        expected = [pytorch_logits(config, values, ids) for values in (weights, others)]
-        hint = "keep no copy of a weight, and nothing computed from one, from call to call"
-        assert_close(actual, expected, what="the logits before and after a change of the weights", hint=hint, atol=1e-9)
+        expected = [pytorch_logits(config, values, ids) for values in (weights, others, weights)]
+        hint = "keep no copy of a weight, and nothing computed from one, from call to call, and no function that holds the model"
+        what = "the logits before and after a change of the weights, and of a deep copy made before it"
+        assert_close(actual, expected, what=what, hint=hint, atol=1e-9)
 
 
 @exercise("MiniGPT", points=0.5)
@@ -148,10 +155,13 @@ def test_tied_ends_are_one_parameter_and_untied_ends_are_two(student):
 def test_the_model_has_the_parameters_of_its_parts_and_no_others(student, config):
     """As many parameters as embeddings, blocks, final norm and head have together."""
     expected = sum(weight.numel() for weight in random_weights(config, 0).values())
-    actual, shared = student.run(scenarios.built_twice, config)
+    actual, shared, wide, constant = student.run(scenarios.built_twice, config)
     hint = "lm_head has no bias; blocks belong into an nn.ModuleList, each made by its own call"
     assert_equal(actual, expected, what="the number of parameters", hint=hint)
     assert_equal(shared, [], what="the parameters that two models share", hint="make every part anew in __init__")
+    assert_equal(wide, [], what="the parameters that are not float32 at first", hint="leave them as PyTorch makes them")
+    hint = "leave them as PyTorch makes them: equal weights stay equal, and learn nothing"
+    assert_equal(constant, [], what="the weights whose entries are all the same at first", hint=hint)
     changed = student.run(scenarios.changed_by_building, config)
     assert_equal(changed, [], what="what making a model changes", hint="leave seeds and global settings to the caller")
 
@@ -164,6 +174,8 @@ def test_the_parts_have_the_names_that_later_modules_use(student, config):
     expected = {
         "is a module": True,
         "config is the one given": True,
+        "its fields": filled(config),
+        "the fields of what was given": filled(config),
         "blocks": config["n_layers"],
         "distinct blocks": config["n_layers"],
         "heads": [config["n_heads"]] * config["n_layers"],
@@ -181,8 +193,8 @@ def test_the_parts_have_the_names_that_later_modules_use(student, config):
 @exercise("MiniGPT", points=1)
 def test_texts_up_to_the_context_length_are_read_and_longer_ones_refused(student):
     """Exactly context_length tokens are fine; one more is an error, not a silent cut."""
-    for context in (1, 5, 40):
-        config = SMALL | {"context_length": context}
+    for context, vocab in ((1, 7), (5, 70_000), (140, 7)):
+        config = SMALL | {"context_length": context, "vocab_size": vocab}
         weights, ids = random_weights(config, 0), random_ids(config, 1, 2, context + 2)
         logits, _ = student.run(scenarios.forward, config, weights, ids[:, :context])
         expected = pytorch_logits(config, weights, ids[:, :context])
@@ -197,12 +209,14 @@ def test_texts_up_to_the_context_length_are_read_and_longer_ones_refused(student
 
 @exercise("MiniGPT", points=1)
 def test_ids_outside_the_vocabulary_are_refused(student):
-    """-1 is not the last token of the vocabulary."""
-    for bad in (-1, 7, 100):
-        ids = torch.tensor([[0, 6, bad]])
-        assert_refused(
-            student.run, scenarios.forward, SMALL, random_weights(SMALL, 0), ids, why="the vocabulary has 7 tokens"
-        )
+    """-1 is not the last token of the vocabulary, wherever it stands."""
+    weights, why = random_weights(SMALL, 0), "the vocabulary has 7 tokens"
+    for bad in (-1, -7, 7, 100):
+        for ids in (torch.tensor([[0, 6, bad]]), torch.tensor([[0, 6, 1], [bad, 6, 2]])):
+            assert_refused(student.run, scenarios.forward, SMALL, weights, ids, why=why)
+            assert_refused(student.run, scenarios.forward, SMALL, weights, ids, ids.clamp(0, 6), why=f"{why}, with targets too")
+            late = f"{why}, in evaluation mode and without gradients too"
+            assert_refused(student.run, scenarios.forward_of_several, SMALL, weights, [ids], why=late)
 
 
 @exercise("MiniGPT", points=1)
@@ -216,10 +230,11 @@ def test_ids_may_lie_in_memory_in_any_order_and_are_left_alone(student):
     assert_close(loss, F.cross_entropy(expected.flatten(0, 1), targets.flatten()), what="the loss", atol=1e-9)
     assert_equal(untouched, True, what="whether ids and targets are as they were")
     for training in (True, False):
-        logits, loss, changed = student.run(scenarios.changed_by_forward, SMALL, weights, ids, targets, training)
-        assert_close(logits, expected, what=f"the logits with model.training={training}", atol=1e-9)
-        assert_close(loss, F.cross_entropy(expected.flatten(0, 1), targets.flatten()), what="the loss", atol=1e-9)
-        hint = "forward draws nothing, leaves the model in train or eval mode, and records gradients in both"
+        results, changed = student.run(scenarios.changed_by_forward, SMALL, weights, ids, targets, training)
+        wanted = expected, F.cross_entropy(expected.flatten(0, 1), targets.flatten())
+        what = f"(logits, loss) with model.training={training}, with gradients recorded and without"
+        assert_close(results, [wanted, wanted], what=what, atol=1e-9)
+        hint = "forward draws nothing, leaves the mode alone, and leaves it to the caller whether gradients are recorded"
         assert_equal(changed, [], what="what is no longer as it was before the call", hint=hint)
 
 

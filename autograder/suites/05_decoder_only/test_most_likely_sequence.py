@@ -81,11 +81,14 @@ def test_probabilities_too_small_for_a_float_are_no_trouble(student, generator):
 
 @exercise("most_likely_sequence", points=0.5)
 def test_any_number_of_tokens_and_any_of_several_best_sequences_will_do(student):
-    """A vocabulary of 300, whose best sequence has high numbers; and tables in which every sequence is equally likely."""
+    """300 tokens, the last ones the best; 240 steps; and tables in which every sequence is equally likely."""
     n = 300
     initial, transition = torch.full((n,), -7.0, dtype=torch.float64), torch.full((n, n), -7.0, dtype=torch.float64)
     initial[290], transition[290, 131], transition[131, 258], transition[258, 299] = -1.0, -1.0, -2.0, -0.5
     assert_best(student.most_likely_sequence(initial, transition, 4), initial, transition, 4, -4.5)
+    initial, transition = chain(5, 3)
+    best = best_by_powers(initial, transition, 240)
+    assert_best(student.most_likely_sequence(initial, transition, 240), initial, transition, 240, best)
     for n in (1, 2, 3):
         even = torch.full((n + 1, n), 1 / n, dtype=torch.float64).log()
         for length in (1, 4):
@@ -151,9 +154,11 @@ def test_tables_of_any_layout_and_dtype_are_read_and_left_alone(student, seed, n
         assert_best(result[3], *others, length, best_score(*others, length), hint, rtol=rtol)
         assert_best(student.most_likely_sequence(initial, transition, length), *tables, length, best, rtol=rtol)
         assert_inputs_untouched(student)
-    initial, transition = chain(seed, n, torch.bfloat16)
-    log_prob = student.most_likely_sequence(initial, transition, length)[1]
-    assert_equal(log_prob.dtype, torch.bfloat16, what="the dtype of the log-probability of bfloat16 tables")
+    for dtype in (torch.bfloat16, torch.float16):
+        initial, transition = chain(seed, n, dtype)
+        log_prob = student.most_likely_sequence(initial, transition, length)[1]
+        best = torch.tensor(best_score(initial, transition, length), dtype=dtype)
+        assert_close(log_prob, best, what=f"the log-probability of {dtype} tables", rtol=0.03, atol=0.03)
 
 
 @exercise("most_likely_sequence", points=1)
@@ -163,9 +168,9 @@ def test_impossible_lengths_and_shapes_are_refused(student):
     for length in (0, -1):
         assert_refused(student.most_likely_sequence, initial, transition, length, why="length must be at least 1")
     others = [transition[:2], transition[:, :2], transition[:2, :2], transition[0], transition[None]]
-    for other in (*others, transition[:1], transition[:, :1], transition[:1, :1]):
+    for other in (*others, transition[:1], transition[:, :1], transition[:1, :1], transition[0, 0]):
         for length in (1, 2):
             assert_refused(student.most_likely_sequence, initial, other, length, why="transition_log_probs must be (n, n)")
-    for other in (initial[None], initial[:2], initial[:1], transition):
+    for other in (initial[None], initial[:2], initial[:1], initial[0], transition):
         for length in (1, 2):
             assert_refused(student.most_likely_sequence, other, transition, length, why="initial_log_probs must be (n,)")

@@ -18,6 +18,11 @@ def toy(seed, vocab, width=4, dtype=torch.float64):
     return normal(seed, vocab, width, dtype=dtype), normal(seed + 1, width, vocab, dtype=dtype, scale=2.0)
 
 
+def toy_logits_of_all(embedding, output, ids):
+    """What the toy model predicts after each beginning of each row: (b, t, vocab)."""
+    return (embedding[ids] * torch.arange(1, ids.shape[1] + 1)[:, None]).cumsum(1).sin() @ output
+
+
 def tokens(seed, vocab, *shape):
     """Token ids."""
     return torch.randint(vocab, shape, generator=torch.Generator().manual_seed(seed))
@@ -70,7 +75,7 @@ def test_the_probabilities_of_all_continuations_add_up_to_one(student, seed, voc
 
 @exercise("sequence_log_prob", points=1)
 def test_the_last_token_is_predicted_and_never_read(student):
-    """A text may be one token longer than the context length."""
+    """A text may be one token longer than the context length, and that and the vocabulary may be large."""
     embedding, output = toy(5, 6)
     ids = tokens(5, 6, 3, 5)
     actual, _ = student.run(scenarios.log_prob, embedding, output, 4, ids)
@@ -81,6 +86,13 @@ def test_the_last_token_is_predicted_and_never_read(student):
         what="the log-probability of texts of context_length + 1 tokens",
         hint="the model reads ids[:, :-1]",
     )
+    for vocab, b, t in ((70_000, 2, 3), (5, 70, 300)):
+        embedding, output = toy(13, vocab)
+        ids = tokens(14, vocab, b, t)
+        actual, _ = student.run(scenarios.log_prob, embedding, output, t - 1, ids)
+        log_probs = toy_logits_of_all(embedding, output, ids[:, :-1]).log_softmax(-1)
+        expected = log_probs.gather(-1, ids[:, 1:, None])[..., 0].sum(-1)
+        assert_close(actual, expected, what=f"the log-probability of {b} texts of {t} tokens from a vocabulary of {vocab}")
 
 
 @exercise("sequence_log_prob", points=0.5)
@@ -105,6 +117,10 @@ def test_gradients_flow_to_the_model(student, seed, vocab, b, t):
     actual, after = student.run(scenarios.log_prob_gradients, embedding.detach(), output.detach(), t, ids, cotangent)
     assert_close(actual, expected, what="the gradient of the model's weights", hint="no no_grad, no .item() on the way")
     embedding, output = embedding.detach() + expected[0], output.detach() + expected[1]
+    recorded, changed = student.run(scenarios.log_prob_without_gradients, embedding.detach(), output.detach(), t, ids)
+    hint = "whether gradients are recorded is for the caller to say"
+    assert_equal(recorded, False, what="whether a graph was recorded under torch.no_grad()", hint=hint)
+    assert_equal(changed, [], what="what is no longer as it was before the call", hint=hint)
     expected = torch.stack([chain_rule(embedding, output, row) for row in ids.tolist()])
     assert_close(after, expected, what="the log-probabilities under the weights after a step", hint="keep nothing between calls")
 
@@ -121,9 +137,13 @@ def test_log_probabilities_have_the_dtype_of_the_logits_and_survive_large_ones(s
         hint = "log(softmax) underflows: use log_softmax"
         assert_close(actual, expected, what=f"{dtype} log-probabilities", hint=hint, rtol=rtol)
         assert_equal(untouched, True, what="whether ids and the model's mode are as they were")
-    embedding, output = (weight.bfloat16() for weight in toy(7, 5))
-    actual, _ = student.run(scenarios.log_prob, embedding, output, 6, ids)
-    assert_equal(actual.dtype, torch.bfloat16, what="the dtype of the log-probability where logits are bfloat16")
+    embedding, output = toy(7, 5)
+    for dtype in (torch.bfloat16, torch.float16):
+        actual, _ = student.run(scenarios.log_prob, embedding, output, 6, ids, dtype=dtype)
+        log_probs = toy_logits_of_all(embedding, output, ids[:, :-1]).to(dtype).double().log_softmax(-1)
+        expected = log_probs.gather(-1, ids[:, 1:, None])[..., 0].sum(-1).to(dtype)
+        assert_close(actual, expected, what=f"the log-probability where logits are {dtype}", rtol=0.02, atol=0.1)
+    embedding, output = embedding.bfloat16(), output.bfloat16()
     actual, _ = student.run(scenarios.log_prob, embedding, output, 6, ids, dtype=torch.float64)
     what = "the dtype of the log-probability where logits are float64, and the weights bfloat16"
     assert_equal(actual.dtype, torch.float64, what=what)
@@ -183,7 +203,20 @@ def test_the_model_reads_only_the_last_tokens_that_fit(student, seed, vocab, b, 
     assert result["most tokens read at once"] <= context
 
 
-@exercise("generate_greedy", points=1)
+@exercise("generate_greedy", points=0.5)
+def test_texts_and_vocabularies_may_be_large(student):
+    """Seventy long texts at once, and token numbers up to 70,000."""
+    for vocab, b, t, n, context in ((70_000, 2, 2, 3, 4), (5, 70, 150, 151, 290)):
+        embedding, output = toy(15, vocab)
+        expected = ids = tokens(16, vocab, b, t)
+        actual = student.run(scenarios.generated, embedding, output, context, ids, n)["ids"]
+        for _ in range(n):
+            logits = toy_logits_of_all(embedding, output, expected[:, -context:])[:, -1]
+            expected = torch.cat([expected, logits.argmax(-1, keepdim=True)], dim=1)
+        assert_equal(actual, expected, what=f"prompt and {n} new tokens, of {b} texts from a vocabulary of {vocab}")
+
+
+@exercise("generate_greedy", points=0.5)
 @settings(max_examples=10)
 @given(config=model_sizes(layers=2, context=5), seed=seeds(), b=sizes(1, 3), t=sizes(1, 6), n=sizes(1, 6))
 def test_a_mini_gpt_continues_its_prompt(student, config, seed, b, t, n):
@@ -226,6 +259,10 @@ def test_logits_are_compared_as_they_are_and_any_of_equal_ones_will_do(student):
     assert_equal(tuple(actual.shape), (3, 7), what="the shape of prompt and continuation", hint="argmax names one token")
     assert_equal(actual[:, :2], ids, what="the prompt")
     assert ((actual >= 0) & (actual < 6)).all(), f"tokens must lie in 0..5, got {actual.tolist()}"
+    two = tokens(12, 2, 3, 2)
+    actual = student.run(scenarios.generated, *toy(12, 2), 15, two, 12, banned=1)["ids"]
+    what, hint = "the new tokens where token 1 of two is impossible", "a logit of -inf is a probability of 0"
+    assert_equal(actual[:, 2:], torch.zeros_like(actual[:, 2:]), what=what, hint=hint)
 
 
 @exercise("generate_greedy", points=0.5)
@@ -235,7 +272,10 @@ def test_model_and_prompt_are_left_as_they_were(student):
     for training in (True, False):
         for n in (0, 3):
             result = student.run(scenarios.generated, embedding, output, 9, tokens(9, 6, 2, 3), n, training)
-            assert_equal(result["training"], training, what=f"model.training after generating {n} tokens")
+            what = f"the training flag of the model and its parts after generating {n} tokens"
+            assert_equal(result["training"], training, what=what)
+            what = "whether the weights and the gradients that were in them are as they were"
+            assert_equal(result["weights and gradients are as they were"], True, what=what)
             assert_equal(result["the prompt is as it was"], True, what="whether the prompt is as it was")
 
 
@@ -245,6 +285,7 @@ def test_a_negative_number_of_tokens_and_an_empty_prompt_are_refused(student):
     embedding, output = toy(10, 6)
     ids = tokens(10, 6, 2, 3)
     for n in (-1, -5):
-        assert_refused(student.run, scenarios.generated, embedding, output, 9, ids, n, why="max_new_tokens is negative")
+        for prompt in (ids, ids[:1]):
+            assert_refused(student.run, scenarios.generated, embedding, output, 9, prompt, n, why="max_new_tokens is negative")
     for n in (0, 2):
         assert_refused(student.run, scenarios.generated, embedding, output, 9, ids[:, :0], n, why="the prompt is empty")
