@@ -91,7 +91,7 @@ def test_less_than_a_shard_waits_in_memory(student, seed, shard_tokens, n_valida
     limit = shard_tokens + 12 * (n_validation + 1)
     assert most <= limit, (
         f"with shards of {shard_tokens} tokens, {most} tokens waited in memory; at most {limit} need to"
-        "\n  hint: write a shard as soon as it is full; read one document at a time, of which only the last n_validation have to wait"
+        "\n  hint: write a shard as soon as it is full; read one document at a time; only the last n_validation wait"
     )
 
 
@@ -228,7 +228,9 @@ def test_a_seed_gives_every_epoch_an_order_of_its_own(student, seed, size, t, wo
     for which in range(2):
         expected = student.run(scenarios.epoch, shards, size, t, world, seed=key, epoch=which)[0][-1]
         followed = [batch for batch, _ in seen[12 * which : 12 * which + 12]]
-        assert_equal(followed, expected, what=f"the batches of epoch {which} by next_batch", hint="self.batch(self.step, self.epoch)")
+        assert_equal(
+            followed, expected, what=f"the batches of epoch {which} by next_batch", hint="self.batch(self.step, self.epoch)"
+        )
     left = set()
     for which in range(8):  # 5 windows of a token, batches of 4
         ((batch,),), _, _ = student.run(scenarios.epoch, [list(range(6))], 4, 1, seed=key, epoch=which)

@@ -52,7 +52,7 @@ def test_a_character_comes_with_its_last_byte_and_not_before(student, text):
     pieces, ids = [b"\xf0\x9f", b"", b"\x98\x80", b"\xff"], [0, *[1] * 40, 2]
     assert_equal(student.run(probes.streamed, pieces, ids)[0], [("😀", 42)], what="a character with 40 empty tokens in it")
     seen, _ = student.run(probes.streamed, pieces, [*[3] * 40, 0, 2])
-    assert_equal("".join(text for text, _ in seen), "\ufffd" * 40 + "😀", what="the text of 40 bytes that are none and a character")
+    assert_equal("".join(text for text, _ in seen), "\ufffd" * 40 + "😀", what="the text after 40 bytes that are none")
 
 
 # parse_request
