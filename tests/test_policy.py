@@ -292,7 +292,9 @@ def test_a_method_of_the_students_own_does_not_hide_the_tensors():
     """
     assert breaches(source, "torch.softmax")
     assert breaches(source.replace("torch.Tensor", "Tensor | None"), "torch.softmax")
-    assert breaches(source.replace("x: torch.Tensor", "x").replace("x.softmax", "torch.exp(x).T.softmax"), "torch.softmax")
+    assert breaches(
+        source.replace("x: torch.Tensor", "x").replace("x.softmax", "torch.exp(x).T.softmax"), "torch.softmax"
+    )
 
 
 @pytest.mark.parametrize(
@@ -484,7 +486,9 @@ def test_a_call_of_another_exercise_is_not_a_call_of_its_namesake_in_torch():
     rules = module(("softmax", ["torch.softmax"]), ("attention", ["torch.softmax"]))
     source = HEAD + "def softmax(x):\n    return x.exp()\ndef attention(x):\n    return softmax(x)\n"
     assert check(rules, {"work.py": source}) == []
-    source = HEAD + "from torch import *\ndef softmax(x):\n    return x.exp()\ndef attention(x):\n    return softmax(x)\n"
+    source = (
+        HEAD + "from torch import *\ndef softmax(x):\n    return x.exp()\ndef attention(x):\n    return softmax(x)\n"
+    )
     assert check(rules, {"work.py": source}) == []
     source = HEAD + "softmax = torch.softmax\ndef attention(x):\n    return softmax(x, -1)\n"
     assert {breach.exercise for breach in check(rules, {"work.py": source})} == {"softmax", "attention"}
@@ -495,7 +499,8 @@ def test_the_line_is_that_of_the_call():
     assert breach.line == HEAD.count("\n") + 3
     assert breach.call == "torch.softmax"
     assert breach.message == (
-        f"work.py, line {breach.line}: torch.softmax is not allowed in target: this exercise asks you to write it yourself."
+        f"work.py, line {breach.line}: torch.softmax is not allowed in target: "
+        "this exercise asks you to write it yourself."
     )
 
 
@@ -679,7 +684,8 @@ FLOODS = [
     "def target(x):\n" + "    x = x + f(x)\n" * 12_000 + "    return x.softmax(-1)\n",
     "a0 = torch\n" + "".join(f"a{n + 1} = a{n}\n" for n in range(12_000)) + "def target(x): return a12000.softmax(x)\n",
     "".join(f"def f{n}(): return f{n + 1}()\n" for n in range(6_000)) + "def target(): return f0()\n",
-    "".join(f"def f{n}(): return f{n - 1}, f{n + 1}, f{n // 2}\n" for n in range(5_000)) + "def target(): return f9()\n",
+    "".join(f"def f{n}(): return f{n - 1}, f{n + 1}, f{n // 2}\n" for n in range(5_000))
+    + "def target(): return f9()\n",
     "def target(x):\n    return [" + "x.a," * 60_000 + "]\n",
     "s = 'a'\n" + "s = s + s\n" * 20_000 + "def target(x): return getattr(torch, s)\n",
     "if x:\n" + "    from torch import softmax as target\n" * 5_000,

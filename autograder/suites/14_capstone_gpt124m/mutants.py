@@ -594,7 +594,7 @@ MUTANTS = [
     edit(
         "written_at_the_end",
         "prepare_corpus",
-        "All tokens wait in memory until the end: write a shard as soon as it is full.",
+        "All tokens wait in memory until the end: take one document at a time, and write a shard as soon as it is full.",
         ("            if len(buffers[split]) >= shard_tokens:\n                write_shard(split)", "            pass"),
         ("        if buffer:\n            write_shard(split)", "        while buffers[split]:\n            write_shard(split)"),
     ),
