@@ -504,6 +504,12 @@ def test_the_line_is_that_of_the_call():
     )
 
 
+def test_a_package_with_a_module_called_torch_is_not_torch():
+    subject = module(("write", ["safetensors"]))
+    source = "def write(x):\n    from safetensors.torch import save_file\n    save_file(x)\n"
+    assert [breach.call for breach in check(subject, {"work.py": source})][:1] == ["safetensors.torch.save_file"]
+
+
 def test_helpers_in_another_file_of_the_module_are_reached():
     files = ("engine.py", "loop.py", "deep/inner.py")
     rules = module(("target", ["torch.softmax"]), ("other", []), files=files, places={"target": "loop.py"})

@@ -320,10 +320,11 @@ def _covers(forbidden: Family, path: str) -> bool:
         return operator in forbidden.operators or f"torch.{operator}" in forbidden.names
     if path.startswith(_OPERATORS_IN_PYTHON) and not forbidden.operators.isdisjoint({parts[-1], parts[-1].strip("_")}):
         return True
-    for count in range(1, len(parts) + 1):
-        prefix = ".".join(parts[:count])
-        if prefix in forbidden.names or (prefix.endswith("_") and prefix.rstrip("_") in forbidden.names):
-            return True
+    for name in {public, path}:  # `safetensors.torch.save_file` is a function of safetensors, though it looks like torch's
+        words = name.split(".")
+        for prefix in (".".join(words[:count]) for count in range(1, len(words) + 1)):
+            if prefix in forbidden.names or (prefix.endswith("_") and prefix.rstrip("_") in forbidden.names):
+                return True
     match parts:
         case ["torch", "nn", "functional", name, *_]:
             return squashed(name) in forbidden.layers

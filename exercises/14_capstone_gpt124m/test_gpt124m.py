@@ -620,7 +620,7 @@ def test_defaults_are_filled_in_and_what_is_wrong_is_named(student):
         b'{"prompt": "a"}',
         b'{"prompt": "", "stream": true}',
         b'{"prompt": "a", "top_k": true}',
-        b'{"prompt": "a", "temperature": NaN}',
+        b'{"prompt": "a", "temperature": 1e999}',
     ]
     bodies += [b'{"prompt": "a", "stop": 3}', b"hello", b'{"prompt": "a", "max_new_tokens": 101}']
     expected = [{"prompt": "a"} | defaults, "prompt", "top_k", "temperature", "stop", "body", "max_new_tokens"]

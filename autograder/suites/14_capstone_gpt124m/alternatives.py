@@ -347,6 +347,18 @@ ALTERNATIVES = [
         ('    turned = ("c_attn.weight", "c_proj.weight", "c_fc.weight")\n', ""),
     ),
     edit(
+        "strictly_json",
+        "parse_request",
+        "NaN and Infinity make a body that is no JSON, since the standard does not have them.",
+        (
+            'given = json.loads(body.decode("utf-8"))',
+            "def refuse(name):\n"
+            '            raise ValueError(f"{name} is not JSON")\n'
+            "\n"
+            '        given = json.loads(body.decode("utf-8"), parse_constant=refuse)',
+        ),
+    ),
+    edit(
         "a_list_of_lines",
         "application",
         "One condition guards the model, the request is a generator that is not mapped, headers carry a charset.",

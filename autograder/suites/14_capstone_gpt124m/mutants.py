@@ -156,6 +156,16 @@ MUTANTS = [
         "Weights are dropped only where one token attends.",
         ("dropout_p=dropout, is_causal", "dropout_p=dropout if t == 1 else 0.0, is_causal"),
     ),
+    edit(
+        "mask_of_1024",
+        "CausalSelfAttention",
+        ("The mask has 1024 rows, whatever the config says: its size goes by the queries and keys, or by context_length."),
+        (
+            "mask = None if t in (1, n) else torch.ones(t, n, dtype=torch.bool, device=x.device).tril(n - t)",
+            "mask = torch.ones(1024, 1024, dtype=torch.bool).tril()[n - t:n, :n]",
+        ),
+        ("is_causal=t == n > 1", "is_causal=False"),
+    ),
     # MLP
     edit(
         "exact_gelu", "MLP", 'This is the exact GELU; GPT-2 has the tanh form: approximate="tanh".', (', approximate="tanh"', "")
@@ -194,6 +204,18 @@ MUTANTS = [
         (
             'return F.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh"))',
             'return F.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")).double()',
+        ),
+    ),
+    edit(
+        "inside_dropped_as_well",
+        "MLP",
+        "Numbers are dropped between the layers as well: only the result is.",
+        (
+            'return F.dropout(self.c_proj(F.gelu(self.c_fc(x), approximate="tanh")), self.dropout, self.training)',
+            (
+                'return F.dropout(self.c_proj(F.dropout(F.gelu(self.c_fc(x), approximate="tanh"), self.dropout, '
+                "self.training)), self.dropout, self.training)"
+            ),
         ),
     ),
     # Block
@@ -424,6 +446,12 @@ MUTANTS = [
         "There is no loss in evaluation mode: targets alone decide whether there is one.",
         ("if targets is None:", "if targets is None or not self.training:"),
     ),
+    edit(
+        "positions_to_1024",
+        "GPT",
+        "Positions end at 1024, whatever the config says: context_length tells how many there are.",
+        ("torch.arange(start, stop, device=ids.device)", "torch.arange(1024, device=ids.device)[start:stop]"),
+    ),
     # load_gpt2_state_dict
     edit(
         "never_transposed",
@@ -507,6 +535,19 @@ MUTANTS = [
             'published["wte.weight"][0]))',
         ),
     ),
+    edit(
+        "head_untied",
+        "load_gpt2_state_dict",
+        "lm_head gets a parameter of its own when it is in the file: it stays tied to wte.",
+        (
+            "own[name].copy_(tensor)\n",
+            (
+                "own[name].copy_(tensor)\n"
+                "        if head is not None:\n"
+                "            model.lm_head.weight = nn.Parameter(head.clone())\n"
+            ),
+        ),
+    ),
     # prepare_corpus
     edit(
         "end_behind",
@@ -553,7 +594,7 @@ MUTANTS = [
     edit(
         "written_at_the_end",
         "prepare_corpus",
-        "All tokens wait in memory until the end: write a shard as soon as it is full.",
+        "All tokens wait in memory until the end: take one document at a time, and write a shard as soon as it is full.",
         ("            if len(buffers[split]) >= shard_tokens:\n                write_shard(split)", "            pass"),
         ("        if buffer:\n            write_shard(split)", "        while buffers[split]:\n            write_shard(split)"),
     ),
@@ -638,6 +679,31 @@ MUTANTS = [
             "            write_shard(split)\n"
             "    (folder / MANIFEST).write_text(json.dumps(manifest))\n",
         ),
+    ),
+    edit(
+        "one_shard_a_document",
+        "prepare_corpus",
+        ("At most one shard is written for each document, so that the rest of long ones piles up: `while`, not `if`."),
+        (
+            (
+                "        for start in range(0, len(ids), shard_tokens):  # a long document passes through piece by "
+                "piece\n"
+                "            buffers[split] += ids[start : start + shard_tokens]\n"
+                "            if len(buffers[split]) >= shard_tokens:\n"
+                "                write_shard(split)\n"
+            ),
+            ("        buffers[split] += ids\n        if len(buffers[split]) >= shard_tokens:\n            write_shard(split)\n"),
+        ),
+        (
+            ("    for split, buffer in list(buffers.items()):\n        if buffer:\n            write_shard(split)\n"),
+            ("    for split in buffers:\n        while buffers[split]:\n            write_shard(split)\n"),
+        ),
+    ),
+    edit(
+        "documents_read_at_once",
+        "prepare_corpus",
+        "All documents are read before the first is encoded: take them one at a time.",
+        ("in read_documents(paths):", "in list(read_documents(paths)):"),
     ),
     # TokenShards
     edit(
@@ -814,6 +880,44 @@ MUTANTS = [
             "manifest['splits'][split]['shards']) != 2 * manifest['splits'][split]['n_tokens']:",
         ),
     ),
+    edit(
+        "always_the_first_epoch_s_order",
+        "TokenShards",
+        "next_batch takes every epoch in the order of epoch 0: self.batch(self.step, self.epoch).",
+        ("batch = self.batch(self.step, self.epoch)", "batch = self.batch(self.step)"),
+    ),
+    edit(
+        "always_the_training_split",
+        "TokenShards",
+        "The training split is read, whichever was asked for.",
+        ('manifest["splits"][split]["shards"]:', 'manifest["splits"]["train"]["shards"]:'),
+    ),
+    edit(
+        "one_state_for_all",
+        "TokenShards",
+        "state_dict gives the same dict each time, so that a state that was kept changes: give a new one.",
+        (
+            'return {"epoch": self.epoch, "step": self.step, "shuffle_seed": self.shuffle_seed, **self.sizes}',
+            (
+                'state = vars(self).setdefault("_state", {})\n'
+                "        state.update(self.sizes, epoch=self.epoch, step=self.step, shuffle_seed=self.shuffle_seed)\n"
+                "        return state"
+            ),
+        ),
+    ),
+    edit(
+        "batches_in_one_buffer",
+        "TokenShards",
+        "All batches lie in the same memory: the next one overwrites those before it.",
+        (
+            "tokens = torch.from_numpy(rows.astype(np.int64))",
+            (
+                "tokens = vars(self).setdefault('_buffer', torch.empty(rows.shape, dtype=torch.int64))\n"
+                "        tokens.copy_(torch.from_numpy(rows.astype(np.int64)))"
+            ),
+        ),
+        ("return tokens[:, :-1].clone(), tokens[:, 1:].clone()", "return tokens[:, :-1], tokens[:, 1:].clone()"),
+    ),
     # param_groups
     edit(
         "everything_decays",
@@ -970,6 +1074,12 @@ MUTANTS = [
         "The loss is that of one process: it is the mean over all of them.",
         ("mean_over_processes(total / n_batches)", "(total / n_batches)"),
     ),
+    edit(
+        "frozen_by_evaluation",
+        "evaluate",
+        ("Afterwards the parameters do not require gradients any more: no_grad is enough, and leaves them alone."),
+        ("    finally:\n", ("    finally:\n        model.requires_grad_(False)\n")),
+    ),
     # save_checkpoint
     edit(
         "written_in_place",
@@ -1006,6 +1116,27 @@ MUTANTS = [
             "        memory = io.BytesIO()\n"
             "        torch.save(state, memory)\n"
             "        path.write_bytes(memory.getvalue())",
+        ),
+    ),
+    edit(
+        "removed_then_renamed",
+        "save_checkpoint",
+        (
+            "The old file is removed before the new one has its name: a machine that stops in between has none. "
+            "os.replace alone does both."
+        ),
+        ("os.replace(unfinished, path)", ("path.unlink(missing_ok=True)\n        os.rename(unfinished, path)")),
+    ),
+    edit(
+        "folder_swept",
+        "save_checkpoint",
+        "Other files of the folder are removed: only the unfinished one is yours.",
+        (
+            "        unfinished.unlink(missing_ok=True)",
+            (
+                "        unfinished.unlink(missing_ok=True)\n"
+                "        [p.unlink() for p in path.parent.iterdir() if p.is_file() and p != path]"
+            ),
         ),
     ),
     # train
@@ -1198,6 +1329,63 @@ MUTANTS = [
         "The history has the loss of one process: it is the mean over all of them.",
         ("mean_over_processes(total).item()", "total.item()"),
     ),
+    edit(
+        "checkpoint_in_place",
+        "train",
+        ("The checkpoint is written in place by torch.save: save_checkpoint leaves the old one until the new one is complete."),
+        (
+            ("                save_checkpoint(\n                    config.checkpoint_path,\n"),
+            (
+                "                Path(config.checkpoint_path).parent.mkdir(parents=True, exist_ok=True)\n"
+                "                (lambda path, state: torch.save(state, path))(\n"
+                "                    config.checkpoint_path,\n"
+            ),
+        ),
+    ),
+    edit(
+        "never_exchanged",
+        "train",
+        "With accumulation, the processes never exchange gradients: no_sync is for all passes but the last.",
+        ("i + 1 < config.accumulation_steps\n", "config.accumulation_steps > 1\n"),
+    ),
+    edit(
+        "stop_met_by_chance",
+        "train",
+        "A run that begins with stop_after steps already done goes on: it should end at once.",
+        (
+            ("last = config.total_steps if config.stop_after is None else min(config.stop_after, config.total_steps)"),
+            "last = config.total_steps",
+        ),
+        (
+            "            show_progress(done",
+            (
+                "            if done == config.stop_after:\n"
+                "                save_checkpoint(config.checkpoint_path or 'x', {'model': model.state_dict(), "
+                "'optimizer': optimizer.state_dict(), 'shards': shards.state_dict(), 'history': history, 'random': "
+                "random_state(device)})\n"
+                "                break\n"
+                "            show_progress(done"
+            ),
+        ),
+    ),
+    edit(
+        "half_precision_of_another_kind",
+        "train",
+        "Autocast is to float16, whose range is smaller: torch.bfloat16.",
+        ("torch.autocast(device.type, torch.bfloat16,", "torch.autocast(device.type, torch.float16,"),
+    ),
+    edit(
+        "evaluated_by_process_0",
+        "train",
+        "Process 0 alone evaluates, and waits for ever for the others to take the mean: all of them evaluate.",
+        ("if config.eval_every and (done", "if is_main and config.eval_every and (done"),
+    ),
+    edit(
+        "resumed_by_process_0",
+        "train",
+        "Process 0 alone goes on from the checkpoint, the others begin anew: all of them read it.",
+        ("if config.checkpoint_path is not None and Path", "if is_main and config.checkpoint_path is not None and Path"),
+    ),
     # decode_stream
     edit(
         "half_characters",
@@ -1245,6 +1433,18 @@ MUTANTS = [
         "decode_stream",
         "All ids are asked for before the first piece: a stream then streams nothing.",
         ("    for token in ids:", "    for token in list(ids):"),
+    ),
+    edit(
+        "iterators_only",
+        "decode_stream",
+        "A list of ids is refused: next() needs an iterator, `for` takes both.",
+        ("    for token in ids:\n", "    while (token := next(ids, None)) is not None:\n"),
+    ),
+    edit(
+        "gives_up_waiting",
+        "decode_stream",
+        "After some ids, half a character is yielded: however many ids it takes, wait.",
+        ('if not text.endswith("\\ufffd"):', 'if not text.endswith("\\ufffd") or len(waiting) > 8:'),
     ),
     # next_token
     edit(
@@ -1343,6 +1543,12 @@ MUTANTS = [
             "        return int(logits.argmax())",
             "        torch.rand(1, generator=generator)\n        return int(logits.argmax())",
         ),
+    ),
+    edit(
+        "low_temperatures_are_greedy",
+        "next_token",
+        "A low temperature is taken for 0: only 0 takes the most probable token, any other divides.",
+        ("if temperature == 0:", "if temperature < 1e-3:"),
     ),
     # generate
     edit(
@@ -1690,6 +1896,15 @@ MUTANTS = [
         "Temperatures are refused that are only high: every finite number that is not negative is one.",
         ("number(x) and x >= 0", "number(x) and 2000 >= x >= 0"),
     ),
+    edit(
+        "long_numbers_crash",
+        "parse_request",
+        ("A number of thousands of digits raises a plain ValueError in json.loads, of which JSONDecodeError is one kind."),
+        (
+            "except (ValueError, RecursionError) as error",
+            "except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error",
+        ),
+    ),
     # application
     edit(
         "no_lock",
@@ -1797,5 +2012,26 @@ MUTANTS = [
         "All requests share one generator: each has its own.",
         ("    lock = threading.Lock()\n", "    lock = threading.Lock()\n    shared = torch.Generator()\n"),
         ("        generator = torch.Generator()\n", "        generator = shared\n"),
+    ),
+    edit(
+        "locked_without_a_stream",
+        "application",
+        "Without a stream, the lock is held until all ids are there: requests take turns token by token.",
+        ("        *pieces, end = parts\n", ("        with gate:\n            *pieces, end = parts\n")),
+        ("    lock = threading.Lock()\n", ("    lock, gate = threading.RLock(), None\n    gate = lock\n")),
+    ),
+    edit(
+        "failure_looks_complete",
+        "application",
+        "When the model fails on the way, the stream ends as if it were complete: let the error through.",
+        (
+            "                token = next(ids, None)",
+            (
+                "                try:\n"
+                "                    token = next(ids, None)\n"
+                "                except Exception:\n"
+                "                    token = None"
+            ),
+        ),
     ),
 ]

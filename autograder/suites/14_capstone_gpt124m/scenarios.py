@@ -378,21 +378,30 @@ def prepared(
 
 @in_a_folder
 def waiting(module, documents, shard_tokens, n_validation):
-    """The most tokens that were encoded and not on the disk whenever another document was to be encoded."""
+    """The most tokens that were read and not on the disk whenever another document was to be read, or encoded."""
     data = part(module, "data")
     paths = write_documents(documents, "texts", "jsonl")
-    n_encoded, most, seen = 0, 0, set()
+    n_read, most, seen, read_documents = 0, 0, set(), data.read_documents
 
     def watch(text):
-        nonlocal n_encoded, most
+        nonlocal n_read, most
         sizes = (
             [os.path.getsize(os.path.join("corpus", name)) for name in os.listdir("corpus")] if os.path.isdir("corpus") else []
         )
-        most = max(most, n_encoded - sum(sizes) // 2)
-        n_encoded += (1 + len(text.split())) * (text not in seen)  # whoever encodes a text twice does not have it twice
+        most = max(most, n_read - sum(sizes) // 2)
+        n_read += (1 + len(text.split())) * (text not in seen)  # whoever reads or encodes a text twice does not have it twice
         seen.add(text)
 
-    data.prepare_corpus(paths, Spelled(watch), "corpus", shard_tokens, 0, n_validation)
+    def watched(paths):
+        for text in read_documents(paths):
+            watch(text)
+            yield text
+
+    data.read_documents = watched
+    try:
+        data.prepare_corpus(paths, Spelled(watch), "corpus", shard_tokens, 0, n_validation)
+    finally:
+        data.read_documents = read_documents
     return most
 
 
@@ -453,18 +462,21 @@ def epoch(module, shards, size, t, world=1, seed=None, epoch=None, split="train"
 
 @in_a_folder
 def followed(module, shards, size, t, n, seed=None, rank=0, world=1):
-    """n batches by next_batch, and the position (epoch, step) after each; the batches are overwritten by whoever got them."""
+    """n batches by next_batch, and the position (epoch, step) after each; the batches are overwritten by whoever got them, and
+    stay so (`intact`)."""
     data = part(module, "data")
     own = data.TokenShards(write_corpus({"train": shards}), "train", size, t, rank, world, shuffle_seed=seed)
-    before, seen = surroundings(), []
-    for _ in range(n):
+    before, seen, held = surroundings(), [], []
+    for i in range(1, n + 1):
         batch = own.next_batch()
         x, y = batch
         copies = kept(batch)
-        x.fill_(-1)  # which is nobody's business but the caller's
+        x.fill_(-i)  # which is nobody's business but the caller's
         seen.append(((copies[0], kept(y)), [own.epoch, own.step]))
-        y.fill_(-1)
-    return seen, differences(before), files_in("corpus")
+        y.fill_(-i)
+        held.append((x, y))
+    intact = all(bool((part == -i).all()) for i, batch in enumerate(held, 1) for part in batch)
+    return seen, differences(before), files_in("corpus"), intact
 
 
 @in_a_folder
@@ -480,6 +492,7 @@ def resumed(module, shards, size, t, before, after, seed=None, world=1):
     state = make[0].state_dict()
     text = json.dumps(state)
     runs = [[kept(own.next_batch()) for _ in range(after)] for own in (make[0], make[3])]
+    make[0].state_dict()  # a later one, which is another
     unchanged = json.dumps(state) == text
     for own in (make[1], make[2], make[0]):
         given = json.loads(text)
@@ -608,7 +621,8 @@ class TinyLM(nn.Module):
         if self.noise:
             x = x + 0.1 * torch.randn(x.shape).to(x)
         logits = self.head(self.dropout(x) * self.scale)
-        self.seen.append((self.training, torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), logits.dtype))
+        autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        self.seen.append((self.training, torch.is_grad_enabled(), autocast, logits.dtype))
         return logits, None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
@@ -699,6 +713,7 @@ def evaluated(module, seed, batches, n, modes=(True, True), fails_at=None, noise
         "the modes": [model.training, model.dropout.training, model.norm.training],
         "how the model ran": sorted({(seen[0], seen[1]) for seen in model.seen}),
         "the position": shards.position,
+        "trained": sum(parameter.requires_grad for parameter in model.parameters()),
         "gradients": [float(parameter.grad.sum()) for parameter in model.parameters() if parameter.grad is not None],
         "changed for everyone": differences(before),
     }
@@ -711,17 +726,41 @@ def evaluation_refused(module, batches, counts):
     return [refused(part(module, "train").evaluate, model, Batches(batches), n) for n in counts]
 
 
+@contextlib.contextmanager
+def renaming(path):
+    """A list that says, whenever a file is renamed meanwhile, whether there is one under `path` just before."""
+    there, originals = [], {name: getattr(os, name) for name in ("rename", "replace")}
+
+    def noted(original):
+        def rename(*args, **kwargs):
+            there.append(os.path.exists(path))
+            return original(*args, **kwargs)
+
+        return rename
+
+    for name, original in originals.items():
+        setattr(os, name, noted(original))
+    try:
+        yield there
+    finally:
+        for name, original in originals.items():
+            setattr(os, name, original)
+
+
 @in_a_folder
 def checkpoints(module, states, path):
-    """What torch.load finds after each state was saved under one path, and the folder's files."""
+    """What torch.load finds after each state was saved under one path, whether the old file is whole for who reads it, and
+    whether there is one until the new one takes its place; and the folder's files, of which one is somebody else's."""
     train, seen = part(module, "train"), []
     for state in states:
-        old = open(path, "rb") if os.path.exists(path) else io.BytesIO()  # somebody who is reading the old one
-        with old:
+        first = not os.path.exists(path)
+        old = io.BytesIO() if first else open(path, "rb")  # somebody who is reading the old one
+        with old, renaming(path) as there:
             whole = old.read()
             train.save_checkpoint(Path(path) if len(seen) % 2 else path, state)
             old.seek(0)
-            seen.append((torch.load(path, weights_only=True), old.read() == whole))
+            seen.append((torch.load(path, weights_only=True), old.read() == whole, first or all(there)))
+        Path(path).with_name("log.jsonl").touch()
     return seen, sorted(os.listdir(os.path.dirname(path) or "."))
 
 
@@ -738,6 +777,7 @@ def checkpoint_failed(module, state, path, first):
     which files are there."""
     train = part(module, "train")
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    Path(path).with_name("log.jsonl").touch()  # somebody else's
     if first:
         train.save_checkpoint(path, state)
     told = False
@@ -801,6 +841,19 @@ def joined(module, seed, batches, config, rank):
     )
 
 
+@in_a_folder
+def joined_again(module, seed, batches, config, rank):
+    """As one of two processes that go on from a checkpoint after the first step: the steps that are done at the end, and the
+    passes that it took."""
+    train = part(module, "train")
+    options = {**config, "checkpoint_path": "c.pt"}
+    train.train(tiny(seed), Batches(batches), train.TrainConfig(**options, stop_after=1), Batches(batches))
+    lm = tiny(seed + 1)
+    with one_of_two_processes(rank):
+        history = train.train(lm, Batches(batches), train.TrainConfig(**options), Batches(batches))
+    return [len(history["loss"]), sum(notes[0] for notes in lm.seen)]
+
+
 def evaluated_together(module, seed, batches):
     """The loss that evaluate gives as one of two processes."""
     with one_of_two_processes(1):
@@ -810,7 +863,8 @@ def evaluated_together(module, seed, batches):
 @in_a_folder
 def crashed(module, seed, batches, config, every, at):
     """A run with a checkpoint after `every` steps whose data fail after `at` batches; then a second run from there, how many
-    batches that one read, and the steps that were in the log after the crash."""
+    batches that one read, the steps that were in the log after the crash, and whether the checkpoint stayed whole for who was
+    reading it."""
     train = part(module, "train")
     config = train.TrainConfig(**config, checkpoint_path="run/c.pt", checkpoint_every=every, log_path="log.jsonl")
     with contextlib.suppress(OSError):
@@ -820,9 +874,14 @@ def crashed(module, seed, batches, config, every, at):
         with open("log.jsonl", encoding="utf-8") as file:
             logged = [json.loads(line)["step"] for line in file]
     lm, shards = tiny(seed + 1), Batches(batches)
-    history = train.train(lm, shards, config)
+    old = open("run/c.pt", "rb") if os.path.exists("run/c.pt") else io.BytesIO()  # somebody who is reading the old one
+    with old:
+        before = old.read()
+        history = train.train(lm, shards, config)
+        old.seek(0)
+        whole = old.read() == before
     n_read = len(lm.seen)
-    return {"state": state_of(lm), "history": dict(history), "position": shards.position}, n_read, logged
+    return {"state": state_of(lm), "history": dict(history), "position": shards.position}, n_read, logged, whole
 
 
 @in_a_folder

@@ -72,6 +72,7 @@ def test_the_most_probable_token_is_taken_without_chance(student, seed, vocab):
         ):
             tokens, left = student.run(probes.draws, logits.to(dtype), 2, seed, options)
             assert_equal(tokens.tolist(), [seed % vocab] * 2, what=f"two draws with {options} in {dtype}")
+            assert left["all are ints"], f"with {options} in {dtype}, a token should be an int"
             quiet = left["the generator is as it was"] or options != {"temperature": 0}
             assert quiet, "at temperature 0 the generator moved on: nothing is drawn then"
 
@@ -98,6 +99,14 @@ def test_filters_leave_what_they_should_in_this_order(student):
     assert len(set(tokens.tolist())) > 30, (
         "of 1000 equal tokens in half precision, only a few were ever drawn\n  hint: add up in float64"
     )
+    many = student.run(probes.draws, torch.linspace(0, -1e-3, 50257), 20, 1, {"temperature": 0.9})[0]
+    assert max(many.tolist()) > 5000, "of 50257 tokens that are about equal, none beyond the first 5000 was drawn in 20 draws"
+    for temperature in (1e-3, 1e-9, 1e-15):
+        three = torch.tensor([-50.0, 0.0, 0.0], dtype=torch.float64) * temperature
+        tokens, _ = student.run(probes.draws, three, 60, 1, {"temperature": temperature})
+        what = f"the tokens drawn of the logits -50, 0 and 0, all times {temperature:g}, at temperature {temperature:g}"
+        hint = "only a temperature of 0 takes the most probable token; any other divides the logits, however low it is"
+        assert_equal(sorted(set(tokens.tolist())), [1, 2], what=what, hint=hint)
     flat[7:] = -math.inf
     tokens, _ = student.run(probes.draws, flat, 60, 1, {"top_k": 500, "top_p": 1.0})
     assert max(tokens.tolist()) < 7, "a token whose logit is -inf was drawn"
@@ -226,6 +235,7 @@ def test_modes_are_left_alone_and_bad_arguments_are_refused(student, reference):
         ([1], -1, {}),
         ([1], 2, {"temperature": -1.0}),
         ([1], 2, {"top_k": 0}),
+        ([1], 2, {"temperature": 0, "top_k": 0}),
         ([1], 2, {"top_p": 0.0}),
     ]
     answers = student.run(probes.generations_refused, spec, [*bad, ([1], 0, {}), ([1], 1, {"top_p": 1.0})])
@@ -298,6 +308,7 @@ def test_data_begin_at_multiples_and_have_no_gaps(student, seed, n):
     data, _, _ = student.run(probes.written, tensors)
     check_file(data, tensors)
     header, start = read_safetensors(data)
+    assert "__metadata__" not in header, "without metadata, the header should have no '__metadata__'"
     assert start % 8 == 0, f"the data begin at byte {start}, not at a multiple of 8\n  hint: spaces at the header's end"
     assert not data[8:start].rstrip(b" ")[-1:].isspace(), "the header is filled up with something else than spaces"
     assert data[8:9] == b"{", "the header should begin with '{', right after its length\n  hint: spaces at the header's end"

@@ -29,6 +29,7 @@ def in_dtype(dtype):
 
 
 WIDE = {"vocab_size": 2, "context_length": 9, "n_layers": 1, "n_heads": 1, "d_model": 64, "dropout": 0.5}
+LONG = {"vocab_size": 3, "context_length": 1100, "n_layers": 1, "n_heads": 1, "d_model": 2}
 
 
 # GPTConfig
@@ -83,7 +84,7 @@ def test_rows_are_those_of_causal_attention(student, config, seed, b, t):
     assert same and not changed, f"x was changed: {not same}; changed for everyone: {changed}"
 
 
-@exercise("CausalSelfAttention", points=2)
+@exercise("CausalSelfAttention", points=1.5)
 @settings(max_examples=20)
 @given(config=model_sizes(context=(12, 13)), seed=seeds(), b=sizes(1, 2), pieces=st.lists(sizes(1, 4), min_size=2, max_size=3))
 def test_with_a_cache_pieces_give_the_rows_of_the_whole(student, config, seed, b, pieces):
@@ -101,6 +102,17 @@ def test_with_a_cache_pieces_give_the_rows_of_the_whole(student, config, seed, b
     wanted = [0, 0]
     wanted[layer] = sum(pieces)
     assert_equal(lengths, wanted, what="the positions that the cache's two layers hold")
+
+
+@exercise("CausalSelfAttention", points=0.5)
+def test_texts_may_be_longer_than_gpt2_s_context(student):
+    """1100 tokens at once, and 1090 of them before the last 10: the config says how many there may be."""
+    weights, x = of_block(random_weights(LONG, 3), "h.0.attn."), normal(4, 1, 1100, 2)
+    expected = attended(x, weights, 1)
+    for pieces in ([1100], [1090, 10]):
+        rows, _ = student.run(scenarios.layer_in_pieces, "CausalSelfAttention", LONG, weights, x, pieces)
+        hint = "a mask's size is not 1024: it goes by the queries and keys that there are, or by config.context_length"
+        assert_close(rows, expected, what=f"the rows of pieces of {pieces} tokens", hint=hint)
 
 
 @exercise("CausalSelfAttention", points=1)
@@ -183,6 +195,10 @@ def test_values_are_those_of_two_layers_and_gelu_s_tanh_form(student, config, se
 def test_dropout_takes_numbers_of_the_result_in_training_only(student):
     """Half of them, and the rest is doubled; in evaluation the result is always the same."""
     weights = of_block(random_weights(WIDE, 3), "h.0.mlp.")
+    x = normal(4, 20, 64)
+    trained, plain = student.run(scenarios.dropped, "MLP", WIDE, weights, x, True), fed_forward(x, weights)
+    expected = torch.where(trained == 0, 0.0, 2 * plain)
+    assert_close(trained, expected, what="what is left, doubled", hint="only the result is dropped, nothing before c_proj")
     weights |= {"c_proj.weight": torch.zeros(64, 256).double(), "c_proj.bias": torch.ones(64).double()}
     x = normal(4, 100, 64)
     evaluated = student.run(scenarios.dropped, "MLP", WIDE, weights, x, False)
@@ -374,6 +390,8 @@ def test_what_is_too_long_is_refused_and_the_cache_stays_as_it_was(student):
     assert_equal(
         student.run(scenarios.gpt_refuses, SMALL, weights, texts), [True, True, True, False, False], what="what is refused"
     )
+    long = student.run(scenarios.gpt_refuses, LONG, random_weights(LONG, 4), [random_ids(LONG, 1, 1, n) for n in (1100, 1101)])
+    assert_equal(long, [False, True], what="whether 1100 and 1101 tokens are refused where the context length is 1100")
     for dtype in (torch.float64, torch.float32):
         weights = random_weights(SMALL, 4, dtype)
         ids, more = random_ids(SMALL, 2, 2, 7), random_ids(SMALL, 3, 2, 2)
@@ -440,7 +458,8 @@ def test_parameters_stay_the_objects_that_they_are(student):
     for dtype, given_in in ((torch.float32, torch.float16), (torch.float64, torch.float32), (torch.bfloat16, torch.float32)):
         weights = random_weights(SMALL, 3, given_in)
         ids = random_ids(SMALL, 1, 1, 3)
-        _, own, seen = student.run(scenarios.loaded, SMALL, published(weights), ids, dtype)
+        state = published(weights) | {"lm_head.weight": weights["wte.weight"].clone()}
+        _, own, seen = student.run(scenarios.loaded, SMALL, state, ids, dtype)
         names = (
             "it returns the model",
             "the parameters are the same objects",
