@@ -28,7 +28,10 @@ DATA = "self.data = data if data.dtype in (np.float32, np.float64) else data.ast
 QUOTIENT = "return self._result(quotient, (self, lambda g: g / other.data), (other, lambda g: -g * quotient / other.data))"
 POWER = "(self, lambda g: g * exponent * self.data ** (exponent - 1))"
 BACK = "g = g if keepdims or axis is None else np.expand_dims(g, axis)"
-ALIKE = "            if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric):\n                return False\n"
+ALIKE = (
+    "            if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric) < np.inf:  # NaN and infinity fail\n"
+    "                return False\n"
+)
 LEAVES = "leaves = [Array(x.data.copy(), x.requires_grad) for x in inputs]"
 
 MUTANTS = [
