@@ -245,6 +245,22 @@ def children_counted(root):
     return order
 
 
+@alternative(ORDER, "Nodes with the number of the parent that comes next: parents are asked for at each link.", file=FILE)
+def numbers_of_parents_on_the_stack(root):
+    order, seen, stack = [], {id(root)}, [(root, 0)]
+    while stack:
+        node, number = stack.pop()
+        if number == len(node.parents):
+            order.append(node)
+            continue
+        stack.append((node, number + 1))
+        parent = node.parents[number]
+        if id(parent) not in seen:
+            seen.add(id(parent))
+            stack.append((parent, 0))
+    return order
+
+
 @alternative(ORDER, "By depth: the longest way from a leaf, found from the leaves up, then sorted.", file=FILE)
 def sorted_by_depth(root):
     from collections import deque

@@ -474,9 +474,11 @@ def test_parts_by_masks_and_integer_arrays(student, a, seed, data):
     check(student, [x], [["[]", [0], {"index": pairs}]], f"x[{pairs}] of {a}", hint)
     mixed = [["array", torch.tensor([0, 0, -1])], ["rest"], ["new"]]
     check(student, [x], [["[]", [0], {"index": mixed}]], f"x[{mixed}] of {a}", hint)
-    for first in (["slice", None, None, None], ["int", 1], ["rest"]):
-        later = [first, ["list", [0, 0, -1]]]
-        check(student, [normal(seed, 2, 3)], [["[]", [0], {"index": later}]], f"x[{later}] of (2, 3)", hint)
+    every, rows, columns = ["slice", None, None, None], [True, False], ["array", torch.tensor([True, False, True])]
+    tuples = [[first, ["list", [0, 0, -1]]] for first in (every, ["int", 1], ["rest"])]
+    tuples += [[["list", rows]], [["list", rows], ["int", 1]], [every, columns], [["list", [0, 1]], columns]]
+    operations = [["[]", [0], {"index": index}] for index in tuples]
+    check(student, [normal(seed, 2, 3)], operations, f"x[index] of (2, 3), the index one of {tuples}", hint)
 
 
 FLOAT32 = [
@@ -520,7 +522,7 @@ def test_every_operation_keeps_float32(student, seed):
     for operation in EACH:
         check(student, [x, x.mT.contiguous()], [operation], f"{operation} in float32")
     for sign in "+-*/@":
-        y = x.mT.contiguous() if sign == "@" else positive(normal(seed + 1, 3, dtype=torch.float32))
+        y = x.mT.contiguous() if sign == "@" else torch.tensor([0.5, 2.0, 4.0])  # whose inverses are exact
         for single, double in (([x, y.double()], [x.double(), y.double()]), ([x.double(), y], [x.double(), y.double()])):
             graph = graph_of(double, [[sign, [0, 1], {}]])
             expected = truth(*graph.arguments)
@@ -545,7 +547,7 @@ def test_every_operation_may_be_walked_again(student, seed):
     graph, rate = graph_of([data for data, _ in leaves], EACH), 1e-3
     for step, found in enumerate(student.run(probes.descended, *graph.arguments, rate)):
         expected = truth(*graph.arguments)
-        compare(found, expected, f"all operations, after {step} steps of gradient descent in place", "compute from what data is now")
+        compare(found, expected, f"all operations, after {step} steps downhill", "compute from what data is now")
         moved = [(data - rate * right, True) for (data, _), right in zip(graph.leaves, expected["gradients"])]
         graph = Graph(moved, graph.operations, graph.weights)
 
