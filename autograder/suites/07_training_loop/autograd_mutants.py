@@ -1214,7 +1214,7 @@ MUTANTS = [
         CHECK,
         "NaN passes, for `nan > room` is False: ask for `difference <= room`.",
         (
-            "if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric):",
+            "if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric) < np.inf:",
             "if abs(gradient[index] - numeric) > 1e-6 + 1e-4 * abs(numeric):",
         ),
     ),

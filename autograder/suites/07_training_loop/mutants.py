@@ -2215,13 +2215,6 @@ MUTANTS = [
         ("torch.randint(len(data) - context_length,", "torch.randint(min(len(data) - context_length, 2**16),"),
     ),
     edit(
-        "unrenamed_file_left_behind",
-        "save_checkpoint",
-        "Where the rename itself fails, the unfinished file stays: the rename belongs into the try as well.",
-        ("        os.replace(unfinished, path)\n    finally:\n", "    except BaseException:\n"),
-        ("(missing_ok=True)\n", "(missing_ok=True)\n        raise\n    os.replace(unfinished, path)\n"),
-    ),
-    edit(
         "weights_in_single_precision",
         "save_checkpoint",
         "What is float64 in the model is saved as float32: to the last bit means each tensor in its own dtype.",

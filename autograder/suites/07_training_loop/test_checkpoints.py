@@ -78,13 +78,9 @@ def test_a_new_checkpoint_takes_the_place_of_the_old_one_in_one_piece(student, s
 def test_what_was_there_survives_a_save_that_fails(student):
     """The error is raised, the old file is what it was, and no piece of a new one is left."""
     for there_was_one in (True, False):
-        for where in ("progress", "optimizer", "the rename"):
+        for where in ("progress", "optimizer"):
             seen = student.run(scenarios.saving_fails, 5, there_was_one, where)
-            what = f"a save that fails at {where}, {'with' if there_was_one else 'without'} an old file:"
-            if where == "the rename" and not seen["raised"]:  # it found another way
-                new = {"step": 3, "history": {"loss": [1.0, 2.0]}}
-                assert_equal((seen["folder"], seen["loads"]), (["run.pt"], new), what="the folder and the new checkpoint")
-                continue
+            what = f"a save that fails at something in {where}, {'with' if there_was_one else 'without'} an old file:"
             assert seen["raised"], f"{what} no error was raised"
             left = ["run.pt"] if there_was_one else []
             hint = "write under another name, replace when it is complete, and clear up in a finally"
