@@ -532,6 +532,23 @@ def test_helpers_in_another_file_of_the_module_are_reached():
     assert check(rules, {"engine.py": helper, "loop.py": innocent}) == []
 
 
+def test_what_another_file_puts_in_an_exercises_place_is_reached():
+    rules = module(("target", ["torch.softmax"]), ("other", []), files=("loop.py", "engine.py"), places={"target": "engine.py"})
+    engine = "def target(x): raise NotImplementedError\n"
+    helper = "import torch\ndef mine(x):\n    return x.softmax(-1)\ndef other(x):\n    return x.softmax(-1)\n"
+    for lines in (
+        ["from exercises import engine", "engine.target = mine"],
+        ["import exercises.engine as e", "e.target = mine"],
+        ["import exercises.engine", "exercises.engine.target = mine"],
+        ["from . import engine", "engine.target = mine"],
+        ["from exercises import engine", "setattr(engine, 'target', mine)"],
+    ):
+        found = check(rules, {"engine.py": engine, "loop.py": helper + "\n".join(lines)})
+        assert [(breach.exercise, breach.file, breach.line) for breach in found] == [("target", "loop.py", 3)], lines
+    innocent = "from exercises import engine\ndef mine(x): return engine.target(x)\n"
+    assert check(rules, {"engine.py": engine, "loop.py": helper + innocent}) == []
+
+
 def test_a_missing_or_broken_file_has_no_breaches():
     rules = module(("target", ["torch.softmax"]), files=("work.py", "more.py"))
     good = HEAD + body("return x.softmax(-1)")

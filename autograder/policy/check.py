@@ -127,6 +127,7 @@ class _Analysis:
         scope = self.binders[file].module
         roots = scope.visible(exercise)
         mentions = [(mention, "") for mention in self._bound_to_something_else(exercise, scope, roots)]
+        roots = [*roots, *self._put_in_from_outside(file)]
         reached = set(roots)
         queue = deque((binding, "") for binding in roots)
         while queue:
@@ -138,6 +139,13 @@ class _Analysis:
                     reached.add(used)
                     queue.append((used, used.name))
         return mentions
+
+    def _put_in_from_outside(self, file: str) -> list[Binding]:
+        """`from exercises import autograd` in another file of the module, and there `autograd.backward = …`."""
+        paths = {"exercises", "solutions", *(path for path, own in self.resolver.own.items() if own == file)}
+        scopes = [binder.module for other, binder in self.binders.items() if other != file]
+        changed = [bound for scope in scopes for bound in scope.names.values() if any(each.path in paths for each in bound)]
+        return [binding for bound in changed for binding in bound if binding.path is None]
 
     def _bound_to_something_else(self, exercise: str, scope: Scope, roots: list[Binding]) -> list[_Mention]:
         """`from torch import softmax` and `from torch import *` give an exercise's name to what they import."""

@@ -141,7 +141,8 @@ ALTERNATIVES = [
             "            x.data[index] = centre - eps\n            below = f(*leaves).data.item()\n"
             "            x.data[index] = centre\n"
             "            numeric = (above - below) / (2 * eps)\n"
-            "            if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric):\n                return False\n",
+            "            if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric) < np.inf:  # NaN and infinity fail\n"
+            "                return False\n",
             "            step = np.zeros_like(x.data)\n            step[index] = eps\n"
             "            up, down = ([Array(y.data + sign * step if y is x else y.data) for y in leaves] for sign in (1, -1))\n"
             "            numeric = (f(*up) - f(*down)).data.sum() / 2 / eps\n"
@@ -170,9 +171,10 @@ ALTERNATIVES = [
             "        numerics = np.empty_like(x.data)\n        for index in np.ndindex(x.data.shape):\n",
         ),
         (
-            "            if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric):\n                return False\n",
+            "            if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric) < np.inf:  # NaN and infinity fail\n"
+            "                return False\n",
             "            numerics[index] = numeric\n"
-            "        agrees = np.all(abs(gradient - numerics) <= 1e-6 + 1e-4 * abs(numerics))\n"
+            "        agrees = np.isfinite(numerics).all() and np.all(abs(gradient - numerics) <= 1e-6 + 1e-4 * abs(numerics))\n"
             "        if not agrees:\n            return agrees\n",
         ),
         ("    return True\n", "    return np.True_\n"),
@@ -245,6 +247,22 @@ def children_counted(root):
     return order
 
 
+@alternative(ORDER, "Nodes with the number of the parent that comes next: parents are asked for at each link.", file=FILE)
+def numbers_of_parents_on_the_stack(root):
+    order, seen, stack = [], {id(root)}, [(root, 0)]
+    while stack:
+        node, number = stack.pop()
+        if number == len(node.parents):
+            order.append(node)
+            continue
+        stack.append((node, number + 1))
+        parent = node.parents[number]
+        if id(parent) not in seen:
+            seen.add(id(parent))
+            stack.append((parent, 0))
+    return order
+
+
 @alternative(ORDER, "By depth: the longest way from a leaf, found from the leaves up, then sorted.", file=FILE)
 def sorted_by_depth(root):
     from collections import deque
@@ -302,7 +320,7 @@ def inputs_moved_themselves(f, inputs, eps=1e-6):
                 numeric[k] = (values[0] - values[1]) / (2 * eps)
             x.data = data
             difference = np.abs(gradient.reshape(-1) - numeric)
-            agree = agree and bool(np.all(difference <= 1e-6 + 1e-4 * np.abs(numeric)))
+            agree = agree and bool(np.all(difference <= 1e-6 + 1e-4 * np.abs(numeric)) and np.isfinite(numeric).all())
         return agree
     finally:
         for x, (data, grad) in zip(inputs, before):

@@ -28,7 +28,10 @@ DATA = "self.data = data if data.dtype in (np.float32, np.float64) else data.ast
 QUOTIENT = "return self._result(quotient, (self, lambda g: g / other.data), (other, lambda g: -g * quotient / other.data))"
 POWER = "(self, lambda g: g * exponent * self.data ** (exponent - 1))"
 BACK = "g = g if keepdims or axis is None else np.expand_dims(g, axis)"
-ALIKE = "            if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric):\n                return False\n"
+ALIKE = (
+    "            if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric) < np.inf:  # NaN and infinity fail\n"
+    "                return False\n"
+)
 LEAVES = "leaves = [Array(x.data.copy(), x.requires_grad) for x in inputs]"
 
 MUTANTS = [
@@ -1211,7 +1214,7 @@ MUTANTS = [
         CHECK,
         "NaN passes, for `nan > room` is False: ask for `difference <= room`.",
         (
-            "if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric):",
+            "if not abs(gradient[index] - numeric) <= 1e-6 + 1e-4 * abs(numeric) < np.inf:",
             "if abs(gradient[index] - numeric) > 1e-6 + 1e-4 * abs(numeric):",
         ),
     ),
@@ -1457,6 +1460,96 @@ MUTANTS = [
         CHECK,
         "Only so many entries of an input are looked at: any of them may be wrong.",
         ("in np.ndindex(x.data.shape)", "in list(np.ndindex(x.data.shape))[:50]"),
+    ),
+    # rarer mistakes, of every exercise
+    wrong(
+        "ones_in_front_accepted",
+        UNBROADCAST,
+        "A shape with more axes than grad is accepted where the axes too many have size 1: broadcasting takes no axes away.",
+        ("if n_added < 0 or any(", "if any("),
+    ),
+    wrong(
+        "float16_widened",
+        UNBROADCAST,
+        "A float16 gradient comes back as float32: the result has grad's dtype, whichever that is.",
+        (SUMMED, SUMMED.replace("keepdims=True", "keepdims=True, dtype=max(grad.dtype, np.dtype('f4'))")),
+    ),
+    wrong(
+        "product_takes_the_dtype_of_the_left",
+        ARRAY,
+        "float32 @ float64 gives float32: as in NumPy, it is float64, whichever of the two stands on the left.",
+        ("product = self.data @ other.data", "product = (self.data @ other.data).astype(self.data.dtype)"),
+    ),
+    wrong(
+        "quotient_takes_the_dtype_of_the_left",
+        ARRAY,
+        "float32 / float64 gives float32: as in NumPy, it is float64, whichever of the two stands on the left.",
+        ("quotient = self.data / other.data", "quotient = (self.data / other.data).astype(self.data.dtype)"),
+    ),
+    wrong(
+        "parts_of_constants_want_gradients",
+        ARRAY,
+        "A part of a constant says that it requires a gradient: a result requires one if an operand does, and not otherwise.",
+        (
+            "return self._result(self.data[index], (self, put_back))",
+            "part = self._result(self.data[index], (self, put_back))\n        part.requires_grad = True\n        return part",
+        ),
+    ),
+    wrong(
+        "power_of_0_is_a_constant",
+        ARRAY,
+        "x ** 0 is made a constant: its gradient is 0, and still it is a result of x and requires a gradient if x does.",
+        ("return self._result(self.data**exponent, (self, np.zeros_like))", "return Array(self.data**exponent)"),
+    ),
+    wrong(
+        "lists_within_tuples_overwritten",
+        ARRAY,
+        "Repeated indices are added up where the index is an array or a list, but not in x[:, [0, 0]]: use np.add.at always.",
+        (
+            "            np.add.at(whole, index, g)  #",
+            "            parts = index if isinstance(index, tuple) else (index,)\n"
+            "            if not isinstance(index, list) and not any(isinstance(part, np.ndarray) for part in parts):\n"
+            "                whole[index] += g\n                return whole\n            np.add.at(whole, index, g)  #",
+        ),
+    ),
+    wrong(
+        "exp_remembered",
+        ARRAY,
+        "exp is computed once for each Array and remembered, though data may have changed since, by gradient descent.",
+        ("value = np.exp(self.data)\n", 'value = self.__dict__.setdefault("_exp", np.exp(self.data))\n'),
+    ),
+    wrong(
+        "negative_powers_of_absolute_values",
+        ARRAY,
+        "The sign of x is lost in x ** -1 and other negative powers.",
+        (
+            "return self._result(self.data**exponent, (self, lambda g",
+            "base = abs(self.data) if exponent < 0 else self.data\n        return self._result(base**exponent, (self, lambda g",
+        ),
+    ),
+    wrong(
+        "constant_root_gets_a_gradient",
+        ARRAY,
+        "backward of a leaf that requires no gradient leaves one in it: it keeps None.",
+        (ASKED, "if (node.requires_grad or node is self) and not node.parents:"),
+    ),
+    wrong(
+        "infinite_slope_agrees",
+        CHECK,
+        "An infinite difference makes the room for errors infinite, too, and everything agrees: what is not finite never does.",
+        (" < np.inf:", ":"),
+    ),
+    wrong(
+        "constant_result_taken_as_right",
+        CHECK,
+        "Where the result requires no gradient the answer is True at once: but f may depend on its inputs all the same.",
+        ("f(*leaves).backward()", "y = f(*leaves)\n    if not y.requires_grad:\n        return True\n    y.backward()"),
+    ),
+    wrong(
+        "float32_constants_accepted",
+        CHECK,
+        "A float32 input is accepted where it requires no gradient: differences of f drown in its rounding, too.",
+        ("for x in inputs):", "for x in inputs if x.requires_grad):"),
     ),
 ]
 

@@ -2167,6 +2167,71 @@ MUTANTS = [
         "With a max_norm of infinity the norm in the history is not that of the gradient: nothing is clipped, but it has a norm.",
         ("        norm = clip", "        norm = torch.tensor(0.0) if math.isinf(config.max_norm) else clip"),
     ),
+    # rarer mistakes, of every exercise
+    edit(
+        "loss_of_halves_detached",
+        "cross_entropy",
+        "In half precision the loss has no graph: logits.float() keeps it, logits.detach() and .data do not.",
+        ("wide = logits.float() if", "wide = logits.detach().float() if"),
+    ),
+    edit(
+        "gradient_of_float16_in_float16",
+        "cross_entropy_gradient",
+        "Only bfloat16 is computed in float32: float16 has to be, too, or what is left of p - 1 near p = 1 is rounding.",
+        ("in (torch.float16, torch.bfloat16)", "== torch.bfloat16"),
+    ),
+    edit(
+        "eps_in_the_place_of_the_decay",
+        "AdamW",
+        "The arguments have another order than the stub's: AdamW(params, lr, betas, eps, weight_decay) is called wrongly then.",
+        (
+            "        eps: float = 1e-8,\n        weight_decay: float = 1e-2,\n",
+            "        weight_decay: float = 1e-2,\n        eps: float = 1e-8,\n",
+        ),
+    ),
+    edit(
+        "factor_in_the_gradients_dtype",
+        "clip_grad_norm",
+        "The factor max_norm / norm is rounded to the gradient's dtype: float16 has no numbers between 0 and 6e-8.",
+        ("grad.mul_(max_norm / norm)", "grad.mul_((max_norm / norm).to(grad.dtype))"),
+    ),
+    edit(
+        "generator_by_another_name",
+        "get_batch",
+        "An argument has another name than in the stub: whoever calls get_batch(..., generator=g) gets an error.",
+        ("generator: torch.Generator)", "rng: torch.Generator)"),
+        ("generator=generator", "generator=rng"),
+    ),
+    edit(
+        "places_in_the_datas_dtype",
+        "get_batch",
+        "Places are kept in the dtype of the data: in uint8 they begin again at 0 after 255.",
+        ("    pieces = data", "    starts = starts.to(data.dtype).long().clamp(min=0)\n    pieces = data"),
+    ),
+    edit(
+        "two_bytes_of_places",
+        "get_batch",
+        "No place beyond the first 65,536 is ever drawn: a text may be longer.",
+        ("torch.randint(len(data) - context_length,", "torch.randint(min(len(data) - context_length, 2**16),"),
+    ),
+    edit(
+        "weights_in_single_precision",
+        "save_checkpoint",
+        "What is float64 in the model is saved as float32: to the last bit means each tensor in its own dtype.",
+        ("model.state_dict()", "{name: x.float() if x.is_floating_point() else x for name, x in model.state_dict().items()}"),
+    ),
+    edit(
+        "path_has_to_be_text",
+        "train",
+        "checkpoint_path may be a Path, too, and a Path cannot be added to a text.",
+        ("Path(config.checkpoint_path).exists()", 'os.path.exists("" + config.checkpoint_path)'),
+    ),
+    edit(
+        "no_decay_taken_for_the_usual_one",
+        "train",
+        "A weight_decay of 0 in the config becomes another one: `or` takes 0 for nothing. Hand over what the config says.",
+        ("weight_decay=config.weight_decay", "weight_decay=config.weight_decay or 0.1"),
+    ),
 ]
 
 

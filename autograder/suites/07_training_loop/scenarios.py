@@ -40,7 +40,7 @@ def scatter(x):
 def attached(module, logits, targets):
     """The gradient that backpropagation takes to the logits from twice the loss, and whether the loss still has a graph."""
     logits = logits.clone().requires_grad_()
-    loss = module.cross_entropy(logits, targets)
+    loss = module.cross_entropy(logits=logits, targets=targets)
     has_graph = loss.requires_grad
     if has_graph:
         (2.0 * loss).backward()
@@ -56,7 +56,7 @@ def within_a_graph(module, logits, targets):
     """The closed form on logits that require gradients and were computed: their own gradient works afterwards."""
     leaf = logits.clone().requires_grad_()
     computed = (leaf * 1.5).exp()
-    module.cross_entropy_gradient(computed, targets)
+    module.cross_entropy_gradient(logits=computed, targets=targets)
     computed.square().sum().backward()
     return leaf.grad
 
@@ -90,7 +90,7 @@ def optimizer_session(module, name, values, arguments, operations, layout="plain
                 for p, value in zip(params, details[0], strict=True):
                     p.copy_(value)
         elif operation == "another":
-            optimizer = getattr(module, name)(params, **details[0])
+            optimizer = getattr(module, name)(params, *details[0].values())  # all of them, in the signature's order
         elif operation == "zero_grad":
             optimizer.zero_grad()
             seen.append([None if p.grad is None else p.grad.clone() for p in params])
@@ -142,7 +142,7 @@ def optimizer_surroundings(module, name, arguments, dtypes):
 
 def build(module, name, values, arguments):
     """Make an optimiser."""
-    getattr(module, name)([nn.Parameter(x) for x in values], **arguments)
+    getattr(module, name)(params=[nn.Parameter(x) for x in values], **arguments)
 
 
 def load_foreign_state(module, name, n_own, n_other):
@@ -185,7 +185,8 @@ def clip(module, gradients, max_norm, as_generator=False, times=1, layout="plain
         p.grad = None if gradient is None else scatter(gradient) if layout == "scattered" else gradient.clone()
     tensors = [p.grad for p in params]
     before = surroundings()
-    norms = [module.clip_grad_norm((p for p in params) if as_generator else params, max_norm) for _ in range(times)]
+    given = {"max_norm": max_norm}
+    norms = [module.clip_grad_norm(params=iter(params) if as_generator else params, **given) for _ in range(times)]
     return {
         "norms": list(map(float, norms)),
         "scalars": all(not isinstance(norm, torch.Tensor) or norm.dim() == 0 for norm in norms),
@@ -201,16 +202,18 @@ def clip(module, gradients, max_norm, as_generator=False, times=1, layout="plain
 
 def schedule(module, steps, *arguments):
     """The learning rates of these steps."""
-    return [float(module.cosine_schedule(step, *arguments)) for step in steps]
+    given = dict(zip(("warmup_steps", "total_steps", "max_lr", "min_lr"), arguments, strict=True))
+    return [float(module.cosine_schedule(step=step, **given)) for step in steps]
 
 
 def batches(module, data, batch_size, context_length, seed, n=1, strided=False):
     """The x and y of n calls with one generator, and what the calls changed around them."""
     generator = torch.Generator().manual_seed(seed)
     own = scatter(data) if strided else data.clone()
+    given = {"batch_size": batch_size, "context_length": context_length, "generator": generator}
     before, seen = surroundings(), []
     for _ in range(n):
-        seen.append(kept(module.get_batch(own, batch_size, context_length, generator)))
+        seen.append(kept(module.get_batch(data=own, **given)))
     return {"batches": seen, "data as it was": torch.equal(own, data), "changed": differences(before)}
 
 
@@ -242,8 +245,8 @@ def vocabulary(module, text, texts, ids):
 
 def two_vocabularies(module, one, other, texts):
     """What two vocabularies say, the first one asked after the second was made."""
-    both = [module.CharVocabulary(one), module.CharVocabulary(other)]
-    return [(len(vocabulary), vocabulary.encode(text)) for vocabulary, text in zip(both, texts)]
+    both = [module.CharVocabulary(text=one), module.CharVocabulary(text=other)]
+    return [(len(vocabulary), vocabulary.encode(text=text)) for vocabulary, text in zip(both, texts)]
 
 
 def encode(module, text, unknown):
@@ -253,14 +256,14 @@ def encode(module, text, unknown):
 
 def decode(module, text, ids):
     """Decode ids with the vocabulary of a text."""
-    return module.CharVocabulary(text).decode(ids)
+    return module.CharVocabulary(text).decode(ids=ids)
 
 
 # Checkpoints
 
 
 class Net(nn.Module):
-    """Dropout, a buffer that changes with every pass, a weight with two names, and a parameter that is frozen."""
+    """Dropout, buffers that change with every pass, one of them float64, a weight with two names, and a frozen parameter."""
 
     def __init__(self, width=4, dropout=0.5):
         super().__init__()
@@ -268,12 +271,14 @@ class Net(nn.Module):
         self.other.weight = self.one.weight
         self.frozen = nn.Parameter(torch.randn(width), requires_grad=False)
         self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("total", torch.zeros((), dtype=torch.float64))
         self.register_buffer("n_passes", torch.zeros((), dtype=torch.long))
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x):
         if self.training:
             self.mean = 0.9 * self.mean + 0.1 * x.detach().mean(0)
+            self.total += x.detach().double().sum() / 3
             self.n_passes += 1
         return self.other(self.dropout(torch.tanh(self.one(x - self.mean)))) * self.frozen * (1 + 0.01 * self.n_passes)
 
@@ -480,8 +485,9 @@ def saving_changes(module, seed):
         progress = {"step": 2, "history": {"loss": [0.5, 0.25]}}
         modes = [part.training for part in run.model.modules()]
         model, state = kept(dict(run.model.state_dict())), run.generator.get_state()
+        handed = {"path": home / "a.pt", "model": run.model, "optimizer": run.optimizer, "generator": run.generator}
         before = surroundings()
-        module.save_checkpoint(home / "a.pt", run.model, run.optimizer, run.generator, progress)
+        module.save_checkpoint(progress=progress, **handed)
         changed = differences(before)
         return {
             "changed": changed,
@@ -523,7 +529,7 @@ def loading_parts(module, seed, parts):
         torch.manual_seed(seed + 7)
         before = [other.optimizer.n_steps, other.generator.get_state(), torch.get_rng_state()]
         handed = {part: getattr(other, part) for part in parts}
-        progress = module.load_checkpoint(home / "a.pt", other.model, **handed)
+        progress = module.load_checkpoint(path=home / "a.pt", model=other.model, **handed)
         after = [other.optimizer.n_steps, other.generator.get_state(), torch.get_rng_state()]
         same = [torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in zip(before, after)]
         weights = all(torch.equal(a, b) for a, b in zip(run.model.state_dict().values(), other.model.state_dict().values()))
@@ -631,7 +637,7 @@ def evaluation(module, weights, data, batch_size, context_length, dropout=0.0, m
     own = data.clone()
     with torch.set_grad_enabled(not mixed):
         before = surroundings()
-        value = module.evaluate(model, own, batch_size, context_length)
+        value = module.evaluate(model=model, data=own, batch_size=batch_size, context_length=context_length)
         changed = differences(before)
     return {
         "value": float(value),
@@ -677,7 +683,8 @@ def interrupted(module, weights, others, data, config, stop_at, dropout):
         whole = model_of(weights, dropout=dropout)
         history = module.train(whole, tuple(data), module.TrainConfig(**config))
         seen.append({"history": kept(history), "weights": {name: kept(p) for name, p in whole.named_parameters()}})
-        config = module.TrainConfig(**config, checkpoint_path=str(home / "run.pt"))
+        path = home / "run.pt"
+        config = module.TrainConfig(**config, checkpoint_path=path if stop_at % 2 else str(path))
         torch.manual_seed(1)
         raised = False
         try:
@@ -699,7 +706,7 @@ def train_surroundings(module, weights, data, config):
     """What train changed around it, and the data."""
     own, model = [x.clone() for x in data], model_of(weights)
     before = surroundings()
-    module.train(model, tuple(own), module.TrainConfig(**config))
+    module.train(model=model, data=tuple(own), config=module.TrainConfig(**config))
     return {"changed": differences(before), "data as it was": all(map(torch.equal, own, data))}
 
 

@@ -160,6 +160,15 @@ def test_constants_get_no_gradient(student):
         assert_equal(requires, [node.requires_grad for node in nodes], what=f"requires_grad of all nodes, leaves {wanted}")
         expected = {"values": [], "gradients": [node.grad for node in nodes[:3]]}
         compare({"values": [], "gradients": gradients}, expected, f"x + x, where {wanted} require one")
+    given = positive(normal(4, 2, 3)), positive(normal(5, 3, 2))
+    for wanted in ((False, False), (True, False), (False, True)):
+        leaves, operations = list(zip(given, wanted)), [*EACH, ["**", [0], {"exponent": 0}]]
+        requires, _ = student.run(probes.wanting, leaves, operations)
+        right = [node.requires_grad for node in nodes_of(leaves, operations)[2:]]
+        for operation, found, wants in zip(operations, requires[2:], right, strict=True):
+            assert_equal(found, wants, what=f"requires_grad of {operation}, leaves {wanted}")
+    found = student.run(probes.walks, [(x, False)], [], [[0, y, []]])
+    assert_equal(found, [[None]], what="the gradient of a leaf that requires none, after its own backward")
 
 
 @exercise(NAME, points=0.5)
@@ -275,7 +284,10 @@ def test_powers(student, a, seed):
     x = normal(seed, *a)
     for n in (2, 3, 1, 4, 2.0):
         check(student, [x], [["**", [0], {"exponent": n}]], f"x ** {n}", "n x ** (n - 1), where x is negative as well")
-    for n in (-1, -2, 0.5, -0.5, 1.7):
+    for n in (-1, -2, -3):
+        away = torch.where(x > 0, x + 0.3, x - 0.3)
+        check(student, [away], [["**", [0], {"exponent": n}]], f"x ** {n}", "where x is negative as well")
+    for n in (0.5, -0.5, 2.7):
         check(student, [positive(x)], [["**", [0], {"exponent": n}]], f"x ** {n} of positive numbers")
     zeros = torch.where(x > 0, 0.0, x)
     for n in (0, 0.0, 1, 2, 3):
@@ -462,6 +474,11 @@ def test_parts_by_masks_and_integer_arrays(student, a, seed, data):
     check(student, [x], [["[]", [0], {"index": pairs}]], f"x[{pairs}] of {a}", hint)
     mixed = [["array", torch.tensor([0, 0, -1])], ["rest"], ["new"]]
     check(student, [x], [["[]", [0], {"index": mixed}]], f"x[{mixed}] of {a}", hint)
+    every, rows, columns = ["slice", None, None, None], [True, False], ["array", torch.tensor([True, False, True])]
+    tuples = [[first, ["list", [0, 0, -1]]] for first in (every, ["int", 1], ["rest"])]
+    tuples += [[["list", rows]], [["list", rows], ["int", 1]], [every, columns], [["list", [0, 1]], columns]]
+    operations = [["[]", [0], {"index": index}] for index in tuples]
+    check(student, [normal(seed, 2, 3)], operations, f"x[index] of (2, 3), the index one of {tuples}", hint)
 
 
 FLOAT32 = [
@@ -500,10 +517,18 @@ def test_float32_stays_float32(student, a, seed):
 @settings(max_examples=1)
 @given(seed=seeds())
 def test_every_operation_keeps_float32(student, seed):
-    """No operation makes float64 of float32."""
+    """No operation makes float64 of float32, or float32 of float64 that meets it."""
     x = positive(normal(seed, 2, 3, dtype=torch.float32))
     for operation in EACH:
         check(student, [x, x.mT.contiguous()], [operation], f"{operation} in float32")
+    for sign in "+-*/@":
+        y = x.mT.contiguous() if sign == "@" else torch.tensor([0.5, 2.0, 4.0])  # whose inverses are exact
+        for single, double in (([x, y.double()], [x.double(), y.double()]), ([x.double(), y], [x.double(), y.double()])):
+            graph = graph_of(double, [[sign, [0, 1], {}]])
+            expected = truth(*graph.arguments)
+            expected["gradients"] = [right.to(leaf.dtype) for right, leaf in zip(expected["gradients"], single)]
+            actual = student.run(probes.graph, [(leaf, True) for leaf in single], graph.operations, graph.weights)
+            compare(actual, expected, f"x {sign} y, of {single[0].dtype} and {single[1].dtype}", "NumPy makes float64 of the two")
 
 
 @exercise(NAME, points=0.5)
@@ -519,6 +544,12 @@ def test_every_operation_may_be_walked_again(student, seed):
         for k, right in enumerate(walked(leaves, [operation], calls)):
             what = f"walk {k + 1} through {operation}"
             compare({"values": [], "gradients": actual[k]}, {"values": [], "gradients": right}, what, "keep nothing from a walk")
+    graph, rate = graph_of([data for data, _ in leaves], EACH), 1e-3
+    for step, found in enumerate(student.run(probes.descended, *graph.arguments, rate)):
+        expected = truth(*graph.arguments)
+        compare(found, expected, f"all operations, after {step} steps downhill", "compute from what data is now")
+        moved = [(data - rate * right, True) for (data, _), right in zip(graph.leaves, expected["gradients"])]
+        graph = Graph(moved, graph.operations, graph.weights)
 
 
 @exercise(NAME, points=0.75)

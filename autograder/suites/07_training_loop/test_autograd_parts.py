@@ -55,8 +55,9 @@ def test_copies_are_added_up(student, case, seed):
 @given(case=broadcasts(), dtype=float_dtypes(), seed=seeds())
 @example(case=((3,), (2, 3)), dtype=torch.float32, seed=1)
 @example(case=((2, 3), (2, 3)), dtype=torch.float32, seed=1)
+@example(case=((3,), (2, 3)), dtype=torch.float16, seed=1)
 def test_dtype_of_the_gradient_stays(student, case, dtype, seed):
-    """float32 and float64 stay what they are."""
+    """float32 and float64 stay what they are, and float16 as well."""
     shape, whole = case
     check_unbroadcast(student, normal(seed, *whole, dtype=dtype), shape)
 
@@ -90,7 +91,8 @@ def test_shapes_that_do_not_broadcast_are_refused(student):
     """A shape that is longer, has another size than 1 or grad's, or would be the larger one."""
     pairs = [((2,), (3,)), ((3, 2), (3,)), ((2, 3), (2, 1, 3)), ((1,), (3,)), ((1, 3), (2, 3)), ((), (1,)),
              ((3,), (1, 3)), ((2, 3), (2,)), ((2, 2, 3), (3, 3)), ((4,), (2,)), ((1,), (0,)), ((3,), (0,)), ((6,), (2, 3)),
-             ((2, 2, 3), (2, 3, 2)), ((2, 3, 4), (3, 2, 4)), ((2, 3, 4), (6, 4)), ((2, 3), (3, 2))]  # fmt: skip
+             ((2, 2, 3), (2, 3, 2)), ((2, 3, 4), (3, 2, 4)), ((2, 3, 4), (6, 4)), ((2, 3), (3, 2)),
+             ((1,), (1, 1)), ((2, 1), (1, 2, 1)), ((2, 3), (1, 2, 3))]  # fmt: skip
     for whole, shape in pairs:
         why = f"{shape} does not broadcast to {whole}"
         assert_refused(student.run, probes.unbroadcasted, normal(1, *whole), list(shape), why=why)
@@ -307,6 +309,7 @@ def test_constants_and_inputs_without_use(student, case):
         ("the second of two", True),
         ("no input", True),
         ("no input, but its data", False),
+        ("nothing but its data", False),
     ):
         assert_equal(student.run(probes.checked_odd, kind, point), right, what=f"gradcheck of a function of {kind}")
     for shape in ((), (1,), (1, 1)):
@@ -377,6 +380,9 @@ def test_what_is_not_finite_never_agrees(student):
         for point in (normal(1, 2), torch.zeros(1, dtype=torch.float64)):  # at 0 both sides of an infinite slope are infinite
             said = student.run(probes.checked_odd, kind, point)
             assert_equal(said, False, what=f"gradcheck of a function that is {kind}", hint="nan > room is False: ask for <=")
+    said = student.run(probes.checked_odd, "a leap from one infinity to the other", torch.zeros(1, dtype=torch.float64))
+    hint = "1e-4 * infinity is infinite, and nothing is more"
+    assert_equal(said, False, what="gradcheck where backward gives 1, and the differences infinity", hint=hint)
 
 
 @exercise("gradcheck", points=0.5)
@@ -387,5 +393,8 @@ def test_what_cannot_be_checked_is_refused(student):
     assert_refused(student.run, probes.checked_odd, "a square", normal(1, 2, dtype=torch.float32), why="the input is float32")
     inputs = [normal(2, 2), normal(3, 2, dtype=torch.float32)]
     assert_refused(student.run, probes.checked, inputs, inputs, why="the second input is float32")
+    wanted = [True, False]
+    assert_refused(student.run, probes.checked, inputs, inputs, wanted=wanted, why="the second input, a constant, is float32")
     for shape in ((2,), (3, 1)):
-        assert_refused(student.run, probes.checked_odd, "not one number", normal(4, *shape), why="f gives several numbers")
+        for kind in ("not one number", "not one number, and constant"):
+            assert_refused(student.run, probes.checked_odd, kind, normal(4, *shape), why="f gives several numbers")

@@ -8,6 +8,8 @@ from . import scenarios
 PROGRESS = {
     "step": 7,
     "history": {"loss": [0.1, 1 / 3, 1e-300, 2.5e17], "lr": [], "nothing": {}},
+    "nothing yet": "",
+    "zero": 0,
     "text": 'Ärger\n"\\ 漢🙂',
     "deep": [[1, [2.0, [-3]]], [{"a": [{"b": 0.2}]}]],
 }

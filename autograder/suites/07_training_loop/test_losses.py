@@ -78,6 +78,12 @@ def test_gradients_flow_from_the_loss_to_the_logits(student, lead, vocab, seed):
     assert_close(seen, wanted, what="backpropagation through twice the loss", hint="no detach, no item, no torch.no_grad")
     actual = student.run(strided, "cross_entropy", (logits, targets))
     assert_close(actual, loss_of(logits, targets), what="the loss of logits that are not contiguous")
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        logits, targets = half_case(dtype, seed)
+        wanted = {"a graph": True, "gradient": (2 * gradient_of(logits, targets)).to(dtype)}
+        seen = student.run(scenarios.attached, logits, targets)
+        room = max(1.01 * torch.finfo(dtype).eps, 1e-5)
+        assert_close(seen, wanted, what=f"backpropagation in {dtype}", hint="no detach, no .data", rtol=room, atol=1e-7)
     assert student.run(random_state_untouched, "cross_entropy", (logits, targets)), "the global random state was used"
 
 
@@ -169,6 +175,7 @@ def test_the_gradient_has_the_dtype_of_the_logits_and_halves_are_computed_in_flo
         )
     for dtype, shift in ((torch.float16, 0.0), (torch.bfloat16, 0.0), (torch.bfloat16, 60.0)):
         logits, targets = half_case(dtype, seed, shift=shift)
+        logits += 4 * F.one_hot(targets, 7).to(dtype)  # probabilities near 1, whose distance from 1 halves cannot tell
         expected, step = gradient_of(logits, targets).to(dtype), torch.finfo(dtype).eps
         hint = "logits.float() first, and .to(logits.dtype) for the result"
         actual = student.cross_entropy_gradient(logits, targets)

@@ -99,6 +99,9 @@ def test_every_place_is_equally_probable_and_rows_are_drawn_by_themselves(studen
     counts(pairs, n_places**2, "the places of 1000 pairs of rows", "draw a place for each row")
     calls = [a * n_places + b for a, b in zip(starts[:500] + starts[1000:1500], starts[500:1000] + starts[1500:])]
     counts(calls, n_places**2, "the places of a row in two calls", "go on with the generator, do not seed it")
+    long = (torch.arange(150_000) // 50_000).to(torch.uint8)
+    [(x, _)] = student.run(scenarios.batches, long, 300, 1, seed)["batches"]
+    counts(x[:, 0].tolist(), 3, "the thirds of a text of 150,000 tokens in 300 rows", "every place there is")
     few = student.run(scenarios.batches, data, 2, context_length, seed, 250)["batches"]
     pairs = [place.get(int(x[0, 0]), -1) * n_places + place.get(int(x[1, 0]), -1) for x, _ in few]
     counts(pairs, n_places**2, "the places of the two rows of 250 small batches", "two rows may come from one place")
@@ -132,7 +135,7 @@ def test_the_generator_alone_decides_which_pieces_come(student, seed):
 def test_batches_are_int64_copies_of_data_of_any_integer_type(student):
     """uint8 saves memory and has no room for an index; writing into a batch leaves the text alone."""
     for dtype in (torch.uint8, torch.int16, torch.int32, torch.int64):
-        data = (torch.arange(40) * 7 % 120).to(dtype)
+        data = (torch.arange(700) * 7 % 120).to(dtype)  # more places than a byte counts
         x, y = student.run(scenarios.batches, data, 3, 5, 7)["batches"][0]
         assert_equal((x.dtype, y.dtype), (torch.int64, torch.int64), what=f"the dtypes of x and y of {dtype} data")
         assert_equal((x + 7) % 120, y % 120 if dtype != torch.uint8 else y, what="x, each token replaced by its successor")
