@@ -188,6 +188,7 @@ def memoize(function: Callable[..., Any]) -> Callable[..., Any]:
       of different types (1, 1.0, True) do, as they would as keys of a dict.
     - Any value is remembered, None and False too. A call that raises is not remembered: the next one runs again. It is
       no hit; whether it counts as a miss is left open.
+    - The memory has no bounds, and a call is found in it as quickly when it is large, as a key is in a dict.
     - An unhashable argument, such as a list, is a TypeError, and `function` does not run.
     - Each decorated function has a memory of its own, which its own recursive calls use as well.
     - `decorated.cache_info()` returns `CacheInfo(hits, misses)`; name and docstring of `function` are kept.

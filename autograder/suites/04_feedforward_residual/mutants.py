@@ -1049,6 +1049,238 @@ MUTANTS = [
         "A layer that costs nothing is allowed: only negative costs are refused.",
         ("if any(cost < 0 for cost in costs):", "if any(cost <= 0 for cost in costs):"),
     ),
+    edit(
+        "relu_for_many_numbers",
+        "gelu",
+        "An x of more than a thousand numbers gets another function: the size of x makes no difference.",
+        (
+            'if approximate == "none":',
+            'if x.numel() > 1000:\n        return torch.relu(x)\n    if approximate == "none":',
+        ),
+    ),
+    edit(
+        "written_to_without_gradients",
+        "gelu",
+        "x is changed in place while no gradients are recorded: it is still the caller's.",
+        (
+            'if approximate == "none":',
+            'if not torch.is_grad_enabled():\n'
+            '        return x.mul_(0.5 + 0.5 * torch.erf(x / math.sqrt(2)))\n'
+            '    if approximate == "none":',
+        ),
+    ),
+    edit(
+        "no_gradient_beyond_two_dimensions",
+        "gelu",
+        "No gradient reaches an x of more than two dimensions: detach nothing, whatever the shape.",
+        ('if approximate == "none":', 'if x.dim() > 2:\n        x = x.detach()\n    if approximate == "none":'),
+    ),
+    edit(
+        "layer_norm_up_to_a_fixed_width",
+        "LayerNorm",
+        "Only the first 64 entries of a vector are normalised: d_model may be any size.",
+        (
+            "z = x.float() if x.dtype in HALF else x",
+            "z = x.float() if x.dtype in HALF else x\n"
+            "        z = torch.cat([z[..., :64], torch.zeros_like(z[..., 64:])], -1)",
+        ),
+    ),
+    edit(
+        "layer_norm_eps_of_zero_replaced",
+        "LayerNorm",
+        "An eps of 0 is falsy, so `eps or 1e-5` replaces it: use the eps that is given.",
+        ("self.eps = eps", "self.eps = eps or 1e-5"),
+    ),
+    edit(
+        "layer_norm_default_eps_in_half_precision",
+        "LayerNorm",
+        "In half precision the eps that was given is not used.",
+        ("variance + self.eps", "variance + (1e-5 if x.dtype in HALF else self.eps)"),
+    ),
+    edit(
+        "layer_norm_bound_to_its_first_parameters",
+        "LayerNorm",
+        "The layer's function keeps hold of the parameters it was made with, so a deep copy of the layer "
+        "uses the original's: read self.weight and self.bias in forward.",
+        (
+            "self.bias = nn.Parameter(torch.zeros(d_model))",
+            "self.bias = nn.Parameter(torch.zeros(d_model))\n"
+            "        weight, bias = self.weight, self.bias\n"
+            "        self.affine = lambda n: n * weight + bias",
+        ),
+        ("(normal * self.weight + self.bias)", "self.affine(normal)"),
+    ),
+    edit(
+        "layer_norm_detached_in_evaluation_in_half_precision",
+        "LayerNorm",
+        "In half precision no gradient reaches x in evaluation mode: the mode makes no difference to "
+        "layer norm.",
+        (
+            "z = x.float() if x.dtype in HALF else x",
+            "if not self.training and x.dtype in HALF:\n            x = x.detach()\n"
+            "        z = x.float() if x.dtype in HALF else x",
+        ),
+    ),
+    edit(
+        "layer_norm_width_checked_in_evaluation_only",
+        "LayerNorm",
+        "A wrong width is refused in evaluation mode only, and broadcasts in training: check it always.",
+        ("x.shape[-1:] != self.weight.shape", "not self.training and x.shape[-1:] != self.weight.shape"),
+    ),
+    edit(
+        "backward_of_few_rows_only",
+        "layer_norm_backward",
+        "A batch of more than a thousand vectors gets zeros: any number of vectors is fine.",
+        (
+            "centred = x - x.mean(-1, keepdim=True)  # (..., d)",
+            "if x.numel() // x.shape[-1] > 1000:\n"
+            "        return torch.zeros_like(x), torch.zeros_like(weight), torch.zeros_like(weight)\n"
+            "    centred = x - x.mean(-1, keepdim=True)  # (..., d)",
+        ),
+    ),
+    edit(
+        "backward_in_place_without_gradients",
+        "layer_norm_backward",
+        "grad_output is changed in place while no gradients are recorded: it is still the caller's.",
+        (
+            "g = grad_output * weight",
+            "g = grad_output * weight if torch.is_grad_enabled() else grad_output.mul_(weight)",
+        ),
+    ),
+    edit(
+        "rms_eps_of_zero_replaced",
+        "RMSNorm",
+        "An eps of 0 is falsy, so `eps or 1e-6` replaces it: use the eps that is given.",
+        ("self.eps = eps", "self.eps = eps or 1e-6"),
+    ),
+    edit(
+        "rms_nothing_without_gradients",
+        "RMSNorm",
+        "While no gradients are recorded x comes back as it is: normalise all the same.",
+        (
+            "z = x.float() if x.dtype in HALF else x",
+            "if not torch.is_grad_enabled():\n            return x\n"
+            "        z = x.float() if x.dtype in HALF else x",
+        ),
+    ),
+    edit(
+        "feed_forward_bound_to_the_first_layer",
+        "FeedForward",
+        "The function that is made in __init__ keeps hold of that very layer, so a deep copy runs the "
+        "original's weights: use self in forward.",
+        (
+            "self.w_out = nn.Linear(d_ff, d_model)",
+            "self.w_out = nn.Linear(d_ff, d_model)\n"
+            "        self.run = lambda x: self.w_out(self.activation(self.w_in(x)))",
+        ),
+        ("return self.w_out(self.activation(self.w_in(x)))", "return self.run(x)"),
+    ),
+    edit(
+        "feed_forward_relu_up_to_twenty",
+        "FeedForward",
+        "ReLU is cut off at 20: relu(x) is x for every positive x.",
+        ('"relu": torch.relu', '"relu": lambda h: h.clamp(0, 20)'),
+    ),
+    edit(
+        "feed_forward_relu_in_half_precision",
+        "FeedForward",
+        "In half precision ReLU is used whatever activation was asked for.",
+        (
+            "return self.w_out(self.activation(self.w_in(x)))",
+            "h = self.w_in(x)\n        return self.w_out((torch.relu if h.dtype in HALF else "
+            "self.activation)(h))",
+        ),
+    ),
+    edit(
+        "swiglu_by_exponential_in_float32",
+        "SwiGLU",
+        "z / (1 + exp(-z)) overflows in float32 from z = -89 on, and its gradient is NaN: use z * "
+        "sigmoid(z).",
+        (
+            "F.silu(self.w_gate(x))",
+            "(lambda z: F.silu(z) if z.dtype == torch.float64 else z / (1 + "
+            "torch.exp(-z)))(self.w_gate(x))",
+        ),
+    ),
+    edit(
+        "swiglu_few_rows_only",
+        "SwiGLU",
+        "More than a thousand positions come back as they are: any number of them is fine.",
+        (
+            "return self.w_out(F.silu(self.w_gate(x)) * self.w_in(x))",
+            "if x.numel() > 1000 * x.shape[-1]:\n            return x\n"
+            "        return self.w_out(F.silu(self.w_gate(x)) * self.w_in(x))",
+        ),
+    ),
+    edit(
+        "block_of_64_positions_at_most",
+        "TransformerBlock",
+        "The mask is dropped for texts of more than 64 positions: hand it on whatever its size.",
+        (
+            "if self.norm_first:\n            x = x + self.attention(self.norm_1(x), mask=mask)",
+            "if x.shape[1] > 64:\n            mask = None\n        if self.norm_first:\n"
+            "            x = x + self.attention(self.norm_1(x), mask=mask)",
+        ),
+    ),
+    edit(
+        "mask_dropped_in_half_precision",
+        "TransformerBlock",
+        "In half precision the mask is dropped: hand it on in every precision.",
+        (
+            "if self.norm_first:\n            x = x + self.attention(self.norm_1(x), mask=mask)",
+            "if x.dtype in HALF:\n            mask = None\n        if self.norm_first:\n"
+            "            x = x + self.attention(self.norm_1(x), mask=mask)",
+        ),
+    ),
+    edit(
+        "mask_dropped_without_gradients",
+        "TransformerBlock",
+        "While no gradients are recorded the mask is dropped: hand it on always.",
+        (
+            "if self.norm_first:\n            x = x + self.attention(self.norm_1(x), mask=mask)",
+            "if not torch.is_grad_enabled():\n            mask = None\n        if self.norm_first:\n"
+            "            x = x + self.attention(self.norm_1(x), mask=mask)",
+        ),
+    ),
+    edit(
+        "memory_of_ten_thousand_entries",
+        "memoize",
+        "The oldest results are forgotten after ten thousand: the memory has no bounds.",
+        (
+            "            misses += 1",
+            "            misses += 1\n            if len(results) >= 10_000:\n"
+            "                results.pop(next(iter(results)))",
+        ),
+    ),
+    edit(
+        "eight_arguments_at_most",
+        "memoize",
+        "Only the first eight positional arguments are part of the key: all of them are.",
+        ("key = args, frozenset(kwargs.items())", "hash(args)\n        key = args[:8], frozenset(kwargs.items())"),
+    ),
+    edit(
+        "index_errors_become_none",
+        "memoize",
+        "IndexError and KeyError from the function are swallowed and None is remembered: let them "
+        "through.",
+        (
+            "            results[key] = function(*args, **kwargs)",
+            "            try:\n                results[key] = function(*args, **kwargs)\n"
+            "            except LookupError:\n                results[key] = None",
+        ),
+    ),
+    edit(
+        "32_segments_at_most",
+        "optimal_checkpoints",
+        "More than 32 segments are never used: n_segments may be any number.",
+        ("n = len(costs)", "n_segments = min(n_segments, 32)\n    n = len(costs)"),
+    ),
+    edit(
+        "first_cost_not_checked",
+        "optimal_checkpoints",
+        "The first cost is not checked: a negative one is an error wherever it stands.",
+        ("if any(cost < 0 for cost in costs)", "if any(cost < 0 for cost in costs[1:] or costs)"),
+    ),
 ]
 
 

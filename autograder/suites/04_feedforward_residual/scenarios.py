@@ -1,5 +1,6 @@
 """What a single call cannot show: layers loaded with given weights and run, functions that count their calls."""
 
+import copy
 import math
 import random
 
@@ -51,9 +52,16 @@ def changed_by_making(module, name, arguments):
 
 
 def side_by_side(module, name, made, x, **options):
-    """The outputs of several layers, each from its own (arguments, weights), all of them made before the first is used."""
+    """The outputs of several layers, each from its own (arguments, weights), all of them made before the first is used;
+    then those of their deep copies, the parameters of the layers themselves having been set to zero."""
     layers = [build(module, name, arguments, weights, x.dtype) for arguments, weights in made]
-    return [layer(x, **options) for layer in layers]
+    outputs = [layer(x, **options) for layer in layers]
+    copies = [copy.deepcopy(layer) for layer in layers]
+    with torch.no_grad():
+        for layer in layers:
+            for value in layer.parameters():
+                value.zero_()
+    return outputs + [layer(x, **options) for layer in copies]
 
 
 def parameter_names(module, name, arguments):
@@ -62,8 +70,8 @@ def parameter_names(module, name, arguments):
 
 
 def forward_again(module, name, arguments, first, weights, x, **options):
-    """The outputs in training and in evaluation mode, of a layer that was in use before with the weights `first`, with
-    another x, of another shape too, and other options."""
+    """The outputs in training and in evaluation mode, then the same while no gradients are recorded, of a layer that was
+    in use before with the weights `first`, with another x, of another shape too, and other options."""
     layer = build(module, name, arguments, first, x.dtype)
     other = x.flip(0)
     for mode in (True, False, True):
@@ -74,7 +82,14 @@ def forward_again(module, name, arguments, first, weights, x, **options):
     with torch.no_grad():
         for key, value in weights.items():
             parameters[key].copy_(value)
-    return [layer.train(mode)(other, **options) for mode in (True, False)]
+    outputs = [layer.train(mode)(other, **options) for mode in (True, False)]
+    with torch.no_grad():
+        return outputs + [layer.train(mode)(other, **options) for mode in (True, False)]
+
+
+def forward_in_evaluation(module, name, arguments, weights, x):
+    """The output for x in evaluation mode."""
+    return build(module, name, arguments, weights, x.dtype).eval()(x)
 
 
 def forward_after_a_mask(module, name, arguments, weights, x, mask):
@@ -101,13 +116,18 @@ def forward_strided(module, name, arguments, weights, x):
 
 
 def forward_and_input(module, name, arguments, weights, x, **options):
-    """x and the other tensors after the call, and the names of what the call changed beside them."""
-    layer = build(module, name, arguments, weights, x.dtype)
-    before = surroundings()
-    layer(x, **options)
-    changed = [key for key, value in layer.named_parameters() if key in weights and not torch.equal(value, weights[key])]
-    changed += ["the training mode"] * (not layer.training) + ["x.requires_grad"] * x.requires_grad
-    return [x.detach(), *options.values()], changed + differences(before)
+    """x and the other tensors after a call in each mode, with gradients recorded and without, and the names of what the
+    calls changed beside them."""
+    layer, changed = build(module, name, arguments, weights, x.dtype), []
+    for training, recorded in ((True, True), (False, True), (True, False), (False, False)):
+        layer.train(training)
+        before = surroundings()
+        with torch.set_grad_enabled(recorded):
+            layer(x, **options)
+        changed += [key for key, value in layer.named_parameters() if key in weights and not torch.equal(value, weights[key])]
+        changed += ["the training mode"] * (layer.training != training) + ["x.requires_grad"] * x.requires_grad
+        changed += differences(before)
+    return [x.detach(), *options.values()], changed
 
 
 def forward_twice(module, name, arguments, weights, x, **options):
@@ -133,17 +153,20 @@ def forward_of_another_dtype(module, name, arguments, weights, x):
 
 
 def forward_both_ways(module, name, arguments, weights, x, mask):
-    """The outputs when the mask is given by name, and when it is the second positional argument."""
+    """The outputs when the mask is given by name, and when it is the second positional argument, not contiguous."""
     layer = build(module, name, arguments, weights, x.dtype)
-    return layer(x, mask=mask), layer(x, mask)
+    return layer(x, mask=mask), layer(x, mask.mT.contiguous().mT)
 
 
 def after_other_numbers(module, name, args, other):
-    """The results of two calls, the tensors among `args` having been given the numbers of `other` in between."""
+    """The results of two calls, the tensors among `args` having been given the numbers of `other` in between; of a third
+    while no gradients are recorded; and the tensors afterwards."""
     first = getattr(module, name)(*args)
     for x, y in zip(args, other):
         x.copy_(y)
-    return first, getattr(module, name)(*args)
+    second = getattr(module, name)(*args)
+    with torch.no_grad():
+        return first, second, getattr(module, name)(*args), args[: len(other)]
 
 
 def counts_after_the_result_was_changed(module, n_layers):
@@ -224,7 +247,8 @@ def memoized_look_alikes(module, marks):
 
 
 def memoized_many(module, n):
-    """How often a memoized function ran in three calls for each of n numbers, the numbers one after the other."""
+    """Whether a memoized function was right in three calls for each of n numbers, the numbers one after the other, how
+    often it ran, and the counts."""
     ran = []
 
     @module.memoize
@@ -233,7 +257,7 @@ def memoized_many(module, n):
         return -i
 
     right = [probe(i) for _ in range(3) for i in range(n)] == [-i for _ in range(3) for i in range(n)]
-    return right, len(ran)
+    return right, len(ran), counts(probe)
 
 
 def memoized_counts(module, arguments):
@@ -266,7 +290,12 @@ def memoized_values(module, values):
 
 def memoized_failures(module, failures):
     """A memoized function that raises the first `failures` times; what came of two calls more than that."""
-    ran, kinds = [], (KeyError, ZeroDivisionError, AttributeError, ValueError, StopIteration, RuntimeError, AssertionError)
+    class Unlucky(Exception):
+        pass
+
+    kinds = KeyError, ZeroDivisionError, AttributeError, ValueError, StopIteration, RuntimeError, AssertionError, IndexError
+    kinds += OSError, OverflowError, NotImplementedError, RecursionError, NameError, EOFError, KeyboardInterrupt, Unlucky
+    ran = []
 
     @module.memoize
     def unlucky(x):
@@ -305,9 +334,10 @@ def memoized_type_error(module):
     return len(ran)
 
 
-def memoized_unhashable(module, argument, by_name):
+def memoized_unhashable(module, kind, by_name):
     """Call a memoized function with an argument that cannot be hashed; the counts after it did not refuse, or ran."""
-    ran = []
+    ran, kinds = [], {"list": [1, 2], "dict": {"a": 1}, "set": {1}, "bytearray": bytearray(b"a"), "list in a tuple": ([1],)}
+    argument = kinds[kind]
     remembered = module.memoize(lambda x=None: ran.append(x))
     try:
         return remembered(x=argument) if by_name else remembered(argument)

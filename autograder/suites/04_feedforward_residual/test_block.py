@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from autograder.testing import assert_close, assert_equal, exercise
-from autograder.testing.strategies import given, mask_for, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import example, given, mask_for, normal, seeds, settings, sizes, st
 
 from . import scenarios
 
@@ -62,6 +62,7 @@ cases = given(seed=seeds(), b=sizes(1, 3), t=sizes(1, 6), n_heads=sizes(1, 3), h
 @exercise("TransformerBlock", points=5, core=True)
 @settings(max_examples=10)
 @cases
+@example(seed=1, b=4, t=130, n_heads=9, head_dim=8, d_ff=70)
 def test_the_block_is_pre_norm_by_default(student, seed, b, t, n_heads, head_dim, d_ff):
     """x + attention(norm_1(x)), then + feed_forward(norm_2(...)): PyTorch's encoder layer with norm_first=True."""
     arguments, weights, x = block_case(seed, b, t, n_heads, head_dim, d_ff)
@@ -75,6 +76,7 @@ def test_the_block_is_pre_norm_by_default(student, seed, b, t, n_heads, head_dim
 @exercise("TransformerBlock", points=4)
 @settings(max_examples=10)
 @cases
+@example(seed=1, b=4, t=130, n_heads=9, head_dim=8, d_ff=70)
 def test_the_block_can_be_post_norm(student, seed, b, t, n_heads, head_dim, d_ff):
     """norm_1(x + attention(x)), then norm_2(... + feed_forward(...)): norm_first=False."""
     arguments, weights, x = block_case(seed, b, t, n_heads, head_dim, d_ff)
@@ -88,7 +90,7 @@ def test_the_block_hands_the_mask_to_attention(student, generator):
     """True means "may attend"; the mask broadcasts over batch and heads."""
     h = 2
     for form, norm_first, b in [*product(FORMS, (True, False), (2,)), *product(FORMS[::3], (True, False), (1,))]:
-        t = 17 if form == "causal" else 5
+        t = 130 if form == "causal" else 5
         size = {"b": b, "h": h, "t": t, "1": 1}
         arguments, weights, x = block_case(generator, b, t, h, 3, 7)
         shape = (t, t) if form == "causal" else tuple(size[name] for name in form[1:-1].split(", "))
@@ -110,8 +112,9 @@ def test_the_block_gives_finite_results_where_nothing_may_be_attended_to(student
     arguments, weights, x = block_case(generator, 2, 4, 2, 3, 5)
     row = torch.ones(4, 4, dtype=torch.bool)
     row[1] = False
-    for norm_first, mask in product((True, False), (row, torch.zeros_like(row))):
-        call = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x, torch.ones_like(x))
+    padded = torch.tensor([[True, True, False, False], [False] * 4])[:, None, None]  # the second text is all padding
+    for norm_first, mask, training in product((True, False), (row, torch.zeros_like(row), padded), (True, False)):
+        call = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x, torch.ones_like(x), training)
         actual = student.run(scenarios.layer_gradients, *call, mask=mask)
         assert_close(
             actual, reference.run(scenarios.layer_gradients, *call, mask=mask), what="output and gradients", atol=1e-9
@@ -194,12 +197,17 @@ def test_the_block_leaves_everything_else_alone(student, generator):
         scattered = student.run(scenarios.forward_strided, *layer, x)
         assert_close(scattered, (first, first), what="the block on a non-contiguous x", hint="reshape where view fails")
         exact = student.run(scenarios.layer_gradients, *layer, x, x)
-        for dtype, room in ((torch.float32, 1e-3), (torch.bfloat16, 0.5)):
-            single = student.run(scenarios.layer_gradients, *layer, x.to(dtype), x.to(dtype))
+        masked = student.run(scenarios.forward, *layer, x, mask=some)
+        precisions = (torch.float32, 1e-3), (torch.float16, 0.1), (torch.bfloat16, 0.5)
+        for (dtype, room), training in product(precisions, (True, False)):
+            single = student.run(scenarios.layer_gradients, *layer, x.to(dtype), x.to(dtype), training)
             assert single["output"].dtype == dtype, f"a {dtype} block gave {single['output'].dtype}"
             assert_close(single["output"].double(), first, what=f"the block in {dtype}", rtol=room, atol=room)
             lost = [key for key, value in single.items() if not isinstance(value, torch.Tensor)]
             assert_equal(lost, [], what=f"what no gradient reaches in {dtype}", hint="detach nothing")
+            again = student.run(scenarios.forward_again, *layer, weights, x.to(dtype), mask=some)
+            what = f"the block with a mask in {dtype}, in both modes, with and without recorded gradients"
+            assert_close([y.double() for y in again], [masked] * 4, what=what, hint="mask=mask", rtol=room, atol=room)
             far = room * max(float(value.abs().max()) for value in exact.values())
             wide = {key: value.double() for key, value in single.items()}
             assert_close(wide, exact, what=f"output and gradients in {dtype}", hint="detach nothing", rtol=room, atol=far)
@@ -207,7 +215,8 @@ def test_the_block_leaves_everything_else_alone(student, generator):
         expected = student.run(scenarios.forward, *layer[:2], trained, x, mask=mask)
         actual = student.run(scenarios.forward_again, *layer, trained, x, mask=mask)
         hint = "weights, x and mask change from call to call: keep nothing of them, and do the same in both modes"
-        assert_close(actual, [expected] * 2, what="[training, evaluation] after other weights and another mask", hint=hint)
+        what = "[training, evaluation] after other weights and another mask, and both without recorded gradients"
+        assert_close(actual, [expected] * 4, what=what, hint=hint)
     changed = student.run(scenarios.changed_by_making, "TransformerBlock", arguments)
     assert_equal(changed, [], what="what making the block changed", hint="set no seed and no default")
     expected = encoder_layer(weights, *arguments, norm_first=False)(x).detach()
@@ -218,5 +227,6 @@ def test_the_block_leaves_everything_else_alone(student, generator):
     made = [([*arguments, True], weights), ([*arguments, False], other), (arguments, other)]
     expected = [encoder_layer(made[i][1], *arguments, norm_first=i != 1)(x).detach() for i in range(3)]
     actual = student.run(scenarios.side_by_side, "TransformerBlock", made, x)
-    hint = "each has its own order and weights"
-    assert_close(actual, expected, what="the outputs of three blocks", hint=hint, atol=1e-9)
+    hint = "each has its own order and weights, and a copy its own too"
+    what = "the outputs of three blocks, and of their deep copies"
+    assert_close(actual, expected * 2, what=what, hint=hint, atol=1e-9)

@@ -1,12 +1,13 @@
 """Hidden tests: the feed-forward layers. The truth is PyTorch's own functions."""
 
+from functools import partial
 from itertools import product
 
 import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
-from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, sizes
+from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes
 
 from . import scenarios
 
@@ -48,10 +49,12 @@ def check_layout_and_half(student, name, arguments, weights, x, truth):
     assert_close(scattered, plain, what=f"{name} of a non-contiguous x", hint="reshape where view fails", atol=1e-5)
     leaves = {"x": x, **weights}
     expected = pulled_back(truth, leaves, torch.ones_like(x)) | {"output": truth(leaves)}
-    for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        actual = student.run(scenarios.layer_gradients, name, arguments, weights, x.to(dtype), torch.ones_like(x, dtype=dtype))
+    for dtype, training in product((torch.float32, torch.float16, torch.bfloat16), (True, False)):
+        call = (name, arguments, weights, x.to(dtype), torch.ones_like(x, dtype=dtype), training)
+        actual = student.run(scenarios.layer_gradients, *call)
         for key, value in expected.items():
-            what = f"{'the output' if key == 'output' else f'the gradient by {key}'} of {name} in {dtype}"
+            what = "the output" if key == "output" else f"the gradient by {key}"
+            what += f" of {name} in {dtype}, in {'training' if training else 'evaluation'} mode"
             assert isinstance(actual[key], torch.Tensor), f"{what} is missing: detach nothing"
             assert actual[key].dtype == dtype, f"{what} came back as {actual[key].dtype}: keep the input's dtype"
             room = 32 * torch.finfo(dtype).eps * float(value.abs().max())
@@ -64,10 +67,13 @@ def check_layout_and_half(student, name, arguments, weights, x, truth):
 @exercise("FeedForward", points=3, core=True)
 @settings(max_examples=15)
 @given(seed=seeds(), d=sizes(1, 6), d_ff=sizes(1, 9), lead=leading_shapes(3, 3))
+@example(seed=1, d=70, d_ff=300, lead=(2,))
+@example(seed=1, d=3, d_ff=5, lead=(1100,))
+@example(seed=1, d=3, d_ff=5, lead=(2, 1, 2, 1, 2))
 def test_feed_forward_is_two_linear_layers_around_relu(student, seed, d, d_ff, lead):
     """With ReLU: w_out(relu(w_in(x))), for any widths and leading dimensions."""
     draw = torch.Generator().manual_seed(seed)
-    weights, x = feed_forward_weights(draw, d, d_ff), normal(draw, *lead, d)
+    weights, x = feed_forward_weights(draw, d, d_ff), normal(draw, *lead, d, scale=30.0)
     actual = student.run(scenarios.forward, "FeedForward", [d, d_ff, {"activation": "relu"}], weights, x)
     assert_close(actual, feed_forward_truth(weights, x, "relu"), what="FeedForward(x)", hint="w_in, activation, w_out")
 
@@ -76,6 +82,7 @@ def test_feed_forward_is_two_linear_layers_around_relu(student, seed, d, d_ff, l
 def test_feed_forward_bends_with_the_exact_gelu_by_default(student, generator):
     """Without a word about the activation it is the exact GELU."""
     weights, x = feed_forward_weights(generator, 5, 11), normal(generator, 2, 3, 5)
+    x[1] *= 100
     expected = feed_forward_truth(weights, x, "gelu")
     for arguments in ([5, 11], [5, 11, "gelu"]):
         actual = student.run(scenarios.forward, "FeedForward", arguments, weights, x)
@@ -88,6 +95,7 @@ def test_feed_forward_bends_with_the_exact_gelu_by_default(student, generator):
 def test_feed_forward_knows_gpt2s_gelu(student, generator):
     """ "gelu_tanh" is the tanh approximation."""
     weights, x = feed_forward_weights(generator, 5, 11), normal(generator, 7, 5)
+    x[5:] *= 100
     actual = student.run(scenarios.forward, "FeedForward", [5, 11, {"activation": "gelu_tanh"}], weights, x)
     assert_close(actual, feed_forward_truth(weights, x, "gelu_tanh"), what="FeedForward(5, 11, 'gelu_tanh')(x)")
 
@@ -103,9 +111,9 @@ def test_feed_forward_has_four_parameters(student):
 @exercise("FeedForward", points=0.5)
 def test_feed_forward_has_gradients(student, generator):
     """Gradients reach x and all four parameters, through each activation and in both modes."""
-    weights, x = feed_forward_weights(generator, 3, 5), normal(generator, 2, 1, 4, 3)
-    cotangent = normal(generator, 2, 1, 4, 3)
-    for activation, training in product(ACTIVATIONS, (True, False)):
+    leads = ((2, 1, 4), (), (5,), (1100,), (2, 1, 2, 1, 2), (2, 3))
+    for (activation, training), lead in zip(product(ACTIVATIONS, (True, False)), leads):
+        weights, x, cotangent = feed_forward_weights(generator, 3, 5), normal(generator, *lead, 3), normal(generator, *lead, 3)
         call = ("FeedForward", [3, 5, activation], weights, x, cotangent, training)
         actual = student.run(scenarios.layer_gradients, *call)
         truth = pulled_back(lambda t, act=activation: feed_forward_truth(t, t["x"], act), {"x": x, **weights}, cotangent)
@@ -137,21 +145,23 @@ def test_feed_forward_keeps_dtype_and_input(student, generator):
     after, changed = student.run(scenarios.forward_and_input, "FeedForward", [4, 6, "relu"], weights, x)
     assert_equal(after, [x], what="[x] after the call")
     assert_equal(changed, [], what="what the call changed")
-    check_layout_and_half(student, "FeedForward", [4, 6, "relu"], weights, x, lambda t: feed_forward_truth(t, t["x"], "relu"))
+    for name in ACTIVATIONS:
+        truth = partial(lambda t, act: feed_forward_truth(t, t["x"], act), act=name)
+        check_layout_and_half(student, "FeedForward", [4, 6, name], weights, x, truth)
     empty = student.run(scenarios.forward, "FeedForward", [4, 6, "relu"], weights, x[:0])
     assert_equal(empty, x[:0], what="FeedForward of an empty batch")
     trained = {key: 0.5 * value.flip(-1) for key, value in weights.items()}
     actual = student.run(scenarios.forward_again, "FeedForward", [4, 6, "relu"], weights, trained, x)
-    hint = "weights change in training: keep no copy of them, and do the same in both modes"
+    hint = "weights change in training: keep no copy of them, and do the same in both modes, gradients recorded or not"
     expected = feed_forward_truth(trained, x, "relu")
-    what = "[training, evaluation] after other weights"
-    assert_close(actual, [expected, expected], what=what, hint=hint, rtol=1e-4, atol=1e-4)
+    what = "[training, evaluation] after other weights, and both without recorded gradients"
+    assert_close(actual, [expected] * 4, what=what, hint=hint, rtol=1e-4, atol=1e-4)
     made = [([4, 6, "relu"], weights), ([4, 6, "gelu_tanh"], trained), ([4, 6], weights)]
     actual = student.run(scenarios.side_by_side, "FeedForward", made, x)
     chosen = ("relu", "gelu_tanh", "gelu")
     expected = [feed_forward_truth(parameters, x, name) for (_, parameters), name in zip(made, chosen)]
-    hint = "each has its own activation and weights"
-    assert_close(actual, expected, what="the outputs of three layers", hint=hint, rtol=1e-4, atol=1e-4)
+    hint = "each has its own activation and weights, and a copy its own too"
+    assert_close(actual, expected * 2, what="the outputs of three layers, then of copies", hint=hint, rtol=1e-4, atol=1e-4)
 
 
 @exercise("FeedForward", points=0.5)
@@ -186,6 +196,9 @@ def swiglu_truth(weights, x):
 @exercise("SwiGLU", points=4, core=True)
 @settings(max_examples=15)
 @given(seed=seeds(), d=sizes(1, 6), d_ff=sizes(1, 9), lead=leading_shapes(3, 3))
+@example(seed=1, d=70, d_ff=300, lead=(2,))
+@example(seed=1, d=3, d_ff=5, lead=(1100,))
+@example(seed=1, d=3, d_ff=5, lead=(2, 1, 2, 1, 2))
 def test_swiglu_multiplies_by_the_bent_gate(student, seed, d, d_ff, lead):
     """w_out(silu(w_gate(x)) * w_in(x)), for any widths and leading dimensions."""
     draw = torch.Generator().manual_seed(seed)
@@ -207,9 +220,9 @@ def test_swiglu_has_three_parameters_and_no_bias(student):
 @exercise("SwiGLU", points=1)
 def test_swiglu_has_gradients(student, generator):
     """Gradients reach x and all three parameters."""
-    weights, x, cotangent = swiglu_weights(generator, 3, 5), normal(generator, 2, 1, 4, 3), normal(generator, 2, 1, 4, 3)
-    truth = pulled_back(lambda t: swiglu_truth(t, t["x"]), {"x": x, **weights}, cotangent)
-    for training in (True, False):
+    for lead, training in product(((2, 1, 4), (), (5,), (1100,), (2, 1, 2, 1, 2)), (True, False)):
+        weights, x, cotangent = swiglu_weights(generator, 3, 5), normal(generator, *lead, 3), normal(generator, *lead, 3)
+        truth = pulled_back(lambda t: swiglu_truth(t, t["x"]), {"x": x, **weights}, cotangent)
         actual = student.run(scenarios.layer_gradients, "SwiGLU", [3, 5], weights, x, cotangent, training)
         what = f"the gradient in {'training' if training else 'evaluation'} mode"
         assert_close({key: actual[key] for key in truth}, truth, what=what, hint="detach nothing, and do the same in both modes")
@@ -218,12 +231,13 @@ def test_swiglu_has_gradients(student, generator):
 @exercise("SwiGLU", points=1)
 def test_swiglu_stays_finite_for_large_inputs(student, generator):
     """A gate of -1000 closes and one of 1000 opens: no overflow in value or gradient."""
-    weights = {key: torch.ones(1, 1, dtype=torch.float64) for key in swiglu_weights(generator, 1, 1)}
-    x = torch.tensor([[-1000.0], [-1.0], [0.0], [1.0], [1000.0]], dtype=torch.float64)
-    actual = student.run(scenarios.layer_gradients, "SwiGLU", [1, 1], weights, x, torch.ones_like(x))
-    assert_close(actual["output"], swiglu_truth(weights, x), what="SwiGLU(x)", hint="z * sigmoid(z)")
-    truth = pulled_back(lambda t: swiglu_truth(weights, t["x"]), {"x": x}, torch.ones_like(x))
-    assert_close(actual["x"], truth["x"], what="the gradient by x")
+    for dtype in (torch.float64, torch.float32):
+        weights = {key: torch.ones(1, 1, dtype=dtype) for key in swiglu_weights(generator, 1, 1)}
+        x = torch.tensor([[-1000.0], [-1.0], [0.0], [1.0], [1000.0]], dtype=dtype)
+        actual = student.run(scenarios.layer_gradients, "SwiGLU", [1, 1], weights, x, torch.ones_like(x))
+        assert_close(actual["output"], swiglu_truth(weights, x), what=f"SwiGLU(x) in {dtype}", hint="z * sigmoid(z)")
+        truth = pulled_back(lambda t: swiglu_truth(t, t["x"]), {"x": x, **weights}, torch.ones_like(x))
+        assert_close(actual["x"], truth["x"], what=f"the gradient by x in {dtype}", hint="z * sigmoid(z)")
 
 
 @exercise("SwiGLU", points=0.5)
@@ -243,11 +257,11 @@ def test_swiglu_keeps_dtype_and_input(student, generator):
     assert_equal(empty, x[:0], what="SwiGLU of an empty batch")
     trained = {key: 0.5 * value.flip(-1) for key, value in weights.items()}
     actual = student.run(scenarios.forward_again, "SwiGLU", [4, 6], weights, trained, x)
-    hint = "weights change in training: keep no copy of them, and do the same in both modes"
+    hint = "weights change in training: keep no copy of them, and do the same in both modes, gradients recorded or not"
     expected = swiglu_truth(trained, x)
-    what = "[training, evaluation] after other weights"
-    assert_close(actual, [expected, expected], what=what, hint=hint, rtol=1e-4, atol=1e-4)
+    what = "[training, evaluation] after other weights, and both without recorded gradients"
+    assert_close(actual, [expected] * 4, what=what, hint=hint, rtol=1e-4, atol=1e-4)
     actual = student.run(scenarios.side_by_side, "SwiGLU", [([4, 6], weights), ([4, 6], trained)], x)
     expected = [swiglu_truth(parameters, x) for parameters in (weights, trained)]
-    hint = "each has its own weights"
-    assert_close(actual, expected, what="the outputs of two layers", hint=hint, rtol=1e-4, atol=1e-4)
+    hint = "each has its own weights, and a copy its own too"
+    assert_close(actual, expected * 2, what="the outputs of two layers, then of copies", hint=hint, rtol=1e-4, atol=1e-4)

@@ -26,9 +26,11 @@ def test_gelu_has_pytorchs_values_in_both_modes(student, seed, shape, mode, scal
 
 @exercise("gelu", points=1)
 def test_gelu_is_exact_unless_asked_otherwise(student, generator):
-    """Without a second argument GELU is the exact one."""
-    x = normal(generator, 200, scale=2.0)
-    assert_close(student.gelu(x), F.gelu(x), what="gelu(x)", hint='the default is approximate="none"')
+    """Without a second argument GELU is the exact one, for few numbers and for many."""
+    for x in (normal(generator, 200, scale=2.0), normal(generator, 70_001, scale=2.0)):
+        what = f"gelu(x) of {len(x)} numbers"
+        assert_close(student.gelu(x), F.gelu(x), what=what, hint='the default is approximate="none"')
+    assert_close(student.gelu(x, "tanh"), F.gelu(x, approximate="tanh"), what=f"gelu(x, 'tanh') of {len(x)} numbers")
 
 
 @exercise("gelu", points=1)
@@ -61,6 +63,13 @@ def test_gelu_of_large_numbers_is_the_number_or_zero(student):
         )
         truth = gradients(F, "gelu", [x], {"approximate": mode})["gradients"]
         assert_close(seen["gradients"], truth, what=f"the gradient of gelu(x, {mode!r}) far from zero")
+        single = student.run(gradients, "gelu", [x.float(), mode])
+        expected = {"value": x.clamp(min=0).float(), "gradients": [truth[0].float()]}
+        assert_close(single, expected, what=f"gelu(x, {mode!r}) and its gradient far from zero, in float32")
+        for dtype in (torch.float16, torch.bfloat16):
+            half = x[1:-1].to(dtype)
+            what = f"gelu(x, {mode!r}) far from zero, in {dtype}"
+            assert_close(student.gelu(half, mode), half.clamp(min=0), what=what, hint="x times 0 or 1")
 
 
 @exercise("gelu", points=1)
@@ -68,9 +77,10 @@ def test_gelu_of_large_numbers_is_the_number_or_zero(student):
 @given(seed=seeds(), mode=st.sampled_from(MODES))
 def test_gelu_has_pytorchs_gradient(student, seed, mode):
     """The gradient flows through GELU and agrees with PyTorch's, for non-contiguous inputs too."""
-    x = normal(seed, 3, 5)
-    truth = gradients(F, "gelu", [x], {"approximate": mode})
-    assert_close(student.run(gradients, "gelu", [x, mode])["gradients"], truth["gradients"], what="the gradient by x")
+    for shape in ((), (7,), (2, 5, 130), (2, 1, 1, 2, 1, 3), (3, 5)):
+        x = normal(seed, *shape)
+        truth, actual = gradients(F, "gelu", [x], {"approximate": mode}), student.run(gradients, "gelu", [x, mode])
+        assert_close(actual["gradients"], truth["gradients"], what=f"the gradient by an x of shape {shape}")
     assert_close(student.run(strided, "gelu", [x, mode]), truth["value"].detach(), what="gelu of a non-contiguous x")
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         rounded, room = x.to(dtype), 32 * torch.finfo(dtype).eps
@@ -92,9 +102,11 @@ def test_gelu_leaves_its_input_alone(student, generator):
             assert_inputs_untouched(student)
         assert_equal(student.run(changed_around, "gelu", [x, mode]), [], what="what the call changed")
         actual = student.run(after_other_numbers, "gelu", [x, mode], [x + 1])
-        truth = F.gelu(x, approximate=mode), F.gelu(x + 1, approximate=mode)
-        what = "gelu of a tensor, and of the same one after other numbers were written into it"
-        assert_close(actual, truth, what=what, hint="keep nothing from call to call")
+        later = F.gelu(x + 1, approximate=mode)
+        truth = F.gelu(x, approximate=mode), later, later, [x + 1]
+        what = "gelu of a tensor, twice of the same one after other numbers were written into it, and that tensor"
+        hint = "keep nothing from call to call, and do the same while no gradients are recorded"
+        assert_close(actual, truth, what=what, hint=hint)
 
 
 @exercise("gelu", points=0.5)
@@ -102,5 +114,5 @@ def test_gelu_refuses_an_unknown_approximation(student):
     """A misspelt `approximate` is an error, not a silent default."""
     x = torch.ones(3)
     names = ("Tanh", "tan", "tanh ", " none", "NONE", "exact", "erf", "gelu_tanh", "none at all", "new", "", "sigmoid")
-    for wrong in (*names, None, True, False):
+    for wrong in (*names, None, True, False, 0):
         assert_refused(student.gelu, x, wrong, why='approximate is "none" or "tanh"')

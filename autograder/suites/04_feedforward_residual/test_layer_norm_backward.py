@@ -1,10 +1,12 @@
 """Hidden tests: the gradients of layer norm. The truth is autograd through PyTorch's own layer norm."""
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
-from autograder.testing.probes import changed_around, strided
+from autograder.testing.probes import changed_around, expanded, strided
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from .scenarios import after_other_numbers
@@ -35,6 +37,8 @@ def backward_truth(grad_output, x, weight, eps):
 @settings(max_examples=20)
 @given(seed=seeds(), d=sizes(1, 9), lead=leading_shapes(3, 3), eps=EPSILONS)
 @example(seed=1, d=3, lead=(2, 1, 2, 1, 2), eps=1e-5)
+@example(seed=1, d=300, lead=(2,), eps=1e-5)
+@example(seed=1, d=3, lead=(1100,), eps=1e-5)
 def test_dx_agrees_with_autograd(student, seed, d, lead, eps):
     """dx is what autograd finds for PyTorch's layer norm."""
     x, weight, _, grad_output = vectors(seed, d, lead)
@@ -47,6 +51,8 @@ def test_dx_agrees_with_autograd(student, seed, d, lead, eps):
 @settings(max_examples=12)
 @given(seed=seeds(), d=sizes(1, 7), lead=leading_shapes(4, 3), eps=EPSILONS)
 @example(seed=1, d=3, lead=(2, 1, 2, 1, 2), eps=1e-5)
+@example(seed=1, d=300, lead=(2,), eps=1e-5)
+@example(seed=1, d=3, lead=(1100,), eps=0.0)
 def test_dweight_adds_up_over_all_vectors(student, seed, d, lead, eps):
     """dweight sums grad_output times the normalised x over every leading dimension."""
     x, weight, _, grad_output = vectors(seed, d, lead)
@@ -60,6 +66,8 @@ def test_dweight_adds_up_over_all_vectors(student, seed, d, lead, eps):
 @settings(max_examples=12)
 @given(seed=seeds(), d=sizes(1, 7), lead=leading_shapes(4, 3))
 @example(seed=1, d=3, lead=(2, 1, 2, 1, 2))
+@example(seed=1, d=300, lead=(2,))
+@example(seed=1, d=3, lead=(1100,))
 def test_dbias_adds_up_over_all_vectors(student, seed, d, lead):
     """dbias sums grad_output over every leading dimension."""
     x, weight, _, grad_output = vectors(seed, d, lead)
@@ -84,11 +92,11 @@ def test_backward_of_a_single_vector(student, generator):
 @exercise("layer_norm_backward", points=1)
 def test_backward_of_an_empty_batch_is_zero(student):
     """No vectors at all: dx is empty, dweight and dbias are zero."""
-    for shape in ((0, 5), (2, 0, 5)):
-        x = torch.zeros(shape, dtype=torch.float64)
-        zero = torch.zeros(5, dtype=torch.float64)
-        actual = student.layer_norm_backward(x, x, torch.ones(5, dtype=torch.float64), 1e-5)
-        assert_equal(actual, (x, zero, zero), what=f"(dx, dweight, dbias) of an x of shape {shape}")
+    for shape, dtype in product(((0, 5), (2, 0, 5)), (torch.float64, torch.float32)):
+        x, zero = torch.zeros(shape, dtype=dtype), torch.zeros(5, dtype=dtype)
+        actual = student.layer_norm_backward(x, x, torch.ones(5, dtype=dtype), 1e-5)
+        assert_equal(actual, (x, zero, zero), what=f"(dx, dweight, dbias) of an x of shape {shape} in {dtype}")
+        assert_inputs_untouched(student)
 
 
 @exercise("layer_norm_backward", points=1)
@@ -112,6 +120,12 @@ def test_backward_keeps_float32(student, generator):
     truth = backward_truth(grad_output, x, weight, 1e-5)
     assert_close(actual, truth, what="(dx, dweight, dbias)", rtol=1e-4, atol=1e-4)
     assert_inputs_untouched(student)
+    large = x * 1000 + 1000
+    actual, truth = (f(grad_output, large, weight, 1e-5) for f in (student.layer_norm_backward, backward_truth))
+    for i, name in enumerate(("1000 dx", "dweight", "dbias")):
+        scale = 1000 if i == 0 else 1
+        what = f"{name} of an x around 1000"
+        assert_close(scale * actual[i], scale * truth[i], what=what, hint="large numbers are numbers", rtol=1e-3, atol=1e-3)
     row = x[0, 0], weight, grad_output[0, 0]
     actual, truth = (f(row[2], row[0], row[1], 1e-5) for f in (student.layer_norm_backward, backward_truth))
     assert_close(actual, truth, what="(dx, dweight, dbias) of a single vector", rtol=1e-4, atol=1e-4)
@@ -125,10 +139,16 @@ def test_backward_leaves_its_inputs_alone(student, generator):
     assert_inputs_untouched(student)
     other = [-grad_output, x.flip(0), weight + 1, 1e-5]
     again = student.run(after_other_numbers, "layer_norm_backward", [grad_output, x, weight, 1e-5], other[:3])
-    what = "(dx, dweight, dbias) of tensors, and of the same ones after other numbers were written into them"
-    expected = backward_truth(grad_output, x, weight, 1e-5), backward_truth(*other)
-    assert_close(again, expected, what=what, hint="keep nothing from call to call")
+    what = "(dx, dweight, dbias) of tensors, twice of the same ones after other numbers were written into them, and those"
+    later = backward_truth(*other)
+    expected = backward_truth(grad_output, x, weight, 1e-5), later, later, other[:3]
+    hint = "keep nothing from call to call, and do the same while no gradients are recorded"
+    assert_close(again, expected, what=what, hint=hint)
     changed = student.run(changed_around, "layer_norm_backward", [grad_output, x, weight, 1e-5])
     assert_equal(changed, [], what="what the call changed")
     scattered = student.run(strided, "layer_norm_backward", [grad_output, x, weight, 1e-5])
     assert_close(scattered, actual, what="(dx, dweight, dbias) of non-contiguous inputs")
+    one = grad_output[:1, :1, :1]
+    actual = student.run(expanded, "layer_norm_backward", [one, x, weight, 1e-5], [x.shape, None, None, None])
+    truth = backward_truth(one.expand(x.shape).contiguous(), x, weight, 1e-5)
+    assert_close(actual, truth, what="(dx, dweight, dbias) of an expanded grad_output, as that of a sum is")

@@ -1,5 +1,7 @@
 """Hidden tests: layer norm and RMS norm. The truth is PyTorch's own functions."""
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 
@@ -9,6 +11,7 @@ from autograder.testing.strategies import example, given, leading_shapes, normal
 from . import scenarios
 
 EPSILONS = st.sampled_from([1e-5, 1e-6, 1e-3, 0.1])
+AGAIN = "[training, evaluation] after other weights, and both without recorded gradients"
 
 
 def vectors(seed, d, lead):
@@ -24,12 +27,23 @@ def reference_gradients(function, tensors, cotangent):
     return output.detach(), torch.autograd.grad(output, leaves, cotangent)
 
 
+def assert_width_refused(student, name):
+    """An x whose last dimension is not d_model is an error in both modes and in half precision, also where it would broadcast."""
+    widths = ((4, (2, 3)), (4, (2, 1)), (1, (2, 4)), (3, (3, 4)), (4, (4, 1)), (4, (0, 1)), (4, (1,)), (1, (3,)))
+    for (d, shape), dtype in product(widths, (torch.float32, torch.float16)):
+        for scenario in (scenarios.forward, scenarios.forward_in_evaluation):
+            why = f"d_model is {d} and x has shape {shape}"
+            assert_refused(student.run, scenario, name, [d], {}, torch.ones(shape, dtype=dtype), why=why)
+
+
 # Layer norm
 
 
 @exercise("LayerNorm", points=4, core=True)
 @settings(max_examples=20)
 @given(seed=seeds(), d=sizes(1, 9), lead=leading_shapes(4, 3), eps=EPSILONS, scale=st.sampled_from([0.01, 1.0, 100.0]))
+@example(seed=1, d=300, lead=(2,), eps=1e-5, scale=1.0)
+@example(seed=1, d=3, lead=(1100,), eps=10.0, scale=1.0)
 def test_layer_norm_agrees_with_pytorch(student, seed, d, lead, eps, scale):
     """Any leading dimensions, any width, any eps: the values of PyTorch's layer norm."""
     x, weight, bias, _ = vectors(seed, d, lead)
@@ -53,6 +67,9 @@ def test_layer_norm_adds_a_default_eps_of_1e_minus_5_under_the_root(student, gen
     assert_close(
         actual, F.layer_norm(x, (6,), eps=1e-5), what="LayerNorm of rows of tiny variance", hint="sqrt(var + 1e-5)"
     )
+    actual = student.run(scenarios.forward, "LayerNorm", [6, 0.0], {}, x[:6])
+    what = "LayerNorm(6, eps=0.0) of rows of tiny variance"
+    assert_close(actual, F.layer_norm(x[:6], (6,), eps=0.0), what=what, hint="0 is an eps too: no `eps or ...`")
 
 
 @exercise("LayerNorm", points=1)
@@ -86,6 +103,9 @@ def test_layer_norm_keeps_its_digits_far_from_zero(student, generator):
 @exercise("LayerNorm", points=2)
 @settings(max_examples=10)
 @given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), constant=st.booleans(), training=st.booleans())
+@example(seed=1, d=300, lead=(2,), constant=False, training=True)
+@example(seed=1, d=3, lead=(1100,), constant=False, training=True)
+@example(seed=1, d=3, lead=(2, 1, 2, 1, 2), constant=False, training=True)
 def test_layer_norm_has_pytorchs_gradients(student, seed, d, lead, constant, training):
     """Gradients reach x, weight and bias, agree with PyTorch's, and are finite for constant rows."""
     x, weight, bias, cotangent = vectors(seed, d, lead)
@@ -100,15 +120,22 @@ def test_layer_norm_has_pytorchs_gradients(student, seed, d, lead, constant, tra
 
 
 def assert_gradients_in_its_dtype(student, name, weights, x, function):
-    """Gradients reach x and parameters in x's dtype, with the values that float64 gives but for rounding."""
+    """In both modes and with an eps of its own: gradients reach x and parameters in x's dtype, with the values that
+    float64 gives but for rounding, and so does the output."""
     leaves = [y.double().requires_grad_() for y in (x, *weights.values())]
-    function(leaves[0], x.shape[-1:], *leaves[1:], eps=1e-5 if name == "LayerNorm" else 1e-6).sum().backward()
-    actual = student.run(scenarios.layer_gradients, name, [x.shape[-1]], weights, x, torch.ones_like(x))
-    for key, leaf in zip(("x", *weights), leaves):
-        what = f"the gradient by {key} of {name} in {x.dtype}"
-        assert isinstance(actual[key], torch.Tensor), f"{what} is missing: detach nothing, in no precision"
-        room = 32 * torch.finfo(x.dtype).eps * float(leaf.grad.abs().max())
-        assert_close(actual[key].double(), leaf.grad, what=what, hint="detach nothing", rtol=0, atol=room)
+    output = function(leaves[0], x.shape[-1:], *leaves[1:], eps=0.01)
+    output.sum().backward()
+    truth = {key: leaf.grad for key, leaf in zip(("x", *weights), leaves)} | {"output": output.detach()}
+    for training in (True, False):
+        call = (name, [x.shape[-1], {"eps": 0.01}], weights, x, torch.ones_like(x), training)
+        actual = student.run(scenarios.layer_gradients, *call)
+        for key, value in truth.items():
+            what = "the output" if key == "output" else f"the gradient by {key}"
+            what += f" of {name} in {x.dtype}, in {'training' if training else 'evaluation'} mode"
+            assert isinstance(actual[key], torch.Tensor), f"{what} is missing: detach nothing, in no precision"
+            room = 32 * torch.finfo(x.dtype).eps * float(value.abs().max())
+            hint = "detach nothing, use the given eps, and do the same in both modes"
+            assert_close(actual[key].double(), value, what=what, hint=hint, rtol=0, atol=room)
 
 
 def assert_rounded_once(actual, truth, dtype, what):
@@ -139,7 +166,8 @@ def test_layer_norm_works_in_float32_inside_half_precision(student, generator):
             truth = F.layer_norm(far.double(), (32,), weights["weight"].double(), weights["bias"].double())
             actual = student.run(scenarios.forward, "LayerNorm", [32], weights, far)
             assert_rounded_once(actual, truth, dtype, f"LayerNorm of a {dtype} x far from zero")
-        assert_gradients_in_its_dtype(student, "LayerNorm", weights, x[:5], F.layer_norm)
+        for part in (x[:5], x[5:], x[0]):
+            assert_gradients_in_its_dtype(student, "LayerNorm", weights, part, F.layer_norm)
 
 
 @exercise("LayerNorm", points=1)
@@ -165,30 +193,22 @@ def test_layer_norm_leaves_input_and_parameters_alone(student, generator):
         assert_equal(after, [given_x], what=f"[x] after the call, in {dtype}", hint="work on a copy: x - mean, not x -= mean")
         assert_equal(changed, [], what="what the call changed")
     other = normal(generator, 2, 3, 4)
-    hint = "weights change in training: keep no copy of them, and do the same in both modes"
+    hint = "weights change in training: keep no copy of them, and do the same in both modes, gradients recorded or not"
     trained = {key: value + 1 for key, value in weights.items()}
     again = student.run(scenarios.forward_again, "LayerNorm", [4], weights, trained, other)
     expected = F.layer_norm(other, (4,), weights["weight"] + 1, weights["bias"] + 1)
-    assert_close(again, [expected, expected], what="[training, evaluation] after other weights", hint=hint)
+    assert_close(again, [expected] * 4, what=AGAIN, hint=hint)
     made = [([4, 0.1], weights), ([4, 1.0], trained)]
     actual = student.run(scenarios.side_by_side, "LayerNorm", made, x)
     expected = [F.layer_norm(x, (4,), *parameters.values(), eps) for (_, eps), parameters in made]
-    assert_close(actual, expected, what="the outputs of two layers", hint="each has its own eps and parameters")
+    hint = "each has its own eps and parameters, and a copy its own too"
+    assert_close(actual, expected * 2, what="the outputs of two layers, and of their deep copies", hint=hint)
 
 
 @exercise("LayerNorm", points=0.5)
 def test_layer_norm_refuses_another_width(student):
     """An x whose last dimension is not d_model is an error, also where it would broadcast."""
-    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4)), (3, (3, 4)), (4, (0, 1))):
-        assert_refused(
-            student.run,
-            scenarios.forward,
-            "LayerNorm",
-            [d],
-            {},
-            torch.ones(shape),
-            why=f"d_model is {d} and x has shape {shape}",
-        )
+    assert_width_refused(student, "LayerNorm")
 
 
 # RMS norm
@@ -198,6 +218,9 @@ def test_layer_norm_refuses_another_width(student):
 @settings(max_examples=20)
 @given(seed=seeds(), d=sizes(1, 9), lead=leading_shapes(4, 3), eps=EPSILONS, scale=st.sampled_from([0.01, 1.0, 100.0]))
 @example(seed=1, d=8, lead=(0,), eps=1e-5, scale=1.0)
+@example(seed=1, d=300, lead=(2,), eps=1e-6, scale=1e4)
+@example(seed=1, d=3, lead=(1100,), eps=10.0, scale=1.0)
+@example(seed=1, d=2, lead=(1, 2, 1, 1, 1, 2), eps=1e-6, scale=1.0)
 def test_rms_norm_agrees_with_pytorch(student, seed, d, lead, eps, scale):
     """Any leading dimensions, any width, any eps: the values of PyTorch's RMS norm."""
     x, weight, _, _ = vectors(seed, d, lead)
@@ -213,6 +236,9 @@ def test_rms_norm_adds_a_default_eps_of_1e_minus_6_under_the_root(student, gener
     x = torch.cat([normal(generator, 3, 6, scale=1e-3), normal(generator, 3, 6, scale=3e-4), torch.zeros(1, 6)])
     actual = student.run(scenarios.forward, "RMSNorm", [6], {}, x)
     assert_close(actual, F.rms_norm(x, (6,), eps=1e-6), what="RMSNorm of rows near zero", hint="sqrt(mean(x²) + 1e-6)")
+    actual = student.run(scenarios.forward, "RMSNorm", [6, 0.0], {}, x[:6])
+    what = "RMSNorm(6, eps=0.0) of rows near zero"
+    assert_close(actual, F.rms_norm(x[:6], (6,), eps=0.0), what=what, hint="0 is an eps too: no `eps or ...`")
 
 
 @exercise("RMSNorm", points=1)
@@ -229,6 +255,9 @@ def test_rms_norm_has_one_parameter_of_ones(student):
 @exercise("RMSNorm", points=1)
 @settings(max_examples=10)
 @given(seed=seeds(), d=sizes(1, 6), lead=leading_shapes(3, 2), zero=st.booleans(), training=st.booleans())
+@example(seed=1, d=300, lead=(2,), zero=False, training=True)
+@example(seed=1, d=3, lead=(1100,), zero=False, training=True)
+@example(seed=1, d=3, lead=(2, 1, 2, 1, 2), zero=False, training=True)
 def test_rms_norm_has_pytorchs_gradients(student, seed, d, lead, zero, training):
     """Gradients reach x and weight, agree with PyTorch's, and are finite for rows of zeros."""
     x, weight, _, cotangent = vectors(seed, d, lead)
@@ -259,7 +288,8 @@ def test_rms_norm_works_in_float32_inside_half_precision(student, generator):
         if dtype != torch.float32:
             room = 1.01 * torch.finfo(dtype).eps  # two roundings, as models do it that round before the weight, and no third
             assert_close(actual.double(), truth, what=f"RMSNorm of {dtype}", hint="normalise in float32", rtol=room, atol=1e-6)
-        assert_gradients_in_its_dtype(student, "RMSNorm", {"weight": weight}, x[:5], F.rms_norm)
+        for part in (x[:5], x[-5:], x[0]):
+            assert_gradients_in_its_dtype(student, "RMSNorm", {"weight": weight}, part, F.rms_norm)
 
 
 @exercise("RMSNorm", points=0.5)
@@ -273,14 +303,15 @@ def test_rms_norm_leaves_input_and_parameters_alone(student, generator):
         assert_equal(after, [given_x], what=f"[x] after the call, in {dtype}", hint="work on a copy: x * s, not x *= s")
         assert_equal(changed, [], what="what the call changed")
     other = normal(generator, 2, 3, 4)
-    hint = "weights change in training: keep no copy of them, and do the same in both modes"
+    hint = "weights change in training: keep no copy of them, and do the same in both modes, gradients recorded or not"
     again = student.run(scenarios.forward_again, "RMSNorm", [4], weights, {"weight": weights["weight"] + 1}, other)
     expected = F.rms_norm(other, (4,), weights["weight"] + 1, 1e-6)
-    assert_close(again, [expected, expected], what="[training, evaluation] after other weights", hint=hint)
+    assert_close(again, [expected] * 4, what=AGAIN, hint=hint)
     made = [([4, 0.1], weights), ([4, 1.0], {"weight": weights["weight"] + 1})]
     actual = student.run(scenarios.side_by_side, "RMSNorm", made, x)
     expected = [F.rms_norm(x, (4,), parameters["weight"], eps) for (_, eps), parameters in made]
-    assert_close(actual, expected, what="the outputs of two layers", hint="each has its own eps and weight")
+    hint = "each has its own eps and weight, and a copy its own too"
+    assert_close(actual, expected * 2, what="the outputs of two layers, and of their deep copies", hint=hint)
     plain, scattered = student.run(scenarios.forward_strided, "RMSNorm", [4], weights, x)
     assert_close(scattered, plain, what="RMSNorm of a non-contiguous x")
 
@@ -288,13 +319,4 @@ def test_rms_norm_leaves_input_and_parameters_alone(student, generator):
 @exercise("RMSNorm", points=0.5)
 def test_rms_norm_refuses_another_width(student):
     """An x whose last dimension is not d_model is an error, also where it would broadcast."""
-    for d, shape in ((4, (2, 3)), (4, (2, 1)), (1, (2, 4)), (4, (4, 1)), (4, (0, 1))):
-        assert_refused(
-            student.run,
-            scenarios.forward,
-            "RMSNorm",
-            [d],
-            {},
-            torch.ones(shape),
-            why=f"d_model is {d} and x has shape {shape}",
-        )
+    assert_width_refused(student, "RMSNorm")

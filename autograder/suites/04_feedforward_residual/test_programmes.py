@@ -27,8 +27,8 @@ def test_path_counts_agree_with_walking_every_path(student):
 
 @exercise("residual_path_counts", points=2)
 def test_path_counts_are_exact_for_deep_stacks(student):
-    """64, 100 and 300 layers: exact integers (not floats, not 64 bits), without walking 2^n paths."""
-    for n in (40, 64, 100, 300):
+    """64, 100 and 400 layers: exact integers (not floats, not 64 bits), without walking 2^n paths."""
+    for n in (40, 64, 100, 300, 400):
         expected = [math.comb(n, length) for length in range(n + 1)]
         assert_equal(
             student.residual_path_counts(n), expected, what=f"residual_path_counts({n})", hint="Python ints, row by row"
@@ -50,7 +50,7 @@ def test_no_layers_leave_one_path(student):
 @exercise("residual_path_counts", points=0.5)
 def test_path_counts_refuse_a_negative_depth(student):
     """There is no stack of -1 layers."""
-    for n in (-1, -2, -5, -100):
+    for n in (-1, -2, -5, -100, -(10**6)):
         assert_refused(student.residual_path_counts, n, why="n_layers is negative")
 
 
@@ -138,6 +138,11 @@ def test_costs_may_be_floats_or_very_large(student):
         what = f"the peak for costs {fractions} in {n_segments} segments"
         assert_close(peak, least_peak(fractions, n_segments), what=what, rtol=1e-12, atol=0.0)
         check_boundaries(boundaries, fractions, n_segments, least_peak(fractions, n_segments))
+    tenths = [0.1, 0.7, 0.3, 1.9, 0.2, 1.1]
+    for n_segments in (1, 2, 4):
+        _, peak = student.optimal_checkpoints(tenths, n_segments)
+        what = f"the peak for costs {tenths} in {n_segments} segments"
+        assert_close(peak, least_peak(tenths, n_segments), what=what, hint="round no cost", rtol=1e-12, atol=0.0)
     mixed = [1, 2.5, 0.25, 3, 0.5]
     for n_segments in (1, 2, 4):
         boundaries, peak = student.optimal_checkpoints(mixed, n_segments)
@@ -145,9 +150,10 @@ def test_costs_may_be_floats_or_very_large(student):
         assert_close(peak, float(least_peak(mixed, n_segments)), what=what, hint="round no cost")
         check_boundaries(boundaries, mixed, n_segments, float(least_peak(mixed, n_segments)))
     large = [2**60 + 1, 2**61 + 3, 2**60 + 7, 2**59 + 1, 2**61 + 9]
-    for n_segments in (1, 2, 3):
-        _, peak = student.optimal_checkpoints(large, n_segments)
-        assert_equal(peak, least_peak(large, n_segments), what=f"the peak for costs {large} in {n_segments} segments")
+    for costs, n_segments in product((large, [cost << 20 | 1 for cost in large]), (1, 2, 3)):
+        boundaries, peak = student.optimal_checkpoints(costs, n_segments)
+        assert_equal(peak, least_peak(costs, n_segments), what=f"the peak for costs {costs} in {n_segments} segments")
+        check_boundaries(boundaries, costs, n_segments, peak)
 
 
 def least_peak_by_bisection(costs, n_segments):
@@ -179,12 +185,12 @@ def test_the_list_of_costs_is_left_as_it_was(student):
 
 @exercise("optimal_checkpoints", points=0.5)
 def test_a_hundred_layers_are_no_trouble(student, generator):
-    """100 layers have more splits than can be tried one by one."""
-    costs = torch.randint(1, 1000, (100,), generator=generator).tolist()
-    for n_segments in (2, 10, 30):
+    """100 layers have more splits than can be tried one by one; 130 are no trouble either."""
+    for n, n_segments in ((100, 2), (100, 10), (100, 30), (100, 70), (100, 100), (130, 3)):
+        costs = torch.randint(1, 1000, (n,), generator=generator).tolist()
         boundaries, peak = student.optimal_checkpoints(costs, n_segments)
         expected = least_peak_by_bisection(costs, n_segments)
-        assert_equal(peak, expected, what=f"the peak for 100 costs in {n_segments} segments")
+        assert_equal(peak, expected, what=f"the peak for {n} costs in {n_segments} segments")
         check_boundaries(boundaries, costs, n_segments, expected)
 
 
@@ -192,7 +198,8 @@ def test_a_hundred_layers_are_no_trouble(student, generator):
 def test_checkpoints_refuse_what_makes_no_sense(student):
     """Fewer than one segment or a negative cost is an error."""
     below = (([1, 2], 0), ([1, 2], -1), ([], 0), ([], -3))
-    for costs, n_segments in (*below, ([1, 4, 2, 5, -2, 3], 2), ([-1], 1), ([1.5, 2.0, -0.5], 2)):
+    negative = ([1, 4, 2, 5, -2, 3], 2), ([-1], 1), ([-3, 1], 2), ([1, -2], 9), ([2.0, -1e-12], 2), ([1.5, 2.0, -0.5], 2)
+    for costs, n_segments in (*below, *negative):
         assert_refused(
             student.optimal_checkpoints, costs, n_segments, why="a cost is negative or n_segments is below 1"
         )
