@@ -27,8 +27,8 @@ def test_path_counts_agree_with_walking_every_path(student):
 
 @exercise("residual_path_counts", points=2)
 def test_path_counts_are_exact_for_deep_stacks(student):
-    """64, 100 and 400 layers: exact integers (not floats, not 64 bits), without walking 2^n paths."""
-    for n in (40, 64, 100, 300, 400):
+    """64, 100 and 300 layers: exact integers (not floats, not 64 bits), without walking 2^n paths."""
+    for n in (40, 64, 100, 300):
         expected = [math.comb(n, length) for length in range(n + 1)]
         assert_equal(
             student.residual_path_counts(n), expected, what=f"residual_path_counts({n})", hint="Python ints, row by row"
