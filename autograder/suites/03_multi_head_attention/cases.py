@@ -135,7 +135,7 @@ def alike(n_kv_heads: int | None = None, cross: tuple[bool, ...] = (False, True)
 
 def large(n_kv_heads: int | None = None, cross: bool = True, dtype: torch.dtype = torch.float64) -> list[LayerCase]:
     """Cases with many heads of many channels in many batch entries, with many queries under a mask, and with only one."""
-    shapes = (9, 3, 5, 12, 2, 9), (1, 70, 90, 8, 4, 2), (70, 1, 70, 4, 1, 2)  # (b, n_q, n_k, n_heads, n_kv_heads, head_dim)
+    shapes = (9, 3, 5, 12, 2, 9), (1, 110, 130, 8, 4, 2), (70, 1, 70, 4, 1, 2)  # (b, n_q, n_k, n_heads, n_kv_heads, head_dim)
     return [
         LayerCase(b, n_q, n_k, h, n_kv_heads and h_kv, width, True, cross, masked, seed=12, dtype=dtype)
         for (b, n_q, n_k, h, h_kv, width), masked in zip(shapes, ("heads", "full", "padding"))
@@ -154,9 +154,9 @@ def far_from_zero(score: float, n_kv_heads: int | None = None, cross: bool = Tru
 
 
 def check_precisions(
-    call: Callable[[LayerCase, Tensor | None], Tensor], n_kv_heads: int | None = None, cross: bool = True, seed: int = 9
+    call: Callable[[LayerCase, Tensor | None], list[Tensor]], n_kv_heads: int | None = None, cross: bool = True, seed: int = 9
 ) -> None:
-    """`call(case, mask)` gives PyTorch's answer in single and half precision, and in the dtype of its inputs."""
+    """`call(case, mask)`, the outputs in every mode, gives PyTorch's answer in single and half precision, and in that dtype."""
     shape = 2, 3, 4, 4, n_kv_heads, 2, True, cross, "queries by keys"
     wide = LayerCase(*shape, seed=seed)
     open_mask = with_one_key(wide.mask)
@@ -165,7 +165,8 @@ def check_precisions(
         expected = torch_attention(wide, mask).to(dtype)
         actual = call(LayerCase(*shape, seed=seed, dtype=dtype), mask)
         hint = "heads that were widened no longer fit w_o: keep to the input's dtype, or go back to it"
-        assert_close(actual, expected, what=f"the output in {dtype}", hint=hint, rtol=room, atol=room)
+        what = f"the output in {dtype}: in training and in evaluation mode, each with gradients and without"
+        assert_close(actual, [expected] * len(scenarios.MODES), what=what, hint=hint, rtol=room, atol=room)
 
 
 def check_gradients(call: Callable[[LayerCase], dict], right: Callable[[LayerCase], dict], n_kv_heads=None, cross=True) -> None:
@@ -176,6 +177,8 @@ def check_gradients(call: Callable[[LayerCase], dict], right: Callable[[LayerCas
     shape = 2, 3, 4, 4, n_kv_heads, 2, True, cross, "none"
     for dtype in (torch.float32, torch.bfloat16):
         case = LayerCase(*shape, seed=9, dtype=dtype)
+        for value in case.weights.values():
+            value.mul_(0.5)  # so that little is lost to rounding
         what, hint = f"value and gradients in {dtype}", "a tensor that is made anew has no gradient: .to(dtype) keeps it"
         assert_close(call(case), right(case), what=what, hint=hint, rtol=ROOM[dtype], atol=ROOM[dtype])
 

@@ -60,10 +60,10 @@ def test_leading_dimensions_and_masks_broadcast(student, data, n_q, n_k, block, 
     last = data.draw(st.sampled_from([(n_q, n_k), (1, n_k), (n_q, 1), (1, 1)]))
     mask = mask_for(g, *data.draw(broadcastable(lead)), *last)
     x, row = normal(g, n_k, 3), mask_for(g, n_k)  # a mask for the keys alone, and as many queries as keys, fewer or more
-    for queries in (x, x[:1], normal(g, n_k + 2, 3)):
-        expected = partial_attention(queries, x, x, row)[0]
-        what = f"the result for {len(queries)} queries, {n_k} keys and a mask ({n_k},)"
-        assert_close(student.divide_and_conquer_attention(queries, x, x, block, row), expected, what=what)
+    for queries, keys in ((x, row), (x[:1], row), (normal(g, n_k + 2, 3), row[:1])):
+        expected = partial_attention(queries, x, x, keys)[0]
+        what = f"the result for {len(queries)} queries, {n_k} keys and a mask {tuple(keys.shape)}"
+        assert_close(student.divide_and_conquer_attention(queries, x, x, block, keys), expected, what=what)
     assert_close(
         student.divide_and_conquer_attention(q, k, v, block, mask=mask),
         partial_attention(q, k, v, mask)[0],
@@ -112,7 +112,7 @@ def test_memory_and_work_do_not_grow_with_the_square(student, generator):
         [*batch, 33, None],
         [*(normal(generator, 2, 2, 16, 1) for _ in range(3)), 4, mask_for(generator, 2, 2, 16, 16)],
         [normal(generator, 40, 1), *(normal(generator, 24, 1) for _ in range(2)), 4, None],
-        [*(normal(generator, 34, 2, dtype=torch.float32) for _ in range(3)), 8, None],
+        [*(normal(generator, 34, 2, dtype=torch.float32) for _ in range(3)), 8, mask_for(generator, 34)],
     ):
         *qkv, block, mask = arguments
         shapes = ", ".join(str(tuple(x.shape)) for x in qkv)
@@ -218,7 +218,7 @@ def test_each_input_alone_gets_its_gradients(student, reference, generator):
         ((2,), 3, 5, 1, False, torch.float32),
         ((), 3, 5, 2, True, torch.bfloat16),
     ):
-        q, k, v = (normal(generator, *lead[i % 2 :], n, 2, dtype=dtype) for i, n in enumerate((n_q, n_k, n_k)))
+        q, k, v = (normal(generator, *lead[i:], n, 2, dtype=dtype) for i, n in ((1, n_q), (1, n_k), (0, n_k)))
         mask = mask_for(generator, *lead, n_q, n_k) if masked else None
         if mask is not None:
             mask[..., 0] = True

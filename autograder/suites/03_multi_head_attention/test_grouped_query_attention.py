@@ -67,7 +67,9 @@ def test_shared_heads_confuse_no_dimensions_of_one_size(student, reference):
 @exercise(NAME, points=1)
 def test_shared_heads_take_any_precision_layout_and_size_of_scores(student):
     """The layer answers in its inputs' precision, half included, at any memory layout and any size of the scores."""
-    check_precisions(lambda c, mask: student.run(scenarios.forward, NAME, *c.layer, c.x, c.context, mask), n_kv_heads=2)
+    check_precisions(
+        lambda c, mask: student.run(scenarios.forward_in_every_mode, NAME, *c.layer, c.x, c.context, mask), n_kv_heads=2
+    )
     case = LayerCase(2, 4, 5, 4, 2, 2, True, True, "full", seed=3)
     mask = with_one_key(case.mask)
     got = student.run(scenarios.forward_strided, NAME, *case.layer, case.x, case.context, mask)

@@ -179,7 +179,7 @@ def test_the_loop_confuses_no_dimensions_of_one_size(student, reference):
 @exercise("attention_per_head", points=1)
 def test_the_loop_takes_any_precision_layout_and_size_of_scores(student):
     """The loop answers in its input's precision, half included, at any memory layout and any size of the scores."""
-    check_precisions(lambda c, mask: student.run(scenarios.per_head, *c.layer, c.x, mask), cross=False)
+    check_precisions(lambda c, mask: student.run(scenarios.per_head_in_every_mode, *c.layer, c.x, mask), cross=False)
     case = LayerCase(2, 4, 4, 3, None, 2, True, False, "queries by keys", seed=3)
     mask = with_one_key(case.mask)
     got = student.run(scenarios.per_head_strided, *case.layer, case.x, mask)

@@ -169,8 +169,8 @@ def test_gradients_are_right_and_finite_at_empty_sides(student, reference, n_q, 
         what="the gradients with one lse a thousand above the other",
         hint="1 / (1 + exp(1000)) is 0, but its gradient is inf / inf: exponentiate nothing above 0",
     )
-    for lead, dtype in (((2, 1), torch.float64), ((), torch.float32), ((2,), torch.bfloat16)):
-        sides = [normal(g, *lead, n_q, *end, dtype=dtype) for end in ((d_v,), (), (d_v,), ())]
+    for shape, dtype in (((2, 1, 70), torch.float64), ((n_q,), torch.float32), ((2, n_q), torch.bfloat16)):
+        sides = [normal(g, *shape, *end, dtype=dtype) for end in ((d_v,), (), (d_v,), ())]
         sides[1][..., 0] = -torch.inf  # an empty side
         for wrt in ([0, 1, 2, 3], [seed % 4]):
             arguments = (gradients, NAME, sides)

@@ -181,7 +181,9 @@ def test_precision_and_layout_are_free(student, case):
         rtol=1e-4,
         atol=2e-5,
     )
-    check_precisions(lambda c, mask: student.run(scenarios.forward, NAME, *c.layer, c.x, c.context, mask), seed=case.seed)
+    check_precisions(
+        lambda c, mask: student.run(scenarios.forward_in_every_mode, NAME, *c.layer, c.x, c.context, mask), seed=case.seed
+    )
 
 
 @exercise(NAME, points=1)
