@@ -16,6 +16,11 @@ from autograder.testing.strategies import mask_for, normal, seeds, sizes, st
 from . import scenarios
 
 MASKS = ("none", "queries by keys", "keys", "queries", "padding", "heads", "full")
+ROOM = {
+    torch.float64: 1e-9,
+    torch.float32: 1e-4,
+    torch.bfloat16: 0.25,
+}  # for a few products, rounded after each, and their gradients
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,9 @@ class LayerCase:
             "batch": (self.b, 1, self.n_q, n_k),
             "heads for every batch": (1, self.n_heads, self.n_q, n_k),
             "whole heads": (self.n_heads, 1, 1),
+            "one row": (1, n_k),
+            "queries of a batch": (self.b, 1, self.n_q, 1),
+            "keys of a head": (self.b, self.n_heads, 1, n_k),
         }[self.masked]
         made["mask"] = None if shape is None else mask_for(generator, *shape)
         for name, value in made.items():
@@ -115,47 +123,75 @@ def layer_cases(
 
 
 def alike(n_kv_heads: int | None = None, cross: tuple[bool, ...] = (False, True)) -> list[LayerCase]:
-    """Cases whose batch, lengths, heads and head_dim are all 4: no wrong dimension shows by its size. Long ones, too."""
-    masks = (*MASKS, "batch", "heads for every batch", "whole heads")
+    """Cases whose batch, lengths, heads and head_dim are all 4: no wrong dimension shows by its size. Large ones, too."""
+    masks = (*MASKS, "batch", "heads for every batch", "whole heads", "one row", "queries of a batch", "keys of a head")
     found = [LayerCase(4, 4, 4, 4, n_kv_heads, 4, True, c, masked, seed=5) for c in cross for masked in masks]
-    return found + [LayerCase(1, 33 if c else 520, 520, 4, n_kv_heads, 1, True, c, "none", seed=6) for c in cross]
+    if True in cross:
+        found += [LayerCase(1, n_q, n_k, 4, n_kv_heads, 1, True, True, "none", seed=6) for n_q, n_k in ((33, 1030), (1030, 33))]
+    if False in cross:
+        found.append(LayerCase(1, 1030, 1030, 2, n_kv_heads, 1, True, False, "none", seed=6))
+    return found + [case for c in cross for case in large(n_kv_heads, c)]
 
 
-def far_from_zero(sign: int, n_kv_heads: int | None = None, cross: bool = True, spread: float = 1.0) -> LayerCase:
-    """A masked case whose scores all lie near sign * 30,000, a few dozen times `spread` apart."""
+def large(n_kv_heads: int | None = None, cross: bool = True, dtype: torch.dtype = torch.float64) -> list[LayerCase]:
+    """Cases with many heads of many channels in many batch entries, with many queries under a mask, and with only one."""
+    shapes = (9, 3, 5, 12, 2, 9), (1, 110, 130, 8, 4, 2), (70, 1, 70, 4, 1, 2)  # (b, n_q, n_k, n_heads, n_kv_heads, head_dim)
+    return [
+        LayerCase(b, n_q, n_k, h, n_kv_heads and h_kv, width, True, cross, masked, seed=12, dtype=dtype)
+        for (b, n_q, n_k, h, h_kv, width), masked in zip(shapes, ("heads", "full", "padding"))
+    ]
+
+
+def far_from_zero(score: float, n_kv_heads: int | None = None, cross: bool = True, spread: float = 1.0) -> LayerCase:
+    """A masked case whose scores all lie near `score`, a few dozen times `spread` apart or, where they are larger than
+    30,000, as many times further."""
+    bias = math.sqrt(abs(score) / 2)  # 4 channels: 4 * bias^2 / sqrt(4)
     case = LayerCase(2, 4, 5, 4, n_kv_heads, 4, True, cross, "queries by keys", seed=8)
-    for name, bias in (("w_q", 122.5), ("w_k", sign * 122.5)):  # 4 channels: 4 * 122.5^2 / sqrt(4) = 30,000
-        case.weights[f"{name}.bias"].fill_(bias)
+    for name, value in (("w_q", bias), ("w_k", math.copysign(bias, score))):
+        case.weights[f"{name}.bias"].fill_(value)
         case.weights[f"{name}.weight"].mul_(0.1 * spread)
     return case
 
 
 def check_precisions(
-    call: Callable[[LayerCase, Tensor | None], Tensor], n_kv_heads: int | None = None, cross: bool = True, seed: int = 9
+    call: Callable[[LayerCase, Tensor | None], list[Tensor]], n_kv_heads: int | None = None, cross: bool = True, seed: int = 9
 ) -> None:
-    """`call(case, mask)` gives PyTorch's answer in single and half precision, and in the dtype of its inputs."""
+    """`call(case, mask)`, the outputs in every mode, gives PyTorch's answer in single and half precision, and in that dtype."""
     shape = 2, 3, 4, 4, n_kv_heads, 2, True, cross, "queries by keys"
     wide = LayerCase(*shape, seed=seed)
     open_mask = with_one_key(wide.mask)
-    for dtype, mask in ((torch.float32, open_mask), (torch.bfloat16, open_mask), (torch.float16, None)):
+    for dtype, mask in ((torch.float32, open_mask), (torch.bfloat16, open_mask), (torch.float16, open_mask)):
         room = 32 * torch.finfo(dtype).eps  # a chain of five products of eight terms, rounded after each
         expected = torch_attention(wide, mask).to(dtype)
         actual = call(LayerCase(*shape, seed=seed, dtype=dtype), mask)
         hint = "heads that were widened no longer fit w_o: keep to the input's dtype, or go back to it"
-        assert_close(actual, expected, what=f"the output in {dtype}", hint=hint, rtol=room, atol=room)
+        what = f"the output in {dtype}: in training and in evaluation mode, each with gradients and without"
+        assert_close(actual, [expected] * len(scenarios.MODES), what=what, hint=hint, rtol=room, atol=room)
 
 
-def check_far_from_zero(
-    call: Callable[[LayerCase, Tensor], Tensor], n_kv_heads: int | None = None, cross: bool = True
-) -> None:
-    """`call(case, mask)` gives PyTorch's answer where scores are near 30,000 or -30,000, hidden keys or not, or far apart."""
-    for sign, spread in ((1, 1.0), (-1, 1.0), (1, 50.0)):
-        case = far_from_zero(sign, n_kv_heads, cross, spread)
+def check_gradients(call: Callable[[LayerCase], dict], right: Callable[[LayerCase], dict], n_kv_heads=None, cross=True) -> None:
+    """`call(case)` gives the value and the gradients that `right` gives, for large cases and in each precision."""
+    for case in large(n_kv_heads, cross):
+        what = f"value and gradients, x {tuple(case.x.shape)}, {case.n_heads} heads, mask {tuple(case.mask.shape)}"
+        assert_close(call(case), right(case), what=what)
+    shape = 2, 3, 4, 4, n_kv_heads, 2, True, cross, "none"
+    for dtype in (torch.float32, torch.bfloat16):
+        case = LayerCase(*shape, seed=9, dtype=dtype)
+        for value in case.weights.values():
+            value.mul_(0.5)  # so that little is lost to rounding
+        what, hint = f"value and gradients in {dtype}", "a tensor that is made anew has no gradient: .to(dtype) keeps it"
+        assert_close(call(case), right(case), what=what, hint=hint, rtol=ROOM[dtype], atol=ROOM[dtype])
+
+
+def check_far_from_zero(call: Callable[[LayerCase, Tensor], Tensor], n_kv_heads: int | None = None, cross: bool = True) -> None:
+    """`call(case, mask)` gives PyTorch's answer where scores are far above or below zero, hidden keys or not, or far apart."""
+    for score, spread in ((3e4, 1.0), (-3e4, 1.0), (3e4, 50.0), (-3e10, 1.0)):
+        case = far_from_zero(score, n_kv_heads, cross, spread)
         mask = with_one_key(case.mask)
         assert_close(
             call(case, mask),
             torch_attention(case, mask),
-            what=f"the output for scores near {sign * 30000}",
+            what=f"the output for scores near {score:g}",
             hint="softmax subtracts the largest score that a row may see before exp; a hidden key's lies below any other",
             rtol=1e-7,
             atol=1e-8,

@@ -17,6 +17,40 @@ NO_KEYS = "return (scores if mask is None else scores.masked_fill(~mask, 0.0)) @
 KEYS = "self.w_k = nn.Linear(d_model, n_kv_heads * self.head_dim, bias=bias)"
 VALUES = "self.w_v = nn.Linear(d_model, n_kv_heads * self.head_dim, bias=bias)"
 
+PIECES = "n_k = k.shape[-2]"
+TOP = "top = torch.maximum(lse_a, lse_b).detach()"
+LAST = "self.w_o = nn.Linear(d_model, d_model, bias=bias)"
+ROUND = "b, t, _ = x.shape"
+TURN = "out, _ = scaled_dot_product_attention(q, k, v, mask=None if mask is None else mask[:, head])"
+OWN_SCORES = (
+    "scores = (q @ k.mT / math.sqrt({width})).masked_fill(~{mask}, {low})\n"
+    "            {heads} = scores.softmax(-1).masked_fill(~{mask}, 0.0) @ v"
+)
+TOO_LOW_FOR_HALF = (
+    "Hidden scores of -1e9: float16 has no such number and fails, and scores may be lower still. Take -inf, or "
+    "torch.finfo(scores.dtype).min."
+)
+KEPT_METHOD = (
+    "A copy of the layer (copy.deepcopy) computes with the weights of the layer it was copied from: a function that is kept "
+    "in __init__ holds on to them. Use self.w_o in forward."
+)
+ONLY_WITH_INPUTS = "Where x requires no gradient the weights get none either, though they are what is trained: record always."
+ONLY_DOUBLE_HAS_GRADIENTS = (
+    "Only in float64 do gradients come back: training is done in float32 and less. Detach nothing, in no dtype."
+)
+
+
+def own_scores(name: str, exercise: str, says: str, low: str):
+    """The scores of masked heads computed in the exercise itself, hidden ones set to `low`."""
+    if exercise == LOOP:
+        masked = OWN_SCORES.format(width="module.head_dim", mask="mask[:, head]", low=low, heads="out")
+        old, new = TURN, f"if mask is None:\n            {TURN}\n        else:\n            {masked}"
+    else:
+        masked = OWN_SCORES.format(width="self.head_dim", mask="mask", low=low, heads="heads")
+        old, new = ATTEND, f"if mask is None:\n            {ATTEND}\n        else:\n            {masked}"
+    return edit(name, exercise, says, (old, new))
+
+
 MUTANTS = [
     # split_heads
     edit(
@@ -769,6 +803,151 @@ MUTANTS = [
         ("self.n_heads // self.n_kv_heads", "self.n_kv_heads"),
         ("self.w_k(context), self.n_kv_heads", "self.w_k(context), self.n_heads // self.n_kv_heads"),
         ("self.w_v(context), self.n_kv_heads", "self.w_v(context), self.n_heads // self.n_kv_heads"),
+    ),
+    edit(
+        "split_mixed_beyond_64_positions",
+        "split_heads",
+        "From some size on the heads are mixtures of positions: there is no largest size.",
+        (SPLIT_LINE, "x = x if x.shape[-2] <= 64 else x.mT.reshape(x.shape)\n    " + SPLIT_LINE),
+    ),
+    edit(
+        "split_detached_but_in_float64",
+        "split_heads",
+        ONLY_DOUBLE_HAS_GRADIENTS,
+        (SPLIT_LINE, "x = x if x.dtype == torch.float64 else x.detach()\n    " + SPLIT_LINE),
+    ),
+    edit(
+        "split_into_floats",
+        "split_heads",
+        "Whole numbers became floating-point ones: split_heads only moves numbers.",
+        (SPLIT_LINE, "x = x if x.is_floating_point() else x.float()\n    " + SPLIT_LINE),
+    ),
+    edit(
+        "merge_of_at_most_eight_heads",
+        "merge_heads",
+        "Heads from the ninth on are laid out in another order: there is no largest number of heads.",
+        ("return x.", "x = x if x.shape[-3] <= 8 else x.flip(-3)\n    return x."),
+    ),
+    own_scores("minus_a_thousand_million_in_half_precision", MHA, TOO_LOW_FOR_HALF, "-1e9"),
+    own_scores("minus_a_thousand_million_in_half_precision_in_groups", GQA, TOO_LOW_FOR_HALF, "-1e9"),
+    own_scores("minus_a_thousand_million_in_half_precision_in_the_loop", LOOP, TOO_LOW_FOR_HALF, "-1e9"),
+    own_scores(
+        "hidden_scores_are_only_minus_60000",
+        MHA,
+        "Where all scores are very low, hidden keys got weight: no number such as -60000 is lower than any score. Take -inf, "
+        "or torch.finfo(scores.dtype).min.",
+        "-6e4",
+    ),
+    edit(
+        "output_layer_kept_in_a_function",
+        MHA,
+        KEPT_METHOD,
+        (LAST, LAST + "\n        self._out = lambda heads: self.w_o(merge_heads(heads))"),
+        ("return self.w_o(merge_heads(heads))", "return self._out(heads)"),
+    ),
+    edit(
+        "output_layer_kept_in_a_function_in_groups",
+        GQA,
+        KEPT_METHOD,
+        (LAST, LAST + "\n        self._out = lambda heads: self.w_o(merge_heads(heads))"),
+        ("return self.w_o(merge_heads(heads))", "return self._out(heads)"),
+    ),
+    edit(
+        "no_gradients_for_weights_alone",
+        MHA,
+        ONLY_WITH_INPUTS,
+        ("return self.w_o(merge_heads(heads))", "return self.w_o(merge_heads(heads if x.requires_grad else heads.detach()))"),
+    ),
+    edit(
+        "no_gradients_for_weights_alone_in_groups",
+        GQA,
+        ONLY_WITH_INPUTS,
+        ("return self.w_o(merge_heads(heads))", "return self.w_o(merge_heads(heads if x.requires_grad else heads.detach()))"),
+    ),
+    edit(
+        "no_gradients_for_weights_alone_in_the_loop",
+        LOOP,
+        ONLY_WITH_INPUTS,
+        ("heads.append(out)", "heads.append(out if x.requires_grad else out.detach())"),
+    ),
+    edit(
+        "gradients_in_double_precision_only",
+        MHA,
+        ONLY_DOUBLE_HAS_GRADIENTS,
+        (ATTEND, "k = k if k.dtype == torch.float64 else k.detach()\n        " + ATTEND),
+    ),
+    edit(
+        "at_most_eight_heads",
+        MHA,
+        "With more than eight heads the values of the others are lost: there is no largest number of heads.",
+        (ATTEND, "v = torch.cat([v[:, :8], torch.zeros_like(v[:, 8:])], dim=1)\n        " + ATTEND),
+    ),
+    edit(
+        "few_heads_all_at_once",
+        LOOP,
+        "Where x is short all heads are computed at once: one head at a time, however little there is to do.",
+        (ROUND, "if x.shape[1] < 40:\n        return module(x, mask=mask)\n    " + ROUND),
+    ),
+    edit(
+        "all_heads_at_once_while_gradients_are_on",
+        LOOP,
+        "While gradients are recorded all heads are computed at once: training needs the memory most.",
+        (ROUND, "if torch.is_grad_enabled():\n        return module(x, mask=mask)\n    " + ROUND),
+    ),
+    edit(
+        "merged_with_gradients_in_double_precision_only",
+        MERGE,
+        ONLY_DOUBLE_HAS_GRADIENTS,
+        (TOP, "lse_a = lse_a if lse_a.dtype == torch.float64 else lse_a.detach()\n    " + TOP),
+    ),
+    edit(
+        "merged_otherwise_without_gradients",
+        MERGE,
+        "Under torch.no_grad() the result is another: whether gradients are recorded makes no difference to values.",
+        (TOP, "lse_a = lse_a if torch.is_grad_enabled() else lse_a + 1\n    " + TOP),
+    ),
+    edit(
+        "short_sequences_all_at_once",
+        DIVIDE,
+        "Up to some length all keys are scored at once: block alone says how many scores may be held.",
+        (PIECES, PIECES + "\n    block = n_k if block and 0 < n_k <= 64 else block"),
+    ),
+    edit(
+        "blocks_of_at_least_eight",
+        DIVIDE,
+        "Small blocks are made larger: a piece has at most block keys, however few that are.",
+        (PIECES, PIECES + "\n    block = max(block, 8)"),
+    ),
+    edit(
+        "peeled_off_under_a_mask",
+        DIVIDE,
+        "With a mask one block at a time is peeled off, so that the recursion is as deep as there are blocks: cut in the middle.",
+        ("middle = (start + stop) // 2", "middle = (start + stop) // 2 if mask is None else start + block"),
+    ),
+    edit(
+        "scored_twice_under_a_mask",
+        DIVIDE,
+        "With a mask each key is scored twice: once is enough, masked or not.",
+        ("            scores = scores.masked_fill(", "            scores = (q @ k[..., start:stop, :].mT).masked_fill("),
+    ),
+    edit(
+        "keys_without_gradient_where_no_query_needs_one",
+        DIVIDE,
+        "Where q requires no gradient k gets none: each input has its own.",
+        (PIECES, PIECES + "\n    k = k if q.requires_grad else k.detach()"),
+    ),
+    edit(
+        "hidden_scores_are_only_minus_a_thousand_million",
+        DIVIDE,
+        "A hidden key counted where all others have very low scores: no number such as -1e9 is lower than any score. Use -inf.",
+        (
+            "scores.masked_fill(~mask[..., start:stop], -torch.inf)",
+            "scores.masked_fill(~mask[..., start:stop], -1e9 if scores.dtype == torch.float64 else -torch.inf)",
+        ),
+        (
+            "return attend(0, n_k)[0]",
+            "out = attend(0, n_k)[0]\n    return out if mask is None else out * mask.any(-1, keepdim=True)",
+        ),
     ),
 ]
 

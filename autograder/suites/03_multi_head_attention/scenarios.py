@@ -1,5 +1,6 @@
 """Build a module, load given weights, run it: what a single call cannot say. These hold no expected values."""
 
+import copy
 import sys
 
 import torch
@@ -63,20 +64,46 @@ def forward(module, name, config, weights, x, context=None, mask=None):
     return load(module, name, config, weights)(x, **given(context, mask))
 
 
+MODES = [(training, recorded) for training in (True, False) for recorded in (True, False)]
+
+
+def in_every_mode(layer, call):
+    """What `call()` gives in training and in evaluation mode, each with gradients recorded and without."""
+    outputs = []
+    for training, recorded in MODES:
+        layer.train(training)
+        with torch.set_grad_enabled(recorded):
+            outputs.append(call().detach())
+    return outputs
+
+
+def forward_in_every_mode(module, name, config, weights, x, context=None, mask=None):
+    """The outputs of the loaded module in training and in evaluation mode, with gradients recorded and without."""
+    layer = load(module, name, config, weights)
+    return in_every_mode(layer, lambda: layer(x, **given(context, mask)))
+
+
+def per_head_in_every_mode(module, config, weights, x, mask=None):
+    """The same through `attention_per_head`."""
+    layer = load(module, "MultiHeadAttention", config, weights)
+    return in_every_mode(layer, lambda: module.attention_per_head(layer, x, **given(None, mask)))
+
+
 def forward_positionally(module, name, config, weights, x, context, mask):
     """The output of the loaded module, its arguments given without their names."""
     return load(module, name, config, weights)(x, context, mask)
 
 
 def forward_again(module, name, config, first, weights, x, context=None, mask=None):
-    """The outputs in training and in evaluation mode, of a layer that was in use before with the weights `first`, with
-    other inputs and another mask, and is not the last that was made."""
+    """The outputs in training and in evaluation mode, of a copy of a layer that was in use before with the weights `first`,
+    with other inputs and another mask, and is not the last that was made; and of a new layer that loads the copy's weights."""
     layer = load(module, name, config, first)
     getattr(module, name)(**{key: 1 if key in ("n_heads", "n_kv_heads") else value for key, value in config.items()})
     others = [value if value is None else value.flip(-1) for value in (x, context, mask)]
     for mode in (True, False):  # in evaluation no gradients are recorded
         with torch.set_grad_enabled(mode):
             layer.train(mode)(others[0], **given(*others[1:]))
+    layer = copy.deepcopy(layer)
     with torch.no_grad():
         for value, other in zip([x, context], others):
             if value is not None:
@@ -87,7 +114,9 @@ def forward_again(module, name, config, first, weights, x, context=None, mask=No
     for mode in (True, False):
         with torch.set_grad_enabled(mode):
             outputs.append(layer.train(mode)(others[0], **given(others[1], mask)).detach())
-    return outputs
+    new = getattr(module, name)(**config).to(others[0].dtype)
+    new.load_state_dict(layer.state_dict())
+    return [*outputs, new(others[0], **given(others[1], mask)).detach()]
 
 
 def left_behind(module, name, args):
@@ -97,13 +126,20 @@ def left_behind(module, name, args):
 
 
 def with_other_numbers(module, name, args):
-    """The result of a second call with the very tensors of a first one, other numbers in them by now."""
+    """The results, with gradients recorded and without, of later calls with the very tensors of the first ones, other
+    numbers in them by now."""
     held = [others_than(x) for x in args]
-    getattr(module, name)(*held)
+    for recorded in (True, False):
+        with torch.set_grad_enabled(recorded):
+            getattr(module, name)(*held)
     for tensor, x in zip(held, args):
         if isinstance(x, torch.Tensor):
             tensor.copy_(x)
-    return getattr(module, name)(*held)
+    results = []
+    for recorded in (True, False):
+        with torch.set_grad_enabled(recorded):
+            results.append(getattr(module, name)(*held))
+    return results
 
 
 def others_than(x):
@@ -221,10 +257,14 @@ class LargestOfFloats(Largest):
 
 
 def largest_of_floats(module, name, args):
-    """The result of module.name, and the number of elements of the largest floating-point tensor made on the way."""
+    """The results of module.name without gradients and with them, and the number of elements of the largest floating-point
+    tensor made on the way to either."""
+    live = [x.clone().requires_grad_() if torch.is_tensor(x) and x.is_floating_point() else x for x in args]
     with LargestOfFloats() as seen:
-        value = getattr(module, name)(*args)
-    return value, seen.n_elements
+        with torch.no_grad():
+            values = [getattr(module, name)(*args)]
+        values.append(getattr(module, name)(*live).detach())
+    return values, seen.n_elements
 
 
 class Counted:
@@ -238,14 +278,14 @@ class Counted:
         return self.function(*args, **kwargs)
 
 
-def per_head_largest(module, config, weights, x, mask=None):
+def per_head_largest(module, config, weights, x, mask=None, recorded=False):
     """What `attention_per_head` gives, the elements of the largest floating-point tensor made on the way and of all of them,
     and how often the layer itself was called."""
     layer = load(module, "MultiHeadAttention", config, weights)
     layer.forward = Counted(layer.forward)
-    with LargestOfFloats() as seen, torch.no_grad():
+    with LargestOfFloats() as seen, torch.set_grad_enabled(recorded):
         value = module.attention_per_head(layer, x, **given(None, mask))
-    return value, seen.n_elements, seen.total, layer.forward.n_calls
+    return value.detach(), seen.n_elements, seen.total, layer.forward.n_calls
 
 
 class Nested(TorchDispatchMode):
@@ -277,15 +317,23 @@ def taken_apart(module, name, args):
 
 
 def pull_back(layer, call, cotangent, x, context):
-    """The gradients of `call(x, context)`."""
-    x = x.clone().requires_grad_()
-    context = context if context is None else context.clone().requires_grad_()
-    value = call(x, context)
-    if value.requires_grad:
-        value.backward(cotangent)
+    """The gradients of `call(x, context)`: of all, of the parameters where inputs need none, of inputs where no layer trains."""
+
+    def pulled(of_inputs, of_parameters):
+        inputs = [y if y is None else y.clone().requires_grad_(of_inputs) for y in (x, context)]
+        layer.requires_grad_(of_parameters).zero_grad()
+        value = call(*inputs)
+        if value.requires_grad:
+            value.backward(cotangent)
+        gradients = {key: parameter.grad for key, parameter in layer.named_parameters()}
+        return value.detach(), *(y if y is None else y.grad for y in inputs), gradients
+
+    value, x_grad, context_grad, gradients = pulled(True, True)
     return {
-        "value": value.detach(),
-        "x": x.grad,
-        "context": None if context is None else context.grad,
-        "parameters": {key: parameter.grad for key, parameter in layer.named_parameters()},
+        "value": value,
+        "x": x_grad,
+        "context": context_grad,
+        "parameters": gradients,
+        "parameters alone": pulled(False, True)[-1],
+        "inputs alone": pulled(True, False)[1:3],
     }

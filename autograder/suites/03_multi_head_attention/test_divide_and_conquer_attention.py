@@ -20,12 +20,12 @@ from autograder.testing.strategies import (
 )
 
 from . import scenarios
-from .cases import partial_attention
+from .cases import ROOM, partial_attention
 
 NAME = "divide_and_conquer_attention"
 
 
-@exercise(NAME, points=4, core=True)
+@exercise(NAME, points=3, core=True)
 @given(case=attention_cases(largest=11), block=sizes(1, 12))
 def test_the_parts_add_up_to_exact_attention(student, case, block):
     """For any number of keys and any block, the result is attention over all keys; empty rows are zero."""
@@ -57,12 +57,13 @@ def test_leading_dimensions_and_masks_broadcast(student, data, n_q, n_k, block, 
     lead = (2, 3)
     g = torch.Generator().manual_seed(seed)
     q, k, v = (normal(g, *data.draw(broadcastable(lead)), n, 3) for n in (n_q, n_k, n_k))
-    last = data.draw(st.sampled_from([(n_q, n_k), (1, n_k), (n_q, 1)]))
+    last = data.draw(st.sampled_from([(n_q, n_k), (1, n_k), (n_q, 1), (1, 1)]))
     mask = mask_for(g, *data.draw(broadcastable(lead)), *last)
-    row = normal(g, n_k, 3), mask_for(g, n_k)  # as many queries as keys, and a mask for the keys alone
-    arguments = [row[0], row[0], row[0], block, row[1]]
-    expected = partial_attention(*arguments[:3], row[1])[0]
-    assert_close(student.divide_and_conquer_attention(*arguments), expected, what=f"the result for a mask ({n_k},)")
+    x, row = normal(g, n_k, 3), mask_for(g, n_k)  # a mask for the keys alone, and as many queries as keys, fewer or more
+    for queries, keys in ((x, row), (x[:1], row), (normal(g, n_k + 2, 3), row[:1])):
+        expected = partial_attention(queries, x, x, keys)[0]
+        what = f"the result for {len(queries)} queries, {n_k} keys and a mask {tuple(keys.shape)}"
+        assert_close(student.divide_and_conquer_attention(queries, x, x, block, keys), expected, what=what)
     assert_close(
         student.divide_and_conquer_attention(q, k, v, block, mask=mask),
         partial_attention(q, k, v, mask)[0],
@@ -72,14 +73,16 @@ def test_leading_dimensions_and_masks_broadcast(student, data, n_q, n_k, block, 
 
 
 @exercise(NAME, points=1)
-@given(n_q=sizes(1, 4), d_v=sizes(1, 4), block=sizes(1, 4), masked=st.booleans())
+@given(n_q=sizes(1, 4), d_v=sizes(1, 4), block=sizes(1, 9), masked=st.booleans())
 @settings(max_examples=5)
 def test_no_keys_give_zeros(student, n_q, d_v, block, masked):
     """With no keys at all the output is zero and has the right shape."""
     q, k, v = normal(1, 2, n_q, 3), normal(1, 2, 0, 3), normal(1, 2, 0, d_v)
     mask = torch.ones(n_q, 0, dtype=torch.bool) if masked else None
-    expected = torch.zeros(2, n_q, d_v, dtype=torch.float64)
-    assert_equal(student.divide_and_conquer_attention(q, k, v, block, mask), expected, what="the result for n_k = 0")
+    for dtype in (torch.float32, torch.float64):
+        expected = torch.zeros(2, n_q, d_v, dtype=dtype)
+        got = student.divide_and_conquer_attention(q.to(dtype), k.to(dtype), v.to(dtype), block, mask)
+        assert_equal(got, expected, what=f"the result for n_k = 0 in {dtype}")
     k, v = normal(1, 3, 1, 0, 3), normal(1, 2, 0, d_v)
     expected = torch.zeros(3, 2, n_q, d_v, dtype=torch.float64)
     got = student.divide_and_conquer_attention(q[0], k, v, block)
@@ -107,18 +110,22 @@ def test_memory_and_work_do_not_grow_with_the_square(student, generator):
         [q, k, v, block, mask_for(generator, n)],
         [q, k, v, block, mask_for(generator, n, n)],
         [*batch, 33, None],
+        [*(normal(generator, 2, 2, 16, 1) for _ in range(3)), 4, mask_for(generator, 2, 2, 16, 16)],
+        [normal(generator, 40, 1), *(normal(generator, 24, 1) for _ in range(2)), 4, None],
+        [*(normal(generator, 34, 2, dtype=torch.float32) for _ in range(3)), 8, mask_for(generator, 34)],
     ):
-        output, largest = student.run(scenarios.largest_of_floats, NAME, arguments)
-        shape, block, mask = tuple(arguments[0].shape), *arguments[-2:]
-        assert_close(output, partial_attention(*arguments[:3], mask)[0], what=f"the result for q, k and v {shape}")
-        assert largest <= n * block, (
-            f"with q, k and v {shape}, block {block} and {'no mask' if mask is None else f'a mask {tuple(mask.shape)}'} the\n"
-            f"  largest tensor on the way has {largest} elements; n_q * block per leading index makes {n * block}"
+        *qkv, block, mask = arguments
+        shapes = ", ".join(str(tuple(x.shape)) for x in qkv)
+        outputs, largest = student.run(scenarios.largest_of_floats, NAME, arguments)
+        what, room = f"the result for q, k and v {shapes}, [without gradients, with]", ROOM[qkv[0].dtype]
+        assert_close(outputs, [partial_attention(*qkv, mask)[0]] * 2, what=what, rtol=room, atol=room)
+        most = math.prod(qkv[0].shape[:-1]) * block
+        assert largest <= most, (
+            f"with q, k and v {shapes}, block {block} and {'no mask' if mask is None else f'a mask {tuple(mask.shape)}'} the\n"
+            f"  largest tensor on the way has {largest} elements; n_q * block per leading index makes {most}"
         )
-        if arguments[0] is not q or mask is not None and mask.dim() > 1:
-            continue
         work = student.run(flops, NAME, arguments)
-        once = 2 * n * n * (d + d)
+        once = 2 * math.prod(qkv[0].shape[:-1]) * qkv[1].shape[-2] * (qkv[1].shape[-1] + qkv[2].shape[-1])
         assert work <= 1.2 * once, f"{work} floating-point operations, where scoring each key once takes {once}"
     n_q, n_k, block = 256, 2**14, 512
     q, k, v = (normal(generator, n, d, dtype=torch.float32) for n in (n_q, n_k, n_k))
@@ -150,16 +157,34 @@ def test_the_recursion_is_shallow(student, generator):
         f"{merges} calls of merge_attention for {n_k} keys in blocks of {n_k // 4}: they make four pieces\n"
         "  hint: a piece of at most block keys, exactly block included, is attended to directly"
     )
-    q, k, v = (normal(generator, 70, 3) for _ in range(3))
-    assert_close(
-        student.divide_and_conquer_attention(q, k, v, 8),
-        partial_attention(q, k, v)[0],
-        what="70 queries and keys in blocks of eight",
-        hint="without a mask every query attends to every key",
-    )
+    q, k, v, mask = normal(generator, 3, 2), normal(generator, 160, 2), normal(generator, 160, 1), mask_for(generator, 3, 160)
+    output, depth, _ = student.run(scenarios.taken_apart, NAME, [q, k, v, 8, mask])
+    assert_close(output, partial_attention(q, k, v, mask)[0], what="160 keys in blocks of eight, masked")
+    assert depth <= 3 * math.log2(20), f"160 keys in blocks of eight, masked: the recursion is {depth} calls deep"
 
 
-@exercise(NAME, points=2)
+@exercise(NAME, points=1)
+def test_no_size_is_too_large(student, generator):
+    """Many queries, keys, channels, leading dimensions, and a block far beyond the keys: all of them count."""
+    for lead, n_q, n_k, d_k, d_v, block, masked in (
+        ((), 70, 70, 3, 3, 8, False),
+        ((), 1, 1100, 2, 2, 9, True),
+        ((), 1100, 9, 2, 2, 10**6, True),
+        ((), 3, 5, 130, 400, 2, False),
+        ((70,), 2, 3, 2, 2, 2, True),
+        ((2, 1, 3, 2), 2, 5, 2, 3, 2, True),
+    ):
+        q, k, v = (normal(generator, *lead, *end) for end in ((n_q, d_k), (n_k, d_k), (n_k, d_v)))
+        mask = mask_for(generator, n_q, n_k) if masked else None
+        assert_close(
+            student.divide_and_conquer_attention(q, k, v, block, mask),
+            partial_attention(q, k, v, mask)[0],
+            what=f"the result for q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}, block {block}",
+            hint="without a mask every query attends to every key",
+        )
+
+
+@exercise(NAME, points=1)
 @given(case=attention_cases(largest=7, masks=("shared",)), block=sizes(1, 4))
 @settings(max_examples=10)
 def test_gradients_are_right_and_finite_at_empty_rows(student, case, block):
@@ -184,6 +209,32 @@ def test_gradients_are_right_and_finite_at_empty_rows(student, case, block):
 
 
 @exercise(NAME, points=1)
+def test_each_input_alone_gets_its_gradients(student, reference, generator):
+    """q, k and v get their gradients together and alone, with a mask or without, at any size and precision."""
+    for lead, n_q, n_k, block, masked, dtype in (
+        ((), 4, 7, 2, False, torch.float64),
+        ((2, 1, 2), 1, 5, 8, True, torch.float64),
+        ((), 3, 70, 9, True, torch.float64),
+        ((2,), 3, 5, 1, False, torch.float32),
+        ((), 3, 5, 2, True, torch.bfloat16),
+    ):
+        q, k, v = (normal(generator, *lead[i:], n, 2, dtype=dtype) for i, n in ((1, n_q), (1, n_k), (0, n_k)))
+        mask = mask_for(generator, *lead, n_q, n_k) if masked else None
+        if mask is not None:
+            mask[..., 0] = True
+        for wrt in ([0, 1, 2], [0], [1], [2]):
+            arguments = (gradients, NAME, [q, k, v, block, mask], None, wrt)
+            shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}, block {block}, {dtype}"
+            assert_close(
+                student.run(*arguments),
+                reference.run(*arguments),
+                what=f"value and gradients for {shapes}, of {' and '.join('qkv'[i] for i in wrt)}",
+                rtol=ROOM[dtype],
+                atol=ROOM[dtype],
+            )
+
+
+@exercise(NAME, points=1)
 @given(case=attention_cases(dtypes=(torch.float32, torch.float64)), block=sizes(1, 4), scale=st.sampled_from([1.0, 200.0]))
 @settings(max_examples=10)
 def test_large_scores_dtype_and_inputs(student, case, block, scale):
@@ -198,19 +249,20 @@ def test_large_scores_dtype_and_inputs(student, case, block, scale):
     assert_equal(student.run(scenarios.left_behind, NAME, arguments), [], what="what the call changed")
     again = student.run(scenarios.with_other_numbers, NAME, arguments)
     hint = "keep nothing of a call for the next"
-    assert_close(again, expected, what="the result once the inputs hold other numbers", hint=hint, **room)
-    for dtype, mask in ((torch.bfloat16, case.mask), (torch.float16, None)):
+    what = "the result once the inputs hold other numbers, [with gradients, without]"
+    assert_close(again, [expected] * 2, what=what, hint=hint, **room)
+    for dtype in (torch.bfloat16, torch.float16):
         half = [x.to(dtype) for x in (case.q, case.k, case.v)]
-        actual = student.divide_and_conquer_attention(*half, block, mask)
-        expected = partial_attention(*(x.double() for x in half), mask)[0].to(dtype)
+        actual = student.divide_and_conquer_attention(*half, block, case.mask)
+        expected = partial_attention(*(x.double() for x in half), case.mask)[0].to(dtype)
         room = 32 * torch.finfo(dtype).eps  # a few products and merges, rounded after each
         assert_close(actual, expected, what=f"the result in {dtype}", rtol=room, atol=room)
     mask = mask_for(case.seed, case.q.shape[-2], case.n_k)
-    q, k, v = case.q.double() * 1e6, case.k.double(), case.v.double()
+    q, k, v = case.q.double() * 1e10, case.k.double(), case.v.double()
     assert_close(
         student.divide_and_conquer_attention(q, k, v, block, mask),
         partial_attention(q, k, v, mask)[0],
-        what="scores about a million, masked",
+        what="scores about ten thousand million, masked",
         hint="no finite number is as low as a hidden key's score: use -inf",
         rtol=1e-6,
         atol=1e-6,

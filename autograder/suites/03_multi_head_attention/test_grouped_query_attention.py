@@ -11,6 +11,7 @@ from .cases import (
     alike,
     check_beginning,
     check_far_from_zero,
+    check_gradients,
     check_precisions,
     constructor,
     layer_cases,
@@ -55,9 +56,10 @@ def test_shared_heads_confuse_no_dimensions_of_one_size(student, reference):
     for case in alike(n_kv_heads=2):
         arguments = (NAME, *case.layer, case.x, case.context, case.mask)
         assert_close(
-            student.run(scenarios.forward, *arguments),
-            reference.run(scenarios.forward, *arguments),
-            what=f"the output, x {tuple(case.x.shape)}, mask {None if case.mask is None else tuple(case.mask.shape)}",
+            student.run(scenarios.forward_in_every_mode, *arguments),
+            [reference.run(scenarios.forward, *arguments)] * len(scenarios.MODES),
+            what=f"the output with x {tuple(case.x.shape)} and mask {None if case.mask is None else tuple(case.mask.shape)}: "
+            "in training and in evaluation mode, each with gradients and without",
             hint="a mask broadcasts from the right to (b, n_heads, n_q, n_k)",
         )
 
@@ -65,7 +67,9 @@ def test_shared_heads_confuse_no_dimensions_of_one_size(student, reference):
 @exercise(NAME, points=1)
 def test_shared_heads_take_any_precision_layout_and_size_of_scores(student):
     """The layer answers in its inputs' precision, half included, at any memory layout and any size of the scores."""
-    check_precisions(lambda c, mask: student.run(scenarios.forward, NAME, *c.layer, c.x, c.context, mask), n_kv_heads=2)
+    check_precisions(
+        lambda c, mask: student.run(scenarios.forward_in_every_mode, NAME, *c.layer, c.x, c.context, mask), n_kv_heads=2
+    )
     case = LayerCase(2, 4, 5, 4, 2, 2, True, True, "full", seed=3)
     mask = with_one_key(case.mask)
     got = student.run(scenarios.forward_strided, NAME, *case.layer, case.x, case.context, mask)
@@ -130,7 +134,7 @@ def test_heads_that_do_not_divide_are_refused(student):
         assert_refused(constructor(student, NAME), **config, why=why)
 
 
-@exercise(NAME, points=2)
+@exercise(NAME, points=1)
 @given(case=layer_cases(grouped=True))
 @settings(max_examples=12)
 def test_gradients_of_shared_heads_add_up(student, reference, case):
@@ -141,6 +145,16 @@ def test_gradients_of_shared_heads_add_up(student, reference, case):
         reference.run(scenarios.gradients, *arguments),
         what="value and gradients",
         hint="detach, .data and torch.no_grad cut the graph; gradients flow in evaluation mode as well",
+    )
+
+
+@exercise(NAME, points=1)
+def test_gradients_of_shared_heads_flow_at_every_size_and_precision(student, reference):
+    """Many heads that share, large inputs and single and half precision have gradients as well."""
+    check_gradients(
+        lambda c: student.run(scenarios.gradients, NAME, *c.layer, c.cotangent, c.x, c.context, c.mask),
+        lambda c: reference.run(scenarios.gradients, NAME, *c.layer, c.cotangent, c.x, c.context, c.mask),
+        n_kv_heads=2,
     )
 
 
@@ -163,5 +177,6 @@ def test_empty_rows_and_repeated_calls_leave_nothing_behind(student):
     other = LayerCase(2, 4, 5, 6, 2, 3, True, True, "full", seed=17, dtype=torch.float32)
     hint = "weights change in training, and so do inputs and masks from call to call: keep nothing of them"
     again = student.run(scenarios.forward_again, NAME, case.config, other.weights, *arguments)
-    assert_close(again, [expected, expected], what="[training, evaluation], after other weights and inputs", hint=hint)
+    what = "[training, evaluation, loaded into a new layer] of a copy, after other weights and inputs"
+    assert_close(again, [expected] * 3, what=what, hint=hint)
     assert_equal(student.run(scenarios.made, NAME, case.config), [], what="what making a layer changes")

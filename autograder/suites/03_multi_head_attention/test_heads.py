@@ -11,6 +11,7 @@ from .cases import (
     LayerCase,
     alike,
     check_far_from_zero,
+    check_gradients,
     check_precisions,
     heads_by_slices,
     layer_cases,
@@ -20,6 +21,7 @@ from .cases import (
 )
 
 SIZES = {"b": sizes(1, 3), "t": sizes(1, 6), "n_heads": sizes(1, 4), "head_dim": sizes(1, 5), "seed": seeds()}
+LARGE = (70, 2, 3, 2), (1, 1100, 2, 3), (2, 3, 66, 3), (1, 2, 2, 400)  # (b, t, n_heads, head_dim)
 ANEW = "inputs, masks and weights change from call to call: keep nothing of them"
 
 
@@ -37,7 +39,16 @@ def test_head_i_is_the_ith_slice_of_the_channels(student, b, t, n_heads, head_di
     )
 
 
-@exercise("split_heads", points=2)
+@exercise("split_heads", points=1)
+def test_split_heads_has_no_largest_size(student):
+    """split_heads cuts many batch entries, positions, heads and channels like few."""
+    for b, t, n_heads, head_dim in LARGE:
+        x = normal(1, b, t, n_heads * head_dim)
+        what = f"split_heads(x {tuple(x.shape)}, {n_heads})"
+        assert_equal(student.split_heads(x, n_heads), heads_by_slices(x, n_heads), what=what)
+
+
+@exercise("split_heads", points=1)
 def test_a_width_that_the_heads_do_not_divide_is_refused(student):
     """split_heads refuses a number of heads that does not divide the width."""
     assert_refused(student.split_heads, torch.zeros(2, 3, 7), 2, why="2 does not divide 7")
@@ -50,10 +61,12 @@ def test_a_width_that_the_heads_do_not_divide_is_refused(student):
 @settings(max_examples=5)
 def test_gradients_flow_back_through_the_split(student, b, t, n_heads, head_dim, seed):
     """split_heads passes gradients back to the channels that they belong to."""
-    x = normal(seed, b, t, n_heads * head_dim)
-    got = student.run(gradients, "split_heads", [x, n_heads], seed=seed)
-    cotangent = torch.randn(got["value"].shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    assert_equal(got["gradients"], [torch.cat(cotangent.unbind(1), dim=-1)], what="the gradient of x")
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        x = normal(seed, b, t, n_heads * head_dim, dtype=dtype)
+        got = student.run(gradients, "split_heads", [x, n_heads], seed=seed)
+        assert_equal(got["value"], heads_by_slices(x, n_heads), what=f"split_heads of {dtype} that requires gradients")
+        cotangent = torch.randn(got["value"].shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+        assert_equal(got["gradients"], [torch.cat(cotangent.unbind(1), dim=-1)], what=f"the gradient of x in {dtype}")
 
 
 @exercise("split_heads", points=1)
@@ -61,17 +74,26 @@ def test_gradients_flow_back_through_the_split(student, b, t, n_heads, head_dim,
 @settings(max_examples=5)
 def test_split_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads, head_dim, seed):
     """split_heads works on any dtype and memory layout and leaves its input alone."""
-    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+    for dtype in (torch.int64, torch.bfloat16, torch.float16, torch.float32):
         x = normal(seed, b, t, n_heads * head_dim, dtype=dtype)
         assert_equal(student.split_heads(x, n_heads), heads_by_slices(x, n_heads), what=f"split_heads of {dtype}")
     assert_inputs_untouched(student)
     assert_equal(student.run(scenarios.left_behind, "split_heads", [x, n_heads]), [], what="what the call changed")
     again = student.run(scenarios.with_other_numbers, "split_heads", [x, n_heads])
-    assert_equal(again, heads_by_slices(x, n_heads), what="split_heads(x) once x holds other numbers", hint=ANEW)
+    what = "split_heads(x) once x holds other numbers, [with gradients, without]"
+    assert_equal(again, [heads_by_slices(x, n_heads)] * 2, what=what, hint=ANEW)
     assert_equal(student.run(strided, "split_heads", [x, n_heads]), heads_by_slices(x, n_heads), what="split_heads(strided x)")
 
 
-@exercise("merge_heads", points=4, core=True)
+@exercise("merge_heads", points=1)
+def test_merge_heads_has_no_largest_size(student):
+    """merge_heads joins many batch entries, positions, heads and channels like few."""
+    for b, t, n_heads, head_dim in LARGE:
+        x = normal(1, b, n_heads, t, head_dim)
+        assert_equal(student.merge_heads(x), torch.cat(x.unbind(1), dim=-1), what=f"merge_heads(x {tuple(x.shape)})")
+
+
+@exercise("merge_heads", points=3, core=True)
 @given(**SIZES)
 @settings(max_examples=15)
 def test_merged_heads_lie_side_by_side(student, b, t, n_heads, head_dim, seed):
@@ -90,10 +112,12 @@ def test_merged_heads_lie_side_by_side(student, b, t, n_heads, head_dim, seed):
 @settings(max_examples=5)
 def test_gradients_flow_back_through_the_merge(student, b, t, n_heads, head_dim, seed):
     """merge_heads passes gradients back to the heads that they belong to."""
-    x = normal(seed, b, n_heads, t, head_dim)
-    got = student.run(gradients, "merge_heads", [x], seed=seed)
-    cotangent = torch.randn(got["value"].shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    assert_equal(got["gradients"], [heads_by_slices(cotangent, n_heads)], what="the gradient of x")
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        x = normal(seed, b, n_heads, t, head_dim, dtype=dtype)
+        got = student.run(gradients, "merge_heads", [x], seed=seed)
+        assert_equal(got["value"], torch.cat(x.unbind(1), dim=-1), what=f"merge_heads of {dtype} that requires gradients")
+        cotangent = torch.randn(got["value"].shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+        assert_equal(got["gradients"], [heads_by_slices(cotangent, n_heads)], what=f"the gradient of x in {dtype}")
 
 
 @exercise("merge_heads", points=1)
@@ -101,14 +125,15 @@ def test_gradients_flow_back_through_the_merge(student, b, t, n_heads, head_dim,
 @settings(max_examples=5)
 def test_merge_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads, head_dim, seed):
     """merge_heads works on any dtype and memory layout and leaves its input alone."""
-    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+    for dtype in (torch.int64, torch.bfloat16, torch.float16, torch.float32):
         x = normal(seed, b, n_heads, t, head_dim, dtype=dtype)
         expected = torch.cat(x.unbind(1), dim=-1)
         assert_equal(student.merge_heads(x), expected, what=f"merge_heads of {dtype}")
     assert_inputs_untouched(student)
     assert_equal(student.run(scenarios.left_behind, "merge_heads", [x]), [], what="what the call changed")
     again = student.run(scenarios.with_other_numbers, "merge_heads", [x])
-    assert_equal(again, expected, what="merge_heads(x) once x holds other numbers", hint=ANEW)
+    what = "merge_heads(x) once x holds other numbers, [with gradients, without]"
+    assert_equal(again, [expected] * 2, what=what, hint=ANEW)
     assert_equal(student.run(strided, "merge_heads", [x]), expected, what="merge_heads(strided x)")
 
 
@@ -143,9 +168,10 @@ def test_the_loop_confuses_no_dimensions_of_one_size(student, reference):
     """With as many batch entries as tokens and heads each dimension of a mask keeps its place; long inputs too."""
     for case in alike(cross=(False,)):
         assert_close(
-            student.run(scenarios.per_head, *case.layer, case.x, case.mask),
-            reference.run(scenarios.forward, "MultiHeadAttention", *case.layer, case.x, mask=case.mask),
-            what=f"the output, x {tuple(case.x.shape)}, mask {None if case.mask is None else tuple(case.mask.shape)}",
+            student.run(scenarios.per_head_in_every_mode, *case.layer, case.x, case.mask),
+            [reference.run(scenarios.forward, "MultiHeadAttention", *case.layer, case.x, mask=case.mask)] * len(scenarios.MODES),
+            what=f"the output with x {tuple(case.x.shape)} and mask {None if case.mask is None else tuple(case.mask.shape)}: "
+            "in training and in evaluation mode, each with gradients and without",
             hint="a mask broadcasts from the right to (b, h, t, t): expand it to that, then take [:, head]",
         )
 
@@ -153,7 +179,7 @@ def test_the_loop_confuses_no_dimensions_of_one_size(student, reference):
 @exercise("attention_per_head", points=1)
 def test_the_loop_takes_any_precision_layout_and_size_of_scores(student):
     """The loop answers in its input's precision, half included, at any memory layout and any size of the scores."""
-    check_precisions(lambda c, mask: student.run(scenarios.per_head, *c.layer, c.x, mask), cross=False)
+    check_precisions(lambda c, mask: student.run(scenarios.per_head_in_every_mode, *c.layer, c.x, mask), cross=False)
     case = LayerCase(2, 4, 4, 3, None, 2, True, False, "queries by keys", seed=3)
     mask = with_one_key(case.mask)
     got = student.run(scenarios.per_head_strided, *case.layer, case.x, mask)
@@ -162,7 +188,7 @@ def test_the_loop_takes_any_precision_layout_and_size_of_scores(student):
     check_far_from_zero(lambda c, mask: student.run(scenarios.per_head, *c.layer, c.x, mask), cross=False)
 
 
-@exercise("attention_per_head", points=2)
+@exercise("attention_per_head", points=1)
 @given(case=layer_cases(cross=False))
 @settings(max_examples=12)
 def test_the_loop_has_the_gradients_of_the_module(student, reference, case):
@@ -176,14 +202,30 @@ def test_the_loop_has_the_gradients_of_the_module(student, reference, case):
     )
 
 
+@exercise("attention_per_head", points=1)
+def test_the_loop_has_gradients_at_every_size_and_precision(student, reference):
+    """Through attention_per_head gradients flow in large inputs and in single and half precision as well."""
+    check_gradients(
+        lambda c: student.run(scenarios.per_head_gradients, *c.layer, c.cotangent, c.x, c.mask),
+        lambda c: reference.run(scenarios.gradients, "MultiHeadAttention", *c.layer, c.cotangent, c.x, mask=c.mask),
+        cross=False,
+    )
+
+
 @exercise("attention_per_head", points=2)
 def test_no_tensor_holds_the_scores_of_all_heads(student, reference, generator):
     """attention_per_head never makes the scores of more than one head at a time, whatever the mask."""
-    b, t, n_heads, head_dim = 2, 48, 8, 2
-    one = b * t * t
-    for masked in ("none", "queries by keys", "full"):
-        case = LayerCase(b, t, t, n_heads, None, head_dim, True, False, masked, seed=generator.initial_seed())
-        output, largest, total, calls = student.run(scenarios.per_head_largest, *case.layer, case.x, case.mask)
+    for b, t, n_heads, masked, bias, dtype in (
+        (2, 48, 8, "none", True, torch.float64),
+        (2, 48, 8, "queries by keys", True, torch.float64),
+        (2, 48, 8, "full", True, torch.float64),
+        (1, 70, 10, "keys", False, torch.float32),
+        (3, 12, 4, "padding", True, torch.float64),
+    ):
+        one, seed = b * t * t, generator.initial_seed()
+        case = LayerCase(b, t, t, n_heads, None, 2, bias, False, masked, seed=seed, dtype=dtype)
+        recorded = masked != "none"
+        output, largest, total, calls = student.run(scenarios.per_head_largest, *case.layer, case.x, case.mask, recorded)
         shape = "no mask" if case.mask is None else f"a mask {tuple(case.mask.shape)}"
         assert largest < 2 * one, (
             f"with {shape} the largest tensor on the way has {largest} elements;\n"
@@ -196,7 +238,8 @@ def test_no_tensor_holds_the_scores_of_all_heads(student, reference, generator):
         )
         assert not calls, f"{calls} calls of the module itself, which attends with all heads at once"
         expected = reference.run(scenarios.forward, "MultiHeadAttention", *case.layer, case.x, mask=case.mask)
-        assert_close(output, expected, what=f"the output with {n_heads} heads and {shape}")
+        room = {"rtol": 1e-4, "atol": 1e-4} if dtype is torch.float32 else {}
+        assert_close(output, expected, what=f"the output with {n_heads} heads and {shape}", **room)
 
 
 @exercise("attention_per_head", points=1)

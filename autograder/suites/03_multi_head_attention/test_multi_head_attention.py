@@ -11,6 +11,7 @@ from .cases import (
     alike,
     check_beginning,
     check_far_from_zero,
+    check_gradients,
     check_precisions,
     constructor,
     layer_cases,
@@ -55,9 +56,10 @@ def test_dimensions_of_one_size_are_not_confused(student, reference):
     for case in alike():
         arguments = (NAME, *case.layer, case.x, case.context, case.mask)
         assert_close(
-            student.run(scenarios.forward, *arguments),
-            reference.run(scenarios.forward, *arguments),
-            what=f"the output, x {tuple(case.x.shape)}, mask {None if case.mask is None else tuple(case.mask.shape)}",
+            student.run(scenarios.forward_in_every_mode, *arguments),
+            [reference.run(scenarios.forward, *arguments)] * len(scenarios.MODES),
+            what=f"the output with x {tuple(case.x.shape)} and mask {None if case.mask is None else tuple(case.mask.shape)}: "
+            "in training and in evaluation mode, each with gradients and without",
             hint="a mask broadcasts from the right to (b, h, n_q, n_k); no mask means that every query sees every key",
         )
 
@@ -122,7 +124,7 @@ def test_a_query_that_may_attend_to_nothing_gets_the_output_bias(student, case, 
         assert finite, f"the gradient of {name} has NaN or infinite values where a query may attend to nothing"
 
 
-@exercise(NAME, points=3)
+@exercise(NAME, points=2)
 @given(case=layer_cases())
 @settings(max_examples=10)
 def test_gradients_reach_inputs_and_every_parameter(student, reference, case):
@@ -133,6 +135,15 @@ def test_gradients_reach_inputs_and_every_parameter(student, reference, case):
         reference.run(scenarios.gradients, *arguments),
         what="value and gradients",
         hint="detach, .data, torch.no_grad and torch.tensor(...) cut the graph",
+    )
+
+
+@exercise(NAME, points=1)
+def test_gradients_flow_at_every_size_and_precision(student, reference):
+    """Large inputs and single and half precision have gradients as well."""
+    check_gradients(
+        lambda c: student.run(scenarios.gradients, NAME, *c.layer, c.cotangent, c.x, c.context, c.mask),
+        lambda c: reference.run(scenarios.gradients, NAME, *c.layer, c.cotangent, c.x, c.context, c.mask),
     )
 
 
@@ -170,7 +181,9 @@ def test_precision_and_layout_are_free(student, case):
         rtol=1e-4,
         atol=2e-5,
     )
-    check_precisions(lambda c, mask: student.run(scenarios.forward, NAME, *c.layer, c.x, c.context, mask), seed=case.seed)
+    check_precisions(
+        lambda c, mask: student.run(scenarios.forward_in_every_mode, NAME, *c.layer, c.x, c.context, mask), seed=case.seed
+    )
 
 
 @exercise(NAME, points=1)
@@ -188,5 +201,6 @@ def test_a_call_leaves_inputs_weights_and_random_state_alone(student):
     other = LayerCase(2, 4, 5, 3, None, 2, True, True, "full", seed=17)
     hint = "weights change in training, and so do inputs and masks from call to call: keep nothing of them"
     again = student.run(scenarios.forward_again, NAME, case.config, other.weights, *arguments)
-    assert_close(again, [expected, expected], what="[training, evaluation], after other weights and inputs", hint=hint)
+    what = "[training, evaluation, loaded into a new layer] of a copy, after other weights and inputs"
+    assert_close(again, [expected] * 3, what=what, hint=hint)
     assert_equal(student.run(scenarios.made, NAME, case.config), [], what="what making a layer changes")
