@@ -2,7 +2,6 @@
 
 import copy
 import threading
-from types import SimpleNamespace
 
 import torch
 import torch.distributed as dist
@@ -39,8 +38,9 @@ def growth(module, sizes, costs, as_tensors=False):
 
 def flops(module, fields, lengths):
     """transformer_flops of a configuration for several lengths, and whether the configuration is as it was."""
-    config = SimpleNamespace(**fields)
-    return [module.transformer_flops(config, t) for t in lengths], vars(config) == fields
+    config = type("Config", (), fields)()  # its attributes are the class's: there is nothing in its vars()
+    counts = [module.transformer_flops(config, t) for t in lengths]
+    return counts, not vars(config) and all(getattr(config, name) == value for name, value in fields.items())
 
 
 # LoRA
@@ -70,6 +70,7 @@ def adapted(module, weight, bias, a, b, alpha):
 def lora_anatomy(module, weight, bias, rank, alpha):
     """What a new layer is made of, and base's weight after somebody wrote into the merged one."""
     base = linear(weight, bias)
+    base.weight.requires_grad_(False)
     layer = module.LoRALinear(base, rank, alpha)
     x = torch.ones(2, weight.shape[1], dtype=weight.dtype)
     found = {
@@ -99,20 +100,26 @@ def lora_draws(module, weight, rank, seeds):
 
 
 def lora_forward(module, weight, bias, a, b, alpha, x, cotangent):
-    """The output and the gradients of x, which is not contiguous, lora_a, lora_b; those of base should not exist. Then the
-    output in eval mode, and after base has got other numbers.
+    """The output and the gradients of x, which is not contiguous, lora_a, lora_b, in training and in eval mode; those of base
+    should not exist. Then what a copy with twice the update does, in float32 as well, and the output after base has got
+    other numbers.
     """
     layer, base = adapted(module, weight, bias, a, b, alpha)
-    x = x.clone().requires_grad_()
-    scattered = x.movedim(0, -1).contiguous().movedim(-1, 0)
-    y = layer(scattered)
-    y.backward(cotangent)
-    found = {
-        "output": y.detach(),
-        "gradients": [x.grad, layer.lora_a.grad, layer.lora_b.grad],
-        "frozen": [p.grad is None for p in base.parameters()],
-        "in eval mode": layer.eval()(scattered).detach(),
-    }
+    found = {}
+    for mode, of in ((True, ""), (False, " in eval mode")):
+        layer.train(mode).zero_grad()
+        x = x.detach().clone().requires_grad_()
+        scattered = x.movedim(0, -1).contiguous().movedim(-1, 0)
+        y = layer(scattered)
+        y.backward(cotangent)
+        found |= {"output" + of: y.detach(), "gradients" + of: [x.grad, layer.lora_a.grad, layer.lora_b.grad]}
+    found["frozen"] = [p.grad is None for p in base.parameters()]
+    twin = copy.deepcopy(layer)
+    with torch.no_grad():
+        twin.lora_b.mul_(2)
+        found["of a copy"] = [twin(scattered), layer(scattered)]
+        twin.float()
+        found["of a copy in float32"] = [twin(scattered.float()), twin.merged_weight()]
     with torch.no_grad():
         for p in base.parameters():
             p.mul_(2)
@@ -137,11 +144,21 @@ def lora_training(module, weight, bias, rank, x, goal, steps):
 
 
 def lora_flops(module, weight, a, b, x):
-    """Operations of the products of one forward pass."""
-    layer, _ = adapted(module, weight, None, a, b, 1.0)
-    with FlopCounterMode(display=False) as counter:
-        layer(x)
-    return counter.get_total_flops()
+    """Operations of the products of one forward pass: in training, in eval mode, without gradients, with frozen updates."""
+    counts = []
+    for mode in ("training", "eval", "no_grad", "frozen"):
+        layer, _ = adapted(module, weight, None, a, b, 1.0)
+        layer.train(mode != "eval").requires_grad_(mode != "frozen")
+        with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(mode != "no_grad"):
+            layer(x)
+        counts.append(counter.get_total_flops())
+    return counts
+
+
+def lora_elsewhere(module):
+    """The devices of the parameters of a layer on another device, with and without a bias, and of the merged one's."""
+    layers = [module.LoRALinear(nn.Linear(3, 2, bias=bias, device="meta"), 2, 1.0) for bias in (True, False)]
+    return sorted({p.device.type for layer in layers for p in [*layer.parameters(), *layer.merge().parameters()]})
 
 
 def lora_merging(module, weight, bias, a, b, alpha, x):
@@ -166,6 +183,7 @@ def lora_merging(module, weight, bias, a, b, alpha, x):
         layer.merged_weight().zero_()
     same = layer.training and {name: p.requires_grad for name, p in layer.named_parameters()} == trained
     found["left alone"] = same and all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
+    layer.eval()
     with torch.no_grad():
         layer.lora_b.add_(1)
     found["later"] = layer.merged_weight().detach().clone()
@@ -176,7 +194,8 @@ def lora_merging(module, weight, bias, a, b, alpha, x):
 
 def lora_refusals(module, rank, kind="linear"):
     """Whether it was refused, and whether base can still be trained."""
-    base = {"linear": nn.Linear, "of a kind of linear": OutProjection, "embedding": nn.Embedding}[kind](3, 2)
+    kinds = {"linear": nn.Linear, "of a kind of linear": OutProjection, "embedding": nn.Embedding, "look-alike": LookAlike}
+    base = kinds[kind](3, 2)
     try:
         module.LoRALinear(base, rank, 1.0)
     except REFUSALS:
@@ -186,6 +205,15 @@ def lora_refusals(module, rank, kind="linear"):
 
 class OutProjection(nn.Linear):
     """Some layers are linear by inheritance, that of nn.MultiheadAttention, say."""
+
+
+class LookAlike(nn.Module):
+    """It has what a linear layer has, and does something else."""
+
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.in_features, self.out_features = n_in, n_out
+        self.weight, self.bias = nn.Parameter(torch.ones(n_out, n_in)), nn.Parameter(torch.ones(n_out))
 
 
 class Block(nn.Module):
@@ -300,8 +328,27 @@ def injection(module, kind, names, rank=2, alpha=3.0, dtype=torch.float64):
         "state": sorted(model.state_dict()),
         "stirred": model(IDS),
         "draws": draws,
+        "updates": [
+            [layer.merged_weight().detach(), layer.base.weight, layer.lora_b, layer.lora_a] for layer in map(found.get, adapters)
+        ],
         "changed around it": changed,
     }
+
+
+def deep(module, depth, names, rounds):
+    """A deep tree in eval mode, injected and merged several times: the paths, and whether the keys are those of before."""
+    model = nn.ModuleDict()
+    for _ in range(depth):
+        model = nn.ModuleDict({"w_q": nn.Linear(2, 2), "inner": model})
+    keys, model = list(model.state_dict()), model.eval()
+    found = []
+    for _ in range(rounds):
+        injected = module.inject_lora(model, names, 1, 1.0)
+        for layer in model.modules():
+            layer.training = False
+        merged = module.merge_lora(model)
+        found.append([injected, merged, list(model.state_dict()) == keys])
+    return found
 
 
 def injected_twice(module, first, second):
@@ -423,7 +470,7 @@ def ring(module, chunks, spoil=None):
             received[spoil[1]].fill_(float("nan"))
         return received
 
-    given = [[chunk.clone() for chunk in own] for own in chunks]
+    given = [[chunk.clone() if chunk.dim() < 2 else chunk.mT.contiguous().mT for chunk in own] for own in chunks]
     held = module.ring_all_reduce(given, exchange)
     same = all(torch.equal(x, y) for own, others in zip(given, chunks) for x, y in zip(own, others))
     memory = {x.untyped_storage().data_ptr() for own in given for x in own if x.numel()}
@@ -471,8 +518,13 @@ class Sizes(torch.utils._python_dispatch.TorchDispatchMode):
         return value
 
 
-def largest_made(module, name, args):
-    """The most elements of any tensor that an operator gave during a call, views by their own size."""
+def largest_made(module, name, args, training=False):
+    """The most elements of any tensor that an operator gave during a call, views by their own size. In training, all floating
+    tensors among the arguments require gradients.
+    """
+    leaves = [x for arg in args for x in (arg if isinstance(arg, list) else [arg]) if isinstance(x, torch.Tensor)]
+    for x in leaves:
+        x.requires_grad_(training)
     with Sizes() as seen:
         getattr(module, name)(*args)
     return seen.largest
@@ -587,9 +639,9 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
     def parameter(gradient, shape, dtype, requires_grad):
         p = nn.Parameter(torch.ones(shape, dtype=dtype), requires_grad=requires_grad)
         if gradient is not None:
-            if strided and gradient.dim() == 2:
-                p = nn.Parameter(p.detach().t().contiguous().t(), requires_grad=requires_grad)
-                gradient = gradient.t().contiguous().t()
+            if strided and gradient.dim() >= 2:
+                p = nn.Parameter(p.detach().movedim(0, -1).contiguous().movedim(-1, 0), requires_grad=requires_grad)
+                gradient = gradient.movedim(0, -1).contiguous().movedim(-1, 0)
             p.grad = gradient.clone()
         return p
 

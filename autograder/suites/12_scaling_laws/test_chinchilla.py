@@ -33,12 +33,15 @@ def law(n, d, params):
 @settings(max_examples=20)
 @given(params=constants(), n=st.floats(1e5, 1e12), d=st.floats(1e6, 1e14))
 @example(params=PUBLISHED, n=70e9, d=1.4e12)
+@example(params=PUBLISHED, n=1e20, d=1e25)
 def test_the_three_terms_add_up(student, params, n, d):
     """What cannot be learned, what a small model misses, what a short training leaves out."""
     actual = student.chinchilla_loss(n, d, params)
     assert_close(actual, law(n, d, params), what=f"the loss of n = {n:.4g}, d = {d:.4g}", rtol=1e-12)
     whole = student.chinchilla_loss(int(n), int(d), list(params))
     assert_close(whole, law(int(n), int(d), params), what="the loss of whole numbers, params a list", rtol=1e-12)
+    same, _ = student.run(scenarios.lists_untouched, "chinchilla_loss", [n, d, list(params)])
+    assert_equal(same, True, what="whether params, a list, is as it was")
 
 
 @exercise("chinchilla_loss", points=1.5, core=True)
@@ -47,12 +50,14 @@ def test_the_three_terms_add_up(student, params, n, d):
 def test_losses_of_a_grid(student, params, rows, columns, seed):
     """Tensors broadcast against each other and against numbers, and keep their dtype."""
     n, d = normal(seed, rows, 1).exp() * 1e8, normal(seed + 1, columns).exp() * 1e10
-    for dtype, rtol in ((torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 0.1)):
-        x, y = n.to(dtype), d.to(dtype)
+    for dtype, rtol in ((torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 0.1), (torch.float16, 0.02)):
+        x, y = (v.clamp(max=torch.finfo(dtype).max).to(dtype) for v in (n, d))
         actual = student.chinchilla_loss(x, y, params)
         assert_inputs_untouched(student)
         assert_close(actual, law(x, y, params), what=f"the losses of a {dtype} grid", rtol=rtol)
         assert_close(student.chinchilla_loss(x, 1e10, params), law(x, 1e10, params), what="with d a number", rtol=rtol)
+        single = student.chinchilla_loss(x[0, 0], y[0], params)
+        assert_close(single, law(x[0, 0], y[0], params), what=f"the loss of {dtype} tensors without dimensions", rtol=rtol)
         assert_close(student.chinchilla_loss(1e9, y, params), law(1e9, y, params), what="with n a number", rtol=rtol)
 
 
@@ -60,13 +65,17 @@ def test_losses_of_a_grid(student, params, rows, columns, seed):
 @settings(max_examples=6)
 @given(params=constants(), seed=seeds())
 def test_the_loss_can_be_differentiated(student, params, seed):
-    """The gradients by n and d are those of the formula."""
-    n, d = normal(seed, 3).exp(), normal(seed + 1, 3).exp()
-    found = student.run(gradients, "chinchilla_loss", [n, d, params], seed=seed)["gradients"]
-    cotangent = torch.randn(3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    E, A, B, alpha, beta = params
-    expected = [-cotangent * alpha * A / n ** (alpha + 1), -cotangent * beta * B / d ** (beta + 1)]
-    assert_close(found, expected, what="the gradients by n and d", rtol=1e-9)
+    """The gradients by n and d are those of the formula, where the other one is a number, too."""
+    _, A, B, alpha, beta = params
+    for dtype, rtol in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+        n, d = normal(seed, 3, 1, dtype=dtype).exp(), normal(seed + 1, 2, dtype=dtype).exp()
+        for given_n, given_d, shape in ((n, d, (3, 2)), (n, 2.0, (3, 1)), (3.0, d, (2,))):
+            found = student.run(gradients, "chinchilla_loss", [given_n, given_d, params], seed=seed)["gradients"]
+            cotangent = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+            by_n = -(cotangent * alpha * A / n ** (alpha + 1)).sum(-1, keepdim=True) if given_n is n else None
+            by_d = -(cotangent * beta * B / d ** (beta + 1)).view(-1, 2).sum(0) if given_d is d else None
+            expected = [gradient for gradient in (by_n, by_d) if gradient is not None]
+            assert_close(found, expected, what="the gradients by n and d, as far as they are tensors", rtol=rtol)
 
 
 # fit_chinchilla
@@ -150,11 +159,14 @@ def test_noisy_runs_get_the_least_sum_of_huber_losses(student, reference, genera
 
 @exercise("fit_chinchilla", points=0.5)
 def test_many_runs_in_any_order(student, generator):
-    """A hundred runs, shuffled; all of them count."""
+    """A hundred runs, shuffled; and hundreds of runs of one size before those of the others. All of them count."""
     params, _ = drawn_law(int(torch.randint(10**6, (), generator=generator)) * 3)
     runs = runs_of(params, ((1e7, 1e10, 10), (1e9, 1e11, 10)))
     shuffled = [runs[i] for i in torch.randperm(100, generator=generator).tolist()]
     assert_close(five(student.fit_chinchilla(shuffled)), params, what="(E, A, B, alpha, beta)", rtol=1e-3, atol=0)
+    one_size = [[1e7, 1e9 * 1.015**i, law(1e7, 1e9 * 1.015**i, PUBLISHED)] for i in range(300)]
+    found = five(student.fit_chinchilla(one_size + runs_of(PUBLISHED, GRIDS[0])))
+    assert_close(found, PUBLISHED, what="(E, A, B, alpha, beta) of 325 runs, 300 of one size first", rtol=1e-3, atol=0)
 
 
 @exercise("fit_chinchilla", points=1)
@@ -177,10 +189,12 @@ def test_runs_that_say_nothing_are_refused(student):
     five(student.fit_chinchilla(runs[::4] + runs[1:2]))
     for few in ([], runs[:1], runs[:4]):
         assert_refused(student.fit_chinchilla, few, why="five constants need five runs")
+    assert_refused(student.fit_chinchilla, torch.tensor(runs[:4]), why="five constants need five runs")
     for place, bad in ((0, 0.0), (1, -1e9), (2, 0.0), (2, NAN), (2, INF), (0, INF), (2, -2.0)):
         spoilt = [list(run) for run in runs]
         spoilt[7][place] = bad
         assert_refused(student.fit_chinchilla, spoilt, why=f"a run has {bad}")
+        assert_refused(student.fit_chinchilla, torch.tensor(spoilt, dtype=torch.float64), why=f"a run, in a tensor, has {bad}")
 
 
 # compute_optimal
@@ -199,6 +213,8 @@ def test_equation_4_of_the_paper(student, params, c):
     actual = student.compute_optimal(c, params)
     hint = "n grows with c to the power of beta / (alpha + beta); c = 6 n d"
     assert_close(actual, expected, what=f"(n, d) for c = {c:.4g}", hint=hint, rtol=1e-9, atol=0)
+    same, _ = student.run(scenarios.lists_untouched, "compute_optimal", [c, list(params)])
+    assert_equal(same, True, what="whether params, a list, is as it was")
 
 
 @exercise("compute_optimal", points=1)
@@ -224,6 +240,9 @@ def test_budgets_in_a_tensor(student, params, seed, lead):
         found = [student.compute_optimal(v, params) for v in c.flatten().tolist()]
         expected = [torch.tensor(x, dtype=torch.float64).view(lead).to(dtype) for x in zip(*found)]
         assert_close(actual, expected, what="(n, d) of a tensor of budgets", rtol=rtol, atol=0)
+    c = torch.tensor([600.0, 6e4], dtype=torch.float16)
+    actual, wide = student.compute_optimal(c, PUBLISHED), student.compute_optimal(c.double(), PUBLISHED)
+    assert_close(actual, [x.half() for x in wide], what="(n, d) of budgets in float16", rtol=2e-2, atol=0)
     for c in (1, 1000, 588 * 10**21):
         whole = student.compute_optimal(c, params)
         assert_close(whole[0] * whole[1] * 6, float(c), what=f"6 n d for a budget of {c}", rtol=1e-9)
@@ -233,5 +252,5 @@ def test_budgets_in_a_tensor(student, params, seed, lead):
 @exercise("compute_optimal", points=1)
 def test_a_budget_of_nothing_is_refused(student):
     """Zero or less, in a tensor as well."""
-    for c in (0, 0.0, -1e20, torch.tensor([1e20, 0.0]), torch.tensor([-1.0, 1.0]), torch.tensor(-1.0)):
+    for c in (0, 0.0, -1e20, torch.tensor([1e20, 0.0]), torch.tensor([-1.0, 1.0]), torch.tensor(-1.0), torch.tensor(0.0)):
         assert_refused(student.compute_optimal, c, PUBLISHED, why="a budget must be positive")

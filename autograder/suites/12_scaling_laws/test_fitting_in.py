@@ -8,7 +8,7 @@ from autograder.testing.strategies import example, given, leading_shapes, normal
 
 from . import scenarios
 
-DTYPES = (torch.float64, torch.float32, torch.bfloat16)
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def numbers(seed, n_in, n_out, rank, with_bias=True, dtype=torch.float64):
@@ -26,8 +26,12 @@ def numbers(seed, n_in, n_out, rank, with_bias=True, dtype=torch.float64):
 @given(lead=leading_shapes(), n_in=sizes(1, 6), n_out=sizes(1, 6), rank=sizes(1, 4), with_bias=st.booleans(), seed=seeds())
 @example(lead=(2,), n_in=3, n_out=5, rank=2, with_bias=True, seed=1)
 @example(lead=(2, 3), n_in=4, n_out=3, rank=2, with_bias=True, seed=2)
+@example(lead=(2, 1, 2), n_in=4, n_out=3, rank=2, with_bias=True, seed=2)
+@example(lead=(0,), n_in=4, n_out=3, rank=2, with_bias=True, seed=2)
 def test_the_update_is_added_to_the_base(student, lead, n_in, n_out, rank, with_bias, seed):
-    """base(x) + alpha / rank · x Aᵀ Bᵀ, and the gradients of x, A and B; base gets none. alpha may be 0 or negative."""
+    """base(x) + alpha / rank · x Aᵀ Bᵀ, and the gradients of x, A and B, in eval mode too; base gets none. alpha may
+    be 0 or negative. A copy of the layer has an update of its own.
+    """
     weight, bias, a, b = numbers(seed, n_in, n_out, rank, with_bias)
     x, cotangent, alpha = normal(seed + 5, *lead, n_in), normal(seed + 6, *lead, n_out), (seed % 9 - 2) / 2
     leaves = [value.clone().requires_grad_() for value in (x, a, b)]
@@ -37,9 +41,23 @@ def test_the_update_is_added_to_the_base(student, lead, n_in, n_out, rank, with_
     hint = "scale by alpha / rank; A first, then B"
     assert_close(found["output"], output.detach(), what="the output", hint=hint)
     assert_close(found["gradients"], [leaf.grad for leaf in leaves], what="the gradients of x, lora_a, lora_b")
+    actual, expected = found["gradients in eval mode"], [leaf.grad for leaf in leaves]
+    assert_close(actual, expected, what="the gradients of x, lora_a, lora_b in eval mode")
     assert_equal(found["frozen"], [True] * (1 + with_bias), what="whether base's parameters have no gradient")
     output = output.detach()
-    assert_close(found["in eval mode"], output, what="the output in eval mode", hint="the update belongs to it as in training")
+    assert_close(
+        found["output in eval mode"], output, what="the output in eval mode", hint="the update belongs to it as in training"
+    )
+    doubled = output + alpha / rank * (x @ a.T @ b.T)
+    hint = "forward should look at this layer's own parameters each time"
+    assert_close(
+        found["of a copy"], [doubled, output], what="the output of a copy with twice the update, and the layer's", hint=hint
+    )
+    merged = weight + 2 * alpha / rank * b @ a
+    narrow = [doubled.float(), merged.float()]
+    assert_close(
+        found["of a copy in float32"], narrow, what="(output, merged_weight) of the copy in float32", rtol=1e-4, atol=1e-4
+    )
     another = output + torch.nn.functional.linear(x, weight, bias)
     assert_close(found["with another base"], another, what="the output once base's weight and bias have doubled")
 
@@ -65,24 +83,30 @@ def test_a_new_layer_starts_as_its_base(student, with_bias, rank, dtype, seed):
 @exercise("LoRALinear", points=1)
 def test_lora_a_is_drawn_from_the_generator(student):
     """Standard deviation 1 / sqrt(in_features), mean 0; the global random state is used only without a generator."""
-    weight = normal(1, 5, 400, dtype=torch.float32)
-    drawn, changed, free = student.run(scenarios.lora_draws, weight, 50, [3, 4, 3])
-    drawn, second = drawn[::2], drawn[1::2]
+    for n_in, rank, dtype in ((400, 50, torch.float32), (100, 200, torch.float16), (100, 200, torch.bfloat16)):
+        weight = normal(1, 5, n_in, dtype=dtype)
+        drawn, changed, free = student.run(scenarios.lora_draws, weight, rank, [3, 4, 3])
+        check_draws(drawn[::2], drawn[1::2], changed, free, n_in)
+
+
+def check_draws(drawn, second, changed, free, n_in):
+    """lora_a of two layers from each of three generators, the first and the third alike, and of two layers without one."""
+    size = n_in**-0.5
     assert_equal(changed, [], what="what making a layer with a generator changed around it")
     assert_equal(drawn[2], drawn[0], what="lora_a from the same seed")
     assert not torch.equal(drawn[1], drawn[0]), "lora_a is the same for another seed"
     assert not torch.equal(second[0], drawn[0]), "the second layer from one generator has the first one's lora_a"
     assert not torch.equal(free[1], free[0]), "without a generator, lora_a is the same for two layers"
     for a in (*drawn, *free):
-        spread, middle = a.double().std().item() * 20, a.double().mean().item() * 20
-        assert 0.96 < spread < 1.04, f"the standard deviation of lora_a is {spread / 20:.4f}; 1 / sqrt(400) is 0.05"
-        assert abs(middle) < 0.04, f"the mean of lora_a is {middle / 20:.4f}, not 0"
-        inner = (a.double().abs() * 20 < 1).double().mean().item()
+        spread, middle = a.double().std().item() / size, a.double().mean().item() / size
+        assert 0.96 < spread < 1.04, f"the standard deviation of lora_a is {spread * size:.4f}; 1 / sqrt({n_in}) is {size:.4f}"
+        assert abs(middle) < 0.04, f"the mean of lora_a is {middle * size:.4f}, not 0"
+        inner = (a.double().abs() < size).double().mean().item()
         assert 0.65 < inner < 0.715, f"{inner:.3f} of lora_a is within a standard deviation; of normal numbers 0.683 is"
-        furthest = a.double().abs().max().item() * 20
+        furthest = a.double().abs().max().item() / size
         assert furthest > 3, f"no number of lora_a is more than {furthest:.2f} standard deviations from 0; of 20,000 some are"
         lengths = a.double().norm(dim=1).std().item()
-        assert lengths > 0.018, f"all rows of lora_a have the same length, to {lengths:.3f}: the numbers are not independent"
+        assert lengths > 0.36 * size, f"all rows of lora_a have one length, to {lengths:.3f}: the numbers are not independent"
 
 
 @exercise("LoRALinear", points=1)
@@ -101,8 +125,8 @@ def test_the_update_is_applied_as_two_thin_products(student):
     weight, _, a, b = numbers(3, 40, 48, 2, dtype=torch.float32)
     x = normal(7, 3, 40, dtype=torch.float32)
     needed = 2 * 3 * (40 * 48 + 2 * (40 + 48))
-    count = student.run(scenarios.lora_flops, weight, a, b, x)
-    assert 0 < count <= 1.05 * needed, f"a forward pass took {count:,} operations; {needed:,} are needed"
+    for count in student.run(scenarios.lora_flops, weight, a, b, x):
+        assert 0 < count <= 1.05 * needed, f"a forward pass took {count:,} operations; {needed:,} are needed, in eval mode too"
 
 
 @exercise("LoRALinear", points=1.5, core=True)
@@ -129,14 +153,17 @@ def test_merged_it_is_one_plain_layer(student, n_in, n_out, rank, with_bias, see
 
 @exercise("LoRALinear", points=0.5)
 def test_a_merged_layer_goes_its_own_way(student):
-    """Writing into it, or into merged_weight(), changes nothing in the layer that it came from; dtypes are kept."""
+    """Writing into it, or into merged_weight(), changes nothing in the layer that it came from; dtypes and devices are kept."""
     for dtype in DTYPES:
         weight, bias, a, b = numbers(2, 3, 4, 2, dtype=dtype)
-        found = student.run(scenarios.lora_merging, weight, bias, a, b, 2, normal(7, 2, 3, dtype=dtype))
+        found = student.run(scenarios.lora_merging, weight, bias, a, b, 4, normal(7, 2, 3, dtype=dtype))
         assert_equal(found["left alone"], True, what="whether the layer is as it was")
-        expected = (weight.double() + b.double() @ a.double()).to(dtype)
-        room = {"rtol": 2e-2, "atol": 3e-2} if dtype is torch.bfloat16 else {}
-        assert_close(found["state"]["weight"], expected, what=f"the merged weight in {dtype}", **room)
+        expected = weight.double() + 2 * b.double() @ a.double()
+        room = {torch.bfloat16: {"rtol": 2e-2, "atol": 0.15}, torch.float16: {"rtol": 2e-3, "atol": 2e-2}}.get(dtype, {})
+        assert_close(found["state"]["weight"], expected.to(dtype), what=f"the merged weight in {dtype}", **room)
+        outputs = [(normal(7, 2, 3, dtype=dtype).double() @ expected.T + bias.double()).to(dtype)] * 2
+        assert_close(found["outputs"], outputs, what=f"the merged layer's output and the layer's, in {dtype}", **room)
+    assert_equal(student.run(scenarios.lora_elsewhere), ["meta"], what="the devices of the parameters, base's being another one")
 
 
 @exercise("LoRALinear", points=1)
@@ -151,6 +178,8 @@ def test_ranks_and_bases_that_make_no_sense_are_refused(student):
     refused, as_it_was = student.run(scenarios.lora_refusals, 2, "embedding")
     assert refused, "a base that is an nn.Embedding should be refused"
     assert as_it_was, "the nn.Embedding was frozen although it was refused"
+    refused, as_it_was = student.run(scenarios.lora_refusals, 2, "look-alike")
+    assert refused and as_it_was, "a base with a weight, a bias and in_features that is no nn.Linear should be refused, as it was"
     refused, _ = student.run(scenarios.lora_refusals, 2, "of a kind of linear")
     assert not refused, "a base of a class that inherits from nn.Linear was refused: it is an nn.Linear, too (isinstance)"
 
@@ -201,6 +230,8 @@ def test_the_model_computes_what_it_did(student, reference):
         assert_close(*found["outputs"], what="the logits after the injection")
         known = reference.run(scenarios.injection, "plain", names, 3, 5.0)
         assert_equal([list(a.shape) for a in found["draws"]], [list(a.shape) for a in known["draws"]], what="shapes of lora_a")
+    for merged, weight, b, a in student.run(scenarios.injection, "plain", ["w_q"], 5, 2.5)["updates"]:
+        assert_close(merged, weight + 0.5 * b @ a, what="the merged weight of a layer with rank = 5 and alpha = 2.5")
     found = student.run(scenarios.injection, "plain", ["w_q"], 1, 0.0)
     assert_close(found["stirred"], found["outputs"][1], what="the logits with alpha = 0 and anything in lora_b")
 
@@ -244,6 +275,9 @@ def test_another_injection_leaves_the_first_one(student):
     both = PATHS["w_q",] + second
     assert_equal(found["trainable"], lora_names(both), what="what requires gradients after two injections")
     assert_close(*found["outputs"], what="the logits after the second injection")
+    for injected, _, _ in student.run(scenarios.deep, 20, ("a", "b", "c", "d", "e", "w_q"), 1):
+        paths = [*("inner." * i + "w_q" for i in range(20))]
+        assert_equal(sorted(injected), sorted(paths), what="the paths of twenty layers in a deep tree")
     assert not torch.equal(found["draws"][0], found["draws"][2]), "without a generator, two layers have the same lora_a"
 
 
@@ -300,6 +334,9 @@ def test_the_state_has_the_keys_of_before(student, reference):
         others = {key for key in found["state"] if not any(key.startswith(path + ".") for path in found["returned"])}
         plain = scenarios.built("plain").state_dict()
         assert_equal({key: found["state"][key] for key in others}, {key: plain[key] for key in others}, what="other weights")
+    for dtype in (torch.float32, torch.bfloat16):
+        state = student.run(scenarios.merging, "plain", ["w_q"], dtype)["state"]
+        assert_equal([v.dtype for v in state.values()], [dtype] * len(state), what=f"the dtypes in the state of a {dtype} model")
 
 
 @exercise("merge_lora", points=1)
@@ -324,7 +361,12 @@ def test_a_tied_embedding_keeps_its_numbers(student):
 
 @exercise("merge_lora", points=0.5)
 def test_layers_that_were_put_there_by_hand_are_merged_too(student):
-    """Whatever made the LoRALinear, frozen ones and new ones, beside modules that have no children or another merge."""
+    """Whatever made the LoRALinear, frozen ones and new ones, beside modules that have no children or another merge; and twenty
+    in a deep tree in eval mode, twice.
+    """
+    for injected, merged, as_before in student.run(scenarios.deep, 20, ["w_q"], 2):
+        assert_equal(merged, injected, what="the paths that were merged in a deep tree")
+        assert_equal(as_before, True, what="whether the keys of the state_dict are those of before")
     weight, _, a, b = numbers(6, 3, 3, 2)
     x = normal(9, 2, 3)
     paths, kinds, output = student.run(scenarios.merging_by_hand, [weight, a, b, x])
@@ -359,6 +401,8 @@ def quantized(student, weight):
 @example(lead=(3,), n=7, seed=1, dtype=torch.float32)
 @example(lead=(), n=5, seed=2, dtype=torch.float64)
 @example(lead=(2,), n=300, seed=3, dtype=torch.float32)
+@example(lead=(1,), n=70_001, seed=3, dtype=torch.float32)
+@example(lead=(2, 1, 2), n=3, seed=3, dtype=torch.float64)
 def test_rows_are_scaled_by_their_largest_weight(student, lead, n, seed, dtype):
     """scale is max |w| / 127 of each row, q the nearest whole number; rows differ in size by orders of magnitude."""
     size = 10.0 ** torch.randint(-30, 31, (*lead, 1), generator=torch.Generator().manual_seed(seed))
@@ -376,21 +420,27 @@ def test_rows_are_scaled_by_their_largest_weight(student, lead, n, seed, dtype):
 
 @exercise("quantize_int8", points=1, core=True)
 def test_halves_go_to_the_even_number(student):
-    """With a scale of 1, weights that are whole or halves can be read off; with the sign turned, so is q."""
+    """With a scale of 1, weights that are whole or halves can be read off, in every dtype; with the sign turned, so is q."""
     halves = [0.5, 1.5, 2.5, 3.5, -0.5, -1.5, -2.5, 126.5, 125.5, -126.5, 3.0, 0.0, 0.49, -0.51]
     expected = [0, 2, 2, 4, 0, -2, -2, 126, 126, -126, 3, 0, 0, -1]
     for end in (127.0, -127.0):
         weight = torch.tensor([[*halves, end], [*(-2 * x for x in halves), 2 * end]])
-        q, _ = quantized(student, weight)
         rows = torch.tensor([[*expected, int(end)], [*(-x for x in expected), int(end)]], dtype=torch.int8)
-        assert_equal(q, rows, what="q", hint="torch.round rounds halves to the even number")
+        for dtype in DTYPES:
+            q, _ = quantized(student, weight.to(dtype))
+            assert_equal(q, rows, what=f"q of {dtype} weights", hint="torch.round rounds halves to the even number")
+    near = torch.tensor([127.0, 0.5 + 1e-11, -0.5 - 1e-11, 1.5 - 1e-11, 100.5 + 1e-11], dtype=torch.float64)
+    q, _ = quantized(student, near)
+    expected = torch.tensor([127, 1, -1, 1, 101], dtype=torch.int8)
+    assert_equal(q, expected, what="q of float64 weights that are nearly halves", hint="float64 for float64 weights, all the way")
 
 
 @exercise("quantize_int8", points=1)
 def test_rows_of_zeros_stay_zeros(student):
     """Without NaN, beside rows that are not zero, and alone."""
     weight = torch.tensor([[0.0, 0.0, 0.0], [1.0, -2.0, 0.0], [0.0, 0.0, 1e-3]])
-    for x in (weight, weight[:1], weight[0], weight.double(), torch.zeros(2, 1)):
+    others = weight.double()[None], weight.half(), weight.bfloat16(), torch.zeros(2, 1)
+    for x in (weight, weight[:1], weight[0], weight.double(), *others):
         q, scale = quantized(student, x)
         assert scale.isfinite().all(), f"scale is {scale.flatten().tolist()}: it should be finite for a row of zeros"
         assert_close(q.double() * scale, x.double(), what="q · scale", rtol=0, atol=0.02)
@@ -400,9 +450,12 @@ def test_rows_of_zeros_stay_zeros(student):
 @exercise("quantize_int8", points=1)
 @settings(max_examples=15)
 @given(dtype=st.sampled_from([torch.float16, torch.bfloat16]), n=sizes(1, 40), seed=seeds())
+@example(dtype=torch.float16, n=0, seed=1)
 def test_half_precision_is_widened_first(student, dtype, n, seed):
     """The scale of a half-precision weight is float32 and exact to that; no weight moves by more than half of it."""
     weight = normal(seed, 5, n, dtype=dtype, scale=0.05)
+    if n == 0:  # the largest and very small ones
+        weight = torch.tensor([[65504.0, -65504.0, 61000.0], [5e-6, -2e-6, 1e-6], [6e-5, -2e-5, 1e-7]], dtype=dtype)
     q, scale = quantized(student, weight)
     assert_close(scale, weight.float().abs().amax(-1, keepdim=True) / 127, what="scale", rtol=1e-6, atol=0)
     worst = ((q.float() * scale - weight.float()).abs() / scale).max().item()
@@ -418,6 +471,9 @@ def test_weights_of_any_strides(student):
     quantized(student, torch.zeros(0, 4))
     own = student.run(scenarios.quantized_parameter, weight)
     assert_equal(own, list(quantized(student, weight)), what="(q, scale) of a weight that is trained")
+    for dtype, large in ((torch.float32, 3e38), (torch.float64, 1.7e308)):
+        q, _ = quantized(student, torch.tensor([large, -large, large / 3, -large / 3], dtype=dtype))
+        assert_equal(q.tolist(), [127, -127, 42, -42], what=f"q of {dtype} weights as large as {large}")
     q, _ = quantized(student, torch.tensor([[6e4, -6e4, 2e4], [6e4, 6e4, 0.0]], dtype=torch.float16))
     rows = torch.tensor([[127, -127, 42], [127, 127, 0]], dtype=torch.int8)
     assert_equal(q, rows, what="q of float16 weights whose sum is beyond float16")
@@ -431,4 +487,7 @@ def test_weights_without_a_largest_are_refused(student):
         for row in (0, 2):
             weight = torch.ones(3, 2)
             weight[row, 1] = bad
-            assert_refused(student.quantize_int8, weight, why=f"a weight is {bad}")
+            for dtype in DTYPES:
+                assert_refused(student.quantize_int8, weight.to(dtype), why=f"a {dtype} weight is {bad}")
+            assert_refused(student.quantize_int8, weight[row], why=f"a weight in a single row is {bad}")
+            assert_refused(student.quantize_int8, weight.view(1, 3, 2), why=f"a weight among matrices is {bad}")

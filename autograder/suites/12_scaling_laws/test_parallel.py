@@ -31,6 +31,7 @@ def sums(chunks):
 @example(p=2, length=1, seed=2)
 @example(p=5, length=3, seed=3)
 @example(p=9, length=2, seed=4)
+@example(p=17, length=1, seed=4)
 def test_every_rank_ends_with_the_sum(student, p, length, seed):
     """Each of the p chunks, at each of the p ranks, with the network that is given and with the one of the module."""
     chunks = vectors(seed, p, [(length,)])
@@ -91,15 +92,25 @@ def test_what_arrives_is_what_counts(student):
 @exercise("ring_all_reduce", points=1)
 def test_chunks_of_any_shape(student):
     """Chunks that differ in size, empty ones, matrices and single numbers, in the dtype that they have."""
-    for p, lengths in ((3, [(2,), (0,), (5,)]), (2, [(2, 3), ()]), (4, [(1,), (1,), (0,), (0,)])):
-        for dtype in (torch.float64, torch.float32, torch.bfloat16):
+    for p, lengths in (
+        (3, [(2,), (0,), (5,)]),
+        (2, [(2, 3), ()]),
+        (4, [(1,), (1,), (0,), (0,)]),
+        (2, [(1500,), (2, 1, 3)]),
+        (2, [(0,)]),
+    ):
+        for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
             chunks = vectors(p, p, lengths, dtype)
             wide = sums([[chunk.double() for chunk in own] for own in chunks])
             expected = [[chunk.to(dtype) for chunk in own] for own in wide]
-            room = {"rtol": 2e-2, "atol": 4e-2} if dtype is torch.bfloat16 else {}
+            room = {torch.bfloat16: {"rtol": 2e-2, "atol": 4e-2}, torch.float16: {"rtol": 3e-3, "atol": 5e-3}}.get(dtype, {})
             assert_close(student.run(scenarios.ring, chunks)["held"], expected, what=f"the chunks in {dtype}", **room)
     whole = [[torch.tensor([r * 10 + c, 2**40]) for c in range(3)] for r in range(3)]
     assert_equal(student.ring_all_reduce(whole), sums(whole), what="the chunks of whole numbers")
+    small = [[chunk.remainder(100).int() for chunk in own] for own in whole]
+    assert_equal(student.ring_all_reduce(small), sums(small), what="the chunks of int32")
+    many = [[torch.tensor(r * 70 + c) for c in range(70)] for r in range(70)]
+    assert_equal(student.ring_all_reduce(many), sums(many), what="the chunks of 70 ranks")
     tuples = tuple(map(tuple, whole))
     assert_equal(student.ring_all_reduce(tuples), sums(whole), what="the chunks, which were given in tuples")
 
@@ -126,6 +137,8 @@ def test_vectors_that_do_not_fit_together_are_refused(student):
 
 # Parallel layers
 
+HALF = {torch.bfloat16: {"rtol": 2e-2, "atol": 0.1}, torch.float16: {"rtol": 3e-3, "atol": 1e-2}}
+
 
 def layer(seed, n_in, n_out, with_bias, dtype=torch.float64):
     return normal(seed, n_out, n_in, dtype=dtype), normal(seed + 1, n_out, dtype=dtype) if with_bias else None
@@ -135,6 +148,8 @@ def layer(seed, n_in, n_out, with_bias, dtype=torch.float64):
 @settings(max_examples=20)
 @given(lead=leading_shapes(), n_in=sizes(1, 5), n_out=sizes(1, 9), with_bias=st.booleans(), seed=seeds())
 @example(lead=(2,), n_in=3, n_out=7, with_bias=True, seed=2)
+@example(lead=(0,), n_in=3, n_out=7, with_bias=True, seed=2)
+@example(lead=(2,), n_in=3, n_out=70, with_bias=True, seed=69)
 def test_shards_side_by_side_are_the_layer(student, lead, n_in, n_out, with_bias, seed):
     """Each shard is its stretch of the outputs, the first ones one longer where it does not come out even."""
     weight, bias = layer(seed, n_in, n_out, with_bias)
@@ -147,32 +162,42 @@ def test_shards_side_by_side_are_the_layer(student, lead, n_in, n_out, with_bias
 
 @exercise("column_parallel_linear", points=0.25)
 def test_column_shards_of_tensors_of_any_strides(student):
-    """Transposed or scattered in memory."""
+    """Transposed or scattered in memory, and in half precision."""
     x, (weight, bias) = normal(1, 2, 3, 4), layer(2, 4, 5, True)
+    expected = F.linear(x, weight, bias).tensor_split(2, dim=-1)
     found = student.run(strided, "column_parallel_linear", [x, weight, bias, 2])
-    assert_close(found, list(F.linear(x, weight, bias).tensor_split(2, dim=-1)), what="two shards of five outputs")
+    assert_close(found, list(expected), what="two shards of five outputs")
+    for dtype, room in HALF.items():
+        found = student.column_parallel_linear(x.to(dtype), weight.to(dtype), bias.to(dtype), 2)
+        assert_close(found, [shard.to(dtype) for shard in expected], what=f"two shards in {dtype}", **room)
 
 
 @exercise("column_parallel_linear", points=0.75)
 def test_no_device_makes_all_outputs(student):
-    """The largest tensor is a shard's, not the whole layer's."""
+    """The largest tensor is a shard's, not the whole layer's, with a bias or without, in training or not."""
     x, (weight, bias) = normal(1, 64, 3), layer(2, 3, 12, True)
-    for n_shards in (3, 4):
-        largest = student.run(scenarios.largest_made, "column_parallel_linear", [x, weight, bias, n_shards])
-        allowed = 64 * 12 // n_shards
+    for n_shards, given_x, given_bias, training in (
+        (2, x, bias, False), (3, x, None, False), (4, x, bias, True), (5, x.view(8, 8, 3), bias, False), (2, x, None, True)
+    ):  # fmt: skip
+        args = [given_x, weight, given_bias, n_shards]
+        largest = student.run(scenarios.largest_made, "column_parallel_linear", args, training)
+        allowed = 64 * -(-12 // n_shards)
         assert 0 < largest <= allowed, f"a tensor of {largest} numbers was made; a shard has {allowed}, the layer {64 * 12}"
 
 
 @exercise("column_parallel_linear", points=1)
 @settings(max_examples=6)
 @given(n_out=sizes(2, 7), with_bias=st.booleans(), dtype=st.sampled_from([torch.float64, torch.float32]), seed=seeds())
+@example(n_out=5, with_bias=True, dtype=torch.float64, seed=1)
 def test_gradients_of_a_column_parallel_layer(student, n_out, with_bias, dtype, seed):
     """x's gradient is the sum over the shards; weight and bias get the layer's."""
     weight, bias = layer(seed, 4, n_out, with_bias, dtype)
-    x, cotangent = normal(seed + 2, 3, 4, dtype=dtype), normal(seed + 3, 3, n_out, dtype=dtype)
-    found = student.run(scenarios.column_gradients, x, weight, bias, 2, cotangent)
-    expected = [cotangent @ weight, cotangent.T @ x] + ([cotangent.sum(0)] if with_bias else [])
-    assert_close(found, expected, what="the gradients of x, weight, bias")
+    for n_shards, lead in ((2, (3,)), (1, (3,)), (n_out, (2, 1, 3)), (2, ())):
+        x, cotangent = normal(seed + 2, *lead, 4, dtype=dtype), normal(seed + 3, *lead, n_out, dtype=dtype)
+        found = student.run(scenarios.column_gradients, x, weight, bias, n_shards, cotangent)
+        rows = cotangent.view(-1, n_out)
+        expected = [cotangent @ weight, rows.T @ x.view(-1, 4)] + ([rows.sum(0)] if with_bias else [])
+        assert_close(found, expected, what=f"the gradients of x, weight, bias with {n_shards} shards")
 
 
 @exercise("column_parallel_linear", points=0.5)
@@ -181,6 +206,9 @@ def test_more_shards_than_outputs_are_refused(student):
     weight, bias = layer(3, 2, 4, True)
     for n_shards in (0, -1, 5):
         assert_refused(student.column_parallel_linear, torch.ones(1, 2).double(), weight, bias, n_shards, why="4 outputs")
+        assert_refused(
+            student.column_parallel_linear, torch.ones(1, 2).double(), weight, None, n_shards, why="4 outputs, no bias"
+        )
     single = student.column_parallel_linear(torch.ones(2).double(), weight, bias, 4)
     assert_equal([list(shard.shape) for shard in single], [[1]] * 4, what="the shapes of four shards of four outputs")
 
@@ -189,6 +217,8 @@ def test_more_shards_than_outputs_are_refused(student):
 @settings(max_examples=20)
 @given(lead=leading_shapes(), widths=st.lists(sizes(1, 4), min_size=1, max_size=4), with_bias=st.booleans(), seed=seeds())
 @example(lead=(2,), widths=[3, 1, 2], with_bias=True, seed=2)
+@example(lead=(0,), widths=[3, 1], with_bias=True, seed=2)
+@example(lead=(2,), widths=[1, 2] * 35, with_bias=True, seed=2)
 def test_partial_outputs_add_up_to_the_layer(student, lead, widths, with_bias, seed):
     """Shards of any widths, in order; the bias counts once."""
     weight, bias = layer(seed, sum(widths), 1 + seed % 5, with_bias)
@@ -200,12 +230,27 @@ def test_partial_outputs_add_up_to_the_layer(student, lead, widths, with_bias, s
     assert_close(student.row_parallel_linear(tuple(xs), weight, bias), expected, what="the layer on a tuple of shards")
 
 
-@exercise("row_parallel_linear", points=1)
+@exercise("row_parallel_linear", points=0.25)
+def test_row_shards_in_half_precision(student):
+    """The dtype is kept."""
+    xs, (weight, bias) = [normal(i, 3, width) for i, width in enumerate((2, 1))], layer(5, 3, 4, True)
+    expected = F.linear(torch.cat(xs, dim=-1), weight, bias)
+    for dtype, room in HALF.items():
+        found = student.row_parallel_linear([x.to(dtype) for x in xs], weight.to(dtype), bias.to(dtype))
+        assert_close(found, expected.to(dtype), what=f"the layer in {dtype}", **room)
+
+
+@exercise("row_parallel_linear", points=0.75)
 def test_no_device_holds_all_inputs(student):
-    """The largest tensor is a shard or an output."""
-    xs, (weight, bias) = [normal(i, 64, 4) for i in range(3)], layer(5, 12, 2, True)
-    largest = student.run(scenarios.largest_made, "row_parallel_linear", [xs, weight, bias])
-    assert 0 < largest < 64 * 12, f"a tensor of {largest} numbers was made: all inputs together, which no device should hold"
+    """The largest tensor is a shard or an output, with a bias or without, in training or not."""
+    weight, bias = layer(5, 12, 2, True)
+    for widths, lead, given_bias, training in (
+        ((4, 4, 4), (64,), bias, False), ((3, 5, 4), (64,), None, False),
+        ((4, 8), (8, 8), bias, True), ((6, 6), (64,), None, True),
+    ):  # fmt: skip
+        xs = [normal(i, *lead, width) for i, width in enumerate(widths)]
+        largest = student.run(scenarios.largest_made, "row_parallel_linear", [xs, weight, given_bias], training)
+        assert 0 < largest < 64 * 12, f"a tensor of {largest} numbers was made: all inputs together, which no device should hold"
 
 
 @exercise("row_parallel_linear", points=1)
@@ -214,15 +259,14 @@ def test_no_device_holds_all_inputs(student):
 def test_gradients_of_a_row_parallel_layer(student, with_bias, dtype, seed):
     """Every shard, which is not contiguous, the weight and the bias get the layer's gradients."""
     weight, bias = layer(seed, 5, 4, with_bias, dtype)
-    xs, cotangent = (
-        [normal(seed + 2, 2, 3, 2, dtype=dtype), normal(seed + 3, 2, 3, 3, dtype=dtype)],
-        normal(seed + 4, 2, 3, 4, dtype=dtype),
-    )
-    found = student.run(scenarios.row_gradients, xs, weight, bias, cotangent)
-    whole = cotangent @ weight
-    by_weight = cotangent.flatten(0, 1).T @ torch.cat(xs, dim=-1).flatten(0, 1)
-    expected = [whole[..., :2], whole[..., 2:], by_weight] + ([cotangent.sum((0, 1))] if with_bias else [])
-    assert_close(found, expected, what="the gradients of the shards, weight, bias")
+    for widths, lead in (((2, 3), (2, 3)), ((5,), (3,)), ((1, 2, 1, 1), (3,)), ((2, 2, 1), ())):
+        xs = [normal(seed + 2 + i, *lead, width, dtype=dtype) for i, width in enumerate(widths)]
+        cotangent = normal(seed + 9, *lead, 4, dtype=dtype)
+        found = student.run(scenarios.row_gradients, xs, weight, bias, cotangent)
+        rows = cotangent.view(-1, 4)
+        by_weight = rows.T @ torch.cat(xs, dim=-1).view(-1, 5)
+        expected = [*(cotangent @ weight).split(widths, dim=-1), by_weight] + ([rows.sum(0)] if with_bias else [])
+        assert_close(found, expected, what=f"the gradients of shards of {widths}, weight, bias")
 
 
 @exercise("row_parallel_linear", points=0.5)
@@ -232,6 +276,7 @@ def test_shards_that_do_not_fit_the_weight_are_refused(student):
     for widths in ((2,), (2, 1), (2, 3), (4, 1), (4, 4), ()):
         xs = [torch.ones(2, width).double() for width in widths]
         assert_refused(student.row_parallel_linear, xs, weight, bias, why=f"widths {widths} are not 4")
+        assert_refused(student.row_parallel_linear, xs, weight, None, why=f"widths {widths} are not 4, and there is no bias")
 
 
 # average_gradients
@@ -270,6 +315,7 @@ def check_averages(results, ranks, rtol=1e-9):
 @given(n_ranks=sizes(2, 4), seed=seeds())
 @example(n_ranks=3, seed=1)
 @example(n_ranks=1, seed=2)
+@example(n_ranks=9, seed=2)
 def test_every_rank_gets_the_mean_of_all_gradients(student, n_ranks, seed):
     """Parameters of any shapes; their own numbers stay, and a second averaging changes nothing more. What counts is what comes
     through the group.
@@ -319,6 +365,25 @@ def test_gradients_travel_together(student):
     results, calls = student.run(scenarios.averaging, single)
     check_averages(results, single, rtol=1e-5)
     assert_equal(calls, [2, 2], what="calls for parameters of two dtypes")
+    single = [
+        own + [(None if i % 2 == r else normal(i, 1), [1], torch.float64, True) for i in range(70)]
+        for r, own in enumerate(single)
+    ]
+    for r, own in enumerate(single):
+        own[0] = (None, *own[0][1:]) if r == 0 else own[0]
+        own.append((normal(r, 300, 250, dtype=torch.float32), [300, 250], torch.float32, True))
+    results, calls = student.run(scenarios.averaging, single)
+    check_averages(results, single, rtol=1e-5)
+    assert_equal(calls, [2, 2], what="calls for many and large parameters of two dtypes, the first gradient missing at one rank")
+    halves = [
+        [own for dtype in (torch.float16, torch.bfloat16, torch.float32) for own in gradients_of(9 + r, 1, dtype)[0]]
+        for r in range(2)
+    ]
+    for i in range(5):
+        halves[0][i] = (None, *halves[0][i][1:])
+    results, calls = student.run(scenarios.averaging, halves)
+    check_averages(results, halves, rtol=2e-2)
+    assert_equal(calls, [3, 3], what="calls for three dtypes, those in float16 missing at one rank")
     assert_equal(student.run(scenarios.averaging, [[], []])[1], [0, 0], what="calls for no parameters")
 
 
