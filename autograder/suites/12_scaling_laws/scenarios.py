@@ -156,9 +156,9 @@ def lora_flops(module, weight, a, b, x):
 
 
 def lora_elsewhere(module):
-    """The devices of the parameters of a layer on another device, with and without a bias."""
+    """The devices of the parameters of a layer on another device, with and without a bias, and of the merged one's."""
     layers = [module.LoRALinear(nn.Linear(3, 2, bias=bias, device="meta"), 2, 1.0) for bias in (True, False)]
-    return sorted({p.device.type for layer in layers for p in layer.parameters()})
+    return sorted({p.device.type for layer in layers for p in [*layer.parameters(), *layer.merge().parameters()]})
 
 
 def lora_merging(module, weight, bias, a, b, alpha, x):
