@@ -166,6 +166,7 @@ def embedding_leaves(module, weight, x):
         layer.train(training)
         with torch.set_grad_enabled(recorded):
             layer(x).untyped_storage().fill_(0)
+        used += ["its mode"] * (layer.training != training) + ["whether weight is trained"] * (not layer.weight.requires_grad)
     return [made, used, x]
 
 
@@ -237,7 +238,7 @@ def picture(module, table, as_parameter=False, another=None):
     pyplot.close("all")
     if not isinstance(figure, Figure):
         return {"type": type(figure).__name__, "images": []}
-    images = [(image, axes) for axes in figure.axes for image in axes.images]
+    images = [(image, axes) for axes in figure.axes for image in axes.images if image.get_visible()]
     return {
         "type": "Figure",
         # what imshow was given, not what get_array might be made to say

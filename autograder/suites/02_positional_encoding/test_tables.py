@@ -1,16 +1,20 @@
 """sinusoidal_encoding, add_positions, LearnedPositionalEmbedding and plot_encoding."""
 
+import itertools
+
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import changed_around, gradients, requires_grad, strided
-from autograder.testing.strategies import example, float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .cases import sinusoids
 
 # float32 angles of up to a hundred radians, however they were computed
 ANGLES = {"rtol": 0.0, "atol": 5e-5}
+# sums of two numbers, rounded once or twice
+ROOM = {torch.bfloat16: 4e-2, torch.float16: 8e-3, torch.float32: 2e-6, torch.float64: 1e-12}
 BASES = st.sampled_from([2.5, 100.0, 517.25, 1e4, 2e5])
 
 
@@ -135,16 +139,17 @@ def test_token_j_gets_the_row_of_position_offset_plus_j(student, case):
 
 
 @exercise("add_positions", points=2)
-@given(x_dtype=float_dtypes(half=True), table_dtype=float_dtypes(half=True), seed=seeds())
-@settings(max_examples=14)
-def test_the_sum_has_the_dtype_of_x(student, x_dtype, table_dtype, seed):
+@given(seed=seeds())
+@settings(max_examples=1)
+def test_the_sum_has_the_dtype_of_x(student, seed):
     """x keeps its dtype whatever the table's is."""
-    x, table = normal(seed, 2, 3, 4, dtype=x_dtype), normal(seed + 1, 5, 4, dtype=table_dtype)
-    wide = {torch.bfloat16: 4e-2, torch.float16: 8e-3, torch.float32: 2e-6, torch.float64: 1e-12}[x_dtype]
-    expected = (x.double() + table[1:4].double()).to(x_dtype)
-    assert_close(student.add_positions(x, table, 1), expected, rtol=0.0, atol=wide, hint="cast the rows to x's dtype")
-    actual = student.run(scenarios.after_change, "add_positions", [x, table, 1], [x, table, 1])
-    assert_close(actual[1], expected, rtol=0.0, atol=wide, what="the sum under no_grad", hint="cast the rows to x's dtype")
+    for x_dtype, table_dtype in itertools.product(ROOM, ROOM):
+        x, table = normal(seed, 2, 3, 4, dtype=x_dtype), normal(seed + 1, 5, 4, dtype=table_dtype)
+        expected = (x.double() + table[1:4].double()).to(x_dtype)
+        recorded, unrecorded, _ = student.run(scenarios.after_change, "add_positions", [x, table, 1], [x, table, 1])
+        what, hint = f"the sum of {x_dtype} x and a {table_dtype} table", "cast the rows to x's dtype"
+        assert_close(recorded, expected, rtol=0.0, atol=ROOM[x_dtype], what=what, hint=hint)
+        assert_close(unrecorded, expected, rtol=0.0, atol=ROOM[x_dtype], what=f"{what} under no_grad", hint=hint)
 
 
 @exercise("add_positions", points=2)
@@ -197,24 +202,26 @@ def test_inputs_are_left_as_they_were(student, case):
 
 
 @exercise("add_positions", points=1)
-@given(case=added(), x_dtype=float_dtypes(half=True), table_dtype=float_dtypes())
-@settings(max_examples=8)
-def test_gradients_flow_to_the_tokens_and_to_the_table(student, reference, case, x_dtype, table_dtype):
+@given(case=added())
+@example(case=(normal(1, 3, 2, 2), normal(2, 4, 2), 1))
+@settings(max_examples=4)
+def test_gradients_flow_to_the_tokens_and_to_the_table(student, reference, case):
     """Both x and the table rows that were used get their gradient, of whatever dtypes they are; unused rows get zero."""
     actual = student.run(gradients, "add_positions", list(case))["gradients"]
     expected = reference.run(gradients, "add_positions", list(case))["gradients"]
     assert_close(actual, expected, what="[gradient of x, gradient of the table]")
     x, table, offset = case
     x = x[(slice(1),) * (x.dim() - 2)]  # one text: no sums to round
-    mixed = [x.to(x_dtype), table.to(table_dtype), offset]
-    actual = student.run(gradients, "add_positions", mixed)["gradients"]
-    expected = reference.run(gradients, "add_positions", mixed)["gradients"]
-    hint = "a cast passes gradients on, if nothing is detached on the way"
-    what = f"[gradient of {x_dtype} x, gradient of the {table_dtype} table]"
-    assert_close(actual, expected, what=what, hint=hint)
-    of_x, of_table = (student.run(gradients, "add_positions", mixed, wrt=[i])["gradients"] for i in (0, 1))
-    assert_close(of_x, expected[:1], what="[gradient of x] where the table needs none")
-    assert_close(of_table, expected[1:], what="[gradient of the table] where x needs none")
+    for x_dtype, table_dtype in itertools.product(ROOM, [torch.float32, torch.float64]):
+        mixed = [x.to(x_dtype), table.to(table_dtype), offset]
+        actual = student.run(gradients, "add_positions", mixed)["gradients"]
+        expected = reference.run(gradients, "add_positions", mixed)["gradients"]
+        hint = "a cast passes gradients on, if nothing is detached on the way"
+        what = f"[gradient of {x_dtype} x, gradient of the {table_dtype} table]"
+        assert_close(actual, expected, what=what, hint=hint)
+        of_x, of_table = (student.run(gradients, "add_positions", mixed, wrt=[i])["gradients"] for i in (0, 1))
+        assert_close(of_x, expected[:1], what="[gradient of x] where the table needs none")
+        assert_close(of_table, expected[1:], what="[gradient of the table] where x needs none")
 
 
 @exercise("LearnedPositionalEmbedding", points=4, core=True)
@@ -263,9 +270,9 @@ def test_each_layer_has_weights_of_its_own(student, seed):
 
 
 @exercise("LearnedPositionalEmbedding", points=1)
-@given(case=added(), dtype=float_dtypes(half=True))
-@settings(max_examples=8)
-def test_only_the_rows_in_use_learn(student, case, dtype):
+@given(case=added())
+@settings(max_examples=4)
+def test_only_the_rows_in_use_learn(student, case):
     """A row's gradient is the sum over the batch of what its token received; other rows get zero."""
     x, table, offset = (value.float() if isinstance(value, torch.Tensor) else value for value in case)
     cotangent = normal(x.numel(), *x.shape, dtype=torch.float32)
@@ -274,14 +281,15 @@ def test_only_the_rows_in_use_learn(student, case, dtype):
     actual = student.run(scenarios.embedding_gradients, table, x, offset, cotangent, training=False)
     what = "[gradient of weight, gradient of x, gradient of weight where x needs none] in evaluation mode"
     assert_close(actual, [weight_gradient, cotangent, weight_gradient], what=what)
-    x, cotangent = (value[(slice(1),) * (x.dim() - 2)].to(dtype) for value in (x, cotangent))  # one text: no sums to round
-    weight_gradient[offset : offset + x.shape[-2]] = cotangent.float()
-    training = dtype != torch.float16
-    actual = student.run(scenarios.embedding_gradients, table, x, offset, cotangent, training=training)
-    mode = "training" if training else "evaluation"
-    what = f"[gradient of weight, gradient of {dtype} x, gradient of weight where x needs none] in {mode} mode"
-    hint = "gradients flow in any precision of x, and in both modes: eval() is not no_grad()"
-    assert_close(actual, [weight_gradient, cotangent, weight_gradient], what=what, hint=hint)
+    whole = [value[(slice(1),) * (x.dim() - 2)] for value in (x, cotangent)]  # one text: no sums to round
+    for dtype, training in itertools.product(ROOM, (True, False)):
+        x, cotangent = (value.to(dtype) for value in whole)
+        weight_gradient[offset : offset + x.shape[-2]] = cotangent.float()
+        actual = student.run(scenarios.embedding_gradients, table, x, offset, cotangent, training=training)
+        mode = "training" if training else "evaluation"
+        what = f"[gradient of weight, gradient of {dtype} x, gradient of weight where x needs none] in {mode} mode"
+        hint = "gradients flow in any precision of x, and in both modes: eval() is not no_grad()"
+        assert_close(actual, [weight_gradient, cotangent, weight_gradient], what=what, hint=hint)
 
 
 @exercise("LearnedPositionalEmbedding", points=1)
@@ -290,7 +298,7 @@ def test_the_layer_refuses_positions_that_it_has_no_row_for(student):
     weight = normal(0, 4, 2, dtype=torch.float32)
     for training, lead in [(True, ()), (True, (2,)), (False, ()), (False, (2,))]:
 
-        def layer(x, offset=0):
+        def layer(x, offset=0, training=training):
             return student.run(scenarios.embed, weight, x, offset, training=training)
 
         x = torch.zeros(*lead, 3, 2)
@@ -303,22 +311,21 @@ def test_the_layer_refuses_positions_that_it_has_no_row_for(student):
 
 
 @exercise("LearnedPositionalEmbedding", points=1)
-@given(dtype=float_dtypes(half=True), seed=seeds())
-@settings(max_examples=8)
-def test_the_layer_keeps_the_dtype_of_x(student, dtype, seed):
+@given(seed=seeds())
+@settings(max_examples=2)
+def test_the_layer_keeps_the_dtype_of_x(student, seed):
     """The sum has the dtype of x, whatever the layer's own dtype is, and x itself is not changed."""
-    weight, x = normal(seed, 5, 4, dtype=torch.float32), normal(seed + 1, 2, 3, 4, dtype=dtype)
-    room = {torch.bfloat16: 4e-2, torch.float16: 8e-3, torch.float32: 2e-6, torch.float64: 1e-12}[dtype]
-    expected = (x.double() + weight[:3].double()).to(dtype)
-    sums = student.run(scenarios.embed_again, weight, weight, x, 0)[:4]
-    what = "layer(x) in [training, training under no_grad, evaluation, evaluation under no_grad]"
-    assert_close(sums, [expected] * 4, rtol=0.0, atol=room, what=what)
-    in_double = student.run(scenarios.embed, weight, x, dtype=torch.float64)
-    assert_close(in_double, expected, rtol=0.0, atol=room, what="layer.double()(x)")
-    in_half = student.run(scenarios.embed, weight, x, dtype=torch.bfloat16)
-    expected = (x.double() + weight[:3].bfloat16().double()).to(dtype)
-    assert_close(in_half, expected, rtol=0.0, atol=room, what="layer.bfloat16()(x)")
-    if dtype in (torch.float32, torch.float16):
+    weight = normal(seed, 5, 4)
+    for dtype, room in ROOM.items():
+        x = normal(seed + 1, 2, 3, 4, dtype=dtype)
+        for own in ROOM:
+            expected = (x.double() + weight[:3].to(own).double()).to(dtype)
+            actual = student.run(scenarios.embed, weight, x, dtype=own)
+            assert_close(actual, expected, rtol=0.0, atol=room, what=f"the sum of {dtype} x in a layer of {own}")
+        expected = (x.double() + weight[:3].float().double()).to(dtype)
+        sums = student.run(scenarios.embed_again, weight, weight, x, 0)[:4]
+        what = f"layer(x) for {dtype} x in [training, training under no_grad, evaluation, evaluation under no_grad]"
+        assert_close(sums, [expected] * 4, rtol=0.0, atol=room, what=what)
         made, used, after = student.run(scenarios.embedding_leaves, weight, x)
         assert_equal(after, x, what="x after the call")
         assert_equal([made, used], [[], []], what="what making a layer changed, and what its use changed")
