@@ -352,6 +352,8 @@ def test_a_method_of_the_students_own_does_not_hide_the_tensors():
         ("torch.Tensor.backward", "torch.ops.aten._backward(x, [x])"),
         ("torch.nn.functional.scaled_dot_product_attention", "F.scaled_dot_product_attention(x, x, x)"),
         ("torch.nn.functional.scaled_dot_product_attention", "torch._C._nn.scaled_dot_product_attention(x, x, x)"),
+        ("torch.nn.functional.scaled_dot_product_attention", "torch.onnx.ops.attention(x, x, x)"),
+        ("torch.nn.functional.scaled_dot_product_attention", "torch.ops.onnx.Attention.opset23(x, x, x)"),
         ("torch.nn.functional.scaled_dot_product_attention", "nn.MultiheadAttention(2, 1)"),
         ("torch.nn.functional.scaled_dot_product_attention", "nn.TransformerEncoderLayer(2, 1)"),
         ("torch.nn.functional.scaled_dot_product_attention", "F.multi_head_attention_forward(x)"),

@@ -165,7 +165,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family(
         "torch.scaled_dot_product_attention torch.nn.functional.scaled_dot_product_attention torch.nn.attention"
-        f" flash_attn xformers {_MULTI_HEAD} "
+        f" flash_attn xformers torch.onnx torch.ops.onnx {_MULTI_HEAD} "
         + " ".join(f"torch.{name} torch.nn.functional.{name}" for name in _ATTENTION_OPERATORS.split()),
         "",
         f"scaled_dot_product_attention {_ATTENTION_OPERATORS} flex_attention _native_multi_head_attention"

@@ -1475,3 +1475,198 @@ MUTANTS += [
         ),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "at_most_1030_channels_have_clocks",
+        "sinusoidal_encoding",
+        "In a wide table the last clocks all turn alike: the formula goes on for any d_model.",
+        ("torch.arange(0, d_model, 2, dtype=torch.float64)", "torch.arange(0, d_model, 2, dtype=torch.float64).clamp(max=1030)"),
+    ),
+    edit(
+        "table_handed_out_again_under_no_grad",
+        "sinusoidal_encoding",
+        "Where no gradients are recorded the same tensor is handed out twice: hand out a copy there, too.",
+        (
+            "    return table[:, :d_model].float()",
+            "    table = table[:, :d_model].float()\n"
+            "    if torch.is_grad_enabled():\n        return table\n"
+            "    return sinusoidal_encoding.__dict__.setdefault((max_len, d_model, base), table)",
+        ),
+    ),
+    edit(
+        "first_1000_rows",
+        "add_positions",
+        "Positions from 1000 on are refused: the table alone says how many there are.",
+        ("max_len = x.shape[-2], table.shape[0]", "max_len = x.shape[-2], min(1000, table.shape[0])"),
+    ),
+    edit(
+        "checked_without_a_batch_only",
+        "add_positions",
+        "A batch of texts that run past the table gets through or fails obscurely: t is x.shape[-2], whatever stands before it.",
+        ("if not 0 <= offset", "if x.dim() == 2 and not 0 <= offset"),
+    ),
+    edit(
+        "rows_handed_out",
+        "add_positions",
+        "Where x is zero the table's own rows come back, and whoever changes the sum changes the table: return a new tensor.",
+        (
+            "    return x",
+            "    if not x.any() and not x.requires_grad:\n"
+            "        return table[offset : offset + t].to(x).expand(x.shape)\n    return x",
+        ),
+    ),
+    edit(
+        "rows_kept_under_no_grad",
+        "add_positions",
+        "Where no gradients are recorded the rows of an earlier call are used again: read the table in each call.",
+        (
+            "    return x + table[offset : offset + t].to(x)",
+            "    rows = table[offset : offset + t]\n"
+            "    if not torch.is_grad_enabled():\n"
+            "        rows = add_positions.__dict__.setdefault((offset, rows.shape), rows.clone())\n"
+            "    return x + rows.to(x)",
+        ),
+    ),
+    edit(
+        "x_rounded_to_a_half_table",
+        "add_positions",
+        "x is rounded to the table's half precision: cast the rows to x's dtype, not x to theirs.",
+        (
+            "    return x",
+            "    if table.dtype == torch.float16:\n"
+            "        return (x.to(table) + table[offset : offset + t]).to(x)\n    return x",
+        ),
+    ),
+    edit(
+        "at_most_1024_positions",
+        "LearnedPositionalEmbedding",
+        "The layer has 1024 rows at most: max_len says how many there are.",
+        ("torch.randn(max_len,", "torch.randn(min(max_len, 1024),"),
+    ),
+    edit(
+        "layer_adds_in_place_under_no_grad",
+        "LearnedPositionalEmbedding",
+        "x is changed in place where no gradients are recorded: no_grad() does not make a tensor yours.",
+        ("        return add", "        if not torch.is_grad_enabled():\n"
+         "            return x.copy_(add_positions(x, self.weight, offset))\n        return add"),
+    ),
+    edit(
+        "not_checked_in_evaluation_mode",
+        "LearnedPositionalEmbedding",
+        "In evaluation mode positions past the last row get through or fail obscurely: nothing here depends on the mode.",
+        ("        return add", "        if not self.training:\n"
+         "            return x + self.weight[offset : offset + x.shape[-2]].to(x.dtype)\n        return add"),
+    ),
+    edit(
+        "widened_in_evaluation_mode",
+        "LearnedPositionalEmbedding",
+        "In evaluation mode the sum of a half-precision x is float32: cast the rows to x's dtype in both modes.",
+        (
+            "        return add_positions(x, self.weight, offset)",
+            "        total = add_positions(x, self.weight, offset)\n"
+            "        return total if self.training else total.to(torch.promote_types(x.dtype, self.weight.dtype))",
+        ),
+    ),
+    edit(
+        "x_handed_back_for_weights_of_zero",
+        "LearnedPositionalEmbedding",
+        "Where all weights are zero x itself comes back, and whoever changes the sum changes x: return a new tensor.",
+        ("        return add", "        if not self.training and not self.weight.any():\n"
+         "            return x\n        return add"),
+    ),
+    edit(
+        "frozen_by_use_under_no_grad",
+        "LearnedPositionalEmbedding",
+        "A use under no_grad() switches the training of weight off for good: leave requires_grad alone.",
+        ("        return add", "        self.weight.requires_grad_(torch.is_grad_enabled())\n        return add"),
+    ),
+    edit(
+        "shift_of_130_channels",
+        "shift_matrix",
+        "In a wide matrix the last clocks all turn alike: the formula goes on for any d_model.",
+        ("torch.arange(0, d_model, 2, dtype=torch.float64)", "torch.arange(0, d_model, 2, dtype=torch.float64).clamp(max=130)"),
+    ),
+    edit(
+        "first_1024_positions_heard",
+        "channel_frequencies",
+        "Only the first 1024 positions are transformed: a tone may begin later.",
+        ("rfft(table, dim=0)", "rfft(table[:1024], dim=0)"),
+        ("/ table.shape[0]", "/ min(1024, table.shape[0])"),
+    ),
+    edit(
+        "mean_of_a_double_table_removed_in_place",
+        "channel_frequencies",
+        "A float64 table is changed: double() makes no copy of it, so take the mean off with x - mean and not x -= mean.",
+        ("rfft(table, dim=0)", "rfft(table.double().sub_(table.double().mean(0)), dim=0)"),
+    ),
+    edit(
+        "at_most_1024_rows_searched",
+        "nearest_position",
+        "Rows from 1024 on are never found: compare the vector with all of them.",
+        ("(table - vector)", "(table[:1024] - vector)"),
+    ),
+    edit(
+        "float_table_changed",
+        "nearest_position",
+        "A float32 table is changed: float() makes no copy of it, so subtract with table - vector and not in place.",
+        ("(table - vector)", "table.float().sub_(vector)"),
+    ),
+    edit(
+        "first_64_channels_projected",
+        "position_signature",
+        "Channels from 64 on have no say: a direction has a number for each channel.",
+        ("    return table @", "    directions[64:] = 0\n    return table @"),
+    ),
+    edit(
+        "angles_kept_with_the_positions",
+        "apply_rope",
+        "Positions that are written to, as a cache moves on, turn by their old angles: compute the angles in each call.",
+        (
+            "    cos, sin =",
+            "    kept = apply_rope.__dict__.setdefault((id(positions), d, base), (positions, angles))\n"
+            "    angles = kept[1]\n    cos, sin =",
+        ),
+    ),
+    edit(
+        "angles_kept_under_no_grad",
+        "apply_rope",
+        "Where no gradients are recorded the angles of an earlier call are used again: positions differ from call to call.",
+        (
+            "    cos, sin =",
+            "    if not torch.is_grad_enabled():\n"
+            "        angles = apply_rope.__dict__.setdefault((positions.shape, d, base), angles)\n    cos, sin =",
+        ),
+    ),
+    edit(
+        "positions_of_the_batch_do_not_learn",
+        "apply_rope",
+        "No gradient reaches x where each text has its own positions: detach nothing.",
+        ("    frequencies =", "    x = x if positions.dim() < 2 else x.detach()\n    frequencies ="),
+    ),
+    edit(
+        "clocks_of_128_channels",
+        "apply_rope",
+        "Beyond 128 channels the clocks all turn alike: the formula goes on for any width.",
+        ("torch.arange(0, d, 2, dtype=torch.float64, device=x.device)",
+         "torch.arange(0, d, 2, dtype=torch.float64, device=x.device).clamp(max=128)"),
+    ),
+    edit(
+        "sixty_four_slopes",
+        "alibi_bias",
+        "From the 65th head on the slopes are all the same: the formula goes on for any number of heads.",
+        ("torch.arange(1, n_heads + 1)", "torch.arange(1, n_heads + 1).clamp(max=64)"),
+    ),
+    edit(
+        "figure_of_a_table_kept",
+        "plot_encoding",
+        "The figure of a table that was drawn before is handed out again: make a new figure in each call.",
+        (
+            "    figure = Figure",
+            "    kept = plot_encoding.__dict__\n"
+            "    if id(table) in kept:\n        return kept[id(table)][0]\n    figure = Figure",
+        ),
+        ("    return figure", "    kept[id(table)] = figure, table\n    return figure"),
+    ),
+]

@@ -24,16 +24,33 @@ def asks_for_gradients(module, name, args):
     return getattr(module, name)(*args).requires_grad
 
 
-def sum_after_change(module, x, table, values):
-    """The sum of x and a table that held other values in an earlier call."""
-    module.add_positions(x, table)
-    table.copy_(values)
-    return module.add_positions(x, table)
+def again_after_overwriting(module, name, args):
+    """The results, with gradients recorded and without, of a second call, the first one's having been overwritten."""
+    results = []
+    for recorded in (True, False):
+        with torch.set_grad_enabled(recorded):
+            getattr(module, name)(*args).untyped_storage().fill_(0)
+            results.append(getattr(module, name)(*args))
+    return results
 
 
-def embed(module, weight, x, offset=0, dtype=None):
+def after_change(module, name, first, args):
+    """The results, with gradients recorded and without, for tensors that held `first` in an earlier call; and the tensors."""
+    results, tensors = [], [x for x in args if isinstance(x, torch.Tensor)]
+    for recorded in (True, False):
+        with torch.set_grad_enabled(recorded):
+            held = [x.clone() if isinstance(x, torch.Tensor) else x for x in first]
+            getattr(module, name)(*held)
+            held_tensors = [x for x in held if isinstance(x, torch.Tensor)]
+            for x, values in zip(held_tensors, tensors, strict=True):
+                x.copy_(values)
+            results.append(getattr(module, name)(*held))
+    return [*results, held_tensors]
+
+
+def embed(module, weight, x, offset=0, dtype=None, training=True):
     """A learned embedding with these weights, applied to x; `dtype` converts the layer first."""
-    layer = module.LearnedPositionalEmbedding(*weight.shape)
+    layer = module.LearnedPositionalEmbedding(*weight.shape).train(training)
     layer = layer if dtype is None else layer.to(dtype)
     with torch.no_grad():
         layer.weight.copy_(weight)
@@ -43,16 +60,20 @@ def embed(module, weight, x, offset=0, dtype=None):
 
 
 def embed_again(module, first, weight, x, offset):
-    """The sums in training and in evaluation mode, of a layer that was in use in the same mode with the weights `first`."""
+    """The sums in training and in evaluation mode, with gradients recorded and without; and x after them.
+
+    The layer was in use in the same mode with the weights `first`.
+    """
     layer, sums = module.LearnedPositionalEmbedding(*weight.shape), []
-    for training in (True, False):
+    for training, recorded in [(True, True), (True, False), (False, True), (False, False)]:
         layer.train(training)
-        for values in (first, weight):
-            with torch.no_grad():
-                layer.weight.copy_(values)
-            total = layer(x, offset)
-        sums.append(total)
-    return sums
+        with torch.set_grad_enabled(recorded):
+            for values in (first, weight):
+                with torch.no_grad():
+                    layer.weight.copy_(values)
+                total = layer(x, offset)
+            sums.append(total)
+    return [*sums, x]
 
 
 def _layer(module, weight):
@@ -130,13 +151,23 @@ def embedding_gradients(module, weight, x, offset, cotangent, training=True):
 
 
 def embedding_leaves(module, weight, x):
-    """What making a layer changed, but for the random states that it may draw from, what its use changed, and x after it."""
+    """What making a layer changed, but for the random states that it may draw from, what its use changed, and x after it.
+
+    x is also added to weights of zero, and the sums are overwritten.
+    """
     before = surroundings()
     layer = _layer(module, weight)
     made = [name for name in differences(before) if "random" not in name]
     before = surroundings()
     layer(x)
-    return [made, differences(before), x]
+    used = differences(before)
+    torch.nn.init.zeros_(layer.weight)
+    for training, recorded in [(True, True), (True, False), (False, True), (False, False)]:
+        layer.train(training)
+        with torch.set_grad_enabled(recorded):
+            layer(x).untyped_storage().fill_(0)
+        used += ["its mode"] * (layer.training != training) + ["whether weight is trained"] * (not layer.weight.requires_grad)
+    return [made, used, x]
 
 
 def signature(module, table, n_bits, seed):
@@ -194,18 +225,20 @@ def _drawn(module, table):
 def picture(module, table, as_parameter=False, another=None):
     """What the figure shows: each image's numbers, and the labels of its axes; and the table as it was left.
 
-    `another` is a table that is drawn after it.
+    `another` is a table that is drawn after it, and then the first one is drawn again.
     """
     table = torch.nn.Parameter(table) if as_parameter else table
     before = surroundings()
     figure, calls = _drawn(module, table)
     changed = differences(before)
+    handed_out_again = False
     if another is not None:
         module.plot_encoding(another)
+        handed_out_again = module.plot_encoding(table) is figure
     pyplot.close("all")
     if not isinstance(figure, Figure):
         return {"type": type(figure).__name__, "images": []}
-    images = [(image, axes) for axes in figure.axes for image in axes.images]
+    images = [(image, axes) for axes in figure.axes for image in axes.images if image.get_visible()]
     return {
         "type": "Figure",
         # what imshow was given, not what get_array might be made to say
@@ -214,4 +247,5 @@ def picture(module, table, as_parameter=False, another=None):
         "table": [table.detach(), table.requires_grad],
         "changed": changed,
         "shown or saved": calls,
+        "handed out again": handed_out_again,
     }

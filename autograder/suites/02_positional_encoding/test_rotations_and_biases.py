@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import again_after_overwriting, changed_around, gradients, requires_grad, strided
+from autograder.testing.probes import changed_around, gradients, requires_grad, strided
 from autograder.testing.strategies import (
     broadcastable,
     example,
@@ -23,6 +23,7 @@ from .cases import rotated
 EVEN = sizes(1, 8).map(lambda pairs: 2 * pairs)
 # float32 angles of up to a hundred radians, however they were computed
 ANGLES = {"rtol": 0.0, "atol": 2e-4}
+ROOM = {torch.float64: 1e-9, torch.float32: ANGLES["atol"], torch.float16: 2e-2, torch.bfloat16: 8e-2}
 
 
 def drawn_positions(seed, *shape, largest=60):
@@ -32,7 +33,9 @@ def drawn_positions(seed, *shape, largest=60):
 
 @exercise("apply_rope", points=5, core=True)
 @given(lead=leading_shapes(), t=sizes(1, 7), d=EVEN, seed=seeds())
-@example(lead=(2,), t=3, d=128, seed=0)
+@example(lead=(2,), t=3, d=514, seed=0)
+@example(lead=(), t=1500, d=4, seed=0)
+@example(lead=(2, 3), t=1, d=8, seed=0)
 @settings(max_examples=20)
 def test_each_pair_turns_by_its_clock(student, lead, t, d, seed):
     """Channels (2i, 2i + 1), as a complex number, are multiplied by exp(i a) with a = position / 10000^(2i / d)."""
@@ -44,6 +47,12 @@ def test_each_pair_turns_by_its_clock(student, lead, t, d, seed):
         hint="pairs are neighbours, (x0, x1), (x2, x3), ...; positive angles take x0 towards x1",
         **ANGLES,
     )
+    if t < 8:
+        expected, changed = rotated(x, positions + 3), [x, positions + 3]
+        actual = student.run(scenarios.after_change, "apply_rope", [x + 1.0, positions], changed)
+        hint = "keep no angles of positions that may have changed since, and change neither x nor the positions"
+        what = "[x turned, x turned under no_grad, [x, positions]] after x and the positions have changed"
+        assert_close(actual, [expected, expected, changed], what=what, hint=hint, **ANGLES)
 
 
 @exercise("apply_rope", points=1)
@@ -60,15 +69,18 @@ def test_scores_know_only_the_distance(student, m, n, shift, d, seed):
 
 
 @exercise("apply_rope", points=1)
-@given(bases=st.permutations([10.0, 77.5, 5e5]), t=sizes(2, 6), d=EVEN, seed=seeds())
+@given(bases=st.permutations([10.0, 77.7, 5e5]), t=sizes(2, 6), d=EVEN, seed=seeds())
 @settings(max_examples=6)
 def test_the_base_sets_how_slow_the_rotations_become(student, bases, t, d, seed):
     """The argument base takes the place of 10000."""
     x, positions = normal(seed, t, d + 2), drawn_positions(seed, t)
-    turned = [student.apply_rope(x=x, positions=positions, base=base) for base in bases[:2]]
-    turned.append(student.apply_rope(x.float(), positions, bases[2]).double())
-    for base, actual in zip(bases, turned):
-        assert_close(actual, rotated(x, positions, base), what=f"x turned at base {base}", **ANGLES)
+    for base in bases[:2]:
+        actual = student.apply_rope(x=x, positions=positions, base=base)
+        assert_close(actual, rotated(x, positions, base), rtol=0.0, atol=1e-9, what=f"x turned at base {base}")
+    for dtype, room in ROOM.items():
+        short = x.to(dtype)
+        what, expected = f"{dtype} x turned at base {bases[2]}", rotated(short, positions, bases[2]).to(dtype)
+        assert_close(student.apply_rope(short, positions, bases[2]), expected, what=what, rtol=0.0, atol=room)
 
 
 @exercise("apply_rope", points=1)
@@ -76,14 +88,21 @@ def test_the_base_sets_how_slow_the_rotations_become(student, bases, t, d, seed)
     shape=leading_shapes(3, 2).flatmap(lambda lead: st.tuples(st.just(lead), broadcastable(lead))),
     t=st.sampled_from([5, 5, 1]),
     seed=seeds(),
+    dtype=float_dtypes(half=True),
 )
 @settings(max_examples=16)
-def test_each_text_of_a_batch_may_have_its_own_positions(student, shape, t, seed):
+def test_each_text_of_a_batch_may_have_its_own_positions(student, shape, t, seed, dtype):
     """Positions broadcast against x's (..., t): a text may have its own, and all its tokens may share one."""
     lead, own = shape
     x, positions = normal(seed, *lead, 5, 6), drawn_positions(seed, *own, t)
     hint = "make angles of shape positions.shape + (d / 2,), which broadcasts against the pairs"
     assert_close(student.apply_rope(x, positions), rotated(x, positions), what="x turned", hint=hint, **ANGLES)
+    x, positions = x.to(dtype), positions + 900
+    room = 2e-3 if dtype == torch.float32 else ROOM[dtype]  # float32 angles of up to a thousand radians
+    expected = rotated(x, positions).to(dtype)
+    actual = student.run(scenarios.after_change, "apply_rope", [x, positions], [x, positions])[:2]
+    what, hint = f"[{dtype} x turned, the same under no_grad]", "positions of every shape turn x in the same precision"
+    assert_close(actual, [expected, expected], what=what, hint=hint, rtol=0.0, atol=room)
 
 
 @exercise("apply_rope", points=1)
@@ -97,12 +116,15 @@ def test_positions_of_any_shape_stand_beside_the_last_dimensions(student):
         ((2, 3, 2, 5, 6), (3, 1, 5)),
         ((1, 2, 1, 2, 5, 6), (5,)),
         ((2, 5, 6), ()),
+        ((2, 0, 6), (2, 0)),
+        ((0, 3, 6), (3,)),
     ]:
         x, positions = normal(5, *x_shape), drawn_positions(6, *shape)
         actual = student.apply_rope(x, positions)
         assert_close(actual, rotated(x, positions), what=f"x {x_shape} turned at positions {shape}", **ANGLES)
     x, positions = normal(7, 3, 4), torch.tensor([100, 3, 7], dtype=torch.int32)
     assert_close(student.apply_rope(x, positions), rotated(x, positions), what="x turned at int32 positions", **ANGLES)
+    assert_inputs_untouched(student)
 
 
 @exercise("apply_rope", points=1)
@@ -110,7 +132,7 @@ def test_positions_of_any_shape_stand_beside_the_last_dimensions(student):
 @settings(max_examples=8)
 def test_double_precision_is_kept_in_the_angles(student, t, d, seed):
     """float64 in, float64 accuracy out, also at positions in the thousands, and after a call in float32."""
-    x, positions = normal(seed, t, d), drawn_positions(seed, t, largest=50_000)
+    x, positions = normal(seed, t, d), drawn_positions(seed, t, largest=400_000)
     student.apply_rope(x.float(), positions)  # which leaves nothing behind
     hint = "angles made from a float32 arange have seven digits, and a large position uses them up"
     assert_close(student.apply_rope(x, positions), rotated(x, positions), rtol=0.0, atol=1e-9, hint=hint)
@@ -121,32 +143,35 @@ def test_double_precision_is_kept_in_the_angles(student, t, d, seed):
 @settings(max_examples=12)
 def test_short_dtypes_keep_their_dtype_and_exact_angles(student, dtype, d, seed):
     """Half-precision x comes back in its dtype, turned by angles that are exact at positions in the thousands."""
-    largest = 4000 if dtype == torch.float16 else 2000  # float16 knows whole numbers up to 2048
-    x, positions = normal(seed, 6, d, dtype=dtype), drawn_positions(seed, 6, largest=largest)
-    room = {torch.float32: 4e-3, torch.float16: 2e-2, torch.bfloat16: 8e-2}[dtype]
+    x, positions = normal(seed, 6, d, dtype=dtype), drawn_positions(seed, 6, largest=13_000) - 4000
+    room = 8e-3 if dtype == torch.float32 else ROOM[dtype]  # float32 angles of up to nine thousand radians
     hint = "bfloat16 cannot tell position 2000 from 2001: compute the angles in float32 and cast at the end"
-    assert_close(student.apply_rope(x, positions), rotated(x, positions).to(dtype), rtol=0.0, atol=room, hint=hint)
+    expected = rotated(x, positions).to(dtype)
+    assert_close(student.apply_rope(x, positions), expected, rtol=0.0, atol=room, hint=hint)
+    _, unrecorded, _ = student.run(scenarios.after_change, "apply_rope", [x, positions], [x, positions])
+    assert_close(unrecorded, expected, rtol=0.0, atol=room, what="x turned under no_grad", hint=hint)
 
 
 @exercise("apply_rope", points=1)
-@given(lead=leading_shapes(2, 1), t=sizes(1, 5), d=EVEN, seed=seeds(), dtype=float_dtypes(half=True))
-@settings(max_examples=8)
-def test_gradients_are_turned_back(student, lead, t, d, seed, dtype):
+@given(lead=leading_shapes(2, 1), t=sizes(1, 5), d=EVEN, seed=seeds())
+@example(lead=(2,), t=70, d=16, seed=0)
+@settings(max_examples=5)
+def test_gradients_are_turned_back(student, lead, t, d, seed):
     """The gradient of x, of any float dtype, is the incoming gradient, turned by the opposite angles."""
-    x, positions = normal(seed, *lead, t, d), drawn_positions(seed, t)
+    x, positions = normal(seed, *lead, t, d), drawn_positions(seed, *lead[seed % 2 :], t)
     cotangent = normal(0, *lead, t, d)  # as the probe draws it
     actual = student.run(gradients, "apply_rope", [x, positions], wrt=[0])["gradients"][0]
     assert_close(actual, rotated(cotangent, -positions), what="the gradient of x", **ANGLES)
-    actual = student.run(gradients, "apply_rope", [x.to(dtype), positions], wrt=[0])["gradients"][0]
-    expected = rotated(cotangent.to(dtype), -positions).to(dtype)
-    room = {torch.float16: 2e-2, torch.bfloat16: 8e-2, torch.float64: 1e-9}.get(dtype, ANGLES["atol"])
-    assert_close(actual, expected, what=f"the gradient of {dtype} x", rtol=0.0, atol=room)
+    for dtype, room in ROOM.items():
+        actual = student.run(gradients, "apply_rope", [x.to(dtype), positions], wrt=[0])["gradients"][0]
+        expected = rotated(cotangent.to(dtype), -positions).to(dtype)
+        assert_close(actual, expected, what=f"the gradient of {dtype} x", rtol=0.0, atol=room)
 
 
 @exercise("apply_rope", points=1)
 def test_an_odd_number_of_channels_is_refused(student):
     """Channels that do not pair up are refused."""
-    for shape in [(4, 5), (2, 3, 1), (0, 3)]:
+    for shape in [(4, 5), (2, 3, 1), (0, 3), (2, 131), (2, 3, 4, 5)]:
         assert_refused(student.apply_rope, torch.zeros(shape), torch.arange(shape[-2]), why=f"{shape[-1]} is odd")
 
 
@@ -229,9 +254,11 @@ def test_the_bias_is_float32_and_ready_to_be_added(student):
     for n_heads, n_q, n_k in [(1, 1, 1), (3, 2, 5), (4, 0, 3)]:
         bias = student.alibi_bias(n_heads, n_q, n_k)
         assert_equal([list(bias.shape), bias.dtype], [[n_heads, n_q, n_k], torch.float32], what="[shape, dtype]")
-    assert_bias(student.alibi_bias(3, 2, 2101), 3, 2, 2101)  # far back it goes on, and to the last whole number
-    assert_bias(student.alibi_bias(40, 2, 3), 40, 2, 3)
+    # far back it goes on, and to the last whole number
+    for n_heads, n_q, n_k in [(3, 2, 2101), (1, 2, 5003), (130, 2, 3), (1, 270, 271)]:
+        assert_bias(student.alibi_bias(n_heads, n_q, n_k), n_heads, n_q, n_k)
     learns = student.run(requires_grad, "alibi_bias", [2, 3, 4])
     assert_equal(learns, False, what="whether the bias requires gradients", hint="slopes are written down, not learned")
-    assert_bias(student.run(again_after_overwriting, "alibi_bias", [2, 3, 4]), 2, 3, 4)
+    for bias in student.run(scenarios.again_after_overwriting, "alibi_bias", [2, 3, 4]):
+        assert_bias(bias, 2, 3, 4)
     assert_equal(student.run(changed_around, "alibi_bias", [2, 3, 4]), [], what="what the call changed")
