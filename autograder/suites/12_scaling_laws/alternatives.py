@@ -230,7 +230,8 @@ class ByInit(nn.Module):
     def merge(self):
         state = {name: value.clone() for name, value in self.base.state_dict().items()}
         state["weight"] = self.merged_weight()
-        layer = nn.Linear(self.base.in_features, self.base.out_features, bias="bias" in state, dtype=state["weight"].dtype)
+        weight = state["weight"]
+        layer = nn.Linear(*weight.mT.shape, bias="bias" in state, device=weight.device, dtype=weight.dtype)
         layer.load_state_dict(state)
         return layer
 

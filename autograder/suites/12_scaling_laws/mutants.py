@@ -2186,3 +2186,204 @@ MUTANTS += [
         ),
     ),
 ]
+
+XS = "    xs, ys = [float(v) for v in x], [float(v) for v in y]\n"
+FINITE = "    if not weight.isfinite().all():\n"
+ROUNDED = "    q = (weight / torch.where(scale > 0, scale, 1)).round().clamp(-127, 127)\n"
+UPDATED = "        return self.base(x) + self.scale * (x @ self.lora_a.mT @ self.lora_b.mT)"
+DRAWN = "base.weight.new_empty(rank, n_in).normal_(std=n_in**-0.5, generator=generator)"
+SHARDS = "    return [F.linear(x, rows, part) for rows, part in zip(weight.tensor_split(n_shards), biases, strict=True)]"
+PARTIAL = "    partial = [F.linear(x, columns) for x, columns in zip(xs, weight.split(widths, dim=1), strict=True)]\n"
+BUCKETS = "    for p in parameters:\n"
+
+# Right at the sizes, dtypes and modes that come first to mind.
+MUTANTS += [
+    *swaps(
+        "fit_power_law",
+        (
+            "a_thousand_points_at_most",
+            XS,
+            XS + "    xs, ys = xs[:1000], ys[:1000]\n",
+            "Only the first thousand points are used: all count alike.",
+        ),
+        (
+            "logarithms_in_the_dtype_of_a_tensor",
+            XS,
+            XS + "    if isinstance(x, Tensor) and x.is_floating_point():\n        xs = x.log().double().exp().tolist()\n",
+            "Logarithms of a tensor are taken in its own dtype: make it float64 first.",
+        ),
+        (
+            "tensors_are_not_checked",
+            POSITIVE,
+            "    if not isinstance(x, Tensor) and not all(0 < v < math.inf for v in xs + ys):\n",
+            "A tensor x is not looked at for numbers that are not positive and finite, as a list is.",
+        ),
+    ),
+    *swaps(
+        "growth_exponent",
+        (
+            "eight_sizes_at_most",
+            FITTED,
+            "    sizes = sizes[:8]\n" + FITTED,
+            "Only the first eight sizes are used: all of them pull on the slope.",
+        ),
+        (
+            "sizes_through_floats",
+            FITTED,
+            FITTED.replace("function(size)", "function(int(float(size)))"),
+            "The function is called with sizes that went through a float, which rounds beyond 2**53: pass that very number.",
+        ),
+    ),
+    edit(
+        "whole_numbers_by_the_first",
+        "training_flops",
+        "An int n_params makes the result an int, and a float n_tokens is cut off: 6 * n * d as it comes is right.",
+        (
+            "    return 6 * n_params * n_tokens",
+            "    result = 6 * n_params * n_tokens\n    return int(result) if isinstance(n_params, int) else result",
+        ),
+    ),
+    edit(
+        "half_a_byte_at_least",
+        "arithmetic_intensity",
+        "Elements of less than half a byte count as half a byte: use bytes_per_element as it is.",
+        (INTENSITY, "    bytes_per_element = max(bytes_per_element, 0.5)\n" + INTENSITY),
+    ),
+    edit(
+        "a_peak_of_zero_in_a_tensor",
+        "roofline",
+        "A peak of 0 in a tensor is let through: like a number, each entry must be positive.",
+        (
+            '("peak_flops", peak_flops > 0)',
+            '("peak_flops", peak_flops >= 0 if isinstance(peak_flops, Tensor) else peak_flops > 0)',
+        ),
+    ),
+    edit(
+        "no_gradient_beside_a_number",
+        "chinchilla_loss",
+        "Where d is a number, n gets no gradient: do not detach it.",
+        (LAW, "    if isinstance(n, Tensor) and not isinstance(d, Tensor):\n        n = n.detach()\n" + LAW),
+    ),
+    edit(
+        "two_hundred_and_fifty_six_runs_at_most",
+        "fit_chinchilla",
+        "Only the first 256 runs are used: all of them count.",
+        ("    log_n, log_d, log_loss = table.log().T", "    table = table[:256]\n    log_n, log_d, log_loss = table.log().T"),
+    ),
+    *swaps(
+        "LoRALinear",
+        (
+            "rank_of_64_at_most",
+            "        self.scale = alpha / rank\n",
+            "        rank = min(rank, 64)\n        self.scale = alpha / rank\n",
+            "The rank is cut off at 64: use the one that was given.",
+        ),
+        (
+            "half_precision_from_no_generator",
+            DRAWN,
+            DRAWN.replace("=generator", "=generator if base.weight.dtype == torch.float32 else None"),
+            "In half precision lora_a does not come from the generator: pass it on for every dtype.",
+        ),
+        (
+            "always_on_the_processor",
+            DRAWN,
+            DRAWN.replace("base.weight.new_empty(rank, n_in)", "torch.empty(rank, n_in, dtype=base.weight.dtype)"),
+            "lora_a is made on the CPU wherever base is: take the device from base.weight.",
+        ),
+        (
+            "merged_in_eval_mode",
+            UPDATED,
+            "        if not self.training:\n            return F.linear(x, self.merged_weight(), self.base.bias)\n" + UPDATED,
+            "In eval mode the product of lora_b and lora_a is formed: two thin products are enough in every mode.",
+        ),
+        (
+            "no_gradient_in_eval_mode",
+            UPDATED,
+            "        if not self.training:\n"
+            "            return self.base(x) + self.scale * (x @ self.lora_a.mT @ self.lora_b.mT).detach()\n" + UPDATED,
+            "In eval mode the update gets no gradient: eval mode is no reason to cut the graph.",
+        ),
+    ),
+    edit(
+        "update_in_a_closure",
+        "LoRALinear",
+        "A function that __init__ made keeps this layer's own matrices, so a copy of the layer computes with the original's.",
+        (
+            "        self.lora_b = nn.Parameter(base.weight.new_zeros(n_out, rank))\n",
+            "        self.lora_b = nn.Parameter(base.weight.new_zeros(n_out, rank))\n"
+            "        self.update = lambda x: x @ self.lora_a.mT @ self.lora_b.mT\n",
+        ),
+        (UPDATED, UPDATED.replace("(x @ self.lora_a.mT @ self.lora_b.mT)", "self.update(x)")),
+    ),
+    edit(
+        "whole_alpha",
+        "inject_lora",
+        "alpha is rounded to a whole number on its way to LoRALinear: pass it on as it is.",
+        ("LoRALinear(layer, rank, alpha, generator)", "LoRALinear(layer, rank, int(alpha), generator)"),
+    ),
+    edit(
+        "eval_mode_left_out",
+        "merge_lora",
+        "A LoRALinear in eval mode is not merged: replace every one.",
+        ("isinstance(m, LoRALinear)}", "isinstance(m, LoRALinear) and m.training}"),
+    ),
+    *swaps(
+        "quantize_int8",
+        (
+            "float64_divided_in_float32",
+            ROUNDED,
+            ROUNDED.replace(
+                "(weight / torch.where(scale > 0, scale, 1))", "(weight.float() / torch.where(scale > 0, scale, 1).float())"
+            ),
+            "float64 weights are divided in float32, which makes halves of what is none: stay in float64.",
+        ),
+        (
+            "times_127_first",
+            ROUNDED,
+            ROUNDED.replace("weight / torch.where(scale > 0, scale, 1)", "weight * 127 / torch.where(scale > 0, scale * 127, 1)"),
+            "weight * 127 is infinite for very large weights: divide by the scale instead.",
+        ),
+        (
+            "nan_in_half_precision",
+            FINITE,
+            "    if weight.dtype in (torch.float32, torch.float64) and not weight.isfinite().all():\n",
+            "NaN and infinity are let through in half precision: refuse them in every dtype.",
+        ),
+    ),
+    edit(
+        "no_gradient_from_the_third_shard",
+        "column_parallel_linear",
+        "x gets gradients from the first two shards only: its gradient is the sum of all shards'.",
+        (
+            SHARDS,
+            "    xs = [x if i < 2 else x.detach() for i in range(n_shards)]\n"
+            + SHARDS.replace(
+                "F.linear(x, rows, part) for rows, part in zip(", "F.linear(x, rows, part) for x, rows, part in zip(xs, "
+            ),
+        ),
+    ),
+    edit(
+        "whole_layer_without_a_bias",
+        "column_parallel_linear",
+        "Where there is no bias, the whole layer is computed and cut: compute each shard by itself.",
+        (SHARDS, "    if bias is None:\n        return list(F.linear(x, weight).tensor_split(n_shards, dim=-1))\n" + SHARDS),
+    ),
+    edit(
+        "inputs_put_together_in_training",
+        "row_parallel_linear",
+        "In training all inputs are put together: no tensor should hold them all.",
+        (PARTIAL, "    if weight.requires_grad:\n        return F.linear(torch.cat(list(xs), dim=-1), weight, bias)\n" + PARTIAL),
+    ),
+    edit(
+        "dtypes_in_the_order_of_what_is_there",
+        "average_gradients",
+        "The order of the dtypes depends on which gradients a rank has, so ranks send different ones at the same time.",
+        (
+            BUCKETS,
+            "    parameters = list(parameters)\n"
+            "    for p in parameters:\n"
+            "        if p.requires_grad and p.grad is not None:\n"
+            "            buckets.setdefault(p.dtype, [])\n" + BUCKETS,
+        ),
+    ),
+]

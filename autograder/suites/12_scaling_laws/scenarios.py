@@ -629,6 +629,7 @@ class Classroom(dist.ProcessGroup):
 
 def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided=False, deaf=None):
     """average_gradients by several ranks at once. `ranks[r]` is a list of (gradient or None, shape, dtype, requires_grad).
+    With parameters from an iterator, it is called under no_grad.
 
     For each rank: the gradients afterwards, whether each tensor is still the same object, whether any has a graph; and how
     many collective calls each rank made.
@@ -653,7 +654,8 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
             values = [p.detach().clone() for p in parameters]
             for _ in range(rounds):
                 given = iter(parameters) if as_iterator else parameters
-                module.average_gradients(given) if default else module.average_gradients(given, group)
+                with torch.set_grad_enabled(not as_iterator):
+                    module.average_gradients(given) if default else module.average_gradients(given, group)
             results[rank] = {
                 "gradients": [p.grad for p in parameters],
                 "same objects": all(old is None or p.grad is old for p, old in zip(parameters, kept)),

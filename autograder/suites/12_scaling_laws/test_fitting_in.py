@@ -86,10 +86,10 @@ def test_lora_a_is_drawn_from_the_generator(student):
     for n_in, rank, dtype in ((400, 50, torch.float32), (100, 200, torch.float16), (100, 200, torch.bfloat16)):
         weight = normal(1, 5, n_in, dtype=dtype)
         drawn, changed, free = student.run(scenarios.lora_draws, weight, rank, [3, 4, 3])
-        check_draws(drawn[::2], drawn[1::2], changed, free, n_in)
+        check_draws(drawn[::2], drawn[1::2], changed, free, rank, n_in)
 
 
-def check_draws(drawn, second, changed, free, n_in):
+def check_draws(drawn, second, changed, free, rank, n_in):
     """lora_a of two layers from each of three generators, the first and the third alike, and of two layers without one."""
     size = n_in**-0.5
     assert_equal(changed, [], what="what making a layer with a generator changed around it")
@@ -98,6 +98,7 @@ def check_draws(drawn, second, changed, free, n_in):
     assert not torch.equal(second[0], drawn[0]), "the second layer from one generator has the first one's lora_a"
     assert not torch.equal(free[1], free[0]), "without a generator, lora_a is the same for two layers"
     for a in (*drawn, *free):
+        assert_equal(list(a.shape), [rank, n_in], what="the shape of lora_a")
         spread, middle = a.double().std().item() / size, a.double().mean().item() / size
         assert 0.96 < spread < 1.04, f"the standard deviation of lora_a is {spread * size:.4f}; 1 / sqrt({n_in}) is {size:.4f}"
         assert abs(middle) < 0.04, f"the mean of lora_a is {middle * size:.4f}, not 0"
