@@ -463,17 +463,17 @@ def test_unused_imports_and_decorators_of_the_standard_library():
 
 
 def test_each_exercise_answers_for_itself():
-    rules = module(("first", ["torch.softmax"]), ("second", []), ("third", ["torch.softmax", "@"]))
+    rules = module(("first", []), ("second", ["torch.softmax"]), ("third", ["torch.softmax", "@"]))
     source = HEAD + textwrap.dedent("""
     def _helper(x):
         return x @ x
     def first(x):
-        return second(x)
-    def second(x):
         return torch.softmax(x, -1)
+    def second(x):
+        return first(x)
     class third:
         def go(self, x):
-            return _helper(first(x))
+            return _helper(second(x))
     """)
     (breach,) = check(rules, {"work.py": source})
     assert (breach.exercise, breach.file, breach.call) == ("third", "work.py", "@")
@@ -482,6 +482,13 @@ def test_each_exercise_answers_for_itself():
         f"work.py, line {breach.line}: @ is not allowed in third (reached through _helper): "
         "this exercise asks you to write it yourself."
     )
+
+
+def test_a_later_exercise_is_a_helper_of_an_earlier_one():
+    rules = module(("first", ["torch.softmax"]), ("second", ["torch.softmax"]), ("third", ["torch.softmax"]))
+    for first in ("def first(x): return second(x)", "class first(second): pass", "first = second"):
+        source = HEAD + f"def second(x):\n    return torch.softmax(x, -1)\n{first}\ndef third(x): return second(x)\n"
+        assert [breach.exercise for breach in check(rules, {"work.py": source})] == ["first", "second"], first
 
 
 def test_a_call_of_another_exercise_is_not_a_call_of_its_namesake_in_torch():
@@ -514,7 +521,7 @@ def test_a_package_with_a_module_called_torch_is_not_torch():
 
 def test_helpers_in_another_file_of_the_module_are_reached():
     files = ("engine.py", "loop.py", "deep/inner.py")
-    rules = module(("target", ["torch.softmax"]), ("other", []), files=files, places={"target": "loop.py"})
+    rules = module(("other", []), ("target", ["torch.softmax"]), files=files, places={"target": "loop.py"})
     helper = "import torch\ndef helper(x):\n    return x.softmax(-1)\ndef other(x):\n    return x.softmax(-1)\n"
     for lines in (
         ["from exercises.engine import helper", "def target(x): return helper(x)"],

@@ -55,7 +55,8 @@ def check(module: Module, sources: dict[str, str]) -> list[Breach]:
     """Every use of a forbidden call in `sources` (file name → text), per exercise, in the order of the source.
 
     An exercise uses what its own definition mentions, and what the helpers, aliases and constants that it reaches
-    mention, in all files of the module; it does not answer for other exercises that it calls. To mention is to use:
+    mention, in all files of the module. It does not answer for earlier exercises that it uses; a later one is a helper, as is
+    the base of its class. To mention is to use:
     `table = {"s": torch.softmax}` counts. A file that does not parse has no breaches.
     """
     if not any(exercise.forbidden for exercise in module.exercises):
@@ -87,7 +88,8 @@ class _Analysis:
             self.binders[file].bind(tree.body)
         self.resolver = Resolver(self.binders)
         self.own_attributes = frozenset().union(*(binder.attributes for binder in self.binders.values()))
-        self.exercises = {(module.file_of(exercise), exercise.name) for exercise in module.exercises}
+        places = [(module.file_of(exercise), exercise.name) for exercise in module.exercises]
+        self.order = {place: index for index, place in enumerate(places)}
         self.facts: dict[Binding, _Facts] = {}
         self.evaluated = 0
 
@@ -128,6 +130,7 @@ class _Analysis:
         roots = scope.visible(exercise)
         mentions = [(mention, "") for mention in self._bound_to_something_else(exercise, scope, roots)]
         roots = [*roots, *self._put_in_from_outside(file)]
+        own = self.order[file, exercise]
         reached = set(roots)
         queue = deque((binding, "") for binding in roots)
         while queue:
@@ -135,7 +138,7 @@ class _Analysis:
             facts = self._facts_of(binding)
             mentions += [(mention, helper) for mention in facts.mentions]
             for used in facts.uses:
-                if used not in reached and (used.scope.file, used.name) not in self.exercises:
+                if used not in reached and self.order.get((used.scope.file, used.name), len(self.order)) > own:
                     reached.add(used)
                     queue.append((used, used.name))
         return mentions
