@@ -160,8 +160,8 @@ def cut_much(module, piece, n):
 
 
 def use_trie(module, steps):
-    """What each step gives: ["insert", token, id], ["get", token, ...], ["in", token], ["longest", data, ...]; a dictionary at the
-    end of a step has arguments by their names."""
+    """What each step gives: ["insert", token, id], ["get", token, ...], ["in", token], ["longest", data, ...]; a dictionary at
+    the end of a step has arguments by their names."""
     trie, seen = module.ByteTrie(), []
     for name, *args in steps:
         method = {"insert": "insert", "get": "get", "in": "__contains__", "longest": "longest_prefix"}[name]
@@ -290,7 +290,8 @@ def made_with(module, vocabulary):
 
 def from_files(module, vocab, merges, texts, allowed, rows, as_text=False):
     """A tokenizer from two files with these contents: the texts in ids, and the ids in texts."""
-    paths = [os.path.abspath("vocab.json"), os.path.abspath("merges.txt")]
+    # Two processes may share a folder.
+    paths = [os.path.abspath(f"{name}-{os.getpid()}") for name in ("vocab.json", "merges.txt")]
     for path, content in zip(paths, (vocab, merges)):
         Path(path).write_bytes(content)
     if as_text:
@@ -436,7 +437,7 @@ def decode_in_pieces(module, vocabulary, rows):
 
 
 def with_many_merges(module, texts, first_id, seed):
-    """The texts in ids and back, with all 65,536 pairs of bytes for merges, and some of four letters, and ids from the first one on."""
+    """The texts in ids and back: all 65,536 pairs of bytes are merges, and 81 of four letters; ids begin with the first one."""
     rng = random.Random(seed)
     merges = [(bytes([a]), bytes([b])) for a in range(256) for b in range(256)]
     rng.shuffle(merges)

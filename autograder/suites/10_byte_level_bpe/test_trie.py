@@ -180,7 +180,7 @@ def test_only_the_bytes_on_the_way_are_looked_at(student):
         what = f"the longest prefixes of {len(data)} bytes, where the longest token has {max(map(len, tokens))}"
         assert_equal([tuple(pair) for pair in found], expected, what=what)
         for start, (_, length), (first, last, n_bytes) in zip(starts, expected, looked_at):
-            said = f"the walk from {start} ends at {start + length}, and bytes from {first} to {last} were looked at, or copied"
-            assert start <= first and last <= start + length, f"{said}\n  hint: neither data[start:] nor a part as long as any token"
+            said = f"a walk from {start} to {start + length} looked at, or copied, bytes from {first} to {last}"
+            assert start <= first and last <= start + length, f"{said}\n  hint: neither data[start:] nor any other copy"
             said = f"a walk of {length + 1} steps looked at, or copied, {n_bytes} bytes"
             assert n_bytes <= 4 * (length + 1), f"{said}\n  hint: one walk down, not one try for each length"
