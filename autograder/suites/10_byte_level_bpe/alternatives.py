@@ -632,6 +632,13 @@ ALTERNATIVES = [
         ),
     ),
     edit(
+        "key_errors",
+        "GPT2Tokenizer",
+        "What is missing raises KeyError, as a dictionary does, also for the names of special tokens.",
+        ('raise ValueError(f"no id has the bytes {error}") from None', "raise"),
+        ('raise ValueError(f"not among the special tokens: {unknown}")', "raise KeyError(unknown)"),
+    ),
+    edit(
         "bytes_kept_by_hand",
         "GPT2Tokenizer",
         "decode_stream keeps the bytes of an unfinished character itself.",

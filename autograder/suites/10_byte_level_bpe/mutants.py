@@ -130,6 +130,18 @@ UTF8_ENCODE = [
         "`bytes(character, ...)` does the work, one character after the other: put the bits together yourself.",
         ("    data = bytearray()\n", "    return b''.join(bytes(c, 'utf-8') for c in text)\n    data = bytearray()\n"),
     ),
+    edit(
+        "surrogates_noticed_at_the_beginning",
+        "utf8_encode",
+        "Only the first characters are searched for surrogates: refuse one wherever it stands.",
+        (SURROGATES, "elif 0xD800 <= code < 0xE000 and i < 64:"),
+    ),
+    edit(
+        "the_end_of_a_long_text_is_lost",
+        "utf8_encode",
+        "What lies behind the first 65,536 characters is lost: a text may be of any length.",
+        ("enumerate(text)", "enumerate(text[: 2**16])"),
+    ),
 ]
 
 # utf8_decode
@@ -323,6 +335,24 @@ UTF8_DECODE = [
         "`str(data, ...)` does the work, one character after the other: take the bits apart yourself.",
         ("            characters.append(chr(code))\n", "            characters.append(str(data[start:i], 'utf-8'))\n"),
     ),
+    edit(
+        "some_mistakes_only",
+        "utf8_decode",
+        "After sixteen U+FFFD no more mistakes are replaced: replace all of them.",
+        (REPLACES, REPLACES.replace('errors == "replace"', 'errors == "replace" and characters.count("\\ufffd") < 16')),
+    ),
+    edit(
+        "surrogatepass_accepted",
+        "utf8_decode",
+        'errors="surrogatepass", which Python knows, is accepted: only strict, replace and ignore are.',
+        ('("strict", "replace", "ignore")', '("strict", "replace", "ignore", "surrogatepass")'),
+    ),
+    edit(
+        "noncharacters_replaced",
+        "utf8_decode",
+        "U+FFFE and U+FFFF become U+FFFD: they are code points like any other.",
+        ("characters.append(chr(code))", 'characters.append("\\ufffd" if code in (0xFFFE, 0xFFFF) else chr(code))'),
+    ),
 ]
 
 # bytes_to_unicode
@@ -380,6 +410,17 @@ def one_table_for_all(kept={}):  # noqa: B006
         others = [byte for byte in range(256) if byte not in printable]
         kept.update({byte: chr(byte if byte in printable else 256 + others.index(byte)) for byte in range(256)})
     return kept
+
+
+@mutant("bytes_to_unicode", "From the second call on all get the same dictionary: make a new one at each call.")
+def one_table_from_the_second_call_on(kept={}):  # noqa: B006
+    printable = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = [byte for byte in range(256) if byte not in printable]
+    table = {byte: chr(byte if byte in printable else 256 + others.index(byte)) for byte in range(256)}
+    if kept:
+        return kept
+    kept.update(table)
+    return table
 
 
 # pretokenize
@@ -566,6 +607,27 @@ PRETOKENIZE = [
             "        text = text[len(words[-1]) :]\n    return words",
         ),
     ),
+    pattern(
+        "long_numbers_cut",
+        "A number is cut after a thousand digits: numbers that follow each other are one piece, however many.",
+        ("]+| ?(?:[^", "]{1,1000}| ?(?:[^"),
+    ),
+    edit(
+        "unassigned_characters_dropped",
+        "pretokenize",
+        "Code points without a character (category Cn) vanish: they are neither letters nor numbers, and nothing is lost.",
+        (FINDS, "return _pattern().findall(''.join(c for c in text if category(c) != 'Cn'))"),
+    ),
+    edit(
+        "remembered_by_the_beginning_of_the_text",
+        "pretokenize",
+        "Two long texts that begin alike get the same pre-tokens: what is remembered has to be found by the whole text.",
+        (
+            FINDS,
+            "kept = pretokenize.__dict__.setdefault('kept', {})\n    if text[:128] not in kept:\n"
+            "        kept[text[:128]] = _pattern().findall(text)\n    return list(kept[text[:128]])",
+        ),
+    ),
 ]
 
 
@@ -590,6 +652,15 @@ def numeric_letters(text):
             end = match.end()
         words.append(text[i:end])
         i = end
+    return words
+
+
+@mutant("pretokenize", "At each step the whole run is looked at again, so a long one takes the square of its length.")
+def runs_looked_at_again(text):
+    words = _pattern().findall(text)
+    for word in words:
+        for end in range(len(word)):
+            all(map(category, word[:end]))
     return words
 
 
@@ -726,6 +797,41 @@ TRIE = [
         (
             "        for i in range(start, len(data)):\n",
             "        data[start : start + 16]\n        for i in range(start, len(data)):\n",
+        ),
+    ),
+    edit(
+        "at_most_256_bytes",
+        "ByteTrie",
+        "longest_prefix goes down 256 bytes and no further: tokens may be longer.",
+        ("for i in range(start, len(data)):", "for i in range(start, min(len(data), start + 256)):"),
+    ),
+    edit(
+        "ids_of_eight_bytes",
+        "ByteTrie",
+        "Ids of more than 64 bits do not fit: any int may be one.",
+        ("        node._id = token_id\n", "        node._id = token_id\n        token_id.to_bytes(8, 'big', signed=True)\n"),
+    ),
+    edit(
+        "refused_too_late",
+        "ByteTrie",
+        'b"" is refused when it has got its id already, and is found from then on: look before you write.',
+        ('        if not token:\n            raise ValueError("the empty token begins everywhere")\n', ""),
+        ("        node._id = token_id\n", "        node._id = token_id\n        if not token:\n            raise ValueError\n"),
+    ),
+    edit(
+        "start_by_another_name",
+        "ByteTrie",
+        "The second parameter of longest_prefix is not called start: keep the signature.",
+        ("data: bytes, start: int = 0)", "data: bytes, begin: int = 0)"),
+        ("        if not 0 <= start", "        start = begin\n        if not 0 <= start"),
+    ),
+    edit(
+        "the_byte_before_is_looked_at",
+        "ByteTrie",
+        "The byte before `start` is looked at: begin with the one at `start`.",
+        (
+            "        node, best, length = self, None, 0\n",
+            "        data[start - 1 : start]\n        node, best, length = self, None, 0\n",
         ),
     ),
 ]
@@ -1109,6 +1215,37 @@ TRAINING = [
             "        found_in.pop(best)\n"
             "        for i in [k for k, w in enumerate(words) if a in w and b in w and best in pairwise(w)]:\n",
         ),
+    ),
+    edit(
+        "counts_of_16_bits",
+        "train_byte_bpe",
+        "A count above 65,535 begins again at 0: counts need ints of any size.",
+        (
+            "            pair_counts[pair] += counts[i]\n            found",
+            "            pair_counts[pair] = (pair_counts[pair] + counts[i]) % 2**16\n            found",
+        ),
+    ),
+    edit(
+        "long_special_tokens_are_text",
+        "train_byte_bpe",
+        "Special tokens of 64 characters and more do not split the text: all of them do.",
+        (PARTS, "_special_pattern([token for token in special_tokens if len(token) < 64]).split(text)[::2]"),
+    ),
+    edit(
+        "merges_of_the_module",
+        "train_byte_bpe",
+        "All trainings share one list of merges, so the next one empties what the last one gave: make a new list.",
+        (
+            "    merges: list[Pair] = []\n",
+            "    merges = train_byte_bpe.__dict__.setdefault('merges', [])\n    merges.clear()\n",
+        ),
+    ),
+    edit(
+        "special_tokens_by_another_name",
+        "train_byte_bpe",
+        "The third parameter is not called special_tokens: keep the signature.",
+        ("special_tokens: Sequence[str] = ()", "specials: Sequence[str] = ()"),
+        ("    if len(set(special_tokens))", "    special_tokens = specials\n    if len(set(special_tokens))"),
     ),
 ]
 
@@ -1765,6 +1902,94 @@ TOKENIZER = [
             '        decoder = self.__dict__.setdefault("_d", codecs.getincrementaldecoder("utf-8")("replace"))\n',
         ),
     ),
+    edit(
+        "places_of_16_bits",
+        "GPT2Tokenizer",
+        "The place in a word is kept in 16 bits: a word may have 100,000 bytes.",
+        ("heap = [(self._ranks[pair], i) for", "heap = [(self._ranks[pair], i & 0xFFFF) for"),
+    ),
+    edit(
+        "a_thousand_merges",
+        "GPT2Tokenizer",
+        "Only the first thousand merges count: all of them do.",
+        ("        self._tokens = dict(vocab)\n", "        self._tokens = dict(vocab)\n        merges = merges[:1000]\n"),
+    ),
+    edit(
+        "ids_of_32_bits",
+        "GPT2Tokenizer",
+        "Ids lose all bits but 32: they may be any numbers from 0 on.",
+        ("self._tokens = dict(vocab)", "self._tokens = {i & 0xFFFFFFFF: token for i, token in vocab.items()}"),
+    ),
+    edit(
+        "a_full_memory_gives_nothing",
+        "GPT2Tokenizer",
+        "When 4,096 pre-tokens are remembered, the others get no ids: work them out each time.",
+        ("self._remembered = lru_cache(2**12)(self._merge)", "self._kept = {}"),
+        ("self._remembered(word) if len(word) <= 2**10 else self._merge(word)", "self._found(word)"),
+        (
+            "    def _encode_words(",
+            "    def _found(self, word):\n        if len(self._kept) < 2**12:\n            self._kept[word] = self._merge(word)\n"
+            "        return self._kept.get(word, [])\n\n    def _encode_words(",
+        ),
+    ),
+    edit(
+        "lines_are_counted",
+        "GPT2Tokenizer",
+        "encode_iterable waits for 16 lines, however long they are: count characters.",
+        ("if n_waiting > len(rest):", "if n_waiting > len(rest) and len(waiting) >= 16:"),
+    ),
+    edit(
+        "holds_back_16_characters",
+        "GPT2Tokenizer",
+        "The beginning of a special token is held back if it has at most 16 characters: it may be as long as the longest.",
+        ("longest = max(map(len, allowed), default=0)", "longest = min(16, max(map(len, allowed), default=0))"),
+    ),
+    edit(
+        "allowed_special_sorted_in_place",
+        "GPT2Tokenizer",
+        "The list of allowed special tokens is sorted, which its owner sees: sort a copy.",
+        (
+            "        allowed = list(allowed_special)\n",
+            "        allowed = allowed_special if isinstance(allowed_special, list) else list(allowed_special)\n"
+            "        allowed.sort()\n",
+        ),
+    ),
+    edit(
+        "all_in_a_list",
+        "GPT2Tokenizer",
+        'A list that holds "all" allows all special tokens: only the str "all" does.',
+        ('if allowed_special == "all":', 'if "all" in allowed_special:'),
+    ),
+    edit(
+        "bytes_above_127_may_be_missing",
+        "GPT2Tokenizer",
+        "A vocabulary without one of the bytes above 127 is accepted: it needs all 256.",
+        (
+            "[first[bytes([byte])] for byte in range(256)]",
+            "[first[bytes([byte])] if byte < 128 else first.get(bytes([byte]), 0) for byte in range(256)]",
+        ),
+    ),
+    edit(
+        "stream_waits_by_the_first_byte_alone",
+        "GPT2Tokenizer",
+        "decode_stream waits for the bytes that the first one promises, though the second is wrong: give U+FFFD then.",
+        (
+            "            yield decoder.decode(self._bytes_of(i))\n",
+            """            held += self._bytes_of(i)
+            whole = len(held)
+            for n in (1, 2, 3):
+                first = held[-n] if n <= len(held) else 0
+                if first >= 0xC0 or first < 0x80:
+                    if 0xC2 <= first < 0xF5 and 2 + (first >= 0xE0) + (first >= 0xF0) > n:
+                        whole -= n
+                    break
+            yield held[:whole].decode("utf-8", "replace")
+            held = held[whole:]
+""",
+        ),
+        ('        decoder = codecs.getincrementaldecoder("utf-8")("replace")\n', '        held = b""\n'),
+        ('        yield decoder.decode(b"", final=True)\n', '        yield held.decode("utf-8", "replace")\n'),
+    ),
 ]
 
 
@@ -1777,6 +2002,8 @@ LONG_RUNS = (
     "keeps_all_ids",
     "all_lines_first_with_special",
     "half_as_many_again_remembered",
+    "a_full_memory_gives_nothing",
+    "lines_are_counted",
 )
 
 MUTANTS = [*UTF8_ENCODE, *UTF8_DECODE, *TABLE, *PRETOKENIZE, *TRIE, *TRAINING, *TOKENIZER]

@@ -7,6 +7,7 @@ import os
 import random
 import sys
 import tracemalloc
+from collections import UserDict
 from pathlib import Path
 
 REFUSALS = (ValueError, TypeError, LookupError)
@@ -119,13 +120,15 @@ def done_by_python(module, name, value):
     }
 
 
-def table_twice(module):
-    """bytes_to_unicode of two calls, the first of which is changed by its owner before the second."""
-    first = module.bytes_to_unicode()
-    kept = dict(first)
-    first[65] = "changed"
-    del first[32]
-    return kept, dict(module.bytes_to_unicode())
+def tables(module):
+    """bytes_to_unicode of three calls, each of which is changed by its owner before the next."""
+    seen = []
+    for _ in range(3):
+        table = module.bytes_to_unicode()
+        seen.append(dict(table))
+        table[65] = "changed"
+        table.pop(32, None)
+    return seen
 
 
 # Pre-tokens
@@ -143,21 +146,27 @@ def cut(module, texts):
 
 
 def cut_much(module, piece, n):
-    """What pretokenize makes of n pieces and a long word."""
-    text = piece * n + "b" * 3000
+    """What pretokenize makes of n pieces and of runs of 3 n letters, numbers, others and white space."""
+    text = piece * n + "".join(character * 3 * n for character in "b1! ") + "z"
     words = module.pretokenize(text)
-    return {"pre-tokens": len(words), "joined, they are the text": "".join(words) == text, "the last": words[-1]}
+    return {
+        "pre-tokens": len(words),
+        "joined, they are the text": "".join(words) == text,
+        "lengths of the last five": [len(word) for word in words[-5:]],
+    }
 
 
 # The trie
 
 
 def use_trie(module, steps):
-    """What each step gives: ["insert", token, id], ["get", token, ...], ["in", token], ["longest", data, ...]."""
+    """What each step gives: ["insert", token, id], ["get", token, ...], ["in", token], ["longest", data, ...]; a dictionary at
+    the end of a step has arguments by their names."""
     trie, seen = module.ByteTrie(), []
     for name, *args in steps:
         method = {"insert": "insert", "get": "get", "in": "__contains__", "longest": "longest_prefix"}[name]
-        seen.append(outcome(getattr(trie, method), *args))
+        by_name = args.pop() if isinstance(args[-1], dict) else {}
+        seen.append(outcome(getattr(trie, method), *args, **by_name))
         if name == "insert" and seen[-1] != "refused":
             seen[-1] = None  # whatever it returns
     return seen
@@ -174,30 +183,29 @@ def two_tries(module, steps):
     return seen
 
 
-class CountedBytes(bytes):
-    """Counts how many of its bytes are handed out."""
-
-    n = 0
+class NotedBytes(bytes):
+    """Notes the places of its bytes that are handed out."""
 
     def __iter__(self):
-        for byte in super().__iter__():
-            CountedBytes.n += 1
-            yield byte
+        return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index):
-        value = super().__getitem__(index)
-        CountedBytes.n += 1 if isinstance(value, int) else len(value)
-        return value
+        self.places += range(len(self))[index] if isinstance(index, slice) else [range(len(self))[index]]
+        return super().__getitem__(index)
 
 
 def bytes_looked_at(module, tokens, data, starts):
-    """The longest prefixes at all these places, and how many bytes of the data were looked at, or copied, for them."""
-    trie = module.ByteTrie()
+    """The longest prefixes at all these places; and for each the first and the last place that was looked at, or copied, and how
+    many were."""
+    trie, found, looked_at = module.ByteTrie(), [], []
     for i, token in enumerate(tokens):
         trie.insert(token, i)
-    data, CountedBytes.n = CountedBytes(data), 0
-    found = [trie.longest_prefix(data, start) for start in starts]
-    return found, CountedBytes.n
+    data = NotedBytes(data)
+    for start in starts:
+        data.places = []
+        found.append(trie.longest_prefix(data, start))
+        looked_at.append([min(data.places, default=start), max(data.places, default=start), len(data.places)])
+    return found, looked_at
 
 
 # Training
@@ -217,16 +225,22 @@ def train_from_a_name(module, name, data, vocab_size):
 
 
 def train_in_turns(module, calls):
-    """What each call learns; what it returned is emptied by its owner after that, and the special tokens have to stay."""
-    seen = []
+    """What each call learns, as it is when all are done. What it returned is changed by its owner, who takes all back at the end;
+    and the special tokens have to stay."""
+    returned, stays = [], []
     for text, vocab_size, special_tokens in calls:
         before = list(special_tokens)
         vocab, merges = module.train_byte_bpe(text, vocab_size, special_tokens)
-        seen.append([dict(vocab), list(merges), special_tokens == before])
-        vocab.clear()
+        stays.append(special_tokens == before)
+        returned.append((vocab, merges))
+        vocab[-1] = b"changed"
         if isinstance(merges, list):
-            merges.clear()
-    return seen
+            merges.append("changed")
+    for vocab, merges in returned:
+        vocab.pop(-1, None)
+        if isinstance(merges, list) and merges[-1:] == ["changed"]:
+            merges.pop()
+    return [[dict(vocab), list(merges), same] for (vocab, merges), same in zip(returned, stays)]
 
 
 # The tokenizer
@@ -243,19 +257,23 @@ def encode_all(module, vocabulary, texts, *args):
 
 
 def encode_with(module, vocabulary, cases):
-    """encode of each (text, allowed_special); the list "as a set" stands for a set."""
+    """encode of each (text, allowed_special), and "changed" where that was done to the special tokens; the list "as a set" stands
+    for a set."""
     tokenizer, seen = tokenizer_of(module, *vocabulary), []
     for text, allowed in cases:
         if isinstance(allowed, list) and allowed[:1] == ["as a set"]:
             allowed = set(allowed[1:])
-        seen.append(outcome(tokenizer.encode, text, allowed_special=allowed))
+        before = allowed if isinstance(allowed, str) else allowed.copy()
+        seen.append(outcome(tokenizer.encode, text=text, allowed_special=allowed))
+        if allowed != before:
+            seen[-1] = "changed: allowed_special"
     return seen
 
 
 def decode_all_ids(module, vocabulary, rows):
     """decode of each list of ids."""
     tokenizer = tokenizer_of(module, *vocabulary)
-    return [outcome(tokenizer.decode, iter(ids)) for ids in rows]
+    return [outcome(tokenizer.decode, ids=iter(ids)) for ids in rows]
 
 
 def there_and_back(module, vocabulary, texts):
@@ -265,16 +283,21 @@ def there_and_back(module, vocabulary, texts):
 
 
 def made_with(module, vocabulary):
-    """ "refused" or "accepted"."""
-    return outcome(lambda: tokenizer_of(module, *vocabulary) and "accepted")
+    """ "refused" or "accepted"; without special tokens where the vocabulary has only two parts."""
+    by_name = dict(zip(["vocab", "merges", "special_tokens"], vocabulary))
+    return outcome(lambda: module.GPT2Tokenizer(**by_name) and "accepted")
 
 
 def from_files(module, vocab, merges, texts, allowed, rows, as_text=False):
     """A tokenizer from two files with these contents: the texts in ids, and the ids in texts."""
-    paths = [os.path.abspath("vocab.json"), os.path.abspath("merges.txt")]
+    # Two processes may share a folder.
+    paths = [os.path.abspath(f"{name}-{os.getpid()}") for name in ("vocab.json", "merges.txt")]
     for path, content in zip(paths, (vocab, merges)):
         Path(path).write_bytes(content)
-    tokenizer = module.GPT2Tokenizer.from_files(*(paths if as_text else map(Path, paths)))
+    if as_text:
+        tokenizer = module.GPT2Tokenizer.from_files(vocab=paths[0], merges=paths[1])
+    else:
+        tokenizer = module.GPT2Tokenizer.from_files(*map(Path, paths))
     for path in paths:
         os.unlink(path)
     return [tokenizer.encode(text, allowed) for text in texts], [tokenizer.decode(ids) for ids in rows]
@@ -285,7 +308,7 @@ def in_pieces(module, vocabulary, rows, *args):
     tokenizer = tokenizer_of(module, *vocabulary)
 
     def ids(lines):
-        return list(tokenizer.encode_iterable(lines, **dict(zip(["allowed_special"], args))))
+        return list(tokenizer.encode_iterable(lines=lines, **dict(zip(["allowed_special"], args))))
 
     return [[outcome(ids, lines), outcome(ids, iter(lines))] for lines in rows]
 
@@ -305,11 +328,11 @@ def two_streams(module, vocabulary, texts):
     return ids, written
 
 
-def random_lines(words, seed):
-    """Lines of a few words each, without end."""
+def random_lines(words, seed, most=12):
+    """Lines of up to so many words each, without end."""
     rng = random.Random(seed)
     while True:
-        yield " ".join(rng.choices(words, k=rng.randint(1, 12))) + "\n"
+        yield " ".join(rng.choices(words, k=rng.randint(1, most))) + "\n"
 
 
 def endless(module, vocabulary, words, seed, n_ids):
@@ -362,22 +385,43 @@ def held_back(module, vocabulary, words, seed, n_characters):
     return {"held back": most, "given": given, "drawn": drawn, "grown by": end - middle}
 
 
+def held_back_of_long_lines(module, vocabulary, words, seed, n_characters):
+    """The most characters that were drawn and not given at any time, of lines of up to 3,000 words, beyond the last line."""
+    lengths = {i: len(token) for i, token in vocabulary[0].items()}
+    drawn = given = last = most = 0
+
+    def lines():
+        nonlocal drawn, last
+        for line in random_lines(words, seed, 3000):
+            if drawn > n_characters:
+                return
+            drawn, last = drawn + len(line), len(line)
+            yield line
+
+    for i in tokenizer_of(module, *vocabulary).encode_iterable(lines()):
+        given += lengths[i]
+        most = max(most, drawn - given - last)
+    return {"held back": most, "given": given, "drawn": drawn}
+
+
 def remembered(module, vocabulary, n_short, n_long, length, seed):
-    """How many more bytes are in use after many different short words, and after some long ones."""
+    """How many more bytes are in use after many different short words, and after some long ones; and how many ids there were of
+    each character."""
     tokenizer, rng = tokenizer_of(module, *vocabulary), random.Random(seed)
     tokenizer.encode("ab ab")
     long_words = [" " + "".join(rng.choices("abcdefgh", k=length)) for _ in range(n_long)]
     tracemalloc.start()
     try:
-        for word in long_words:
-            tokenizer.encode(word)
+        n_ids = sum(len(tokenizer.encode(word)) for word in long_words)
+        n_characters = sum(map(len, long_words))
         gc.collect()
         for_long = tracemalloc.get_traced_memory()[0]
         for i in range(0, n_short, 1000):
             words = ["".join(chr(97 + (k // 26**p) % 26) for p in range(4)) for k in range(i, i + 1000)]
-            tokenizer.encode(" ".join(words))
+            n_ids += len(tokenizer.encode(" ".join(words)))
+            n_characters += len(" ".join(words))
         gc.collect()
-        return tracemalloc.get_traced_memory()[0] - for_long, for_long
+        return tracemalloc.get_traced_memory()[0] - for_long, for_long, n_ids / n_characters
     finally:
         tracemalloc.stop()
 
@@ -387,9 +431,23 @@ def decode_in_pieces(module, vocabulary, rows):
     tokenizer = tokenizer_of(module, *vocabulary)
 
     def text(ids):
-        return "".join(tokenizer.decode_stream(ids))
+        return "".join(tokenizer.decode_stream(ids=ids))
 
     return [[outcome(text, ids), outcome(text, iter(ids))] for ids in rows]
+
+
+def with_many_merges(module, texts, first_id, seed):
+    """The texts in ids and back: all 65,536 pairs of bytes are merges, and 81 of four letters; ids begin with the first one."""
+    rng = random.Random(seed)
+    merges = [(bytes([a]), bytes([b])) for a in range(256) for b in range(256)]
+    rng.shuffle(merges)
+    twos = [bytes(pair) for pair in itertools.product(b"abc", repeat=2)]
+    merges += itertools.product(twos, twos)
+    tokens = [*(bytes([byte]) for byte in range(256)), *(a + b for a, b in merges)]
+    rng.shuffle(tokens)
+    tokenizer = module.GPT2Tokenizer(dict(enumerate(tokens, first_id)), merges)
+    rows = [tokenizer.encode(text) for text in texts]
+    return rows, [tokenizer.decode(ids) for ids in rows]
 
 
 def written_so_far(module, vocabulary, ids):
@@ -410,7 +468,8 @@ def used_and_changed(module, vocabulary, other, texts):
     """Two tokenizers take turns; what they were made from changes, and so do the lists that they gave."""
     vocab, merges, special = dict(vocabulary[0]), [tuple(pair) for pair in vocabulary[1]], list(vocabulary[2])
     given = dict(vocab), list(merges), list(special)
-    tokenizers = module.GPT2Tokenizer(vocab, merges, special), tokenizer_of(module, *other[:2], iter(other[2]))
+    others = UserDict(other[0]), tuple(tuple(pair) for pair in other[1]), iter(other[2])
+    tokenizers = module.GPT2Tokenizer(vocab, merges, special), module.GPT2Tokenizer(*others)
     seen = []
     for text in texts:
         for tokenizer in tokenizers:
@@ -424,5 +483,5 @@ def used_and_changed(module, vocabulary, other, texts):
     return {"seen": seen, "again": again, "decoded": words, "untouched": kept}
 
 
-def as_json(vocab, ascii_only=True):
-    return json.dumps(vocab, ensure_ascii=ascii_only).encode()
+def as_json(vocab, ascii_only=True, indent=None):
+    return json.dumps(vocab, ensure_ascii=ascii_only, indent=indent).encode()

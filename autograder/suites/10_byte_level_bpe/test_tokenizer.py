@@ -11,7 +11,7 @@ from autograder.testing.strategies import given, seeds, settings
 from . import scenarios
 from .cases import PLAIN, corpus, cut_up, mixture, vocabulary, written
 
-SPECIAL = ("<|endoftext|>", "<|a|>", "<|a|><|b|>", "<|b|>", "..", "<s>", "ab", "abc", "x|y")
+SPECIAL = ("<|endoftext|>", "<|a|>", "<|a|><|b|>", "<|b|>", "..", "<s>", "ab", "abc", "x|y", "<|" + "no 1 " * 20 + "|>")
 
 
 def shown(value):
@@ -55,6 +55,7 @@ def test_texts_have_their_ids(student, reference, seed):
         "a     bo  da",
         "x'sa'llo 'sasa 'lli",
         f"{'ba' * 40}x {'ba' * 40}s {'ba' * 40}",
+        "ba" * 520,
     ]
     expected = reference.run(scenarios.encode_all, known, texts)
     hint = "the pair that stands first in the merges, at each of its places, until none is left; ids from the vocabulary"
@@ -163,7 +164,7 @@ def test_files_are_read_in_their_published_form(student, reference, seed):
         merges += ("\n".join(extra) + "\n").encode()
         vocab |= {line.replace(" ", ""): max(vocab.values()) + 1 + i for i, line in enumerate(extra)}
     items = rng.sample(list(vocab.items()), len(vocab))
-    files = scenarios.as_json(dict(items), ascii_only=bool(seed % 4)), merges
+    files = scenarios.as_json(dict(items), ascii_only=bool(seed % 4), indent=1 if seed % 3 else None), merges
     texts = [*texts_of(seed), "### # ## a##b ####", " ".join(last), "x <|endoftext|><|a|>y <|b|>[é🙂]", "\x00\x7f\xad\xa0", "0.2"]
     rows = [rng.choices(list(vocab.values()), k=8) for _ in range(3)]
     for allowed in ((), "all"):
@@ -184,8 +185,8 @@ def test_files_are_read_in_their_published_form(student, reference, seed):
 
 
 @exercise("GPT2Tokenizer", points=1)
-def test_the_beginning_of_gpt_2(student):
-    """With GPT-2's first merges and its own order of the bytes, the ids are those of tiktoken."""
+def test_vocabularies_as_large_as_that_of_gpt_2(student, reference):
+    """With GPT-2's first merges and order of bytes the ids are tiktoken's; 65,617 merges and large ids are no limit."""
     merges = [tuple(line.split(" ")) for line in GPT2_MERGES.split("|")]
     table = [*map(chr, (*range(33, 127), *range(161, 173), *range(174, 256), *range(256, 324)))]
     vocab = {token: i for i, token in enumerate([*table, *(a + b for a, b in merges)])} | {"<|endoftext|>": 50256}
@@ -199,6 +200,11 @@ def test_the_beginning_of_gpt_2(student):
     actual, back = student.run(scenarios.from_files, *files, texts, "all", expected)
     assert_each(actual, expected, texts, "the ids")
     assert_each(back, texts, expected, "the text")
+    texts = ["abacabcbbcac cabbabcacbacaab bcbcaa", "é🙂日本 that's\x00"]
+    for first_id in (0, 2**70):
+        args = scenarios.with_many_merges, texts, first_id, 11
+        for actual, right in zip(student.run(*args), reference.run(*args)):
+            assert_each(actual, right, texts, f"ids or text, with 65,617 merges and ids from {first_id} on,")
 
 
 @exercise("GPT2Tokenizer", points=3)
@@ -230,6 +236,7 @@ def test_only_special_tokens_that_are_allowed_count_as_such(student, reference, 
         ("abcab", ["abc", "ab"]),
         ("abcab", ["as a set", "ab"]),
         ("aabc", ["abc"]),
+        (f"{SPECIAL[-1]}{SPECIAL[-1][:-1]} {SPECIAL[-1]}", "all"),
     ]
     expected = reference.run(scenarios.encode_with, known, cases)
     hint = "leftmost first, longest of those; what lies between is encoded by itself; | and . are plain characters"
@@ -304,6 +311,10 @@ def test_a_stream_is_read_as_it_comes(student, reference):
     assert seen["held back"] <= 2**12 + 1000, f"{said}\n  hint: give ids while lines come"
     said = f"between the first third and the end of a stream of {n} characters, memory grew by {seen['grown by']} bytes"
     assert seen["grown by"] <= 50_000, f"{said}\n  hint: keep neither lines nor ids that are done with"
+    seen = student.run(scenarios.held_back_of_long_lines, known, words, 7, 120_000)
+    assert_equal(seen["given"], seen["drawn"], what="the number of characters of long lines that have ids in the end")
+    said = f"beside the last of some long lines, {seen['held back']} characters had been drawn at some time and not given"
+    assert seen["held back"] <= 2**12 + 1000, f"{said}\n  hint: count characters, not lines"
 
 
 @exercise("GPT2Tokenizer", points=1.5)
@@ -342,7 +353,9 @@ def test_each_character_is_written_as_soon_as_it_is_there(student, reference):
         "🙂🙂".encode(),
         b"abc",
         "a\ufffdb".encode(),
+        # No A0 to BF after ED: it is clear then that it is wrong, yet Python's decoder waits for one byte more.
         b"\xff\x80a\xe2\x82b\xf0\x9f\x98\xc3\xa9c",
+        b"\xed\xe0\x80\x80\xf0\x80\x80\x80\xf4\x90\x80\x80\xc0\x80\xf5\x80\x80\x80a",
     ]
     rows = [[id_of[bytes([byte])] for byte in text] for text in texts] + [[more, more + 1, id_of[b"a"], more + 2, more + 1, more]]
     for ids in rows:
@@ -378,11 +391,11 @@ def test_tokenizers_share_nothing_and_change_nothing(student, reference):
 
 @exercise("GPT2Tokenizer", points=1.5)
 def test_a_long_word_takes_no_square_of_its_length(student, reference):
-    """A word of 30,000 letters is encoded in the time that a call has, as one text and as a stream of single letters."""
+    """A word of 70,000 letters is encoded in the time that a call has, and so is a stream of 30,000 single letters."""
     known = vocabulary(0, 100)
     rng = random.Random(3)
     syllables = [token.decode() for token in known[0].values() if token.isalpha() and token.isascii()]
-    text = "".join(rng.choices(syllables, k=30_000))[:30_000]
+    text = "".join(rng.choices(syllables, k=70_000))[:70_000]
     expected = reference.run(scenarios.encode_all, known, [text])
     assert_each(
         student.run(scenarios.encode_all, known, [text]),
@@ -391,7 +404,12 @@ def test_a_long_word_takes_no_square_of_its_length(student, reference):
         "the ids",
         "a heap of (rank, place), and who stands beside whom",
     )
-    expected = [[expected[0], expected[0]]]
+    id_of = {token: i for i, token in known[0].items()}
+    rows = [[id_of[letter.encode()] for letter in text]]
+    assert_each(student.run(scenarios.decode_all_ids, known, rows), [text], ["70,000 ids"], "the text")
+    assert_each(student.run(scenarios.decode_in_pieces, known, rows), [[text, text]], ["70,000 ids"], "the pieces, joined,")
+    text = text[:30_000]
+    expected = [reference.run(scenarios.encode_all, known, [text]) * 2]
     assert_each(
         student.run(scenarios.in_pieces, known, [list(text)], "all"),
         expected,
@@ -405,7 +423,8 @@ def test_a_long_word_takes_no_square_of_its_length(student, reference):
 def test_what_is_remembered_is_bounded(student):
     """After 12,000 different words, and words of 1,100 letters, no more is remembered than the class says."""
     known = vocabulary(0, 0, n_words=5)
-    for_short, for_long = student.run(scenarios.remembered, known, 12_000, 40, 1_100, 4)
+    for_short, for_long, n_ids = student.run(scenarios.remembered, known, 12_000, 40, 1_100, 4)
+    assert_equal(n_ids, 1.0, what="without merges, the number of ids of each character of 12,000 words")
     hint = "\n  hint: lru_cache(2**12), and only for words of at most 2**10 characters"
     assert for_long <= 250_000, f"after 40 words of 1,100 letters {for_long} bytes more are in use than before{hint}"
     assert for_short <= 1_700_000, f"after 12,000 different words {for_short} bytes more are in use than before{hint}"
@@ -421,7 +440,7 @@ def test_what_the_vocabulary_does_not_have_is_refused(student):
     for ids in ([unknown], [fine, unknown], [unknown - 2], [-1], [fine, -2]):
         seen = student.run(scenarios.decode_all_ids, known, [ids]) + student.run(scenarios.decode_in_pieces, known, [ids])[0]
         assert_equal(seen, ["refused"] * 3, what=f"decode and decode_stream of {ids}", hint="tokens[-1] is no error")
-    for allowed in (["<|nobody|>"], ["<|endoftext|>", "x"], "<|endoftext|>"):
+    for allowed in (["<|nobody|>"], ["<|endoftext|>", "x"], "<|endoftext|>", ["all"]):
         seen = (
             student.run(scenarios.encode_with, known, [("a<|endoftext|>", allowed)])
             + student.run(scenarios.in_pieces, known, [["a"]], allowed)[0]
@@ -432,10 +451,11 @@ def test_what_the_vocabulary_does_not_have_is_refused(student):
             what=f"encode and encode_iterable (twice) with allowed_special={allowed!r}",
             hint="each name has to be that of a special token",
         )
-    some_byte, some_merge = (
-        next(i for i, token in vocab.items() if token == wanted) for wanted in (b"q", merges[-1][0] + merges[-1][1])
-    )
-    for missing in (some_byte, some_merge, max(vocab)):
-        less = {i: token for i, token in vocab.items() if i != missing}
+    for parts in (known, known[:2]):
+        assert_equal(student.run(scenarios.made_with, parts), "accepted", what=f"a vocabulary of {len(parts)} parts")
+    for missing in (b"q", b"\x00", b"\x7f", b"\xff", *map(b"".join, (merges[0], merges[-1])), b"<|endoftext|>"):
+        less = {i: token for i, token in vocab.items() if token != missing}
         seen = student.run(scenarios.made_with, (less, merges, special))
-        assert_equal(seen, "refused", what=f"a vocabulary without {vocab[missing]}", hint="GPT2Tokenizer(...) itself refuses it")
+        assert_equal(seen, "refused", what=f"a vocabulary without {missing}", hint="GPT2Tokenizer(...) itself refuses it")
+    seen = student.run(scenarios.made_with, (vocab, merges, [*special, "<|nobody|>"]))
+    assert_equal(seen, "refused", what="a special token that has no id", hint="GPT2Tokenizer(...) itself refuses it")

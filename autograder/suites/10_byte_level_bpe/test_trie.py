@@ -12,6 +12,7 @@ def in_a_dict(steps):
     """What the steps give, from a dictionary."""
     ids, seen = {}, []
     for name, *args in steps:
+        args = [*args[:-1], *args[-1].values()] if isinstance(args[-1], dict) else args
         if name == "insert":
             ids[args[0]] = args[1]
             seen.append(None)
@@ -30,15 +31,20 @@ def random_token(rng, alphabet, longest=6):
     return bytes(rng.choices(alphabet, k=rng.randint(1, longest)))
 
 
+def shown(step):
+    text = str(step)
+    return text if len(text) <= 160 else f"{text[:160]}…"
+
+
 def assert_same(seen, steps, hint=""):
     for i, (actual, expected, step) in enumerate(zip(seen, in_a_dict(steps), steps, strict=True)):
         before = f", after {steps[max(0, i - 4) : i]}" if i < 12 else ""
         if step[0] == "insert":
-            assert actual != "refused", f"{step} was refused{before}"
+            assert actual != "refused", f"{shown(step)} was refused{before}"
             continue
         if step[0] == "longest" and isinstance(actual, list):
             actual = tuple(actual)
-        assert_equal(actual, expected, what=f"{step}, step {i + 1}{before}", hint=hint)
+        assert_equal(actual, expected, what=f"{shown(step)}, step {i + 1}{before}", hint=hint)
 
 
 @exercise("ByteTrie", points=5, core=True)
@@ -68,6 +74,7 @@ def test_ids_may_be_anything_and_the_newest_counts(student):
         ["longest", b"abc"],
         ["insert", b"abc", -1],
         ["longest", b"abcd"],
+        ["in", b"abc"],
         ["get", b"a"],
         ["get", b"a", 5],
         ["in", b"a"],
@@ -85,11 +92,23 @@ def test_ids_may_be_anything_and_the_newest_counts(student):
         ["longest", b"abc"],
         ["insert", b"y", -7],
         ["get", b"y"],
+        ["insert", b"y", 2**70],
+        ["get", b"y"],
+        ["insert", b"y", -(2**70)],
+        ["get", b"y"],
+        ["insert", b"z", {"token_id": 8}],
+        ["get", b"z", {"default": 5}],
+        ["get", b"zz", {"default": 5}],
+        ["longest", b"yz", {"start": 1}],
         ["insert", b"\x00", 3],
         ["longest", b"\x00\x00"],
         ["get", b"\x00\x00"],
         ["get", b"", 4],
         ["in", b""],
+        ["insert", b"q" * 1500, 11],
+        ["get", b"q" * 1500],
+        ["in", b"q" * 1499],
+        ["longest", b"q" * 2000],
     ]
     assert_same(student.run(scenarios.use_trie, steps), steps, "ask `is None`, not whether an id is true")
 
@@ -113,11 +132,13 @@ def test_tokens_come_and_questions_between_them(student, seed):
 @exercise("ByteTrie", points=1)
 def test_empty_tokens_and_places_outside_are_refused(student):
     """insert refuses b""; longest_prefix refuses a start below 0 or behind the end, but not at the end."""
-    refused = [["insert", b"", 1], ["longest", b"abc", -1], ["longest", b"abc", 4], ["longest", b"", 1]]
+    refused = [["insert", b"", 1], ["longest", b"abc", -1], ["longest", b"abc", 4], ["longest", b"abc", 99], ["longest", b"", 1]]
     fine = [["insert", b"a", 1], ["in", b""], ["longest", b"abc", 3], ["longest", b"", 0], ["longest", b"a", 0]]
     for step in refused:
-        seen = student.run(scenarios.use_trie, [["insert", b"c", 2], step])
-        assert_equal(seen[1], "refused", what=f"{step}", hint="0 <= start <= len(data); data[-1] is no error")
+        after = [["insert", b"c", 2], ["get", b""], ["in", b""], ["longest", b"ac"], ["longest", b"ca"]]
+        seen = student.run(scenarios.use_trie, [step, *after])
+        assert_equal(seen[0], "refused", what=f"{step}", hint="0 <= start <= len(data); data[-1] is no error")
+        assert_same(seen[1:], after, f"{step} was refused before that, and leaves nothing behind")
     assert_same(student.run(scenarios.use_trie, fine), fine)
 
 
@@ -149,10 +170,17 @@ def test_two_tries_share_nothing(student, seed):
 
 @exercise("ByteTrie", points=1)
 def test_only_the_bytes_on_the_way_are_looked_at(student):
-    """A walk looks at the bytes up to the first that leads nowhere, however long the data or the longest token is."""
-    tokens = [b"a", b"ab", b"b" * 3000, b"c" + b"ab" * 900]
-    data = b"abxa" * 1000
-    found, n_bytes = student.run(scenarios.bytes_looked_at, tokens, data, list(range(0, 4000, 8)))
-    assert_equal([tuple(pair) for pair in found], [(1, 2)] * 500, what="the longest prefixes")
-    said = f"500 walks of 3 steps each looked at, or copied, {n_bytes} bytes"
-    assert n_bytes <= 500 * 12, f"{said}\n  hint: neither data[start:] nor one try for each length"
+    """A walk looks at the bytes from `start` up to the first that leads nowhere, however long the data or the tokens are."""
+    short = [b"a", b"ab", b"b" * 3000, b"c" + b"ab" * 900], b"abxa" * 1000, list(range(0, 4000, 8)), [(1, 2)] * 500
+    rng = random.Random(5)
+    tokens = [rng.randbytes(230) for _ in range(300)]
+    long = tokens, b"".join(tokens), list(range(0, 69_000, 230)), [(i, 230) for i in range(300)]
+    for tokens, data, starts, expected in (short, long):
+        found, looked_at = student.run(scenarios.bytes_looked_at, tokens, data, starts)
+        what = f"the longest prefixes of {len(data)} bytes, where the longest token has {max(map(len, tokens))}"
+        assert_equal([tuple(pair) for pair in found], expected, what=what)
+        for start, (_, length), (first, last, n_bytes) in zip(starts, expected, looked_at):
+            said = f"a walk from {start} to {start + length} looked at, or copied, bytes from {first} to {last}"
+            assert start <= first and last <= start + length, f"{said}\n  hint: neither data[start:] nor any other copy"
+            said = f"a walk of {length + 1} steps looked at, or copied, {n_bytes} bytes"
+            assert n_bytes <= 4 * (length + 1), f"{said}\n  hint: one walk down, not one try for each length"

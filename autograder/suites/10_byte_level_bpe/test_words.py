@@ -1,5 +1,7 @@
 """Hidden tests: GPT-2's pre-tokens. The truth is the reference."""
 
+import random
+
 from autograder.testing import assert_equal, exercise
 from autograder.testing.strategies import given, seeds, settings
 
@@ -102,6 +104,7 @@ def test_white_space_is_what_unicode_says(student, reference):
 @given(seed=seeds())
 def test_letters_and_numbers_of_all_scripts_are_known(student, reference, seed):
     """Letters are category L and numbers category N in every script; combining accents, joiners and symbols are neither."""
+    rng = random.Random(seed)
     hint = "unicodedata.category: L…, N…, or neither; ² ½ Ⅷ are numbers, 一 is a letter, a combining accent is neither"
     texts = [mixture(seed + i, EVERYTHING, 12) for i in range(6)]
     texts += [f"a{c}1{c} {c}." for c in LETTERS + NUMBERS + OTHERS + SPACES] if seed % 2 == 0 else []
@@ -121,7 +124,13 @@ def test_letters_and_numbers_of_all_scripts_are_known(student, reference, seed):
         "№5",
         "ⅷa",
         "①②",
+        "x\U00030000\U0003134a1 \U00030000",
+        "a\u0378b \U0003ffff1",
+        "a\ue000\U000f0000b \U0010ffff",
+        "a\U000e0041b\U000e0100 c",
     ]
+    codes = rng.sample([*range(0xD800), *range(0xE000, 0x32000)], 60)
+    texts.append("".join(f"{chr(code)}a{chr(code)}1 {chr(code)}{chr(code)} " for code in codes))
     assert_cut(student, reference, texts, hint)
 
 
@@ -131,6 +140,7 @@ def test_letters_and_numbers_of_all_scripts_are_known(student, reference, seed):
 def test_nothing_is_lost(student, seed):
     """Joined, the pre-tokens are the text; none is empty, and an empty text has none."""
     texts = [mixture(seed + i, EVERYTHING, 20) for i in range(6)] + ["", " ", "\n", "'", "  ", "\x1c\x1c"]
+    texts += ["a1 " * 400 + end for end in "b2"]
     for text, words in zip(texts, student.run(scenarios.cut, texts), strict=True):
         assert_equal("".join(words), text, what=f"the pre-tokens of {ascii(text)}, joined")
         assert "" not in words, f"an empty pre-token in {ascii(words)}"
@@ -138,14 +148,17 @@ def test_nothing_is_lost(student, seed):
 
 @exercise("pretokenize", points=0.5)
 def test_a_text_eight_times_as_long_takes_eight_times_as_long(student):
-    """The time is in proportion to the length of the text, and no run of letters is too long to be one piece."""
+    """The time is in proportion to the length of the text, and no run of letters or others is too long to be one piece."""
     piece, seconds = "a1 it's!🙂 ", []
     for n in (1_000, 8_000):
         measured = student.measure(scenarios.cut_much, piece, n, warm_up=(piece, 2))
-        expected = {"pre-tokens": 5 * n + 1, "joined, they are the text": True, "the last": " " + "b" * 3000}
-        assert_equal(measured.value, expected, what=f"pretokenize({ascii(piece)} * {n} + 'b' * 3000)")
+        lengths = [3 * n + 1, 3 * n, 3 * n, 3 * n - 1, 2]
+        expected = {"pre-tokens": 5 * n + 5, "joined, they are the text": True, "lengths of the last five": lengths}
+        text = " + ".join([f"{ascii(piece)} * {n}", *(f"{character!r} * {3 * n}" for character in "b1! "), "'z'"])
+        assert_equal(measured.value, expected, what=f"pretokenize({text})")
         seconds.append(measured.cpu_seconds)
     short, long = seconds
-    said = f"{8_000 * len(piece)} characters took {long:.3g} s, and {1_000 * len(piece)} took {short:.3g} s"
+    n_characters = 1_000 * (len(piece) + 12)
+    said = f"{8 * n_characters} characters took {long:.3g} s, and {n_characters} took {short:.3g} s"
     hint = "step through the text with an index: text[i:] copies what is left for each pre-token, and words + [word] all words"
     assert long <= 24 * short, f"{said}\n  hint: {hint}"
