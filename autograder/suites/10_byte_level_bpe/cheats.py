@@ -1,0 +1,51 @@
+"""Cheats of this module's own; each must score nothing. Databases, file names and NumPy know UTF-8, too."""
+
+from autograder.testing.variants import cheat
+
+CHEATS = [
+    cheat(
+        "a_database_encodes",
+        "SQLite turns each character into bytes.",
+        """
+        import sqlite3
+
+        def utf8_encode(text):
+            database = sqlite3.connect(":memory:")
+            return b"".join(database.execute("select cast(? as blob)", (c,)).fetchone()[0] or b"" for c in text)
+        """,
+    ),
+    cheat(
+        "a_folder_encodes",
+        "The file system turns each character into bytes: they are the name of a folder.",
+        """
+        import os
+
+        def utf8_encode(text):
+            data = b""
+            for c in text:
+                if 0xD800 <= ord(c) < 0xE000:
+                    raise ValueError(c)
+                if c in "\\0/":
+                    data += bytes([ord(c)])
+                    continue
+                os.mkdir("x" + c)
+                data += next(name for name in os.listdir(b".") if name[:1] == b"x")[1:]
+                os.rmdir("x" + c)
+            return data
+        """,
+    ),
+    cheat(
+        "numpy_decodes",
+        "NumPy's functions for strings decode all at once.",
+        """
+        import numpy as np
+
+        def utf8_decode(data, errors="strict"):
+            if errors not in ("strict", "replace", "ignore"):
+                raise ValueError(errors)
+            for _ in data:
+                pass
+            return str(np.strings.decode(np.array([b"x" + data + b"x"]), "utf-8", errors)[0])[1:-1]
+        """,
+    ),
+]
