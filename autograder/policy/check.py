@@ -55,9 +55,9 @@ def check(module: Module, sources: dict[str, str]) -> list[Breach]:
     """Every use of a forbidden call in `sources` (file name → text), per exercise, in the order of the source.
 
     An exercise uses what its own definition mentions, and what the helpers, aliases and constants that it reaches
-    mention, in all files of the module. It does not answer for earlier exercises that it uses; a later one is a helper, as is
-    the base of its class. To mention is to use:
-    `table = {"s": torch.softmax}` counts. A file that does not parse has no breaches.
+    mention, in all files of the module. It does not answer for earlier exercises that it uses; a later one, such as the base
+    of its class, is a helper. To mention is to use: `table = {"s": torch.softmax}` counts. A file that does not parse has no
+    breaches.
     """
     if not any(exercise.forbidden for exercise in module.exercises):
         return []
@@ -88,8 +88,7 @@ class _Analysis:
             self.binders[file].bind(tree.body)
         self.resolver = Resolver(self.binders)
         self.own_attributes = frozenset().union(*(binder.attributes for binder in self.binders.values()))
-        places = [(module.file_of(exercise), exercise.name) for exercise in module.exercises]
-        self.order = {place: index for index, place in enumerate(places)}
+        self.order = {(module.file_of(exercise), exercise.name): index for index, exercise in enumerate(module.exercises)}
         self.facts: dict[Binding, _Facts] = {}
         self.evaluated = 0
 
