@@ -377,5 +377,21 @@ sys._getframe = lambda depth=0: frame
         """),
     "by_the_garbage_collector": lying("import gc\ngc.get_objects()\nreturn x + x"),
     "by_native_code": lying("libm = ctypes.CDLL(None)\nreturn x + x"),
+    "by_an_import_of_a_computed_name": lying("import importlib\nimportlib.import_module('bilhparg'[::-1])\nreturn x + x"),
+    "by_an_import_in_a_text": lying("exec('bilhparg tropmi'[::-1])\nreturn x + x"),
+    "by_an_import_before_any_call": lying("return x + x", "exec('bilhparg tropmi'[::-1])"),
+    "by_running_a_module": lying("import runpy\nrunpy.run_module('bilhparg'[::-1])\nreturn x + x"),
+    "by_a_module_s_specification": lying("""
+        import importlib.util
+        spec = importlib.util.find_spec('bilhparg'[::-1])
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        return x + x
+        """),
+    "after_putting_the_loader_back": lying("""
+        from importlib.machinery import SourceFileLoader
+        source = SourceFileLoader.__mro__[2]
+        source.get_code = source.get_code.__closure__[0].cell_contents
+        return x + x
+        """),
     "after_patching_the_audit": lying(f"import autograder.worker.audit as a\na.Audit._note = lambda *k: None\nreturn {LDEXP}"),
 }

@@ -1,6 +1,8 @@
 """What the watch of a single call sees."""
 
+import subprocess
 import sys
+import textwrap
 import types
 
 import torch
@@ -74,3 +76,32 @@ def test_a_static_method_tells_of_its_calls(monkeypatch) -> None:
     callables.replace("made.Home.answer", lambda function, alias: lambda *args: called.append(alias) or function(*args))
     assert (Home.answer(1), Home().answer(2)) == (2, 3)
     assert called == ["answer", "answer"] and callables.in_place()
+
+
+def test_a_package_loaded_in_plain_sight_tells_of_its_calls_and_one_that_a_library_needs_is_its_own_affair() -> None:
+    """In a process of its own: what is put in the loaders' place stays there."""
+    code = """
+        import json, sys
+        from autograder.worker.audit import Audit
+
+        audit = Audit({"call": {"python": ["graphlib", "sched"]}})
+        audit.files = frozenset({"call.py"})
+        audit.guard()
+
+        library = compile("import sched", sys.modules["json"].__file__.replace("__init__", "made"), "exec")
+
+        def breaches(text):
+            scope = {"library": library}
+            audit.breaches = []
+            exec(compile(f"def call():\\n    {text}\\n", "call.py", "exec"), scope)
+            with audit.watch("call", 1):
+                scope["call"]()
+            return sorted({name for _, name, _ in audit.breaches})
+
+        print(breaches("import importlib.util; importlib.util.find_spec('graphlib')"))
+        print(breaches("import graphlib"))
+        print(breaches("import sys; vars(sys.modules['graphlib'])['TopologicalSorter']()"))
+        print(breaches("exec(library)"), "sched" in sys.modules)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert run.stdout.splitlines() == ["[]", "[]", "['graphlib']", "[] True"], run.stderr

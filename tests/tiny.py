@@ -30,7 +30,7 @@ FILES = {
         points = 70
         why = "It is the smallest exercise there is."
         hints = ["Add.", "x + x"]
-        forbidden = ["torch.ldexp", "numpy.ldexp"]
+        forbidden = ["torch.ldexp", "numpy.ldexp", "graphlib"]
 
         [[exercises]]
         name = "Halver"

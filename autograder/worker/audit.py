@@ -30,7 +30,7 @@ import torch.utils._python_dispatch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from autograder.worker import callables
+from autograder.worker import callables, imports
 
 Rules = dict[str, dict[str, list[str]]]
 
@@ -78,6 +78,7 @@ class Audit:
         self._watched: tuple[str | None, int] | None = None  # what is called now and its line, where it is watched
         self._unseen: list[tuple[str, str, int]] = []  # what was done out of sight before anything was watched
         self._sealed: tuple | None = None
+        self._absent: imports.Absent | None = None
         self._looking = False  # whether the hook itself is looking at frames
         for exercise, forbidden in rules.items():
             for name in forbidden.get("functions", ()):
@@ -138,6 +139,10 @@ class Audit:
                             setattr(home, alias, started)
         for name, exercises in self._callables.items():
             callables.replace(name, self._noted(name, exercises))
+        absent = [n for n in self._callables if not n.startswith(("torch.", "numpy.")) and callables.one(n) is None]
+        if absent:
+            self._absent = imports.Absent(absent, self.files, self._loaded_out_of_sight, self._replace_in)
+            self._absent.follow()
         if self._exercises:
             sys.addaudithook(self._hook)
         self._sealed = self._seal()
@@ -155,6 +160,12 @@ class Audit:
 
         return made
 
+    def _loaded_out_of_sight(self, package: str, frame: Any) -> None:
+        self._note_or_keep(f"import {package}", self._callables[package], frame)
+
+    def _replace_in(self, package: str, module: str) -> None:
+        callables.replace(module, self._noted(package, self._callables[package]))
+
     def _hook(self, event: str, args: tuple) -> None:
         if event not in HEARD or self._looking or event == "object.__getattr__" and args[1] not in FRAMES:
             return
@@ -169,18 +180,24 @@ class Audit:
         if event in LOOKS_AROUND or event == "object.__getattr__":
             unseen, what = self._watched is not None and frame.f_code.co_filename != HERE, "the variables of other code"
         elif event == "import":
+            if args[1] and self._absent:
+                self._absent.loading(args[1], frame)
             unseen = args[0].partition(".")[0] in NATIVE_MODULES or (args[1] and not _is_library(args[1]))
         elif event == "compile":
             unseen = _is_library(args[1])
         else:
             unseen = True
         if unseen and self._is_students(frame, passed=LOOKED_PAST.get(event.partition(".")[0], ())):
-            name = f"{event} ({what})"
-            if self._watched is not None:
-                self._note(name, self._exercises, *self._watched)
-            elif len(self._unseen) < 20:
-                line, exercise = self._place(frame)
-                self._unseen += [(each, name, line or 1) for each in ([exercise] if exercise else sorted(self._exercises))]
+            self._note_or_keep(f"{event} ({what})", self._exercises, frame)
+
+    def _note_or_keep(self, name: str, forbidden_in: set[str], frame: Any) -> None:
+        """A breach; one that happens before anything is watched is kept until something is."""
+        if self._watched is not None:
+            self._note(name, forbidden_in, *self._watched)
+        elif len(self._unseen) < 20:
+            line, exercise = self._place(frame)
+            blamed = forbidden_in & ({exercise} if exercise else forbidden_in)
+            self._unseen += [(each, name, line or 1) for each in sorted(blamed)]
 
     def _is_students(self, frame: Any, alias: str = "", passed: tuple[str, ...] = ()) -> bool:
         """Whether it is the student's code that calls what goes by `alias` there, and not a library for itself.
@@ -219,7 +236,8 @@ class Audit:
         tables = (self._functions, self._operators, self._callables)
         rules = [{name: frozenset(found) for name, found in table.items()} for table in tables]
         kinds = [dict(vars(kind)) for kind in (Audit, _FunctionWatch, _OperatorWatch)]
-        return rules, kinds, tuple(self._order), frozenset(self._exercises), self.files, set(vars(self)), callables.in_place()
+        own = (frozenset(self._exercises), self.files, set(vars(self)), self._absent and dict(vars(self._absent)))
+        return rules, kinds, tuple(self._order), own, callables.in_place()
 
     def function(self, function: Callable, called: str | None, line: int = 0) -> None:
         try:

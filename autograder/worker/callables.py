@@ -52,12 +52,12 @@ def replace(name: str, noted: Callable[[Callable, str], Callable]) -> None:
     for value in _resolved(name):
         inside = _public(value) if isinstance(value, types.ModuleType) else [value]
         for each in inside:
-            if isinstance(each, staticmethod) and isinstance(home := _one(owner), type):
-                _place_in_class(home, key, staticmethod(noted(each.__func__, key)))
+            if isinstance(each, staticmethod) and isinstance(home := one(owner), type):
+                place_in_class(home, key, staticmethod(noted(each.__func__, key)))
             elif isinstance(each, type) and each.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE:
-                _place_in_class(each, "__init__", noted(each.__init__, each.__name__))
-            elif isinstance(each, types.FunctionType) and isinstance(home := _one(owner), type):
-                _place_in_class(home, key, noted(each, key))
+                place_in_class(each, "__init__", noted(each.__init__, each.__name__))
+            elif isinstance(each, types.FunctionType) and isinstance(home := one(owner), type):
+                place_in_class(home, key, noted(each, key))
             elif not isinstance(each, type) or each is np.broadcast:
                 for namespace, alias in _places(each, name if each is value else ""):
                     namespace[alias] = placed = noted(each, alias)
@@ -71,7 +71,7 @@ def in_place() -> bool:
 
 def _resolved(name: str) -> Iterator[Any]:
     """What the dotted name stands for, and NumPy's C function of that name."""
-    value = _one(name)
+    value = one(name)
     if value is not None:
         yield value
     package, _, key = name.partition(".")
@@ -80,7 +80,8 @@ def _resolved(name: str) -> Iterator[Any]:
         yield inner
 
 
-def _one(name: str) -> Any:
+def one(name: str) -> Any:
+    """The callable or module that a dotted name stands for; None if it is neither, or not loaded."""
     parts = name.split(".")
     for count in range(len(parts), 0, -1):
         value = sys.modules.get(".".join(parts[:count]))
@@ -110,7 +111,8 @@ def _places(value: Any, name: str) -> list[tuple[dict, str]]:
     return [*known, (vars(home), key)]
 
 
-def _place_in_class(kind: type, key: str, function: Callable) -> None:
+def place_in_class(kind: type, key: str, function: Callable) -> None:
+    """Put a function in a class's attribute, where `in_place` will look for it."""
     setattr(kind, key, function)
     _PLACED[id(kind), key] = vars(kind).get, function
 
