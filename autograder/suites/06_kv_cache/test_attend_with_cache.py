@@ -80,6 +80,14 @@ def test_a_long_text_is_remembered_to_its_beginning(student):
         f"3 new tokens after 1027 took {count:,} floating-point operations; {needed:,} are needed"
         "\n  hint: the new tokens alone have queries; those of the text before them were answered when they were read"
     )
+    (k, v), x = (normal(seed, 1, 2, 70_000, 2, scale=0.1) for seed in (6, 7)), x[:, :2]  # no window of 65,536 either
+    actual = student.run(scenarios.attended_onto, layer, weights, k, v, x)
+    projected = (torch.nn.functional.linear(x, weights[f"{name}.weight"]) for name in ("w_q", "w_k", "w_v"))
+    q, k_new, v_new = (y.unflatten(-1, (2, 2)).transpose(1, 2) for y in projected)
+    k, v, seen = torch.cat([k, k_new], 2), torch.cat([v, v_new], 2), torch.ones(2, 70_002, dtype=torch.bool).tril(70_000)
+    heads = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+    expected = torch.nn.functional.linear(heads.transpose(1, 2).flatten(2), weights["w_o.weight"])
+    assert_close(actual, expected, what="the rows of 2 tokens after 70,000", hint=hint)
 
 
 @exercise("attend_with_cache", points=1)
