@@ -5,9 +5,8 @@ import sys
 import tracemalloc
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from autograder.testing.probes import FORMULAS, Flops, differences, surroundings
+from autograder.testing.probes import FORMULAS, Flops, InThreads, differences, surroundings
 
 REFUSALS = (ValueError, TypeError, IndexError)
 
@@ -134,7 +133,7 @@ def two_caches(module, sizes, k, v):
     return [kept(cache.update(0, k[:, :, :0], v[:, :, :0])) for cache in caches], [cache.length for cache in caches]
 
 
-class _Made(TorchDispatchMode):
+class _Made(InThreads):
     """Counts the bytes of the storages that operators made; views of what was there count nothing."""
 
     def __init__(self, device="cpu"):
@@ -465,12 +464,13 @@ def trained_on_generated(module, config, weights, trained, ids, other, n, use_ca
 
 
 def generation_flops(module, config, weights, ids, n, use_cache, training=True):
-    """Operations of the matrix products of a whole generation, and how many tokens the first block's norm read for it."""
+    """Operations of the matrix products of a whole generation, how many tokens the first block's norm read for it, and the
+    bytes of the tensors that were made."""
     model, n_read = model_of(module, config, weights).train(training), []
     model.blocks[0].norm_1.register_forward_hook(lambda norm, args, value: n_read.append(value.shape[:-1].numel()))
-    with Flops() as counter:
+    with _Made() as made, Flops() as counter:
         module.generate(model, ids, n, use_cache=use_cache)
-    return counter.n_flops, sum(n_read)
+    return counter.n_flops, sum(n_read), made.n_bytes
 
 
 # PagedKVCache
