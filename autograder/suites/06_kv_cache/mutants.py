@@ -823,7 +823,7 @@ MUTANTS = [
     edit(
         "left_in_eval_mode",
         "generate",
-        "The model is left in eval mode: leave it in the mode in which you found it.",
+        "The model, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    context_length, weight =", "    model.eval()\n    context_length, weight ="),
     ),
     edit(
@@ -1387,7 +1387,7 @@ MUTANTS += [
     edit(
         "parts_left_in_training",
         "generate",
-        "A part of the model is left in another mode than it was in.",
+        "The model, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    context_length, weight =", "    model.final_norm.train(not model.training)\n    context_length, weight ="),
     ),
     edit(
@@ -1535,7 +1535,7 @@ MUTANTS += [
     ),
     prefill_with(
         "eval_mode_for_good",
-        "The model is left in eval mode: leave it in the mode in which you found it.",
+        "The model, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    x = model.position", "    model.eval()\n    x = model.position"),
     ),
     prefill_with(
@@ -1678,7 +1678,7 @@ MUTANTS += [
     edit(
         "train_mode_for_good",
         "attend_with_cache",
-        "The layer is put into train mode: leave it in the mode in which you found it.",
+        "The layer, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    b, t, _ = x.shape\n", "    b, t, _ = x.shape\n    attention.train()\n"),
     ),
     edit(
@@ -1701,7 +1701,7 @@ MUTANTS += [
     ),
     prefill_with(
         "back_to_train_mode",
-        "The model is put into eval mode and then into train mode, in whichever it was: leave it in the mode it has.",
+        "The model, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    x = model.position", "    model.eval()\n    x = model.position"),
         ("    return model", "    model.train()\n    return model"),
     ),
@@ -1722,7 +1722,7 @@ MUTANTS += [
     edit(
         "train_mode_after_a_step",
         "decode_step",
-        "The model is left in train mode: leave it in the mode in which you found it.",
+        "The model, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    return prefill(", "    model.train()\n    return prefill("),
     ),
     edit(
@@ -1840,6 +1840,12 @@ MUTANTS += [
             "        if self._keys.dtype != torch.bfloat16:\n            self._keys[layer].numpy().copy()\n"
             "        return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
         ),
+    ),
+    edit(
+        "detached_in_place",
+        "KVCache",
+        "k.detach_() changes the caller's own tensor, and PyTorch refuses it for a view: write k.detach().",
+        ("k.detach()", "k.detach_()"),
     ),
     edit(
         "keys_left_on_the_layer",

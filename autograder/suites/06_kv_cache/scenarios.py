@@ -54,8 +54,8 @@ def state_of(target, x):
     return {
         "what it computes": (value[0] if isinstance(value, tuple) else value).tolist(),
         "the names and dtypes of its state": sorted((name, str(x.dtype)) for name, x in target.state_dict().items()),
-        "what was put into it": [sorted(name for name in vars(part) if not hasattr(type(part), name)) for part in parts],
-        "training": [part.training for part in parts],
+        "what attributes it has": [sorted(name for name in vars(part) if not hasattr(type(part), name)) for part in parts],
+        "the modes of its parts": [part.training for part in parts],
         "weights that require gradients": [weight.requires_grad for weight in weights],
         "gradients": [None if weight.grad is None else weight.grad.sum().item() for weight in weights],
         "hooks": [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in parts],
@@ -438,7 +438,7 @@ def generated(module, config, weights, ids, n, use_cache=None, training=True, re
     model.final_norm.register_forward_hook(lambda norm, args, value: recorded.append(value.requires_grad))
     with torch.set_grad_enabled(recording):
         state, before = state_of(model, token), surroundings()
-        del state["what was put into it"]  # generate promises less than prefill
+        del state["what attributes it has"]  # generate promises less than prefill
         options = {} if use_cache is None else {"use_cache": use_cache}
         value = module.generate(model, scattered, n, **options)
         changed = differences(before)

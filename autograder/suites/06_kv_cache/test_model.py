@@ -188,8 +188,8 @@ def test_each_step_gets_the_logits_of_the_whole_text(student, config, seed, b, p
     seen = student.run(scenarios.model_session, config, weights, b, t + spare, operations)
     expected = logits_of(config, weights, ids)
     for entry, i in zip(seen[1:], range(prompt, t), strict=True):
-        what = f"the logits at position {i} after a prompt of {prompt}"
-        assert_close(entry["value"], expected[:, i], what=what, hint=POSITIONS, **EXACT)
+        what, hint = f"the logits at position {i} after a prompt of {prompt}", "(b, vocab), of a batch of 1 too; " + POSITIONS
+        assert_close(entry["value"], expected[:, i], what=what, hint=hint, **EXACT)
         assert_equal(entry["length"], i + 1, what=f"cache.length after position {i}")
 
 
