@@ -201,18 +201,6 @@ def positions_added_by_hand(model, ids, cache):
     return F.linear(model.final_norm(x), model.lm_head.weight)
 
 
-@alternative("prefill", "One token after the other, and back to where it began when one of them does not fit.")
-def token_by_token(model, ids, cache, progress=None):
-    start, logits = cache.length, []
-    try:
-        for token in ids.unbind(1):
-            logits.append(model.lm_head(hidden_states(model, token[:, None], cache))[:, 0])
-    except (ValueError, TypeError, IndexError):
-        cache.truncate(start)
-        raise
-    return torch.stack(logits, dim=1)
-
-
 @alternative("prefill", "Each block runs its own forward, with an attention put in its place that uses the cache.")
 def through_the_blocks(model, ids, cache):
     class Cached(torch.nn.Module):

@@ -823,7 +823,7 @@ MUTANTS = [
     edit(
         "left_in_eval_mode",
         "generate",
-        "The model is left in eval mode: leave it in the mode in which you found it.",
+        "The model, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    context_length, weight =", "    model.eval()\n    context_length, weight ="),
     ),
     edit(
@@ -1387,7 +1387,7 @@ MUTANTS += [
     edit(
         "parts_left_in_training",
         "generate",
-        "A part of the model is left in another mode than it was in.",
+        "The model, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    context_length, weight =", "    model.final_norm.train(not model.training)\n    context_length, weight ="),
     ),
     edit(
@@ -1535,7 +1535,7 @@ MUTANTS += [
     ),
     prefill_with(
         "eval_mode_for_good",
-        "The model is left in eval mode: leave it in the mode in which you found it.",
+        "The model, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    x = model.position", "    model.eval()\n    x = model.position"),
     ),
     prefill_with(
@@ -1678,7 +1678,7 @@ MUTANTS += [
     edit(
         "train_mode_for_good",
         "attend_with_cache",
-        "The layer is put into train mode: leave it in the mode in which you found it.",
+        "The layer, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    b, t, _ = x.shape\n", "    b, t, _ = x.shape\n    attention.train()\n"),
     ),
     edit(
@@ -1701,7 +1701,7 @@ MUTANTS += [
     ),
     prefill_with(
         "back_to_train_mode",
-        "The model is put into eval mode and then into train mode, in whichever it was: leave it in the mode it has.",
+        "The model, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    x = model.position", "    model.eval()\n    x = model.position"),
         ("    return model", "    model.train()\n    return model"),
     ),
@@ -1722,7 +1722,7 @@ MUTANTS += [
     edit(
         "train_mode_after_a_step",
         "decode_step",
-        "The model is left in train mode: leave it in the mode in which you found it.",
+        "The model, or a part of it, is left in another mode than it had: leave the modes alone.",
         ("    return prefill(", "    model.train()\n    return prefill("),
     ),
     edit(
@@ -1828,3 +1828,188 @@ def cache_in_float32(model, ids, max_new_tokens, use_cache=True):
                 logits = prefill(model, ids[:, -context_length:], cache)[:, -1]
             ids = torch.cat([ids, logits.argmax(-1, keepdim=True)], dim=1)
     return ids
+
+
+MUTANTS += [
+    edit(
+        "copied_by_numpy",
+        "KVCache",
+        "NumPy copies all that the cache holds at every update: write the new positions and return a view.",
+        (
+            "        return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
+            "        if self._keys.dtype != torch.bfloat16:\n            self._keys[layer].numpy().copy()\n"
+            "        return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
+        ),
+    ),
+    edit(
+        "detached_in_place",
+        "KVCache",
+        "k.detach_() changes the caller's own tensor, and PyTorch refuses it for a view: write k.detach().",
+        ("k.detach()", "k.detach_()"),
+    ),
+    edit(
+        "keys_left_on_the_layer",
+        "attend_with_cache",
+        "The keys are left behind as an attribute of the layer: it is to stay as it was, and the memory is not given back.",
+        ("    # A single new token is the last one", "    attention.last_keys = k\n    # A single new token is the last one"),
+    ),
+    edit(
+        "window_of_65536_keys",
+        "attend_with_cache",
+        "A new token sees the last 65,536 keys and no more: the cache holds the whole text, and all of it counts.",
+        (
+            "    k, v = cache.update(layer, k_new, v_new)  # (b, kv heads, n, head_dim)\n",
+            "    k, v = (held[..., -max(65_536, t) :, :] for held in cache.update(layer, k_new, v_new))\n",
+        ),
+    ),
+    edit(
+        "one_mode_for_the_whole_layer",
+        "attend_with_cache",
+        "train(was_training) gives one mode to all parts of the layer, and they may have had several: leave them alone.",
+        ("    b, t, _ = x.shape\n", "    b, t, _ = x.shape\n    was_training = attention.training\n    attention.eval()\n"),
+        ("    return linear(", "    attention.train(was_training)\n    return linear("),
+    ),
+    prefill_with(
+        "logits_clamped",
+        "The logits are clamped: return them as they are, however large.",
+        ("model.lm_head(model.final_norm(x))", "model.lm_head(model.final_norm(x)).clamp(-30, 30)"),
+    ),
+    prefill_with(
+        "one_mode_for_the_whole_model",
+        "train(was_training) gives one mode to all parts of the model, and they may have had several: leave them alone.",
+        ("    x = model.position", "    was_training = model.training\n    model.eval()\n    x = model.position"),
+        ("    return model", "    model.train(was_training)\n    return model"),
+    ),
+    prefill_with(
+        "token_by_token",
+        "The tokens go through the model one by one: a prompt is known from the start, and is read in one pass.",
+        (
+            "    x = model.position",
+            "    if ids.shape[1] > 1:\n        start = cache.length\n        try:\n"
+            "            return torch.cat([prefill(model, token, cache) for token in ids.split(1, dim=1)], dim=1)\n"
+            "        except ValueError:\n            cache.truncate(start)\n            raise\n"
+            "    x = model.position",
+        ),
+    ),
+    prefill_with(
+        "count_left_on_the_model",
+        "An attribute is left behind on the model: nothing but the cache changes.",
+        ("    return model", "    model.n_read = cache.length\n    return model"),
+    ),
+    edit(
+        "step_clamped",
+        "decode_step",
+        "The logits are clamped: return them as they are, however large.",
+        ("cache)[:, 0]", "cache)[:, 0].clamp(-30, 30)"),
+    ),
+    edit(
+        "one_mode_after_a_step",
+        "decode_step",
+        "train(was_training) gives one mode to all parts of the model, and they may have had several: leave them alone.",
+        ("    return prefill(", "    was = model.training\n    model.eval()\n    model.train(was)\n    return prefill("),
+    ),
+    edit(
+        "one_mode_after_generation",
+        "generate",
+        "train(was_training) gives one mode to all parts of the model, and they may have had several: leave them alone.",
+        ("    text = torch.cat(", "    was = model.training\n    model.eval()\n    model.train(was)\n    text = torch.cat("),
+    ),
+    edit(
+        "short_contexts_only",
+        "generate",
+        "The cache is used for short contexts alone: it is long ones that need it.",
+        ("    if not use_cache:", "    if not use_cache or model.config.context_length > 64:"),
+    ),
+    edit(
+        "shallow_models_only",
+        "generate",
+        "The cache is used for models of one layer alone: every layer has its part of the cache.",
+        ("    if not use_cache:", "    if not use_cache or len(model.blocks) > 1:"),
+    ),
+    edit(
+        "inference_tensor_without_the_cache",
+        "generate",
+        "Without the cache the result is an inference tensor, and no model can ever be trained on it: use torch.no_grad.",
+        (
+            "        return generate_greedy(model, ids, max_new_tokens)",
+            "        with torch.inference_mode():\n            return generate_greedy(model, ids, max_new_tokens)",
+        ),
+    ),
+    edit(
+        "near_logits_made_the_same",
+        "generate",
+        "The logits are rounded to float32 before the largest is taken: near ones become the same.",
+        ("logits.argmax(-1)", "logits.float().argmax(-1)"),
+    ),
+    edit(
+        "a_longer_table_of_dtypes",
+        "cache_bytes",
+        "A table of dtypes is never complete: caches are kept in float8, too. dtype.itemsize knows them all.",
+        (
+            "    return 2 *",
+            "    sizes = {8: 'float64 int64', 4: 'float32 int32', 2: 'float16 bfloat16 int16', 1: 'int8 uint8 bool'}\n"
+            "    table = {getattr(torch, name): size for size, names in sizes.items() for name in names.split()}\n"
+            "    return 2 *",
+        ),
+        ("dtype.itemsize", "table[dtype]"),
+    ),
+    edit(
+        "the_number_in_the_name",
+        "cache_bytes",
+        "The size is read from the dtype's name, and float8_e4m3fn has three numbers in it: dtype.itemsize.",
+        ("dtype.itemsize", "(int(''.join(c for c in str(dtype) if c.isdigit())) // 8)"),
+    ),
+    edit(
+        "a_number_of_numpys",
+        "cache_bytes",
+        "The result is NumPy's int64, which overflows where Python's numbers do not: return an int.",
+        ("    return 2 *", "    import numpy as np\n\n    return np.int64(2) *"),
+    ),
+    edit(
+        "names_of_four_types_only",
+        "PagedKVCache",
+        "Bytes and floats are refused as names: any hashable value is one.",
+        (
+            "        start, table = self._lengths",
+            "        if not isinstance(seq_id, int | str | tuple | None):\n            raise TypeError(seq_id)\n"
+            "        start, table = self._lengths",
+        ),
+    ),
+    edit(
+        "pool_copied_by_numpy",
+        "PagedKVCache",
+        "NumPy copies the whole pool at every append: write the new positions where they belong.",
+        (
+            "        self._tables[seq_id], self._lengths[seq_id] = table, stop",
+            "        self._tables[seq_id], self._lengths[seq_id] = table, stop\n"
+            "        if self._keys.dtype != torch.bfloat16 and not self._keys.is_meta:\n"
+            "            self._keys = torch.from_numpy(self._keys.numpy().copy())",
+        ),
+    ),
+    edit(
+        "positions_in_a_byte",
+        "PagedKVCache",
+        "Positions are counted in one byte, and begin again after 256: a sequence may fill the whole pool.",
+        ("position = torch.arange(start, stop)", "position = torch.arange(start, stop).to(torch.uint8).long()"),
+    ),
+    edit(
+        "sixteen_sequences_at_most",
+        "PagedKVCache",
+        "There is room for 16 sequences: nothing but the number of blocks limits them.",
+        (
+            "        stop = start + k.shape[1]\n",
+            "        stop = start + k.shape[1]\n        if len(self._tables) > 16:\n            raise ValueError('full')\n",
+        ),
+    ),
+]
+
+
+@mutant("prefill", "The cache is filled with something else than the keys and values that each layer makes of the text.")
+def tokens_for_keys(model, ids, cache):
+    attention, t = model.blocks[0].attention, ids.shape[1]
+    if cache.length + t > model.config.context_length:
+        raise ValueError("the text is longer than the context")
+    k = ids[:, None, :, None].expand(-1, attention.n_heads, -1, attention.head_dim).to(model.lm_head.weight.dtype)
+    for layer in range(len(model.blocks)):
+        text, _ = cache.update(layer, k, k)
+    return model(text[:, 0, :, 0].long())[0][:, -t:]

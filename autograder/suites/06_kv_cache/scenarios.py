@@ -2,11 +2,11 @@
 
 import importlib
 import sys
+import tracemalloc
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from autograder.testing.probes import Flops, differences, surroundings
+from autograder.testing.probes import FORMULAS, Flops, InThreads, differences, surroundings
 
 REFUSALS = (ValueError, TypeError, IndexError)
 
@@ -48,16 +48,17 @@ def used(call, *args, also=()):
 
 def state_of(target, x):
     """What a module is: what is in it, its modes, what it trains, its gradients, and what it makes of x by itself."""
-    weights = list(target.parameters())
+    parts, weights = list(target.modules()), list(target.parameters())
     with torch.no_grad():
         value = target(x)
     return {
         "what it computes": (value[0] if isinstance(value, tuple) else value).tolist(),
         "the names and dtypes of its state": sorted((name, str(x.dtype)) for name, x in target.state_dict().items()),
-        "training": [part.training for part in target.modules()],
+        "what attributes it has": [sorted(name for name in vars(part) if not hasattr(type(part), name)) for part in parts],
+        "the modes of its parts": [part.training for part in parts],
         "weights that require gradients": [weight.requires_grad for weight in weights],
         "gradients": [None if weight.grad is None else weight.grad.sum().item() for weight in weights],
-        "hooks": [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in target.modules()],
+        "hooks": [len(part._forward_hooks) + len(part._forward_pre_hooks) for part in parts],
     }
 
 
@@ -132,7 +133,7 @@ def two_caches(module, sizes, k, v):
     return [kept(cache.update(0, k[:, :, :0], v[:, :, :0])) for cache in caches], [cache.length for cache in caches]
 
 
-class _Made(TorchDispatchMode):
+class _Made(InThreads):
     """Counts the bytes of the storages that operators made; views of what was there count nothing."""
 
     def __init__(self, device="cpu"):
@@ -164,15 +165,19 @@ def bytes_made_by_constructor(module, sizes, device):
 
 
 def bytes_made_by_updates(module, sizes, pieces):
-    """For one update after the other, of so many positions each: the bytes of the new tensors that it made, and whether
-    what it returned lies in the same memory as what the one before it returned."""
+    """For one update after the other, of so many positions each: the bytes of the new tensors that it made, the most that
+    Python held for it (which NumPy's arrays are part of), and whether what it returned lies in the same memory as what the
+    one before it returned."""
     cache, before, seen = module.KVCache(**sizes), None, []
     for t in pieces:
         k, v = (torch.ones(sizes["batch_size"], sizes["n_kv_heads"], t, sizes["head_dim"]) for _ in "kv")
+        tracemalloc.start()
         with _Made() as made:
             held = cache.update(0, k, v)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
         memory = [x.untyped_storage().data_ptr() for x in held]
-        seen.append((made.n_bytes, before in (None, memory)))
+        seen.append((made.n_bytes, peak, before in (None, memory)))
         before = memory
     return seen
 
@@ -228,6 +233,15 @@ def attended_flops(module, sizes, weights, x, pieces):
     return torch.cat(rows, dim=1), counter.n_flops
 
 
+def attended_onto(module, sizes, weights, k, v, x):
+    """The rows of x, token by token, on a cache that holds k and v."""
+    attention = attention_of(module, sizes, weights)
+    cache = attention_cache(module, attention, 1, len(x), k.shape[2] + x.shape[1], x.dtype)
+    cache.update(0, k, v)
+    with torch.no_grad():
+        return torch.cat([module.attend_with_cache(attention, token, cache, 0) for token in x.split(1, dim=1)], dim=1)
+
+
 def attended_in_two_layers(module, sizes, first, second, x):
     """Two attention layers take turns on one cache, token by token: the rows of both."""
     layers = [attention_of(module, sizes, first), attention_of(module, sizes, second)]
@@ -257,6 +271,7 @@ def attended_scattered(module, sizes, weights, x, training=True, recording=True)
     """attend_with_cache, gradients being recorded or not, on an x that lies in memory in another order and requires them;
     and what it left behind."""
     attention = attention_of(module, sizes, weights).train(training)
+    attention.w_k.train(not training)
     attention.w_v.weight.requires_grad_(False)
     attention.w_o.weight.grad = torch.ones_like(attention.w_o.weight)
     cache = attention_cache(module, attention, 1, len(x), x.shape[1], x.dtype)
@@ -329,6 +344,7 @@ def ids_untouched(module, config, weights, ids, training=True, recording=True):
     """The logits of ids that lie in memory column by column, then those of a step, gradients being recorded or not; and
     what was left behind."""
     model = model_of(module, config, weights).train(training)
+    model.blocks[0].train(not training)
     model.position_embedding.weight.requires_grad_(False)
     model.final_norm.weight.grad = torch.ones_like(model.final_norm.weight)
     cache = model_cache(module, config, len(ids), ids.shape[1] + 1, next(iter(weights.values())).dtype)
@@ -347,6 +363,45 @@ def ids_untouched(module, config, weights, ids, training=True, recording=True):
         after_prefill = left()
         step = kept(module.decode_step(model, token_ids, cache))
         return logits, step, after_prefill, left()
+
+
+def held_after_reading(module, config, weights, pieces):
+    """The keys and values of each layer after the pieces of a text were read, with ones appended."""
+    model = model_of(module, config, weights)
+    b, t = len(pieces[0]), sum(piece.shape[1] for piece in pieces)
+    cache = model_cache(module, config, b, t + 1, next(iter(weights.values())).dtype)
+    with torch.no_grad():
+        for piece in pieces:
+            module.prefill(model, piece, cache)
+    attention = model.blocks[0].attention
+    ones = torch.ones(b, attention.n_heads, 1, attention.head_dim, dtype=next(iter(weights.values())).dtype)
+    return [kept(cache.update(layer, ones, ones)) for layer in range(config["n_layers"])]
+
+
+class _Products(Flops):
+    """Counts the matrix products that a weight takes part in, too."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.memory, self.n_products = weight.untyped_storage()._cdata, 0
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        if isinstance(operator, torch._ops.OpOverload) and operator.overloadpacket in FORMULAS:
+            given = [x.untyped_storage()._cdata for x in args if isinstance(x, torch.Tensor)]
+            self.n_products += self.memory in given
+        return super().__torch_dispatch__(operator, types, args, kwargs)
+
+
+def reading_work(module, config, weights, ids, piece):
+    """Operations of the matrix products of prefill on a piece of a text after what came before it, and how many of the
+    products the first feed-forward layer takes part in."""
+    model = model_of(module, config, weights)
+    cache = model_cache(module, config, len(ids), ids.shape[1] + piece.shape[1], next(iter(weights.values())).dtype)
+    with torch.no_grad():
+        module.prefill(model, ids, cache)
+        with _Products(model.blocks[0].feed_forward.w_in.weight) as counter:
+            module.prefill(model, piece, cache)
+    return counter.n_flops, counter.n_products
 
 
 def step_flops(module, config, weights, prompts):
@@ -375,6 +430,7 @@ def texts_of(module, config, weights, ids, n):
 def generated(module, config, weights, ids, n, use_cache=None, training=True, recording=True):
     """generate on a MiniGPT, and what could be seen from outside."""
     model = model_of(module, config, weights).train(training)
+    model.blocks[0].train(not training)
     model.position_embedding.weight.requires_grad_(False)
     scattered = ids.t().contiguous().t()
     recorded, token = [], torch.zeros(1, 1, dtype=torch.long)
@@ -382,6 +438,7 @@ def generated(module, config, weights, ids, n, use_cache=None, training=True, re
     model.final_norm.register_forward_hook(lambda norm, args, value: recorded.append(value.requires_grad))
     with torch.set_grad_enabled(recording):
         state, before = state_of(model, token), surroundings()
+        del state["what attributes it has"]  # generate promises less than prefill
         options = {} if use_cache is None else {"use_cache": use_cache}
         value = module.generate(model, scattered, n, **options)
         changed = differences(before)
@@ -394,25 +451,26 @@ def generated(module, config, weights, ids, n, use_cache=None, training=True, re
     }
 
 
-def trained_on_generated(module, config, weights, trained, ids, other, n):
+def trained_on_generated(module, config, weights, trained, ids, other, n, use_cache):
     """Generate, then take the gradient of a loss on the generated text, of the token embedding; and what the same
     model generates from the same prompt, and then from another, when training has given it other weights."""
     model = model_of(module, config, weights)
-    text = module.generate(model, ids, n)
+    text = module.generate(model, ids, n, use_cache=use_cache)
     logits, _ = model(text[:, :-1])
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), text[:, 1:].flatten()).backward()
     gradient = model.token_embedding.weight.grad.clone()
-    again = kept(module.generate(load(model, trained), ids, n))
-    return gradient, again, kept(module.generate(model, other, n))
+    again = kept(module.generate(load(model, trained), ids, n, use_cache=use_cache))
+    return gradient, again, kept(module.generate(model, other, n, use_cache=use_cache))
 
 
 def generation_flops(module, config, weights, ids, n, use_cache, training=True):
-    """Operations of the matrix products of a whole generation, and how many tokens the first block's norm read for it."""
+    """Operations of the matrix products of a whole generation, how many tokens the first block's norm read for it, and the
+    bytes of the tensors that were made."""
     model, n_read = model_of(module, config, weights).train(training), []
     model.blocks[0].norm_1.register_forward_hook(lambda norm, args, value: n_read.append(value.shape[:-1].numel()))
-    with Flops() as counter:
+    with _Made() as made, Flops() as counter:
         module.generate(model, ids, n, use_cache=use_cache)
-    return counter.n_flops, sum(n_read)
+    return counter.n_flops, sum(n_read), made.n_bytes
 
 
 # PagedKVCache
@@ -463,13 +521,17 @@ def pool_keeps_copies(module, sizes, k, v, other):
 
 
 def bytes_made_by_append(module, sizes, held):
-    """Bytes of new tensors made by an append of one position when `held` are there already."""
+    """Bytes of new tensors made by an append of one position when `held` are there already, and the most that Python held
+    for it, which NumPy's arrays are part of."""
     pool = module.PagedKVCache(**sizes)
     k, one = (torch.ones(sizes["n_kv_heads"], t, sizes["head_dim"]) for t in (held, 1))
     pool.append(0, k, k)
+    tracemalloc.start()
     with _Made() as made:
         pool.append(0, one, one)
-    return made.n_bytes
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return made.n_bytes + peak
 
 
 def bytes_made_on(module, sizes, device, t):
@@ -487,8 +549,13 @@ def bytes_made_on(module, sizes, device, t):
 # cache_bytes
 
 
+def bytes_in_float8(module, *counts):
+    """cache_bytes in a dtype of eight bits, which caches are kept in and few tables list."""
+    return module.cache_bytes(*counts, torch.float8_e4m3fn)
+
+
 def bytes_made_by_counting(module, *counts):
-    """cache_bytes, and the bytes of the tensors that it made."""
+    """The type of what cache_bytes returns, and the bytes of the tensors that it made."""
     with _Made() as made:
         value = module.cache_bytes(*counts)
-    return value, made.n_bytes
+    return type(value).__name__, made.n_bytes

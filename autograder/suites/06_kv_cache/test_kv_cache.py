@@ -316,12 +316,15 @@ def test_the_cost_of_an_update_does_not_grow_with_what_the_cache_holds(student):
     cache = {"n_layers": 2, "batch_size": 2, "n_kv_heads": 4, "max_len": 1100, "head_dim": 8}
     pieces, held = [10, 1, 488, 1, 4, 0, 8, 512, 0, 1, 1, 70], 0
     hint = "allocate once, write into a slice, return a view: no torch.cat, no clone, no larger buffer later"
-    for t, (actual, as_before) in zip(pieces, student.run(scenarios.bytes_made_by_updates, cache, pieces), strict=True):
+    for t, (actual, peak, as_before) in zip(pieces, student.run(scenarios.bytes_made_by_updates, cache, pieces), strict=True):
         room = 8 * 2 * 2 * 4 * 8 * 4 * max(1, t)  # eight times the bytes of the new positions' keys and values
         assert actual <= room, (
             f"an update of {t} position(s) made new tensors of {actual} bytes with {held} positions in the cache;"
             f" {room} are plenty\n  hint: {hint}"
         )
+        if held >= 500:  # by then Python has imported and remembered whatever it will
+            said = f"an update of {t} position(s) made objects of {peak} bytes with {held} positions in the cache"
+            assert peak <= room + 2**16, f"{said}\n  hint: {hint}, and no array either"
         said = f"with {held} positions in the cache, what an update returned lies in other memory than before"
         assert as_before, f"{said}\n  hint: {hint}"
         held += t
@@ -336,7 +339,7 @@ def test_bytes_are_those_of_real_tensors(student, counts):
     for dtype in (*DTYPES, torch.int8, torch.uint8, torch.int32):
         real = torch.empty(2, *counts, dtype=dtype)
         actual = student.cache_bytes(n_layers, n_kv_heads, head_dim, seq_len, batch_size, dtype)
-        hint = "keys and values; dtype.itemsize bytes for each number"
+        hint = "keys and values; dtype.itemsize bytes for each number, of any dtype"
         assert_equal(actual, real.nbytes, what=f"cache_bytes in {dtype}", hint=hint)
 
 
@@ -351,5 +354,11 @@ def test_bytes_of_large_models_are_exact_and_take_no_memory(student):
     assert_equal(student.cache_bytes(2, 3, 4, 0, 5, torch.float32), 0, what="bytes of texts without a token")
     actual = student.cache_bytes(n_layers=12, n_kv_heads=12, head_dim=64, seq_len=1, batch_size=1, dtype=torch.float16)
     assert_equal(actual, 36 * 1024, what="bytes of one token of GPT-2")
-    _, n_bytes = student.run(scenarios.bytes_made_by_counting, 12, 12, 64, 1024, 1, torch.float16)
+    for dtype, expected in ((torch.int16, 36 * 1024), (torch.int64, 144 * 1024)):
+        actual = student.cache_bytes(12, 12, 64, 1, 1, dtype)
+        assert_equal(actual, expected, what=f"bytes of one token in {dtype}", hint="any dtype: dtype.itemsize")
+    actual = student.run(scenarios.bytes_in_float8, 12, 12, 64, 1, 1)
+    assert_equal(actual, 18 * 1024, what="bytes of one token in torch.float8_e4m3fn", hint="any dtype: dtype.itemsize")
+    kind, n_bytes = student.run(scenarios.bytes_made_by_counting, 12, 12, 64, 1024, 1, torch.float16)
+    assert_equal(kind, "int", what="the type of what comes back", hint="a NumPy number overflows, and json refuses it")
     assert n_bytes < 2**20, f"tensors of {n_bytes:,} bytes were made to count those of others\n  hint: multiply the sizes"

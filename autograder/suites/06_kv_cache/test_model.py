@@ -25,7 +25,7 @@ def test_a_prompt_read_at_once_gets_the_logits_of_the_model(student, config, see
     assert_close(seen["value"], logits_of(config, weights, ids), what="the logits", hint=hint, **EXACT)
 
 
-@exercise("prefill", points=4)
+@exercise("prefill", points=3)
 @settings(max_examples=20)
 @given(
     config=model_sizes(),
@@ -117,13 +117,38 @@ def test_a_text_that_does_not_fit_is_refused_and_changes_nothing(student, config
 @settings(max_examples=15)
 @given(config=model_sizes(), seed=seeds(), pieces=st.lists(sizes(1, 3), min_size=1, max_size=3))
 def test_the_cache_then_holds_the_whole_text(student, config, seed, pieces):
-    """cache.length is the number of tokens that were read."""
+    """cache.length is the number of tokens that were read, and every layer has their keys and values."""
     config = config | {"context_length": sum(pieces)}
     weights, ids = random_weights(config, seed), random_ids(config, seed, 2, sum(pieces))
     reads = [("prefill", piece) for piece in ids.split(pieces, dim=1)]
     seen = student.run(scenarios.model_session, config, weights, 2, sum(pieces), reads)
     expected = [sum(pieces[: i + 1]) for i in range(len(pieces))]
     assert_equal([entry["length"] for entry in seen], expected, what="cache.length after each piece")
+    held = []
+    logits_of(config, weights, ids, held)
+    ones = torch.ones(2, config["n_heads"], 1, config["d_model"] // config["n_heads"], dtype=torch.float64)
+    held = [tuple(torch.cat([x, ones], dim=2) for x in pair) for pair in held]
+    actual = student.run(scenarios.held_after_reading, config, weights, list(ids.split(pieces, dim=1)))
+    hint = "every block appends its keys and values to its own layer, by attend_with_cache"
+    assert_close(actual, held, what="(k_all, v_all) of each layer, with ones appended", hint=hint, **EXACT)
+
+
+@exercise("prefill", points=1)
+def test_a_piece_is_read_in_one_pass_and_nothing_is_read_again(student):
+    """All its tokens go through a layer together; the text before it is in the cache."""
+    before, t = 200, 16
+    config = SMALL | {"context_length": before + t, "n_layers": 1, "d_model": 16, "d_ff": 64}
+    weights, ids = random_weights(config, 9), random_ids(config, 9, 1, before + t)
+    count, n_products = student.run(scenarios.reading_work, config, weights, ids[:, :before], ids[:, before:])
+    needed = t * (linear_flops(config) + attention_flops(config, before + t))
+    assert 0 < count <= 1.5 * needed, (
+        f"a piece of {t} tokens after {before} took {count:,} floating-point operations; {needed:,} are needed"
+        "\n  hint: only the new tokens go through the layers; the text before them is in the cache"
+    )
+    assert n_products <= 4, (
+        f"a piece of {t} tokens went through the first feed-forward layer in {n_products} parts, and one is enough"
+        "\n  hint: prefill reads all its tokens in one pass, as in training; only an answer is written token by token"
+    )
 
 
 @exercise("prefill", points=1)
@@ -139,6 +164,8 @@ def test_logits_have_the_dtype_of_the_model_and_nothing_but_the_cache_changes(st
 def logits_and_step(student, dtype):
     """Those of a prompt and of a step after it, what was left behind each time, what was expected, how exactly."""
     weights, ids = random_weights(SMALL, 5, dtype), random_ids(SMALL, 5, 3, 4)
+    for name in ("final_norm.weight", "final_norm.bias"):
+        weights[name] *= 100 if dtype == torch.float16 else 1e6  # the logits are as large as the dtype allows
     exact = {name: value.double() for name, value in weights.items()}
     expected = logits_of(SMALL, exact, torch.cat([ids, ids[:, :1]], dim=1))
     room = {"rtol": 0, "atol": 32 * torch.finfo(dtype).eps * float(expected.abs().max())}
@@ -161,8 +188,8 @@ def test_each_step_gets_the_logits_of_the_whole_text(student, config, seed, b, p
     seen = student.run(scenarios.model_session, config, weights, b, t + spare, operations)
     expected = logits_of(config, weights, ids)
     for entry, i in zip(seen[1:], range(prompt, t), strict=True):
-        what = f"the logits at position {i} after a prompt of {prompt}"
-        assert_close(entry["value"], expected[:, i], what=what, hint=POSITIONS, **EXACT)
+        what, hint = f"the logits at position {i} after a prompt of {prompt}", "(b, vocab), of a batch of 1 too; " + POSITIONS
+        assert_close(entry["value"], expected[:, i], what=what, hint=hint, **EXACT)
         assert_equal(entry["length"], i + 1, what=f"cache.length after position {i}")
 
 
@@ -223,7 +250,7 @@ def test_a_step_has_the_dtype_of_the_model_and_changes_nothing_but_the_cache(stu
         assert_close(step, expected, what=f"the logits of a step in {dtype}", **room)
 
 
-@exercise("decode_step", points=1)
+@exercise("decode_step", points=1, core=True)
 def test_a_step_does_the_work_of_one_token(student):
     """Matrix products: two operations for each weight and text, and attention of one query to the cached keys."""
     config = SMALL | {"context_length": 130, "n_layers": 1, "d_model": 16, "d_ff": 64}

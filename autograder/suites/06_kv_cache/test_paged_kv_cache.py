@@ -73,7 +73,7 @@ def test_sequences_that_grow_in_turns_come_back_whole_and_in_order(student, pool
 GAPS = [("append", 0, 1), ("append", 1, 1), ("append", 2, 1), ("free", 0), ("free", 2), ("append", 2, 2), ("gather", 2)]
 
 
-@exercise("PagedKVCache", points=3)
+@exercise("PagedKVCache", points=2)
 @settings(max_examples=40)
 @example(pool={"n_blocks": 3, "block_size": 1, "n_kv_heads": 1, "head_dim": 1}, seed=0, plan=GAPS)
 @given(
@@ -91,7 +91,7 @@ GAPS = [("append", 0, 1), ("append", 1, 1), ("append", 2, 1), ("free", 0), ("fre
 )
 def test_any_workload_is_answered_as_by_plain_lists(student, pool, seed, plan):
     """Sequences with names of any kind come, grow, are refused for want of blocks, go and come again."""
-    names = [[0, 1, 2], [-1, -2, None], ["", (), (0, "")]][seed % 3]
+    names = [[0, 1, 2], [-1, -2, None], ["", (), (0, "")], [b"0", 0.5, False]][seed % 4]
     plan = [(name, names[i], *args) for name, i, *args in plan]
     operations = [
         (name, seq_id, *(new(seed + 2 * i, pool, *args) if args else ())) for i, (name, seq_id, *args) in enumerate(plan)
@@ -114,13 +114,27 @@ def test_a_sequence_takes_a_block_only_when_its_last_one_is_full(student, pool, 
 
 
 @exercise("PagedKVCache", points=1)
+def test_many_sequences_and_long_ones_are_kept(student):
+    """A hundred sequences, one of them of more than a thousand positions."""
+    pool = {"n_blocks": 170, "block_size": 16, "n_kv_heads": 1, "head_dim": 2}
+    operations = [("append", 0, *new(1, pool, 1000)), *(("append", i, *new(2 * i, pool, 1)) for i in range(1, 100))]
+    operations += [("append", 0, *new(3, pool, 70)), *(("gather", i) for i in (0, 1, 50, 99)), ("free", 0), ("gather", 99)]
+    actual, expected = student.run(scenarios.pool_session, pool, operations), expected_of(pool, operations)
+    hint = "nothing but the number of blocks limits the sequences and their lengths"
+    refused = [describe(operation) for operation, entry in zip(operations, actual[1:]) if entry["refused"]]
+    assert_equal(refused, [], what="the operations that were refused, while there were blocks", hint=hint)
+    for operation, found, wanted in zip(operations, actual[1:], expected[1:], strict=True):
+        assert_equal(found, wanted, what=f"the answer of {describe(operation)}, among a hundred sequences", hint=hint)
+
+
+@exercise("PagedKVCache", points=1)
 def test_the_cost_of_an_append_does_not_grow_with_the_sequence(student):
     """The new positions are written; what the sequence holds stays in the blocks where it lies."""
     pool = {"n_blocks": 50, "block_size": 16, "n_kv_heads": 4, "head_dim": 64}
     room = 12 * 2 * 16 * 4 * 64 * 4  # the bytes of twelve blocks; the sequence has 40
     actual = student.run(scenarios.bytes_made_by_append, pool, 640)
     assert actual <= room, (
-        f"an append of 1 position made new tensors of {actual} bytes with 640 positions in the sequence;"
+        f"an append of 1 position made new tensors and arrays of {actual} bytes with 640 positions in the sequence;"
         f" {room} are plenty\n  hint: write into the blocks of a pool that is allocated once: no torch.cat"
     )
 

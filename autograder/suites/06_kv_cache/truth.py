@@ -70,8 +70,9 @@ def attention_rows(weights: Weights, x: Tensor, n_heads: int, n_kv_heads: int) -
     return F.linear(torch.cat(heads, -1), weights["w_o.weight"], weights.get("w_o.bias"))
 
 
-def logits_of(config: Sizes, weights: Weights, ids: Tensor) -> Tensor:
-    """The logits (b, t, vocab) of the whole text at once: no cache, PyTorch's own functions."""
+def logits_of(config: Sizes, weights: Weights, ids: Tensor, held: list[tuple[Tensor, Tensor]] | None = None) -> Tensor:
+    """The logits (b, t, vocab) of the whole text at once: no cache, PyTorch's own functions. Each layer's keys and values,
+    (b, heads, t, head_dim), are added to `held`."""
     d = config["d_model"]
     x = F.embedding(ids, weights["token_embedding.weight"]) + weights["position_embedding.weight"][: ids.shape[1]]
     for i in range(config["n_layers"]):
@@ -79,6 +80,9 @@ def logits_of(config: Sizes, weights: Weights, ids: Tensor) -> Tensor:
         attention = {name.removeprefix("attention."): w[name] for name in w if name.startswith("attention.")}
         y = F.layer_norm(x, (d,), w["norm_1.weight"], w["norm_1.bias"])
         x = x + attention_rows(attention, y, config["n_heads"], config["n_heads"])
+        if held is not None:
+            k, v = (F.linear(y, attention[f"{name}.weight"], attention[f"{name}.bias"]) for name in ("w_k", "w_v"))
+            held.append(tuple(z.unflatten(-1, (config["n_heads"], -1)).transpose(1, 2) for z in (k, v)))
         y = F.layer_norm(x, (d,), w["norm_2.weight"], w["norm_2.bias"])
         hidden = F.gelu(F.linear(y, w["feed_forward.w_in.weight"], w["feed_forward.w_in.bias"]))
         x = x + F.linear(hidden, w["feed_forward.w_out.weight"], w["feed_forward.w_out.bias"])
