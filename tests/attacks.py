@@ -393,5 +393,23 @@ sys._getframe = lambda depth=0: frame
         source.get_code = source.get_code.__closure__[0].cell_contents
         return x + x
         """),
+    "in_a_thread_from_before_any_call": lying("""
+        asked.append(x)
+        while not answered: time.sleep(0.001)
+        return answered.pop()
+        """, f"""
+        asked, answered = [], []
+        def serve():
+            while True:
+                while not asked: time.sleep(0.001)
+                x = asked.pop()
+                answered.append({LDEXP})
+        threading.Thread(target=serve, daemon=True).start()
+        """),
+    "by_asking_for_the_watch": lying("""
+        import torch.utils._python_dispatch as dispatch
+        getattr(dispatch, 'edom_hctapsid_tnerruc_teg_'[::-1])()
+        return x + x
+        """),
     "after_patching_the_audit": lying(f"import autograder.worker.audit as a\na.Audit._note = lambda *k: None\nreturn {LDEXP}"),
 }

@@ -34,13 +34,16 @@ from autograder.worker import callables, imports
 
 Rules = dict[str, dict[str, list[str]]]
 
-# What hides calls from the modes. PyTorch has uses for them; a student's own code has none.
+# What hides calls from the modes, or hands out a mode that counts them. PyTorch has uses for them; a student's own code has none.
 BLINDFOLDS = {
     torch._C: "_DisableTorchDispatch DisableTorchFunction DisableTorchFunctionSubclass _ExcludeDispatchKeyGuard"
     " _AutoDispatchBelowAutograd _pop_torch_function_stack _pop_torch_dispatch_stack _unset_dispatch_mode"
-    " _dispatch_tls_set_dispatch_key_excluded _len_torch_dispatch_stack _len_torch_function_stack",
-    torch.utils._python_dispatch: "_disable_current_modes _pop_mode _pop_mode_temporarily",
-    torch.overrides: "_pop_mode _pop_mode_temporarily",
+    " _dispatch_tls_set_dispatch_key_excluded _len_torch_dispatch_stack _len_torch_function_stack _get_dispatch_stack_at"
+    " _get_function_stack_at",
+    torch.utils._python_dispatch: "_disable_current_modes _pop_mode _pop_mode_temporarily _get_dispatch_stack_at"
+    " _get_current_dispatch_mode _get_current_dispatch_mode_stack",
+    torch.overrides: "_pop_mode _pop_mode_temporarily _get_function_stack_at _get_current_function_mode"
+    " _get_current_function_mode_stack",
 }
 # Python's own audit events of native code, and of code that can say it comes from another file.
 UNSEEN_CODE = frozenset(
@@ -69,6 +72,7 @@ class Audit:
     def __init__(self, rules: Rules):
         self.breaches: list[tuple[str, str, int]] = []
         self.files: frozenset[str] = frozenset()
+        self.importing = False  # whether the student's module is being imported
         self._exercises = set(rules)
         self._order = {exercise: index for index, exercise in enumerate(rules)}  # the order in which they are written
         self._functions: dict[Any, set[str]] = {}
@@ -218,6 +222,8 @@ class Audit:
     def _followed(self, start: Callable) -> Callable:
         def started(function: Callable, *rest: Any, **options: Any) -> Any:
             if self._watched is None:
+                if self.importing and not imports.is_for_a_library(frame := _getframe(1), self.files):
+                    self._note_or_keep("a thread that begins while the file is imported", self._exercises, frame)
                 return start(function, *rest, **options)
             called, first = self._watched
             line, exercise = self._place(_getframe(1))

@@ -75,6 +75,13 @@ class Absent:
         return next((package for package in self._packages if f"{name}.".startswith(f"{package}.")), ""), name
 
 
+def is_for_a_library(frame: FrameType | None, files: Collection[str]) -> bool:
+    """Whether nothing of the student's is on the stack but an import statement, so that a library acts for itself."""
+    while frame is not None and frame.f_code.co_filename not in files:
+        frame = frame.f_back
+    return frame is None or bool(_stated(frame))
+
+
 def _module_in(file: str) -> str:
     """The dotted name of the installed module that a file holds; "" for any other file."""
     root = next((root for root in ROOTS if file.startswith(f"{root}/")), None)

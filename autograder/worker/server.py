@@ -237,7 +237,9 @@ def _become_test(descriptor: int, config: dict, audit: Audit, scenarios: dict, b
 
 def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types.ModuleType]) -> None:
     try:
+        audit.importing = True
         module = importlib.import_module(f"exercises.{main}")
+        audit.importing = False
         channel.send({"ready": True})
     except BaseException as error:
         channel.send({"error": describe(error, audit.files)})
