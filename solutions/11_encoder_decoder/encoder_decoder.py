@@ -351,7 +351,7 @@ class MiniT5(nn.Module):
 
         `context` is what `encode` gave, or a list with the `project_context` of each block's cross-attention, which
         need not be computed again. `past`, one pair for each block, is what an earlier call returned for the positions
-        before these; it is left as it is.
+        before these; it is left as it is. Gradients flow through both, as in a text that comes in one piece.
         """
         ### BEGIN SOLUTION
         x = self.dropout(self.token_embedding(decoder_ids))  # (b, t, d)
@@ -532,8 +532,8 @@ def translate(
 
     The source is encoded once. With `use_cache`, keys and values of the source are computed once too, and each token of
     a text goes through the decoder once; without, the decoder reads the whole text again for every token, which is
-    there to compare with. The texts are the same. No gradients are recorded, and a model in train or eval mode stays in
-    it.
+    there to compare with. The texts are the same. Once all texts have ended nothing more is computed. No gradients are
+    recorded, and a model in train or eval mode stays in it.
 
     Raises ValueError when `max_new_tokens` is negative or `beam_size` less than 1.
     """
