@@ -56,6 +56,16 @@ ALTERNATIVES = [
         ("merge_heads(weights @ v)", "torch.cat([weights[:, i] @ v[:, i] for i in range(self.n_heads)], dim=-1)"),
     ),
     edit(
+        "mask_added_to_the_scores",
+        "CrossAttention",
+        "The mask as a sum, -inf where masked; rows of nothing are made zeros before the softmax, their weights after it.",
+        (
+            "scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)",
+            "scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, -math.inf)\n"
+            "            scores = scores.masked_fill(~mask.any(-1, keepdim=True), 0.0)",
+        ),
+    ),
+    edit(
         "double_logarithms",
         "relative_position_bucket",
         "The logarithms are computed in float64.",
@@ -142,6 +152,21 @@ ALTERNATIVES = [
         ("weight.T, present", "weight.T, tuple(present)"),
         (" / math.sqrt(self.config.d_model)\n", "\n"),
         ("x @ self.token_embedding.weight.T", "nn.functional.linear(x, self.token_embedding.weight * self.config.d_model**-0.5)"),
+    ),
+    edit(
+        "forward_by_pairs",
+        "MiniT5",
+        "forward projects the context for each block and decodes with that; padding rows of the encoder become zeros.",
+        (
+            "return self.decode(decoder_ids, self.encode(source_ids, source_mask), source_mask)[0]",
+            "memory = self.encode(source_ids, source_mask)\n"
+            "        pairs = tuple(block.cross_attention.project_context(memory) for block in self.decoder)\n"
+            "        return self.decode(decoder_ids, pairs, source_mask)[0]",
+        ),
+        (
+            "return self.encoder_norm(x)",
+            "x = self.encoder_norm(x)\n        return x if source_mask is None else x.masked_fill(~source_mask[..., None], 0.0)",
+        ),
     ),
     edit(
         "dropout_by_blocks",

@@ -112,10 +112,10 @@ MUTANTS = [
         ),
     ),
     edit(
-        "positions_of_16_bits",
+        "positions_in_half_precision",
         "padding_mask",
-        "Positions are counted in 16 bits, which end at 32767: leave torch.arange its int64.",
-        ("torch.arange(max_len, device=lengths.device)", "torch.arange(max_len).to(torch.int16)"),
+        "Positions are compared in half precision, which rounds from 2048 on: leave torch.arange its int64.",
+        ("torch.arange(max_len, device=lengths.device) <", "torch.arange(max_len).half() <"),
     ),
     edit(
         "some_integers_refused",
@@ -242,10 +242,10 @@ MUTANTS = [
         ("weights.masked_fill(~mask, 0.0)", "weights"),
     ),
     edit(
-        "masked_with_a_thousand",
+        "masked_with_a_constant",
         "CrossAttention",
-        "Scores below the fill of -1000 lose against masked keys: fill with torch.finfo(dtype).min.",
-        ("torch.finfo(scores.dtype).min", "-1e3"),
+        "Masked scores are filled with a number that others are below, and these lose: fill with torch.finfo(dtype).min.",
+        ("torch.finfo(scores.dtype).min", "-1e9 if scores.dtype != torch.float16 else -6e4"),
     ),
     edit(
         "softmax_over_the_queries",
@@ -346,12 +346,6 @@ MUTANTS = [
             "scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)",
             "scores = scores + (~mask).to(scores.dtype) * -1e4",
         ),
-    ),
-    edit(
-        "masked_with_a_thousand_million",
-        "CrossAttention",
-        "Scores below the fill of -1e9 lose against masked keys: fill with torch.finfo(dtype).min.",
-        ("torch.finfo(scores.dtype).min", "-1e9 if scores.dtype != torch.float16 else -6e4"),
     ),
     edit(
         "masks_of_three_dimensions_misread",
@@ -531,6 +525,12 @@ MUTANTS = [
         "relative_position_bucket",
         "The number of the second half's first bucket goes through a dtype that is too small for it: buckets are int64.",
         ("bucket + n * (relative > 0)", "bucket + (n * (relative > 0)).to(torch.uint8)"),
+    ),
+    edit(
+        "rounded_before_the_logarithm",
+        "relative_position_bucket",
+        "r / E is rounded down before its logarithm is taken: round the result alone.",
+        ("(distance.clamp(min=1) / exact).log()", "(distance // exact).clamp(min=1).log()"),
     ),
     # RelativePositionBias
     edit(
@@ -1925,6 +1925,12 @@ MUTANTS = [
         "The number of spans is reckoned from n * corruption_rate: take the whole number of tokens that are cut.",
         ("round(n_cut / mean_span_length)", "round(n * corruption_rate / mean_span_length)"),
     ),
+    edit(
+        "last_sentinel_as_an_end",
+        "span_corrupt",
+        "The target ends in the last of all sentinels: it ends in the next one after those of the spans.",
+        ("[*target, sentinel_ids[n_spans]]", "[*target, sentinel_ids[-1]]"),
+    ),
     # translate
     edit(
         "eos_returned",
@@ -2375,6 +2381,19 @@ MUTANTS = [
                 "c.isalnum() or c == ' ', reference)).split() for reference in several]"
             ),
         ),
+    ),
+    edit(
+        "short_texts_left_out",
+        "bleu",
+        "Hypotheses of fewer than max_order tokens are left out: their shorter n-grams count as any.",
+        ("        for i in range(max_order):\n", "        for i in range(max_order if len(tokens) >= max_order else 0):\n"),
+    ),
+    edit(
+        "brevity_of_each_text",
+        "bleu",
+        "A short text is punished though another is longer than its reference: r and c are sums over the corpus.",
+        ("n_wanted += min((abs", "n_wanted += max(len(tokens), min((abs"),
+        ("for other in others)[1]\n", "for other in others)[1])\n"),
     ),
     edit(
         "letters_in_a_row",

@@ -16,7 +16,10 @@ def assert_buckets(found, relative, bidirectional, n_buckets, max_distance):
     assert_equal(list(found.shape), list(relative.shape), what="the shape of the buckets")
     for r, bucket in zip(relative.flatten().tolist(), found.flatten().tolist()):
         right = possible_buckets(r, bidirectional, n_buckets, max_distance)
+        n = n_buckets // 2 if bidirectional else n_buckets
         hint = "key minus query: what is at or before the query has r <= 0"
+        if (abs(r) if bidirectional else -r) >= n // 2:
+            hint = "from E on it is E + floor(log(r / E) / log(max_distance / E) * (N - E)), N - 1 at most"
         what = f"the bucket of {r} with n_buckets={n_buckets}, max_distance={max_distance}, bidirectional={bidirectional}"
         expected = " or ".join(map(str, sorted(right)))
         assert bucket in right, f"{what} is not as expected\n  expected {expected}\n  got      {bucket}\n  hint: {hint}"
@@ -27,7 +30,6 @@ def assert_buckets(found, relative, bidirectional, n_buckets, max_distance):
 @given(half=sizes(2, 20), more=sizes(1, 150), width=sizes(1, 4))
 @example(half=16, more=120, width=3)
 @example(half=20, more=1, width=1)
-@example(half=300, more=500, width=1)
 def test_two_directions(student, half, more, width):
     """Half of the buckets for keys at or before the query, half for those after it; exact, then logarithmic, then the last."""
     max_distance = half // 2 + more
@@ -43,7 +45,6 @@ def test_two_directions(student, half, more, width):
 @example(n=32, more=112)
 @example(n=2, more=1)
 @example(n=5, more=9)
-@example(n=601, more=500)
 def test_one_direction(student, n, more):
     """All buckets for keys at or before the query; a key after it counts as distance 0."""
     relative = torch.arange(-n // 2 - more - 9, 20)
@@ -61,10 +62,13 @@ def test_the_defaults_are_t5s(student):
 
 @exercise("relative_position_bucket", points=0.5)
 def test_the_largest_distances_share_the_last_bucket(student):
-    """From max_distance to a million millions."""
+    """From max_distance to a million millions; also of many buckets."""
     far = torch.tensor([-(2**40) - 1, -(10**8), -(10**6), -5000, -129, 0, 129, 5000, 10**6, 10**8, 2**40 + 1])
     for bidirectional in (True, False):
         assert_buckets(student.relative_position_bucket(far, bidirectional), far, bidirectional, 32, 128)
+        reach = torch.arange(-830, 831)
+        found = student.relative_position_bucket(reach, bidirectional, 602, 800)
+        assert_buckets(found, reach, bidirectional, 602, 800)
 
 
 @exercise("relative_position_bucket", points=0.5)

@@ -61,11 +61,13 @@ def torch_loss(logits, targets, smoothing, ignore_index=-100):
     return loss.detach(), leaf.grad
 
 
-def check_loss(student, logits, targets, smoothing, *ignored, **kwargs):
+SMOOTHED = "(1 - smoothing) of the target's, smoothing of the mean over the vocabulary; then the mean over what counts"
+
+
+def check_loss(student, logits, targets, smoothing, *ignored, hint=SMOOTHED, **kwargs):
     args = logits, targets, smoothing, *ignored
     loss, gradient, untouched = student.run(scenarios.loss_and_gradient, *args, **kwargs)
     expected = torch_loss(*args, **kwargs)
-    hint = "(1 - smoothing) of the target's, smoothing of the mean over the vocabulary; then the mean over what counts"
     assert_close(loss, expected[0], what=f"the loss with smoothing={smoothing}", hint=hint)
     assert_close(gradient, expected[1], what=f"the gradient with smoothing={smoothing}", hint=hint)
     assert_equal(untouched, True, what="whether logits and targets are as they were")
@@ -122,7 +124,8 @@ def test_large_logits_neither_overflow_nor_vanish(student):
         for scale in (300.0, 1e4):
             logits = normal(3, 2, 4, 6, scale=scale, dtype=dtype)
             for each in (logits, logits + 5 * scale):
-                check_loss(student, each, random_ids(6, 4, 2, 4), 0.1)
+                hint = "log_softmax(-1) is right for any logits, with nothing added or clamped"
+                check_loss(student, each, random_ids(6, 4, 2, 4), 0.1, hint=hint)
     loss, _, _ = student.run(scenarios.loss_and_gradient, normal(3, 2, 6, dtype=torch.bfloat16), torch.tensor([1, 2]))
     assert_equal(loss.dtype, torch.bfloat16, what="the dtype of the loss of bfloat16 logits")
 
@@ -176,7 +179,9 @@ def spans_of(ids, sentinels, source, target):
     marks = [token for token in source if token in order]
     assert_equal(marks, sentinels[:n_spans], what="the sentinels of the input", hint="one for each span, in their order")
     marks = [token for token in target if token in order]
-    assert_equal(marks, sentinels[: n_spans + 1], what="the sentinels of the target", hint="one for each span and one as an end")
+    assert_equal(
+        marks, sentinels[: n_spans + 1], what="the sentinels of the target", hint="one for each span and the next one as an end"
+    )
     assert target[-1] == sentinels[n_spans], f"the target {target} does not end in the next sentinel"
     assert target[0] == sentinels[0], f"the target {target} does not begin with the first sentinel"
     pieces, text, spans = {}, [], []
