@@ -383,8 +383,8 @@ def translate(
 
     The source is encoded once. With `use_cache`, keys and values of the source are computed once too, and each token of
     a text goes through the decoder once; without, the decoder reads the whole text again for every token, which is
-    there to compare with. The texts are the same. Once all texts have ended nothing more is computed. No gradients are
-    recorded, and a model in train or eval mode stays in it.
+    there to compare with. The texts are the same. No gradients are recorded, and a model in train or eval mode stays in
+    it.
 
     Raises ValueError when `max_new_tokens` is negative or `beam_size` less than 1.
     """

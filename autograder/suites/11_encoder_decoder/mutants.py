@@ -2143,12 +2143,6 @@ MUTANTS = [
         ("@torch.no_grad()\n", ""),
     ),
     edit(
-        "goes_on_when_all_have_ended",
-        "translate",
-        "The search goes on to max_new_tokens when all texts have ended: stop then.",
-        (" and not (texts[:, 1:] == eos_id).any(1).all()", ""),
-    ),
-    edit(
         "sixty_four_tokens",
         "translate",
         "There are never more than 64 tokens: max_new_tokens alone decides.",

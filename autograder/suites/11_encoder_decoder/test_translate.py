@@ -122,10 +122,6 @@ def test_the_ends_of_a_translation(student, reference):
     weights, source, _ = problem(9)
     (text, *_), _ = student.run(scenarios.translated, CONFIG, weights, source[:1], START, -1, 70)
     assert_equal(len(text), 70, what="the length of a translation that never ends, 70 tokens at most")
-    args = CONFIG, weights, source[:1], START, text[1], 40
-    flops, needed = (each.run(scenarios.translating_flops, *args)[1] for each in (student, reference))
-    work = f"a text that ends early takes {flops:,} floating-point operations where 40 tokens are allowed; {needed:,} are enough"
-    assert flops <= 1.2 * needed, f"{work}\n  hint: stop when all texts have ended"
     for beam_size in (1, 2):
         options = {"beam_size": beam_size}
         found, _ = student.run(scenarios.translated, CONFIG, weights, source, START, EOS, 0, **options)
