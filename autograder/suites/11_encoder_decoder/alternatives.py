@@ -56,16 +56,6 @@ ALTERNATIVES = [
         ("merge_heads(weights @ v)", "torch.cat([weights[:, i] @ v[:, i] for i in range(self.n_heads)], dim=-1)"),
     ),
     edit(
-        "mask_added_to_the_scores",
-        "CrossAttention",
-        "The mask as a sum, -inf where masked; rows of nothing are made zeros before the softmax, their weights after it.",
-        (
-            "scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)",
-            "scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, -math.inf)\n"
-            "            scores = scores.masked_fill(~mask.any(-1, keepdim=True), 0.0)",
-        ),
-    ),
-    edit(
         "double_logarithms",
         "relative_position_bucket",
         "The logarithms are computed in float64.",

@@ -106,7 +106,7 @@ def test_padding_changes_nothing(student, seed, lengths, more):
 
 
 @exercise("MiniT5", points=1.5)
-@settings(max_examples=3)
+@settings(max_examples=2)
 @given(config=model_sizes(), seed=seeds(), n=sizes(1, 4), t=sizes(1, 5), pieces=sizes(1, 3), as_pairs=st.booleans())
 @example(config=SMALL, seed=1, n=4, t=4, pieces=2, as_pairs=True)
 @example(config=SMALL, seed=1, n=4, t=4, pieces=3, as_pairs=False)
@@ -248,10 +248,10 @@ def test_arguments_and_settings_are_left_alone(student, reference):
     assert_close(found, expected[0].float(), what="the logits in float32", rtol=1e-3, atol=1e-3)
     half = student.run(scenarios.logits, SMALL, {name: x.bfloat16() for name, x in weights.items()}, *args)
     assert_equal(half.dtype, torch.bfloat16, what="the dtype of the logits of a bfloat16 model")
-    long, shallow = (random_ids(9, 8, 1, 1030), random_ids(9, 9, 1, 1040)), SMALL | {"n_layers": 1}
+    long, shallow = (random_ids(9, 8, 1, 530), random_ids(9, 9, 1, 520)), SMALL | {"n_layers": 1}
     call = shallow, model_weights(shallow, 8), *long
     actual, expected = (each.run(scenarios.logits, *call) for each in (student, reference))
-    assert_close(actual, expected, what="the logits of texts of 1030 and 1040 tokens", rtol=1e-7, atol=1e-8)
+    assert_close(actual, expected, what="the logits of texts of 530 and 520 tokens", rtol=1e-7, atol=1e-8)
     for bad in (-1, 9):
         for place in (0, 1):
             wrong = [x.clone() for x in args]
