@@ -269,7 +269,7 @@ class MiniT5(nn.Module):
 
         `context` is what `encode` gave, or a list with the `project_context` of each block's cross-attention, which
         need not be computed again. `past`, one pair for each block, is what an earlier call returned for the positions
-        before these; it is left as it is.
+        before these; it is left as it is. Gradients flow through both, as in a text that comes in one piece.
         """
         # TODO: your code goes here, in place of the next line.
         raise NotImplementedError("TODO: MiniT5.decode")

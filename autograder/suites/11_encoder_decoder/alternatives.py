@@ -144,6 +144,21 @@ ALTERNATIVES = [
         ("x @ self.token_embedding.weight.T", "nn.functional.linear(x, self.token_embedding.weight * self.config.d_model**-0.5)"),
     ),
     edit(
+        "forward_by_pairs",
+        "MiniT5",
+        "forward projects the context for each block and decodes with that; padding rows of the encoder become zeros.",
+        (
+            "return self.decode(decoder_ids, self.encode(source_ids, source_mask), source_mask)[0]",
+            "memory = self.encode(source_ids, source_mask)\n"
+            "        pairs = tuple(block.cross_attention.project_context(memory) for block in self.decoder)\n"
+            "        return self.decode(decoder_ids, pairs, source_mask)[0]",
+        ),
+        (
+            "return self.encoder_norm(x)",
+            "x = self.encoder_norm(x)\n        return x if source_mask is None else x.masked_fill(~source_mask[..., None], 0.0)",
+        ),
+    ),
+    edit(
         "dropout_by_blocks",
         "MiniT5",
         "The dropout of the embeddings is a function that is told about train mode.",

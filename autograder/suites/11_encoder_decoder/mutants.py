@@ -111,6 +111,22 @@ MUTANTS = [
             ),
         ),
     ),
+    edit(
+        "positions_in_half_precision",
+        "padding_mask",
+        "Positions are compared in half precision, which rounds from 2048 on: leave torch.arange its int64.",
+        ("torch.arange(max_len, device=lengths.device) <", "torch.arange(max_len).half() <"),
+    ),
+    edit(
+        "some_integers_refused",
+        "padding_mask",
+        "Lengths of int16 or int8 are refused: whole numbers of any integer dtype are lengths.",
+        (
+            "    lengths = lengths.long()",
+            "    if lengths.dtype not in (torch.int64, torch.int32, torch.uint8):\n        raise TypeError(lengths.dtype)\n"
+            "    lengths = lengths.long()",
+        ),
+    ),
     # CrossAttention
     edit(
         "scaled",
@@ -226,10 +242,10 @@ MUTANTS = [
         ("weights.masked_fill(~mask, 0.0)", "weights"),
     ),
     edit(
-        "masked_with_a_thousand",
+        "masked_with_a_constant",
         "CrossAttention",
-        "Scores below the fill of -1000 lose against masked keys: fill with torch.finfo(dtype).min.",
-        ("torch.finfo(scores.dtype).min", "-1e3"),
+        "Masked scores are filled with a number that others are below, and these lose: fill with torch.finfo(dtype).min.",
+        ("torch.finfo(scores.dtype).min", "-1e9 if scores.dtype != torch.float16 else -6e4"),
     ),
     edit(
         "softmax_over_the_queries",
@@ -321,6 +337,34 @@ MUTANTS = [
         "CrossAttention",
         "exp of a large score is infinite, and inf / inf is NaN: softmax(-1) subtracts the maximum first.",
         ("scores.softmax(-1)", "scores.exp() / scores.exp().sum(-1, keepdim=True)"),
+    ),
+    edit(
+        "masked_by_a_sum",
+        "CrossAttention",
+        "A number is added to masked scores, and a large score stays large: replace it, masked_fill with the lowest number.",
+        (
+            "scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)",
+            "scores = scores + (~mask).to(scores.dtype) * -1e4",
+        ),
+    ),
+    edit(
+        "masks_of_three_dimensions_misread",
+        "CrossAttention",
+        "A mask of three dimensions is taken for (b, n_q, n_k): by broadcasting it is (h, n_q, n_k). Use masks as they come.",
+        (
+            "        if isinstance(mask, Tensor):\n            # The",
+            "        if isinstance(mask, Tensor) and mask.ndim == 3:\n            mask = mask[:, None]\n"
+            "        if isinstance(mask, Tensor):\n            # The",
+        ),
+    ),
+    edit(
+        "given_pair_detached",
+        "CrossAttention",
+        "No gradient flows through a pair of keys and values: use it as it is, it is part of the graph like the context.",
+        (
+            "if isinstance(context, Tensor) else context",
+            "if isinstance(context, Tensor) else (context[0].detach(), context[1].detach())",
+        ),
     ),
     # relative_position_bucket
     edit(
@@ -475,6 +519,18 @@ MUTANTS = [
             "int8: make it int64 first."
         ),
         ("relative.long().abs()", "relative.abs().long()"),
+    ),
+    edit(
+        "halves_of_one_byte",
+        "relative_position_bucket",
+        "The number of the second half's first bucket goes through a dtype that is too small for it: buckets are int64.",
+        ("bucket + n * (relative > 0)", "bucket + (n * (relative > 0)).to(torch.uint8)"),
+    ),
+    edit(
+        "rounded_before_the_logarithm",
+        "relative_position_bucket",
+        "r / E is rounded down before its logarithm is taken: round the result alone.",
+        ("(distance.clamp(min=1) / exact).log()", "(distance // exact).clamp(min=1).log()"),
     ),
     # RelativePositionBias
     edit(
@@ -746,6 +802,33 @@ MUTANTS = [
             ),
         ),
     ),
+    edit(
+        "masks_of_two_dimensions_misread",
+        "EncoderBlock",
+        "A mask of two dimensions is taken for (b, n): by broadcasting it is (n, n). Pass masks on as they come.",
+        (
+            "        normed = ",
+            "        if mask is not None and mask.ndim == 2:\n            mask = mask[:, None, None]\n        normed = ",
+        ),
+    ),
+    edit(
+        "dropout_shared_by_the_batch",
+        "EncoderBlock",
+        "All texts of a batch lose the same numbers: each number of each text has its own chance.",
+        (
+            "x + self.dropout(self.attention(normed, normed, mask, bias))",
+            "x + self.dropout(torch.ones_like(x[:1])) * self.attention(normed, normed, mask, bias)",
+        ),
+    ),
+    edit(
+        "nothing_dropped_without_gradients",
+        "EncoderBlock",
+        "Nothing is dropped where no gradients are recorded: train mode decides, and that alone.",
+        (
+            "        normed = ",
+            "        self.dropout.train(self.training and torch.is_grad_enabled())\n        normed = ",
+        ),
+    ),
     # DecoderBlock
     edit(
         "no_causal_mask",
@@ -955,6 +1038,29 @@ MUTANTS = [
             "mask = causal_mask(x.shape[-2], k.shape[-2]).to(x.device).triu(k.shape[-2] - x.shape[-2] - 16)",
         ),
     ),
+    edit(
+        "context_kept_by_identity",
+        "DecoderBlock",
+        "The last context's keys and values are kept for the next call with it: by then w_k and w_v may have learned.",
+        (
+            "        x = x + self.dropout(self.cross",
+            "        if isinstance(context, Tensor):\n"
+            "            if self.__dict__.get('read') is not context:\n"
+            "                self.__dict__.update(read=context, kept=self.cross_attention.project_context(context))\n"
+            "            context = self.kept\n"
+            "        x = x + self.dropout(self.cross",
+        ),
+    ),
+    edit(
+        "context_masks_misread",
+        "DecoderBlock",
+        "A context_mask of two dimensions is taken for (b, n): by broadcasting it is (t, n). Pass masks on as they come.",
+        (
+            "        normed = ",
+            "        if context_mask is not None and context_mask.ndim == 2:\n"
+            "            context_mask = context_mask[:, None, None]\n        normed = ",
+        ),
+    ),
     # MiniT5Config
     edit(
         "d_ff_of_four",
@@ -1008,6 +1114,18 @@ MUTANTS = [
         "MiniT5Config",
         "The error does not say which field is wrong: name it.",
         ('f"{name} must be a positive whole number, got {size!r}"', '"a size must be a positive whole number"'),
+    ),
+    edit(
+        "no_number_for_a_dropout",
+        "MiniT5Config",
+        "A dropout of NaN is accepted, for it is neither below 0 nor above 1: refuse what is not at least 0 and below 1.",
+        ("if not 0 <= self.dropout < 1:", "if self.dropout < 0 or self.dropout >= 1:"),
+    ),
+    edit(
+        "nameless_dropout",
+        "MiniT5Config",
+        "The error about the dropout does not name it: say dropout, and what it was.",
+        ('f"dropout must be at least 0 and below 1, got {self.dropout!r}"', '"not a probability"'),
     ),
     # MiniT5
     edit(
@@ -1275,6 +1393,54 @@ MUTANTS = [
             "n_q = x.shape[1]\n        if n_q + (past[0][0].shape[-2] if past else 0) > 512:\n            raise ValueError",
         ),
     ),
+    edit(
+        "weights_started_small",
+        "MiniT5",
+        "Weights are initialised with a deviation of 0.02, as GPT-2's: leave them where PyTorch puts them.",
+        (
+            "        self.dropout = nn.Dropout(config.dropout)\n",
+            "        self.dropout = nn.Dropout(config.dropout)\n        for weight in self.parameters():\n"
+            "            if weight.ndim > 1:\n                nn.init.normal_(weight, std=0.02)\n",
+        ),
+    ),
+    edit(
+        "output_layer_that_shares",
+        "MiniT5",
+        "There is an output layer, though with the embeddings' weight, which saved weights have twice then: do without it.",
+        (
+            "        self.dropout = nn.Dropout(config.dropout)\n",
+            "        self.dropout = nn.Dropout(config.dropout)\n"
+            "        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)\n"
+            "        self.head.weight = self.token_embedding.weight\n",
+        ),
+        ("return x @ self.token_embedding.weight.T, present", "return self.head(x), present"),
+    ),
+    edit(
+        "decode_detaches_its_past",
+        "MiniT5",
+        "decode detaches the pasts that it returns: gradients flow through them, as in a text that comes in one piece.",
+        ("present.append(keys_values)", "present.append(tuple(each.detach() for each in keys_values))"),
+    ),
+    edit(
+        "decode_detaches_its_context",
+        "MiniT5",
+        "decode detaches a context that was projected before: gradients reach the encoder through it.",
+        (
+            "if isinstance(context, Tensor) else context\n        pasts",
+            "if isinstance(context, Tensor) else [(k.detach(), v.detach()) for k, v in context]\n        pasts",
+        ),
+    ),
+    edit(
+        "logits_of_the_original",
+        "MiniT5",
+        "The logits are made by a function that holds on to this model: a copy of it still takes this one's embeddings.",
+        (
+            "        self.dropout = nn.Dropout(config.dropout)\n",
+            "        self.dropout = nn.Dropout(config.dropout)\n"
+            "        self.head = lambda x: x @ self.token_embedding.weight.T\n",
+        ),
+        ("return x @ self.token_embedding.weight.T, present", "return self.head(x), present"),
+    ),
     # shift_right
     edit(
         "shifted_left",
@@ -1342,6 +1508,15 @@ MUTANTS = [
         "shift_right",
         "start_id goes through a dtype that is too small for it: it has the dtype of ids.",
         ("ids.new_full((*ids.shape[:-1], 1), start_id)", "ids.to(torch.uint8).new_full((*ids.shape[:-1], 1), start_id % 256)"),
+    ),
+    edit(
+        "ignored_ids_replaced",
+        "shift_right",
+        "Tokens of -100 become 0, as libraries do it for their own models: every token moves as it is.",
+        (
+            "[..., : ids.shape[-1]]",
+            "[..., : ids.shape[-1]].masked_fill(torch.cat([start, ids], -1)[..., : ids.shape[-1]] == -100, 0)",
+        ),
     ),
     # label_smoothed_loss
     edit(
@@ -1524,6 +1699,12 @@ MUTANTS = [
             "to be zeros, not missing."
         ),
         ("return logits.sum()  #", "return torch.zeros((), dtype=logits.dtype, requires_grad=True)  #"),
+    ),
+    edit(
+        "no_number_for_a_smoothing",
+        "label_smoothed_loss",
+        "A smoothing of NaN is accepted, for it is neither below 0 nor above 1: refuse what does not lie in 0..1.",
+        ("if not 0 <= smoothing <= 1:", "if smoothing < 0 or smoothing > 1:"),
     ),
     # span_corrupt
     edit(
@@ -1738,6 +1919,18 @@ MUTANTS = [
         "Ids go through a dtype that is too small for them: make both texts with ids.new_tensor.",
         ("ids.new_tensor(source + rest)", "torch.tensor(source + rest).short().to(ids.dtype)"),
     ),
+    edit(
+        "spans_of_the_unrounded",
+        "span_corrupt",
+        "The number of spans is reckoned from n * corruption_rate: take the whole number of tokens that are cut.",
+        ("round(n_cut / mean_span_length)", "round(n * corruption_rate / mean_span_length)"),
+    ),
+    edit(
+        "last_sentinel_as_an_end",
+        "span_corrupt",
+        "The target ends in the last of all sentinels: it ends in the next one after those of the spans.",
+        ("[*target, sentinel_ids[n_spans]]", "[*target, sentinel_ids[-1]]"),
+    ),
     # translate
     edit(
         "eos_returned",
@@ -1916,6 +2109,44 @@ MUTANTS = [
                 "        texts = [beam_search("
             ),
         ),
+    ),
+    edit(
+        "parents_by_their_last_token",
+        "translate",
+        "A row's past is looked for by its last token: two texts of a beam may end alike, so compare whole texts.",
+        (
+            "    b = len(source_ids)\n",
+            "    b = len(source_ids)\n\n"
+            "    def decoding_step(model, memory, source_mask, use_cache):\n"
+            "        if not use_cache:\n"
+            "            return lambda ids: model.decode(ids, memory, source_mask)[0][:, -1].log_softmax(-1)\n"
+            "        context = [block.cross_attention.project_context(memory) for block in model.decoder]\n"
+            "        kept = {}\n\n"
+            "        def step(ids):\n"
+            "            past = kept.get('past')\n"
+            "            if past:\n"
+            "                parents = (ids[:, -2, None] == kept['read'][:, -1]).int().argmax(-1)\n"
+            "                parents = parents if beam_size > 1 else torch.arange(len(ids))\n"
+            "                past = [(k[parents], v[parents]) for k, v in past]\n"
+            "            logits, past = model.decode(ids[:, -1:], context, source_mask, past)\n"
+            "            kept.update(past=past, read=ids)\n"
+            "            return logits[:, -1].log_softmax(-1)\n\n"
+            "        return step\n\n",
+        ),
+    ),
+    edit(
+        "gradients_switched_on",
+        "translate",
+        "Gradients are switched on afterwards, also for callers who had switched them off: use torch.no_grad().",
+        ("    b = len(source_ids)\n", "    b = len(source_ids)\n    torch.set_grad_enabled(False)\n"),
+        ("    written = ", "    torch.set_grad_enabled(True)\n    written = "),
+        ("@torch.no_grad()\n", ""),
+    ),
+    edit(
+        "sixty_four_tokens",
+        "translate",
+        "There are never more than 64 tokens: max_new_tokens alone decides.",
+        ("    b = len(source_ids)\n", "    b = len(source_ids)\n    max_new_tokens = min(max_new_tokens, 64)\n"),
     ),
     # bleu
     edit(
@@ -2143,6 +2374,32 @@ MUTANTS = [
                 "[''.join(filter(str.isalnum, word)) for word in hypothesis.split()], [''.join(filter(lambda c: "
                 "c.isalnum() or c == ' ', reference)).split() for reference in several]"
             ),
+        ),
+    ),
+    edit(
+        "short_texts_left_out",
+        "bleu",
+        "Hypotheses of fewer than max_order tokens are left out: their shorter n-grams count as any.",
+        ("        for i in range(max_order):\n", "        for i in range(max_order if len(tokens) >= max_order else 0):\n"),
+    ),
+    edit(
+        "brevity_of_each_text",
+        "bleu",
+        "A short text is punished though another is longer than its reference: r and c are sums over the corpus.",
+        ("n_wanted += min((abs", "n_wanted += max(len(tokens), min((abs"),
+        ("for other in others)[1]\n", "for other in others)[1])\n"),
+    ),
+    edit(
+        "letters_in_a_row",
+        "bleu",
+        "The tokens of an n-gram are joined without a space, so 'ab c' and 'a bc' are one: keep tuples.",
+        ("ngrams, allowed = count_ngrams(tokens, i + 1), Counter()", "ngrams, allowed = count(tokens, i + 1), Counter()"),
+        ("allowed |= count_ngrams(other, i + 1)", "allowed |= count(other, i + 1)"),
+        (
+            "    matches, totals, n_written",
+            "    def count(tokens, n):\n"
+            "        return Counter(''.join(ngram) for ngram in count_ngrams(tokens, n).elements())\n\n"
+            "    matches, totals, n_written",
         ),
     ),
 ]

@@ -1,5 +1,6 @@
 """Layers and models built, loaded with given weights and used, beside the student's code."""
 
+import copy
 import dataclasses
 
 import torch
@@ -119,6 +120,17 @@ def layer_gradients(module, name, sizes, weights, args, cotangent, wrt):
     return own, [zeros(args[i]) for i in wrt]
 
 
+def gradients_through_the_pair(module, sizes, weights, args, cotangent, wrt):
+    """The same of a CrossAttention that gets its context as the pair which it made of it before."""
+    one, args = layer(module, "CrossAttention", sizes, weights), list(args)
+    for i in wrt:
+        args[i] = args[i].clone().requires_grad_()
+    x, context, *rest = args
+    (one(x, tuple(one.project_context(context)), *rest) * cotangent).sum().backward()
+    parameters = dict(one.named_parameters())
+    return {each: zeros(parameters[each]) for each in weights}, [zeros(args[i]) for i in wrt]
+
+
 def zeros(leaf):
     """Its gradient; one that is not there is zero."""
     return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
@@ -175,10 +187,12 @@ def with_dropout(module, name, sizes, dropout, weights, args):
 
 
 def dropped(module, name, sizes, dropout, weights, args, n):
-    """What is added to x in evaluation mode, and `n` times in train mode."""
-    one = layer(module, name, [*sizes, dropout], weights)
+    """What is added to x in evaluation mode, and `n` times in train mode, half of them without gradients."""
+    one, found = layer(module, name, [*sizes, dropout], weights), []
     torch.manual_seed(1)
-    found = [one.train(i > 0)(*args) for i in range(n + 1)]
+    for i in range(n + 1):
+        with torch.set_grad_enabled(i % 2 == 0):
+            found.append(one.train(i > 0)(*args))
     quiet, *noisy = [kept(each[0] if isinstance(each, tuple | list) else each) - args[0] for each in found]
     return quiet, torch.stack(noisy)
 
@@ -241,11 +255,13 @@ def logits_of_several(module, config, weights, several):
 
 
 def logits_before_and_after(module, config, weights, others, source, ids, mask):
-    """The logits of a model in evaluation mode, and again when its weights have become others."""
+    """The logits of a model in evaluation mode, of a copy that gets other weights, and of the model when it gets them too."""
     model, found = model_of(module, config, weights).eval(), []
     with torch.no_grad():
-        for each in (weights, others):
-            found.append(kept(load(model, each)(source, ids, mask)))
+        found.append(kept(model(source, ids, mask)))
+        found.append(kept(load(copy.deepcopy(model), others)(source, ids, mask)))
+        found.append(kept(model(source, ids, mask)))
+        found.append(kept(load(model, others)(source, ids, mask)))
     return found
 
 
@@ -284,13 +300,33 @@ def model_gradients(module, config, weights, source, ids, mask, cotangent):
     return {name: zeros(parameters[name]) for name in weights}
 
 
+def model_gradients_in_pieces(module, config, weights, source, ids, mask, cotangent, pieces, as_pairs):
+    """The same, the text decoded in pieces, with the context as it is or projected for each block."""
+    model, rows, past = model_of(module, config, weights), [], None
+    context = model.encode(source, mask)
+    if as_pairs:
+        context = [block.cross_attention.project_context(context) for block in model.decoder]
+    for piece in ids.split(pieces, dim=1):
+        row, past = model.decode(piece, context, mask, past)
+        rows.append(row)
+    (torch.cat(rows, dim=1) * cotangent).sum().backward()
+    parameters = dict(model.named_parameters())
+    return {name: zeros(parameters[name]) for name in weights}
+
+
+def first_weights(module, config):
+    """The weights of a new model's embeddings and attentions."""
+    model = module.MiniT5(module.MiniT5Config(**config))
+    return {name: kept(weight) for name, weight in model.named_parameters() if "embedding" in name or "attention" in name}
+
+
 def model_structure(module, config):
     """What a new model is made of."""
     made_of = module.MiniT5Config(**config)
     model, other = module.MiniT5(made_of), module.MiniT5(made_of)
     theirs = {id(parameter) for parameter in other.parameters()}
     return {
-        "parameters": {each: list(parameter.shape) for each, parameter in model.named_parameters()},
+        "parameters": {each: list(weight.shape) for each, weight in model.named_parameters(remove_duplicate=False)},
         "config is the one given": model.config == made_of,
         "shared by two": [each for each, parameter in model.named_parameters() if id(parameter) in theirs],
         "blocks": [len(model.encoder), len(model.decoder)],
@@ -396,7 +432,11 @@ def translated_in_train_mode(module, config, weights, source, start_id, eos_id, 
     """Whether a model in train mode stays in it, has gradients afterwards, can be trained on; and the translations after that."""
     model = model_of(module, config, weights).train()
     first = module.translate(model, source, start_id, eos_id, n, **options)
-    trained = {"still training": all(part.training for part in model.modules())}
+    with torch.no_grad():
+        module.translate(model, source, start_id, eos_id, 1, **options)
+        stay_off = not torch.is_grad_enabled()
+    trained = {"gradients that were off stay off": stay_off}
+    trained |= {"still training": all(part.training for part in model.modules())}
     trained["gradients are recorded"] = torch.is_grad_enabled()
     trained["no gradient was left"] = all(weight.grad is None for weight in model.parameters())
     ids = torch.zeros(len(source), 1, dtype=torch.int64)

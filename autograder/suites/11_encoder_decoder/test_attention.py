@@ -14,8 +14,14 @@ from .cases import attention_shapes, random_mask, random_weights
 
 @exercise("padding_mask", points=2.5, core=True)
 @settings(max_examples=14)
-@given(lead=leading_shapes(4), n=sizes(0, 9), seed=seeds(), dtype=st.sampled_from([torch.int64, torch.int32, torch.uint8]))
+@given(
+    lead=leading_shapes(4),
+    n=sizes(0, 9),
+    seed=seeds(),
+    dtype=st.sampled_from([torch.int64, torch.int32, torch.uint8, torch.int16, torch.int8]),
+)
 @example(lead=(3,), n=5, seed=4, dtype=torch.int64)
+@example(lead=(3,), n=5, seed=4, dtype=torch.int8)
 def test_the_first_tokens_of_each_row_are_real(student, reference, lead, n, seed, dtype):
     """True at the first lengths[i] positions of row i and False after them, for lengths of any shape and integer dtype."""
     lengths = torch.randint(n + 1, lead, generator=torch.Generator().manual_seed(seed)).to(dtype)
@@ -37,6 +43,9 @@ def test_empty_and_full_rows(student):
     lengths, hint = torch.tensor([200, 0, 255], dtype=torch.uint8), "max_len need not fit into the dtype of the lengths"
     expected = torch.arange(1030) < lengths.long()[:, None]
     assert_equal(student.padding_mask(lengths, 1030), expected, what="the mask of uint8 lengths in 1030", hint=hint)
+    long, hint = torch.tensor([4097, 2049, 257]), "no position may be rounded: half precision ends at 2048, bfloat16 at 256"
+    expected_long = torch.arange(4500) < long[:, None]
+    assert_equal(student.padding_mask(long, 4500), expected_long, what="the mask of lengths of thousands in 4500", hint=hint)
     again = student.run(again_after_overwriting, "padding_mask", [lengths, 300])
     assert_equal(again, expected[:, :300], what="the mask of a second call, the first one's having been written into")
     assert_equal(student.padding_mask(max_len=1, lengths=torch.tensor([0])), torch.zeros(1, 1, dtype=torch.bool), what="by name")
@@ -58,7 +67,7 @@ def problem(seed, b, n_heads, n_q, n_k, head_dim, masked, biased):
     """(sizes, weights, x, context, mask, bias); a mask has rows of nothing."""
     d = n_heads * head_dim
     shapes = {"none": None, "keys": (b, 1, 1, n_k), "queries": (n_q, n_k), "all": (b, n_heads, n_q, n_k)}
-    shapes |= {"vector": (n_k,), "column": (n_q, 1)}
+    shapes |= {"vector": (n_k,), "column": (n_q, 1), "heads": (n_heads, n_q, n_k)}
     shape, bias_shape = shapes[masked], {**shapes, "keys": (n_heads, n_q, n_k)}[biased]
     return (
         [d, n_heads],
@@ -70,7 +79,7 @@ def problem(seed, b, n_heads, n_q, n_k, head_dim, masked, biased):
     )
 
 
-KINDS = st.sampled_from(["none", "keys", "queries", "all", "vector", "column"])
+KINDS = st.sampled_from(["none", "keys", "queries", "all", "vector", "column", "heads"])
 PROBLEMS = {
     "seed": seeds(), "b": sizes(1, 3), "n_heads": sizes(1, 3), "n_q": sizes(1, 5), "n_k": sizes(1, 6), "head_dim": sizes(1, 4),
     "masked": KINDS, "biased": KINDS,
@@ -84,6 +93,7 @@ PROBLEMS = {
 @example(seed=2, b=2, n_heads=2, n_q=4, n_k=4, head_dim=3, masked="keys", biased="all")
 @example(seed=3, b=2, n_heads=2, n_q=2, n_k=3, head_dim=2, masked="queries", biased="keys")
 @example(seed=4, b=2, n_heads=3, n_q=4, n_k=3, head_dim=1, masked="vector", biased="vector")
+@example(seed=6, b=3, n_heads=2, n_q=3, n_k=4, head_dim=2, masked="heads", biased="heads")
 @example(seed=5, b=3, n_heads=1, n_q=4, n_k=3, head_dim=2, masked="column", biased="column")
 def test_each_query_gets_its_mean_of_the_context(student, reference, **sizes):
     """softmax(q kᵀ + bias) v in each head, without a scale, then w_o: for any lengths, masks and biases."""
@@ -127,15 +137,17 @@ def test_masked_keys_have_no_weight(student, seed, n_heads, n_q, n_k):
     """What stands at a masked key changes nothing, however large it or the bias is."""
     layer, weights, x, context, _, _ = problem(seed, 2, n_heads, n_q, n_k, 2, "none", "none")
     mask = torch.arange(n_k) < torch.tensor([n_k - 1, 1])[:, None]
-    other = torch.where(mask[..., None], context, 50 * normal(seed + 9, *context.shape))
-    for scale in (0.0, 1.0, -1e6):
+    for scale, size in ((0.0, 50.0), (1.0, 1e12), (-1e12, 50.0)):
+        other = torch.where(mask[..., None], context, size * normal(seed + 9, *context.shape))
         bias = (torch.full((n_heads, n_q, n_k), scale) if scale < 0 else scale * normal(seed + 5, n_heads, n_q, n_k)).double()
         several = [(x, each, mask[:, None, None], bias) for each in (context, other)]
         found = [student.run(scenarios.called, "CrossAttention", layer, weights, list(args)) for args in several]
-        hint = "fill masked scores before the softmax, with something below any score"
-        assert_close(found[1], found[0], what=f"the output after a change at masked keys (bias of {scale})", hint=hint)
+        hint = "fill masked scores before the softmax with torch.finfo(dtype).min: it is below any score"
+        what = f"the output after a change at masked keys (to numbers of about {size:g}, bias of {scale:g})"
+        assert_close(found[1], found[0], what=what, hint=hint)
     alone = student.run(scenarios.called, "CrossAttention", layer, weights, [x[1:], context[1:, :1], None, bias[..., :1]])
-    assert_close(found[0][1:], alone, what="the output for the only real key", hint="its weight is 1", atol=1e-8)
+    what = f"the output for the only real key (bias of {scale:g})"
+    assert_close(found[0][1:], alone, what=what, hint=f"its weight is 1; {hint}", atol=1e-8)
 
 
 @exercise("CrossAttention", points=1.5)
@@ -172,6 +184,9 @@ def test_gradients_reach_everything(student, reference, **sizes):
     args = "CrossAttention", layer, weights, args, normal(sizes["seed"], *args[0].shape), wrt
     actual, expected = (each.run(scenarios.layer_gradients, *args) for each in (student, reference))
     assert_close(actual, expected, what="(gradients of weights, of arguments)", hint="detached?", rtol=1e-7, atol=1e-9)
+    actual = student.run(scenarios.gradients_through_the_pair, *args[1:])
+    what, hint = "(gradients of weights, of arguments) with the context as a pair", "those of the context itself: detach no pair"
+    assert_close(actual, expected, what=what, hint=hint, rtol=1e-7, atol=1e-9)
 
 
 @exercise("CrossAttention", points=1)

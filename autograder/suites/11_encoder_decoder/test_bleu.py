@@ -69,7 +69,7 @@ def test_precisions_without_a_match_are_smoothed(student, reference, seed, n_tex
 
 
 @exercise("bleu", points=0.5)
-def test_what_scores_zero_and_what_a_hundred(student):
+def test_what_scores_zero_and_what_a_hundred(student, reference):
     """No match at all, no 4-gram at all, no token at all; a copy of a reference; one good text among bad ones."""
     for hypothesis in ("x y z w v", "", "a b c", "a", "   "):
         actual = student.bleu([hypothesis], [["a b c d"]])
@@ -77,6 +77,9 @@ def test_what_scores_zero_and_what_a_hundred(student):
         assert_close(
             actual, 0.0, what=f"the score of {hypothesis!r}", hint="0 where some order has no n-gram, or nothing matches"
         )
+    hint = "an n-gram is n tokens, not their letters in a row"
+    what = "the score of 'ab c d e f' beside 'a bc d e f'"
+    check(student, reference, ["ab c d e f"], [["a bc d e f"]], what=what, hint=hint)
     for text in ("a b c d", "a a a a a", " a\tb  c d\n"):
         assert_close(student.bleu([text, text], [["x", text], [text]]), 100.0, what=f"the score of {text!r} beside itself")
 

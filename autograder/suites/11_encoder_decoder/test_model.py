@@ -1,5 +1,7 @@
 """MiniT5Config and MiniT5."""
 
+import math
+
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
@@ -48,8 +50,15 @@ def test_sizes_that_make_no_model_are_refused(student):
     for n_heads, d_model in ((4, 6), (3, 64), (128, 64)):
         why = "n_heads must divide d_model"
         assert_refused(student.run, scenarios.config_fields, 9, n_heads=n_heads, d_model=d_model, why=why)
-    for dropout in (1.0, -0.1, 1.5):
-        assert_refused(student.run, scenarios.config_fields, 9, dropout=dropout, why="dropout must be at least 0 and below 1")
+    for dropout in (1.0, -0.1, 1.5, math.nan):
+        why = f"dropout must be at least 0 and below 1, and {dropout} is not"
+        assert_refused(student.run, scenarios.config_fields, 9, dropout=dropout, why=why)
+    for bad, names in (({"dropout": 1.5}, ["dropout"]), ({"n_heads": 3}, ["n_heads", "d_model"])):
+        try:
+            student.run(scenarios.config_fields, 9, **bad)
+        except (ValueError, TypeError, IndexError) as error:
+            named = any(name in str(error) for name in names)
+            assert named, f"{bad} is refused with an error that does not name {names[0]}\n  it says: {error}"
     student.run(scenarios.config_fields, 1, 1, 1, 1, 1, 0.999, 1, 1)
     student.run(scenarios.config_fields, 9, dropout=0)
 
@@ -97,14 +106,20 @@ def test_padding_changes_nothing(student, seed, lengths, more):
 
 
 @exercise("MiniT5", points=1.5)
-@settings(max_examples=4)
-@given(config=model_sizes(), seed=seeds(), n=sizes(1, 4), t=sizes(1, 5))
-def test_gradients_reach_every_weight(student, reference, config, seed, n, t):
-    """Embeddings (from all three places), both tables of biases, every block and both norms."""
+@settings(max_examples=2)
+@given(config=model_sizes(), seed=seeds(), n=sizes(1, 4), t=sizes(1, 5), pieces=sizes(1, 3), as_pairs=st.booleans())
+@example(config=SMALL, seed=1, n=4, t=4, pieces=2, as_pairs=True)
+@example(config=SMALL, seed=1, n=4, t=4, pieces=3, as_pairs=False)
+def test_gradients_reach_every_weight(student, reference, config, seed, n, t, pieces, as_pairs):
+    """Embeddings (from all three places), both tables of biases, every block and both norms; also of a text in pieces."""
     weights, args = problem(config, seed, 2, n, t)
     call = config, weights, *args, normal(seed, 2, t, config["vocab_size"])
     actual, expected = (each.run(scenarios.model_gradients, *call) for each in (student, reference))
     assert_close(actual, expected, what="the gradient", hint="is something detached, or a copy?", rtol=1e-7, atol=1e-8)
+    actual = student.run(scenarios.model_gradients_in_pieces, *call, pieces, as_pairs)
+    context = "projected before" if as_pairs else "as it is"
+    what = f"the gradient of {t} tokens decoded in pieces of {pieces}, the context {context}"
+    assert_close(actual, expected, what=what, hint="decode detaches neither its past nor its context", rtol=1e-7, atol=1e-8)
 
 
 @exercise("MiniT5", points=2)
@@ -160,7 +175,7 @@ def test_the_decoder_does_not_look_ahead_and_the_encoder_does(student, seed, t):
     assert not bool(unchanged.any()), "the last source token does not reach every target position"
 
 
-@exercise("MiniT5", points=1)
+@exercise("MiniT5", points=0.5)
 @settings(max_examples=4)
 @given(config=model_sizes())
 def test_the_parameters_have_these_names_and_are_no_others(student, config):
@@ -176,6 +191,18 @@ def test_the_parameters_have_these_names_and_are_no_others(student, config):
     hint = "one embedding for both ends, one bias for each stack, no output layer"
     assert_equal(found, expected, what="the structure", hint=hint)
     assert_equal(student.run(scenarios.changed_by_building, config), [], what="what making a model changes")
+
+
+@exercise("MiniT5", points=0.5)
+def test_weights_start_where_pytorch_puts_them(student):
+    """Embeddings are standard normal, linear layers uniform within 1 / sqrt(d_model): nothing else is initialised."""
+    d, config = 64, {"vocab_size": 200, "n_layers": 1, "n_buckets": 128, "max_distance": 999}
+    for name, weight in student.run(scenarios.first_weights, config).items():
+        kind, usual = ("Embedding", 1.0) if "embedding" in name else ("Linear", (3 * d) ** -0.5)
+        spread, largest = weight.std().item(), weight.abs().max().item()
+        found = f"{name} starts with a standard deviation of {spread:.3g} and a largest number of {largest:.3g}"
+        said = f"{found}; in PyTorch's nn.{kind} the deviation is {usual:.3g}\n  hint: leave the weights where PyTorch puts them"
+        assert 0.85 < spread / usual < 1.15 and (kind == "Embedding" or largest <= d**-0.5 + 1e-6), said
 
 
 @exercise("MiniT5", points=0.5)
@@ -214,7 +241,8 @@ def test_arguments_and_settings_are_left_alone(student, reference):
     others = model_weights(SMALL, 7)
     call = SMALL, weights, others, *args
     actual, expected = (each.run(scenarios.logits_before_and_after, *call) for each in (student, reference))
-    assert_close(actual, expected, what="the logits before and after a change of the weights", rtol=1e-8, atol=1e-9)
+    what = "the logits: at first, of a deep copy with other weights, of the model again, and when it has the others too"
+    assert_close(actual, expected, what=what, rtol=1e-8, atol=1e-9)
     single = {name: x.float() for name, x in weights.items()}
     found = student.run(scenarios.logits, SMALL, single, *args)
     assert_close(found, expected[0].float(), what="the logits in float32", rtol=1e-3, atol=1e-3)

@@ -16,7 +16,10 @@ def assert_buckets(found, relative, bidirectional, n_buckets, max_distance):
     assert_equal(list(found.shape), list(relative.shape), what="the shape of the buckets")
     for r, bucket in zip(relative.flatten().tolist(), found.flatten().tolist()):
         right = possible_buckets(r, bidirectional, n_buckets, max_distance)
+        n = n_buckets // 2 if bidirectional else n_buckets
         hint = "key minus query: what is at or before the query has r <= 0"
+        if (abs(r) if bidirectional else -r) >= n // 2:
+            hint = "from E on it is E + floor(log(r / E) / log(max_distance / E) * (N - E)), N - 1 at most"
         what = f"the bucket of {r} with n_buckets={n_buckets}, max_distance={max_distance}, bidirectional={bidirectional}"
         expected = " or ".join(map(str, sorted(right)))
         assert bucket in right, f"{what} is not as expected\n  expected {expected}\n  got      {bucket}\n  hint: {hint}"
@@ -59,10 +62,13 @@ def test_the_defaults_are_t5s(student):
 
 @exercise("relative_position_bucket", points=0.5)
 def test_the_largest_distances_share_the_last_bucket(student):
-    """From max_distance to a hundred million."""
-    far = torch.tensor([-(10**8), -(10**6), -5000, -129, 0, 129, 5000, 10**6, 10**8])
+    """From max_distance to a million millions; also of many buckets."""
+    far = torch.tensor([-(2**40) - 1, -(10**8), -(10**6), -5000, -129, 0, 129, 5000, 10**6, 10**8, 2**40 + 1])
     for bidirectional in (True, False):
         assert_buckets(student.relative_position_bucket(far, bidirectional), far, bidirectional, 32, 128)
+        reach = torch.arange(-830, 831)
+        found = student.relative_position_bucket(reach, bidirectional, 602, 800)
+        assert_buckets(found, reach, bidirectional, 602, 800)
 
 
 @exercise("relative_position_bucket", points=0.5)
@@ -143,11 +149,11 @@ def test_the_table_is_a_parameter_that_learns(student, reference):
     call = "RelativePositionBias", [2, True, 6, 5], *tables, [3, 7]
     actual, expected = (each.run(scenarios.called_after_a_change, *call) for each in (student, reference))
     assert_close(actual, expected, what="the biases before and after a change of the table", hint="keep no bias: weights change")
-    args = [3], normal(1, 32, 3), [(60, 150), (2, 1100)]
+    args = [3], normal(1, 32, 3), [(60, 150), (2, 2100)]
     actual, expected = (each.run(scenarios.bias_of, *args) for each in (student, reference))
     assert_equal(list(actual[0].shape), [3, 60, 150], what="the shape of the bias")
     for distance in (3, 21, 41, 57):  # away from where the logarithm is a whole number
         found, expected_there = ([x[0][:, -1, 149 - distance], x[0][:, 0, 90 + distance]] for x in (actual, expected))
         assert_close(found, expected_there, what=f"the default bias at a distance of {distance}, before and after the query")
-    assert_equal(list(actual[1].shape), [3, 2, 1100], what="the shape of the bias of the last two of 1100 positions")
-    assert_close(actual[1][..., :900], expected[1][..., :900], what="the bias of the last two of 1100 positions to the first 900")
+    assert_equal(list(actual[1].shape), [3, 2, 2100], what="the shape of the bias of the last two of 2100 positions")
+    assert_close(actual[1][..., :900], expected[1][..., :900], what="the bias of the last two of 2100 positions to the first 900")
