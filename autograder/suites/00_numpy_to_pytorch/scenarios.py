@@ -135,7 +135,7 @@ def in_turn(module, name, first, second):
     if any(x.requires_grad for x in first if isinstance(x, torch.Tensor)):
         changed.append("whether an input requires a gradient")
     result = result.clone()
-    first[0].copy_(first[0].flip(0))
+    first[0].detach().copy_(first[0].detach().flip(0))
     return result, changed, call(*first)
 
 

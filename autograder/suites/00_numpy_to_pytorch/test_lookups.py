@@ -10,7 +10,7 @@ from autograder.testing.probes import again_after_overwriting, strided
 from autograder.testing.strategies import given, normal, seeds, settings, sizes
 
 from . import scenarios
-from .cases import FULL_SHAPES, SHAPES
+from .cases import FULL_SHAPES, ON_ITS_OWN, SHAPES
 
 TABLES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.bool, torch.complex64
@@ -75,8 +75,8 @@ def test_ids_of_any_layout_and_no_ids_at_all(student):
     actual = student.run(strided, "one_hot", [ids, 4])
     assert_equal(actual, F.one_hot(ids, 4), "the one-hot vectors of strided ids")
     actual = student.run(scenarios.in_turn, "one_hot", [ids, 4], [ids.flip(0), 4])
-    expected = F.one_hot(ids, 4), [], F.one_hot(ids.flip(0), 4)
-    assert_equal(actual, expected, "(the one-hot vectors after another call, what the calls changed, those of new ids)")
+    what = "(the one-hot vectors after another call, what the calls changed, those of new ids)"
+    assert_equal(actual, (F.one_hot(ids, 4), [], F.one_hot(ids.flip(0), 4)), what, ON_ITS_OWN)
     for one in (torch.tensor(2), ids):
         actual = student.run(again_after_overwriting, "one_hot", [one, 4])
         hint = "every call makes vectors of its own: nothing is kept from one call to the next"
@@ -133,8 +133,8 @@ def test_tables_of_any_dtype_and_layout_and_no_ids_at_all(student, shape, seed):
         actual = student.run(strided, "gather_rows", [table, ids])
         assert_equal(actual, table[ids], f"the rows of a strided table of {dtype}")
         actual = student.run(scenarios.in_turn, "gather_rows", [table, ids], [table[:2], ids % 2])
-        expected = table[ids], [], table.flip(0)[ids]
-        assert_equal(actual, expected, "(the rows after another call, what the calls changed, those of a new table)")
+        what = "(the rows after another call, what the calls changed, those of a new table)"
+        assert_equal(actual, (table[ids], [], table.flip(0)[ids]), what, ON_ITS_OWN)
     none = torch.zeros(2, 0, dtype=torch.int64)
     assert_equal(student.gather_rows(table[:0], none), table[none], "no rows of an empty table", "min of nothing")
     assert_equal(student.gather_rows(table[:, :0], ids), table[ids][..., :0], "the rows of a table without columns")

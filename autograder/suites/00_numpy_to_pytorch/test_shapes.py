@@ -10,7 +10,7 @@ from autograder.testing.probes import strided
 from autograder.testing.strategies import broadcastable, example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .cases import SHAPES, require
+from .cases import ON_ITS_OWN, SHAPES, require
 
 TORCH = types.SimpleNamespace(batched_matmul=torch.matmul)
 
@@ -136,7 +136,7 @@ def test_gradients_reach_both_factors(student, case, seed):
 @given(case=matmul_cases())
 def test_the_product_keeps_the_dtype(student, case):
     """float32 factors give a float32 product, int32 ones an int32 one; whole numbers lose no digit, complex ones no sign."""
-    hint = "sum turns int32 into int64: say which dtype it shall have, sum(..., dtype=a.dtype)"
+    hint = "the dtype is that of a and b; sum turns int32 into int64 unless it is told, sum(..., dtype=a.dtype)"
     # Entries of a and b are of size 10, so products are of size 100, and there are up to six of them.
     room = {torch.float32: 1e-3, torch.float16: 2.0, torch.bfloat16: 16.0, torch.complex128: 1e-9, torch.complex64: 1e-4}
     size = {torch.int64: 2.0**28, torch.complex128: 1 + 2j, torch.complex64: 1 + 2j}
@@ -171,4 +171,5 @@ def test_any_memory_layout_gives_the_same_product(student, case):
     assert_inputs_untouched(student)
     actual = student.run(scenarios.in_turn, "batched_matmul", case, [2 * x for x in case])
     expected = expected, [], torch.matmul(case[0].flip(0), b)
-    assert_close(actual, expected, "(the product after another call, what the calls changed, that of a new factor)")
+    what = "(the product after another call, what the calls changed, that of a new factor)"
+    assert_close(actual, expected, what, ON_ITS_OWN)
