@@ -155,7 +155,7 @@ def laid_out_tensor(values, layout):
         larger = torch.zeros(*values.shape[:-1], 3 * values.shape[-1] + 2, dtype=values.dtype)
         view = larger[..., 2::3]
     elif layout == "offset":
-        view = torch.zeros(2, *values.shape, dtype=values.dtype)[1]
+        view = torch.zeros(3, *values.shape, dtype=values.dtype)[1]
     else:
         view = torch.zeros_like(values)
     return view.copy_(values)
@@ -216,15 +216,16 @@ def of_a_view(module, x, index, eps):
 
 
 def points_asked(module, x, eps):
-    """What f was given: dtypes and shapes."""
-    seen = set()
+    """What f was given: dtypes and shapes, and the largest distance of a coordinate from that of x."""
+    seen, moved = set(), [0.0]
 
     def f(point):
         seen.add((str(point.dtype), tuple(point.shape)))
+        moved.append(float((point - x).abs().max()))
         return point.sum()
 
     module.numerical_gradient(f, x, eps)
-    return sorted(seen)
+    return sorted(seen), max(moved)
 
 
 def x_around_numerical_gradient(module, x, eps):

@@ -54,11 +54,13 @@ def test_equal_points_are_at_distance_zero_and_not_nan(student, n, d, offset, se
     room = 16 * d * 2**-23 * float(x.square().max())  # a few roundings of sums of d squares
     expected = by_hand(x.double(), x.flip(0).double()).square().float()
     assert_close(actual.square(), expected, "the squared distances of x and x reversed", atol=room, rtol=2e-5)
-    x, y = 1e-9 * normal(seed, n, d), 1e-9 * normal(seed + 1, n, d)
-    room = 16 * d * 2**-52 * float(x.square().max() + y.square().max())
-    hint = "1e-12 is no small number beside these squares: add nothing, and guard only what is not positive"
-    actual = student.pairwise_distances(x, y)
-    assert_close(actual.square(), by_hand(x, y).square(), "the squares of tiny distances", hint, atol=room)
+    points, other = normal(seed, n, d), normal(seed + 1, n, d)
+    near_zero, near_each_other = (1e-9 * points, 1e-9 * other), (points, points + 3e-6 * other)
+    hint = "no number is small beside all squares: add nothing, and guard only what is not positive"
+    for (x, y), kind in ((near_zero, "points near 0"), (near_each_other, "points near each other")):
+        room = 16 * d * 2**-52 * float(x.square().max() + y.square().max())
+        actual = student.pairwise_distances(x, y)
+        assert_close(actual.square(), by_hand(x, y).square(), f"the squared distances of {kind}", hint, atol=room)
 
 
 @exercise("pairwise_distances", points=1)
@@ -161,8 +163,9 @@ def test_the_gradient_is_the_central_difference(student, reference, shape, eps, 
 def test_f_works_in_float64_and_the_result_has_the_dtype_of_x(student, shape, dtype, seed):
     """f gets float64 points of x's shape, so that a tiny eps is not lost; the gradient comes back in x's dtype."""
     x = numbers(seed, shape, dtype)
-    asked = student.run(scenarios.points_asked, x, 1e-5)
+    asked, moved = student.run(scenarios.points_asked, x, 1e-5)
     assert_equal(asked, [("torch.float64", tuple(shape))], "the dtypes and shapes of the points that f was given")
+    assert_close(moved, 1e-5, "how far from x f was asked", "the step is the eps that the caller gives", rtol=1e-9)
     ones = torch.ones(shape, dtype=torch.float64)
     expected = (3 * x.double() ** 2).to(dtype)
     assert_close(student.run(scenarios.cubes, x, ones, 1e-5), expected, "the gradient of sum(x^3)")
