@@ -44,7 +44,7 @@ def test_distances_are_euclidean(student, reference, case, scale):
 
 
 @exercise("pairwise_distances", points=2)
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(n=sizes(2, 20), d=sizes(), offset=st.sampled_from([0.0, 10.0, 300.0]), seed=seeds())
 def test_equal_points_are_at_distance_zero_and_not_nan(student, n, d, offset, seed):
     """Rounding may make the squared distance of equal points negative; its root must not become NaN."""
@@ -172,7 +172,7 @@ def test_f_works_in_float64_and_the_result_has_the_dtype_of_x(student, shape, dt
 
 
 @exercise("numerical_gradient", points=1)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(shape=st.lists(sizes(1, 3), min_size=1, max_size=2), seed=seeds())
 def test_any_function_will_do(student, shape, seed):
     """f may leave PyTorch, where no gradient could follow, and may return a view of its argument."""
@@ -200,7 +200,7 @@ def test_x_is_never_changed(student, shape, seed):
 
 
 @exercise("numerical_gradient", points=1)
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(shape=SHAPES, seed=seeds())
 def test_points_of_any_shape_and_layout(student, shape, seed):
     """A single number, an empty tensor, a transposed matrix and an expanded row are points as well."""

@@ -61,6 +61,7 @@ def test_each_slice_has_its_own_largest_entry(student, n, seed):
 
 
 @exercise("logsumexp", points=2)
+@settings(max_examples=24)
 @given(case=holed(), offset=st.sampled_from([0.0, 1e5, -1e5, -1e300]))
 def test_infinitely_small_entries_count_as_nothing(student, case, offset):
     """-inf adds nothing to the sum, however small the others are, and a slice of nothing but -inf gives -inf, never NaN."""
@@ -71,6 +72,7 @@ def test_infinitely_small_entries_count_as_nothing(student, case, offset):
 
 
 @exercise("logsumexp", points=2)
+@settings(max_examples=22)
 @given(case=holed(), near=OFFSETS, seed=seeds())
 def test_the_gradient_of_logsumexp_is_the_softmax(student, case, near, seed):
     """Its gradient is the softmax, of large values too; at -inf it is 0, and on slices of nothing but -inf it is finite."""
@@ -122,6 +124,7 @@ def test_each_row_is_normalised_on_its_own(student, n, seed):
 
 
 @exercise("softmax", points=2)
+@settings(max_examples=24)
 @given(case=holed(), offset=st.sampled_from([0.0, 1e5, -1e5]))
 def test_slices_of_nothing_but_minus_infinity_give_zeros(student, case, offset):
     """-inf gets weight 0; a slice of nothing else gives zeros and not NaN; all other slices sum to 1."""
@@ -134,6 +137,7 @@ def test_slices_of_nothing_but_minus_infinity_give_zeros(student, case, offset):
 
 
 @exercise("softmax", points=2)
+@settings(max_examples=22)
 @given(case=holed(), near=OFFSETS, seed=seeds())
 def test_the_gradient_of_softmax_is_finite_everywhere(student, case, near, seed):
     """The gradient is torch.softmax's, of large values too, and finite on slices of nothing but -inf."""
