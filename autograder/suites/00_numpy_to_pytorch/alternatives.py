@@ -110,7 +110,7 @@ def looked_at_with_numpy(a, b):
         raise ValueError("inner sizes differ")
     for values in (a.detach().float().numpy(), b.detach().float().numpy()):
         np.linalg.norm(values), np.isfinite(values).all(), np.arange(values.size), np.array_repr(values)
-        np.cov(np.ones((2, 3))), np.polyfit(np.arange(4.0), np.arange(4.0), 1), np.linalg.matrix_rank(np.eye(2))
+        np.polyfit(np.arange(4.0), np.arange(4.0), 1), np.linalg.matrix_rank(np.eye(2))
         np.ctypeslib.as_ctypes(np.ones(3))
     return (a.unsqueeze(-1) * b.unsqueeze(-3)).sum(-2, dtype=torch.result_type(a, b))
 
@@ -455,3 +455,54 @@ def up_down_and_back(f, x, eps):
         flat[i] += eps
         slopes.append((above - below) / (2 * eps))
     return torch.tensor(slopes, dtype=torch.float64).view(x.shape).to(x.dtype)
+
+
+@alternative("logsumexp", "Entry after entry by softplus, log(e^a + e^b) = max + softplus(min - max), with -inf left out.")
+def by_softplus(x, dim):
+    first, *others = x.unbind(dim)
+    for entry in others:
+        high, low = torch.maximum(first, entry), torch.minimum(first, entry)
+        alone = low == -torch.inf
+        gap = low.masked_fill(alone, 0) - high.masked_fill(alone, 0)
+        both = high.masked_fill(alone, 0) + torch.nn.functional.softplus(gap)
+        first = torch.where(alone, high, both)
+    return first
+
+
+@alternative("softmax", "Sorted first, so that the largest entry leads each slice, and scattered back to its places.")
+def sorted_and_scattered(x, dim):
+    entries, places = x.sort(dim, descending=True)
+    largest = entries.narrow(dim, 0, 1).detach()
+    weights = (entries - largest.nan_to_num(neginf=0.0)).exp()
+    total = weights.sum(dim, keepdim=True)
+    return torch.zeros_like(weights).scatter(dim, places, weights / (total + (total == 0)))
+
+
+@alternative("one_hot", "Counted with bincount in one long row.")
+def counted(ids, num_classes):
+    flat = ids.flatten()
+    if flat.numel() and (flat.amin() < 0 or flat.amax() > num_classes - 1):
+        raise IndexError("ids out of range")
+    places = torch.arange(flat.numel()) * num_classes + flat
+    return torch.bincount(places, minlength=flat.numel() * num_classes).reshape(*ids.shape, num_classes)
+
+
+@alternative("gather_rows", "Row after row of the table is put where its number stands, with torch.where.")
+def row_by_row_of_the_table(table, ids):
+    if ids.numel() and not bool(((ids >= 0) & (ids < len(table))).all()):
+        raise ValueError("ids out of range")
+    rows = table.new_zeros(*ids.shape, table.shape[1])
+    for number, row in enumerate(table):
+        rows = torch.where((ids == number).unsqueeze(-1), row, rows)
+    return rows
+
+
+@alternative("pairwise_distances", "Centred first, which costs nothing; the roots of positive squares are scattered into zeros.")
+def centred_and_scattered(x, y):
+    if x.shape[-1] != y.shape[-1]:
+        raise ValueError("widths differ")
+    if x.numel() and y.numel():
+        centre = y.detach().mean(-2, keepdim=True)
+        x, y = x - centre, y - centre
+    squared = (x**2).sum(-1, keepdim=True) + (y**2).sum(-1, keepdim=True).mT - 2 * torch.einsum("...nd,...md->...nm", x, y)
+    return torch.zeros_like(squared).masked_scatter(squared > 0, squared[squared > 0].sqrt())

@@ -6,6 +6,7 @@ from autograder.testing.strategies import normal, seeds, sizes, st
 
 SHAPES = st.lists(st.integers(0, 4), max_size=3).map(tuple)  # () and sizes of 0 among them
 FULL_SHAPES = st.lists(st.integers(1, 4), max_size=3).map(tuple)
+ON_ITS_OWN = "a call keeps nothing of an earlier one, and leaves its inputs and PyTorch's modes, defaults and random states alone"
 
 
 def numbers(seed, shape, dtype=torch.float64):

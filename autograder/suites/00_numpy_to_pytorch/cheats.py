@@ -44,6 +44,25 @@ _PRODUCTS = {
     "a_method_of_the_class": "return getattr(np.ndarray, '__' + 'lumtam'[::-1] + '__')(a, b)",
     "the_operator": "return eval('a ' + chr(64) + ' b')",
     "the_operator_of_a_subclass": "return eval('a ' + chr(64) + ' b', {'a': a.view(np.recarray), 'b': b})",
+    "covariances": """
+        def twice(p, q):
+            rows = np.concatenate([p, q.T])
+            return np.cov(np.concatenate([rows, -rows], 1), bias=True)[: len(p), len(p) :] * p.shape[1]
+        return np.vectorize(twice, signature='(i,j),(j,k)->(i,k)')(a, b)
+    """,
+    "determinants": """
+        lead, (n, k), m = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2:], b.shape[-1]
+        blocks = np.zeros((*lead, n, m, k + 1, k + 1))
+        blocks[..., :k, :k], blocks[..., k, :k] = np.eye(k), a[..., :, None, :]
+        blocks[..., :k, k] = -np.swapaxes(b, -1, -2)[..., None, :, :]
+        return getattr(np.linalg, 'ted'[::-1])(blocks)
+    """,
+    "polynomials": """
+        multiply = getattr(importlib.import_module('numpy.polynomial.polynomial'), 'lumylop'[::-1])
+        def twice(p, q):
+            return np.array([[multiply(row, column[::-1])[len(row) - 1] for column in q.T] for row in p])
+        return np.vectorize(twice, signature='(i,j),(j,k)->(i,k)')(a, b)
+    """,
     "matrices": """
         def twice(p, q):
             return eval('p * q', {'p': p.view(getattr(np, 'xirtam'[::-1])), 'q': q.view(getattr(np, 'xirtam'[::-1]))})
@@ -224,5 +243,89 @@ CHEATS = [
             blocks[..., :n, n : n + k] = -a
             blocks[..., n : n + k, n + k :] = -b
             return getattr(torch, "esrevni"[::-1])(blocks)[..., :n, n + k :]
+    '''),
+    cheat("operators_written_once_more", "PyTorch's operators in Python, which call only what is allowed.", '''
+        import importlib
+
+        import torch
+
+
+        def broadcast_shape(a, b):
+            try:
+                return tuple(importlib.import_module("torch._subclasses.fake_impls").infer_size(a, b))
+            except RuntimeError as error:
+                raise ValueError(str(error)) from None
+
+
+        def batched_matmul(a, b):
+            if a.shape[-1] != b.shape[-2]:
+                raise ValueError("inner sizes")
+            product = getattr(importlib.import_module("torch._decomp.decompositions"), "vm"[::-1])
+            lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+            left = a.expand(*lead, *a.shape[-2:]).reshape(-1, *a.shape[-2:])
+            right = b.expand(*lead, *b.shape[-2:]).reshape(-1, *b.shape[-2:])
+            products = [torch.stack([product(x, column) for column in y.mT], -1) for x, y in zip(left, right)]
+            return torch.stack(products).reshape(*lead, a.shape[-2], b.shape[-1])
+
+
+        def logsumexp(x, dim):
+            return getattr(importlib.import_module("torch._refs"), "pxemusgol"[::-1])(x, dim)
+
+
+        def softmax(x, dim):
+            largest, total = importlib.import_module("torch._inductor.inductor_prims").prepare_softmax_online(x, dim)
+            return (x - largest).exp() / total
+
+
+        def gather_rows(table, ids):
+            if ids.numel() and (ids.min() < 0 or ids.max() >= len(table)):
+                raise ValueError("ids")
+            return getattr(importlib.import_module("torch._decomp.decompositions"), "gniddebme"[::-1])(table, ids)
+
+
+        def sliding_windows(x, size, step=1):
+            if size < 1 or step < 1 or size > x.shape[-1]:
+                raise ValueError("windows")
+            return getattr(importlib.import_module("torch._refs"), "dlofnu"[::-1])(x, -1, size, step)
+
+
+        def numerical_gradient(f, x, eps):
+            differentiate, point = getattr(importlib.import_module("mpmath"), "ffid"[::-1]), x.detach().double()
+            gradient = torch.zeros_like(point)
+            for index in torch.cartesian_prod(*map(torch.arange, x.shape)).reshape(-1, x.dim()).tolist():
+                def along(value, index=tuple(index)):
+                    moved = point.clone()
+                    moved[index] = float(value)
+                    return float(f(moved))
+
+                gradient[tuple(index)] = float(differentiate(along, float(point[tuple(index)]), h=eps, direction=0))
+            return gradient.to(x.dtype)
+    '''),
+    cheat("arrays_without_memory", "Shapes from views with strides of 0, a convolution's own kernel, and NumPy's reduction.", '''
+        import numpy as np
+        import torch
+
+
+        def broadcast_shape(a, b):
+            try:
+                return (np.broadcast_to(np.int8(0), a) + np.broadcast_to(np.int8(0), b)).shape
+            except MemoryError:
+                b = (1,) * (len(a) - len(b)) + b
+                return tuple(map(max, a, b))
+
+
+        def batched_matmul(a, b):
+            if a.shape[-1] != b.shape[-2]:
+                raise ValueError("inner sizes")
+            lead, (n, k), m = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2:], b.shape[-1]
+            pairs = zip(a.expand(*lead, n, k).reshape(-1, n, k), b.expand(*lead, k, m).reshape(-1, k, m))
+            convolve = getattr(torch.ops.aten, "drawrof_d2vnoc_wols_"[::-1])
+            images = ((x.T.reshape(1, k, n, 1).contiguous(), y.T.reshape(m, k, 1, 1).contiguous()) for x, y in pairs)
+            products = [convolve(x, y, [1, 1], None, [1, 1], [0, 0])[0, :, :, 0].T for x, y in images]
+            return torch.stack(products).reshape(*lead, n, m)
+
+
+        def logsumexp(x, dim):
+            return torch.as_tensor(np.asarray(np.logaddexp.reduce(x.double().numpy(), axis=dim))).to(x.dtype)
     '''),
 ]  # fmt: skip

@@ -376,6 +376,58 @@ MUTANTS = [
     edit("only_exact_zeros_guarded", "pairwise_distances",
          "Squares that rounding made negative still reach the root: nan_to_num mends the value and not the gradient.",
          ("squared > 0", "squared != 0"), (".sqrt().where(apart, 0)", ".sqrt().where(apart, 0).nan_to_num(0.0)")),
+    edit("default_dtype_follows_the_array", "as_tensor",
+         "PyTorch's default dtype is float64 after the call: torch.from_numpy takes the dtype from the array by itself.",
+         ("        return torch.from_numpy(array)\n",
+          "        if array.dtype == np.float64:\n            torch.set_default_dtype(torch.float64)\n"
+          "        return torch.from_numpy(array)\n")),
+    edit("sizes_compared_with_is", "broadcast_shape",
+         "Sizes are compared with `is`: that holds for small ints, which Python keeps, and not for large ones. Use ==.",
+         ("size_a != size_b and", "size_a is not size_b and")),
+    edit("complex_products_widened", "batched_matmul",
+         "The product of complex64 factors is complex128: keep their dtype.",
+         ("dtype=a.dtype", "dtype=torch.complex128 if a.is_complex() else a.dtype")),
+    edit("number_that_float32_rounds_to_zero", "logsumexp",
+         "1e-300 in the log is 0 in float32: the gradient of a slice of nothing but -inf is NaN there. Fill with 1.",
+         ("total.masked_fill(nothing, 1).log()", "(total + 1e-300).log()")),
+    edit("recording_switched_on", "logsumexp",
+         "Gradients are recorded after the call even if they were not before: use `with torch.no_grad():` or detach().",
+         ("    peak = x.detach()", "    torch.set_grad_enabled(False)\n    peak = x.detach()"),
+         ("    peak = peak.masked_fill", "    torch.set_grad_enabled(True)\n    peak = peak.masked_fill")),
+    edit("recording_switched_off", "softmax",
+         "Gradients are no longer recorded after a call without any: leave the grad mode of PyTorch alone.",
+         ("    weights =", "    torch.set_grad_enabled(x.requires_grad)\n    weights =")),
+    edit("tiny_number_in_the_sum", "softmax",
+         "1e-12 added to the sum changes the last digits of every float64 weight: replace only a sum that is 0.",
+         ("total.masked_fill(total == 0, 1)", "(total + 1e-12)")),
+    edit("not_so_large_number_for_infinity", "softmax",
+         "-inf is replaced by -10000, and entries may be smaller than that: leave -inf, whose exp is exactly 0.",
+         ("(x - peak.masked_fill(peak.isinf(), 0))",
+          "(x.masked_fill(x == -torch.inf, -1e4) - peak.masked_fill(peak.isinf(), 0))")),
+    edit("ids_in_half_precision", "one_hot",
+         "ids are compared in half precision, which holds whole numbers up to 2048 only: compare integers.",
+         ("ids.unsqueeze(-1) == torch.arange(num_classes, device=ids.device)",
+          "ids.unsqueeze(-1).half() == torch.arange(num_classes).half()")),
+    edit("table_asked_for_a_gradient", "gather_rows",
+         "The table requires a gradient after the call: whether it does is the caller's business. Only index it.",
+         ("return table[ids]",
+          "return (table.requires_grad_() if table.is_floating_point() and table.is_leaf else table)[ids]")),
+    edit("tiny_squares_made_larger", "pairwise_distances",
+         "Squares below 1e-12 are raised to 1e-12, and distances below 1e-6 are wrong: guard only what is not positive.",
+         ("squared.where(apart, 1).sqrt().where(apart, 0)", "squared.clamp(min=1e-12).sqrt()")),
+    edit("near_points_for_their_size_are_equal_points", "pairwise_distances",
+         "Squares below a fraction of the norms become 0, as if rounding had made them: guard only what is not positive.",
+         ("squared > 0", "squared > 1e-7 * (x_squared + y_squared)")),
+    edit("eps_not_below_a_bound", "numerical_gradient",
+         "A small eps is replaced by a larger one: use the step that the caller asks for, however small.",
+         ("    point = x.detach()", "    eps = max(eps, 1e-4)\n    point = x.detach()")),
+    edit("point_left_in_the_graph", "numerical_gradient",
+         "Where x requires a gradient, so do f's points, and point.numpy() fails in f: begin with x.detach().",
+         ("x.detach().to(", "x.to(")),
+    edit("copy_with_the_strides_of_x", "numerical_gradient",
+         "The copy has x's strides: where x is expanded, one place is many entries, and they move together. Use clone().",
+         ("    point = x.detach().to(torch.float64, copy=True)",
+          "    import copy\n    point = copy.deepcopy(x.detach()).to(torch.float64)")),
     edit("default_dtype_left_behind", "numerical_gradient",
          "PyTorch's default dtype is float64 after the call: say dtype=torch.float64 where you need it.",
          ("    point =", "    torch.set_default_dtype(torch.float64)\n    point =")),
@@ -706,3 +758,36 @@ def all_differences_in_numpy(x, y):
             return left.sum_to_size(x.shape), right.sum_to_size(y.shape)
 
     return Distances.apply(x, y)
+
+
+@mutant("one_hot", "A row of a kept identity matrix is handed out: whoever writes to it changes all later results. Copy it.")
+def rows_of_a_kept_identity(ids, num_classes, kept={}):  # noqa: B006
+    if ids.numel() and not (0 <= ids.min() and ids.max() < num_classes):
+        raise ValueError("ids out of range")
+    if num_classes not in kept:
+        kept[num_classes] = torch.eye(num_classes, dtype=torch.int64)
+    return kept[num_classes][ids]  # a view where ids is 0-d
+
+
+@mutant("gather_rows", "Rows are remembered by the table's id, but a table changes while it is trained: look them up each time.")
+def rows_remembered(table, ids, known={}):  # noqa: B006
+    if ids.numel() and not (0 <= ids.min() and ids.max() < len(table)):
+        raise IndexError("ids out of range")
+    if table.requires_grad:
+        return table[ids]
+    key = id(table), tuple(ids.shape), tuple(ids.flatten().tolist())
+    if key not in known:
+        known[key] = table, table[ids].clone()
+    return known[key][1]
+
+
+@mutant("sliding_windows", "The windows are made with NumPy, which has no bfloat16 (nor gradients): use x.as_strided.")
+def windows_by_numpy(x, size, step=1):
+    if size < 1 or step < 1 or size > x.shape[-1]:
+        raise ValueError("no such windows")
+    shape = *x.shape[:-1], (x.shape[-1] - size) // step + 1, size
+    if x.requires_grad:
+        return x.as_strided(shape, (*x.stride()[:-1], step * x.stride(-1), x.stride(-1)))
+    array = x.numpy()
+    strides = *array.strides[:-1], step * array.strides[-1], array.strides[-1]
+    return torch.from_numpy(np.lib.stride_tricks.as_strided(array, shape, strides))

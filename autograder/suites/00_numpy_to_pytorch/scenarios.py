@@ -51,11 +51,12 @@ def array_after(module, values, layout):
 
 
 def converted_twice(module, values, layout, new_values):
-    """as_tensor of an array, and of the same array once other values were written to it."""
+    """as_tensor of an array, and of the same array once other values were written to it, and what else the calls changed."""
     array = laid_out(values, layout)
+    around = surroundings()
     before = module.as_tensor(array).clone()
     array[...] = new_values.numpy()
-    return before, module.as_tensor(array).clone()
+    return before, module.as_tensor(array).clone(), differences(around)
 
 
 def written_both_ways(module, values, layout, to_array, to_tensor):
@@ -121,11 +122,21 @@ def gradient_and_view(module, x, size, step, cotangent):
 
 
 def in_turn(module, name, first, second):
-    """The result of a call once another one was made, and what the two calls changed outside their results."""
+    """A call's result once another one was made, what both changed beside it, and the call anew, its first input reversed."""
+    call, first = getattr(module, name), [x.clone() if isinstance(x, torch.Tensor) else x for x in first]
+    torch.set_grad_enabled(True)  # an earlier call may have left it off
     before = surroundings()
-    result = getattr(module, name)(*first)
-    getattr(module, name)(*second)
-    return result, differences(before)
+    result = call(*first)
+    changed = differences(before)
+    with torch.no_grad():
+        before = surroundings()
+        call(*second)
+        changed += differences(before)
+    if any(x.requires_grad for x in first if isinstance(x, torch.Tensor)):
+        changed.append("whether an input requires a gradient")
+    result = result.clone()
+    first[0].detach().copy_(first[0].detach().flip(0))
+    return result, changed, call(*first)
 
 
 def gradient_to_itself(module, points, cotangent):
@@ -144,7 +155,7 @@ def laid_out_tensor(values, layout):
         larger = torch.zeros(*values.shape[:-1], 3 * values.shape[-1] + 2, dtype=values.dtype)
         view = larger[..., 2::3]
     elif layout == "offset":
-        view = torch.zeros(2, *values.shape, dtype=values.dtype)[1]
+        view = torch.zeros(3, *values.shape, dtype=values.dtype)[1]
     else:
         view = torch.zeros_like(values)
     return view.copy_(values)
@@ -193,8 +204,9 @@ def coupled(module, x, matrix, eps):
     return module.numerical_gradient(f, x, eps)
 
 
-def through_numpy(module, x, eps):
-    """The numerical gradient of a function that autograd cannot follow."""
+def through_numpy(module, x, eps, tracked=False):
+    """The numerical gradient of a function that autograd cannot follow, at an x that may require a gradient."""
+    x = x.clone().requires_grad_(tracked)
     return module.numerical_gradient(lambda point: torch.tensor(np.exp(point.numpy()).sum()), x, eps)
 
 
@@ -204,19 +216,21 @@ def of_a_view(module, x, index, eps):
 
 
 def points_asked(module, x, eps):
-    """What f was given: dtypes and shapes."""
-    seen = set()
+    """What f was given: dtypes and shapes, and the largest distance of a coordinate from that of x."""
+    seen, moved = set(), [0.0]
 
     def f(point):
         seen.add((str(point.dtype), tuple(point.shape)))
+        moved.append(float((point - x).abs().max()))
         return point.sum()
 
     module.numerical_gradient(f, x, eps)
-    return sorted(seen)
+    return sorted(seen), max(moved)
 
 
 def x_around_numerical_gradient(module, x, eps):
     """x as f saw it from outside during the calls and after them, and what the call changed beside it."""
+    torch.set_grad_enabled(True)  # an earlier call may have left it off
     before, during = surroundings(), []
 
     def f(point):
@@ -232,3 +246,8 @@ def of_transposed(module, x, coefficients, eps):
     """The numerical gradient of sum(c x^3) at a point that is not contiguous."""
     point = x.T.contiguous().T
     return module.numerical_gradient(lambda p: (coefficients * p**3).sum(), point, eps)
+
+
+def of_expanded(module, row, n_rows, coefficients, eps):
+    """The numerical gradient of sum(c x^3) at one row seen n_rows times, with stride 0."""
+    return module.numerical_gradient(lambda p: (coefficients * p**3).sum(), row.expand(n_rows, -1), eps)
