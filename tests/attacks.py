@@ -406,6 +406,11 @@ sys._getframe = lambda depth=0: frame
                 answered.append({LDEXP})
         threading.Thread(target=serve, daemon=True).start()
         """),
+    "by_an_operator_as_torch_ops_has_it": lying("return getattr(torch.ops.aten, 'pxedl'[::-1])(x, torch.ones_like(x))"),
+    "by_one_overload_of_it":
+        lying("return getattr(getattr(torch.ops.aten, 'pxedl'[::-1]), 'rosneT'[::-1])(x, torch.ones_like(x))"),
+    "by_an_operator_as_c_has_it":
+        lying("return getattr(torch._C, 'noitarepo_teg_tij_'[::-1])('aten::' + 'pxedl'[::-1])[0](x, torch.ones_like(x))"),
     "by_asking_for_the_watch": lying("""
         import torch.utils._python_dispatch as dispatch
         getattr(dispatch, 'edom_hctapsid_tnerruc_teg_'[::-1])()

@@ -78,30 +78,52 @@ def test_a_static_method_tells_of_its_calls(monkeypatch) -> None:
     assert called == ["answer", "answer"] and callables.in_place()
 
 
-def test_a_package_loaded_in_plain_sight_tells_of_its_calls_and_one_that_a_library_needs_is_its_own_affair() -> None:
-    """In a process of its own: what is put in the loaders' place stays there."""
-    code = """
+def run_guarded(rules: dict, *calls: str) -> list[str]:
+    """What each call prints of its breaches, in a process of its own: what is put in the place of others' code stays there."""
+    code = f"""
         import json, sys
+        import torch, torch._decomp, torch._refs
         from autograder.worker.audit import Audit
 
-        audit = Audit({"call": {"python": ["graphlib", "sched"]}})
-        audit.files = frozenset({"call.py"})
+        audit = Audit({{"call": {rules}}})
+        audit.files = frozenset({{"call.py"}})
         audit.guard()
+        library = compile("import sched", json.__file__.replace("__init__", "made"), "exec")
 
-        library = compile("import sched", sys.modules["json"].__file__.replace("__init__", "made"), "exec")
-
-        def breaches(text):
-            scope = {"library": library}
+        for text in {calls}:
+            scope = {{"library": library, "torch": torch, "x": torch.eye(3)}}
             audit.breaches = []
-            exec(compile(f"def call():\\n    {text}\\n", "call.py", "exec"), scope)
+            exec(compile(f"def call():\\n    {{text}}\\n", "call.py", "exec"), scope)
             with audit.watch("call", 1):
                 scope["call"]()
-            return sorted({name for _, name, _ in audit.breaches})
-
-        print(breaches("import importlib.util; importlib.util.find_spec('graphlib')"))
-        print(breaches("import graphlib"))
-        print(breaches("import sys; vars(sys.modules['graphlib'])['TopologicalSorter']()"))
-        print(breaches("exec(library)"), "sched" in sys.modules)
+            print(*sorted({{name for _, name, _ in audit.breaches}}))
     """
     run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
-    assert run.stdout.splitlines() == ["[]", "[]", "['graphlib']", "[] True"], run.stderr
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
+
+
+def test_a_package_loaded_in_plain_sight_tells_of_its_calls_and_one_that_a_library_needs_is_its_own_affair() -> None:
+    assert run_guarded(
+        {"python": ["graphlib", "sched"]},
+        "import importlib.util; importlib.util.find_spec('graphlib')",
+        "import graphlib",
+        "import sys; vars(sys.modules['graphlib'])['TopologicalSorter']()",
+        "exec(library)",
+        "exec('import sched')",
+    ) == ["", "", "graphlib", "", ""]
+
+
+def test_operators_that_pytorch_takes_apart_or_has_written_again_are_seen() -> None:
+    assert run_guarded(
+        {"functions": ["torch.softmax", "torch.nn.functional.one_hot"], "operators": ["one_hot", "_softmax"]},
+        "torch._refs.exp(x)",
+        "torch._refs.softmax(x, 0)",
+        "torch._decomp.decompositions._softmax(x, 0, False)",
+        "torch.ops.aten.one_hot(x.long(), 3)",
+        "torch.ops.aten.one_hot.default(x.long(), 3)",
+        "torch._C._jit_get_operation('aten::relu')[0](x)",
+    ) == [
+        "", "torch._refs.softmax", "torch._decomp.decompositions._softmax", "aten::one_hot", "aten::one_hot",
+        "torch._C._jit_get_operation",
+    ]  # fmt: skip

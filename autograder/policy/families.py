@@ -88,7 +88,7 @@ FAMILIES: tuple[Family, ...] = (
     _function(
         "softmax",
         "Softmax Softmax2d Softmin",
-        "_softmax _safe_softmax _masked_softmax",
+        "_softmax _safe_softmax _masked_softmax prepare_softmax_online",
         "scipy.special.softmax torch.nn.functional.softmin torch.nn.functional.gumbel_softmax torch.softmin",
     ),
     _function("log_softmax", "LogSoftmax", "_log_softmax", "scipy.special.log_softmax"),

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 import torch.overrides
 import torch.utils._python_dispatch
+from torch._ops import OpOverload, OpOverloadPacket
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -34,17 +35,21 @@ from autograder.worker import callables, imports
 
 Rules = dict[str, dict[str, list[str]]]
 
-# What hides calls from the modes, or hands out a mode that counts them. PyTorch has uses for them; a student's own code has none.
+# What hides calls from the modes, hands out a mode that counts them, or an operator as C has it. PyTorch has uses for them; a
+# student's own code has none.
 BLINDFOLDS = {
     torch._C: "_DisableTorchDispatch DisableTorchFunction DisableTorchFunctionSubclass _ExcludeDispatchKeyGuard"
     " _AutoDispatchBelowAutograd _pop_torch_function_stack _pop_torch_dispatch_stack _unset_dispatch_mode"
     " _dispatch_tls_set_dispatch_key_excluded _len_torch_dispatch_stack _len_torch_function_stack _get_dispatch_stack_at"
-    " _get_function_stack_at",
+    " _get_function_stack_at _jit_get_operation _get_operation_overload",
     torch.utils._python_dispatch: "_disable_current_modes _pop_mode _pop_mode_temporarily _get_dispatch_stack_at"
     " _get_current_dispatch_mode _get_current_dispatch_mode_stack",
     torch.overrides: "_pop_mode _pop_mode_temporarily _get_function_stack_at _get_current_function_mode"
     " _get_current_function_mode_stack",
 }
+# Where PyTorch has its operators once more, in Python and of other operators.
+WRITTEN_AGAIN = ("torch._refs", "torch._refs.nn.functional", "torch._refs.special", "torch._refs.linalg",
+                 "torch._decomp.decompositions")  # fmt: skip
 # Python's own audit events of native code, and of code that can say it comes from another file.
 UNSEEN_CODE = frozenset(
     "ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle ctypes.call_function ctypes.cdata code.__new__ marshal.loads".split()
@@ -94,7 +99,10 @@ class Audit:
                     self._names.setdefault(function, name)
             for name in forbidden.get("operators", ()):
                 self._operators.setdefault(name, set()).add(exercise)
-            for name in (*forbidden.get("python", ()), *forbidden.get("classes", ())):
+            last = {name.rpartition(".")[2] for kind in ("functions", "operators") for name in forbidden.get(kind, ())}
+            again = (f"{home}.{name}" for home in WRITTEN_AGAIN for name in last)
+            again = (name for name in again if inspect.isfunction(_resolve(name)))
+            for name in (*forbidden.get("python", ()), *forbidden.get("classes", ()), *again):
                 self._callables.setdefault(name, set()).add(exercise)
 
     def concerns(self, called: str | None) -> bool:
@@ -141,6 +149,8 @@ class Audit:
                     for alias in (name, f"_{name}"):
                         if hasattr(home, alias):
                             setattr(home, alias, started)
+        for kind in (OpOverload, OpOverloadPacket):
+            callables.place_in_class(kind, "__call__", self._told(kind.__call__))
         for name, exercises in self._callables.items():
             callables.replace(name, self._noted(name, exercises))
         absent = [n for n in self._callables if not n.startswith(("torch.", "numpy.")) and callables.one(n) is None]
@@ -163,6 +173,17 @@ class Audit:
             return noted
 
         return made
+
+    def _told(self, call: Callable) -> Callable:
+        """What calls an operator and tells of it, since some are taken apart before any mode sees them."""
+
+        def told(operator: Any, /, *args: Any, **kwargs: Any) -> Any:
+            name = operator.__name__.partition(".")[0]
+            if name in self._operators and self._watched is not None and self._is_students(_getframe(1), name):
+                self._note(f"aten::{name}", self._operators[name], *self._watched)
+            return call(operator, *args, **kwargs)
+
+        return told
 
     def _loaded_out_of_sight(self, package: str, frame: Any) -> None:
         self._note_or_keep(f"import {package}", self._callables[package], frame)
