@@ -21,6 +21,12 @@ def pair(name: str, exercises: tuple[str, ...], says: str, definitions: str) -> 
 
 ALTERNATIVES = [
     edit(
+        "negative_norms_refused",
+        "clip_grad_norm",
+        "What is refused said as such: NaN gets through, of which the docstring does not speak.",
+        ("if not max_norm >= 0:", "if max_norm < 0:"),
+    ),
+    edit(
         "decay_as_a_subtraction",
         "AdamW",
         "The decay is subtracted in the same line as the step.",

@@ -2058,12 +2058,6 @@ MUTANTS = [
         ),
     ),
     edit(
-        "nan_max_norm_accepted",
-        "clip_grad_norm",
-        "A max_norm of NaN is accepted: NaN is not 0 or more, and no comparison with it is true.",
-        ("if not max_norm >= 0:", "if max_norm < 0:"),
-    ),
-    edit(
         "norm_of_one_dimension",
         "clip_grad_norm",
         "The norm comes back with a dimension of size 1: it is a scalar.",

@@ -431,6 +431,6 @@ def test_dtypes_stay_and_squares_are_added_up_in_float32_at_least(student, seed)
 @exercise("clip_grad_norm", points=0.5)
 def test_a_negative_max_norm_is_refused(student):
     """Gradients do not turn around."""
-    for bad in (-1.0, -1e-9, float("-inf"), float("nan")):
+    for bad in (-1.0, -1e-9, float("-inf")):
         for gradients in ([torch.ones(2)], [torch.zeros(2)], [None]):
             assert_refused(student.run, scenarios.clip, gradients, bad, why=f"max_norm is {bad}, the gradients {gradients}")

@@ -8,6 +8,24 @@ from autograder.testing.variants import alternative, edit
 
 ALTERNATIVES = [
     edit(
+        "p_out_of_its_range",
+        "top_p_filter",
+        "What is refused said as such: NaN gets through, of which the docstring does not speak.",
+        ("if not 0 <= p <= 1:", "if p < 0 or p > 1:"),
+    ),
+    edit(
+        "min_p_out_of_its_range",
+        "min_p_filter",
+        "What is refused said as such: NaN gets through, of which the docstring does not speak.",
+        ("if not 0 <= min_p <= 1:", "if min_p < 0 or min_p > 1:"),
+    ),
+    edit(
+        "penalties_at_0_and_below",
+        "repetition_penalty",
+        "What is refused said as such: NaN gets through, of which the docstring does not speak.",
+        ("if not penalty > 0:", "if penalty <= 0:"),
+    ),
+    edit(
         "the_root_is_at_one",
         "TopKHeap",
         "Children by shifts of the index, the parent by integer arithmetic of another form.",

@@ -9,6 +9,18 @@ from autograder.testing.variants import alternative, edit
 
 ALTERNATIVES = [
     edit(
+        "dropout_out_of_its_range",
+        "MiniT5Config",
+        "What is refused said as such: NaN gets through, of which the docstring does not speak.",
+        ("if not 0 <= self.dropout < 1:", "if self.dropout < 0 or self.dropout >= 1:"),
+    ),
+    edit(
+        "smoothing_out_of_its_range",
+        "label_smoothed_loss",
+        "What is refused said as such: NaN gets through, of which the docstring does not speak.",
+        ("if not 0 <= smoothing <= 1:", "if smoothing < 0 or smoothing > 1:"),
+    ),
+    edit(
         "mask_by_cumulative_sum",
         "padding_mask",
         "Positions counted from 1 and compared the other way round.",

@@ -1116,12 +1116,6 @@ MUTANTS = [
         ('f"{name} must be a positive whole number, got {size!r}"', '"a size must be a positive whole number"'),
     ),
     edit(
-        "no_number_for_a_dropout",
-        "MiniT5Config",
-        "A dropout of NaN is accepted, for it is neither below 0 nor above 1: refuse what is not at least 0 and below 1.",
-        ("if not 0 <= self.dropout < 1:", "if self.dropout < 0 or self.dropout >= 1:"),
-    ),
-    edit(
         "nameless_dropout",
         "MiniT5Config",
         "The error about the dropout does not name it: say dropout, and what it was.",
@@ -1699,12 +1693,6 @@ MUTANTS = [
             "to be zeros, not missing."
         ),
         ("return logits.sum()  #", "return torch.zeros((), dtype=logits.dtype, requires_grad=True)  #"),
-    ),
-    edit(
-        "no_number_for_a_smoothing",
-        "label_smoothed_loss",
-        "A smoothing of NaN is accepted, for it is neither below 0 nor above 1: refuse what does not lie in 0..1.",
-        ("if not 0 <= smoothing <= 1:", "if smoothing < 0 or smoothing > 1:"),
     ),
     # span_corrupt
     edit(

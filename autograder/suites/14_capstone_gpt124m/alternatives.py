@@ -6,6 +6,12 @@ from autograder.testing.variants import alternative, edit
 
 ALTERNATIVES = [
     edit(
+        "dropout_out_of_its_range",
+        "GPTConfig",
+        "What is refused said as such: NaN gets through, of which the docstring does not speak.",
+        ("if not 0 <= self.dropout < 1:", "if self.dropout < 0 or self.dropout >= 1:"),
+    ),
+    edit(
         "scores_by_hand",
         "CausalSelfAttention",
         "Softmax and masks written out, in place of the fused call.",

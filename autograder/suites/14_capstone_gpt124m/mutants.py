@@ -24,12 +24,6 @@ MUTANTS = [
         ("0 <= self.dropout < 1", "0 <= self.dropout <= 1"),
     ),
     edit(
-        "dropout_not_a_number",
-        "GPTConfig",
-        "A dropout that is NaN is accepted: write the comparison so that NaN fails it.",
-        ("if not 0 <= self.dropout < 1:", "if self.dropout < 0 or self.dropout >= 1:"),
-    ),
-    edit(
         "layers_unchecked",
         "GPTConfig",
         "n_layers is not among the sizes that are checked.",
