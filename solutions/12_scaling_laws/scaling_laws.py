@@ -497,9 +497,9 @@ def average_gradients(parameters: Iterable[nn.Parameter], group: dist.ProcessGro
     buckets: dict[torch.dtype, list[Tensor]] = {}
     for p in parameters:
         if p.requires_grad:
-            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-            if p.grad.grad_fn is not None:
+            if p.grad is not None and p.grad.grad_fn is not None:
                 p.grad.detach_()  # it is what backward(create_graph=True) left
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
             buckets.setdefault(p.grad.dtype, []).append(p.grad.detach())
     for grads in buckets.values():
         bucket = torch.cat([grad.flatten() for grad in grads])
