@@ -19,6 +19,8 @@ TOLERANCE = {
     torch.complex128: (1e-9, 1e-11),
 }
 REFUSALS = (ValueError, TypeError, IndexError)
+NEARLY = 2e-6  # of the largest value: what float32 leaves of a float64, or an epsilon
+NEARLY_RIGHT = "all is right to six digits: was anything float32 on the way, an accumulator perhaps, or a small number added?"
 _expected: list[str] = []  # what the calls being made are expected to do, other than to return
 
 
@@ -131,8 +133,10 @@ def _compare_numbers(actual: Any, expected: float, what: str, rtol: float | None
         return "" if actual == expected else _difference(what, str(expected), str(actual))
     default_rtol, default_atol = TOLERANCE[torch.float64]
     room = {"rel_tol": default_rtol if rtol is None else rtol, "abs_tol": default_atol if atol is None else atol}
-    same = math.isclose(actual, expected, **room) or (math.isnan(actual) and math.isnan(expected))
-    return "" if same else _difference(what, repr(expected), repr(actual))
+    if math.isclose(actual, expected, **room) or (math.isnan(actual) and math.isnan(expected)):
+        return ""
+    nearly = f"\n  {NEARLY_RIGHT}" if math.isclose(actual, expected, rel_tol=NEARLY) else ""
+    return _difference(what, repr(expected), repr(actual)) + nearly
 
 
 def _compare_tensors(
@@ -154,20 +158,24 @@ def _compare_tensors(
         wrong = ~torch.isclose(actual.to(wide), expected.to(wide), rtol=rtol, atol=atol, equal_nan=True)
     if not bool(wrong.any()):
         return ""
+    error = (actual.to(wide) - expected.to(wide)).abs()
+    finite = error[torch.isfinite(error)]
+    nearly = expected.dtype in (torch.float64, torch.complex128) and bool((error <= NEARLY * expected.abs().max()).all())
+    digits = 12 if nearly else 6
     index = tuple(torch.nonzero(wrong)[0].tolist())
     lines = [f"{what}: wrong in {int(wrong.sum())} of {wrong.numel()} values"]
     if index:
-        lines.append(f"first at index {index}: expected {_number(expected[index])}, got {_number(actual[index])}")
+        lines.append(f"first at index {index}: expected {_number(expected[index], digits)}, got {_number(actual[index], digits)}")
     else:
-        lines.append(f"expected {_number(expected)}, got {_number(actual)}")
-    error = (actual.to(wide) - expected.to(wide)).abs()
-    finite = error[torch.isfinite(error)]
+        lines.append(f"expected {_number(expected, digits)}, got {_number(actual, digits)}")
     if int(torch.isnan(actual.to(wide)).sum()) > int(torch.isnan(expected.to(wide)).sum()):
         lines.append(f"NaN in {int(torch.isnan(actual).sum())} of {actual.numel()} values")
     elif finite.numel():
         lines.append(f"largest error {float(finite.max()):.3g} (allowed: {atol:.3g} + {rtol:.3g} x |expected|)")
     lines.append(f"shape {tuple(expected.shape)}, {str(expected.dtype).removeprefix('torch.')}")
-    if 0 < expected.numel() <= 12:
+    if nearly:
+        lines.append(NEARLY_RIGHT)
+    elif 0 < expected.numel() <= 12:
         lines += [f"expected {_rounded(expected)}", f"got      {_rounded(actual)}"]
     return "\n  ".join(lines)
 
@@ -182,9 +190,9 @@ def _sequence(value: Any) -> str:
     return brief(value)
 
 
-def _number(value: torch.Tensor) -> str:
+def _number(value: torch.Tensor, digits: int) -> str:
     item = value.item()
-    return f"{item:.6g}" if isinstance(item, float) else str(item)
+    return f"{item:.{digits}g}" if isinstance(item, float) else str(item)
 
 
 def _rounded(value: torch.Tensor) -> str:

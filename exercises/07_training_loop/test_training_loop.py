@@ -599,7 +599,7 @@ def test_every_token_but_the_first_counts_once(student, n, batch_size, context_l
     value, modes = student.run(with_bigrams, "evaluate", data=data, **sizes_given)
     expected = pytorchs_loss(student.run(with_bigrams, "table")[data[:-1]], data[1:]).item()
     hint = "no dropout, all windows, the last one shorter, and each loss times its number of targets"
-    assert_close(value, expected, what=f"the loss of {n} tokens in windows of {context_length}", hint=hint)
+    assert_close(value, expected, what=f"the loss of {n} tokens in windows of {context_length}", hint=hint, rtol=2e-6)
     assert_equal(modes, [True, False], what="training modes afterwards", hint="put back each module's own mode")
 
 
@@ -636,7 +636,7 @@ def test_passes_add_up_to_the_large_batch(student):
         history, shapes, same, _ = student.run(with_bigrams, "train", config=CONFIG | {"accumulation_steps": n})
         assert_equal(shapes, [(4 // n, 4)] * 8 * n, what=f"the shapes that the model saw with accumulation_steps={n}")
         hint = "each pass counts 1 / accumulation_steps; zero_grad, clip and step once for each batch"
-        assert_close(history, one, what=f"the history with accumulation_steps={n}", hint=hint, rtol=1e-8)
+        assert_close(history, one, what=f"the history with accumulation_steps={n}", hint=hint, rtol=2e-6)
         assert_close(same, weights, what=f"the weights with accumulation_steps={n}", hint=hint, rtol=1e-8)
 
 

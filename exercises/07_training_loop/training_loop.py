@@ -173,8 +173,8 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
 
     All gradients together are one long vector, of which the 2-norm is taken. If that is more than max_norm, every gradient is
     multiplied in place by max_norm / norm, so that the direction stays; otherwise all stay as they are. (PyTorch divides by
-    norm + 1e-6, and you may, too.) Gradients of 0 stay 0, and a max_norm of infinity clips nothing. Squares are added up in
-    float32 or better: in float16, two squares of 200 are too many.
+    norm + 1e-6, and you may, too.) Gradients of 0 stay 0, and a max_norm of infinity clips nothing. The squares of half precision
+    are added up in float32 or better, for in float16 two squares of 200 are too many; those of float64 in float64.
 
     `params` is any iterable of tensors, a generator among them; those whose grad is None count as nothing. The norm is a
     scalar, 0 where there is no gradient at all. ValueError unless max_norm is 0 or more. Source: Pascanu et al. 2013,
