@@ -71,7 +71,8 @@ def test_of_a_call_that_should_be_refused_it_only_matters_whether_it_was():
 
     assert explained(value=7, refused=False) == ["unchecked"]
     assert explained(value=7) == []
-    assert explained(error="KeyError", refused=False) == ["lost"]
+    assert explained(error="KeyError", said="'x'", refused=False) == ["lost"]
+    assert explained(error="KeyError", said="'y'", refused=False) == []  # another crash
     assert explained(error="ZeroDivisionError", refused=False) == []
     assert explained(error="TypeError", refused=True) == []  # as the solution does, by another of the errors that refuse
     assert explained(error="TypeError") == []

@@ -42,8 +42,8 @@ class Stop(BaseException):
 
 @dataclass(frozen=True)
 class Call:
-    """One call of the student's code and what came of it: a value with the inputs it changed, or the name of an
-    exception's type.
+    """One call of the student's code and what came of it: a value with the inputs it changed, or an exception's type, by
+    name, and what it `said`.
 
     Where a test wants the call refused, `refused` says whether it was, and that is all that matters of a value.
     """
@@ -55,6 +55,7 @@ class Call:
     value: Any = None
     changed: tuple[str, ...] = ()
     error: str = ""
+    said: str = ""
     refused: bool | None = None
 
 
@@ -183,7 +184,7 @@ class RemoteModule:
             return Stop("failed", f"the file does not define {undefined[1]}")
         builtin = builtin_exception(bases)
         said = f"{call.name} raised {kind[:80]}: {message}" + (f"\n  {where}" if where else "")
-        return self._said(builtin, said, call, kind)
+        return self._said(builtin, said, replace(call, said=message), kind)
 
     def _said(self, kind: type[Exception], said: str, call: Call, error: str) -> Exception:
         self._transcript.add(replace(call, error=error, refused=_refused(kind)))

@@ -13,6 +13,7 @@ import linecache
 import os
 import pickle
 import random
+import re
 import resource
 import select
 import signal
@@ -50,6 +51,7 @@ class Recorded(Protocol):
     value: Any
     changed: tuple[str, ...]
     error: str
+    said: str
     refused: bool | None
 
 
@@ -202,6 +204,11 @@ def load_module(version: Version, name: str) -> types.ModuleType:
     return module
 
 
+def _gist(message: str) -> str:
+    """An error's first line without its numbers: of two crashes of the same kind, whether they are the same."""
+    return re.sub(r"\d+", "0", message.partition("\n")[0])
+
+
 def _same(call: Recorded, module: types.ModuleType, room: float) -> bool:
     """Whether the module answers the call as it was recorded, within a relative error of `room`."""
     local = LocalModule(module)
@@ -214,7 +221,7 @@ def _same(call: Recorded, module: types.ModuleType, room: float) -> bool:
     except Exception as error:
         if call.refused is not None and isinstance(error, REFUSALS):
             return call.refused
-        return call.error == type(error).__name__
+        return call.error == type(error).__name__ and _gist(call.said) == _gist(str(error))
     if call.refused is not None:
         return not call.refused and not call.error
     if call.error or len(changed) != len(call.changed):

@@ -117,7 +117,7 @@ def relative_position_bucket(
 ) -> Tensor:
     """The bucket of each distance: one for each of the small ones, ever wider ones for what is further away.
 
-    `relative` is the key's position minus the query's, integers of any shape -> int64 of that shape, in
+    `relative` is the key's position minus the query's, of any integer dtype and shape -> int64 of that shape, in
     `0 .. n_buckets - 1`.
 
     With `bidirectional`, half of the buckets are for keys at or before the query (`relative <= 0`) and the other half,

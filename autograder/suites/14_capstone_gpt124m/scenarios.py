@@ -144,10 +144,10 @@ def gpt_of(module, config, weights):
     return filled(module.GPT(module.GPTConfig(**config)), weights)
 
 
-def gpt_outputs(module, config, weights, ids, targets=None, training=False):
+def gpt_outputs(module, config, weights, ids, targets=None, training=False, place=torch.clone):
     """(logits, loss), and what changed besides."""
     model = gpt_of(module, config, weights).train(training)
-    given, aims = scattered(ids), None if targets is None else scattered(targets)
+    given, aims = place(ids), None if targets is None else place(targets)
     before = surroundings()
     logits, loss = model(given, aims)
     left = {
@@ -156,6 +156,11 @@ def gpt_outputs(module, config, weights, ids, targets=None, training=False):
         "changed for everyone": differences(before),
     }
     return kept(logits), kept(loss), left
+
+
+def gpt_outputs_anywhere(module, config, weights, ids, targets):
+    """The same where ids and targets do not lie together in memory."""
+    return gpt_outputs(module, config, weights, ids, targets, place=scattered)
 
 
 def gpt_parts(module, config):
@@ -795,7 +800,8 @@ def run(module, seed, batches, config, model=None, validation=None, training=Tru
     lm = tiny(seed, **(model or {})).train(training)
     if stale:
         for parameter in lm.parameters():
-            parameter.grad = torch.full_like(parameter, 3.0)
+            if parameter.requires_grad:  # an optimiser knows no others
+                parameter.grad = torch.full_like(parameter, 3.0)
     shards = Batches(batches)
     shards.position = position
     held_out = None if validation is None else Batches(validation)

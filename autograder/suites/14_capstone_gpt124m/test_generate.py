@@ -95,8 +95,8 @@ def test_filters_leave_what_they_should_in_this_order(student):
             "\n  hint: a token stays if those before it have less than top_p together, not as much"
         )
     flat = torch.zeros(1000, dtype=torch.float16)
-    tokens, _ = student.run(probes.draws, flat, 60, 1, {"top_p": 0.9})
-    assert len(set(tokens.tolist())) > 30, (
+    tokens, _ = student.run(probes.draws, flat, 30, 1, {"top_p": 0.9})
+    assert len(set(tokens.tolist())) > 15, (
         "of 1000 equal tokens in half precision, only a few were ever drawn\n  hint: add up in float64"
     )
     many = student.run(probes.draws, torch.linspace(0, -1e-3, 50257), 20, 1, {"temperature": 0.9})[0]

@@ -259,7 +259,7 @@ def test_a_block_hands_the_cache_and_its_number_on(student, config, seed, pieces
 # GPT
 
 
-@exercise("GPT", points=3, core=True)
+@exercise("GPT", points=2.5, core=True)
 @settings(max_examples=11)
 @given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 7))
 def test_logits_and_loss_are_those_of_gpt2(student, config, seed, b, t):
@@ -278,6 +278,17 @@ def test_logits_and_loss_are_those_of_gpt2(student, config, seed, b, t):
     loss = student.run(scenarios.gpt_outputs, config, weights, ids, targets)[1]
     assert_close(loss, mean, what="the loss in evaluation mode")
     assert_equal(left, QUIET, what="what forward left behind")
+
+
+@exercise("GPT", points=0.5)
+def test_ids_and_targets_may_lie_anywhere_in_memory(student):
+    """As ids[:, :-1] and ids[:, 1:] do, whose rows do not follow each other."""
+    weights, ids, targets = random_weights(SMALL, 3), random_ids(SMALL, 3, 3, 5), random_ids(SMALL, 4, 3, 5)
+    expected = logits_of(SMALL, weights, ids)
+    mean = -expected.log_softmax(-1).gather(-1, targets[..., None]).mean()
+    actual = list(student.run(scenarios.gpt_outputs_anywhere, SMALL, weights, ids, targets)[:2])
+    hint = "targets[:, 1:] has gaps between its rows: flatten and reshape copy where view refuses"
+    assert_close(actual, [expected, mean], what="[logits, loss] of ids and targets with gaps in memory", hint=hint)
 
 
 @exercise("GPT", points=1)

@@ -263,6 +263,8 @@ def test_what_cannot_be_answered_gets_its_status_and_a_reason(student):
     for (request, status, allow, field, n_read), answer in zip(cases, answers, strict=True):
         method, path, body, *length = request
         what = f"{method} {path} with {len(body)} bytes" + (f" and CONTENT_LENGTH {length[0]!r:.20}" if length else "")
+        if length and len(length[0] or "") > 4300 and answer["status"] == "400":
+            continue  # more digits than Python makes a number of: refused as no number or as too large
         assert_equal(answer["status"], status, what=f"the status of {what}")
         assert_equal(
             [answer["type"], answer["length"]], ["application/json", True], what=f"[type, right length] of the answer to {what}"
