@@ -120,8 +120,8 @@ def apply_rope(x: torch.Tensor, positions: torch.Tensor, base: float = 10000.0) 
         a = position * base ** (-2i / d)
 
     x: `(..., t, d)`, where t may be 0; positions: integers `(t,)`, or any shape that broadcasts to x's `(..., t)`.
-    x may lie in memory in any way. Returns a new tensor of x's shape and dtype. However short x's own dtype is, angles are computed at least in
-    float32; when x is float64, in float64. Gradients flow to x. Raises ValueError when d is odd.
+    x may lie in memory in any way. Returns a new tensor of x's shape and dtype. However short x's own dtype is, angles are
+    computed at least in float32; when x is float64, in float64. Gradients flow to x. Raises ValueError when d is odd.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: apply_rope")
