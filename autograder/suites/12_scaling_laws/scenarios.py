@@ -16,6 +16,7 @@ REFUSALS = (ValueError, TypeError, IndexError)
 def lists_untouched(module, name, args):
     """Whether a call leaves the lists of numbers that it is given as they were, and what it changed around it."""
     given = copy.deepcopy(args)
+    torch.set_grad_enabled(True)  # an earlier call may have left it off
     before = surroundings()
     getattr(module, name)(*given)
     return given == args, differences(before)
@@ -88,15 +89,21 @@ def lora_anatomy(module, weight, bias, rank, alpha):
 
 
 def lora_draws(module, weight, rank, seeds):
-    """lora_a of two layers for each seed of a generator, what making them changed around it, and two without one."""
+    """lora_a of two layers for each seed of a generator, what making them changed around it, and three without one,
+    of which the first and the last begin with the same global random state.
+    """
     drawn, changed = [], []
     for seed in seeds:
         bases, generator = [linear(weight), linear(weight)], torch.Generator().manual_seed(seed)
         before = surroundings()
         drawn += [module.LoRALinear(base, rank, 1.0, generator=generator).lora_a.detach().clone() for base in bases]
         changed += differences(before)
-    torch.manual_seed(11)
-    return drawn, changed, [module.LoRALinear(linear(weight), rank, 1.0).lora_a.detach().clone() for _ in range(2)]
+    bases, free = [linear(weight) for _ in range(3)], []
+    for i, base in enumerate(bases):
+        if i != 1:
+            torch.manual_seed(11)
+        free.append(module.LoRALinear(base, rank, 1.0).lora_a.detach().clone())
+    return drawn, changed, free
 
 
 def lora_forward(module, weight, bias, a, b, alpha, x, cotangent):
@@ -352,9 +359,12 @@ def deep(module, depth, names, rounds):
 
 
 def injected_twice(module, first, second):
-    """Two injections into one model, which has a layer called base; the names of the second one are a set."""
+    """Two injections into one model, which has a layer called base; the names of the second one are a set. In between, one
+    LoRALinear is replaced by one of a class that inherits from it.
+    """
     model = built("called base")
     module.inject_lora(model, first, 2, 3.0)
+    model.extra["w_q"] = type("Adapter", (module.LoRALinear,), {})(model.extra["w_q"].base, 2, 3.0)
     stir(module, model)
     between = model(IDS).detach()
     paths = module.inject_lora(model, set(second), 1, 1.0)
@@ -420,10 +430,13 @@ class Pooling(nn.Module):
 
 
 def merging_by_hand(module, weights):
-    """A model with LoRALinears that were put there by hand, one of them frozen and one new, merged; its outputs."""
+    """A model with LoRALinears that were put there by hand, merged; its outputs. One is frozen, one new, and one of a kind of
+    its own.
+    """
     weight, a, b, x = weights
-    first, last = (module.LoRALinear(linear(weight), len(a), 1.0) for _ in range(2))
-    model = nn.Sequential(first, Pooling(), nn.ModuleList(), linear(weight), last)
+    kind = type("Adapter", (module.LoRALinear,), {})
+    first, new, own = (adapter(linear(weight), len(a), 1.0) for adapter in (module.LoRALinear, module.LoRALinear, kind))
+    model = nn.Sequential(first, Pooling(), nn.ModuleList(), linear(weight), new, own)
     with torch.no_grad():
         model[0].lora_a.copy_(a)
         model[0].lora_b.copy_(b)
@@ -462,8 +475,8 @@ def ring(module, chunks, spoil=None):
     """
     log = []
 
-    def exchange(messages):
-        messages = list(messages)
+    def exchange(sent):
+        messages = list(sent)
         log.append([message.detach().clone() for message in messages])
         received = [message.clone() for message in messages[-1:] + messages[:-1]]
         if spoil is not None and spoil[0] == len(log) - 1:
@@ -533,14 +546,21 @@ def largest_made(module, name, args, training=False):
 # Data parallelism
 
 
-class Done:
-    """A message that has arrived."""
+class Message:
+    """What a collective call gives: what was sent is under way until somebody waits for it."""
+
+    def __init__(self, deliver):
+        self.deliver = deliver
 
     def wait(self, timeout=None):
+        deliver, self.deliver = self.deliver, None
+        if deliver is not None:
+            with torch.no_grad():
+                deliver()
         return True
 
     def is_completed(self):
-        return True
+        return self.wait()
 
 
 class Classroom(dist.ProcessGroup):
@@ -597,34 +617,36 @@ class Classroom(dist.ProcessGroup):
         if kind != dist.ReduceOp.SUM:
             raise RuntimeError("this group only adds up")
         seen = self.swap(tensors)
-        with torch.no_grad():
+
+        def deliver():
             for i, x in enumerate(tensors):
                 x.copy_(self.heard(sum(brought[i] for brought in seen)))
-        return Done()
+
+        return Message(deliver)
 
     def allreduce_coalesced(self, tensors, options=None):
         return self.allreduce(tensors, options)
 
     def allgather(self, outputs, inputs, options=None):
         seen = self.swap(inputs)
-        with torch.no_grad():
+
+        def deliver():
             for i, places in enumerate(outputs):
                 for place, brought in zip(places, seen, strict=True):
                     place.copy_(self.heard(brought[i]))
-        return Done()
+
+        return Message(deliver)
 
     def _allgather_base(self, output, given, options=None):
         seen = self.swap([given])
-        with torch.no_grad():
-            output.copy_(self.heard(torch.stack([brought[0] for brought in seen])).view(output.shape))
-        return Done()
+        return Message(lambda: output.copy_(self.heard(torch.stack([brought[0] for brought in seen])).view(output.shape)))
 
     all_gather_single = _allgather_base  # its name from torch 2.13 on
 
     def barrier(self, opts=None):
         self.calls[self.here.rank] += 1
         self.meeting.wait()
-        return Done()
+        return Message(None)
 
 
 def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided=False, deaf=None):
