@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from _thread import start_new_thread
 
 import torch
 import torch.distributed as dist
@@ -10,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autograder.testing.probes import differences, surroundings
 
+NAN = float("nan")
 REFUSALS = (ValueError, TypeError, IndexError)
 
 
@@ -549,8 +551,8 @@ def largest_made(module, name, args, training=False):
 class Message:
     """What a collective call gives: what was sent is under way until somebody waits for it."""
 
-    def __init__(self, deliver):
-        self.deliver = deliver
+    def __init__(self, deliver, tensors=()):
+        self.deliver, self.tensors = deliver, list(tensors)
 
     def wait(self, timeout=None):
         deliver, self.deliver = self.deliver, None
@@ -562,19 +564,41 @@ class Message:
     def is_completed(self):
         return self.wait()
 
+    def get_future(self):
+        self.wait()
+        future = torch.futures.Future()
+        future.set_result(self.tensors)
+        return future
+
 
 class Classroom(dist.ProcessGroup):
-    """A process group whose processes are threads, so that it needs no sockets: each thread has its rank in it."""
+    """A process group whose processes are threads, so that it needs no sockets: each thread has its rank in it.
+
+    What the ranks send is carried by one more thread. Who is deaf, it keeps to itself: to that rank NaN comes for whatever
+    was sent.
+    """
 
     def __init__(self, n_ranks, deaf=None):
         super().__init__(0, n_ranks)
-        self.deaf = deaf  # the rank to which NaN comes for whatever was sent
         self.here, self.n_ranks = threading.local(), n_ranks
-        self.meeting = threading.Barrier(n_ranks, timeout=4)
-        self.desk = [None] * n_ranks
+        self.meeting = threading.Barrier(n_ranks + 1, timeout=4)
+        self.desk, self.post = [None] * n_ranks, [None] * n_ranks
         self.calls = [0] * n_ranks
         self.gone = []  # ranks that have ended, who come to no more meetings
         dist.distributed_c10d._world.pg_map[self] = ("gloo", None)
+        start_new_thread(Classroom.carry, (self, deaf))
+
+    def carry(self, deaf):
+        """What the ranks brought goes to all of them, for as long as they meet."""
+        try:
+            while True:
+                self.meeting.wait(timeout=1e6)
+                seen = list(self.desk)
+                for rank in range(self.n_ranks):
+                    self.post[rank] = [[x.double().mul(NAN).to(x.dtype) for x in xs] for xs in seen] if rank == deaf else seen
+                self.meeting.wait()
+        except threading.BrokenBarrierError:
+            pass
 
     def rank(self):
         return self.here.rank
@@ -595,21 +619,17 @@ class Classroom(dist.ProcessGroup):
             raise RuntimeError(f"rank {self.gone[0]} has ended, and makes fewer calls than the others, who would wait for ever")
         self.desk[self.here.rank] = [x.detach().clone() for x in tensors]
         self.meeting.wait()
-        seen = list(self.desk)
         self.meeting.wait()
+        seen = self.post[self.here.rank]
         kinds = {tuple((tuple(x.shape), x.dtype) for x in brought) for brought in seen}
         if len(kinds) > 1:
             raise RuntimeError(f"the ranks brought tensors of different shapes or dtypes: {kinds}")
         return seen
 
-    def heard(self, x):
-        """What comes to this rank of what was sent."""
-        return torch.full_like(x, float("nan")) if self.here.rank == self.deaf else x
-
     def leave(self):
-        """This rank has ended: whoever waits for it waits in vain."""
+        """This rank has ended: whoever waits for it waits in vain. With the last one, the carrier ends."""
         self.gone.append(self.here.rank)
-        if self.meeting.n_waiting:
+        if self.meeting.n_waiting > 1 or len(self.gone) == self.n_ranks:
             self.meeting.abort()
 
     def allreduce(self, tensors, options=None):
@@ -620,9 +640,9 @@ class Classroom(dist.ProcessGroup):
 
         def deliver():
             for i, x in enumerate(tensors):
-                x.copy_(self.heard(sum(brought[i] for brought in seen)))
+                x.copy_(sum(brought[i] for brought in seen))
 
-        return Message(deliver)
+        return Message(deliver, tensors)
 
     def allreduce_coalesced(self, tensors, options=None):
         return self.allreduce(tensors, options)
@@ -633,19 +653,19 @@ class Classroom(dist.ProcessGroup):
         def deliver():
             for i, places in enumerate(outputs):
                 for place, brought in zip(places, seen, strict=True):
-                    place.copy_(self.heard(brought[i]))
+                    place.copy_(brought[i])
 
-        return Message(deliver)
+        return Message(deliver, outputs)
 
     def _allgather_base(self, output, given, options=None):
         seen = self.swap([given])
-        return Message(lambda: output.copy_(self.heard(torch.stack([brought[0] for brought in seen])).view(output.shape)))
+        together = torch.stack([brought[0] for brought in seen]).view(output.shape)
+        return Message(lambda: output.copy_(together), [output])
 
     all_gather_single = _allgather_base  # its name from torch 2.13 on
 
     def barrier(self, opts=None):
-        self.calls[self.here.rank] += 1
-        self.meeting.wait()
+        self.swap([])
         return Message(None)
 
 
@@ -668,10 +688,9 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
             p.grad = gradient.clone()
         return p
 
-    def work(rank):
+    def work(rank, parameters, ended):
         group.here.rank = rank
         try:
-            parameters = [parameter(*given) for given in ranks[rank]]
             kept = [p.grad for p in parameters]
             values = [p.detach().clone() for p in parameters]
             for _ in range(rounds):
@@ -689,14 +708,17 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
         except BaseException as error:
             failures.append(error)
             group.meeting.abort()
+        ended.release()
 
     if default:
         dist.group.WORLD = group
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(len(ranks))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    ends = [threading.Lock() for _ in ranks]
+    every = [[parameter(*given) for given in own] for own in ranks]
+    for rank, (parameters, ended) in enumerate(zip(every, ends)):
+        ended.acquire()
+        start_new_thread(work, (rank, parameters, ended))  # not a Thread, whose target holds the other ranks' gradients
+    for ended in ends:
+        ended.acquire()
     if default:
         dist.group.WORLD = None
     first = [error for error in failures if not isinstance(error, threading.BrokenBarrierError)] or failures
