@@ -623,7 +623,10 @@ class Classroom(dist.ProcessGroup):
         seen = self.post[self.here.rank]
         kinds = {tuple((tuple(x.shape), x.dtype) for x in brought) for brought in seen}
         if len(kinds) > 1:
-            raise RuntimeError(f"the ranks brought tensors of different shapes or dtypes: {kinds}")
+            raise RuntimeError(
+                f"the ranks brought tensors of different shapes or dtypes: {kinds}\n  hint: what a rank sends must not depend on"
+                " which gradients it has; None counts as zeros, and parameters without requires_grad are left out"
+            )
         return seen
 
     def leave(self):

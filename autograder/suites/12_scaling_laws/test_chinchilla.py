@@ -10,6 +10,7 @@ from autograder.testing.strategies import example, given, normal, seeds, setting
 
 from . import scenarios
 
+LAW = "E + A / n^alpha + B / d^beta, the five constants being in this order: E, A, B, alpha, beta"
 PUBLISHED = (1.69, 406.4, 410.7, 0.34, 0.28)
 INF, NAN = math.inf, math.nan
 
@@ -37,7 +38,7 @@ def law(n, d, params):
 def test_the_three_terms_add_up(student, params, n, d):
     """What cannot be learned, what a small model misses, what a short training leaves out."""
     actual = student.chinchilla_loss(n, d, params)
-    assert_close(actual, law(n, d, params), what=f"the loss of n = {n:.4g}, d = {d:.4g}", rtol=1e-12)
+    assert_close(actual, law(n, d, params), what=f"the loss of n = {n:.4g}, d = {d:.4g}", hint=LAW, rtol=1e-12)
     whole = student.chinchilla_loss(int(n), int(d), list(params))
     assert_close(whole, law(int(n), int(d), params), what="the loss of whole numbers, params a list", rtol=1e-12)
     same, _ = student.run(scenarios.lists_untouched, "chinchilla_loss", [n, d, list(params)])
@@ -54,7 +55,8 @@ def test_losses_of_a_grid(student, params, rows, columns, seed):
         x, y = (v.clamp(max=torch.finfo(dtype).max).to(dtype) for v in (n, d))
         actual = student.chinchilla_loss(x, y, params)
         assert_inputs_untouched(student)
-        assert_close(actual, law(x, y, params), what=f"the losses of a {dtype} grid", rtol=rtol)
+        hint = "tensors stay tensors and broadcast; the dtype stays, too"
+        assert_close(actual, law(x, y, params), what=f"the losses of a {dtype} grid", hint=hint, rtol=rtol)
         assert_close(student.chinchilla_loss(x, 1e10, params), law(x, 1e10, params), what="with d a number", rtol=rtol)
         single = student.chinchilla_loss(x[0, 0], y[0], params)
         assert_close(single, law(x[0, 0], y[0], params), what=f"the loss of {dtype} tensors without dimensions", rtol=rtol)

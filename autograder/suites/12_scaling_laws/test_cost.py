@@ -297,7 +297,8 @@ def test_the_lower_of_two_roofs(student, intensity, peak, bandwidth):
     """Bandwidth times intensity, up to the peak; numbers give a number."""
     actual = student.roofline(intensity, peak, bandwidth)
     expected = float(min(peak, intensity * bandwidth))
-    assert_close(actual, expected, what=f"roofline({intensity}, {peak}, {bandwidth})", rtol=1e-12, atol=0)
+    hint = "the lower of peak and intensity · bandwidth, as exact as Python's numbers are; a tensor of them is float32"
+    assert_close(actual, expected, what=f"roofline({intensity}, {peak}, {bandwidth})", hint=hint, rtol=1e-12, atol=0)
 
 
 @exercise("roofline", points=1.5, core=True)

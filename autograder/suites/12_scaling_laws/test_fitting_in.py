@@ -364,8 +364,8 @@ def test_a_tied_embedding_keeps_its_numbers(student):
 
 @exercise("merge_lora", points=0.5)
 def test_layers_that_were_put_there_by_hand_are_merged_too(student):
-    """Whatever made the LoRALinear, frozen ones and new ones, those of a class that inherits from it, beside modules that have no children or another merge; and twenty
-    in a deep tree in eval mode, twice.
+    """Whatever made the LoRALinear, frozen ones and new ones, those of a class that inherits from it, beside modules that have no
+    children or another merge; and twenty in a deep tree in eval mode, twice.
     """
     for injected, merged, as_before in student.run(scenarios.deep, 20, ["w_q"], 2):
         assert_equal(merged, injected, what="the paths that were merged in a deep tree")
