@@ -27,6 +27,13 @@ HELD = (
 )
 
 
+FILLED = (
+    "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n"
+    "            if p.grad.grad_fn is not None:\n"
+    "                p.grad.detach_()  # it is what backward(create_graph=True) left\n"
+)
+
+
 def swaps(exercise, *rows):
     """Mutants of one exercise by rows (name, old, new, says)."""
     return [edit(name, exercise, says, (old, new)) for name, old, new, says in rows]
@@ -1534,8 +1541,7 @@ MUTANTS += [
         ),
         (
             "missing_gradients_stay_missing",
-            "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n            "
-            "buckets.setdefault(p.grad.dtype, []).append(p.grad.detach())\n",
+            FILLED + "            buckets.setdefault(p.grad.dtype, []).append(p.grad.detach())\n",
             "            grad = torch.zeros_like(p) if p.grad is None else p.grad\n            "
             "buckets.setdefault(grad.dtype, []).append(grad.detach())\n",
             "A parameter whose gradient was None has one afterwards: the mean.",
@@ -2146,8 +2152,8 @@ MUTANTS += [
         "average_gradients",
         (
             "zeros_with_a_graph",
-            "torch.zeros_like(p) if p.grad is None else p.grad\n",
-            "p * 0 if p.grad is None else p.grad\n",
+            FILLED,
+            "            p.grad = p * 0 if p.grad is None else p.grad\n",
             "p * 0 has a graph, and is NaN where p is infinite: take zeros_like.",
         ),
     ),
