@@ -31,7 +31,7 @@ def flops(module, fields, seq_len):
     """transformer_flops of a configuration with these attributes."""
     from types import SimpleNamespace
 
-    return module.transformer_flops(SimpleNamespace(**fields), seq_len)
+    return module.transformer_flops(SimpleNamespace(tie_embeddings=True, **fields), seq_len)
 
 
 def new_layer(module):

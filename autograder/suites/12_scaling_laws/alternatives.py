@@ -492,3 +492,62 @@ def gathered_into_one_tensor(parameters, group=None):
         gather(together, flat, group=group)
         for p, part in zip(own, together.view(world, -1).mean(0).split([p.numel() for p in own])):
             p.grad[...] = part.view_as(p)
+
+
+@alternative("transformer_flops", "One block of the model, made on the meta device, says which linear layers there are.")
+def asking_the_model(config, seq_len):
+    from types import SimpleNamespace
+
+    from exercises.decoder_only import MiniGPT
+
+    if seq_len < 1 or seq_len > config.context_length:
+        raise ValueError("seq_len")
+    names = "vocab_size", "context_length", "n_heads", "d_model", "d_ff", "tie_embeddings"
+    with torch.device("meta"):
+        model = MiniGPT(SimpleNamespace(n_layers=1, **{name: getattr(config, name) for name in names}))
+    flops = config.n_layers * 4 * seq_len**2 * config.d_model
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear):
+            times = 1 if name == "lm_head" else config.n_layers
+            flops += times * 2 * seq_len * layer.in_features * layer.out_features
+    return flops
+
+
+@alternative("ring_all_reduce", "Each rank is a generator: it yields what it sends and is sent what arrives.")
+def ranks_as_generators(chunks, exchange=pass_on):
+    p = len(chunks)
+    if p == 0 or any([x.shape for x in own] != [x.shape for x in chunks[0]] or len(own) != p for own in chunks):
+        raise ValueError("chunks")
+
+    def rank(i, own):
+        for step in range(2 * (p - 1)):
+            arrived = yield own[i]
+            i = (i - 1) % p
+            own[i] = own[i] + arrived if step < p - 1 else arrived
+        yield own
+
+    ranks = [rank(r, [x.clone() for x in own]) for r, own in enumerate(chunks)]
+    sent = [next(own) for own in ranks]
+    for _ in range(2 * (p - 1)):
+        sent = [own.send(arrived) for own, arrived in zip(ranks, exchange(sent))]
+    return sent
+
+
+@alternative(
+    "average_gradients",
+    "All calls are started before the first is waited for; a one travels along, and the ones count the ranks.",
+)
+def futures(parameters, group=None):
+    kinds = {}
+    for p in parameters:
+        if p.requires_grad:
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+            kinds.setdefault(p.dtype, []).append(p.grad.detach())
+    under_way = []
+    for dtype, own in kinds.items():
+        flat = torch.cat([torch.ones(1, dtype=dtype)] + [g.flatten() for g in own])
+        under_way.append((own, dist.all_reduce(flat, group=group, async_op=True).get_future()))
+    for own, future in under_way:
+        (flat,) = future.wait()
+        for g, mean in zip(own, (flat[1:] / flat[0]).split([g.numel() for g in own])):
+            g.copy_(mean.view(g.shape))

@@ -27,6 +27,13 @@ HELD = (
 )
 
 
+FILLED = (
+    "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n"
+    "            if p.grad.grad_fn is not None:\n"
+    "                p.grad.detach_()  # it is what backward(create_graph=True) left\n"
+)
+
+
 def swaps(exercise, *rows):
     """Mutants of one exercise by rows (name, old, new, says)."""
     return [edit(name, exercise, says, (old, new)) for name, old, new, says in rows]
@@ -815,7 +822,7 @@ MUTANTS += [
             "lora_in_float32",
             "base.weight.new_empty(rank, n_in)",
             "torch.empty(rank, n_in)",
-            "lora_a has base's dtype: use base.weight.new_empty.",
+            "lora_a and lora_b have base's dtype: take them from base.weight, by new_empty and new_zeros.",
         ),
         (
             "lora_a_the_other_way",
@@ -1534,8 +1541,7 @@ MUTANTS += [
         ),
         (
             "missing_gradients_stay_missing",
-            "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n            "
-            "buckets.setdefault(p.grad.dtype, []).append(p.grad.detach())\n",
+            FILLED + "            buckets.setdefault(p.grad.dtype, []).append(p.grad.detach())\n",
             "            grad = torch.zeros_like(p) if p.grad is None else p.grad\n            "
             "buckets.setdefault(grad.dtype, []).append(grad.detach())\n",
             "A parameter whose gradient was None has one afterwards: the mean.",
@@ -2146,8 +2152,8 @@ MUTANTS += [
         "average_gradients",
         (
             "zeros_with_a_graph",
-            "torch.zeros_like(p) if p.grad is None else p.grad\n",
-            "p * 0 if p.grad is None else p.grad\n",
+            FILLED,
+            "            p.grad = p * 0 if p.grad is None else p.grad\n",
             "p * 0 has a graph, and is NaN where p is infinite: take zeros_like.",
         ),
     ),
@@ -2385,5 +2391,125 @@ MUTANTS += [
             "        if p.requires_grad and p.grad is not None:\n"
             "            buckets.setdefault(p.dtype, [])\n" + BUCKETS,
         ),
+    ),
+    *swaps(
+        "fit_power_law",
+        (
+            "equal_points_once",
+            "    xs, ys = [float(v) for v in x], [float(v) for v in y]\n",
+            "    xs, ys = [float(v) for v in x], [float(v) for v in y]\n"
+            "    if len(xs) == len(ys):\n"
+            "        xs, ys = map(list, zip(*dict.fromkeys(zip(xs, ys)))) if xs else ([], [])\n",
+            "A point that comes twice counts twice: leave equal points in.",
+        ),
+    ),
+    edit(
+        "growth_only",
+        "growth_exponent",
+        "A cost that falls has a negative exponent: return the slope as it is, without abs or max(0, ...).",
+        (
+            "    return fit_power_law(sizes, [function(size) for size in sizes])[1]",
+            "    return abs(fit_power_law(sizes, [function(size) for size in sizes])[1])",
+        ),
+    ),
+    *swaps(
+        "roofline",
+        (
+            "a_number_from_a_single_tensor",
+            "if isinstance(below, Tensor) else",
+            "if isinstance(below, Tensor) and below.dim() else",
+            "A tensor without dimensions is a tensor: the result is one, too, where the peak, a number, is the limit.",
+        ),
+        (
+            "widest_dtype",
+            "    return torch.where(below, limited, peak_flops) if isinstance(below, Tensor) else min(limited, peak_flops)",
+            "    if not isinstance(below, Tensor):\n"
+            "        return min(limited, peak_flops)\n"
+            "    tensors = [v for v in (limited, peak_flops, bandwidth, intensity) if isinstance(v, Tensor)]\n"
+            "    dtype = max((v.dtype for v in tensors), key=lambda dtype: (dtype.is_floating_point, dtype.itemsize))\n"
+            "    return torch.where(below, limited, peak_flops).to(dtype)",
+            "A tensor without dimensions does not widen others in PyTorch's arithmetic: leave the dtype to * and torch.where.",
+        ),
+        (
+            "infinite_bandwidth_refused",
+            "    limited = intensity * bandwidth\n",
+            "    if not torch.as_tensor(bandwidth < math.inf).all():\n"
+            "        raise ValueError('bandwidth')\n"
+            "    limited = intensity * bandwidth\n",
+            "An infinite bandwidth is positive: the peak is the limit then.",
+        ),
+    ),
+    edit(
+        "item_of_a_single_tensor",
+        "chinchilla_loss",
+        "A tensor without dimensions is turned into a number: keep it, with its dtype and its graph.",
+        (
+            "    E, A, B, alpha, beta = params\n",
+            "    E, A, B, alpha, beta = params\n    n = n.item() if isinstance(n, Tensor) and not n.dim() else n\n",
+        ),
+    ),
+    *swaps(
+        "fit_chinchilla",
+        (
+            "one_loss_for_each_size",
+            "for run in runs]",
+            "for run in {(float(n), float(d)): (n, d, loss) for n, d, loss in runs}.values()]",
+            "Two runs of one size are two runs: the sum goes over all of them, so do not collect them in a dict or set.",
+        ),
+        (
+            "first_run_left_out",
+            "    log_n, log_d, log_loss = table.log().T",
+            "    log_n, log_d, log_loss = table[1:].log().T",
+            "The first run is left out: there is no line of headings in the runs.",
+        ),
+        (
+            "far_runs_left_out",
+            "    log_n, log_d, log_loss = table.log().T",
+            "    spread = table[:, 2].log() - table[:, 2].log().mean()\n"
+            "    log_n, log_d, log_loss = table[spread.abs() <= 2 * spread.std()].log().T if len(table) > 9 else table.log().T",
+            "Runs with high losses are thrown away as outliers: Huber's loss takes care of those, and all runs count.",
+        ),
+        (
+            "exponents_of_one_half_at_most",
+            "constants = e.exp(), (a + alpha * middle_n).exp(), (b + beta * middle_d).exp(), alpha, beta",
+            "constants = e.exp(), (a + alpha * middle_n).exp(), (b + beta * middle_d).exp(), alpha, beta.clamp(max=0.5)",
+            "alpha and beta can be up to 0.6: do not clamp them.",
+        ),
+        (
+            "recording_left_off",
+            "    delta = 1e-3\n",
+            "    delta = 1e-3\n    torch.set_grad_enabled(False)\n",
+            "Gradients are no longer recorded after the call: use torch.no_grad() with a with statement.",
+        ),
+    ),
+    edit(
+        "own_seed_without_a_generator",
+        "LoRALinear",
+        "Without a generator a new one is seeded: then torch.manual_seed has no say; draw from the global random state.",
+        (
+            "        self.scale = alpha / rank\n",
+            "        self.scale = alpha / rank\n"
+            "        if generator is None:\n"
+            "            generator = torch.Generator()\n"
+            "            generator.seed()\n",
+        ),
+    ),
+    edit(
+        "exactly_lora_outside_of_bases",
+        "inject_lora",
+        "The base of a layer whose class inherits from LoRALinear is wrapped again: ask isinstance, not the type itself.",
+        ("not isinstance(model.get_submodule(parent), LoRALinear)", "type(model.get_submodule(parent)) is not LoRALinear"),
+    ),
+    edit(
+        "exactly_lora",
+        "merge_lora",
+        "A layer whose class inherits from LoRALinear is one, too: ask isinstance(m, LoRALinear), not type(m) is LoRALinear.",
+        ("isinstance(m, LoRALinear)", "type(m) is LoRALinear"),
+    ),
+    edit(
+        "nobody_waits",
+        "average_gradients",
+        "With async_op=True the call returns before the sum has come: wait() for it, or leave async_op alone.",
+        ("dist.all_reduce(bucket, group=group)", "dist.all_reduce(bucket, group=group, async_op=True)"),
     ),
 ]

@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from _thread import start_new_thread
 
 import torch
 import torch.distributed as dist
@@ -10,12 +11,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from autograder.testing.probes import differences, surroundings
 
+NAN = float("nan")
 REFUSALS = (ValueError, TypeError, IndexError)
 
 
 def lists_untouched(module, name, args):
     """Whether a call leaves the lists of numbers that it is given as they were, and what it changed around it."""
     given = copy.deepcopy(args)
+    torch.set_grad_enabled(True)  # an earlier call may have left it off
     before = surroundings()
     getattr(module, name)(*given)
     return given == args, differences(before)
@@ -88,15 +91,21 @@ def lora_anatomy(module, weight, bias, rank, alpha):
 
 
 def lora_draws(module, weight, rank, seeds):
-    """lora_a of two layers for each seed of a generator, what making them changed around it, and two without one."""
+    """lora_a of two layers for each seed of a generator, what making them changed around it, and three without one,
+    of which the first and the last begin with the same global random state.
+    """
     drawn, changed = [], []
     for seed in seeds:
         bases, generator = [linear(weight), linear(weight)], torch.Generator().manual_seed(seed)
         before = surroundings()
         drawn += [module.LoRALinear(base, rank, 1.0, generator=generator).lora_a.detach().clone() for base in bases]
         changed += differences(before)
-    torch.manual_seed(11)
-    return drawn, changed, [module.LoRALinear(linear(weight), rank, 1.0).lora_a.detach().clone() for _ in range(2)]
+    bases, free = [linear(weight) for _ in range(3)], []
+    for i, base in enumerate(bases):
+        if i != 1:
+            torch.manual_seed(11)
+        free.append(module.LoRALinear(base, rank, 1.0).lora_a.detach().clone())
+    return drawn, changed, free
 
 
 def lora_forward(module, weight, bias, a, b, alpha, x, cotangent):
@@ -352,9 +361,12 @@ def deep(module, depth, names, rounds):
 
 
 def injected_twice(module, first, second):
-    """Two injections into one model, which has a layer called base; the names of the second one are a set."""
+    """Two injections into one model, which has a layer called base; the names of the second one are a set. In between, one
+    LoRALinear is replaced by one of a class that inherits from it.
+    """
     model = built("called base")
     module.inject_lora(model, first, 2, 3.0)
+    model.extra["w_q"] = type("Adapter", (module.LoRALinear,), {})(model.extra["w_q"].base, 2, 3.0)
     stir(module, model)
     between = model(IDS).detach()
     paths = module.inject_lora(model, set(second), 1, 1.0)
@@ -420,10 +432,13 @@ class Pooling(nn.Module):
 
 
 def merging_by_hand(module, weights):
-    """A model with LoRALinears that were put there by hand, one of them frozen and one new, merged; its outputs."""
+    """A model with LoRALinears that were put there by hand, merged; its outputs. One is frozen, one new, and one of a kind of
+    its own.
+    """
     weight, a, b, x = weights
-    first, last = (module.LoRALinear(linear(weight), len(a), 1.0) for _ in range(2))
-    model = nn.Sequential(first, Pooling(), nn.ModuleList(), linear(weight), last)
+    kind = type("Adapter", (module.LoRALinear,), {})
+    first, new, own = (adapter(linear(weight), len(a), 1.0) for adapter in (module.LoRALinear, module.LoRALinear, kind))
+    model = nn.Sequential(first, Pooling(), nn.ModuleList(), linear(weight), new, own)
     with torch.no_grad():
         model[0].lora_a.copy_(a)
         model[0].lora_b.copy_(b)
@@ -462,8 +477,8 @@ def ring(module, chunks, spoil=None):
     """
     log = []
 
-    def exchange(messages):
-        messages = list(messages)
+    def exchange(sent):
+        messages = list(sent)
         log.append([message.detach().clone() for message in messages])
         received = [message.clone() for message in messages[-1:] + messages[:-1]]
         if spoil is not None and spoil[0] == len(log) - 1:
@@ -533,28 +548,57 @@ def largest_made(module, name, args, training=False):
 # Data parallelism
 
 
-class Done:
-    """A message that has arrived."""
+class Message:
+    """What a collective call gives: what was sent is under way until somebody waits for it."""
+
+    def __init__(self, deliver, tensors=()):
+        self.deliver, self.tensors = deliver, list(tensors)
 
     def wait(self, timeout=None):
+        deliver, self.deliver = self.deliver, None
+        if deliver is not None:
+            with torch.no_grad():
+                deliver()
         return True
 
     def is_completed(self):
-        return True
+        return self.wait()
+
+    def get_future(self):
+        self.wait()
+        future = torch.futures.Future()
+        future.set_result(self.tensors)
+        return future
 
 
 class Classroom(dist.ProcessGroup):
-    """A process group whose processes are threads, so that it needs no sockets: each thread has its rank in it."""
+    """A process group whose processes are threads, so that it needs no sockets: each thread has its rank in it.
+
+    What the ranks send is carried by one more thread. Who is deaf, it keeps to itself: to that rank NaN comes for whatever
+    was sent.
+    """
 
     def __init__(self, n_ranks, deaf=None):
         super().__init__(0, n_ranks)
-        self.deaf = deaf  # the rank to which NaN comes for whatever was sent
         self.here, self.n_ranks = threading.local(), n_ranks
-        self.meeting = threading.Barrier(n_ranks, timeout=4)
-        self.desk = [None] * n_ranks
+        self.meeting = threading.Barrier(n_ranks + 1, timeout=4)
+        self.desk, self.post = [None] * n_ranks, [None] * n_ranks
         self.calls = [0] * n_ranks
         self.gone = []  # ranks that have ended, who come to no more meetings
         dist.distributed_c10d._world.pg_map[self] = ("gloo", None)
+        start_new_thread(Classroom.carry, (self, deaf))
+
+    def carry(self, deaf):
+        """What the ranks brought goes to all of them, for as long as they meet."""
+        try:
+            while True:
+                self.meeting.wait(timeout=1e6)
+                seen = list(self.desk)
+                for rank in range(self.n_ranks):
+                    self.post[rank] = [[x.double().mul(NAN).to(x.dtype) for x in xs] for xs in seen] if rank == deaf else seen
+                self.meeting.wait()
+        except threading.BrokenBarrierError:
+            pass
 
     def rank(self):
         return self.here.rank
@@ -575,21 +619,20 @@ class Classroom(dist.ProcessGroup):
             raise RuntimeError(f"rank {self.gone[0]} has ended, and makes fewer calls than the others, who would wait for ever")
         self.desk[self.here.rank] = [x.detach().clone() for x in tensors]
         self.meeting.wait()
-        seen = list(self.desk)
         self.meeting.wait()
+        seen = self.post[self.here.rank]
         kinds = {tuple((tuple(x.shape), x.dtype) for x in brought) for brought in seen}
         if len(kinds) > 1:
-            raise RuntimeError(f"the ranks brought tensors of different shapes or dtypes: {kinds}")
+            raise RuntimeError(
+                f"the ranks brought tensors of different shapes or dtypes: {kinds}\n  hint: what a rank sends must not depend on"
+                " which gradients it has; None counts as zeros, and parameters without requires_grad are left out"
+            )
         return seen
 
-    def heard(self, x):
-        """What comes to this rank of what was sent."""
-        return torch.full_like(x, float("nan")) if self.here.rank == self.deaf else x
-
     def leave(self):
-        """This rank has ended: whoever waits for it waits in vain."""
+        """This rank has ended: whoever waits for it waits in vain. With the last one, the carrier ends."""
         self.gone.append(self.here.rank)
-        if self.meeting.n_waiting:
+        if self.meeting.n_waiting > 1 or len(self.gone) == self.n_ranks:
             self.meeting.abort()
 
     def allreduce(self, tensors, options=None):
@@ -597,34 +640,36 @@ class Classroom(dist.ProcessGroup):
         if kind != dist.ReduceOp.SUM:
             raise RuntimeError("this group only adds up")
         seen = self.swap(tensors)
-        with torch.no_grad():
+
+        def deliver():
             for i, x in enumerate(tensors):
-                x.copy_(self.heard(sum(brought[i] for brought in seen)))
-        return Done()
+                x.copy_(sum(brought[i] for brought in seen))
+
+        return Message(deliver, tensors)
 
     def allreduce_coalesced(self, tensors, options=None):
         return self.allreduce(tensors, options)
 
     def allgather(self, outputs, inputs, options=None):
         seen = self.swap(inputs)
-        with torch.no_grad():
+
+        def deliver():
             for i, places in enumerate(outputs):
                 for place, brought in zip(places, seen, strict=True):
-                    place.copy_(self.heard(brought[i]))
-        return Done()
+                    place.copy_(brought[i])
+
+        return Message(deliver, outputs)
 
     def _allgather_base(self, output, given, options=None):
         seen = self.swap([given])
-        with torch.no_grad():
-            output.copy_(self.heard(torch.stack([brought[0] for brought in seen])).view(output.shape))
-        return Done()
+        together = torch.stack([brought[0] for brought in seen]).view(output.shape)
+        return Message(lambda: output.copy_(together), [output])
 
     all_gather_single = _allgather_base  # its name from torch 2.13 on
 
     def barrier(self, opts=None):
-        self.calls[self.here.rank] += 1
-        self.meeting.wait()
-        return Done()
+        self.swap([])
+        return Message(None)
 
 
 def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided=False, deaf=None):
@@ -646,10 +691,9 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
             p.grad = gradient.clone()
         return p
 
-    def work(rank):
+    def work(rank, parameters, ended):
         group.here.rank = rank
         try:
-            parameters = [parameter(*given) for given in ranks[rank]]
             kept = [p.grad for p in parameters]
             values = [p.detach().clone() for p in parameters]
             for _ in range(rounds):
@@ -667,14 +711,17 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
         except BaseException as error:
             failures.append(error)
             group.meeting.abort()
+        ended.release()
 
     if default:
         dist.group.WORLD = group
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(len(ranks))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    ends = [threading.Lock() for _ in ranks]
+    every = [[parameter(*given) for given in own] for own in ranks]
+    for rank, (parameters, ended) in enumerate(zip(every, ends)):
+        ended.acquire()
+        start_new_thread(work, (rank, parameters, ended))  # not a Thread, whose target holds the other ranks' gradients
+    for ended in ends:
+        ended.acquire()
     if default:
         dist.group.WORLD = None
     first = [error for error in failures if not isinstance(error, threading.BrokenBarrierError)] or failures

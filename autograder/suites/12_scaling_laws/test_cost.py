@@ -49,11 +49,12 @@ def test_a_power_law_is_found_again(student, coefficient, exponent, n, seed):
 @given(n=sizes(3, 12), exponent=st.floats(-2, 2), seed=seeds())
 @example(n=3000, exponent=1.5, seed=1)
 def test_scattered_points_get_the_line_of_least_squares(student, n, exponent, seed):
-    """All points count alike, and distances are those of log y; x may repeat and come in any order."""
+    """All points count alike, and distances are those of log y; x may repeat, whole points too, and come in any order."""
     x = drawn(seed, n, 0.5, 2000)
     x[0] = x[1]
     x[2] = 3.0
     y = x**exponent * normal(seed + 1, n, scale=0.5).exp() * 3
+    x, y = torch.cat([x, x[1:2]]), torch.cat([y, y[1:2]])  # one point comes twice
     actual = student.fit_power_law(x.tolist(), y.tolist())
     assert_close(actual, line_through(x, y), what="(coefficient, exponent)", hint=LINE, rtol=1e-8, atol=1e-9)
 
@@ -115,9 +116,10 @@ def test_too_little_for_a_line_is_refused(student):
 
 @exercise("growth_exponent", points=2, core=True)
 @settings(max_examples=12)
-@given(power=st.floats(0, 3.5), factor=st.floats(0.01, 50), n=sizes(2, 7), seed=seeds())
+@given(power=st.floats(-2, 3.5), factor=st.floats(0.01, 50), n=sizes(2, 7), seed=seeds())
+@example(power=-1.0, factor=10.0, n=3, seed=1)
 def test_the_exponent_of_a_power_is_its_power(student, power, factor, n, seed):
-    """cost(n) = c · n^p gives p, for whole and broken p and any sizes."""
+    """cost(n) = c · n^p gives p, for whole and broken p, for costs that fall, and any sizes."""
     generator = torch.Generator().manual_seed(seed)
     ns = (torch.randperm(500, generator=generator)[:n] + 2).tolist()
     actual, _ = student.run(scenarios.growth, ns, [factor * size**power for size in ns])
@@ -290,11 +292,13 @@ def test_products_of_nothing_are_refused(student):
 @example(intensity=0, peak=1.0, bandwidth=1.0)
 @example(intensity=INF, peak=3.0, bandwidth=2.0)
 @example(intensity=2.0, peak=INF, bandwidth=3.0)
+@example(intensity=2.0, peak=3.0, bandwidth=INF)
 def test_the_lower_of_two_roofs(student, intensity, peak, bandwidth):
     """Bandwidth times intensity, up to the peak; numbers give a number."""
     actual = student.roofline(intensity, peak, bandwidth)
     expected = float(min(peak, intensity * bandwidth))
-    assert_close(actual, expected, what=f"roofline({intensity}, {peak}, {bandwidth})", rtol=1e-12, atol=0)
+    hint = "the lower of peak and intensity · bandwidth, as exact as Python's numbers are; a tensor of them is float32"
+    assert_close(actual, expected, what=f"roofline({intensity}, {peak}, {bandwidth})", hint=hint, rtol=1e-12, atol=0)
 
 
 @exercise("roofline", points=1.5, core=True)
@@ -333,11 +337,14 @@ def test_the_dtype_of_the_roofline(student):
     assert_equal(whole, torch.tensor([0, 3, 10]), what="the roofline of whole numbers alone")
     whole = student.roofline(torch.tensor([0, 1, 4]), 10.5, 3)
     assert_close(whole, torch.tensor([0.0, 3.0, 10.5]), what="the roofline of whole intensities with a peak of 10.5", rtol=1e-6)
+    actual = student.roofline(x, 100.0, torch.tensor(10.0, dtype=torch.float64))
+    what = "the roofline of float32 with a bandwidth in float64 that has no dimensions (a product of the two is float32)"
+    assert_close(actual, torch.tensor([5.0, 30.0, 100.0]), what=what, rtol=1e-6)
     for dtype in (torch.float64, torch.bfloat16):
-        single = student.roofline(torch.tensor(4.0, dtype=dtype), 100.0, 2.0)
-        assert_equal(
-            single, torch.tensor(8.0, dtype=dtype), what=f"the roofline of one intensity, a {dtype} tensor without dimensions"
-        )
+        for intensity, expected in ((4.0, 8.0), (64.0, 100.0)):
+            single = student.roofline(torch.tensor(intensity, dtype=dtype), 100.0, 2.0)
+            what = f"the roofline of one intensity, {intensity}, a {dtype} tensor without dimensions"
+            assert_equal(single, torch.tensor(expected, dtype=dtype), what=what)
     assert_equal(student.roofline(torch.ones(0), 3.0, 2.0), torch.ones(0), what="the roofline of no intensities")
 
 
