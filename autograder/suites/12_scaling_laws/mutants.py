@@ -27,11 +27,7 @@ HELD = (
 )
 
 
-FILLED = (
-    "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n"
-    "            if p.grad.grad_fn is not None:\n"
-    "                p.grad.detach_()  # it is what backward(create_graph=True) left\n"
-)
+FILLED = "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n"
 
 
 def swaps(exercise, *rows):
