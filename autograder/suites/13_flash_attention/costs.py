@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from autograder.testing import assert_equal
 from autograder.testing.strategies import normal
 
 MIB = 2**20
@@ -27,6 +28,13 @@ def visible_scores(n_q: int, n_k: int, block_q: int, block_k: int) -> int:
     ends = [min(top + block_q, n_q) for top in range(0, n_q, block_q)]
     seen = [min(max(end + n_k - n_q, 0), n_k) for end in ends]
     return sum((end - top) * min(-(-keys // block_k) * block_k, n_k) for top, end, keys in zip([0, *ends], ends, seen))
+
+
+def assert_blocks_are_64(student, scenario: Callable, name: str) -> None:
+    """`scenario(module, name)`, the defaults that the signature of `name` gives its blocks, are 64 each."""
+    found = student.run(scenario, name)
+    hint = "block_q and block_k are 64 when they are not given"
+    assert_equal(found, dict.fromkeys(found, 64), what=f"the default blocks of {name}", hint=hint)
 
 
 def assert_no_tensor_holds_all_scores(

@@ -7,7 +7,7 @@ from autograder.testing.strategies import given, normal, seeds, settings, sizes,
 
 from . import scenarios
 from .cases import attention, attention_gradients, flash_cases
-from .costs import TILE, assert_memory_linear, assert_no_tensor_holds_all_scores
+from .costs import TILE, assert_blocks_are_64, assert_memory_linear, assert_no_tensor_holds_all_scores
 
 NAME = "FlashAttention"
 
@@ -82,6 +82,7 @@ def test_nothing_of_the_size_of_the_scores_is_made_or_kept(student, generator):
     largest = student.run(scenarios.largest_in_training, *(normal(generator, 130, 1) for _ in range(3)), [])
     hint = "block_q and block_k are 64 when they are not given"
     assert largest <= TILE, f"a tensor of {largest} elements was made; a tile has 64 * 64 = {64 * 64} at most\n  hint: {hint}"
+    assert_blocks_are_64(student, scenarios.block_defaults, NAME)
     q, k, v = normal(generator, 160, 3), normal(generator, 16, 3), normal(generator, 16, 2)
     largest = student.run(scenarios.largest_in_training, q, k, v, [False, 16, 160, None])
     hint = "block_q and block_k go to both passes, in this order"
