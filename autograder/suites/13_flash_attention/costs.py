@@ -30,6 +30,15 @@ def visible_scores(n_q: int, n_k: int, block_q: int, block_k: int) -> int:
     return sum((end - top) * min(-(-keys // block_k) * block_k, n_k) for top, end, keys in zip([0, *ends], ends, seen))
 
 
+def assert_scores_come_in_tiles(student, scenario: Callable, name: str, arguments: list) -> None:
+    """`scenario(module, name, arguments)`, of 64 queries and keys in blocks of 16, makes no floating tensor with all scores."""
+    made = student.run(scenario, name, arguments)
+    assert made < 64 * 64, (
+        f"64 queries and 64 keys in blocks of 16: a tensor of {made} numbers was made, and all scores are {64 * 64}\n"
+        "  hint: this is attention as it always was; loop over tiles of queries and of keys, and let none of the scores last"
+    )
+
+
 def assert_blocks_are_64(student, scenario: Callable, name: str) -> None:
     """`scenario(module, name)`, the defaults that the signature of `name` gives its blocks, are 64 each."""
     found = student.run(scenario, name)

@@ -1098,4 +1098,69 @@ MUTANTS += [
         "Without a key dq is whatever the memory held: torch.empty_like is not zeros.",
         ("    offset = n_k - n_q\n", "    if n_k == 0:\n        return torch.empty_like(q), k, v\n    offset = n_k - n_q\n"),
     ),
+    edit(
+        "maximum_with_a_floor",
+        TILE,
+        "A maximum below -1e20 was taken for that of a row that has seen nothing: only -inf means that.",
+        (SHIFT, "shift = m_new.masked_fill(m_new < -1e20, 0.0)"),
+    ),
+    edit(
+        "divided_by_a_little_more",
+        FORWARD,
+        "Something is added to l before it divides, so that every out is a little too small: where l is 0, divide by 1 instead.",
+        ("acc / l.unsqueeze(-1)", "acc / (l.unsqueeze(-1) + 1e-10)"),
+    ),
+    edit(
+        "hidden_by_the_lowest_half",
+        FORWARD,
+        "Hidden scores were set to the lowest number of q's dtype; in float16 that is -65504, and a score may be lower: use -inf.",
+        ("columns > rows + offset, -torch.inf)", "columns > rows + offset, torch.finfo(q.dtype).min)"),
+        (
+            "        l.masked_fill_(m",
+            "        nothing = torch.arange(top, bottom) + offset < (0 if causal else -n_q)\n"
+            "        m, acc = m.masked_fill(nothing, -torch.inf), acc.masked_fill(nothing.unsqueeze(-1), 0.0)\n"
+            "        l.masked_fill_(m",
+        ),
+    ),
+    edit(
+        "positions_in_few_bits",
+        FORWARD,
+        "Positions were made in int16, where the one after 32767 is -32768: leave them int64.",
+        ("(left, right, device=q.device)", "(left, right, device=q.device).to(torch.int16)"),
+        ("(top, bottom, device=q.device)", "(top, bottom, device=q.device).to(torch.int16)"),
+    ),
+    edit(
+        "backward_positions_rounded",
+        BACKWARD,
+        "Positions were made in the dtype of q, where bfloat16 knows every whole number up to 256 only: leave them int64.",
+        ("(left, right, device=q.device)", "(left, right, device=q.device, dtype=q.dtype)"),
+        ("(top, bottom, device=q.device)", "(top, bottom, device=q.device, dtype=q.dtype)"),
+    ),
+    edit(
+        "backward_converts_whole",
+        BACKWARD,
+        "All of k and v was converted to float32 at once, copies of twice the size: convert each tile where it is used.",
+        (CHECK, CHECK + "    given, (k, v) = q.dtype, (x.to(accumulation_dtype(x.dtype)) for x in (k, v))\n"),
+        ("return dq, dk.to(k.dtype), dv.to(v.dtype)", "return dq, dk.to(given), dv.to(given)"),
+    ),
+    edit(
+        "weights_rounded_before_ds",
+        BACKWARD,
+        "The weights were rounded to half precision before ds was made of them: what is on the way stays float32.",
+        ("ds = p * (", "ds = p.to(q.dtype).to(dtype) * ("),
+    ),
+    edit(
+        "blocks_of_32_and_128",
+        FORWARD,
+        "Without block_q and block_k the tiles have 32 queries and 128 keys; the defaults are 64 and 64.",
+        ("block_q: int = 64", "block_q: int = 32"),
+        ("block_k: int = 64", "block_k: int = 128"),
+    ),
+    edit(
+        "backward_blocks_of_32_and_128",
+        BACKWARD,
+        "Without block_q and block_k the tiles have 32 queries and 128 keys; the defaults are 64 and 64.",
+        ("block_q: int = 64", "block_q: int = 32"),
+        ("block_k: int = 64", "block_k: int = 128"),
+    ),
 ]

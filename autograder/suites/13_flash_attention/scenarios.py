@@ -30,6 +30,20 @@ def block_defaults(module, name):
     return {block: default for block, default in found.items() if type(default) is int}
 
 
+class LargestFloat(Largest):
+    """As Largest, counting floating numbers alone: scores and weights, not masks."""
+
+    def counts(self, x):
+        return x.is_floating_point()
+
+
+def largest_float(module, name, args):
+    """The number of elements of the largest floating tensor that the call made."""
+    with LargestFloat() as seen:
+        getattr(module, name)(*args)
+    return seen.n_elements
+
+
 class LargestConversion(Largest):
     """The most elements of half precision that were turned into a wider dtype at once."""
 
