@@ -214,7 +214,7 @@ MUTANTS = [
     edit(
         "last_crossed_tile_not_masked",
         FORWARD,
-        "A tile of which the first query does not see the last key was left without a mask: a tile is seen whole if right <= top + n_k - n_q + 1.",
+        "A tile whose last key its first query does not see had no mask; it is seen whole where right <= top + n_k - n_q + 1.",
         (CROSSED, "if causal and right > top + offset + 2:"),
     ),
     edit(
@@ -490,7 +490,7 @@ MUTANTS = [
     edit(
         "backward_last_crossed_tile_not_masked",
         BACKWARD,
-        "A tile of which the first query does not see the last key was left without a mask: a tile is seen whole if right <= top + n_k - n_q + 1.",
+        "A tile whose last key its first query does not see had no mask; it is seen whole where right <= top + n_k - n_q + 1.",
         (CROSSED, "if causal and right > top + offset + 2:"),
     ),
     edit(

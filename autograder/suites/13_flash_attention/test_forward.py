@@ -190,7 +190,8 @@ def test_extreme_scores_neither_overflow_nor_vanish(student, case, sign):
     expected = attention(q, k, case.v.half(), True, 1.0)
     hint = "hidden scores are -inf, for the lowest number of float16 is no lower than a score in float32 may be"
     what = f"of scores of -90000: {case.n_q} queries, {case.n_k} keys, causal, float16"
-    assert_close(out.double(), expected[0], what=f"out {what}", hint=hint, rtol=1e-3, atol=1e-3)
+    room = 2.0**-7  # float32 knows an lse of -90000 to half of that, and so a weight that is made from it
+    assert_close(out.double(), expected[0], what=f"out {what}", hint=hint, rtol=room, atol=room)
     assert_close(lse, expected[1].float(), what=f"lse {what}", hint=hint)
 
 
