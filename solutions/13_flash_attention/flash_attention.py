@@ -142,7 +142,8 @@ def flash_attention_backward(
         dv += pᵀ grad_out,   dp = grad_out vᵀ,   ds = p * (dp - delta),   dq += ds k * scale,   dk += dsᵀ q * scale
 
     where `delta`, a number for each query, is the sum of `grad_out * out` over the channels. `dq`, `dk` and `dv` have the
-    shapes and dtypes of q, k and v; half-precision inputs are computed with in float32 and rounded once, at the end.
+    shapes and dtypes of q, k and v; half-precision inputs are computed with in float32, q, k and v one tile at a time,
+    and rounded once, at the end.
 
     A query that sees nothing has a gradient of zero and adds nothing to the others. Memory and skipped tiles are as in
     `flash_attention_forward`: NaN in the k and v of a skipped tile changes no `dq` of its queries.

@@ -12,6 +12,9 @@ from autograder.testing.variants import alternative, edit
 TILE, FORWARD, BACKWARD = "online_softmax_tile", "flash_attention_forward", "flash_attention_backward"
 FUNCTION, TRAFFIC, BLOCKS = "FlashAttention", "hbm_traffic", "pick_blocks"
 
+SHIFT = "shift = m_new.masked_fill(m_new == -torch.inf, 0.0)"
+TILE_RETURN = "return m_new, l * rescale + p.sum(-1), acc * rescale.unsqueeze(-1) + p @ v"
+
 ALTERNATIVES = [
     edit(
         "maximum_detached_everywhere",
@@ -33,6 +36,18 @@ ALTERNATIVES = [
         "exp2 with log2(e) in the exponent, as kernels do it",
         ("(scores - shift.unsqueeze(-1)).exp()", "torch.exp2((scores - shift.unsqueeze(-1)) * math.log2(math.e))"),
         ("(m - shift).exp()", "torch.exp2((m - shift) * math.log2(math.e))"),
+    ),
+    edit(
+        "values_with_a_column_of_ones",
+        TILE,
+        "l is one more column of acc, that of a value of 1; a row that has seen nothing is shifted by the lowest number",
+        (SHIFT, "shift = m_new.clamp_min(torch.finfo(m_new.dtype).min)"),
+        (
+            TILE_RETURN,
+            "ones = torch.cat([acc, l.unsqueeze(-1)], -1) * rescale.unsqueeze(-1)\n"
+            "    ones = ones + p @ torch.cat([v, v.new_ones(*v.shape[:-1], 1)], -1)\n"
+            "    return m_new, ones[..., -1], ones[..., :-1]",
+        ),
     ),
 ]
 
@@ -353,3 +368,33 @@ def twice_along_the_keys(q, k, v, causal=False, block_q=64, block_k=64, scale=No
             acc.baddbmm_((scores - total.masked_fill(total == -torch.inf, 0.0).unsqueeze(-1)).exp(), values)
         out[:, rows], lse[:, rows] = acc.to(q.dtype), total
     return out.reshape(*lead, n_q, v.shape[-1]), lse.reshape(*lead, n_q)
+
+
+@alternative(BACKWARD, "delta as the sum of p * dp, from a walk of its own along the keys; out is not looked at")
+def delta_from_a_walk(grad_out, q, k, v, out, lse, causal=False, block_q=64, block_k=64, scale=None):
+    check_arguments(q, k, v, block_q, block_k)
+    n_q, n_k, dtype = q.shape[-2], k.shape[-2], accumulation_dtype(q.dtype)
+    scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k, dtype=dtype), torch.zeros_like(v, dtype=dtype)
+    for top in range(0, n_q, block_q):
+        rows = torch.arange(top, min(top + block_q, n_q))
+        q_tile, do = (x[..., rows, :].to(dtype) for x in (q, grad_out))
+        end = min(n_k, max(0, int(rows[-1]) + 1 + n_k - n_q)) if causal else n_k
+
+        def weights(columns):
+            later = columns > rows[:, None] + n_k - n_q if causal else torch.zeros(1, dtype=torch.bool)  # noqa: B023
+            exponents = q_tile @ k[..., columns, :].to(dtype).mT * scale - lse[..., rows, None]  # noqa: B023
+            return exponents.exp().masked_fill(later, 0.0).nan_to_num(0.0), do @ v[..., columns, :].to(dtype).mT  # noqa: B023
+
+        tiles = [torch.arange(left, min(left + block_k, n_k)) for left in range(0, end, block_k)]
+        delta, total = do.new_zeros(*do.shape[:-1], 1), torch.zeros_like(q_tile)
+        for p, dp in map(weights, tiles):
+            delta += (p * dp).sum(-1, keepdim=True)
+        for columns in tiles:
+            p, dp = weights(columns)
+            ds = p * (dp - delta) * scale
+            total += ds @ k[..., columns, :].to(dtype)
+            dk[..., columns, :] += ds.mT @ q_tile
+            dv[..., columns, :] += p.mT @ do
+        dq[..., rows, :] = total.to(q.dtype)
+    return dq, dk.to(k.dtype), dv.to(v.dtype)

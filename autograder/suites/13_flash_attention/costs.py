@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from autograder.testing import assert_equal
 from autograder.testing.strategies import normal
 
 MIB = 2**20
@@ -27,6 +28,22 @@ def visible_scores(n_q: int, n_k: int, block_q: int, block_k: int) -> int:
     ends = [min(top + block_q, n_q) for top in range(0, n_q, block_q)]
     seen = [min(max(end + n_k - n_q, 0), n_k) for end in ends]
     return sum((end - top) * min(-(-keys // block_k) * block_k, n_k) for top, end, keys in zip([0, *ends], ends, seen))
+
+
+def assert_scores_come_in_tiles(student, scenario: Callable, name: str, arguments: list) -> None:
+    """`scenario(module, name, arguments)`, of 64 queries and keys in blocks of 16, makes no floating tensor with all scores."""
+    made = student.run(scenario, name, arguments)
+    assert made < 64 * 64, (
+        f"64 queries and 64 keys in blocks of 16: a tensor of {made} numbers was made, and all scores are {64 * 64}\n"
+        "  hint: this is attention as it always was; loop over tiles of queries and of keys, and let none of the scores last"
+    )
+
+
+def assert_blocks_are_64(student, scenario: Callable, name: str) -> None:
+    """`scenario(module, name)`, the defaults that the signature of `name` gives its blocks, are 64 each."""
+    found = student.run(scenario, name)
+    hint = "block_q and block_k are 64 when they are not given"
+    assert_equal(found, dict.fromkeys(found, 64), what=f"the default blocks of {name}", hint=hint)
 
 
 def assert_no_tensor_holds_all_scores(

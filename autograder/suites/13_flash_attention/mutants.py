@@ -61,6 +61,12 @@ MUTANTS = [
         ("torch.maximum(m, scores.amax(-1))", "scores.amax(-1)"),
     ),
     edit(
+        "one_maximum_for_all_rows",
+        TILE,
+        "One maximum was taken for all rows of the tile: each query has its own, the largest of its row of scores.",
+        ("torch.maximum(m, scores.amax(-1))", "torch.maximum(m, scores.amax((-2, -1)).unsqueeze(-1))"),
+    ),
+    edit(
         "terms_under_the_old_maximum",
         TILE,
         "The tile's terms were computed with the old maximum: subtract the new one, or they overflow and do not fit l.",
@@ -204,6 +210,12 @@ MUTANTS = [
             "rows = torch.arange(top, bottom, device=q.device).unsqueeze(-1)",
             "rows = torch.arange(bottom - top, device=q.device).unsqueeze(-1)",
         ),
+    ),
+    edit(
+        "last_crossed_tile_not_masked",
+        FORWARD,
+        "A tile whose last key its first query does not see had no mask; it is seen whole where right <= top + n_k - n_q + 1.",
+        (CROSSED, "if causal and right > top + offset + 2:"),
     ),
     edit(
         "only_the_last_tile_masked",
@@ -463,11 +475,23 @@ MUTANTS = [
         (CROSSED, "if False:"),
     ),
     edit(
+        "backward_one_tile_too_few",
+        BACKWARD,
+        "The last tile of keys was skipped although the tile's last query sees its first key.",
+        (SEEN, "seen = min(bottom + offset - 1, n_k) if causal else n_k"),
+    ),
+    edit(
         "backward_diagonal_hidden",
         BACKWARD,
         "Query i does not see the key at i + n_k - n_q itself here; in the forward pass it does.",
         ("columns > rows + offset", "columns >= rows + offset"),
         (CROSSED, "if causal:"),
+    ),
+    edit(
+        "backward_last_crossed_tile_not_masked",
+        BACKWARD,
+        "A tile whose last key its first query does not see had no mask; it is seen whole where right <= top + n_k - n_q + 1.",
+        (CROSSED, "if causal and right > top + offset + 2:"),
     ),
     edit(
         "backward_mask_on_the_last_tile_alone",
@@ -596,6 +620,13 @@ MUTANTS = [
         ("            ds = p * (", "            kept.append(p)\n            ds = p * ("),
     ),
     edit(
+        "backward_converts_whole",
+        BACKWARD,
+        "All of k and v was converted to float32 at once, copies of twice the size: convert each tile where it is used.",
+        (CHECK, CHECK + "    given, (k, v) = q.dtype, (x.to(accumulation_dtype(x.dtype)) for x in (k, v))\n"),
+        ("return dq, dk.to(k.dtype), dv.to(v.dtype)", "return dq, dk.to(given), dv.to(given)"),
+    ),
+    edit(
         "backward_ignores_blocks",
         BACKWARD,
         "block_q and block_k make no difference: all weights of a head are made at once.",
@@ -688,6 +719,12 @@ MUTANTS = [
         TRAFFIC,
         "A last, smaller tile of queries reads k and v as well: round the number of tiles up.",
         ("-(-n // block_q)", "n // block_q"),
+    ),
+    edit(
+        "lse_in_four_bytes",
+        TRAFFIC,
+        "lse was counted with 4 bytes a number; here it has bytes_per_element, like everything else.",
+        ("flash * bytes_per_element", "(flash - n) * bytes_per_element + 4 * n"),
     ),
     edit(
         "tiles_a_fraction",
@@ -1097,5 +1134,63 @@ MUTANTS += [
         BACKWARD,
         "Without a key dq is whatever the memory held: torch.empty_like is not zeros.",
         ("    offset = n_k - n_q\n", "    if n_k == 0:\n        return torch.empty_like(q), k, v\n    offset = n_k - n_q\n"),
+    ),
+    edit(
+        "maximum_with_a_floor",
+        TILE,
+        "A maximum below -1e20 was taken for that of a row that has seen nothing: only -inf means that.",
+        (SHIFT, "shift = m_new.masked_fill(m_new < -1e20, 0.0)"),
+    ),
+    edit(
+        "divided_by_a_little_more",
+        FORWARD,
+        "Something is added to l before it divides, so that every out is a little too small: where l is 0, divide by 1 instead.",
+        ("acc / l.unsqueeze(-1)", "acc / (l.unsqueeze(-1) + 1e-10)"),
+    ),
+    edit(
+        "hidden_by_the_lowest_half",
+        FORWARD,
+        "Hidden scores got the lowest number of q's dtype; in float16 that is -65504, and scores may be lower: use -inf.",
+        ("columns > rows + offset, -torch.inf)", "columns > rows + offset, torch.finfo(q.dtype).min)"),
+        (
+            "        l.masked_fill_(m",
+            "        nothing = torch.arange(top, bottom) + offset < (0 if causal else -n_q)\n"
+            "        m, acc = m.masked_fill(nothing, -torch.inf), acc.masked_fill(nothing.unsqueeze(-1), 0.0)\n"
+            "        l.masked_fill_(m",
+        ),
+    ),
+    edit(
+        "positions_in_few_bits",
+        FORWARD,
+        "Positions were made in int16, where the one after 32767 is -32768: leave them int64.",
+        ("(left, right, device=q.device)", "(left, right, device=q.device).to(torch.int16)"),
+        ("(top, bottom, device=q.device)", "(top, bottom, device=q.device).to(torch.int16)"),
+    ),
+    edit(
+        "backward_positions_rounded",
+        BACKWARD,
+        "Positions were made in the dtype of q, where bfloat16 knows every whole number up to 256 only: leave them int64.",
+        ("(left, right, device=q.device)", "(left, right, device=q.device, dtype=q.dtype)"),
+        ("(top, bottom, device=q.device)", "(top, bottom, device=q.device, dtype=q.dtype)"),
+    ),
+    edit(
+        "weights_rounded_before_ds",
+        BACKWARD,
+        "The weights were rounded to half precision before ds was made of them: what is on the way stays float32.",
+        ("ds = p * (do", "ds = p.to(q.dtype).to(dtype) * (do"),
+    ),
+    edit(
+        "blocks_of_32_and_128",
+        FORWARD,
+        "Without block_q and block_k the tiles have 32 queries and 128 keys; the defaults are 64 and 64.",
+        ("block_q: int = 64", "block_q: int = 32"),
+        ("block_k: int = 64", "block_k: int = 128"),
+    ),
+    edit(
+        "backward_blocks_of_32_and_128",
+        BACKWARD,
+        "Without block_q and block_k the tiles have 32 queries and 128 keys; the defaults are 64 and 64.",
+        ("block_q: int = 64", "block_q: int = 32"),
+        ("block_k: int = 64", "block_k: int = 128"),
     ),
 ]

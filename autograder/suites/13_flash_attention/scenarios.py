@@ -20,6 +20,49 @@ def in_used_memory(module, name, args):
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
+def block_defaults(module, name):
+    """What block_q and block_k are when they are not given, where the signature says a number."""
+    import inspect
+
+    function = getattr(module, name)
+    parameters = inspect.signature(getattr(function, "forward", function)).parameters
+    found = {block: parameters[block].default for block in ("block_q", "block_k") if block in parameters}
+    return {block: default for block, default in found.items() if type(default) is int}
+
+
+class LargestFloat(Largest):
+    """As Largest, counting floating numbers alone: scores and weights, not masks."""
+
+    def counts(self, x):
+        return x.is_floating_point()
+
+
+def largest_float(module, name, args):
+    """The number of elements of the largest floating tensor that the call made."""
+    with LargestFloat() as seen:
+        getattr(module, name)(*args)
+    return seen.n_elements
+
+
+class LargestConversion(Largest):
+    """The most elements of half precision that were turned into a wider dtype at once."""
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        value = operator(*args, **(kwargs or {}))
+        name = operator.overloadpacket.__name__
+        source = args[0] if name == "_to_copy" else args[1] if name == "copy_" else None
+        if source is not None and source.dtype.itemsize == 2 and value.dtype.itemsize > 2 and value.is_floating_point():
+            self.n_elements = max(self.n_elements, source.numel())
+        return value
+
+
+def largest_conversion(module, name, args):
+    """The number of elements of half precision that the call converted at most at once."""
+    with LargestConversion() as seen:
+        getattr(module, name)(*args)
+    return seen.n_elements
+
+
 class LargestInFloat32(Largest):
     """As Largest, counting float32 alone."""
 

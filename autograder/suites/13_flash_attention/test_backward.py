@@ -10,7 +10,14 @@ from autograder.testing.strategies import example, given, normal, seeds, setting
 
 from . import scenarios
 from .cases import FlashCase, attention, attention_gradients, flash_cases, nan_tiles
-from .costs import TILE, assert_memory_linear, assert_no_tensor_holds_all_scores, visible_tiles
+from .costs import (
+    TILE,
+    assert_blocks_are_64,
+    assert_memory_linear,
+    assert_no_tensor_holds_all_scores,
+    assert_scores_come_in_tiles,
+    visible_tiles,
+)
 
 NAME = "flash_attention_backward"
 HINT = "p = exp(scores - lse); dv += pᵀ do; ds = p * (do vᵀ - delta); dq += ds k * scale; dk += dsᵀ q * scale"
@@ -29,7 +36,7 @@ def truth(case):
     return attention_gradients(case.grad_out, *case.inputs, case.causal, case.scale)
 
 
-@exercise(NAME, points=6, core=True)
+@exercise(NAME, points=5, core=True)
 # One query, as in decoding, sees all keys.
 @example(case=FlashCase((), n_q=1, n_k=7, d_k=3, d_v=2, block_q=2, block_k=3, causal=True, scale=None, seed=0))
 @given(case=flash_cases())
@@ -38,6 +45,14 @@ def test_the_gradients_are_those_of_attention(student, case):
     """(dq, dk, dv) for ragged lengths, blocks of any size, d_k ≠ d_v, causal or not, and any scale."""
     actual = student.flash_attention_backward(*saved(case))
     assert_close(actual, truth(case), what=f"(dq, dk, dv): {case.shown}", hint=CAUSAL if case.causal else HINT)
+
+
+@exercise(NAME, points=1, core=True)
+def test_the_weights_are_made_in_tiles(student, generator):
+    """A backward pass that makes all weights at once is right, and is what this exercise is to replace."""
+    q, k, v = normal(generator, 64, 3), normal(generator, 64, 3), normal(generator, 64, 2)
+    arguments = [normal(generator, 64, 2), q, k, v, *attention(q, k, v), False, 16, 16]
+    assert_scores_come_in_tiles(student, scenarios.largest_float, NAME, arguments)
 
 
 @exercise(NAME, points=3)
@@ -56,8 +71,8 @@ def test_half_precision_is_computed_in_float32_and_rounded_once(student, case):
         actual, expected, what = student.flash_attention_backward(*saved(case)), truth(case), f"for {case.dtype}"
         assert_close(actual, tuple(x.to(case.dtype) for x in expected), what=f"(dq, dk, dv) {what}", hint=hint, **room)
         assert_close(actual[2].double(), expected[2], what=f"dv {what}", hint=hint, **once)
-    four = [i % case.n_k for i in range(4)]  # equal weights of four values, 0 or 4 each: out is exact
-    k, v = k[..., four, :], (v[..., four, :] > 0).to(case.dtype) * 4
+    three = [i % case.n_k for i in range(3)]  # equal weights of three values, 0 or 3 each: out is exact, 1/3 in half is not
+    k, v = k[..., three, :], (v[..., three, :] > 0).to(case.dtype) * 3
     for tensors in ((0 * q, k, v), (q, 0 * k, v)):
         out, lse = attention(*tensors)
         arguments = [case.grad_out, *tensors, out.to(case.dtype), lse.float(), False, case.block_q, case.block_k, 0.7]
@@ -94,6 +109,7 @@ def test_the_defaults_are_those_of_the_forward_pass(student, generator):
     q, k, v = (x[:, :1].clone() for x in (q, k, v))
     largest = student.run(largest_tensor, NAME, [q, q, k, v, *attention(q, k, v)])
     assert largest <= TILE, f"a tensor of {largest} elements was made; a tile has 64 * 64 = {64 * 64} at most"
+    assert_blocks_are_64(student, scenarios.block_defaults, NAME)
 
 
 @exercise(NAME, points=1)
@@ -169,7 +185,20 @@ def test_tiles_above_the_diagonal_are_never_looked_at(student, case):
     assert_close(dq[..., blind, :], truth(case)[0][..., blind, :], what=what, hint=hint)
 
 
-@exercise(NAME, points=2)
+@exercise(NAME, points=1)
+def test_far_positions_are_whole_numbers(student):
+    """Three queries at the end of 32,769 keys: the last three values get their gradient from one, two and three of them."""
+    n = 32_769
+    q, k, v = (torch.zeros(length, 1, dtype=torch.bfloat16) for length in (3, n, n))
+    arguments = [q + 4096, q, k, v, q, attention(q, k, v, True)[1].float(), True, 64, 4000]
+    actual = student.flash_attention_backward(*arguments)
+    expected = attention_gradients(q + 4096, q, k, v, True)
+    hint = "positions are int64: bfloat16 has no place 257, float16 none 2049, and int16 ends at 32767"
+    what = f"[dq, dk, dv] of 3 queries and {n} keys"
+    assert_close([x.double() for x in actual], list(expected), what=what, hint=hint, rtol=0.004)
+
+
+@exercise(NAME, points=1)
 @given(case=flash_cases(times=(1e3, 1e10)))
 @settings(max_examples=7)
 def test_extreme_scores_give_finite_gradients(student, case):
@@ -187,8 +216,8 @@ def test_extreme_scores_give_finite_gradients(student, case):
 
 
 @exercise(NAME, points=1)
-def test_many_small_tiles_add_up_in_half_precision(student):
-    """A tile of queries, or of keys, that brings much, then 24 that bring little each: bfloat16 sums would stay as they are."""
+def test_many_small_tiles_add_up_in_half_precision(student, generator):
+    """A tile that brings much, then 24 of little each: bfloat16 sums would stay as they are. No more than a tile is converted."""
     one, signs, sign = torch.ones(400, 1), torch.tensor([[1.0], [-1.0]]), torch.tensor([1.0, -1.0]).repeat(200).unsqueeze(-1)
     much = torch.cat([torch.full((16, 1), 8.0), torch.full((384, 1), 0.03)])
     two, lse = torch.ones(2, 1), torch.full((400,), 2.0).log()
@@ -201,6 +230,16 @@ def test_many_small_tiles_add_up_in_half_precision(student):
         actual = student.flash_attention_backward(*half, tensors[5], False, *blocks, 1.0)
         what = f"[dq, dk, dv] of {len(half[1])} queries and {len(half[2])} keys in bfloat16, blocks {blocks}"
         assert_close(list(actual), expected, what=what, hint=hint, rtol=0.008, atol=1e-5)
+    for n_q, n_k, d_k, d_v in ((64, 8, 16, 1), (8, 64, 16, 1), (8, 64, 1, 16)):
+        shapes = (n_q, d_k), (n_k, d_k), (n_k, d_v), (n_q, d_v)
+        q, k, v, do = (normal(generator, *shape, dtype=torch.bfloat16) for shape in shapes)
+        out, lse = attention(q, k, v)
+        largest = student.run(scenarios.largest_conversion, NAME, [do, q, k, v, out.bfloat16(), lse.float(), False, 4, 4])
+        assert largest <= 256, (
+            f"q {tuple(q.shape)}, k {tuple(k.shape)} and v {tuple(v.shape)} in bfloat16, blocks of 4:\n"
+            f"  {largest} elements were converted at once, and a tile has at most 4 * 16\n"
+            "  hint: convert one tile at a time; a copy of all of q, k or v in float32 takes twice its memory again"
+        )
 
 
 @exercise(NAME, points=1)

@@ -8,14 +8,22 @@ from autograder.testing.strategies import example, given, normal, seeds, setting
 
 from . import scenarios
 from .cases import FlashCase, attention, flash_cases, nan_tiles
-from .costs import TILE, assert_memory_linear, assert_no_tensor_holds_all_scores, visible_scores, visible_tiles
+from .costs import (
+    TILE,
+    assert_blocks_are_64,
+    assert_memory_linear,
+    assert_no_tensor_holds_all_scores,
+    assert_scores_come_in_tiles,
+    visible_scores,
+    visible_tiles,
+)
 
 NAME = "flash_attention_forward"
 HINT = "each tile takes its own rows of q, k and v; divide acc by l once, after the last tile; lse = m + log(l)"
 CAUSAL = "query i sees the keys up to i + n_k - n_q, whatever tile it is in"
 
 
-@exercise(NAME, points=6, core=True)
+@exercise(NAME, points=5, core=True)
 # One query, as in decoding, sees all keys.
 @example(case=FlashCase((), n_q=1, n_k=7, d_k=3, d_v=2, block_q=2, block_k=3, causal=True, scale=None, seed=0))
 @given(case=flash_cases())
@@ -25,6 +33,13 @@ def test_out_and_lse_are_those_of_attention(student, case):
     actual = student.flash_attention_forward(*case.inputs, *case.options)
     expected = attention(*case.inputs, case.causal, case.scale)
     assert_close(actual, expected, what=f"(out, lse): {case.shown}", hint=CAUSAL if case.causal else HINT)
+
+
+@exercise(NAME, points=1, core=True)
+def test_the_scores_are_made_in_tiles(student, generator):
+    """Attention that makes all scores at once is right, and is what this exercise is to replace."""
+    q, k, v = normal(generator, 64, 3), normal(generator, 64, 3), normal(generator, 64, 2)
+    assert_scores_come_in_tiles(student, scenarios.largest_float, NAME, [q, k, v, False, 16, 16])
 
 
 @exercise(NAME, points=3)
@@ -65,6 +80,10 @@ def test_the_defaults_are_no_mask_blocks_of_64_and_one_over_the_root_of_d_k(stud
     assert_close(student.flash_attention_forward(q, k, v), attention(q, k, v), what="(out, lse)", hint=HINT)
     largest = student.run(largest_tensor, NAME, [x[:, :1].clone() for x in (q, k, v)])
     assert largest <= TILE, f"a tensor of {largest} elements was made; a tile has 64 * 64 = {64 * 64} at most"
+    assert_blocks_are_64(student, scenarios.block_defaults, NAME)
+    out, _ = student.flash_attention_forward(q, k[:1], v[:1])
+    hint = "a single key has a weight of 1: divide by l itself, and where l is 0 by 1; add nothing to it"
+    assert_close(out, v[:1].expand(70, 2), what="out of a single key", hint=hint, rtol=1e-12, atol=0.0)
 
 
 @exercise(NAME, points=1)
@@ -138,11 +157,24 @@ def test_tiles_above_the_diagonal_are_never_looked_at(student, case):
     assert_close(actual[1][..., blind], expected[1][..., blind], what=f"lse {what}", hint=hint)
 
 
-@exercise(NAME, points=2)
-@given(case=flash_cases(times=(1e3, 1e12)), sign=st.sampled_from([0.0, 1.0]))
+@exercise(NAME, points=1)
+def test_far_positions_are_whole_numbers(student):
+    """Three queries at the end of 32,769 keys: the last three keys, whose values stick out, are seen by one, two and three."""
+    n = 32_769
+    q, k, v = (torch.zeros(length, 1, dtype=torch.bfloat16) for length in (3, n, n))
+    v[-3:, 0] = torch.tensor([1e4, 2e4, 4e4])
+    actual = student.flash_attention_forward(q, k, v, True, 64, 4000)
+    expected = attention(q, k, v, True)
+    hint = "positions are int64: bfloat16 has no place 257, float16 none 2049, and int16 ends at 32767"
+    close = {"what": f"out and lse of 3 queries and {n} keys", "hint": hint, "rtol": 0.004}
+    assert_close([x.double() for x in actual], list(expected), **close)
+
+
+@exercise(NAME, points=1)
+@given(case=flash_cases(times=(1e3, 1e40)), sign=st.sampled_from([0.0, 1.0]))
 @settings(max_examples=8)
 def test_extreme_scores_neither_overflow_nor_vanish(student, case, sign):
-    """Scores of thousands, or of a million millions, or all of them far below zero."""
+    """Scores of thousands, or of 1e40, or all of them far below zero, in float16 below what float16 itself can hold."""
     q, k = (case.q.abs(), case.k.abs()) if sign else (case.q, case.k)
     actual = student.flash_attention_forward(q, k, case.v, *case.options)
     expected = attention(q, k, case.v, case.causal, case.scale)
@@ -153,6 +185,14 @@ def test_extreme_scores_neither_overflow_nor_vanish(student, case, sign):
     expected = attention(q, k, case.v, True)
     what = f"(out, lse) of scores far below zero: {case.n_q} queries, {case.n_k} keys, causal"
     assert_close(actual, expected, what=what, hint=hint, rtol=1e-6, atol=1e-8)
+    q, k = (torch.full_like(x[..., :1], size, dtype=torch.float16) for x, size in ((q, 300), (k, -300)))
+    out, lse = student.flash_attention_forward(q, k, case.v.half(), True, case.block_q, case.block_k, 1.0)
+    expected = attention(q, k, case.v.half(), True, 1.0)
+    hint = "hidden scores are -inf, for the lowest number of float16 is no lower than a score in float32 may be"
+    what = f"of scores of -90000: {case.n_q} queries, {case.n_k} keys, causal, float16"
+    room = 2.0**-7  # float32 knows an lse of -90000 to half of that, and so a weight that is made from it
+    assert_close(out.double(), expected[0], what=f"out {what}", hint=hint, rtol=room, atol=room)
+    assert_close(lse, expected[1].float(), what=f"lse {what}", hint=hint)
 
 
 @exercise(NAME, points=1)

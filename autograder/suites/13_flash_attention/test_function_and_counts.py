@@ -7,12 +7,12 @@ from autograder.testing.strategies import given, normal, seeds, settings, sizes,
 
 from . import scenarios
 from .cases import attention, attention_gradients, flash_cases
-from .costs import TILE, assert_memory_linear, assert_no_tensor_holds_all_scores
+from .costs import TILE, assert_blocks_are_64, assert_memory_linear, assert_no_tensor_holds_all_scores
 
 NAME = "FlashAttention"
 
 
-@exercise(NAME, points=3, core=True)
+@exercise(NAME, points=2, core=True)
 @given(case=flash_cases())
 @settings(max_examples=20)
 def test_apply_gives_attention_and_its_gradients(student, case):
@@ -74,18 +74,25 @@ def test_out_and_gradients_keep_the_dtype_and_lse_all_its_digits(student, genera
 
 
 @exercise(NAME, points=1)
-def test_nothing_of_the_size_of_the_scores_is_made_or_kept(student, generator):
-    """Both passes together: no tensor larger than a tile or an input, and q, k, v, out and lse are all that is kept."""
+def test_nothing_of_the_size_of_the_scores_is_made(student, generator):
+    """Both passes together: no tensor larger than a tile or an input."""
     options = [True, 16, 16, None]
     seed = int(torch.randint(2**31 - 1, (), generator=generator))
     assert_no_tensor_holds_all_scores(lambda *x: student.run(scenarios.largest_in_training, *x, options), (), seed)
     largest = student.run(scenarios.largest_in_training, *(normal(generator, 130, 1) for _ in range(3)), [])
     hint = "block_q and block_k are 64 when they are not given"
     assert largest <= TILE, f"a tensor of {largest} elements was made; a tile has 64 * 64 = {64 * 64} at most\n  hint: {hint}"
+    assert_blocks_are_64(student, scenarios.block_defaults, NAME)
     q, k, v = normal(generator, 160, 3), normal(generator, 16, 3), normal(generator, 16, 2)
     largest = student.run(scenarios.largest_in_training, q, k, v, [False, 16, 160, None])
     hint = "block_q and block_k go to both passes, in this order"
     assert largest <= 3 * 16 * 16, f"a tensor of {largest} elements was made; a tile has 16 * 16 at most\n  hint: {hint}"
+
+
+@exercise(NAME, points=1, core=True)
+def test_no_weights_are_kept_for_the_backward_pass(student, generator):
+    """Between the passes q, k, v, out and lse are all that is kept."""
+    options = [True, 16, 16, None]
     q, k, v = normal(generator, 96, 3), normal(generator, 120, 3), normal(generator, 120, 2)
     kept = student.run(scenarios.kept_for_backward, q, k, v, options)
     needed = 96 * 3 + 120 * 3 + 120 * 2 + 96 * 2 + 96

@@ -18,10 +18,11 @@ CAUSAL = "query i sees the keys up to i + n_k - n_q, in every tile; a tile that 
 ENDS = "loads beyond n_q and n_k must give 0, and the scores of keys beyond n_k must be -inf before the maximum is taken"
 
 
-def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("plain",) * 3):
+def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("plain",) * 4, between=False):
     """out, with `grad` the gradients of q, k and v too, from the module's Triton file, and whether the inputs are as before.
 
-    Where q is scattered, so is `grad`; beside what is scattered there is NaN, and whether a kernel loaded any of it is told.
+    The layouts are those of q, k, v and `grad`. Beside what is scattered there is NaN, and whether a kernel loaded any of it
+    is told. `between` the two passes another problem of the same shapes may come.
     """
     import importlib
     import os
@@ -56,8 +57,10 @@ def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("pla
     try:
         out = kernels.flash_attention(*inputs, causal, scale)
         result = {"out": out.detach()}
+        if between:
+            kernels.flash_attention(-q, v, k, not causal, 0.1)
         if grad is not None:
-            gradients = torch.autograd.grad(out, inputs, laid_out(grad, layouts[0], False))
+            gradients = torch.autograd.grad(out, inputs, laid_out(grad, layouts[3], False))
             result |= dict(zip(("dq", "dk", "dv"), gradients))
     finally:
         builder.create_masked_load = load
@@ -70,7 +73,8 @@ def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("pla
 def work_of(module, q, k, v):
     """How many times Triton was asked to run a kernel, and the largest floating tensor that was made, in both passes.
 
-    Also what comes out of a forward pass whose kernels are not run, and of a backward pass in the same way.
+    Also what comes out of a forward pass whose kernels are not run, and of a backward pass in the same way; and what comes
+    when kernels load every number twice as large.
     """
     import importlib
     import os
@@ -80,13 +84,20 @@ def work_of(module, q, k, v):
     os.environ["TRITON_INTERPRET"] = "1"
     kernels = importlib.import_module(module.__name__.rpartition(".")[0] + ".flash_attention_triton")
     from triton.runtime.interpreter import GridExecutor
+    from triton.runtime.interpreter import interpreter_builder as builder
 
     seen = {"launches": 0, "largest": 0, "run": False}
-    launch = GridExecutor.__call__
+    launch, load = GridExecutor.__call__, builder.create_masked_load
 
     def counted(self, *args, **kwargs):
         seen["launches"] += 1
         return launch(self, *args, **kwargs) if seen["run"] else None
+
+    def doubled(*args):
+        loaded = load(*args)
+        if loaded.data.dtype.kind == "f":
+            loaded.data = loaded.data + loaded.data
+        return loaded
 
     class Largest(TorchDispatchMode):
         def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
@@ -104,10 +115,13 @@ def work_of(module, q, k, v):
             out = kernels.flash_attention(q.requires_grad_(), k.requires_grad_(), v.requires_grad_())
             forward, seen["run"] = seen["launches"], False
             gradients = torch.autograd.grad(out, (q, k, v), q.detach())
+        work = {"forward": forward, "backward": seen["launches"] - forward, "largest": seen["largest"]}
+        seen["run"], builder.create_masked_load = True, doubled
+        out = kernels.flash_attention(q, k, v)
+        answers = {"idle": (idle, *gradients), "doubled": (out.detach(), *torch.autograd.grad(out, (q, k, v), q.detach()))}
     finally:
-        GridExecutor.__call__ = launch
-    work = {"forward": forward, "backward": seen["launches"] - forward, "largest": seen["largest"]}
-    return work | {"idle": dict(zip(("out", "dq", "dk", "dv"), (idle, *gradients)))}
+        GridExecutor.__call__, builder.create_masked_load = launch, load
+    return work | {case: dict(zip(("out", "dq", "dk", "dv"), values)) for case, values in answers.items()}
 
 
 def problem(generator, q_shape, k_shape, dtype=torch.float32, times=1.0):
@@ -142,7 +156,7 @@ def compare(actual, expected, what, hint, room=None):
 
 
 RAGGED = [  # n_q, n_k, head_dim, causal: less than a tile, whole tiles, a tile and a bit, widths that are no powers of two
-    (1, 1, 16, False),
+    (1, 3, 128, False),
     (64, 64, 32, True),
     (33, 97, 24, False),
     (40, 129, 17, True),
@@ -211,11 +225,15 @@ def test_gradients_are_those_of_attention(student, generator):
 @exercise(NAME, points=2)
 def test_heads_of_q_share_heads_of_k_and_v(student, generator):
     """With 4 heads of q and 2 of k and v, neighbours share, dk and dv sum over those that share; and batches do not mix."""
-    hint = "head h of q belongs to head h // group of k and v; dk and dv are sums over the group's heads; out has q's shape"
+    hint = (
+        "head h of q belongs to head h // group of k and v; dk and dv are sums over the group's heads; out has q's shape;\n"
+        "  what backward needs is kept in ctx, for each call anew"
+    )
     for lead, heads, shared in (((), 4, 2), ((2, 1), 1, 1)):
         q, k, v, grad = problem(generator, (*lead, heads, 20, 16), (*lead, shared, 24, 16))
-        actual, expected = student.run(attended, q, k, v, True, None, grad), by_definition(q, k, v, grad, True)
-        compare(actual, expected, f"q {tuple(q.shape)}, k and v {tuple(k.shape)}", hint)
+        actual = student.run(attended, q, k, v, True, None, grad, between=not lead)
+        what = f"q {tuple(q.shape)}, k and v {tuple(k.shape)}" + (", another problem between the passes" if not lead else "")
+        compare(actual, by_definition(q, k, v, grad, True), what, hint)
 
 
 @exercise(NAME, points=1)
@@ -233,11 +251,12 @@ def test_a_query_that_sees_nothing_gets_zeros(student, generator):
 def test_any_strides_will_do(student, generator):
     """Transposed and scattered inputs give what contiguous ones give, and nothing beside them is read."""
     q, k, v, grad = problem(generator, (1, 2, 17, 24), (1, 2, 40, 24))
-    for layouts in (("tokens first", "scattered", "scattered"), ("scattered", "tokens first", "plain")):
+    first, second = ("tokens first", "scattered", "scattered", "scattered"), ("scattered", "tokens first", "plain", "plain")
+    for layouts in (first, second):
         actual = student.run(attended, q, k, v, True, None, grad, layouts)
         hint = "step through memory with the strides you are given, each tensor has its own, and stop at its last row and column"
         expected = by_definition(q, k, v, grad, True) | {"nothing beside them read": True}
-        compare(actual, expected, f"q {layouts[0]}, k {layouts[1]}, v {layouts[2]}", hint)
+        compare(actual, expected, "q {}, k {}, v {}, the gradient of out {}".format(*layouts), hint)
 
 
 @exercise(NAME, points=1)
@@ -265,3 +284,6 @@ def test_the_work_is_done_in_kernels(student, generator):
     assert work["largest"] < 48 * 48, f"a tensor of {work['largest']} elements was made: the scores of 48 x 48 must not exist"
     for name, x in work["idle"].items():
         assert not torch.allclose(x, expected[name], atol=1e-3), f"{name} was computed, although no kernel had been run"
+    for name, x in work["doubled"].items():
+        same = torch.cosine_similarity(x.flatten(), expected[name].flatten(), dim=0)
+        assert not same > 0.999, f"{name} is attention's, whatever numbers the kernels load: they have to compute it"

@@ -183,4 +183,50 @@ MUTANTS = [
             "        out, lse = tiles.flash_attention_forward(q, keys, values, causal, 16, 16, scale)\n",
         ),
     ),
+    edited(
+        "gradient_laid_out_as_queries",
+        "The gradient of out is read with the strides of q: each tensor has its own, and grad_strides are those of the gradient.",
+        ("_rows(grad_head, grad_strides, start, BLOCK_Q, WIDTH)", "_rows(grad_head, q_strides, start, BLOCK_Q, WIDTH)"),
+    ),
+    edited(
+        "no_more_than_64_columns",
+        "Columns from 64 on are left out: a head may be 128 wide, and WIDTH has to reach over all of it.",
+        (
+            "            WIDTH=triton.next_power_of_2(head_dim), BLOCK_Q=tiles.block_q",
+            "            WIDTH=min(64, triton.next_power_of_2(head_dim)), BLOCK_Q=tiles.block_q",
+        ),
+    ),
+    edited(
+        "options_of_the_last_call",
+        "causal and scale are kept in the class, so a second call overwrites those of the first: put them into ctx.",
+        ("ctx.causal, ctx.scale = causal, scale", "TritonAttention.causal, TritonAttention.scale = causal, scale"),
+        ("lse, ctx.causal, ctx.scale), None", "lse, TritonAttention.causal, TritonAttention.scale), None"),
+    ),
+    edited(
+        "kernels_that_only_say_so",
+        "The kernels write a one, and PyTorch computes: out, dq, dk and dv have to be made by kernels, from q, k and v.",
+        (
+            "        out, lse = attention_forward(q, k, v, causal, scale)\n",
+            "        from exercises import flash_attention as tiles\n\n"
+            "        keys, values = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))\n"
+            "        out, lse = tiles.flash_attention_forward(q, keys, values, causal, 16, 16, scale)\n"
+            "        out *= one_from_a_kernel(q)\n",
+        ),
+        (
+            "        return *attention_backward(grad, q, k, v, out, lse, ctx.causal, ctx.scale), None, None\n",
+            "        from exercises import flash_attention as tiles\n\n"
+            "        group = q.shape[1] // k.shape[1]\n"
+            "        keys, values = (x.repeat_interleave(group, 1) for x in (k, v))\n"
+            "        found = tiles.flash_attention_backward(grad, q, keys, values, out, lse, ctx.causal, 16, 16, ctx.scale)\n"
+            "        dq, dk, dv = (x * one_from_a_kernel(q) for x in found)\n"
+            "        dk, dv = (x.unflatten(1, (-1, group)).float().sum(2).to(q.dtype) for x in (dk, dv))\n"
+            "        return dq, dk, dv, None, None\n",
+        ),
+        (
+            "class TritonAttention(",
+            "@triton.jit\ndef _one(x_ptr):\n    tl.store(x_ptr, 1.0)\n\n\n"
+            "def one_from_a_kernel(q):\n    one = torch.zeros(1)\n    _one[(1,)](one)\n    return one.to(q.dtype)\n\n\n"
+            "class TritonAttention(",
+        ),
+    ),
 ]
