@@ -73,6 +73,20 @@ CHEATS = [
         """,
     ),
     cheat(
+        "builtins_decode",
+        "The same from the module of all builtins.",
+        """
+        import builtins
+
+        def utf8_decode(data, errors="strict"):
+            if errors not in ("strict", "replace", "ignore"):
+                raise ValueError(errors)
+            for _ in data:
+                pass
+            return builtins.str(data, "utf-8", errors)
+        """,
+    ),
+    cheat(
         "the_type_of_bytes_encodes",
         'bytes(character, "utf-8") without its name.',
         """

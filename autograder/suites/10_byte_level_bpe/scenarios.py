@@ -1,5 +1,6 @@
 """What a single call cannot show: texts that do not cross the boundary, tries and tokenizers in use, and work that is counted."""
 
+import builtins
 import dis
 import functools
 import gc
@@ -9,6 +10,7 @@ import os
 import random
 import sys
 import tracemalloc
+import types
 from collections import UserDict
 from pathlib import Path
 
@@ -98,6 +100,17 @@ NOTING = {**CONVERTING, "type": Telling("type", (type,), {})}
 CONVERTERS = {"utf_8_encode", "utf_8_decode", "_vec_string"}
 
 
+def noting_instead(names):
+    """For the names of a module that stand for such a type, or for all builtins, what is to stand there."""
+    instead = {}
+    for name, value in names.items():
+        if value is builtins:
+            instead[name] = types.SimpleNamespace(**vars(builtins) | NOTING)
+        elif isinstance(value, type) and value in (str, bytes, bytearray, type):
+            instead[name] = NOTING[value.__name__]
+    return instead
+
+
 @functools.cache
 def asked_for_classes(code):
     """For each place where the code asks for a `__class__`, what came before: how it was loaded, and its name or value."""
@@ -105,7 +118,7 @@ def asked_for_classes(code):
     return {
         step.offset: (before.opname, before.argval)
         for before, step in itertools.pairwise(steps)
-        if step.opname.startswith("LOAD_ATTR") and step.argval == "__class__"
+        if step.opname in ("LOAD_ATTR", "LOAD_METHOD") and step.argval == "__class__"
     }
 
 
@@ -120,7 +133,8 @@ def done_by_python(module, name, value):
     """What the function gives, whether Python's own methods do the work, there or in a library, and whether anybody looks at
     the single elements."""
     n_steps, calls = [0], set()
-    own = {key: vars(module)[key] for key in NOTING if key in vars(module)}
+    noting = NOTING | noting_instead(vars(module))
+    own = {key: vars(module)[key] for key in noting if key in vars(module)}
 
     def trace(frame, event, argument):
         if frame.f_globals is not vars(module):
@@ -140,7 +154,7 @@ def done_by_python(module, name, value):
             Touched.n += 1  # who computes with an array of all bytes at once takes no steps of Python
 
     Touched.n = Converting.n = 0
-    vars(module).update(NOTING)
+    vars(module).update(noting)
     before = sys.gettrace(), sys.getprofile()
     sys.settrace(trace)
     sys.setprofile(profile)
@@ -149,7 +163,7 @@ def done_by_python(module, name, value):
     finally:
         sys.setprofile(before[1])
         sys.settrace(before[0])
-        for key in NOTING:
+        for key in noting:
             vars(module).pop(key)
         vars(module).update(own)
     return {
