@@ -192,7 +192,7 @@ def cut(module, texts):
     seen = []
     for text in texts:
         words = module.pretokenize(text)
-        seen.append(list(words) if isinstance(words, list) else words)
+        seen.append(list(words) if isinstance(words, list) else f"a {type(words).__name__}, which is no list")
         if isinstance(words, list):
             words.append("changed")
     return seen
