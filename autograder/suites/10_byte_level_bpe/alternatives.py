@@ -127,6 +127,43 @@ def an_automaton(data, errors="strict"):
     return "".join(text)
 
 
+@alternative("utf8_decode", "All bytes at once, in arrays of NumPy: what begins at each place, and where it is whole.")
+def in_arrays(data, errors="strict"):
+    import numpy as np
+
+    if errors not in ("strict", "replace", "ignore"):
+        raise LookupError(errors)
+    n, first = len(data), np.frombuffer(data, dtype=np.uint8).astype(np.int64)
+    padded = np.concatenate([first, np.zeros(4, dtype=np.int64)])
+    second, third, fourth = (padded[k : k + n] for k in (1, 2, 3))
+    low, high = np.full(n, 0x80), np.full(n, 0xBF)
+    low[first == 0xE0], high[first == 0xED], low[first == 0xF0], high[first == 0xF4] = 0xA0, 0x9F, 0x90, 0x8F
+    n_bytes = np.select([first < 0x80, first < 0xC2, first < 0xE0, first < 0xF0, first < 0xF5], [1, 0, 2, 3, 4], 0)
+    fits = (low <= second) & (second <= high)
+    found = 1 + ((n_bytes > 1) & fits)
+    for k, byte in ((2, third), (3, fourth)):
+        fits = fits & (byte >> 6 == 2)
+        found += (n_bytes > k) & fits
+    continues = np.zeros(n + 4, dtype=bool)
+    for k in (1, 2, 3):
+        continues[np.flatnonzero(found > k) + k] = True
+    begins, whole = ~continues[:n], found == n_bytes
+    if errors == "strict" and not whole[begins].all():
+        raise ValueError("not UTF-8")
+    code = np.select(
+        [n_bytes == k for k in (1, 2, 3, 4)],
+        [
+            first,
+            (first & 0x1F) << 6 | second & 0x3F,
+            (first & 0x0F) << 12 | (second & 0x3F) << 6 | third & 0x3F,
+            (first & 0x07) << 18 | (second & 0x3F) << 12 | (third & 0x3F) << 6 | fourth & 0x3F,
+        ],
+        0,
+    )
+    kept = begins if errors == "replace" else begins & whole
+    return "".join(map(chr, np.where(whole, code, 0xFFFD)[kept].tolist()))
+
+
 @alternative("bytes_to_unicode", "As GPT-2's own code does it: two lists, and a counter for the others; in an order of its own.")
 def two_lists():
     keys = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
@@ -356,6 +393,43 @@ class NestedDictionaries:
             if i == len(data) or data[i] not in node:
                 return found
             node, i = node[data[i]], i + 1
+
+
+@alternative("ByteTrie", "Each node hands the rest of the token to the next one.")
+class Recursive:
+    def __init__(self):
+        self.children, self.token_id = {}, None
+
+    def insert(self, token, token_id):
+        if not token:
+            raise ValueError("empty")
+        self._insert(token, 0, token_id)
+
+    def _insert(self, token, i, token_id):
+        if i == len(token):
+            self.token_id = token_id
+        else:
+            self.children.setdefault(token[i], ByteTrie())._insert(token, i + 1, token_id)
+
+    def get(self, token, default=None):
+        if not token:
+            return default if self.token_id is None else self.token_id
+        child = self.children.get(token[0])
+        return default if child is None else child.get(token[1:], default)
+
+    def __contains__(self, token):
+        return self.get(token) is not None
+
+    def longest_prefix(self, data, start=0):
+        if not 0 <= start <= len(data):
+            raise ValueError(start)
+
+        def below(node, i, best):
+            best = best if node.token_id is None else (node.token_id, i - start)
+            child = node.children.get(data[i]) if i < len(data) else None
+            return best if child is None else below(child, i + 1, best)
+
+        return below(self, start, (None, 0))
 
 
 @alternative("train_byte_bpe", "Whole words are taken off the counts and put back, and all pairs are looked at for the best one.")
@@ -637,6 +711,36 @@ ALTERNATIVES = [
         "What is missing raises KeyError, as a dictionary does, also for the names of special tokens.",
         ('raise ValueError(f"no id has the bytes {error}") from None', "raise"),
         ('raise ValueError(f"not among the special tokens: {unknown}")', "raise KeyError(unknown)"),
+    ),
+    edit(
+        "as_early_as_can_be",
+        "GPT2Tokenizer",
+        "decode_stream goes byte by byte, and at ED A0 it has U+FFFD before Python's decoder, which waits for one more.",
+        (
+            "            yield decoder.decode(self._bytes_of(i))\n",
+            """            piece = ""
+            for byte in self._bytes_of(i):
+                if need and low <= byte <= high:
+                    held, need, low, high = held + bytes([byte]), need - 1, 0x80, 0xBF
+                    piece += "" if need else held.decode()
+                    continue
+                piece += "\\ufffd" if need else ""
+                held, need, low, high = bytes([byte]), 0, 0x80, 0xBF
+                if byte < 0x80:
+                    piece += chr(byte)
+                elif 0xC2 <= byte < 0xF5:
+                    need = 1 + (byte >= 0xE0) + (byte >= 0xF0)
+                    low, high = {0xE0: 0xA0, 0xF0: 0x90}.get(byte, 0x80), {0xED: 0x9F, 0xF4: 0x8F}.get(byte, 0xBF)
+                else:
+                    piece += "\\ufffd"
+            yield piece
+""",
+        ),
+        (
+            '        decoder = codecs.getincrementaldecoder("utf-8")("replace")\n',
+            '        held, need, low, high = b"", 0, 0x80, 0xBF\n',
+        ),
+        ('        yield decoder.decode(b"", final=True)\n', '        yield "\\ufffd" if need else ""\n'),
     ),
     edit(
         "bytes_kept_by_hand",

@@ -48,4 +48,63 @@ CHEATS = [
             return str(np.strings.decode(np.array([b"x" + data + b"x"]), "utf-8", errors)[0])[1:-1]
         """,
     ),
+    cheat(
+        "the_type_of_a_text_decodes",
+        'str(data, "utf-8") without its name: the type of a text is asked for.',
+        """
+        def utf8_decode(data, errors="strict"):
+            if errors not in ("strict", "replace", "ignore"):
+                raise ValueError(errors)
+            for _ in data:
+                pass
+            return type("")(data, "utf-8", errors)
+        """,
+    ),
+    cheat(
+        "the_class_of_the_errors_decodes",
+        "The same by the `__class__` of a text that is at hand.",
+        """
+        def utf8_decode(data, errors="strict"):
+            if errors not in ("strict", "replace", "ignore"):
+                raise ValueError(errors)
+            for _ in data:
+                pass
+            return errors.__class__(data, "utf-8", errors)
+        """,
+    ),
+    cheat(
+        "builtins_decode",
+        "The same from the module of all builtins.",
+        """
+        import builtins
+
+        def utf8_decode(data, errors="strict"):
+            if errors not in ("strict", "replace", "ignore"):
+                raise ValueError(errors)
+            for _ in data:
+                pass
+            return builtins.str(data, "utf-8", errors)
+        """,
+    ),
+    cheat(
+        "the_type_of_bytes_encodes",
+        'bytes(character, "utf-8") without its name.',
+        """
+        def utf8_encode(text):
+            return b"".join(type(b"")(c, "utf-8") for c in text)
+        """,
+    ),
+    cheat(
+        "numpy_encodes_from_within",
+        "NumPy's functions for strings, in the module where they are written.",
+        """
+        import numpy as np
+
+        def utf8_encode(text):
+            data = b""
+            for c in text:
+                data += bytes([ord(c)]) if ord(c) < 128 else np._core.strings.encode(np.array([c]), "utf-8")[0]
+            return data
+        """,
+    ),
 ]

@@ -938,6 +938,12 @@ TRAINING = [
         (PARTS, "['' .join(_special_pattern(special_tokens).split(text)[::2])]"),
     ),
     edit(
+        "learnt_in_small_letters",
+        "train_byte_bpe",
+        "The text is put into small letters first, so The and the are one word: count the text as it is.",
+        ("pretokenize(part))", "pretokenize(part.lower()))"),
+    ),
+    edit(
         "special_tokens_are_words",
         "train_byte_bpe",
         "Special tokens are left out of splitting but counted as words: leave them out.",
@@ -1796,6 +1802,24 @@ TOKENIZER = [
         "GPT2Tokenizer",
         "Of two ids with the same bytes, the larger one stands for plain text: it is that of the special token.",
         (ORDINARY_FIRST, "first = {self._tokens[i]: i for i in sorted(self._tokens)}"),
+    ),
+    edit(
+        "the_larger_id_has_no_text",
+        "GPT2Tokenizer",
+        "Of two ids with the same bytes, the larger one cannot be decoded: look ids up in the vocabulary, not in its inverse.",
+        (
+            "            self._byte_ids =",
+            "            self._tokens = {i: token for token, i in first.items()}\n            self._byte_ids =",
+        ),
+    ),
+    edit(
+        "the_smaller_id_has_no_text",
+        "GPT2Tokenizer",
+        "Of two ids with the same bytes, the smaller one cannot be decoded: look ids up in the vocabulary, not in its inverse.",
+        (
+            "            self._byte_ids =",
+            "            self._tokens = {i: token for token, i in last.items()}\n            self._byte_ids =",
+        ),
     ),
     edit(
         "special_tokens_walked_twice",

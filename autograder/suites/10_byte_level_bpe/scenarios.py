@@ -1,5 +1,8 @@
 """What a single call cannot show: texts that do not cross the boundary, tries and tokenizers in use, and work that is counted."""
 
+import builtins
+import dis
+import functools
 import gc
 import itertools
 import json
@@ -7,6 +10,7 @@ import os
 import random
 import sys
 import tracemalloc
+import types
 from collections import UserDict
 from pathlib import Path
 
@@ -79,14 +83,58 @@ class Converting(type):
         return isinstance(value, cls.__base__)
 
 
+class Telling(type):
+    """`type`, which tells the noting builtin types from values: for type("")(data, "utf-8") is str(data, "utf-8")."""
+
+    def __call__(cls, *args, **kwargs):
+        told = type(*args, **kwargs)
+        return CONVERTING[told.__name__] if told in (str, bytes, bytearray) else told
+
+    def __instancecheck__(cls, value):
+        return isinstance(value, type)
+
+
 CONVERTING = {builtin.__name__: Converting(builtin.__name__, (builtin,), {}) for builtin in (str, bytes, bytearray)}
+NOTING = {**CONVERTING, "type": Telling("type", (type,), {})}
+# C's functions that encode or decode: of Python's codecs, and the one with which NumPy calls methods of texts.
+CONVERTERS = {"utf_8_encode", "utf_8_decode", "_vec_string"}
+
+
+def noting_instead(names):
+    """For the names of a module that stand for such a type, or for all builtins, what is to stand there."""
+    instead = {}
+    for name, value in names.items():
+        if value is builtins:
+            instead[name] = types.SimpleNamespace(**vars(builtins) | NOTING)
+        elif isinstance(value, type) and value in (str, bytes, bytearray, type):
+            instead[name] = NOTING[value.__name__]
+    return instead
+
+
+@functools.cache
+def asked_for_classes(code):
+    """For each place where the code asks for a `__class__`, what came before: how it was loaded, and its name or value."""
+    steps = [step for step in dis.get_instructions(code) if step.opname != "CACHE"]
+    return {
+        step.offset: (before.opname, before.argval)
+        for before, step in itertools.pairwise(steps)
+        if step.opname in ("LOAD_ATTR", "LOAD_METHOD") and step.argval == "__class__"
+    }
+
+
+def asks_for_the_class(frame):
+    """Whether the next step asks a text or bytes for its `__class__`, which converts as str(...) and bytes(...) do."""
+    loaded, name = asked_for_classes(frame.f_code).get(frame.f_lasti, ("", None))
+    value = name if loaded == "LOAD_CONST" else {**frame.f_globals, **frame.f_locals}.get(name) if loaded else None
+    return isinstance(value, (str, bytes, bytearray))
 
 
 def done_by_python(module, name, value):
     """What the function gives, whether Python's own methods do the work, there or in a library, and whether anybody looks at
     the single elements."""
     n_steps, calls = [0], set()
-    own = {key: vars(module)[key] for key in CONVERTING if key in vars(module)}
+    noting = NOTING | noting_instead(vars(module))
+    own = {key: vars(module)[key] for key in noting if key in vars(module)}
 
     def trace(frame, event, argument):
         if frame.f_globals is not vars(module):
@@ -94,14 +142,19 @@ def done_by_python(module, name, value):
         frame.f_trace_opcodes = True
         if event == "opcode":
             n_steps[0] += 1
+            Converting.n += asks_for_the_class(frame)
         return trace
 
     def profile(frame, event, argument):
+        if event == "c_call" and argument.__name__ in CONVERTERS:
+            Converting.n += 1
         if event == "c_call" and isinstance(getattr(argument, "__self__", None), (str, bytes, bytearray)):
             calls.add(argument.__name__)
+        if event == "c_call" and argument.__name__ == "frombuffer" and frame.f_globals is vars(module):
+            Touched.n += 1  # who computes with an array of all bytes at once takes no steps of Python
 
     Touched.n = Converting.n = 0
-    vars(module).update(CONVERTING)
+    vars(module).update(noting)
     before = sys.gettrace(), sys.getprofile()
     sys.settrace(trace)
     sys.setprofile(profile)
@@ -110,7 +163,7 @@ def done_by_python(module, name, value):
     finally:
         sys.setprofile(before[1])
         sys.settrace(before[0])
-        for key in CONVERTING:
+        for key in noting:
             vars(module).pop(key)
         vars(module).update(own)
     return {
@@ -139,7 +192,7 @@ def cut(module, texts):
     seen = []
     for text in texts:
         words = module.pretokenize(text)
-        seen.append(list(words) if isinstance(words, list) else words)
+        seen.append(list(words) if isinstance(words, list) else f"a {type(words).__name__}, which is no list")
         if isinstance(words, list):
             words.append("changed")
     return seen

@@ -250,7 +250,7 @@ def test_only_special_tokens_that_are_allowed_count_as_such(student, reference, 
 
 @exercise("GPT2Tokenizer", points=0.5)
 def test_the_larger_of_two_ids_is_that_of_the_special_token(student, reference):
-    """Where a byte or a merge has the bytes of a special token, the smaller id stands for them in plain text."""
+    """Where a byte or a merge has the bytes of a special token, the smaller id is that of plain text; both are decoded."""
     vocab, merges, _ = vocabulary(1, 40)
     token = next((a + b).decode() for a, b in merges if (a + b).isalpha())
     special = ["X", token, "."]
@@ -260,6 +260,12 @@ def test_the_larger_of_two_ids_is_that_of_the_special_token(student, reference):
         expected = reference.run(scenarios.encode_with, (both, merges, special), cases)
         seen = student.run(scenarios.encode_with, (both, merges, special), cases)
         assert_each(seen, expected, cases, "the ids (text, allowed_special)", "compare the ids, not the order of the dictionary")
+        rows = [[i] for i, text in both.items() if text in map(str.encode, special)]
+        texts = [both[i].decode() for (i,) in rows]
+        hint = "a vocabulary turned round has one id for each token, and loses the others: decode by id"
+        assert_each(student.run(scenarios.decode_all_ids, (both, merges, special), rows), texts, rows, "the text", hint)
+        pieces = [[text, text] for text in texts]
+        assert_each(student.run(scenarios.decode_in_pieces, (both, merges, special), rows), pieces, rows, "the pieces", hint)
 
 
 @exercise("GPT2Tokenizer", points=3)

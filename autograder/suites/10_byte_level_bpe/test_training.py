@@ -76,6 +76,7 @@ def test_pairs_are_counted_place_by_place(student, reference):
         "ab" * 9 + " ba",
         "xaaa xaaa aa aa aa",
         "low low low lower newest widest",
+        "The THE the Those LOW Low",
         "a b a b a b",
         "a  b  b",
         "one\n\n\ntwo\n\n\n",
