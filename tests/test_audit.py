@@ -78,6 +78,17 @@ def test_a_static_method_tells_of_its_calls(monkeypatch) -> None:
     assert called == ["answer", "answer"] and callables.in_place()
 
 
+def test_a_class_that_takes_its_arguments_in_new_still_does(monkeypatch) -> None:
+    made = types.ModuleType("made")
+    exec("class Pair(tuple):\n    def __new__(cls, a, b=2): return tuple.__new__(cls, (a, b))", vars(made))
+    made.Pair.__module__, called = "made", []
+    monkeypatch.setitem(sys.modules, "made", made)
+    monkeypatch.setattr(callables, "_PLACED", {})
+    callables.replace("made.Pair", lambda function, alias: lambda *args, **by: called.append(alias) or function(*args, **by))
+    assert made.Pair(1) == (1, 2) and made.Pair(1, b=3) == (1, 3)
+    assert called == ["Pair", "Pair"]
+
+
 def run_guarded(rules: dict, *calls: str) -> list[str]:
     """What each call prints of its breaches, in a process of its own: what is put in the place of others' code stays there."""
     code = f"""

@@ -55,7 +55,8 @@ def replace(name: str, noted: Callable[[Callable, str], Callable]) -> None:
             if isinstance(each, staticmethod) and isinstance(home := one(owner), type):
                 place_in_class(home, key, staticmethod(noted(each.__func__, key)))
             elif isinstance(each, type) and each.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE:
-                place_in_class(each, "__init__", noted(each.__init__, each.__name__))
+                made = each.__init__ if each.__init__ is not object.__init__ else _nothing_more
+                place_in_class(each, "__init__", noted(made, each.__name__))
             elif isinstance(each, types.FunctionType) and isinstance(home := one(owner), type):
                 place_in_class(home, key, noted(each, key))
             elif not isinstance(each, type) or each is np.broadcast:
@@ -109,6 +110,10 @@ def _places(value: Any, name: str) -> list[tuple[dict, str]]:
     if home is None or vars(home).get(key) is not value or any(place is vars(home) and alias == key for place, alias in known):
         return known
     return [*known, (vars(home), key)]
+
+
+def _nothing_more(self: Any, *args: Any, **kwargs: Any) -> None:
+    """What `object.__init__` does where `__new__` takes the arguments; replaced, it refuses them itself."""
 
 
 def place_in_class(kind: type, key: str, function: Callable) -> None:
