@@ -174,7 +174,7 @@ def test_training_stops_when_no_pair_is_left(student, reference):
 @exercise("train_byte_bpe", points=1)
 def test_a_path_is_read_as_utf_8(student, reference):
     """A Path is a file of UTF-8, whose line ends and byte order mark stay; a str is a text, whatever it looks like."""
-    texts = ["the é the é 🙂🙂", "a\r\nb\r\nc\r\n\r\n", "\ufeffa \ufeffa", "a\rb\rb", "x<s>\r\n<s>x"]
+    texts = ["the é the é 🙂🙂", "a\r\nb\r\nc\r\n\r\n", "\ufeffa \ufeffa", "\ufeffa a", "a\rb\rb", "x<s>\r\n<s>x"]
     texts += ["a\x0c\x0cb\x85\x85c\u2028\u2028d", "ab" * 2**15 + "a\n\n\n b"]
     for text in texts:
         actual = student.run(scenarios.train_from_file, text.encode(), 275, ["<s>"])

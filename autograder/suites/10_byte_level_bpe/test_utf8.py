@@ -100,7 +100,7 @@ def test_surrogates_are_refused(student):
 @exercise("utf8_encode", points=0.5, core=True)
 def test_the_bits_are_put_together_by_hand(student):
     """The characters are looked at one by one, and no method of Python encodes them."""
-    text = "aé€🙂" * 500
+    text = "aé€🙂" * 100
     seen = student.run(scenarios.done_by_python, "utf8_encode", text)
     expected = {"value": text.encode(), "encoded or decoded by a method": False, "nobody looked at it": False}
     assert_equal(seen, expected, what="what was done", hint="`encode` and `bytes(text, ...)` are the answer itself")
@@ -225,7 +225,7 @@ def test_other_ways_to_treat_errors_are_refused(student):
 @exercise("utf8_decode", points=0.5, core=True)
 def test_the_bits_are_taken_apart_by_hand(student):
     """The bytes are looked at one by one, and no method of Python decodes them."""
-    text = "aé€🙂" * 400
+    text = "aé€🙂" * 100
     seen = student.run(scenarios.done_by_python, "utf8_decode", text.encode())
     expected = {"value": list(map(ord, text)), "encoded or decoded by a method": False, "nobody looked at it": False}
     assert_equal(seen, expected, what="what was done", hint="`decode` and `str(data, ...)` are the answer itself")
