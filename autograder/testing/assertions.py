@@ -97,6 +97,9 @@ def brief(value: Any) -> str:
         shape = tuple(value.shape)
         name = f"{str(value.dtype).removeprefix('torch.')} tensor of shape {shape}"
         return f"{name} = {value.tolist()}" if 0 < value.numel() <= 6 else name
+    if type(value) in (tuple, list) and any(isinstance(part, torch.Tensor) for part in value):
+        parts = [brief(part) for part in value[:5]] + ["..."] * (len(value) > 5)
+        return f"({', '.join(parts)})" if type(value) is tuple else f"[{', '.join(parts)}]"
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

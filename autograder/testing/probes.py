@@ -6,6 +6,7 @@ They run beside the student's code and hold no expected value.
 import _thread
 import functools
 import math
+import pickle
 import random
 import threading
 
@@ -73,8 +74,8 @@ def surroundings():
 def global_state():
     """The global states by name."""
     return {
-        "PyTorch's random state": torch.get_rng_state().tolist(),
-        "NumPy's random state": repr(np.random.get_state()),
+        "PyTorch's random state": torch.get_rng_state().numpy().tobytes(),
+        "NumPy's random state": pickle.dumps(np.random.get_state()),
         "Python's random state": random.getstate(),
         "the default dtype": torch.get_default_dtype(),
         "whether gradients are recorded": torch.is_grad_enabled(),

@@ -135,7 +135,7 @@ def roofline(intensity, peak_flops, bandwidth):
 
     Numbers give a Python number. Where any argument is a tensor, all of them broadcast and the result is a tensor of the
     dtype that PyTorch's own arithmetic on them has. Raises ValueError when an intensity is negative, or a peak or a
-    bandwidth not positive, in any entry; NaN is neither.
+    bandwidth not positive, in any entry, NaN included.
     Source: Williams, Waterman & Patterson 2009.
     """
     ### BEGIN SOLUTION
@@ -242,8 +242,8 @@ def compute_optimal(c, params: Sequence[float]):
 
     with G = (alpha A / (beta B))^(1 / (alpha + beta)).
 
-    c is a positive number, and n and d are floats (no whole ones: nothing is rounded); or a tensor of floats, and they
-    are tensors like it. params as in `chinchilla_loss`. Raises ValueError when c is not positive.
+    c is a positive number (an int may be longer than 64 bits), and n and d are floats (no whole ones: nothing is rounded);
+    or a tensor of floats, and they are tensors like it. params as in `chinchilla_loss`. Raises ValueError when c is not positive.
     Source: Hoffmann et al. 2022, equation 4.
     """
     ### BEGIN SOLUTION

@@ -401,6 +401,25 @@ def divided_first(parameters, group=None):
                 start += g.numel()
 
 
+@alternative("average_gradients", "It looks first whether there is a group, and who is in it; in float64.")
+def looks_at_the_group(parameters, group=None):
+    if not dist.is_available() or not dist.is_initialized():
+        raise RuntimeError("torch.distributed has not been initialized")
+    members = dist.get_process_group_ranks(group)
+    if not 0 <= dist.get_rank(group) < len(members) <= dist.get_world_size():
+        raise RuntimeError("this process is not in the group")
+    kinds = {}
+    for p in parameters:
+        if p.requires_grad:
+            p.grad = torch.zeros_like(p.detach()) if p.grad is None else p.grad
+            kinds.setdefault(p.grad.dtype, []).append(p.grad.detach())
+    for grads in kinds.values():
+        mean = torch.cat([grad.reshape(-1).double() for grad in grads]) / len(members)
+        dist.all_reduce(mean, group=group)
+        for grad, part in zip(grads, mean.split([grad.numel() for grad in grads])):
+            grad.copy_(part.view(grad.shape))
+
+
 @alternative("average_gradients", "All ranks' gradients are gathered, and every rank takes the mean by itself.")
 def gathered(parameters, group=None):
     by_dtype = {}

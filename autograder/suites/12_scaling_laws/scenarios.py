@@ -396,12 +396,24 @@ def outside_of_lora(module, model):
     return [(layer, layer.training, p, p.requires_grad) for layer in layers for p in layer.parameters(recurse=False)]
 
 
+def lora_by_hand(module, model, names, rank, alpha):
+    """What inject_lora does to the model, without it: only merge_lora is asked about."""
+    adapters, generator = {}, torch.Generator().manual_seed(1)
+    model.requires_grad_(False)
+    for layer in list(model.modules()):
+        for name, child in layer._modules.items():
+            if isinstance(child, nn.Linear) and name in names:
+                if child not in adapters:
+                    adapters[child] = module.LoRALinear(child, rank, alpha, generator=generator)
+                layer._modules[name] = adapters[child]
+
+
 def merging(module, kind, names, dtype=torch.float64):
-    """A model that was injected, stirred and merged."""
+    """A model whose layers got their updates by hand, stirred and merged."""
     model = built(kind, dtype=dtype)
     keys, embedding = list(model.state_dict()), model.embedding.weight.detach().clone()
     model.blocks[1].eval()
-    module.inject_lora(model, names, 2, 3.0, generator=torch.Generator().manual_seed(1))
+    lora_by_hand(module, model, names, 2, 3.0)
     stir(module, model)
     stirred = model(IDS).detach()
     model.scale.requires_grad_(True)
@@ -451,7 +463,7 @@ def merge_refused(module, after_merging):
     """A model without a LoRALinear is given to merge_lora."""
     model = built("plain")
     if after_merging:
-        module.inject_lora(model, ["w_q"], 2, 1.0)
+        lora_by_hand(module, model, ["w_q"], 2, 1.0)
         module.merge_lora(model)
     try:
         module.merge_lora(model)
@@ -585,8 +597,13 @@ class Classroom(dist.ProcessGroup):
         self.desk, self.post = [None] * n_ranks, [None] * n_ranks
         self.calls = [0] * n_ranks
         self.gone = []  # ranks that have ended, who come to no more meetings
-        dist.distributed_c10d._world.pg_map[self] = ("gloo", None)
+        self.register()
         start_new_thread(Classroom.carry, (self, deaf))
+
+    def register(self):
+        """torch.distributed knows the group, and that rank r of all is rank r in it."""
+        dist.distributed_c10d._world.pg_map[self] = ("gloo", None)
+        dist.distributed_c10d._world.pg_group_ranks[self] = {rank: rank for rank in range(self.size())}
 
     def carry(self, deaf):
         """What the ranks brought goes to all of them, for as long as they meet."""
@@ -672,6 +689,18 @@ class Classroom(dist.ProcessGroup):
         return Message(None)
 
 
+class Elsewhere(Classroom):
+    """The default group where the call is given another: it has two ranks more, who do not come."""
+
+    def __init__(self, group):
+        dist.ProcessGroup.__init__(self, 0, group.n_ranks + 2)
+        self.here, self.n_ranks = group.here, group.n_ranks + 2
+        self.register()
+
+    def swap(self, tensors):
+        raise RuntimeError("a call went to the default group, though another group was given: group=group")
+
+
 def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided=False, deaf=None):
     """average_gradients by several ranks at once. `ranks[r]` is a list of (gradient or None, shape, dtype, requires_grad).
     With parameters from an iterator, it is called under no_grad.
@@ -713,8 +742,7 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
             group.meeting.abort()
         ended.release()
 
-    if default:
-        dist.group.WORLD = group
+    dist.group.WORLD = group if default else Elsewhere(group)
     ends = [threading.Lock() for _ in ranks]
     every = [[parameter(*given) for given in own] for own in ranks]
     for rank, (parameters, ended) in enumerate(zip(every, ends)):
@@ -722,8 +750,7 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
         start_new_thread(work, (rank, parameters, ended))  # not a Thread, whose target holds the other ranks' gradients
     for ended in ends:
         ended.acquire()
-    if default:
-        dist.group.WORLD = None
+    dist.group.WORLD = None
     first = [error for error in failures if not isinstance(error, threading.BrokenBarrierError)] or failures
     if first:
         raise first[0]

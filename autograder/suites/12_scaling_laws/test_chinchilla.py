@@ -238,11 +238,11 @@ def test_no_neighbour_on_the_budget_is_better(student, params, c):
         assert law(n * factor, d / factor, params) > law(n, d, params), f"with {factor} times the parameters the loss is lower"
 
 
-@exercise("compute_optimal", points=1.5)
+@exercise("compute_optimal", points=1)
 @settings(max_examples=8)
 @given(params=constants(), seed=seeds(), lead=st.sampled_from([(), (3,), (2, 1, 2)]))
 def test_budgets_in_a_tensor(student, params, seed, lead):
-    """Any shape; the dtype stays; a whole number is a budget, too, and nothing is rounded."""
+    """Any shape; the dtype stays."""
     for dtype, rtol in ((torch.float64, 1e-10), (torch.float32, 1e-4), (torch.bfloat16, 0.5)):
         c = (normal(seed, *lead).exp() * 1e20).to(dtype)
         actual = student.compute_optimal(c, list(params))
@@ -253,10 +253,16 @@ def test_budgets_in_a_tensor(student, params, seed, lead):
     c = torch.tensor([600.0, 6e4], dtype=torch.float16)
     actual, wide = student.compute_optimal(c, PUBLISHED), student.compute_optimal(c.double(), PUBLISHED)
     assert_close(actual, [x.half() for x in wide], what="(n, d) of budgets in float16", rtol=2e-2, atol=0)
+
+
+@exercise("compute_optimal", points=0.5)
+def test_a_whole_number_is_a_budget_too(student):
+    """An int, be it longer than 64 bits; and nothing is rounded."""
     for c in (1, 1000, 588 * 10**21):
-        whole = student.compute_optimal(c, params)
-        assert_close(whole[0] * whole[1] * 6, float(c), what=f"6 n d for a budget of {c}", rtol=1e-9)
-        assert_close(whole, student.compute_optimal(float(c), params), what=f"(n, d) of the int {c}", rtol=1e-12)
+        for params in (PUBLISHED, (1.7, 400.0, 400.0, 0.5, 0.25)):
+            whole = student.compute_optimal(c, params)
+            assert_close(whole[0] * whole[1] * 6, float(c), what=f"6 n d for the budget {c}, an int", rtol=1e-9)
+            assert_close(whole, student.compute_optimal(float(c), params), what=f"(n, d) of the int {c}", rtol=1e-12)
 
 
 @exercise("compute_optimal", points=1)

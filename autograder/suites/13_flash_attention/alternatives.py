@@ -212,6 +212,15 @@ def counted_by_divmod(n, d, block_q, block_k, bytes_per_element=2):
     return bytes_per_element * 4 * n * (d + n), bytes_per_element * n * (2 * d * (1 + tiles) + 1)
 
 
+@alternative(BLOCKS, "powers of two from logarithms, exact for every memory that there is")
+def blocks_by_logarithms(d, sram_bytes, bytes_per_element=2):
+    if min(d, bytes_per_element) < 1 or sram_bytes < 4 * d * bytes_per_element:
+        raise ValueError("d and bytes_per_element are at least 1, and blocks of 1 have to fit")
+    rows = sram_bytes // (2 * d * bytes_per_element)
+    block_q = 2 ** int(math.log2(rows - 1))
+    return block_q, 2 ** int(math.log2(rows - block_q))
+
+
 @alternative(BLOCKS, "doubling for as long as it fits")
 def doubling(d, sram_bytes, bytes_per_element=2):
     if d <= 0 or bytes_per_element <= 0:

@@ -969,12 +969,6 @@ MUTANTS += [
         ("*ctx.saved_tensors", "*FlashAttention.saved"),
     ),
     edit(
-        "power_by_logarithm",
-        "pick_blocks",
-        "The power of two comes from a logarithm in floating point, which rounds up just below a power: use whole numbers.",
-        ("1 << ((rows - 1).bit_length() - 1)", "2 ** int(math.log2(rows - 1))"),
-    ),
-    edit(
         "inputs_converted_whole",
         FORWARD,
         "All of q, k and v was converted to float32 at once, three copies of twice the size: convert each tile where it is used.",
