@@ -153,7 +153,28 @@ def reply(number, value):
     return struct.pack(">II", len(head), 0) + head
 """
 
+STAYING = """
+    SEEN = os.path.exists("WHERE/seen")
+    if not SEEN:
+        start = os.getcwd()
+        for _ in range(DEEP):
+            os.mkdir("d")
+            os.chdir("d")
+        os.mkdir("keep", 0o300)
+        open("keep/seen", "w").close()
+        os.chdir(start)
+"""
+REACHING |= {
+    "files_in_a_folder_that_cannot_be_listed": lying(
+        "assert SEEN\nreturn x * 2", STAYING.replace("WHERE", "keep").replace("DEEP", "0")
+    ),
+    "files_deep_down": lying("assert SEEN\nreturn x * 2", STAYING.replace("WHERE", "d/" * 100 + "keep").replace("DEEP", "100")),
+}  # fmt: skip
+
 LYING = {
+    # the compiler writes the innermost block a million times, while all tests wait for it
+    "finally_in_finally": lying("return x", "def f():\n" + "".join(
+        f"{' ' * i}try: f()\n{' ' * i}finally:\n" for i in range(1, 19)) + " " * 20 + "f(); " * 60),
     "exit_0": lying("os._exit(0)"),
     "exit_0_at_import": lying("return x", "os._exit(0)"),
     "system_exit": lying("raise SystemExit(0)"),

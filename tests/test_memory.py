@@ -1,5 +1,7 @@
 """What is read of a process's memory is what its code holds, and not what the allocator makes of it."""
 
+from autograder.grading.lookout import Lookout
+from autograder.grading.remote import RemoteModule
 from autograder.worker.client import Job, Worker
 
 MIB = 1 << 20
@@ -29,3 +31,52 @@ def test_a_mask_gives_its_memory_back_whatever_was_allocated_after_it(zygote):
     finally:
         worker.close()
     assert (held[1] - held[0]) / MIB < 12  # of 25: some masks fit into what the heap has free at its end
+
+
+BALLAST = """
+import torch
+
+kept = [torch.ones(1 << 24)]
+
+
+def lets_go_of_it(n):
+    kept.clear()
+    return float(torch.ones(n).sum())
+"""
+
+
+def test_memory_that_was_kept_to_make_room_counts(zygote):
+    """64 MiB are let go of and taken again: the call needs them."""
+    worker = Worker(zygote, Job(files={"ballast.py": BALLAST}, main="ballast"))
+    try:
+        measured = RemoteModule(worker, frozenset(), {}, Lookout("")).measure("lets_go_of_it", 1 << 24)
+    finally:
+        worker.close()
+    assert measured.value == 1 << 24 and measured.peak_bytes / MIB > 60
+
+
+IN_A_THREAD = """
+import threading
+import time
+
+
+def in_a_thread(seconds):
+    def work():
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+"""
+
+
+def test_the_processor_time_of_threads_counts(zygote):
+    """Of those that have ended, too."""
+    worker = Worker(zygote, Job(files={"in_a_thread.py": IN_A_THREAD}, main="in_a_thread"))
+    try:
+        measured = RemoteModule(worker, frozenset(), {}, Lookout("")).measure("in_a_thread", 0.3)
+    finally:
+        worker.close()
+    assert 0.27 < measured.cpu_seconds < 0.6

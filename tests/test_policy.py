@@ -731,6 +731,14 @@ def test_a_flood_of_source_is_looked_through(text):
     built_on(course, {"work.py": HEAD + text})
 
 
+def test_names_and_functions_that_the_compiler_would_take_long_for_are_a_problem():
+    """It tells each function of all names around it; what is as long but plain is none."""
+    names, functions = "".join(f"a{i} = " for i in range(20_000)) + "0", "[" + "lambda: 0, " * 8_000 + "]"
+    assert parse("work.py", f"def f():\n    {names}\n    {functions}\n") == SyntaxProblem(0, "too many names and functions")
+    for text in (names, f"x = {functions}"):
+        assert isinstance(parse("work.py", text), ast.Module)
+
+
 def test_a_call_behind_a_flood_is_found():
     text = HEAD + "x = 1\n" * 20_000 + body("y = x" + ".a" * 200, *["y = y + 1"] * 5_000, "return y.softmax(-1)")
     assert len(check(module(("target", ["torch.softmax"])), {"work.py": text})) == 1

@@ -176,3 +176,12 @@ def test_bools_from_hostile_bytes_are_real_bools() -> None:
     value = wire.decode(b'["T","bool",[2]]', b"\x07\x00")
     assert not difference(value, torch.tensor([True, False]), "value", 0, 0, True)
     assert wire.flat_bytes(value).tolist() == [1, 0]
+
+
+def test_a_dict_whose_keys_all_have_one_hash_is_refused() -> None:
+    """To put 90,000 of them into a dict takes minutes."""
+    keys = [key * (2**61 - 1) for key in range(1, 90_000)]
+    head = json.dumps(["d", *[[key, 0] for key in keys]]).encode()
+    with pytest.raises(wire.WireError, match="alike"):
+        wire.decode(head, b"")
+    assert through({key: 0 for key in range(50_000)}) == {key: 0 for key in range(50_000)}

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from autograder.grading.lookout import Lookout
+from autograder.sources import printable
 from autograder.testing.assertions import REFUSALS, refusal_is_expected
 from autograder.testing.measure import Measurement
 from autograder.worker.client import LoadError, Stopped, Worker
@@ -125,8 +126,9 @@ class RemoteModule:
             invoke(*warm_up, **kwargs)
         before, _, cpu = self._worker.usage()
         value = invoke(*args, **kwargs)
-        _, peak, cpu_after = self._worker.usage()
-        return Measurement(value, max(0, peak - before), cpu_after - cpu)
+        after, peak, cpu_after = self._worker.usage()
+        held = min(before, after)  # what was let go of in the meantime was kept to make room, and is no reason to use more
+        return Measurement(value, max(0, peak - held), cpu_after - cpu)
 
     def _start(self) -> None:
         if self._worker.seconds_left <= 0:
@@ -162,8 +164,8 @@ class RemoteModule:
     def _note_breaches(self, breaches: Any) -> None:
         for breach in breaches[:20] if isinstance(breaches, list) else []:
             match breach:
-                case (str(exercise), str(name), int(line)) if exercise in self._exercises:
-                    self._breaches.setdefault(exercise, (name[:80], line))
+                case (str(exercise), str(name), int(line)) if exercise in self._exercises and 0 < line < 1_000_000:
+                    self._breaches.setdefault(exercise, (printable(name[:80]), line))
 
     def _exception(self, call: Call, details: Any) -> BaseException:
         kind, message, where = "Exception", "", ""

@@ -12,6 +12,7 @@ import io
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,6 +35,10 @@ from autograder.testing.diagnose import Known, diagnose, known_mistakes, name_mi
 from autograder.testing.local import LocalModule
 from autograder.testing.plugin import MARK, seed_for
 from autograder.worker.client import GraderError, LoadError, Stopped, Worker
+
+HURRIED_SECONDS = 1.0  # for each call in what is left of an exercise after a test that took too long
+HURRIED = ", which is all that it gets after a test of this exercise that took too long"
+NOT_RUN = "not run, since two earlier tests of this exercise did not end in time"
 
 
 @dataclass(frozen=True)
@@ -152,20 +157,26 @@ class Suites:
         if first:
             chosen.sort(key=lambda pair: first.index(pair[1].name) if pair[1].name in first else len(first))
         outcomes: dict[str, TestOutcome] = {}
-        late: dict[str, str] = {}
+        late: Counter[str] = Counter()
+        call_seconds = run.worker.call_seconds if run.worker else 0.0
         unusable = _unusable(run.worker) if run.worker else None
         if unusable:
             return {spec.name: unusable for _, spec in chosen}
         done: set[str] = set()
         for index, (item, spec) in enumerate(chosen):
-            if spec.exercise in late:
-                outcomes[spec.name] = TestOutcome("timeout", late[spec.exercise])
-                continue
             if spec.exercise in done:
                 continue
-            outcome = outcomes[spec.name] = self._test(suite, item, spec)
+            times_late = late[spec.exercise]
+            if times_late > 1:
+                outcomes[spec.name] = TestOutcome("timeout", NOT_RUN)
+                continue
+            if run.worker:
+                run.worker.call_seconds = min(HURRIED_SECONDS, call_seconds) if times_late else call_seconds
+            outcome = self._test(suite, item, spec)
             if outcome.outcome == "timeout":
-                late[spec.exercise] = "not run, since an earlier test of this exercise did not end in time"
+                late[spec.exercise] += 1
+                outcome = replace(outcome, message=outcome.message + HURRIED) if times_late else outcome
+            outcomes[spec.name] = outcome
             if until_failure and outcome.outcome != "passed":
                 done.add(spec.exercise)
             if run.worker and any(later.exercise not in done for _, later in chosen[index + 1 :]):

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 _one_at_a_time = threading.Lock()  # catch_warnings changes state that all threads share
 
+LONG = 30_000  # characters: in a shorter text, no number of names and functions takes Python long
+NAMES_IN_FUNCTIONS = 10_000_000  # to find what each name of each function belongs to takes a second for 4 millions
+
 
 @dataclass(frozen=True)
 class SyntaxProblem:
@@ -23,10 +26,24 @@ def parse(file: str, text: str) -> ast.Module | SyntaxProblem:
     try:
         with _one_at_a_time, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(text, filename=file)
+            tree = ast.parse(text, filename=file)
     except SyntaxError as error:
         return SyntaxProblem(error.lineno or 0, error.msg or "invalid syntax")
     except (RecursionError, MemoryError):
         return SyntaxProblem(0, "the code is nested too deeply")
     except (ValueError, OverflowError) as error:  # such as NUL bytes, where Python does not call that a SyntaxError
         return SyntaxProblem(0, str(error))
+    return SyntaxProblem(0, "too many names and functions") if len(text) > LONG and _is_flood(tree) else tree
+
+
+def _is_flood(tree: ast.Module) -> bool:
+    """Whether the compiler, which hands all names around a function on to it, would take long for so many of both."""
+    functions, names = 1, 1
+    for node in ast.walk(tree):
+        functions += isinstance(node, _WITH_NAMES_OF_THEIR_OWN)
+        names += isinstance(node, ast.Name | ast.arg | ast.alias) and not isinstance(getattr(node, "ctx", None), ast.Load)
+    return functions * names > NAMES_IN_FUNCTIONS
+
+
+_WITH_NAMES_OF_THEIR_OWN = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp,
+                            ast.DictComp, ast.GeneratorExp)  # fmt: skip

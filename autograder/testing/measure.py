@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -28,18 +31,24 @@ def memory(pid: int) -> tuple[int, int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time that the process's main thread has used; zero when it is gone."""
-    return _scheduled(pid)[0]
+    """Processor time that the process has used, all its threads together; zero when it is gone."""
+    try:
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except OSError:
+        return 0.0
+    ended_too = (int(fields[11]) + int(fields[12])) / TICKS  # that of threads that are no more as well, but in coarse steps
+    return max(sum(_scheduled(thread)[0] for thread in threads), ended_too)
 
 
 def waiting_seconds(pid: int) -> float:
     """How long the process's main thread could have run and got no processor; zero when it is gone."""
-    return _scheduled(pid)[1]
+    return _scheduled(Path(f"/proc/{pid}"))[1]
 
 
-def _scheduled(pid: int) -> tuple[float, float]:
+def _scheduled(task: Path) -> tuple[float, float]:
     try:
-        running, waiting, _ = Path(f"/proc/{pid}/schedstat").read_text().split()
+        running, waiting, _ = (task / "schedstat").read_text().split()
         return int(running) / 1e9, int(waiting) / 1e9
     except (OSError, ValueError):
         return 0.0, 0.0

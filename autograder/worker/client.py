@@ -68,6 +68,7 @@ class Worker:
         self._spent = 0.0  # by the tests that are over
         self._asked = self._starved = 0.0  # how long the running test's child was waited for, and it for a processor
         self.pid = 0
+        self.call_seconds = job.call_seconds  # for whoever is in a hurry to change
         self.sandbox: list[str] = []
         self._number = 0
         self._test: Channel | None = None
@@ -141,7 +142,7 @@ class Worker:
             self.start()
         self._used = True
         self._number += 1
-        deadline, late = self._deadline(self.job.call_seconds, "the call did not return within")
+        deadline, late = self._deadline(self.call_seconds, "the call did not return within")
         reply = self._receive(deadline, late, wire.encode({"id": self._number, **request}))
         if reply.get("id") != self._number:
             raise self._stopped("garbled", "the reply belongs to no question")
@@ -244,9 +245,10 @@ class Worker:
 
 
 def _is_runnable(pid: int) -> bool:
-    """Whether the process would run if it got a processor (and does not sleep)."""
+    """Whether a thread of the process would run if it got a processor (and does not sleep)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("R")
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        return any((thread / "stat").read_text().rpartition(") ")[2].startswith("R") for thread in threads)
     except OSError:
         return False
 

@@ -31,6 +31,7 @@ SECUREBITS_LOCKED = 0b11101111  # NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, NO_CAP
 CAPABILITY_VERSION_3 = 0x20080522
 FIRST_UID = 60000  # a slot's own user: nothing on the system belongs to it
 WORK_BYTES = 64 << 20
+PROCESSES = 400  # threads included, at once in a worker; the kernel allows no smaller number than 301
 PACKAGES = ("torch", "numpy", "matplotlib")  # installed where Python does not look first, perhaps: a folder named in a .pth file
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -70,14 +71,35 @@ def isolate(first: bool = False) -> list[str]:
     return entered
 
 
+def bound_processes() -> None:
+    """No more process numbers than a few in this pid namespace; they are its own since Linux 6.14, and the system's before."""
+    release = os.uname().release.split(".")
+    if [int(part) if part.isdecimal() else 0 for part in release[:2]] >= [6, 14]:
+        try:
+            Path("/proc/sys/kernel/pid_max").write_text(str(PROCESSES))
+        except OSError:  # /proc/sys is often read-only in a container
+            pass
+
+
+def processes_are_bounded() -> bool:
+    """Whether this pid namespace has no more numbers than `bound_processes` wants."""
+    try:
+        return int(Path("/proc/sys/kernel/pid_max").read_text()) <= PROCESSES
+    except (OSError, ValueError):
+        return False
+
+
 def private_work_folder(work: str, uid: int) -> bool:
     """Put a small memory file system on the work folder, seen by this worker alone and gone with it."""
     options = f"size={WORK_BYTES},nr_inodes=4096,mode=0700,uid={uid},gid={uid}".encode()
     return _libc.mount(b"tmpfs", work.encode(), b"tmpfs", ctypes.c_ulong(MS_NOSUID_NODEV_NOEXEC), options) == 0
 
 
-def limit(memory_mb: int, cpu_seconds: float) -> None:
-    """Resource limits: memory beyond what is mapped now, processor time, file size, descriptors, threads, no core dump."""
+def limit(memory_mb: int, cpu_seconds: float, processes: int) -> None:
+    """Resource limits: memory beyond what is mapped now, processor time, file size, descriptors, threads, no core dump.
+
+    The kernel counts a user's processes, and root's not at all.
+    """
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     address_space = pages * resource.getpagesize() + (memory_mb << 20)
     seconds = int(cpu_seconds) + 1
@@ -86,13 +108,15 @@ def limit(memory_mb: int, cpu_seconds: float) -> None:
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_FSIZE, WORK_BYTES // 4),
         (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_NPROC, processes),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),
         (resource.RLIMIT_MSGQUEUE, 0),
     ):
         hard = resource.getrlimit(kind)[1]
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (bound, bound))
+        bounds = [each for each in (value, hard) if each != resource.RLIM_INFINITY]
+        if bounds:
+            resource.setrlimit(kind, (min(bounds), min(bounds)))
 
 
 def can_be_another_user(paths: Iterable[str]) -> bool:

@@ -14,10 +14,13 @@ import importlib.util
 import marshal
 import math
 import os
-import shutil
+import resource
+import select
 import signal
 import socket
 import sys
+import tempfile
+import time
 import traceback
 import types
 from importlib.machinery import ModuleSpec, SourceFileLoader
@@ -36,6 +39,7 @@ from autograder.worker.channel import Channel, Closed
 
 SCRATCH = "scratch"  # the one folder that the student's code may write in
 MAX_MESSAGE = 2000
+LONG_TEXT, COMPILE_SECONDS = 30_000, 4  # characters
 OURS: list[str] = []  # the grader's own modules, as `warm_up` finds them: to look through all modules copies their names' memory
 
 
@@ -92,7 +96,7 @@ def work(channel: Channel, readable: list[str], own_user: bool, bpf: bytes | Non
             os.close(descriptor)
         elif command in b"kq" and child:
             status = _end(child)
-            _empty(".")
+            _empty_scratch()
             child = 0
             if command == b"k":
                 channel.send({"status": status})
@@ -109,13 +113,33 @@ def _end(child: int) -> int:
     return status
 
 
-def _empty(scratch: str) -> None:
-    """Remove what a test left behind, so that the next one finds nothing of it."""
-    for entry in os.scandir(scratch):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
+def _empty_scratch() -> None:
+    """Remove what a test left behind, so that the next one finds nothing of it, be it in folders that nobody may list, or in
+    more of them, one in the other, than there are descriptors or letters in a path.
+    """
+    inside, left = [], [_emptied()]
+    while left:
+        if left[-1]:
+            inside.append(left[-1].pop())
+            os.chmod(inside[-1], 0o700)
+            os.chdir(inside[-1])
+            left.append(_emptied())
         else:
-            os.unlink(entry.path)
+            left.pop()
+            if inside:
+                os.chdir("..")
+                os.rmdir(inside.pop())
+
+
+def _emptied() -> list[str]:
+    """Remove this folder's files; the names of the folders in it."""
+    folders = []
+    for entry in list(os.scandir(".")):
+        if entry.is_dir(follow_symlinks=False):
+            folders.append(entry.name)
+        else:
+            os.unlink(entry.name)
+    return folders
 
 
 def _confine(config: dict, namespaces: list[str], readable: list[str], own_user: bool, bpf: bytes | None) -> list[str]:
@@ -136,9 +160,13 @@ def _confine(config: dict, namespaces: list[str], readable: list[str], own_user:
         if name not in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LANG", "PATH", "MPLBACKEND"):
             del os.environ[name]
     os.environ["TMPDIR"] = os.environ["HOME"] = os.environ["MPLCONFIGDIR"] = scratch
+    tempfile.tempdir = None  # where temporary files go was found out in the zygote
     sys.path[:0] = [folder]
-    sandbox.limit(config["memory_mb"], config["cpu_seconds"])
+    alone = own_user or ("pid" in namespaces and os.geteuid() != 0)  # whether no one else's processes count
+    sandbox.limit(config["memory_mb"], config["cpu_seconds"], sandbox.PROCESSES if alone else resource.RLIM_INFINITY)
     in_force.append("resource limits")
+    if not alone and not sandbox.processes_are_bounded():
+        in_force.append("missing: a bound on threads")
     if own_user:
         for path in made:
             os.chown(path, uid, uid)
@@ -181,7 +209,10 @@ class _Compiled:
             path = _path(folder, file)
             name = f"exercises.{file.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__")
             try:
-                code = _placed(marshal.loads(compiled[file]), path) if file in compiled else _compile(text, path)
+                if file in compiled:
+                    code = _placed(marshal.loads(compiled[file]), path)
+                else:
+                    code = _compile_apart(text, path) if _may_take_long(text) else _compile(text, path)
             except Exception:
                 continue  # the import in the test's child says what is wrong
             self._specs[name] = importlib.util.spec_from_loader(name, _Loader(name, path, code))
@@ -203,6 +234,36 @@ class _Loader(SourceFileLoader):
 
 def _compile(text: str, path: str) -> types.CodeType:
     return compile(text.encode(), path, "exec", dont_inherit=True)
+
+
+def _may_take_long(text: str) -> bool:
+    """The compiler writes what is to be done finally once for each way that leads there."""
+    return len(text) > LONG_TEXT or text.count("finally") > 1
+
+
+def _compile_apart(text: str, path: str) -> types.CodeType:
+    """As `_compile`, in a process that may take some seconds and no more. EOFError where they were not enough."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            resource.setrlimit(resource.RLIMIT_CPU, (COMPILE_SECONDS, COMPILE_SECONDS))
+            with os.fdopen(writer, "wb") as file:
+                marshal.dump(_compile(text, path), file)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    data, end = b"", time.monotonic() + 2 * COMPILE_SECONDS
+    try:
+        while select.select([reader], [], [], max(0.0, end - time.monotonic()))[0]:
+            piece = os.read(reader, 1 << 20)
+            if not piece:
+                break
+            data += piece
+    finally:
+        os.close(reader)
+        _end(child)
+    return marshal.loads(data)
 
 
 def _placed(code: types.CodeType, path: str) -> types.CodeType:

@@ -8,6 +8,7 @@ a WireError. There is no pickle and no way to name a class.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import struct
@@ -38,6 +39,7 @@ class Limits:
     body_bytes: int = 256 << 20
     depth: int = 32
     values: int = 200_000
+    alike: int = 100
     dims: int = 16
 
 
@@ -199,7 +201,10 @@ def decode(head: bytes, body: bytes | bytearray | memoryview, limits: Limits = L
             pairs = [entry for entry in rest if isinstance(entry, list) and len(entry) == 2]
             if len(pairs) != len(rest):
                 raise WireError("a dict entry that is not a pair")
-            return {value(key, depth + 1): value(entry, depth + 1) for key, entry in pairs}
+            entries = [(value(key, depth + 1), value(entry, depth + 1)) for key, entry in pairs]
+            if len(entries) > limits.alike and _most_alike(entries) > limits.alike:
+                raise WireError("a dict whose keys all look alike")
+            return dict(entries)
         if tag == "y" and len(rest) == 1 and isinstance(rest[0], str) and rest[0] in DTYPES:
             return DTYPES[rest[0]]
         if tag == "b" and len(rest) == 1 and _is_size(rest[0]):
@@ -233,6 +238,12 @@ def decode(head: bytes, body: bytes | bytearray | memoryview, limits: Limits = L
     if offset != len(body):
         raise WireError("a message with bytes that belong to nothing")
     return result
+
+
+def _most_alike(entries: list[tuple[Any, Any]]) -> int:
+    """How many of the keys have the same hash, at most: a dict compares them all with each other."""
+    hashes = sorted(hash(key) for key, _ in entries)
+    return max(sum(1 for _ in group) for _, group in itertools.groupby(hashes))
 
 
 def _is_size(number: Any) -> bool:

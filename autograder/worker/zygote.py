@@ -91,6 +91,8 @@ def _start(channel, first: bool, sandbox, work) -> None:
             channel.close()
             os.waitpid(child, 0)
         else:
+            if "pid" in namespaces:
+                sandbox.bound_processes()
             work(namespaces)
     finally:
         os._exit(0)
