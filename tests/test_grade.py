@@ -14,6 +14,9 @@ from tiny import make_course
 from autograder.reports.results import schema
 
 RIGHT = "def double(x):\n    return x + x\n\n\nclass Halver:\n    def __call__(self, x):\n        return x / 2\n"
+SLOW = "import time\n\ncalls = []\n\n\n" + RIGHT.replace(
+    "    return x + x", "    calls.append(x)\n    time.sleep(3 * (SLOW))\n    return x + x"
+)
 CASES = {
     "right": RIGHT,
     "stub": None,  # the generated stub itself
@@ -24,6 +27,8 @@ CASES = {
     "forbidden": "import torch\n" + RIGHT.replace("x + x", "torch.ldexp(x, torch.tensor(1))"),
     "forbidden_in_disguise": "import torch\n" + RIGHT.replace("x + x", "getattr(torch, 'ld' + 'exp'[:3])(x, torch.ones(()))"),
     "slow_import": "import time\ntime.sleep(0.3)\n" + RIGHT,
+    "slow_once": SLOW.replace("SLOW", "len(calls) == 5"),
+    "slow_twice": SLOW.replace("SLOW", "len(calls) == 5 or x.numel() == 3"),
     "syntax_error": "def double(x:\n",
     "nested_too_deeply": "x = " + "(" * 5000 + ")" * 5000 + "\n",
     "empty": "",
@@ -119,6 +124,14 @@ def test_a_mistake_beside_the_point_costs_its_own_test(graded: dict) -> None:
     result = exercise(graded["in_place"])
     assert (result["status"], result["score"]) == ("partial", 50)
     assert result["message"] == "x is changed in place."
+
+
+def test_after_a_slow_test_the_others_get_a_chance_and_after_two_none(graded: dict) -> None:
+    tests = {name: exercise(graded[name])["tests"] for name in ("slow_once", "slow_twice")}
+    outcomes = {name: [test["outcome"] for test in found] for name, found in tests.items()}
+    assert outcomes == {"slow_once": ["timeout", "passed", "passed"], "slow_twice": ["timeout"] * 3}
+    assert ["not run" in test["message"] for test in tests["slow_twice"]] == [False, False, True]
+    assert "all that it gets" in tests["slow_twice"][1]["message"] and "all that" not in tests["slow_once"][0]["message"]
 
 
 def test_a_missing_exercise_costs_only_itself(graded: dict) -> None:

@@ -731,6 +731,15 @@ def test_a_flood_of_source_is_looked_through(text):
     built_on(course, {"work.py": HEAD + text})
 
 
+@pytest.mark.parametrize("line", ["real = np.matmul.__closure__", "seen = getattr(np.matmul, '__globals__')",
+                                  "above = sys._getframe(1).f_locals"])  # fmt: skip
+def test_a_way_into_the_variables_of_others_is_a_breach_wherever_it_stands(line):
+    course = module(("target", ["torch.softmax"]), ("other", []))
+    (breach,) = check(course, {"work.py": HEAD + body("return x") + f"\n{line}\n"})
+    assert breach.exercise == "target" and "variables of functions that are not yours" in breach.message
+    assert not check(course, {"work.py": HEAD + body("return x") + f"\n# {line}\n"})
+
+
 def test_names_and_functions_that_the_compiler_would_take_long_for_are_a_problem():
     """It tells each function of all names around it; what is as long but plain is none."""
     names, functions = "".join(f"a{i} = " for i in range(20_000)) + "0", "[" + "lambda: 0, " * 8_000 + "]"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from autograder.course import Module
@@ -17,6 +18,7 @@ EVALUATED_TEXTS = 50
 EVALUATED_LENGTH = 10_000
 
 _OPERATORS_IN_PYTHON = ("torch._decomp.", "torch._refs.")  # operators written once more, under their own names
+PRYING = ("__closure__", "__globals__", "cell_contents", "f_globals", "f_locals")  # into the variables of others
 _NO_TENSORS = ("path", "self", "instance", "class", "function", "module", "object")
 
 
@@ -83,6 +85,7 @@ class _Analysis:
     def __init__(self, module: Module, sources: dict[str, str]):
         self.module = module
         trees = {file: tree for file, text in sources.items() if not isinstance(tree := parse(file, text), SyntaxProblem)}
+        self.prying = [place for file, tree in trees.items() for place in _prying(file, sources[file], tree)]
         self.binders = {file: Binder(file) for file in trees}
         for file, tree in trees.items():
             self.binders[file].bind(tree.body)
@@ -100,6 +103,8 @@ class _Analysis:
             if forbidden == NOTHING or file not in self.binders:
                 continue
             calls: dict[tuple[str, int, str], Breach] = {}
+            for place in self.prying:  # wherever it stands: it may blind whoever watches the calls
+                calls[place] = _breach_by_prying(exercise.name, *place)
             for mention, helper in self._reached(file, exercise.name):
                 call = self._forbidden_call(mention, forbidden)
                 if call is not None:
@@ -341,6 +346,20 @@ def _covers(forbidden: Family, path: str) -> bool:
         case ["torch", "nn", name, *_] if name[:1].isupper():
             return squashed(name) in forbidden.layers
     return False
+
+
+def _prying(file: str, text: str, tree: ast.Module) -> Iterator[tuple[str, int, str]]:
+    """Where the file names an attribute that leads into another function's variables: file, line, attribute."""
+    if any(name in text for name in PRYING):
+        for node in ast.walk(tree):
+            named = node.attr if isinstance(node, ast.Attribute) else node.value if isinstance(node, ast.Constant) else None
+            if named in PRYING:
+                yield file, node.lineno, named
+
+
+def _breach_by_prying(exercise: str, file: str, line: int, name: str) -> Breach:
+    message = f"{file}, line {line}: {name} is not allowed: it leads into the variables of functions that are not yours."
+    return Breach(exercise, file, line, name, message)
 
 
 def _breach(exercise: str, mention: _Mention, call: str, helper: str) -> Breach:
