@@ -78,6 +78,7 @@ class _Session:
         self.ready = ready
         self.run = Run()
         self.exercises: dict[Path, frozenset[str]] = {}
+        self.policed: dict[Path, frozenset[str]] = {}  # those that forbid something
         self.references: dict[str, LocalModule] = {}
         self.problems: list[str] = []
         self.failure: BaseException | None = None
@@ -89,7 +90,9 @@ class _Session:
             run.student = run.local
         else:
             run.lookout.begin()
-            run.student = RemoteModule(run.worker, self.exercises[request.path.parent], run.breaches, run.lookout)
+            folder, exercise = request.path.parent, request.node.get_closest_marker("exercise").args[0]
+            policed = exercise in self.policed[folder]
+            run.student = RemoteModule(run.worker, self.exercises[folder], run.breaches, run.lookout, policed)
         return run.student
 
     @pytest.fixture
@@ -315,6 +318,7 @@ def _suite(course: Course, module: Module, items: list[pytest.Item], session: _S
         if folder not in (module.folder, module.suite_folder):
             continue
         session.exercises[folder] = names
+        session.policed[folder] = frozenset(runtime_rules(module))
         specs.append((item, _spec(item, "public" if folder == module.folder else "hidden", names)))
         _prepare(item, course.settings.grading_seed, session)
     counted = [spec.name for _, spec in specs]

@@ -107,7 +107,7 @@ def limit(memory_mb: int, cpu_seconds: float, processes: int) -> None:
         (resource.RLIMIT_AS, address_space),
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_FSIZE, WORK_BYTES // 4),
-        (resource.RLIMIT_NOFILE, 64),
+        (resource.RLIMIT_NOFILE, 1024),
         (resource.RLIMIT_NPROC, processes),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_MEMLOCK, 0),

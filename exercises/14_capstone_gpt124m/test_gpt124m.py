@@ -293,7 +293,9 @@ def continued(module, sizes, ids, n):
         for _ in range(n):
             text.append(int(model(torch.tensor([text[-sizes["context_length"] :]]))[0][0, -1].argmax()))
     read = []
-    model.wte.register_forward_hook(lambda layer, args, value: read.append(args[0].shape[1]))
+    model.register_forward_pre_hook(
+        lambda _, args, named: read.append((*args, *named.values())[0].shape[1]), with_kwargs=True
+    )
     stream = generate(model, ids, n, temperature=0)
     before = sum(read)
     return [*stream], text[len(ids) :], before, read

@@ -27,8 +27,8 @@ def sinusoidal_encoding(max_len: int, d_model: int, base: float = 10000.0) -> to
         table[p, 2i]     = sin(p / base ** (2i / d_model))
         table[p, 2i + 1] = cos(p / base ** (2i / d_model))
 
-    Returns float32 `(max_len, d_model)`, sine and cosine interleaved. An odd `d_model` ends in a sine without its
-    cosine. `max_len` may be 0. Raises ValueError when `max_len` is negative or `d_model` is less than 1.
+    Returns float32 `(max_len, d_model)`, sine and cosine interleaved, a new tensor at each call. An odd `d_model` ends in
+    a sine without its cosine. `max_len` may be 0. Raises ValueError when `max_len` is negative or `d_model` is less than 1.
     """
     ### BEGIN SOLUTION
     if max_len < 0 or d_model < 1:
@@ -83,8 +83,8 @@ def shift_matrix(offset: int, d_model: int, base: float = 10000.0) -> torch.Tens
     learn to attend by relative positions". M turns each (sine, cosine) pair by the angle that its clock covers in
     `offset` positions; a negative `offset` goes back.
 
-    Returns float32 `(d_model, d_model)`. Raises ValueError when `d_model` is odd: the last sine has no cosine, and no
-    such M exists.
+    Returns float32 `(d_model, d_model)`, a new tensor at each call. Raises ValueError when `d_model` is odd: the last sine
+    has no cosine, and no such M exists.
     """
     ### BEGIN SOLUTION
     if d_model % 2:
@@ -169,7 +169,7 @@ def alibi_bias(n_heads: int, n_q: int, n_k: int) -> torch.Tensor:
     `n_k - n_q + i`. Every number of heads follows the one formula, powers of two or not. Keys after the query are for
     the mask to hide; their bias is not specified.
 
-    Returns float32 `(n_heads, n_q, n_k)`; `n_q` may be 0.
+    Returns float32 `(n_heads, n_q, n_k)`, a new tensor at each call; `n_q` may be 0.
     """
     ### BEGIN SOLUTION
     slopes = 2.0 ** (-8.0 * torch.arange(1, n_heads + 1) / n_heads)  # (n_heads,)

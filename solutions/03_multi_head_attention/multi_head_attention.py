@@ -92,8 +92,9 @@ def attention_per_head(module: MultiHeadAttention, x: Tensor, mask: Tensor | Non
     """`module(x, mask=mask)` again, one head at a time: `(b, t, d_model) -> (b, t, d_model)`.
 
     Each turn of the loop needs only its own head's rows of `w_q`, `w_k` and `w_v` and its own part of the mask, so the
-    turns could run on different machines. No tensor ever holds the scores of more than one head, `b * t * t` numbers.
-    `mask` broadcasts to `(b, h, t, t)`. Gradients flow to `x` and to the module's parameters.
+    turns could run on different machines. No tensor of floating-point numbers ever holds the scores of more than one
+    head, `b * t * t` numbers, nor does a mask that is turned into numbers. `mask` broadcasts to `(b, h, t, t)`. Gradients
+    flow to `x` and to the module's parameters.
     """
     ### BEGIN SOLUTION
     b, t, _ = x.shape
@@ -142,9 +143,10 @@ def divide_and_conquer_attention(q: Tensor, k: Tensor, v: Tensor, block: int, ma
 
     More than `block` keys are cut in half and the halves' results combined by `merge_attention`; a piece of at most
     `block` keys is attended to directly. So each key is scored once, the recursion is about `log2(n_k / block)` deep,
-    and no tensor made on the way holds more than `n_q * block` scores per leading index. `n_k` may be any number: it
-    need not be a multiple of `block`, and without keys, or with all of them masked, a query's output is zero.
-    Scores of any size neither overflow nor vanish. Gradients are finite, rows without a key included.
+    and no tensor made on the way holds more than `n_q * block` scores per leading index, nor does a mask that is turned
+    into numbers. `n_k` may be any number: it need not be a multiple of `block`, and without keys, or with all of them
+    masked, a query's output is zero. Scores of any size neither overflow nor vanish. Gradients are finite, rows without a
+    key included.
 
     Raises ValueError when `block` is less than 1.
     """

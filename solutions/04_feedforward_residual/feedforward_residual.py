@@ -168,6 +168,7 @@ class SwiGLU(nn.Module):
         y = w_out(silu(w_gate(x)) * w_in(x)),   silu(z) = z * sigmoid(z)
 
     Submodules: `w_gate` and `w_in`, linear layers d_model -> d_ff, and `w_out`, d_ff -> d_model, none with a bias.
+    A gate may be as large as 1000 or -1000: values and gradients are finite.
     Shapes: (..., d_model) -> (..., d_model). Source: Shazeer 2020, equation 6.
     """
 
@@ -195,7 +196,7 @@ class TransformerBlock(nn.Module):
     without a warm-up; post-norm is the 2017 original.
 
     Submodules: `attention` (MultiHeadAttention with biases), `norm_1` (LayerNorm), `feed_forward` (FeedForward with
-    exact GELU), `norm_2` (LayerNorm).
+    exact GELU), `norm_2` (LayerNorm). A deep copy is a layer of its own.
     Shapes: x (b, t, d_model); mask broadcasting to (b, n_heads, t, t), True = may attend, no mask = everything may
     -> (b, t, d_model). Source: Vaswani et al. 2017, section 3.1; Xiong et al. 2020, table 1.
     """

@@ -73,7 +73,8 @@ class Array:
 
     Attributes:
         data: np.ndarray, the values. float32 and float64 stay what they are; all else that NumPy makes an array of real numbers
-            from (numbers, lists, integers, booleans, float16) becomes float64. It may share memory with what was passed.
+            from (numbers, lists, integers, booleans, float16) becomes float64. It may share memory with what was passed. Between
+            a walk and the next computation, a leaf's may be written to: `x.data -= lr * x.grad`.
         requires_grad: whether a gradient is wanted. A result requires one if any of its operands does, and not otherwise.
         grad: for a leaf (an Array made by this constructor) that requires a gradient, None until `backward` has reached it,
             then an np.ndarray of data's shape and dtype. It is writable and shares memory with nothing else. Set it to None to

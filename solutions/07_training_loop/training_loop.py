@@ -239,11 +239,12 @@ def clip_grad_norm(params: Iterable[Tensor], max_norm: float) -> Tensor:
     All gradients together are one long vector, of which the 2-norm is taken. If that is more than max_norm, every gradient is
     multiplied in place by max_norm / norm, so that the direction stays; otherwise all stay as they are. (PyTorch divides by
     norm + 1e-6, and you may, too.) Gradients of 0 stay 0, and a max_norm of infinity clips nothing. The squares of half precision
-    are added up in float32 or better, for in float16 two squares of 200 are too many; those of float64 in float64.
+    are added up in float32 or better, for in float16 two squares of 200 are too many; those of float64 in float64. Nor is the
+    factor rounded to half precision.
 
     `params` is any iterable of tensors, a generator among them; those whose grad is None count as nothing. The norm is a
-    scalar, 0 where there is no gradient at all. ValueError unless max_norm is 0 or more. Source: Pascanu et al. 2013,
-    algorithm 1.
+    scalar, in float64 where all gradients are, and 0 where there is none. ValueError unless max_norm is 0 or more. Source:
+    Pascanu et al. 2013, algorithm 1.
     """
     ### BEGIN SOLUTION
     if not max_norm >= 0:
@@ -469,7 +470,7 @@ def train(model: nn.Module, data: tuple[Tensor, Tensor], config: TrainConfig) ->
       step, where `n_steps` is the total.
 
     `evaluate` on the validation data, with batches of the size of one pass, comes before step 0, after every `eval_every` steps
-    and after the last one (once, if both fall together), and leaves no trace in the run.
+    and after the last one (once, if both fall together, as they do in a run of no steps), and leaves no trace in the run.
 
     The history is a dict of lists. With one entry for each step: "loss", the mean loss of the batch before the update; "lr";
     "grad_norm", before clipping. With one for each evaluation: "validation_step", the number of steps done before it, and

@@ -191,7 +191,10 @@ def test_scores_of_any_size_give_the_right_weights(student, dtype, sign, n_k, d_
     mask[1, 0] = mask[2, 1:] = False
     expected = mask / mask.sum(-1, keepdim=True, dtype=dtype)  # all scores of a row are equal
     output, weights = student.scaled_dot_product_attention(q, k, v, mask=mask)
-    hint = "exp overflows at 89 in float32: subtract the row's maximum; a masked score must be lower than any other"
+    hint = (
+        "exp overflows at 89 in float32: subtract the row's maximum (log(sum(exp)) of scores as large has no digits left); "
+        "a masked score must be lower than any other"
+    )
     assert_close(weights, expected, what="weights of equal large scores", hint=hint)
     assert_close(output, expected @ v, what="output", hint=hint)
     assert_close(

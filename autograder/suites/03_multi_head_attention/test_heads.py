@@ -223,14 +223,15 @@ def test_no_tensor_holds_the_scores_of_all_heads(student, reference, generator):
         (3, 12, 4, "padding", True, torch.float64),
     ):
         one, seed = b * t * t, generator.initial_seed()
-        case = LayerCase(b, t, t, n_heads, None, 2, bias, False, masked, seed=seed, dtype=dtype)
+        case = LayerCase(b, t, t, n_heads, None, 1, bias, False, masked, seed=seed, dtype=dtype)
         recorded = masked != "none"
         output, largest, total, calls = student.run(scenarios.per_head_largest, *case.layer, case.x, case.mask, recorded)
         shape = "no mask" if case.mask is None else f"a mask {tuple(case.mask.shape)}"
         assert largest < 2 * one, (
             f"with {shape} the largest tensor on the way has {largest} elements;\n"
             f"  the scores of one head have b * t * t = {one}, those of all {n_heads} heads {n_heads * one}\n"
-            "  hint: loop over the heads and finish each one (scores, softmax, values) before the next"
+            "  hint: loop over the heads and finish each one (scores, softmax, values) before the next; a mask turned into\n"
+            "  numbers counts, too: take each head's part of it"
         )
         assert total >= n_heads * one, (
             f"all tensors on the way together have {total} elements, and the scores of {n_heads} heads {n_heads * one}:\n"

@@ -335,16 +335,18 @@ def memoized_type_error(module):
 
 
 def memoized_unhashable(module, kind, by_name):
-    """Call a memoized function with an argument that cannot be hashed; the counts after it did not refuse, or ran."""
+    """Call a memoized function with an argument that cannot be hashed: whether it was refused, how often the function ran,
+    and the hits that were counted.
+    """
     ran, kinds = [], {"list": [1, 2], "dict": {"a": 1}, "set": {1}, "bytearray": bytearray(b"a"), "list in a tuple": ([1],)}
     argument = kinds[kind]
     remembered = module.memoize(lambda x=None: ran.append(x))
+    refused = False
     try:
-        return remembered(x=argument) if by_name else remembered(argument)
+        remembered(x=argument) if by_name else remembered(argument)
     except (TypeError, ValueError, IndexError):
-        if ran or counts(remembered) != [0, 0]:
-            return [len(ran), *counts(remembered)]
-        raise
+        refused = True
+    return refused, len(ran), counts(remembered)[0]
 
 
 def memoized_recursion(module, n):

@@ -221,25 +221,14 @@ def attended(module, sizes, weights, x, pieces, max_len, n_layers=1, layer=0):
     return torch.cat(rows, dim=1)  # each is still what it was when the next was made
 
 
-def attended_flops(module, sizes, weights, x, pieces):
-    """The rows of x, and the operations of the matrix products for all pieces but the first; the cache has more room."""
+def attended_onto(module, sizes, weights, k, v, x, pieces, room=0):
+    """The rows of x, piece by piece, on a cache that holds k and v and has more room; the operations of the matrix products."""
     attention = attention_of(module, sizes, weights)
-    cache = attention_cache(module, attention, 1, len(x), 3 * x.shape[1], x.dtype)
-    first, *others = x.split(pieces, dim=1)
-    with torch.no_grad():
-        rows = [module.attend_with_cache(attention, first, cache, 0)]
-        with Flops() as counter:
-            rows += [module.attend_with_cache(attention, piece, cache, 0) for piece in others]
-    return torch.cat(rows, dim=1), counter.n_flops
-
-
-def attended_onto(module, sizes, weights, k, v, x):
-    """The rows of x, token by token, on a cache that holds k and v."""
-    attention = attention_of(module, sizes, weights)
-    cache = attention_cache(module, attention, 1, len(x), k.shape[2] + x.shape[1], x.dtype)
+    cache = attention_cache(module, attention, 1, len(x), k.shape[2] + x.shape[1] + room, x.dtype)
     cache.update(0, k, v)
-    with torch.no_grad():
-        return torch.cat([module.attend_with_cache(attention, token, cache, 0) for token in x.split(1, dim=1)], dim=1)
+    with torch.no_grad(), Flops() as counter:
+        rows = [module.attend_with_cache(attention, piece, cache, 0) for piece in x.split(pieces, dim=1)]
+    return torch.cat(rows, dim=1), counter.n_flops
 
 
 def attended_in_two_layers(module, sizes, first, second, x):

@@ -21,6 +21,14 @@ def pair(name: str, exercises: tuple[str, ...], says: str, definitions: str) -> 
 
 ALTERNATIVES = [
     edit(
+        "optimizers_of_pytorch_as_types",
+        ("save_checkpoint", "load_checkpoint"),
+        "annotations name PyTorch's class for any optimiser, which says nothing about how its state is kept",
+        ("optimizer, generator: torch.Generator, progress: dict)",
+         "optimizer: torch.optim.Optimizer, generator: torch.Generator, progress: dict)"),
+        ("optimizer=None, generator: torch", "optimizer: torch.optim.Optimizer | None = None, generator: torch"),
+    ),
+    edit(
         "negative_norms_refused",
         "clip_grad_norm",
         "What is refused said as such: NaN gets through, of which the docstring does not speak.",

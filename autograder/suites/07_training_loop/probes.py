@@ -364,13 +364,14 @@ def leaves_found(module, leaves, operations):
 
 
 def kinds(module, leaves, operations, weights):
-    """Whether all data and gradients are np.ndarrays, those without axes too."""
+    """Which data and gradients are no np.ndarrays, those without axes among them."""
     nodes = built(module, leaves, operations)
     total = total_of(module, nodes, weights)
     for _ in range(2):
         total.backward()
-    arrays = [node.data for node in (*nodes, total)] + [node.grad for node in nodes[: len(leaves)]]
-    return [isinstance(x, np.ndarray) for x in arrays]
+    arrays = [(f"the data of node {i}", node.data) for i, node in enumerate((*nodes, total))]
+    arrays += [(f"the gradient of leaf {i} after two walks", node.grad) for i, node in enumerate(nodes[: len(leaves)])]
+    return [f"{name} is a {type(x).__name__}" for name, x in arrays if not isinstance(x, np.ndarray)]
 
 
 def changed(module, leaves, operations, weights, seed):

@@ -1762,13 +1762,6 @@ MUTANTS = [
         ("        p, q = ", "        if not 0 <= token < vocab:\n            raise ValueError(token)\n        p, q = "),
     ),
     edit(
-        "tokens_of_two_dimensions",
-        "speculative_accept",
-        "Draft tokens of shape (n, 1) are taken: (n,) is asked for, and anything else is a ValueError.",
-        ("draft_tokens.shape != (n,)", "draft_tokens.numel() != n"),
-        ("draft_tokens.tolist()", "draft_tokens.flatten().tolist()"),
-    ),
-    edit(
         "longer_drafts_accepted",
         "speculative_accept",
         "A draft with more tokens than rows is taken: shapes that do not fit together are a ValueError.",

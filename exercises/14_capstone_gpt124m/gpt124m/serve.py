@@ -68,7 +68,7 @@ def application(
     max_body_bytes: int = 65536,
     generate: Callable[..., Iterator[int]] = generate,
 ) -> Callable[..., Iterable[bytes]]:
-    """A WSGI application that generates text with the model.
+    """A WSGI application that generates text with the model, which it only hands on to `generate`.
 
     `POST /generate` takes the body that `parse_request(body, limit)` reads. The ids are those of `generate(model, ids of the
     prompt, max_new_tokens, temperature=…, top_k=…, top_p=…, generator=…, stop=stop)`. A request's generator is its own: a

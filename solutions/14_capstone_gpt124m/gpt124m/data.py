@@ -177,8 +177,9 @@ class TokenShards:
         ### END SOLUTION
 
     def batch(self, step: int, epoch: int = 0) -> tuple[Tensor, Tensor]:
-        """Batch number `step` of an epoch: (x, y), both `(batch_size, context_length)` of int64, copies. The position stays
-        as it is. Without a seed, a batch takes no more memory than its own tokens.
+        """Batch number `step` of an epoch: (x, y), both `(batch_size, context_length)` of int64, copies that share memory
+        with nothing, nor with each other. The position stays as it is. Without a seed, a batch takes no more memory than its
+        own tokens.
 
         Raises IndexError where step is not from 0 to len(self) - 1.
         """
