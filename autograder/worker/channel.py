@@ -12,6 +12,7 @@ from typing import Any
 from autograder.worker import wire
 
 CHUNK = 1 << 20
+FAILED = 111  # the exit status of a test's process that could not go on by itself
 
 
 class DeadlinePassed(Exception):

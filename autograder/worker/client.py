@@ -15,7 +15,7 @@ from typing import Any
 
 from autograder.testing.measure import cpu_seconds, memory, waiting_seconds
 from autograder.worker import wire
-from autograder.worker.channel import Channel, Closed, Deadline, DeadlinePassed
+from autograder.worker.channel import FAILED, Channel, Closed, Deadline, DeadlinePassed
 from autograder.worker.launch import GraderError, Zygote
 
 CONFINE_SECONDS = 20
@@ -264,4 +264,6 @@ def _cause(status: int) -> str:
             signal.SIGXFSZ: "it wrote a file larger than allowed",
         }
         return names.get(number, f"it was ended by signal {number}")
+    if os.WEXITSTATUS(status) == FAILED:
+        return "its process could not go on, most probably since the memory that it may use was full"
     return f"it ended the process (exit status {os.WEXITSTATUS(status)}) instead of returning"

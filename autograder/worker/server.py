@@ -35,7 +35,7 @@ from autograder.testing import probes  # noqa: F401  the one module that scenari
 from autograder.testing.local import copied, position, same_bits
 from autograder.worker import callables, sandbox, seccomp, wire
 from autograder.worker.audit import Audit
-from autograder.worker.channel import Channel, Closed
+from autograder.worker.channel import FAILED, Channel, Closed
 
 SCRATCH = "scratch"  # the one folder that the student's code may write in
 MAX_MESSAGE = 2000
@@ -281,7 +281,7 @@ def _scenarios(key: str, code: bytes) -> types.ModuleType:
 
 def _become_test(descriptor: int, config: dict, audit: Audit, scenarios: dict, bpf: bytes | None) -> None:
     """In the fork: drop every other descriptor, install the filter, import the student's module, answer calls. Never returns."""
-    status = 1
+    status = FAILED
     try:
         sandbox.die_with_parent()
         os.dup2(descriptor, 3)

@@ -133,7 +133,7 @@ class RelativePositionBias(nn.Module):
         """The bias of the last n_q of n_k positions to all n_k of them: `(h, n_q, n_k)`, in the embedding's dtype.
 
         Aligned bottom-right, as `causal_mask`: query i stands at position `n_k - n_q + i`. With a cache, where one new
-        token asks and everything before it answers, that is the last row alone.
+        token asks and everything before it answers, that is the last row alone. `n_q` may be 0.
         """
         # TODO: your code goes here, in place of the next line.
         raise NotImplementedError("TODO: RelativePositionBias.forward")

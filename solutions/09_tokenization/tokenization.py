@@ -217,6 +217,7 @@ class Trie:
 
     An edge is a character, so a word is a way down from the root, and its last node is marked. A look-up takes a step for each
     character, and stops with the first that leads nowhere: how many words there are, or how long the longest is, does not matter.
+    Words may be hundreds of characters long.
     """
 
     def __init__(self):

@@ -246,7 +246,7 @@ def test_arguments_and_settings_are_left_alone(student, reference):
     assert_close(found, expected[0].float(), what="the logits in float32", rtol=1e-3, atol=1e-3)
     half = student.run(scenarios.logits, SMALL, {name: x.bfloat16() for name, x in weights.items()}, *args)
     assert_equal(half.dtype, torch.bfloat16, what="the dtype of the logits of a bfloat16 model")
-    long, shallow = (random_ids(9, 8, 1, 530), random_ids(9, 9, 1, 520)), SMALL | {"n_layers": 1}
+    long, shallow = (random_ids(9, 8, 1, 530), random_ids(9, 9, 1, 520)), SMALL | {"n_layers": 1, "n_heads": 1}
     call = shallow, model_weights(shallow, 8), *long
     actual, expected = (each.run(scenarios.logits, *call) for each in (student, reference))
     assert_close(actual, expected, what="the logits of texts of 530 and 520 tokens", rtol=1e-7, atol=1e-8)
