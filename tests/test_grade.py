@@ -30,6 +30,7 @@ CASES = {
     "slow_once": SLOW.replace("SLOW", "len(calls) == 5"),
     "slow_twice": SLOW.replace("SLOW", "len(calls) == 5 or x.numel() == 3"),
     "syntax_error": "def double(x:\n",
+    "helper_missing": "from helper import twice\n" + RIGHT,
     "nested_too_deeply": "x = " + "(" * 5000 + ")" * 5000 + "\n",
     "empty": "",
     "prints_much": "print('x' * 100000)\n" + RIGHT,
@@ -137,6 +138,11 @@ def test_after_a_slow_test_the_others_get_a_chance_and_after_two_none(graded: di
 def test_a_missing_exercise_costs_only_itself(graded: dict) -> None:
     assert exercise(graded["halver_missing"])["score"] == 70
     assert "does not define Halver" in core(graded["halver_missing"], "Halver")["message"]
+
+
+def test_a_file_that_was_not_taken_is_missed(graded: dict) -> None:
+    message = core(graded["helper_missing"])["message"]
+    assert "No module named 'helper'" in message and "only the files that the course names" in message
 
 
 def test_an_exception_is_shown_with_its_line(graded: dict) -> None:

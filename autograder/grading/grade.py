@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -201,7 +202,7 @@ def _syntax_problem(files: dict[str, str]) -> str | None:
         tree = parse(name, text)
         if isinstance(tree, SyntaxProblem):
             line = f", line {tree.line}" if tree.line else ""
-            return f"{name}{line}: Python cannot read this file: {tree.message}"
+            return f"{name}{line}: Python {platform.python_version()} cannot read this file: {tree.message}"
     return None
 
 

@@ -254,6 +254,8 @@ def load_failure(error: LoadError, worker: Worker) -> Stop:
     if kind == "NotImplementedError" and message.startswith("TODO"):
         return Stop("todo", f"{message} is not written yet, and the file needs it when it is imported")
     said = f"the file cannot be imported: {kind[:80]}: {message}"
+    if kind == "ModuleNotFoundError":
+        said += "\n  hint: only the files that the course names are graded, and only the packages that it installs are there"
     return Stop("failed", said + (f"\n  {where}" if where else ""))
 
 
