@@ -172,6 +172,7 @@ REACHING |= {
 }  # fmt: skip
 
 LYING = {
+    "shuts_its_folders": lying("os.chmod('..', 0)\nos.chmod(os.getcwd(), 0)\nreturn x", "os.chmod('.', 0)"),
     # the compiler writes the innermost block a million times, while all tests wait for it
     "finally_in_finally": lying("return x", "def f():\n" + "".join(
         f"{' ' * i}try: f()\n{' ' * i}finally:\n" for i in range(1, 19)) + " " * 20 + "f(); " * 60),

@@ -31,7 +31,7 @@ SECUREBITS_LOCKED = 0b11101111  # NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, NO_CAP
 CAPABILITY_VERSION_3 = 0x20080522
 FIRST_UID = 60000  # a slot's own user: nothing on the system belongs to it
 WORK_BYTES = 64 << 20
-PROCESSES = 400  # threads included, at once in a worker; the kernel allows no smaller number than 301
+PROCESSES = 1000  # threads included, at once in a worker; a kernel that has once come past 300 uses the numbers below no more
 PACKAGES = ("torch", "numpy", "matplotlib")  # installed where Python does not look first, perhaps: a folder named in a .pth file
 
 _libc = ctypes.CDLL(None, use_errno=True)
