@@ -103,14 +103,15 @@ class _Analysis:
             if forbidden == NOTHING or file not in self.binders:
                 continue
             calls: dict[tuple[str, int, str], Breach] = {}
-            for place in self.prying:  # wherever it stands: it may blind whoever watches the calls
-                calls[place] = _breach_by_prying(exercise.name, *place)
             for mention, helper in self._reached(file, exercise.name):
                 call = self._forbidden_call(mention, forbidden)
                 if call is not None:
                     key = (mention.file, mention.line, call)
                     calls.setdefault(key, _breach(exercise.name, mention, call, helper))
-            found += [calls[key] for key in sorted(calls)[:BREACHES_TOLD]]
+            told = [calls[key] for key in sorted(calls)]
+            # Wherever that stands, it may blind whoever watches the calls.
+            told += [_breach_by_prying(exercise.name, *place) for place in self.prying]
+            found += told[:BREACHES_TOLD]
         return found
 
     def built_on(self) -> dict[str, list[str]]:

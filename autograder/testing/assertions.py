@@ -47,8 +47,8 @@ def assert_equal(actual: Any, expected: Any, what: str = "the result", hint: str
     assert_close(actual, expected, what, hint, rtol=0.0, atol=0.0, dtype=dtype)
 
 
-def assert_refused(function: Callable, *args: Any, why: str = "", **kwargs: Any) -> None:
-    """Calling with these bad arguments raises ValueError, TypeError or IndexError."""
+def assert_refused(function: Callable, *args: Any, why: str = "", error: str = "a ValueError", **kwargs: Any) -> None:
+    """Calling with these bad arguments raises ValueError, TypeError or IndexError; `error` is what the docstring names."""
     name = getattr(function, "__name__", "the function")
     if args and callable(args[0]):  # student.run(scenario, ...)
         name, shown = getattr(args[0], "__name__", name), args[1:]
@@ -63,11 +63,11 @@ def assert_refused(function: Callable, *args: Any, why: str = "", **kwargs: Any)
         return
     except NotImplementedError:
         raise
-    except Exception as error:
+    except Exception as other:
         raise AssertionError(
-            f"{call} should be refused with a ValueError{reason}\n  but it raised {type(error).__name__}: {error}"
+            f"{call} should be refused with {error}{reason}\n  but it raised {type(other).__name__}: {other}"
         ) from None
-    raise AssertionError(f"{call} should be refused with a ValueError{reason}\n  but it returned {brief(value)}")
+    raise AssertionError(f"{call} should be refused with {error}{reason}\n  but it returned {brief(value)}")
 
 
 @contextmanager

@@ -189,7 +189,10 @@ def _module_of(item: pytest.Item) -> str:
 
 
 def _root(folder: Path) -> Path:
-    return next(parent for parent in folder.parents if (parent / "exercises").is_dir())
+    for parent in folder.parents:
+        if (parent / "exercises").is_dir():
+            return parent
+    raise pytest.UsageError(f"{folder} is not in the folder `exercises` of a course: its tests need what lies around it")
 
 
 def _unwritten(item: pytest.Item, error: BaseException) -> str | None:

@@ -259,7 +259,8 @@ def _cause(status: int) -> str:
         number = os.WTERMSIG(status)
         names = {
             signal.SIGKILL: "it was stopped by the system (out of memory or processor time)",
-            signal.SIGSEGV: "segmentation fault, often endless recursion or memory that was already freed",
+            signal.SIGSEGV: "segmentation fault, or native code gave up: often endless recursion, memory that was already freed, "
+            "or an array that a library cannot describe",
             signal.SIGXCPU: "it used more processor time than the module allows",
             signal.SIGXFSZ: "it wrote a file larger than allowed",
         }

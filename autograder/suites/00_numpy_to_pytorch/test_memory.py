@@ -53,7 +53,8 @@ def test_arrays_without_a_dtype_in_pytorch_are_refused(student):
         ([1, 2], "object"), (["1", "2"], "U3"), (["1", "2"], "S3"), (["2020-01-01"], "datetime64[s]"),
         ([1, 2], "timedelta64[s]"), ([1.5], "longdouble"), ([1.5], "clongdouble"), ([(1, 2.0)], "i4, f4"),
     ):  # fmt: skip
-        assert_refused(student.run, scenarios.array_of, values, kind, why=f"PyTorch has no dtype for {kind}")
+        why = f"PyTorch has no dtype for {kind}"
+        assert_refused(student.run, scenarios.array_of, values, kind, why=why, error="a TypeError")
 
 
 @exercise("as_tensor", points=1)

@@ -21,11 +21,18 @@ def pair(name: str, exercises: tuple[str, ...], says: str, definitions: str) -> 
 
 ALTERNATIVES = [
     edit(
-        "optimizers_of_pytorch_as_types",
-        ("save_checkpoint", "load_checkpoint"),
-        "annotations name PyTorch's class for any optimiser, which says nothing about how its state is kept",
-        ("optimizer, generator: torch.Generator, progress: dict)",
-         "optimizer: torch.optim.Optimizer, generator: torch.Generator, progress: dict)"),
+        "any_optimizer_of_pytorch",
+        "save_checkpoint",
+        "The annotation names PyTorch's class for any optimiser, which says nothing about how its state is kept.",
+        (
+            "optimizer, generator: torch.Generator, progress: dict)",
+            "optimizer: torch.optim.Optimizer, generator: torch.Generator, progress: dict)",
+        ),
+    ),
+    edit(
+        "any_optimizer_of_pytorch_or_none",
+        "load_checkpoint",
+        "The annotation names PyTorch's class for any optimiser, or None.",
         ("optimizer=None, generator: torch", "optimizer: torch.optim.Optimizer | None = None, generator: torch"),
     ),
     edit(

@@ -67,7 +67,7 @@ def test_any_positive_numbers_will_do(student):
     cases = [
         (huge, [3.0, 2.0, 1.5], torch.tensor([float(v) for v in huge], dtype=torch.float64)),
         (torch.tensor([1, 2, 7]), (3, 4, 9), torch.tensor([1.0, 2.0, 7.0], dtype=torch.float64)),
-        (torch.tensor([1e4, 1.0001e4], dtype=torch.float64), [1.0, 1.001], torch.tensor([1e4, 1.0001e4], dtype=torch.float64)),
+        (torch.tensor([1e4, 1.01e4], dtype=torch.float64), [1.0, 1.001], torch.tensor([1e4, 1.01e4], dtype=torch.float64)),
         (torch.tensor([1e-9, 3e-9], dtype=torch.float64), [2.0, 3.0], torch.tensor([1e-9, 3e-9], dtype=torch.float64)),
         ((2, 5, 2), [1.0, 2.0, 3.0], torch.tensor([2.0, 5.0, 2.0], dtype=torch.float64)),
         (torch.tensor([1.5, 4.0]), torch.tensor([2.0, 3.0]), torch.tensor([1.5, 4.0], dtype=torch.float64)),
