@@ -153,24 +153,6 @@ def reply(number, value):
     return struct.pack(">II", len(head), 0) + head
 """
 
-STAYING = """
-    SEEN = os.path.exists("WHERE/seen")
-    if not SEEN:
-        start = os.getcwd()
-        for _ in range(DEEP):
-            os.mkdir("d")
-            os.chdir("d")
-        os.mkdir("keep", 0o300)
-        open("keep/seen", "w").close()
-        os.chdir(start)
-"""
-REACHING |= {
-    "files_in_a_folder_that_cannot_be_listed": lying(
-        "assert SEEN\nreturn x * 2", STAYING.replace("WHERE", "keep").replace("DEEP", "0")
-    ),
-    "files_deep_down": lying("assert SEEN\nreturn x * 2", STAYING.replace("WHERE", "d/" * 100 + "keep").replace("DEEP", "100")),
-}  # fmt: skip
-
 LYING = {
     "shuts_its_folders": lying("os.chmod('..', 0)\nos.chmod(os.getcwd(), 0)\nreturn x", "os.chmod('.', 0)"),
     # the compiler writes the innermost block a million times, while all tests wait for it

@@ -96,7 +96,7 @@ def work(channel: Channel, readable: list[str], own_user: bool, bpf: bytes | Non
             os.close(descriptor)
         elif command in b"kq" and child:
             status = _end(child)
-            _empty(os.path.join(folder, SCRATCH))
+            _empty_scratch()
             child = 0
             if command == b"k":
                 channel.send({"status": status})
@@ -113,13 +113,10 @@ def _end(child: int) -> int:
     return status
 
 
-def _empty(scratch: str) -> None:
+def _empty_scratch() -> None:
     """Remove what a test left behind, so that the next one finds nothing of it, be it in folders that nobody may list, or in
     more of them, one in the other, than there are descriptors or letters in a path.
     """
-    for path in (os.path.dirname(scratch), scratch):
-        os.chmod(path, 0o700)
-    os.chdir(scratch)
     inside, left = [], [_emptied()]
     while left:
         if left[-1]:
