@@ -1648,6 +1648,88 @@ MUTANTS += [
         "A round that saw nothing gets a log-sum-exp of -1e4, and another round's may be lower. Use the lowest finite number.",
         ("torch.finfo(lse.dtype).min", "-1e4"),
     ),
+    edit(
+        "top_left_where_queries_outnumber_keys",
+        MASK,
+        "With more queries than keys the mask falls back to top-left. Query i stands at i + n_k - n_q there, too: the first "
+        "n_q - n_k queries see nothing.",
+        ("torch.arange(n_q) + n_k - n_q", "torch.arange(n_q) + max(0, n_k - n_q)"),
+    ),
+    edit(
+        "weights_clamped_at_1e_8",
+        ENTROPY,
+        "Weights below 1e-8 are taken for 1e-8 inside the logarithm: the gradient of a weight as small is wrong, or none at "
+        "all. Only 0 needs care.",
+        ("torch.where(weights > 0, weights, 1.0).log()", "weights.clamp(min=1e-8).log()"),
+    ),
+    edit(
+        "generator_put_back_after_the_draw",
+        HASH,
+        "The generator's state is put back after the draw, so the next call repeats this one. Draw, and leave it as it is.",
+        ("    rotation = torch.randn", "    state = generator and generator.get_state()\n    rotation = torch.randn"),
+        ("    rotated = x", "    if generator:\n        generator.set_state(state)\n    rotated = x"),
+    ),
+    edit(
+        "first_rows_of_the_mask_for_each_block",
+        SDPA,
+        "Queries are taken in blocks of 128, and each block gets the first rows of the mask. Cut the mask at the same rows.",
+        ("    scores = (q", "    n = q.shape[-2]\n"
+         "    if mask is not None and mask.ndim > 1 and mask.shape[-2] > 128:\n"
+         "        mask = torch.cat([mask[..., : min(128, n - i), :] for i in range(0, n, 128)], -2)\n    scores = (q"),
+    ),
+    edit(
+        "mask_of_four_heads",
+        SDPA,
+        "From the fifth head on another head's mask is used. Every leading index has its own part of the mask.",
+        ("    scores = (q", "    if mask is not None and mask.ndim > 2 and mask.shape[-3] > 4:\n"
+         "        mask = mask[..., torch.arange(mask.shape[-3]) % 4, :, :]\n    scores = (q"),
+    ),
+    edit(
+        "scaled_in_place_unless_recorded",
+        SDPA,
+        "Where no gradients are recorded, q is scaled in place. Under torch.no_grad() the inputs are the caller's, too.",
+        ("    scores = (q * scale)", "    if not torch.is_grad_enabled():\n        q.mul_(scale)\n        scale = 1.0\n"
+         "    scores = (q * scale)"),
+    ),
+    edit(
+        "gradients_asked_for",
+        SDPA,
+        "q is made to require a gradient, which its caller did not ask for. Leave q as it is.",
+        ("    scores = (q", "    q = q.requires_grad_() if q.is_leaf else q\n    scores = (q"),
+    ),
+    edit(
+        "causal_only_when_recorded",
+        BUCKETS,
+        "Under torch.no_grad() the future is seen: `causal` counts there as well.",
+        ("k_buckets, causal)\n    return", "k_buckets, causal and torch.is_grad_enabled())\n    return"),
+    ),
+    edit(
+        "buckets_of_int64_alone",
+        BUCKETS,
+        "Buckets of another integer type than int64 are refused. They are integers, too.",
+        ("    output, _ = attend", "    if q_buckets.dtype != torch.int64:\n"
+         "        raise TypeError('q_buckets must be int64')\n    output, _ = attend"),
+    ),
+    edit(
+        "every_other_figure_closed",
+        PLOT,
+        "plt.close('all') closes figures that are somebody else's. Make a new one, and leave the others open.",
+        ("figure = Figure(figsize=size", "import matplotlib.pyplot as plt\n\n    plt.close('all')\n"
+         "    figure = plt.figure(figsize=size"),
+    ),
+    edit(
+        "settings_back_to_their_defaults",
+        PLOT,
+        "matplotlib's settings were set back to their defaults. They are the caller's: leave them alone.",
+        ("    heads = weights", "    import matplotlib\n\n    matplotlib.rcdefaults()\n    heads = weights"),
+    ),
+    edit(
+        "heads_down_the_columns",
+        PLOT,
+        "The heads go down the columns of the grid. Their panels come in the order of the heads.",
+        ("panels = figure.subplots(rows, columns, squeeze=False).flat",
+         "panels = figure.subplots(rows, columns, squeeze=False).T.flat"),
+    ),
 ]
 
 
@@ -1663,3 +1745,22 @@ def maximum_before_the_scale(q, k, v, mask=None, scale=None):
     total = raised.sum(-1, keepdim=True)
     weights = raised / torch.where(total > 0, total, 1.0)
     return weights @ v, weights
+
+
+@mutant(LSH, "The default generator is made once, with a seed of its own. Without a generator PyTorch's global one is used.")
+def generator_made_once(
+    q, k, v, n_buckets, n_rounds=1, causal=False, generator=torch.Generator().manual_seed(0)  # noqa: B008
+):
+    check_shapes(q, k, v)
+    if n_buckets == 1:
+        return scaled_dot_product_attention(q, k, v, causal_mask(q.shape[-2], k.shape[-2]) if causal else None)[0]
+    outputs, lses = [], []
+    for _ in range(n_rounds):
+        both = lsh_buckets(torch.cat([q.flatten(0, -2), k.flatten(0, -2)]), n_buckets, generator)
+        of_q, of_k = both.tensor_split([q.shape[:-1].numel()])
+        output, lse = attend_in_buckets(q, k, v, of_q.view(q.shape[:-1]), of_k.view(k.shape[:-1]), causal)
+        outputs.append(output)
+        lses.append(lse)
+    lse = torch.stack(lses)
+    share = torch.where(lse > -torch.inf, lse, torch.finfo(lse.dtype).min).softmax(0)
+    return (share[..., None] * torch.stack(outputs)).sum(0)

@@ -12,6 +12,16 @@ def attend_after_an_update(module, q, k, v, mask):
     return module.scaled_dot_product_attention(q, k, v, mask)[0]
 
 
+def unrecorded(module, name, args):
+    """A call's (first) result with no gradients recorded, the tensors it was given as they are then, and whether any of all
+    these requires a gradient."""
+    with torch.no_grad():
+        result = getattr(module, name)(*args)
+    output = result[0] if isinstance(result, tuple | list) else result
+    tensors = [x for x in args if isinstance(x, torch.Tensor)]
+    return output, tensors, any(x.requires_grad for x in (output, *tensors))
+
+
 def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False):
     """Draw the weights and describe each heat map: its array, and the tick label that each row and column shows."""
     import matplotlib
@@ -79,6 +89,7 @@ def figure_made(module, weights, query_tokens, key_tokens):
 
     shown, before = [], (weights.clone(), list(query_tokens), list(key_tokens))
     weights.requires_grad_()
+    matplotlib.rcParams["lines.linewidth"] = 3.25  # the settings are the caller's own, and not matplotlib's defaults
     other, settings = pyplot.figure(), dict(matplotlib.rcParams)
     other.add_subplot().set_title("other")
     around = surroundings()
@@ -90,7 +101,8 @@ def figure_made(module, weights, query_tokens, key_tokens):
         pyplot.show, Figure.show = shows
     changed = sorted(name for name, value in matplotlib.rcParams.items() if value != settings[name])
     changed = [name for name in changed if name not in ("backend", "interactive")] + differences(around)
-    kept = pyplot.fignum_exists(other.number) and [axes.get_title() for axes in other.axes] == ["other"]
+    kept = pyplot.fignum_exists(other.number) and pyplot.figure(other.number) is other
+    kept = kept and [axes.get_title() for axes in other.axes] == ["other"]
     same = {
         "weights": weights.requires_grad and torch.equal(weights, before[0]),
         "query_tokens": list(query_tokens) == before[1],
@@ -163,10 +175,12 @@ def attend_checked(module, q, k, v, n_buckets, seed, **options):
     changed = [name for name, x, copy in zip("qkv", (q, k, v), copies) if not torch.equal(x, copy)]
     again = attend(module, q, k, v, n_buckets, seed, **options)
     result = {"first": first, "again": again, "around": around, "changed": changed}
-    for name, generator in (("given", torch.Generator().manual_seed(seed)), ("global", None)):
+    given = {"given": {"generator": torch.Generator().manual_seed(seed)}, "None": {"generator": None}, "none": {}}
+    for name, drawn_from in given.items():
+        generator = drawn_from.get("generator")
         states = [(generator or torch.default_generator).get_state()]
         for _ in range(2):
-            module.lsh_attention(q, k, v, n_buckets, generator=generator, **options)
+            module.lsh_attention(q, k, v, n_buckets, **drawn_from, **options)
             states.append((generator or torch.default_generator).get_state())
         result[name] = not torch.equal(*states[:2]) and not torch.equal(*states[1:])
     return result

@@ -116,6 +116,7 @@ def test_output_is_the_weighted_mean_of_the_values(student, reference, case):
 @exercise("scaled_dot_product_attention", points=3, core=True)
 @given(case=attention_cases())
 @example(case=AttentionCase((), 140, 270, 2, 3, torch.float64, "none", 0))
+@example(case=AttentionCase((2, 6), 140, 270, 2, 3, torch.float64, "full", 1))
 @settings(max_examples=24)
 def test_output_agrees_with_pytorch(student, case):
     """Where every query sees a key, the output is that of torch.nn.functional.scaled_dot_product_attention."""
@@ -305,10 +306,15 @@ def test_what_does_not_fit_is_refused(student, n_q, n_k, d, more):
 @settings(max_examples=12)
 def test_inputs_are_left_alone(student, case, scale):
     """The call changes neither q, k, v nor the mask, nor anything else outside its results."""
-    student.scaled_dot_product_attention(case.q, case.k, case.v, case.mask, scale)
+    expected, _ = student.scaled_dot_product_attention(case.q, case.k, case.v, case.mask, scale)
     assert_inputs_untouched(student)
     changed = student.run(changed_around, "scaled_dot_product_attention", [case.q, case.k, case.v, case.mask, scale])
     assert_equal(changed, [], what="what the call changed outside its results")
+    args = [case.q, case.k, case.v, case.mask, scale]
+    output, tensors, recording = student.run(scenarios.unrecorded, "scaled_dot_product_attention", args)
+    assert_close(output, expected, what="output under torch.no_grad()", hint="the numbers are the same, recorded or not")
+    assert_equal(tensors, [x for x in args[:4] if x is not None], what="[q, k, v, mask] after a call under torch.no_grad()")
+    assert not recording, "under torch.no_grad() q, k, v or the output came to require a gradient: that is the caller's choice"
     after = student.run(scenarios.attend_after_an_update, case.q, case.k, case.v, case.mask)
     counts = torch.ones(case.n_q, case.n_k) if case.mask is None else case.mask
     hint = "keep nothing from one call to the next: a tensor is the same object when its values are new"

@@ -9,7 +9,8 @@ from autograder.testing import assert_close, assert_equal, assert_inputs_untouch
 from autograder.testing.probes import changed_around, gradients, largest_tensor, strided
 from autograder.testing.strategies import broadcastable, example, given, leading_shapes, normal, seeds, settings, sizes, st
 
-from .oracles import assert_not_accepted, attention, cotangent_of, none_as_zeros, pulled_back, same_bucket
+from . import scenarios
+from .oracles import assert_not_accepted, attention, cotangent_of, none_as_zeros, not_later, pulled_back, same_bucket
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ def test_one_bucket_gives_full_attention(student, case):
         hint = "a bucket may hold any number of queries and keys, all of them"
         what = f"output for a bucket of {n_q} queries and {n_k} keys"
         assert_close(actual, F.scaled_dot_product_attention(q, k, v), what=what, hint=hint)
+    q, k, v = normal(case.seed, 150, 3), normal(case.seed + 1, 300, 3), normal(case.seed + 2, 300, 2)
+    actual = student.bucketed_attention(q, k, v, torch.zeros(150).long(), torch.zeros(300).long(), causal=True)
+    what = "output for a causal bucket of 150 queries and 300 keys"
+    assert_close(actual, attention(q, k, v, not_later(150, 300).double()), what=what, hint=hint)
 
 
 @exercise("bucketed_attention", points=3)
@@ -223,6 +228,13 @@ def test_inputs_and_their_dtype_are_kept(student, case, dtype):
     assert_close(actual, expected, what="output", rtol=0, atol=room)
     changed = student.run(changed_around, "bucketed_attention", [*low, *buckets, case.causal])
     assert_equal(changed, [], what="what the call changed outside its result")
+    args = [q, k, v, *buckets]
+    output, tensors, recording = student.run(scenarios.unrecorded, "bucketed_attention", [*args, case.causal])
+    assert_close(output, case.expected(*args), what="output under torch.no_grad()")
+    assert_equal(tensors, args, what="[q, k, v, q_buckets, k_buckets] after a call under torch.no_grad()")
+    assert not recording, "under torch.no_grad() q, k, v or the output came to require a gradient: that is the caller's choice"
+    narrow = student.bucketed_attention(q, k, v, *(x.int() for x in buckets), case.causal)
+    assert_close(narrow, case.expected(*args), what="output for int32 buckets", hint="integers of any width are integers")
     views = student.run(strided, "bucketed_attention", [q, k, v, *buckets, case.causal])
     assert_close(views, case.expected(q, k, v, *buckets), what="output for strided inputs")
     wide = torch.float64 if dtype == torch.float16 else dtype  # float16 ends at 65,504, and these scores do not

@@ -133,10 +133,11 @@ def assert_labelled(panels, side, tokens):
     """The tokens label this side of some panel, and no panel shows anything else there."""
     found = [panel[side] for panel in panels]
     wrong = [labels for labels in found if labels != tokens and any(labels)]  # blank is fine where panels share an axis
-    assert tokens in found and not wrong, (
-        f"the tick labels of the {side} should be {tokens}, but they are {(wrong or found or ['missing'])[0]}\n"
-        "  hint: set positions and labels together: axes.set_xticks(range(n_k), key_tokens)"
-    )
+    hint = f"\n  hint: set positions and labels together: axes.set_{'y' if side == 'rows' else 'x'}ticks(range(n), tokens)"
+    for i, (actual, expected) in enumerate(zip((wrong or found or [[]])[0], tokens, strict=False)):
+        said = f"the tick label of {side[:-1]} {i} of {len(tokens)} should be {expected!r}, but it is {actual!r}{hint}"
+        assert actual == expected or (tokens in found and not wrong), said
+    assert tokens in found and not wrong, f"the {side} should be labelled {tokens}, but they are not{hint}"
 
 
 @exercise("plot_attention", points=4, core=True)
@@ -151,7 +152,7 @@ def test_one_heat_map_shows_the_weights(student, generator):
 @exercise("plot_attention", points=2, core=True)
 def test_each_head_has_its_panel(student, generator):
     """For (h, n_q, n_k) the figure has h heat maps, in the order of the heads."""
-    for h, n_q, n_k in [(1, 2, 2), (3, 3, 3), (17, 1, 2)]:
+    for h, n_q, n_k in [(1, 2, 2), (3, 3, 3), (4, 2, 3), (17, 1, 2)]:
         weights = weights_for(generator, h, n_q, n_k)
         panels = student.run(scenarios.drawn, weights, WORDS[:n_q], WORDS[:n_k])
         assert_drawn(panels, list(weights))

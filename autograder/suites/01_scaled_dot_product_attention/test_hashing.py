@@ -115,7 +115,7 @@ def test_chance_to_meet_falls_with_the_angle(student, generator):
 
 
 @exercise("lsh_buckets", points=1)
-@given(lead=st.sampled_from([(3,), (2, 2), (1, 4)]), n=sizes(2, 5), seed=seeds())
+@given(lead=st.sampled_from([(3,), (2, 2), (1, 4), (2, 1, 2)]), n=sizes(2, 5), seed=seeds())
 @settings(max_examples=10)
 def test_one_rotation_serves_all_leading_dimensions(student, lead, n, seed):
     """The same vector has the same bucket in every batch entry and head, and whatever vectors come with it."""

@@ -129,7 +129,7 @@ def test_each_round_counts_in_full(student, generator):
 
 
 @exercise("lsh_attention", points=1)
-@given(n_buckets=st.sampled_from([2, 4, 40]), lead=st.sampled_from([(2,), (1, 3), (2, 2)]), seed=seeds())
+@given(n_buckets=st.sampled_from([2, 4, 40]), lead=st.sampled_from([(2,), (1, 3), (2, 2), (2, 1, 2)]), seed=seeds())
 @settings(max_examples=5)
 def test_there_are_as_many_buckets_as_asked_for_and_one_rotation(student, n_buckets, lead, seed):
     """Values that tell the keys apart show who met whom: n_buckets groups in a round, the same ones in every head."""
@@ -248,7 +248,8 @@ def test_the_generator_decides_and_inputs_are_left_alone(student, n_rounds, caus
     hint = "hand the generator on to lsh_buckets, and leave global settings alone"
     assert_equal(result["around"], [], what="what the call changed outside its result", hint=hint)
     assert result["given"], "nothing was drawn from the generator itself, or it was seeded: a second call would repeat the first"
-    assert result["global"], "without a generator draw from the global random state, and do not seed it: hand None on"
+    for name, case in (("None", "with generator=None"), ("none", "without a generator")):
+        assert result[name], f"{case} draw from the global random state, and do not seed it: hand None on to lsh_buckets"
     assert_equal(result["changed"], [], what="the inputs that were changed in place")
 
 
