@@ -103,6 +103,7 @@ def channel_frequencies(table: torch.Tensor) -> torch.Tensor:
     table: `(max_len, d_model)`, each column a signal sampled once a position. Returns `(d_model,)` in the table's
     dtype, none below zero: the frequency at which the column's spectrum is largest. The transform of n samples knows
     frequencies in steps ("bins") of 1/n, so the answer for a pure tone is right to within one bin.
+    A learned table, which requires gradients, is read like any other.
     """
     ### BEGIN SOLUTION
     spectrum = torch.fft.rfft(table, dim=0).abs()  # (max_len // 2 + 1, d_model)

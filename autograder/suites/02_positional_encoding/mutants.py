@@ -174,6 +174,12 @@ MUTANTS = [
         ),
     ),
     edit(
+        "weight_without_a_gradient",
+        "LearnedPositionalEmbedding",
+        "weight is a parameter with requires_grad=False, so it is never trained: leave requires_grad as nn.Parameter sets it.",
+        ("torch.randn(max_len, d_model) * 0.02)", "torch.randn(max_len, d_model) * 0.02, requires_grad=False)"),
+    ),
+    edit(
         "weight_not_filled",
         "LearnedPositionalEmbedding",
         "The start values are whatever lay in memory: torch.empty has to be filled.",
@@ -1653,6 +1659,18 @@ MUTANTS += [
          "torch.arange(0, d, 2, dtype=torch.float64, device=x.device).clamp(max=128)"),
     ),
     edit(
+        "offset_in_half_precision",
+        "shift_matrix",
+        "The offset goes through half precision, which knows no odd numbers above 2,048. Angles begin in float64.",
+        ("    angles = offset", "    offset = torch.tensor(float(offset)).half().item()\n    angles = offset"),
+    ),
+    edit(
+        "learned_tables_fail",
+        "channel_frequencies",
+        "A learned table requires gradients, and NumPy refuses it: take table.detach(), or torch.fft.",
+        ("torch.fft.rfft(table, dim=0)", "torch.fft.rfft(torch.from_numpy(table.numpy()), dim=0)"),
+    ),
+    edit(
         "sixty_four_slopes",
         "alibi_bias",
         "From the 65th head on the slopes are all the same: the formula goes on for any number of heads.",
@@ -1670,3 +1688,16 @@ MUTANTS += [
         ("    return figure", "    kept[id(table)] = figure, table\n    return figure"),
     ),
 ]
+
+
+@mutant("LearnedPositionalEmbedding", "An offset is kept and used again where none is given: the default is 0 in every call.")
+class OffsetThatSticks(nn.Module):
+    last = 0
+
+    def __init__(self, max_len, d_model):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(max_len, d_model) * 0.02)
+
+    def forward(self, x, offset=0):
+        self.last = offset or self.last
+        return x + self.weight[self.last : self.last + x.shape[-2]].to(x.dtype)

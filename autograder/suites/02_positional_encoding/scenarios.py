@@ -48,6 +48,11 @@ def after_change(module, name, first, args):
     return [*results, held_tensors]
 
 
+def frequencies_of_a_learned_table(module, table):
+    """channel_frequencies of a table that requires gradients."""
+    return module.channel_frequencies(table.requires_grad_())
+
+
 def embed(module, weight, x, offset=0, dtype=None, training=True):
     """A learned embedding with these weights, applied to x; `dtype` converts the layer first."""
     layer = module.LearnedPositionalEmbedding(*weight.shape).train(training)
@@ -88,6 +93,13 @@ def embed_two_layers(module, weights, x):
     layers = [_layer(module, weight) for weight in weights[:2]]
     module.LearnedPositionalEmbedding(1, 1)
     return [layer(x, 1) for layer in layers]
+
+
+def embed_after_an_offset(module, weights, x):
+    """The sums from row 0 on, of a layer that was asked for another row before."""
+    layer = _layer(module, weights[0])
+    layer(x, 1)
+    return [layer(x)]
 
 
 def embed_copied_layer(module, weights, x):

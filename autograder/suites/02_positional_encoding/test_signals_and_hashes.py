@@ -65,7 +65,7 @@ def test_shifts_add_up_and_undo_each_other(student, a, b, d_model):
 @exercise("shift_matrix", points=1)
 def test_the_matrix_is_float32_as_the_table_is(student):
     """M multiplies a float32 table as it is, however far it moves it, and does not ask for gradients."""
-    for offset in (0, -2, 20_000, -3000):
+    for offset in (0, -2, 20_011, -3001):
         matrix = student.shift_matrix(offset, 6)
         assert_equal(matrix.dtype, torch.float32, what=f"the dtype of M({offset})")
         assert_shifts(matrix, offset, 6, room={"rtol": 0.0, "atol": 2e-3})  # float32 angles of thousands of radians
@@ -91,13 +91,16 @@ def test_an_odd_width_is_refused(student):
         assert_refused(student.shift_matrix, offset, d_model, why="no such matrix exists for an odd d_model")
 
 
-def assert_within_one_bin(actual, frequencies, n, bins=1.001):
+SPECTRUM = "cycles per position: the index of the largest |coefficient| along the positions, divided by max_len"
+
+
+def assert_within_one_bin(actual, frequencies, n, bins=1.001, hint=SPECTRUM):
     """Each frequency is at most one bin, 1/n, away."""
     assert_close(
         actual,
         frequencies,
         what=f"the frequencies of {n} positions",
-        hint="cycles per position: the index of the largest |coefficient| along the positions, divided by max_len",
+        hint=hint,
         rtol=0.0,
         atol=bins / n,
         dtype=False,
@@ -193,6 +196,9 @@ def test_the_table_survives_its_analysis(student, n, channels, seed):
     for actual in results:
         assert_within_one_bin(actual, frequencies, n)
     assert_equal(after, table, what="the table, after a call under no_grad")
+    hint = "a learned table requires gradients: NumPy takes table.detach()"
+    actual = student.run(scenarios.frequencies_of_a_learned_table, table)
+    assert_within_one_bin(actual, frequencies, n, hint=hint)
 
 
 @exercise("nearest_position", points=3, core=True)
@@ -321,7 +327,8 @@ def test_a_single_bit_follows_the_angle_too(student):
         hamming(bits)[0, 1].item(),
         math.atan(0.4) / math.pi,
         what="the fraction of one-bit signatures in which (1, 0) and (1, 0.4) differ",
-        hint="a direction has d_model numbers: scale those together, if any, and not one number of every direction",
+        hint="a direction has d_model numbers: scale those together, if any, and not one number of "
+        "every direction; and each call draws new ones: leave the generator's state where the draw has taken it",
         rtol=0.0,
         atol=0.075,  # six standard deviations; signs in place of normal numbers give 0 in place of 0.121
     )

@@ -60,7 +60,8 @@ def test_the_base_sets_how_slow_the_clocks_become(student, max_len, d_model, bas
     by_place = student.sinusoidal_encoding(max_len, d_model, second)
     for base, actual in ((first, by_name), (second, by_place)):
         expected = sinusoids(range(max_len), d_model, base)
-        assert_close(actual, expected, what=f"the table at base {base}", dtype=False, **ANGLES)
+        hint = "if you keep tables, keep them by their base, too"
+        assert_close(actual, expected, what=f"the table at base {base}", hint=hint, dtype=False, **ANGLES)
 
 
 @exercise("sinusoidal_encoding", points=2)
@@ -262,6 +263,7 @@ def test_each_layer_has_weights_of_its_own(student, seed):
     for scenario, expected, hint in [
         (scenarios.embed_two_layers, sums[:2], "every layer makes a parameter of its own in __init__"),
         (scenarios.embed_copied_layer, sums[:2], "forward reads self.weight: what it keeps elsewhere is not copied along"),
+        (scenarios.embed_after_an_offset, [x + weights[0][:4]], "an offset counts for its own call, and the default is 0"),
         (scenarios.embed_restored_layer, [sums[0], sums[0]], "what state_dict saves, load_state_dict brings back"),
         (scenarios.embed_replaced_weight, sums[1:2], "forward reads self.weight anew in each call"),
     ]:
