@@ -161,16 +161,14 @@ def _compare_tensors(
         wrong = ~torch.isclose(actual.to(wide), expected.to(wide), rtol=rtol, atol=atol, equal_nan=True)
     if not bool(wrong.any()):
         return ""
-    error = (actual.to(wide) - expected.to(wide)).abs()
-    finite = error[torch.isfinite(error)]
-    nearly = expected.dtype in (torch.float64, torch.complex128) and bool((error <= NEARLY * expected.abs().max()).all())
-    digits = 12 if nearly else 6
+    error = (actual.to(wide) - expected.to(wide)).abs()[wrong]
+    finite, sizes = error[error.isfinite()], expected.to(wide).abs()
+    most = NEARLY * sizes[sizes.isfinite()].max() if bool(sizes.isfinite().any()) else 0.0
+    nearly = expected.dtype in (torch.float64, torch.complex128) and bool((error <= most).all())
     index = tuple(torch.nonzero(wrong)[0].tolist())
     lines = [f"{what}: wrong in {int(wrong.sum())} of {wrong.numel()} values"]
-    if index:
-        lines.append(f"first at index {index}: expected {_number(expected[index], digits)}, got {_number(actual[index], digits)}")
-    else:
-        lines.append(f"expected {_number(expected, digits)}, got {_number(actual, digits)}")
+    place = f"first at index {index}: " if index else ""
+    lines.append(place + "expected {}, got {}".format(*_told_apart(expected[index], actual[index])))
     if int(torch.isnan(actual.to(wide)).sum()) > int(torch.isnan(expected.to(wide)).sum()):
         lines.append(f"NaN in {int(torch.isnan(actual).sum())} of {actual.numel()} values")
     elif finite.numel():
@@ -193,9 +191,14 @@ def _sequence(value: Any) -> str:
     return brief(value)
 
 
-def _number(value: torch.Tensor, digits: int) -> str:
-    item = value.item()
-    return f"{item:.{digits}g}" if isinstance(item, float) else str(item)
+def _told_apart(*values: torch.Tensor) -> list[str]:
+    """The numbers with as many digits as it takes to tell them apart, and with six at least."""
+    items = [value.item() for value in values]
+    for digits in (6, 9, 12, 17):
+        texts = [f"{item:.{digits}g}" if isinstance(item, float) else str(item) for item in items]
+        if len(set(texts)) == len(texts):
+            break
+    return texts
 
 
 def _rounded(value: torch.Tensor) -> str:

@@ -7,7 +7,8 @@ import traceback
 from collections.abc import Collection
 from pathlib import Path
 
-FIXTURES = ("student=", "reference=", "generator=", "self=")
+FIXTURES = ("student=", "reference=", "generator=", "self=", "data=data(")
+LONGEST = 200  # of an example's argument
 TODO = "TODO: "
 
 
@@ -20,16 +21,23 @@ def failure(error: BaseException) -> str:
     text = str(error).strip()
     if not isinstance(error, AssertionError) and not getattr(error, "from_student", False):
         text = f"the test could not use what came back: {type(error).__name__}: {text}"
+    text = text.partition("\nassert ")[0]  # what pytest adds to a message is the test's own code, about its own variables
     text = (text or "the check failed") + example(error)
     return re.sub(r" at 0x[0-9a-f]+", "", text)  # addresses differ from run to run
 
 
 def example(error: BaseException) -> str:
     """The arguments of the failing example, from Hypothesis's notes on the exception; empty where there are none."""
-    lines = [line.partition("  # or any")[0] for note in getattr(error, "__notes__", ()) for line in note.splitlines()]
-    shown = [line.strip().rstrip(",") for line in lines]
-    given = [line for line in shown if "=" in line and not line.startswith(FIXTURES)]
-    return "\n  with " + ", ".join(given)[:600] if given else ""
+    given: list[str] = []
+    for note in getattr(error, "__notes__", ()):
+        for line in (line.partition("  # or any")[0] for line in note.splitlines() if not line.lstrip().startswith("#")):
+            if re.match(r"    \w+=", line):
+                given.append(line.strip())
+            elif given and line.startswith("     ") or line == "    ),":  # a value goes on
+                given[-1] += " " * given[-1].endswith(",") + line.strip()
+    shown = [argument.rstrip(",").replace(", )", ")") for argument in given if not argument.startswith(FIXTURES)]
+    shown = [argument if len(argument) <= LONGEST else f"{argument[:LONGEST - 3]}..." for argument in shown]
+    return "\n  with " + ", ".join(shown)[:600] if shown else ""
 
 
 def todo(error: BaseException) -> str | None:
