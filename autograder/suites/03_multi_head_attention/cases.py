@@ -156,15 +156,23 @@ def far_from_zero(score: float, n_kv_heads: int | None = None, cross: bool = Tru
 def check_precisions(
     call: Callable[[LayerCase, Tensor | None], list[Tensor]], n_kv_heads: int | None = None, cross: bool = True, seed: int = 9
 ) -> None:
-    """`call(case, mask)`, the outputs in every mode, gives PyTorch's answer in single and half precision, and in that dtype."""
+    """`call(case, mask)`, the outputs in every mode, gives PyTorch's answer in single and half precision, and in that dtype,
+    and the output's bias for a query that may attend to nothing.
+    """
     shape = 2, 3, 4, 4, n_kv_heads, 2, True, cross, "queries by keys"
     wide = LayerCase(*shape, seed=seed)
     open_mask = with_one_key(wide.mask)
-    for dtype, mask in ((torch.float32, open_mask), (torch.bfloat16, open_mask), (torch.float16, open_mask)):
+    mask = open_mask.clone()
+    mask[..., 1, :] = False
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
         room = 32 * torch.finfo(dtype).eps  # a chain of five products of eight terms, rounded after each
-        expected = torch_attention(wide, mask).to(dtype)
+        expected = torch_attention(wide, open_mask).to(dtype)
+        expected[:, 1] = wide.weights["w_o.bias"].to(dtype)  # of a query that may attend to nothing
         actual = call(LayerCase(*shape, seed=seed, dtype=dtype), mask)
-        hint = "heads that were widened no longer fit w_o: keep to the input's dtype, or go back to it"
+        hint = (
+            "heads that were widened no longer fit w_o: keep to the input's dtype, or go back to it; a number too large for "
+            "float16 is infinite there, and infinity minus itself is NaN"
+        )
         what = f"the output in {dtype}: in training and in evaluation mode, each with gradients and without"
         assert_close(actual, [expected] * len(scenarios.MODES), what=what, hint=hint, rtol=room, atol=room)
 
@@ -181,6 +189,20 @@ def check_gradients(call: Callable[[LayerCase], dict], right: Callable[[LayerCas
             value.mul_(0.5)  # so that little is lost to rounding
         what, hint = f"value and gradients in {dtype}", "a tensor that is made anew has no gradient: .to(dtype) keeps it"
         assert_close(call(case), right(case), what=what, hint=hint, rtol=ROOM[dtype], atol=ROOM[dtype])
+
+
+def check_nothing_is_kept(student, name: str, n_heads: int, n_kv_heads: int | None) -> None:
+    """A layer's copy with other weights and inputs answers by these alone, in self-attention and in cross-attention."""
+    for cross in (True, False):
+        shape = 2, 4, 5 if cross else 4, n_heads, n_kv_heads, 2, True, cross, "full"
+        case, other = LayerCase(*shape, seed=11), LayerCase(*shape, seed=17)
+        mask = with_one_key(case.mask)
+        arguments = case.config, other.weights, case.weights, case.x, case.context, mask
+        again = student.run(scenarios.forward_again, name, *arguments)
+        masked, unmasked = torch_attention(case, mask), torch_attention(case, None)
+        what = "[training, evaluation, without a mask, loaded into a new layer] of a copy, after other weights, masks and inputs"
+        hint = "weights change in training, and so do inputs and masks from call to call: keep nothing of them"
+        assert_close(again, [masked, masked, unmasked, masked], what=what, hint=hint)
 
 
 def check_far_from_zero(call: Callable[[LayerCase, Tensor], Tensor], n_kv_heads: int | None = None, cross: bool = True) -> None:

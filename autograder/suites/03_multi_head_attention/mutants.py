@@ -1649,4 +1649,68 @@ MUTANTS += [
         "one. Write self.n_kv_heads.",
         ("self.n_kv_heads = n_kv_heads", "type(self).n_kv_heads = n_kv_heads"),
     ),
+    *(
+        edit(
+            f"mask_of_the_call_before_{where}",
+            name,
+            "Without a mask the one of an earlier call is used. mask=None means that every key may be seen.",
+            (
+                "heads, _ =",
+                "self.last_mask = getattr(self, 'last_mask', None) if mask is None else mask\n"
+                "        if self.last_mask is not None and self.last_mask.shape[-2:] == (q.shape[-2], k.shape[-2]):\n"
+                "            mask = self.last_mask\n        heads, _ =",
+            ),
+        )
+        for where, name in (("in_heads", MHA), ("in_groups", GQA))
+    ),
+    edit(
+        "fused_weights_kept_for_self_attention",
+        MHA,
+        "In self-attention w_q, w_k and w_v are put together once and kept. They change in training: put them together anew.",
+        (
+            "        q = split_heads(self.w_q(x), self.n_heads)",
+            "        if context is x and not torch.is_grad_enabled():\n"
+            "            parts = self.w_q, self.w_k, self.w_v\n"
+            "            if not hasattr(self, 'fused'):\n"
+            "                self.fused = [(p.weight.clone(), p.bias if p.bias is None else p.bias.clone()) for p in parts]\n"
+            "            q, k, v = (split_heads(F.linear(x, *p), self.n_heads) for p in self.fused)\n"
+            "            return self.w_o(merge_heads(scaled_dot_product_attention(q, k, v, mask=mask)[0]))\n"
+            "        q = split_heads(self.w_q(x), self.n_heads)",
+        ),
+    ),
+    *(
+        edit(
+            f"minus_1e30_in_float16_{where}",
+            name,
+            "A hidden score of -1e30 is -inf in float16, and a row of nothing else is NaN there. Take the lowest number of the "
+            "scores' dtype.",
+            (
+                ATTEND,
+                "scores = q @ k.mT / self.head_dim**0.5\n"
+                "        if mask is not None:\n"
+                "            scores = scores + torch.where(mask, 0.0, -1e30).to(scores.dtype)\n"
+                "        weights = scores.softmax(-1)\n"
+                "        heads = (weights if mask is None else weights * mask.any(-1, keepdim=True)) @ v",
+            ),
+        )
+        for where, name in (("in_heads", MHA), ("in_groups", GQA))
+    ),
+    edit(
+        "small_shares_dropped",
+        MERGE,
+        "A side whose share is below a millionth counts for nothing. Its values may be as large as its share is small.",
+        (
+            "total = weight_a + weight_b",
+            "weight_a, weight_b = (w.masked_fill(w < 1e-6, 0.0) for w in (weight_a, weight_b))\n    total = weight_a + weight_b",
+        ),
+    ),
+    edit(
+        "nothing_divided",
+        DIVIDE,
+        "All scores are made at once, whatever the block. Halve the keys until no more than block are left.",
+        (
+            "    n_k = k.shape[-2]\n",
+            "    return scaled_dot_product_attention(q, k, v, mask=mask)[0]\n    n_k = k.shape[-2]\n",
+        ),
+    ),
 ]

@@ -95,8 +95,9 @@ def forward_positionally(module, name, config, weights, x, context, mask):
 
 
 def forward_again(module, name, config, first, weights, x, context=None, mask=None):
-    """The outputs in training and in evaluation mode, of a copy of a layer that was in use before with the weights `first`,
-    with other inputs and another mask, and is not the last that was made; and of a new layer that loads the copy's weights."""
+    """The outputs in training and in evaluation mode, and then without a mask, of a copy of a layer that was in use before with
+    the weights `first`, with other inputs and another mask, and is not the last that was made; and of a new layer that loads
+    the copy's weights."""
     layer = load(module, name, config, first)
     getattr(module, name)(**{key: 1 if key in ("n_heads", "n_kv_heads") else value for key, value in config.items()})
     others = [value if value is None else value.flip(-1) for value in (x, context, mask)]
@@ -114,6 +115,7 @@ def forward_again(module, name, config, first, weights, x, context=None, mask=No
     for mode in (True, False):
         with torch.set_grad_enabled(mode):
             outputs.append(layer.train(mode)(others[0], **given(others[1], mask)).detach())
+    outputs.append(layer(others[0], **given(others[1], None)).detach())
     new = getattr(module, name)(**config).to(others[0].dtype)
     new.load_state_dict(layer.state_dict())
     return [*outputs, new(others[0], **given(others[1], mask)).detach()]

@@ -99,7 +99,21 @@ def test_a_block_below_one_is_refused(student):
     assert_refused(student.divide_and_conquer_attention, q, k[:0], v[:0], 0, why="a block has at least one key")
 
 
-@exercise(NAME, points=2)
+@exercise(NAME, points=1, core=True)
+def test_the_scores_are_never_made_all_at_once(student, generator):
+    """No tensor holds the scores of all queries and keys: the keys are divided first."""
+    n_q, n_k, block = 40, 136, 8
+    q, k, v = normal(generator, n_q, 1), normal(generator, n_k, 1), normal(generator, n_k, 1)
+    outputs, largest = student.run(scenarios.largest_of_floats, NAME, [q, k, v, block, None])
+    what = f"the result for {n_q} queries and {n_k} keys in blocks of {block}, [without gradients, with]"
+    assert_close(outputs, [partial_attention(q, k, v)[0]] * 2, what=what)
+    assert largest < n_q * n_k, (
+        f"with {n_q} queries, {n_k} keys and block {block} a tensor of {largest} elements was made: n_q * n_k is {n_q * n_k}\n"
+        "  hint: halve the keys until no more than block are left, attend to each piece, and merge the results"
+    )
+
+
+@exercise(NAME, points=1)
 def test_memory_and_work_do_not_grow_with_the_square(student, generator):
     """No tensor has more than n_q * block elements for each of d_k, and each key is scored once."""
     n_q, n, block = 40, 17 * 8, 8

@@ -12,6 +12,7 @@ from .cases import (
     check_beginning,
     check_far_from_zero,
     check_gradients,
+    check_nothing_is_kept,
     check_precisions,
     constructor,
     layer_cases,
@@ -173,10 +174,5 @@ def test_empty_rows_and_repeated_calls_leave_nothing_behind(student):
     assert_equal(after["changed"], [], what="what else the call changed", hint="attention draws no random numbers")
     in_order = student.run(scenarios.forward_positionally, NAME, *case.layer, case.x, case.context, mask)
     assert_equal(in_order, after["first"], what="module(x, context, mask) against module(x, context=..., mask=...)")
-    arguments, expected = [case.weights, case.x, case.context, mask], after["first"]
-    other = LayerCase(2, 4, 5, 6, 2, 3, True, True, "full", seed=17, dtype=torch.float32)
-    hint = "weights change in training, and so do inputs and masks from call to call: keep nothing of them"
-    again = student.run(scenarios.forward_again, NAME, case.config, other.weights, *arguments)
-    what = "[training, evaluation, loaded into a new layer] of a copy, after other weights and inputs"
-    assert_close(again, [expected] * 3, what=what, hint=hint)
+    check_nothing_is_kept(student, NAME, n_heads=6, n_kv_heads=2)
     assert_equal(student.run(scenarios.made, NAME, case.config), [], what="what making a layer changes")

@@ -212,7 +212,20 @@ def test_the_loop_has_gradients_at_every_size_and_precision(student, reference):
     )
 
 
-@exercise("attention_per_head", points=2)
+@exercise("attention_per_head", points=1, core=True)
+def test_one_head_is_computed_at_a_time(student, generator):
+    """attention_per_head does not make the scores of all heads at once, nor have the module make them."""
+    b, t, n_heads = 2, 48, 8
+    case = LayerCase(b, t, t, n_heads, None, 1, True, False, "none", seed=generator.initial_seed())
+    _, largest, _, calls = student.run(scenarios.per_head_largest, *case.layer, case.x)
+    assert not calls, f"{calls} calls of the module itself, which attends with all heads at once\n  hint: loop over the heads"
+    assert largest < n_heads * b * t * t, (
+        f"the largest tensor on the way has {largest} elements, as many as the scores of all {n_heads} heads\n"
+        "  hint: loop over the heads and finish each one (scores, softmax, values) before the next"
+    )
+
+
+@exercise("attention_per_head", points=1)
 def test_no_tensor_holds_the_scores_of_all_heads(student, reference, generator):
     """attention_per_head never makes the scores of more than one head at a time, whatever the mask."""
     for b, t, n_heads, masked, bias, dtype in (

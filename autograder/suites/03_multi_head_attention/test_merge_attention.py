@@ -1,5 +1,7 @@
 """merge_attention."""
 
+import math
+
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
@@ -135,6 +137,13 @@ def test_scores_of_any_size_neither_overflow_nor_vanish(student, n_q, d_v, shift
         rtol=1e-8 + room,
         atol=1e-9 + room,
     )
+    for gap in (16.0, 20.0):  # a share of exp(-gap) is little, and not nothing
+        near, share = torch.zeros(2, 1, dtype=torch.float64), 1 / (1 + math.exp(-gap))
+        small, large = (near, near[:, 0]), (near + math.exp(gap), near[:, 0] - gap)
+        for sides in ((*small, *large), (*large, *small)):
+            out, _ = student.merge_attention(*sides)
+            hint = "drop no side, however small its share: what it stands for may be large"
+            assert_close(out, near + share, what=f"out of 0 and exp({gap:g}), lse {gap:g} apart", hint=hint, rtol=1e-6)
     far = student.merge_attention(out_a, lse_a, out_b, lse_b - 1e6)
     assert_close(far, (out_a, lse_a), what="(out, lse) when b lies a million below a")
     far = student.merge_attention(out_a, lse_a - 1e6, out_b, lse_b)
