@@ -29,6 +29,12 @@ def test_numbers_that_differ_are_shown_so_that_they_do() -> None:
     assert "all is right to six digits" in said([1.0, 0.8371752], [1.0, 0.8371751])
 
 
+def test_a_wrong_dtype_gets_a_hint_about_dtypes() -> None:
+    for hint, shown in (("move h next to t", "a tensor that is made anew"), ("widen to float32, then go back", "widen to float32")):
+        with pytest.raises(AssertionError, match=f"hint: {shown}"):
+            assert_close(torch.zeros(2), torch.zeros(2, dtype=torch.float64), hint=hint)
+
+
 @given(scores=st.just([0.5] * 9), size=st.just(3), text=st.just("a" * 700), data=st.data())
 @settings(max_examples=1)
 def fails(scores: list[float], size: int, text: str, data: st.DataObject) -> None:

@@ -21,6 +21,7 @@ TOLERANCE = {
 REFUSALS = (ValueError, TypeError, IndexError)
 NEARLY = 2e-6  # of the largest value: what float32 leaves of a float64, or an epsilon
 NEARLY_RIGHT = "all is right to six digits: was anything float32 on the way, an accumulator perhaps, or a small number added?"
+DTYPE = "keep the dtype of what came in: a tensor that is made anew is float32 unless it is told otherwise"
 _expected: list[str] = []  # what the calls being made are expected to do, other than to return
 
 
@@ -38,6 +39,8 @@ def assert_close(
     Floats and integers are compared as scalars; tuples, lists and dicts entry by entry; NaN equals only an expected NaN.
     """
     problem = difference(actual, expected, what, rtol, atol, dtype)
+    if problem.startswith("the dtype of") and not any(word in hint for word in ("dtype", "float", "precision", "int")):
+        hint = DTYPE
     if problem:
         raise AssertionError(problem + (f"\n  hint: {hint}" if hint else ""))
 
