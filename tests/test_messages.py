@@ -30,7 +30,7 @@ def test_numbers_that_differ_are_shown_so_that_they_do() -> None:
 
 
 def test_a_wrong_dtype_gets_a_hint_about_dtypes() -> None:
-    for hint, shown in (("move h next to t", "a tensor that is made anew"), ("widen to float32, then go back", "widen to float32")):
+    for hint, shown in (("move h next to t", "keep the dtype of what came in"), ("go through float32", "go through float32")):
         with pytest.raises(AssertionError, match=f"hint: {shown}"):
             assert_close(torch.zeros(2), torch.zeros(2, dtype=torch.float64), hint=hint)
 
