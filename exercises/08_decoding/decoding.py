@@ -101,7 +101,7 @@ def min_p_filter(logits: torch.Tensor, min_p: float) -> torch.Tensor:
     """Tokens at least `min_p` times as probable as the most probable one stay, all others become -inf.
 
     So a model that is sure of itself leaves few to choose from, and one that is not leaves many. At min_p = 0 all stay, at 1 only
-    the most probable.
+    the most probable. Probabilities are compared in float32 or better.
 
     Shapes: (..., vocab) -> the same, in logits' dtype; gradients flow to what stays. ValueError unless 0 <= min_p <= 1.
     Source: Nguyen et al. 2024, section 3.
@@ -142,12 +142,12 @@ Step = Callable[[torch.Tensor], torch.Tensor]  # ids (beams, t) -> log-probabili
 def greedy_search(step: Step, prefix: torch.Tensor, eos_id: int, max_len: int) -> torch.Tensor:
     """The prefix, continued by the most probable token each time, until that is `eos_id` or there are max_len tokens.
 
-    `step` takes ids (1, t), int64, and gives the log-probabilities of the next token, (1, vocab). It may keep these: they are
-    not changed in place. An `eos_id` in the prefix ends nothing, and one outside the vocabulary never comes. Which of equally
-    probable tokens is taken is left open.
+    `step` takes ids (1, t), int64, and gives the log-probabilities of the next token, (1, vocab), which may require gradients. It
+    may keep these: they are not changed in place. An `eos_id` in the prefix ends nothing, and one outside the vocabulary never
+    comes. Which of equally probable tokens is taken is left open.
 
-    prefix (t,), int64 -> (t + new,), int64, the prefix and `eos_id` included. max_len counts the prefix. ValueError where the
-    prefix is longer than that; if it is as long, it comes back as it is.
+    prefix (t,), int64, of one token or more -> (t + new,), int64, the prefix and `eos_id` included. max_len counts the prefix.
+    ValueError where the prefix is longer than that; if it is as long, it comes back as it is.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: greedy_search")
@@ -167,10 +167,10 @@ def beam_search(
     (number of new tokens) ** length_penalty, which only orders the results: 0 favours short texts, 1 compares means. A beam as
     wide as there are texts makes the search exact; a beam of 1 without a penalty is greedy search.
 
-    `step` as for `greedy_search`, of ids (beams, t) with at most beam_size rows. prefix (t,), int64; ids (t + new,), int64, the
-    prefix included, no two alike; score a float. With a prefix of max_len tokens the one result is that prefix, with a score of
-    0. An `eos_id` in the prefix ends nothing, and one outside the vocabulary never comes. ValueError where beam_size is below 1
-    or the prefix is longer than max_len.
+    `step` as for `greedy_search`, of ids (beams, t) with at most beam_size rows. prefix (t,), int64, of one token or more; ids
+    (t + new,), int64, the prefix included, no two alike; score a float. With a prefix of max_len tokens the one result is that
+    prefix, with a score of 0. An `eos_id` in the prefix ends nothing, and one outside the vocabulary never comes. ValueError
+    where beam_size is below 1 or the prefix is longer than max_len.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: beam_search")

@@ -1928,6 +1928,36 @@ MUTANTS = [
         "as it is.",
         ("sample(target_probs[n].log(), generator)", "sample(top_p_filter(target_probs[n].log(), 0.95), generator)"),
     ),
+    edit(
+        "sixty_four_tokens_of_the_text",
+        "greedy_search",
+        "step sees the last 64 tokens alone. It is given the whole text: what it can read is its own affair.",
+        ("step(ids[None])", "step(ids[None, -64:])"),
+    ),
+    edit(
+        "repetition_ends_the_text",
+        "greedy_search",
+        "A text that repeats one token is broken off. Only eos_id and max_len end it.",
+        ("if token == eos_id:", "if token == eos_id or (len(ids) > 8 and len(set(ids[-8:].tolist())) == 1):"),
+    ),
+    edit(
+        "numpy_of_recorded_numbers",
+        "greedy_search",
+        "What step gives may require gradients, and NumPy refuses that: detach it, or stay with PyTorch.",
+        ("token = step(ids[None])[0].argmax()", "token = torch.tensor(step(ids[None]).numpy()[0].argmax())"),
+    ),
+    edit(
+        "impossible_ends_are_results",
+        "beam_search",
+        "A text whose end has log-probability -inf is a result. It is no candidate at all.",
+        ("if log_prob == -math.inf or (token", "if (log_prob == -math.inf and token != eos_id) or (token"),
+    ),
+    edit(
+        "four_rows_at_most",
+        "speculative_accept",
+        "From the fifth token on the target's fourth row is asked. Token i is judged by row i.",
+        ("target_probs[i].double()", "target_probs[min(i, 3)].double()"),
+    ),
 ]
 
 
@@ -1955,6 +1985,53 @@ class ClosedTooEarly:
         return [(score, item) for score, _, item in self._entries]
 
 
+@mutant("top_k_filter", "Probabilities are ranked. Where logits are far apart they are 0 all alike: rank the logits themselves.")
+def ranked_by_probability(logits, k):
+    if k < 1:
+        raise ValueError("k")
+    probs = logits.double().softmax(-1)
+    kth = probs.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
+    return logits.masked_fill(probs < kth, -math.inf)
+
+
+@mutant("min_p_filter", "Probabilities are compared in half precision, where near ones are equal. Go through float32.")
+def shares_in_half_precision(logits, min_p):
+    if not 0 <= min_p <= 1:
+        raise ValueError("min_p")
+    if min_p == 0:
+        return logits.clone()
+    probs = logits.softmax(-1)
+    return logits.masked_fill(probs < min_p * probs.amax(-1, keepdim=True), -math.inf)
+
+
+@mutant("sample", "The generator is seeded anew for logits (vocab,), so every call draws the same token. Go on with its state.")
+def the_same_token_for_one_row(logits, generator):
+    if logits.dim() == 1:
+        generator = torch.Generator().manual_seed(generator.initial_seed())
+    line = logits.double().softmax(-1).cumsum(-1)
+    darts = torch.rand(*line.shape[:-1], 1, generator=generator, dtype=line.dtype) * line[..., -1:]
+    return torch.searchsorted(line, darts, right=True).squeeze(-1)
+
+
+@mutant("sample", "For logits (vocab,) the dart comes from the global random state. All randomness comes from the generator.")
+def global_dart_for_one_row(logits, generator):
+    line = logits.double().softmax(-1).cumsum(-1)
+    if logits.dim() == 1:
+        return (line <= torch.rand((), dtype=line.dtype) * line[-1]).sum()
+    darts = torch.rand(*line.shape[:-1], 1, generator=generator, dtype=line.dtype) * line[..., -1:]
+    return torch.searchsorted(line, darts, right=True).squeeze(-1)
+
+
+@mutant("sample", "Probabilities are kept by the address of the logits, whose numbers may be new by the next call. Keep nothing.")
+def lines_kept_by_address(logits, generator):
+    kept = sample.__dict__.setdefault("kept", {})
+    if (logits.data_ptr(), logits.shape) not in kept:
+        kept[logits.data_ptr(), logits.shape] = logits.double().softmax(-1).cumsum(-1)
+    line = kept[logits.data_ptr(), logits.shape]
+    darts = torch.rand(*line.shape[:-1], 1, generator=generator, dtype=line.dtype) * line[..., -1:]
+    return torch.searchsorted(line, darts, right=True).squeeze(-1)
+
+
 @mutant("beam_search", "The beam is not searched: the results are samples of the best tokens of each step alone.")
 def independent_steps(step, prefix, eos_id, beam_size, max_len, length_penalty=0.0):
     if beam_size < 1 or len(prefix) > max_len:
@@ -1971,3 +2048,34 @@ def independent_steps(step, prefix, eos_id, beam_size, max_len, length_penalty=0
         first = False
     n = max(1, max_len - len(prefix)) ** length_penalty
     return sorted(((ids, float(score) / n) for ids, score in zip(texts, scores)), key=lambda pair: -pair[1])
+
+
+@mutant("TopKHeap", "Everything is kept and sorted at the end. A heap holds k entries: push is where the worst one leaves.")
+class SortedAtTheEnd:
+    def __init__(self, k):
+        if k < 1:
+            raise ValueError("k")
+        self.k, self.pushed = k, []
+
+    def __len__(self):
+        return min(self.k, len(self.pushed))
+
+    def push(self, score, item):
+        if score != score:
+            raise ValueError("score")
+        self.pushed.append((score, item))
+
+    def items(self):
+        return sorted(self.pushed, key=lambda pair: -pair[0])[: self.k]
+
+
+@mutant("top_p_filter", "All tokens as probable as the last one stay. Only as many of them do as it takes to reach p.")
+def all_as_probable_as_the_last(logits, p):
+    if not 0 <= p <= 1:
+        raise ValueError("p")
+    if p == 1:
+        return logits.clone()
+    probs = logits.double().softmax(-1)
+    falling = probs.sort(dim=-1, descending=True).values
+    n = (falling.cumsum(-1) - falling < p).sum(-1, keepdim=True).clamp(min=1)
+    return logits.masked_fill(probs < falling.gather(-1, n - 1), -math.inf)

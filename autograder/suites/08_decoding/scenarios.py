@@ -197,6 +197,14 @@ def draws_again(module, logits, seed):
     }
 
 
+def draws_after_an_update(module, logits, token, seed):
+    """What is drawn from logits that have been drawn from before, once they leave room for one token alone."""
+    module.sample(logits, torch.Generator().manual_seed(seed))
+    logits.fill_(-float("inf"))
+    logits[..., token] = 0.0
+    return module.sample(logits, torch.Generator().manual_seed(seed))
+
+
 def draws_at_an_end(module, rows, word):
     """What is drawn for each of some (4, vocab) logits where the generator's third and fourth word are what is asked for.
 
@@ -260,6 +268,12 @@ def search_beam(module, table, prefix, eos_id, beam_size, max_len, **options):
     kinds = [[f"{ids.dtype}, {ids.dim()} dimension" if isinstance(ids, torch.Tensor) else type(ids).__name__,
               isinstance(score, float | int)] for ids, score in found]  # fmt: skip
     return {"results": results, "is_list": is_list, "kinds": kinds, "calls": calls, "prefix": prefix, "changed": changed}
+
+
+def search_a_recorded_model(module, name, table, *arguments):
+    """The (best) text found by a step whose log-probabilities require gradients."""
+    found = getattr(module, name)(step_from(table.requires_grad_(), []), *arguments)
+    return list(map(int, found[0][0] if isinstance(found, list) else found))
 
 
 def search_by_position(module, table, prefix, eos_id, beam_size, max_len, length_penalty):

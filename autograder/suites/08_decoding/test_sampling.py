@@ -113,6 +113,15 @@ def test_the_generator_decides_and_nothing_else(student, seed):
     assert not torch.equal(found["first"], found["second"]), "a second call drew the same 40 tokens: use the generator's state"
     assert_equal(found["changed"], [], what="what else changed", hint="pass generator=generator to what draws")
     assert found["untouched"], "the logits were changed in place"
+    alone = student.run(scenarios.draws_again, normal(seed, 7), seed)
+    assert_equal(alone["again"], alone["first"], what="the token of logits (vocab,) from a generator with the same seed")
+    assert_equal(alone["changed"], [], what="what else changed when logits were (vocab,)")
+    tokens = student.run(scenarios.draws, torch.zeros(4, dtype=torch.float64), seed, 400)
+    hint = "every call goes on with the generator's state, for logits (vocab,) as well"
+    assert_counts(tokens, torch.full((4,), 0.25), "400 calls with four equal logits", hint)
+    only = student.run(scenarios.draws_after_an_update, normal(seed, 3, 7), seed % 7, seed)
+    hint = "keep nothing from one call to the next: a tensor is the same object when its values are new"
+    assert_equal(only, torch.full((3,), seed % 7), what="the tokens once only one of them is possible", hint=hint)
 
 
 @exercise("sample", points=1)
@@ -237,15 +246,16 @@ def test_both_results_are_ints(student, seed, dtype):
 @given(seed=seeds())
 def test_the_first_refusal_ends_the_draft(student, seed):
     """The token after a refusal comes from that row, and what was drafted later is forgotten."""
-    certain = torch.eye(4, dtype=torch.float64)
-    draft = torch.tensor([0, 1, 2])
-    for refused in range(3):  # the target agrees up to there, wants token 3 there, and would agree again later
-        p = torch.stack([*certain[:3], certain[0]])
-        p[refused] = torch.tensor([0.0, 0.0, 0.0, 1.0])
-        found = student.run(scenarios.speculate_once, draft, certain[:3], p, seed)
-        assert_equal(list(found), [refused, 3], what=f"[n_accepted, next_token] with token {refused} refused")
-    found = student.run(scenarios.speculate_once, draft, certain[:3], torch.stack([*certain[:3], certain[3]]), seed)
-    assert_equal(list(found), [3, 3], what="[n_accepted, next_token] with none refused")
+    n = 6
+    certain = torch.eye(n + 2, dtype=torch.float64)
+    draft = torch.arange(n)
+    for refused in range(n):  # the target agrees up to there, wants another token there, and would agree again later
+        p = torch.stack([*certain[:n], certain[0]])
+        p[refused] = certain[n + 1]
+        found = student.run(scenarios.speculate_once, draft, certain[:n], p, seed)
+        assert_equal(list(found), [refused, n + 1], what=f"[n_accepted, next_token] with token {refused} refused")
+    found = student.run(scenarios.speculate_once, draft, certain[:n], torch.stack([*certain[:n], certain[n + 1]]), seed)
+    assert_equal(list(found), [n, n + 1], what="[n_accepted, next_token] with none refused")
 
 
 @exercise("speculative_accept", points=0.5)

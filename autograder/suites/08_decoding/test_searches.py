@@ -137,10 +137,16 @@ def test_greedy_stops_at_eos_and_keeps_it(student):
 @example(t=1, more=150, seed=2)
 def test_max_len_counts_the_prefix(student, t, more, seed):
     """The whole text has max_len tokens at most; a prefix as long as that comes back as it is."""
+    again = torch.zeros(9, 4).log_softmax(-1) + torch.tensor([0.0, 0.0, 1.0, 0.0])
+    found = student.run(scenarios.search_greedily, again, torch.tensor([0]), 99, 20)["ids"]
+    hint = "a text that repeats itself goes on: only eos_id and max_len end it"
+    assert_equal(found, torch.tensor([0, *[2] * 19]), what="the text where token 2 is always the best", hint=hint)
     prefix = torch.randint(4, (t,), generator=torch.Generator().manual_seed(seed))
     found = student.run(scenarios.search_greedily, table_for(seed, 4), prefix, 99, t + more)
     assert_equal(len(found["ids"]), t + more, what=f"the length with a prefix of {t} and max_len {t + more}")
     assert_equal(found["ids"][:t], prefix, what="the beginning of the text", hint="the prefix is part of it")
+    expected = torch.tensor(greedily(table_for(seed, 4), prefix.tolist(), 99, t + more))
+    assert_equal(found["ids"], expected, what="the text", hint="step sees the whole text, however long it has become")
     assert_equal(len(found["calls"]), more, what="how often step was called")
 
 
@@ -184,6 +190,10 @@ def test_greedy_leaves_the_prefix_alone(student, t, seed):
     assert_equal(found["prefix"], prefix, what="the prefix afterwards")
     assert_equal(found["ids"].dtype, torch.int64, what="the dtype of the text")
     assert_equal(found["changed"], [], what="what else greedy_search changed")
+    arguments = table_for(seed, 4), prefix, 3, t + 3
+    text = student.run(scenarios.search_a_recorded_model, "greedy_search", *arguments)
+    expected, what = greedily(table_for(seed, 4), prefix.tolist(), 3, t + 3), "the text where what step gives requires gradients"
+    assert_equal(text, expected, what=what, hint="a model's log-probabilities do, outside torch.no_grad(): detach them for NumPy")
 
 
 # Beam search
@@ -216,6 +226,11 @@ def test_beam_search_leaves_the_prefix_alone(student, t, seed):
         expected = [["torch.int64, 1 dimension", True]] * len(found["kinds"])
         what = "[what the ids of a result are, whether the score is a plain number]"
         assert_equal(found["kinds"], expected, what=what, hint="(ids as a tensor (t,), int64; score as a float)")
+    arguments = table_for(seed, 3), torch.tensor(prefix), 2, 3, t + 3
+    text = student.run(scenarios.search_a_recorded_model, "beam_search", *arguments)
+    [[expected, _], *_] = by_the_rule(arguments[0], prefix, 2, 3, t + 3, 0.0)
+    what = "the text where what step gives requires gradients"
+    assert_equal(text, expected, what=what, hint="a model's log-probabilities do, outside torch.no_grad(): detach them for NumPy")
 
 
 @exercise("beam_search", points=6, core=True)
@@ -306,8 +321,10 @@ def test_the_length_penalty_divides_by_the_new_tokens(student, penalty, beam_siz
 def test_impossible_tokens_are_in_no_result(student, vocab, beam_size, more, seed):
     """A candidate of log-probability -inf is none, even where there is room in the beam."""
     table = table_for(seed, vocab, dropped=0.6)
-    found = search(student, table, [0], 0, beam_size, 1 + more)["results"]
-    assert_results(found, by_the_rule(table, [0], 0, beam_size, 1 + more, 0.0), f"a beam of {beam_size}", "-inf is no candidate")
+    for eos_id in (0, vocab - 1):  # the first is never impossible
+        found = search(student, table, [0], eos_id, beam_size, 1 + more)["results"]
+        expected = by_the_rule(table, [0], eos_id, beam_size, 1 + more, 0.0)
+        assert_results(found, expected, f"a beam of {beam_size}, eos_id {eos_id}", "-inf is no candidate, nor an end")
     table = table_for(seed, vocab, scale=5000)  # as a number the product of a few such probabilities would be 0
     found = search(student, table, [0], 0, beam_size, 1 + more)["results"]
     hint = "very improbable is not impossible: add log-probabilities, form no product of probabilities"
