@@ -31,9 +31,9 @@ class HashMap:
     rules keep that short: the list grows before it is full, and a deletion leaves no free place in the middle of a way that a
     search has to go.
 
-    As in dict, a key may be anything that has a hash, None and False too; two keys are the same if they are one object, or have
-    the same hash and are equal, so 1, 1.0 and True are one key; and a new value for a key leaves the key itself as it is. In
-    which order the entries come is left open, and so is what happens to an iteration when the map is changed meanwhile.
+    As in dict, a key may be anything that has a hash, None and False too; two keys are the same if they are one object, or
+    are equal (and so have the same hash): 1, 1.0 and True are one key; and a new value for a key leaves the key itself as it is.
+    In which order the entries come is left open, and so is what happens to an iteration when the map is changed meanwhile.
 
     The entries lie in lists (or tuples): no dict and no set is in a HashMap. The steps of an operation are few on average, also
     after many deletions, provided that not many keys have the same hash; and there are places in proportion to the most entries
@@ -390,7 +390,8 @@ def encode_bpe(ids: Sequence[Symbol], merges: Sequence[Pair]) -> list[Symbol]:
 
     As long as there are neighbours that are a pair of `merges`: of these, take the pair that stands first in the list, and merge
     it wherever it stands in the word (as `bpe_merge` does), (a, b) into a + b. A pair that comes about late and stands early in
-    the list has its turn then. One that is in the list several times counts as at its first place.
+    the list has its turn then. One that is in the list several times counts as at its first place. Merging one place at a time,
+    the one furthest left first, is as good: lists that were learnt give the same.
 
     `ids` are the word's symbols, a str or a sequence, maybe thousands, and remain what they are; the result is a list of its own.
     Source: Sennrich et al. 2016, and Radford et al. 2019, whose code proceeds like this.

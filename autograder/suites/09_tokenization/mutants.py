@@ -2389,6 +2389,23 @@ MUTANTS = [
         'The character "\\0" is taken for the end of a word: keep words apart by lists, not by a character.',
         ("words = [list(word) for word in word_counts]", "words = [[s for s in word if s != '\\0'] for word in word_counts]"),
     ),
+    edit(
+        "tokens_walked_over_twice",
+        "Vocabulary",
+        "encode walks over the tokens twice, and an iterator is used up after the first time. Walk once, or make a list of it.",
+        (
+            "ids = [self._ids.get(token, unknown) for token in tokens]",
+            "if UNK not in self._ids and any(token not in self._ids for token in tokens):\n"
+            "            raise ValueError('unknown')\n"
+            "        ids = [self._ids.get(token, unknown) for token in tokens]",
+        ),
+    ),
+    edit(
+        "last_character_of_long_texts",
+        "Trie",
+        "The last character of a text is not looked at. A word may end with the text.",
+        ("for i in range(start, len(text)):", "for i in range(start, len(text) - (len(text) > 40)):"),
+    ),
 ]
 
 

@@ -65,6 +65,11 @@ def steps_of(limit, call, *args):
 # HashMap
 
 
+def ids_of_an_iterator(module, tokens, text):
+    """What encode gives for an iterator."""
+    return list(module.Vocabulary(tokens).encode(iter(text)))
+
+
 class Key:
     """A key with a number and a hash of its own; keys of the same number are equal. Counts what is asked of it."""
 

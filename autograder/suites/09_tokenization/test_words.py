@@ -137,6 +137,8 @@ def test_a_token_has_one_id(student):
         "tokens": [["", "b"]],
     }
     assert_equal(actual, expected, what="Vocabulary(['b', 'a', '<unk>', ''])", hint="in the order in which they come")
+    ids = student.run(scenarios.ids_of_an_iterator, ["b", "a"], ["a", "b", "a"])
+    assert_equal(ids, [1, 0, 1], what='encode(iter(["a", "b", "a"])), without "<unk>"', hint="an iterator can be walked once")
     assert_refused(student.run, scenarios.make_vocabulary, ["a", "b", "a"], why="a token comes twice")
     assert_refused(student.run, scenarios.make_vocabulary, {"a": 1}, ["x", "y", "x"], why="a special comes twice")
     assert_equal(student.run(scenarios.make_vocabulary, []), 0, what="the length of an empty one")
@@ -232,8 +234,10 @@ def test_words_may_come_in_any_order(student, seed, n):
             prefixes, expected, what=f"the longest prefixes in {text!r} after {there}", hint="an insertion takes nothing away"
         )
     long = ["ab" * 100, "ab" * 130]
-    _, found = student.run(scenarios.use_trie, long, [], [("ab" * 139, 0), ("ab" * 139, 20), ("ab" * 99, 0)])
-    assert_equal(found, [long[1], long[0], ""], what="the longest prefixes with words of 200 and 260 characters")
+    places = [("ab" * 139, 0), ("ab" * 139, 20), ("ab" * 99, 0), (long[1], 0), ("x" + long[1], 1)]
+    _, found = student.run(scenarios.use_trie, long, [], places)
+    expected, what = [long[1], long[0], "", long[1], long[1]], "the longest prefixes with words of 200 and 260 characters"
+    assert_equal(found, expected, what=what)
     pair = student.run(scenarios.two_tries, ["ab", "abc", "b"], ["abcd", "x", "a"], "abcd")
     expected = [[[True, True, True, False, False, False], "abc"], [[False, False, False, True, True, True], "abcd"]]
     assert_equal(pair, expected, what="two tries filled in turns", hint="each node has a dictionary of its own")

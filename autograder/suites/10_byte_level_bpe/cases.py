@@ -49,6 +49,10 @@ def mixture(seed, pieces, n):
     return "".join(rng.choices(pieces, k=rng.randint(0, n)))
 
 
+# Texts that are not what Unicode's normal forms make of them: a letter and its accent, other code points for one look.
+COMPOSED = ["e\u0301 a\u0308", "\u212b\u2126", "\u1112\u1161\u11ab", "\ufb01\uff21", "a\r\n\r\nb"]
+
+
 def corpus(seed, n_words=60, foreign=True):
     """Words of a few syllables, some of them often, some foreign, with punctuation."""
     rng = random.Random(seed)

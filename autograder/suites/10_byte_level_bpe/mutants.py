@@ -142,6 +142,62 @@ UTF8_ENCODE = [
         "What lies behind the first 65,536 characters is lost: a text may be of any length.",
         ("enumerate(text)", "enumerate(text[: 2**16])"),
     ),
+    edit(
+        "text_normalised",
+        "GPT2Tokenizer",
+        "The text is brought into a normal form of Unicode first. Its bytes are what they are: e and an accent are two.",
+        (
+            "        return self._begin(text, self._allowed(allowed_special), is_all=True)[0]",
+            "        import unicodedata\n\n        text = unicodedata.normalize('NFC', text)\n"
+            "        return self._begin(text, self._allowed(allowed_special), is_all=True)[0]",
+        ),
+    ),
+    edit(
+        "words_normalised",
+        "GPT2Tokenizer",
+        "Words are brought into a normal form of Unicode. Their bytes are what they are.",
+        (
+            "        for word in words:\n            ids += ",
+            "        import unicodedata\n\n        for word in words:\n"
+            "            word = unicodedata.normalize('NFC', word)\n            ids += ",
+        ),
+    ),
+    edit(
+        "line_ends_of_a_str_changed",
+        "train_byte_bpe",
+        "The line ends of a str are changed. It is the text itself.",
+        ("else text_or_path\n", "else text_or_path.replace('\\r\\n', '\\n')\n"),
+    ),
+    edit(
+        "special_by_the_size_of_its_id",
+        "GPT2Tokenizer",
+        "The largest ids are taken for special tokens. Special is what is neither one byte nor made by a merge, at any id.",
+        (
+            "[token.decode() for token in tokens.values() if len(token) > 1 and token not in made]",
+            "[token.decode() for i, token in tokens.items() if i >= 256 + len(pairs)]",
+        ),
+    ),
+    edit(
+        "unknown_names_of_a_set_dropped",
+        "GPT2Tokenizer",
+        "A name that is no special token is refused in a list, and dropped from a set without a word. Refuse it in both.",
+        (
+            "allowed = list(allowed_special)",
+            "is_set = isinstance(allowed_special, set)\n"
+            "        allowed = list(allowed_special & self._special.keys() if is_set else allowed_special)",
+        ),
+    ),
+    edit(
+        "a_first_line_is_complete",
+        "GPT2Tokenizer",
+        "A first line that ends in a line end is encoded by itself, but white space goes on into the next line.",
+        (
+            "            if n_waiting > len(rest):  # so",
+            "            if line.endswith('\\n') and rest == '' and len(waiting) == 1:\n"
+            "                yield from self._begin(line, allowed, is_all=True)[0]\n"
+            "                waiting, n_waiting = [], 0\n            elif n_waiting > len(rest):  # so",
+        ),
+    ),
 ]
 
 # utf8_decode

@@ -9,7 +9,7 @@ from autograder.testing import assert_equal, exercise
 from autograder.testing.strategies import given, seeds, settings
 
 from . import scenarios
-from .cases import PLAIN, corpus, cut_up, mixture, vocabulary, written
+from .cases import COMPOSED, EVERYTHING, PLAIN, corpus, cut_up, mixture, vocabulary, written
 
 SPECIAL = ("<|endoftext|>", "<|a|>", "<|a|><|b|>", "<|b|>", "..", "<s>", "ab", "abc", "x|y", "<|" + "no 1 " * 20 + "|>")
 
@@ -56,6 +56,8 @@ def test_texts_have_their_ids(student, reference, seed):
         "x'sa'llo 'sasa 'lli",
         f"{'ba' * 40}x {'ba' * 40}s {'ba' * 40}",
         "ba" * 520,
+        *COMPOSED,
+        mixture(seed, EVERYTHING, 20),
     ]
     expected = reference.run(scenarios.encode_all, known, texts)
     hint = "the pair that stands first in the merges, at each of its places, until none is left; ids from the vocabulary"
@@ -163,6 +165,8 @@ def test_files_are_read_in_their_published_form(student, reference, seed):
         extra = ["# #", "## ##"]
         merges += ("\n".join(extra) + "\n").encode()
         vocab |= {line.replace(" ", ""): max(vocab.values()) + 1 + i for i, line in enumerate(extra)}
+    order = rng.sample(range(len(vocab)), len(vocab))  # the special tokens' ids are not the largest
+    vocab = {token: order[i] for i, token in enumerate(vocab)}
     items = rng.sample(list(vocab.items()), len(vocab))
     files = scenarios.as_json(dict(items), ascii_only=bool(seed % 4), indent=1 if seed % 3 else None), merges
     texts = [*texts_of(seed), "### # ## a##b ####", " ".join(last), "x <|endoftext|><|a|>y <|b|>[é🙂]", "\x00\x7f\xad\xa0", "0.2"]
@@ -290,9 +294,11 @@ def test_pieces_are_encoded_as_the_whole(student, reference, seed):
         "don't",
         "a'r",
         "it's  ",
+        *COMPOSED,
     ]
     rows = [cut_up(seed + i, text, rng.choice([1, 1, 2, 4, 9])) for i, text in enumerate(texts)]
     rows += [["we'v", "e"], ["'v", "e x"], ["I'l", "l"], ["x 'r", "a"], ["'", "l", "l"], ["a ", " b"], ["a", " ", " ", "b"]]
+    rows += [["a\n", "  b\n", "\n", "c  \n", "\n", " d\n"], ["\n", "\n", "a"]]  # as a file is read
     joined = ["".join(lines) for lines in rows]
     for allowed in ([], ["all"], [[token for token in SPECIAL if rng.random() < 0.5]]):
         expected = [[ids, ids] for ids in reference.run(scenarios.encode_all, known, joined, *allowed)]
@@ -457,6 +463,9 @@ def test_what_the_vocabulary_does_not_have_is_refused(student):
             what=f"encode and encode_iterable (twice) with allowed_special={allowed!r}",
             hint="each name has to be that of a special token",
         )
+    seen = student.run(scenarios.encode_with, known, [("a", ["as a set", "<|nobody|>"]), ("a", ["as a set", "<|endoftext|>"])])
+    assert_equal(seen[0], "refused", what="encode with allowed_special={'<|nobody|>'}", hint="a set may name what is not there")
+    assert seen[1] != "refused", "encode with allowed_special={'<|endoftext|>'} was refused: a set is as good as a list"
     for parts in (known, known[:2]):
         assert_equal(student.run(scenarios.made_with, parts), "accepted", what=f"a vocabulary of {len(parts)} parts")
     for missing in (b"q", b"\x00", b"\x7f", b"\xff", *map(b"".join, (merges[0], merges[-1])), b"<|endoftext|>"):

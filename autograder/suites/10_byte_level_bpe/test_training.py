@@ -181,6 +181,9 @@ def test_a_path_is_read_as_utf_8(student, reference):
         what = ascii(text) if len(text) < 80 else f"the text {text[:8]}…, whose first word has {text.index(chr(10))} letters"
         hint = "in text mode, Python changes line ends; and no part of a file, be it a line or 4,096 bytes, can be cut by itself"
         assert_learnt(actual, reference.train_byte_bpe(text, 275, ["<s>"]), f"a file with {what}", hint)
+    text = "a\r\n\r\nb" * 20
+    actual = student.train_byte_bpe(text, 260)
+    assert_learnt(actual, reference.train_byte_bpe(text, 260), f"the text {text[:6]!r} * 20", "a str is the text itself")
     for name in ("corpus", "corpus.txt"):
         actual = student.run(scenarios.train_from_a_name, name, b"xyz xyz xyz", 270)
         assert_learnt(actual, reference.train_byte_bpe(name, 270), f"the text {name!r}", "only a Path is a file")

@@ -116,7 +116,7 @@ def test_the_bits_are_put_together_by_hand(student):
 def test_every_character_is_read_again(student, seed):
     """The bytes of texts give the texts, whatever is to be done with errors."""
     texts = ["".join(map(chr, code_points(seed + i, 12))) for i in range(4)]
-    texts += [chr(0xFEFF) + "a", "a" + chr(0xFEFF), "a\x00b\uffff", "\ufffd"] if seed % 3 == 0 else []
+    texts += [chr(0xFEFF) + "a", "a" + chr(0xFEFF), "a\x00b\uffff", "\ufffd", "a\r\nb\r\r\n"] if seed % 3 == 0 else []
     for text in texts:
         for errors in ((), ("strict",), ("replace",), ("ignore",)):
             kwargs = {"errors": errors[0]} if errors else {}
