@@ -1,4 +1,4 @@
-"""Submissions of module 13 that make all scores at once where PyTorch does not see it: each must score nothing."""
+"""Submissions of module 13 that make all scores at once, most of them where PyTorch does not see it: each must score nothing."""
 
 from autograder.testing.variants import cheat
 
@@ -64,5 +64,39 @@ CHEATS = [
         found = ds @ b, np.swapaxes(ds, -1, -2) @ a, np.swapaxes(p, -1, -2) @ do
         return tuple(torch.from_numpy(x).to(y.dtype) for x, y in zip(found, (q, k, v)))
 """,
+    ),
+    cheat(
+        "function_around_autograd",
+        "Standard attention keeps nothing for the backward pass, in which autograd goes through it once more.",
+        """
+        import math
+
+        import torch
+        from torch.autograd.function import once_differentiable
+
+
+        def attention(q, k, v, causal, scale):
+            n_q, n_k = q.shape[-2], k.shape[-2]
+            scores = q @ k.mT * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)
+            if causal:
+                scores = scores.masked_fill(~torch.ones(n_q, n_k, dtype=torch.bool).tril(n_k - n_q), -torch.inf)
+            return scores.softmax(-1).nan_to_num() @ v
+
+
+        class FlashAttention(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, q, k, v, causal=False, block_q=64, block_k=64, scale=None):
+                ctx.save_for_backward(q, k, v)
+                ctx.options = causal, scale
+                return attention(q, k, v, causal, scale)
+
+            @staticmethod
+            @once_differentiable
+            def backward(ctx, grad_out):
+                with torch.enable_grad():
+                    inputs = [x.detach().requires_grad_() for x in ctx.saved_tensors]
+                    out = attention(*inputs, *ctx.options)
+                    return *torch.autograd.grad(out, inputs, grad_out), None, None, None, None
+        """,
     ),
 ]

@@ -813,6 +813,12 @@ MUTANTS = [
         ("rows = sram_bytes // (2 * d * bytes_per_element)", "rows = (sram_bytes - 1) // (2 * d * bytes_per_element)"),
     ),
     edit(
+        "block_q_must_not_fill_the_memory",
+        BLOCKS,
+        "block_q stops short where it would fill the memory to the last byte, and it may: double it for as long as it is <=.",
+        ("((rows - 1).bit_length() - 1)", "(max(1, (sram_bytes - 1) // (2 * d * bytes_per_element) - 1).bit_length() - 1)"),
+    ),
+    edit(
         "no_powers_of_two",
         BLOCKS,
         "The blocks fit, but they are not powers of two.",

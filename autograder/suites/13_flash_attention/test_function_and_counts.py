@@ -103,9 +103,9 @@ def test_no_weights_are_kept_for_the_backward_pass(student, generator):
     )
 
 
-@exercise(NAME, points=1)
+@exercise(NAME, points=1, core=True)
 def test_memory_grows_with_the_length_and_not_with_its_square(student, generator):
-    """Seen from outside the process, over both passes."""
+    """Seen from outside, over both passes, NumPy's arrays included."""
     assert_memory_linear(student, scenarios.train, generator)
 
 
