@@ -490,7 +490,7 @@ MUTANTS = [
     edit(
         "activation_refused_only_when_used",
         "FeedForward",
-        "A misspelt activation is refused in forward, long after the layer was built: raise the ValueError in __init__.",
+        "A misspelt activation is refused in forward, long after the layer was built: refuse it in __init__.",
         ("        if activation not in activations:\n", "        if False:\n"),
         ("self.activation = activations[activation]", "self.activations, self.activation = activations, activation"),
         (
@@ -1347,7 +1347,7 @@ def filled_up_to_the_mean(costs, n_segments):
     return boundaries, max((sum(costs[a:b]) for a, b in pairwise(boundaries)), default=0)
 
 
-@mutant("optimal_checkpoints", "A segment ends as soon as it has reached the mean cost: that is not always the best split.")
+@mutant("optimal_checkpoints", "A segment ends where it has reached the mean cost: that is not always the best split.")
 def ended_at_the_mean(costs, n_segments):
     if n_segments < 1 or any(cost < 0 for cost in costs):
         raise ValueError("bad arguments")
@@ -1451,7 +1451,7 @@ MUTANTS += [
     edit(
         "layer_norm_parameters_rounded",
         "LayerNorm",
-        "weight and bias are rounded to x's half precision before they are used: use them as they are, and round the sum.",
+        "weight and bias are rounded to half precision before they are used: use them as they are, and round the sum.",
         ("(normal * self.weight + self.bias)", "(normal * self.weight.to(x.dtype) + self.bias.to(x.dtype))"),
     ),
     edit(

@@ -198,7 +198,7 @@ def costs_afterwards(module, costs, n_segments):
 
 
 def boundaries_after_the_result_was_changed(module, costs, n_segments):
-    """What a first call gives, and a second when the first one's boundaries have been overwritten by whoever got them."""
+    """What a first call gives, and a second when whoever got the first one's boundaries has overwritten them."""
     boundaries, peak = module.optimal_checkpoints(costs, n_segments)
     first = copy.copy(boundaries), peak
     if isinstance(boundaries, list):

@@ -146,7 +146,7 @@ def merging_normalised_parts(q, k, v, causal=False, block_q=64, block_k=64, scal
     return torch.cat(outs, -2), torch.cat(lses, -1)
 
 
-@alternative(BACKWARD, "two passes, as in a kernel: keys outside for dk and dv, queries outside for dq; delta anew in each tile")
+@alternative(BACKWARD, "two passes, as in a kernel: keys outside for dk and dv, queries outside for dq; delta in each tile")
 def two_passes(grad_out, q, k, v, out, lse, causal=False, block_q=64, block_k=64, scale=None):
     check_arguments(q, k, v, block_q, block_k)  # noqa: F821
     n_q, n_k, dtype = q.shape[-2], k.shape[-2], accumulation_dtype(q.dtype)  # noqa: F821

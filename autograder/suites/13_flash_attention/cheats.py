@@ -1,4 +1,4 @@
-"""Submissions of module 13 that make all scores at once, most of them where PyTorch does not see it: each must score nothing."""
+"""Submissions of module 13 that make all scores at once, some where PyTorch does not see it: each must score nothing."""
 
 from autograder.testing.variants import cheat
 

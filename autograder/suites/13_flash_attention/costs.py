@@ -42,7 +42,7 @@ def assert_blocks_are_64(student, scenario: Callable, name: str) -> None:
 def assert_no_tensor_holds_all_scores(
     largest: Callable[[Tensor, Tensor, Tensor, int, int], int], lead: tuple[int, ...], seed: int
 ) -> None:
-    """`largest(q, k, v, block_q, block_k)` stays at the size of a tile or an input, with either length a single tile too.
+    """`largest(q, k, v, block_q, block_k)` stays at the size of a tile or an input; a length may be one tile.
 
     A tile may have its width as a third dimension on the way, as products written without @ do.
     """
@@ -61,18 +61,18 @@ def assert_no_tensor_holds_all_scores(
 def assert_hidden_tiles_cost_nothing(
     work: Callable[[int, int, bool], int], block_q: int, block_k: int, by_the_way: int, hint: str
 ) -> None:
-    """`work(n_q, n_k, causal)`, counted in products, is for causal attention the visible tiles' share of what it is for all.
+    """`work(n_q, n_k, causal)`, counted in products, is with a causal mask the visible tiles' share of it.
 
-    Lengths are whole tiles, and every tile may take what it takes, twice the scores included. What is made once for each
-    query, outside the tiles, may take `by_the_way` operations more.
+    Lengths are whole tiles, and every tile may take what it takes, twice the scores included. What is made once for
+    each query, outside the tiles, may take `by_the_way` operations more.
     """
     for n_q, n_k in ((3 * block_q, 5 * block_k), (5 * block_q, 3 * block_k), (5 * block_q, 5 * block_k)):
         made, whole = work(n_q, n_k, True), work(n_q, n_k, False)
         visible, every = visible_tiles(n_q, n_k, block_q, block_k), (n_q // block_q) * (n_k // block_k)
         allowed = whole * visible / every + by_the_way * n_q
         assert made <= allowed, (
-            f"{n_q} queries, {n_k} keys, blocks {block_q} and {block_k}: {made} floating-point operations in matrix products,\n"
-            f"  {whole} without a mask; {visible} of {every} tiles are not wholly above the diagonal and need {allowed:.0f}\n"
+            f"{n_q} queries, {n_k} keys, blocks {block_q} and {block_k}: {made} operations in matrix products,\n"
+            f"  {whole} without a mask; {visible} of {every} tiles are not wholly hidden, and need {allowed:.0f}\n"
             f"  hint: {hint}"
         )
 

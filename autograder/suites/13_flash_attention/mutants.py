@@ -515,11 +515,12 @@ MUTANTS = [
     edit(
         "backward_throws_hidden_scores_away",
         BACKWARD,
-        "The scores of tiles above the diagonal were made and then thrown away: leave the tile out before its first product.",
+        "Scores above the diagonal were made and then thrown away: leave the tile out before its first product.",
         (SEEN, "seen = n_k"),
         (
             "p = (scores - lse_tile).exp()",
-            "if causal and left > bottom - 1 + offset:\n                break\n            p = (scores - lse_tile).exp()",
+            "if causal and left >= bottom + offset:\n                break\n"
+            "            p = (scores - lse_tile).exp()",
         ),
     ),
     edit(
@@ -815,8 +816,11 @@ MUTANTS = [
     edit(
         "block_q_must_not_fill_the_memory",
         BLOCKS,
-        "block_q stops short where it would fill the memory to the last byte, and it may: double it for as long as it is <=.",
-        ("((rows - 1).bit_length() - 1)", "(max(1, (sram_bytes - 1) // (2 * d * bytes_per_element) - 1).bit_length() - 1)"),
+        "block_q stops short where it would fill the memory to the last byte: it may, the bound is <= and not <.",
+        (
+            "(rows - 1).bit_length()",
+            "max(1, (sram_bytes - 1) // (2 * d * bytes_per_element) - 1).bit_length()",
+        ),
     ),
     edit(
         "no_powers_of_two",

@@ -272,4 +272,4 @@ def test_tiles_above_the_diagonal_cost_no_work(student, block_q, block_k, seed):
         return student.run(flops, NAME, [do, q, k, v, *attention(q, k, v, causal), causal, block_q, block_k])
 
     hint = "leave out the tiles that forward leaves out, before anything is made of them"
-    assert_hidden_tiles_cost_nothing(work, block_q, block_k, 4 * 4, hint)  # delta may be a product, for all queries at once
+    assert_hidden_tiles_cost_nothing(work, block_q, block_k, 4 * 4, hint)  # delta may be a product

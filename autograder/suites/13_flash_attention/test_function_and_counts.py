@@ -40,8 +40,8 @@ def test_gradients_go_where_they_are_wanted(student, case):
     actual = student.run(scenarios.without_gradients, *case.inputs, [False, 64, 64, None])
     expected = {"out": attention(*case.inputs)[0], "attached": False}
     assert_close(actual, expected, what="what comes under no_grad")
-    q, k, v, grad_out = (torch.stack([x, -x, 2 * x]).reshape(-1, 3, *x.shape[-2:]) for x in (*case.inputs, case.grad_out))
-    q, k, v, grad_out = (torch.cat([x, x.flip(1)]) for x in (q, k, v, grad_out))  # (b, 3, n, d) with b > 1, seen as (3, b, n, d)
+    several = [torch.stack([x, -x, 2 * x]).reshape(-1, 3, *x.shape[-2:]) for x in (*case.inputs, case.grad_out)]
+    q, k, v, grad_out = (torch.cat([x, x.flip(1)]) for x in several)  # (b, 3, n, d) with b > 1: a view of (3, b, n, d)
     actual = student.run(scenarios.applied_through_views, q, k, v, [True], grad_out)
     gradients = list(attention_gradients(grad_out, q, k, v, True))
     expected = {"out": attention(q, k, v, True)[0], "gradients": gradients}
@@ -177,7 +177,7 @@ def best_blocks(d, sram_bytes, size):
 @settings(max_examples=25)
 def test_blocks_are_the_best_of_all_that_fit(student, d, rows, rest, size):
     """The largest block_q that leaves room for a key, then the largest block_k, at any size of the fast memory."""
-    hint = "block_q alone decides the traffic: the largest that leaves room for a key, then the largest block_k beside it"
+    hint = "block_q decides the traffic: the largest that leaves room for a key, then the largest block_k beside it"
     assert_equal(student.pick_blocks(1, 201, 1), (64, 32), what="pick_blocks(1, 201, 1), room for 100 rows", hint=hint)
     unit = 2 * d * size
     sram_bytes = rows * unit + rest % unit

@@ -248,7 +248,7 @@ def test_gradients_are_those_of_attention(student, generator):
 
 @exercise(NAME, points=1)
 def test_products_of_float32_keep_their_digits(student, generator):
-    """tl.dot cuts float32 to tf32 unless it is told otherwise: three digits on a GPU, which the interpreter does not show."""
+    """tl.dot cuts float32 to tf32 unless it is told otherwise: three digits on a GPU, unseen in the interpreter."""
     q, k, v, grad = problem(generator, (1, 1, 20, 16), (1, 1, 24, 16))
     for causal in (False, True):
         cut, n = student.run(products_cut, q, k, v, grad, causal)

@@ -45,7 +45,7 @@ MUTANTS = [
     ),
     edited(
         "products_in_tf32",
-        "A product of float32 is left to tl.dot's default, tf32, which keeps three digits on a GPU: input_precision=\"ieee\".",
+        'A product of float32 is left to the default, tf32, which keeps three digits on a GPU: input_precision="ieee".',
         (
             'scores = tl.dot(q, tl.trans(k), input_precision="ieee")  # (block_q, block_k), float32\n',
             "scores = tl.dot(q, tl.trans(k))\n",
