@@ -51,7 +51,7 @@ class LayerNorm(nn.Module):
 
     The variance is the biased one (divide by d_model, not d_model - 1). Subtract the mean before squaring: a vector far
     from zero must not lose its digits. float16 and bfloat16 inputs are normalised in float32 and rounded once at the
-    end, so that squares do not overflow.
+    end, after weight and bias, so that squares do not overflow.
 
     Parameters: `weight` (d_model,), ones at the start; `bias` (d_model,), zeros at the start; no others.
     Shapes: (..., d_model) -> the same, in x's dtype. ValueError where x's last dimension is not d_model.
@@ -89,7 +89,8 @@ class RMSNorm(nn.Module):
 
         y = x / sqrt(mean(x²) + eps) * weight
 
-    float16 and bfloat16 inputs are normalised in float32 and rounded once at the end.
+    float16 and bfloat16 inputs are normalised in float32 and rounded at the end. Some models, Llama among them, round
+    before the weight is multiplied, too, and multiply in x's dtype; here either will do.
 
     Parameters: `weight` (d_model,), ones at the start; no others.
     Shapes: (..., d_model) -> the same, in x's dtype. ValueError where x's last dimension is not d_model.
@@ -192,7 +193,8 @@ def memoize(function: Callable[..., Any]) -> Callable[..., Any]:
     - The memory has no bounds, and a call is found in it as quickly when it is large, as a key is in a dict.
     - An unhashable argument, such as a list, is a TypeError, and `function` does not run.
     - Each decorated function has a memory of its own, which its own recursive calls use as well.
-    - `decorated.cache_info()` returns `CacheInfo(hits, misses)`; name and docstring of `function` are kept.
+    - `decorated.cache_info()` returns `CacheInfo(hits, misses)`, or something else with these two names; name and
+      docstring of `function` are kept.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: memoize")

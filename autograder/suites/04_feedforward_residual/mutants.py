@@ -488,6 +488,18 @@ MUTANTS = [
         ("self.activation = activations[activation]", "self.activation = gelu"),
     ),
     edit(
+        "activation_refused_only_when_used",
+        "FeedForward",
+        "A misspelt activation is refused in forward, long after the layer was built: refuse it in __init__.",
+        ("        if activation not in activations:\n", "        if False:\n"),
+        ("self.activation = activations[activation]", "self.activations, self.activation = activations, activation"),
+        (
+            "        return self.w_out(self.activation(self.w_in(x)))",
+            "        if self.activation not in self.activations:\n            raise ValueError(self.activation)\n"
+            "        return self.w_out(self.activations[self.activation](self.w_in(x)))",
+        ),
+    ),
+    edit(
         "unknown_activation_becomes_gelu",
         "FeedForward",
         "A misspelt activation is taken for GELU without a word: raise ValueError.",
@@ -849,6 +861,12 @@ MUTANTS = [
         "memoize",
         "The first call counts as a hit as well: hits + misses is the number of calls.",
         ("            misses += 1\n", "            misses += 1\n            hits += 1\n"),
+    ),
+    edit(
+        "counts_in_a_plain_tuple",
+        "memoize",
+        "cache_info() returns a plain tuple, which has no .hits and no .misses: return CacheInfo(hits, misses).",
+        ("lambda: CacheInfo(hits, misses)", "lambda: (hits, misses)"),
     ),
     edit(
         "counts_of_the_past",
@@ -1329,6 +1347,20 @@ def filled_up_to_the_mean(costs, n_segments):
     return boundaries, max((sum(costs[a:b]) for a, b in pairwise(boundaries)), default=0)
 
 
+@mutant("optimal_checkpoints", "A segment ends where it has reached the mean cost: that is not always the best split.")
+def ended_at_the_mean(costs, n_segments):
+    if n_segments < 1 or any(cost < 0 for cost in costs):
+        raise ValueError("bad arguments")
+    boundaries, filled = [0], 0
+    for i, cost in enumerate(costs):
+        if i and filled >= sum(costs) / n_segments and len(boundaries) < n_segments:
+            boundaries.append(i)
+            filled = 0
+        filled += cost
+    boundaries += [len(costs)] if costs else []
+    return boundaries, max((sum(costs[a:b]) for a, b in pairwise(boundaries)), default=0)
+
+
 @mutant("optimal_checkpoints", "All segments hold the same number of layers: what counts is their cost.")
 def equal_numbers_of_layers(costs, n_segments):
     if n_segments < 1 or any(cost < 0 for cost in costs):
@@ -1415,6 +1447,12 @@ MUTANTS += [
         "LayerNorm",
         "In evaluation mode x is passed through: a norm does the same in both modes.",
         ("return (normal", "if not self.training:\n            return x.clone()\n        return (normal"),
+    ),
+    edit(
+        "layer_norm_parameters_rounded",
+        "LayerNorm",
+        "weight and bias are rounded to half precision before they are used: use them as they are, and round the sum.",
+        ("(normal * self.weight + self.bias)", "(normal * self.weight.to(x.dtype) + self.bias.to(x.dtype))"),
     ),
     edit(
         "layer_norm_rounded_on_the_way",

@@ -34,6 +34,20 @@ def made_with_a_function(module, name, arguments):
     getattr(module, name)(*arguments, torch.tanh)
 
 
+def refused_when(module, name, arguments):
+    """When the layer is refused: as soon as it is built, only when it is used, or never."""
+    refusals = ValueError, TypeError, LookupError
+    try:
+        layer = build(module, name, arguments)
+    except refusals:
+        return "when it is built"
+    try:
+        layer(torch.zeros(1, arguments[0], dtype=torch.float64))
+    except refusals:
+        return "only when it is used"
+    return "never"
+
+
 def changed_by_making(module, name, arguments):
     """What making the layer changed for good: global settings, and random states that it set whatever they were before.
 
@@ -184,11 +198,12 @@ def costs_afterwards(module, costs, n_segments):
 
 
 def boundaries_after_the_result_was_changed(module, costs, n_segments):
-    """What a second call gives when the first one's boundaries have been overwritten by whoever they were given to."""
-    boundaries, _ = module.optimal_checkpoints(costs, n_segments)
+    """What a first call gives, and a second when whoever got the first one's boundaries has overwritten them."""
+    boundaries, peak = module.optimal_checkpoints(costs, n_segments)
+    first = copy.copy(boundaries), peak
     if isinstance(boundaries, list):
         boundaries[:] = [-1]
-    return module.optimal_checkpoints(costs, n_segments)
+    return first, module.optimal_checkpoints(costs, n_segments)
 
 
 def stack(module, name, arguments, weights, x, depth):
@@ -261,7 +276,7 @@ def memoized_many(module, n):
 
 
 def memoized_counts(module, arguments):
-    """The counts after each call of a memoized function, with the number of times that it really ran."""
+    """The counts after each call of a memoized function, how often it really ran, and whether the counts have names."""
     ran = []
 
     @module.memoize
@@ -269,10 +284,14 @@ def memoized_counts(module, arguments):
         ran.append(x)
         return x * x
 
-    history = [[*counts(square), len(ran)]]
+    def row():
+        info = square.cache_info()
+        return [*counts(square), len(ran), hasattr(info, "hits") and hasattr(info, "misses")]
+
+    history = [row()]
     for x in arguments:
         square(x)
-        history.append([*counts(square), len(ran)])
+        history.append(row())
     return history
 
 

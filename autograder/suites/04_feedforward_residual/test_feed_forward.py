@@ -167,6 +167,9 @@ def test_feed_forward_keeps_dtype_and_input(student, generator):
 @exercise("FeedForward", points=0.5)
 def test_feed_forward_refuses_an_unknown_activation(student):
     """A misspelt activation is an error when the layer is built."""
+    when = student.run(scenarios.refused_when, "FeedForward", [4, 8, "swish"])
+    hint = "look the activation up in __init__: who builds a layer learns of the mistake there, not at its first use"
+    assert_equal(when, "when it is built", what="when FeedForward(4, 8, 'swish') is refused", hint=hint)
     for wrong in ("GELU", "swish", "silu", "tanh", "gelu_new", "none", "", None,
                   "relu6", "leaky_relu", "ReLU", " relu", "gelu-tanh", "sigmoid", "identity", "linear"):
         assert_refused(

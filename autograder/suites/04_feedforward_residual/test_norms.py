@@ -156,10 +156,13 @@ def test_layer_norm_works_in_float32_inside_half_precision(student, generator):
         truth = F.layer_norm(x.double(), (32,), weights["weight"].double(), weights["bias"].double())
         assert_close(actual.double(), truth, what=f"LayerNorm of {dtype}", rtol=tolerance, atol=tolerance)
         for wide in (torch.float32, torch.float64):
-            parameters = {key: value.to(wide) for key, value in weights.items()}
+            parameters = {key: normal(generator, 32, dtype=wide) for key in weights}
             mixed = student.run(scenarios.forward_of_another_dtype, "LayerNorm", [32], parameters, x)
+            exact = F.layer_norm(x.double(), (32,), parameters["weight"].double(), parameters["bias"].double())
             what = f"a layer in {wide} on {dtype}"
-            assert_close(mixed, truth.to(dtype), what=what, hint="return x's dtype", rtol=tolerance, atol=tolerance)
+            assert_close(mixed, exact.to(dtype), what=what, hint="return x's dtype", rtol=tolerance, atol=tolerance)
+            if dtype != torch.float32:
+                assert_rounded_once(mixed, exact, dtype, what)
         if dtype != torch.float32:
             assert_rounded_once(actual, truth, dtype, f"LayerNorm of {dtype}")
             far = (normal(generator, 5, 32, scale=500.0) + 5e4).to(dtype)

@@ -146,12 +146,11 @@ def merging_normalised_parts(q, k, v, causal=False, block_q=64, block_k=64, scal
     return torch.cat(outs, -2), torch.cat(lses, -1)
 
 
-@alternative(BACKWARD, "two passes, as in a kernel: keys outside for dk and dv, queries outside for dq; no sums across programs")
+@alternative(BACKWARD, "two passes, as in a kernel: keys outside for dk and dv, queries outside for dq; delta in each tile")
 def two_passes(grad_out, q, k, v, out, lse, causal=False, block_q=64, block_k=64, scale=None):
     check_arguments(q, k, v, block_q, block_k)  # noqa: F821
     n_q, n_k, dtype = q.shape[-2], k.shape[-2], accumulation_dtype(q.dtype)  # noqa: F821
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    delta = (grad_out.to(dtype) * out.to(dtype)).sum(-1)
     lse = lse.masked_fill(lse == -torch.inf, 0.0)
 
     def weights(rows, columns):
@@ -160,7 +159,8 @@ def two_passes(grad_out, q, k, v, out, lse, causal=False, block_q=64, block_k=64
             i, j = torch.arange(rows.start, rows.stop), torch.arange(columns.start, columns.stop)
             p = p.masked_fill(j > i[:, None] + n_k - n_q, 0.0)
         do = grad_out[..., rows, :].to(dtype)
-        return p, p * (do @ v[..., columns, :].to(dtype).mT - delta[..., rows, None]) * scale, do
+        delta = torch.einsum("...ic,...ic->...i", do, out[..., rows, :].to(dtype))
+        return p, p * (do @ v[..., columns, :].to(dtype).mT - delta.unsqueeze(-1)) * scale, do
 
     query_tiles = [slice(i, min(n_q, i + block_q)) for i in range(0, n_q, block_q)]
     key_tiles = [slice(j, min(n_k, j + block_k)) for j in range(0, n_k, block_k)]

@@ -23,13 +23,6 @@ def visible_tiles(n_q: int, n_k: int, block_q: int, block_k: int) -> int:
     return int((first_keys <= last_queries.unsqueeze(-1) + n_k - n_q).sum())
 
 
-def visible_scores(n_q: int, n_k: int, block_q: int, block_k: int) -> int:
-    """How many scores these tiles have, the last ones no larger than they need to be."""
-    ends = [min(top + block_q, n_q) for top in range(0, n_q, block_q)]
-    seen = [min(max(end + n_k - n_q, 0), n_k) for end in ends]
-    return sum((end - top) * min(-(-keys // block_k) * block_k, n_k) for top, end, keys in zip([0, *ends], ends, seen))
-
-
 def assert_scores_come_in_tiles(student, scenario: Callable, name: str, arguments: list) -> None:
     """`scenario(module, name, arguments)`, of 64 queries and keys in blocks of 16, makes no floating tensor with all scores."""
     made = student.run(scenario, name, arguments)
@@ -47,20 +40,40 @@ def assert_blocks_are_64(student, scenario: Callable, name: str) -> None:
 
 
 def assert_no_tensor_holds_all_scores(
-    largest: Callable[[Tensor, Tensor, Tensor], int], lead: tuple[int, ...], seed: int
+    largest: Callable[[Tensor, Tensor, Tensor, int, int], int], lead: tuple[int, ...], seed: int
 ) -> None:
-    """`largest(q, k, v)`, with blocks of 16, stays at the size of a tile or an input, with either length a single tile too.
+    """`largest(q, k, v, block_q, block_k)` stays at the size of a tile or an input; a length may be one tile.
 
     A tile may have its width as a third dimension on the way, as products written without @ do.
     """
     heads = lead[0] if lead else 1
-    for n_q, n_k in ((64, 80), (16, 160), (160, 16)):
+    for n_q, n_k, block_q, block_k in ((64, 80, 16, 16), (16, 160, 16, 16), (160, 16, 16, 16), (8, 160, 160, 8)):
         q, k, v = normal(seed, *lead, n_q, 3), normal(seed + 1, *lead, n_k, 3), normal(seed + 2, *lead, n_k, 2)
-        made, allowed = largest(q, k, v), heads * max(3 * 16 * 16, 4 * max(n_q, n_k))
+        made, allowed = largest(q, k, v, block_q, block_k), heads * max(3 * 16 * 16, 4 * max(n_q, n_k))
+        tile = min(n_q, block_q) * min(n_k, block_k)
         assert made <= allowed, (
-            f"{n_q} queries and {n_k} keys in blocks of 16: a tensor of {made} elements was made\n"
-            f"  a tile has {heads * 256}, q has {heads * n_q * 3}, all scores would be {heads * n_q * n_k}\n"
-            "  hint: make the scores, and the mask, of one tile at a time"
+            f"{n_q} queries and {n_k} keys, blocks {block_q} and {block_k}: a tensor of {made} elements was made\n"
+            f"  a tile has {heads * tile}, q has {heads * n_q * 3}, all scores would be {heads * n_q * n_k}\n"
+            "  hint: make the scores, and the mask, of one tile at a time, of block_q queries and block_k keys"
+        )
+
+
+def assert_hidden_tiles_cost_nothing(
+    work: Callable[[int, int, bool], int], block_q: int, block_k: int, by_the_way: int, hint: str
+) -> None:
+    """`work(n_q, n_k, causal)`, counted in products, is with a causal mask the visible tiles' share of it.
+
+    Lengths are whole tiles, and every tile may take what it takes, twice the scores included. What is made once for
+    each query, outside the tiles, may take `by_the_way` operations more.
+    """
+    for n_q, n_k in ((3 * block_q, 5 * block_k), (5 * block_q, 3 * block_k), (5 * block_q, 5 * block_k)):
+        made, whole = work(n_q, n_k, True), work(n_q, n_k, False)
+        visible, every = visible_tiles(n_q, n_k, block_q, block_k), (n_q // block_q) * (n_k // block_k)
+        allowed = whole * visible / every + by_the_way * n_q
+        assert made <= allowed, (
+            f"{n_q} queries, {n_k} keys, blocks {block_q} and {block_k}: {made} operations in matrix products,\n"
+            f"  {whole} without a mask; {visible} of {every} tiles are not wholly hidden, and need {allowed:.0f}\n"
+            f"  hint: {hint}"
         )
 
 
@@ -76,5 +89,5 @@ def assert_memory_linear(student, scenario: Callable, generator: torch.Generator
     assert peaks[1] <= 2.1 * max(peaks[0], NOISE), (
         f"peak memory at n = {LENGTHS[0]} and {LENGTHS[1]}: {shown};\n"
         f"  a single byte for each score would be {LENGTHS[1] ** 2 // MIB} MiB at n = {LENGTHS[1]}\n"
-        "  hint: let go of a tile before you begin the next; keep no list of them"
+        "  hint: make the scores of a tile alone, in NumPy too, and let go of them before you begin the next"
     )

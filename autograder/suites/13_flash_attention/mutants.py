@@ -381,6 +381,13 @@ MUTANTS = [
         (LENGTHS, LENGTHS + "    block_q, block_k = n_q or 1, n_k or 1\n"),
     ),
     edit(
+        "keys_in_blocks_of_block_q",
+        FORWARD,
+        "The tiles have block_q keys, and block_k makes no difference: step through the keys by block_k.",
+        ("range(0, seen, block_k)", "range(0, seen, block_q)"),
+        ("right = min(left + block_k, n_k)", "right = min(left + block_q, n_k)"),
+    ),
+    edit(
         "whole_rows_of_scores",
         FORWARD,
         "Only the queries are tiled: a tile of queries still meets all keys at once. The keys need a loop of their own.",
@@ -504,6 +511,24 @@ MUTANTS = [
         BACKWARD,
         "Tiles above the diagonal were computed and then masked: they cost work, and a NaN in them gets out. Skip them.",
         (SEEN, "seen = n_k"),
+    ),
+    edit(
+        "backward_throws_hidden_scores_away",
+        BACKWARD,
+        "Scores above the diagonal were made and then thrown away: leave the tile out before its first product.",
+        (SEEN, "seen = n_k"),
+        (
+            "p = (scores - lse_tile).exp()",
+            "if causal and left >= bottom + offset:\n                break\n"
+            "            p = (scores - lse_tile).exp()",
+        ),
+    ),
+    edit(
+        "backward_keys_in_blocks_of_block_q",
+        BACKWARD,
+        "The tiles have block_q keys, and block_k makes no difference: step through the keys by block_k.",
+        ("range(0, seen, block_k)", "range(0, seen, block_q)"),
+        ("right = min(left + block_k, n_k)", "right = min(left + block_q, n_k)"),
     ),
     edit(
         "nan_where_lse_is_minus_infinity",
@@ -787,6 +812,15 @@ MUTANTS = [
         BLOCKS,
         "The tiles may fill the memory to the last byte: the bound is <=, not <.",
         ("rows = sram_bytes // (2 * d * bytes_per_element)", "rows = (sram_bytes - 1) // (2 * d * bytes_per_element)"),
+    ),
+    edit(
+        "block_q_must_not_fill_the_memory",
+        BLOCKS,
+        "block_q stops short where it would fill the memory to the last byte: it may, the bound is <= and not <.",
+        (
+            "(rows - 1).bit_length()",
+            "max(1, (sram_bytes - 1) // (2 * d * bytes_per_element) - 1).bit_length()",
+        ),
     ),
     edit(
         "no_powers_of_two",

@@ -40,8 +40,8 @@ def test_gradients_go_where_they_are_wanted(student, case):
     actual = student.run(scenarios.without_gradients, *case.inputs, [False, 64, 64, None])
     expected = {"out": attention(*case.inputs)[0], "attached": False}
     assert_close(actual, expected, what="what comes under no_grad")
-    q, k, v = (x if x.dim() == 3 else x.unsqueeze(0) for x in case.inputs)
-    grad_out = case.grad_out.reshape(*q.shape[:-1], v.shape[-1])
+    several = [torch.stack([x, -x, 2 * x]).reshape(-1, 3, *x.shape[-2:]) for x in (*case.inputs, case.grad_out)]
+    q, k, v, grad_out = (torch.cat([x, x.flip(1)]) for x in several)  # (b, 3, n, d) with b > 1: a view of (3, b, n, d)
     actual = student.run(scenarios.applied_through_views, q, k, v, [True], grad_out)
     gradients = list(attention_gradients(grad_out, q, k, v, True))
     expected = {"out": attention(q, k, v, True)[0], "gradients": gradients}
@@ -76,9 +76,10 @@ def test_out_and_gradients_keep_the_dtype_and_lse_all_its_digits(student, genera
 @exercise(NAME, points=1)
 def test_nothing_of_the_size_of_the_scores_is_made(student, generator):
     """Both passes together: no tensor larger than a tile or an input."""
-    options = [True, 16, 16, None]
     seed = int(torch.randint(2**31 - 1, (), generator=generator))
-    assert_no_tensor_holds_all_scores(lambda *x: student.run(scenarios.largest_in_training, *x, options), (), seed)
+    assert_no_tensor_holds_all_scores(
+        lambda q, k, v, *blocks: student.run(scenarios.largest_in_training, q, k, v, [True, *blocks, None]), (), seed
+    )
     largest = student.run(scenarios.largest_in_training, *(normal(generator, 130, 1) for _ in range(3)), [])
     hint = "block_q and block_k are 64 when they are not given"
     assert largest <= TILE, f"a tensor of {largest} elements was made; a tile has 64 * 64 = {64 * 64} at most\n  hint: {hint}"
@@ -102,9 +103,9 @@ def test_no_weights_are_kept_for_the_backward_pass(student, generator):
     )
 
 
-@exercise(NAME, points=1)
+@exercise(NAME, points=1, core=True)
 def test_memory_grows_with_the_length_and_not_with_its_square(student, generator):
-    """Seen from outside the process, over both passes."""
+    """Seen from outside, over both passes, NumPy's arrays included."""
     assert_memory_linear(student, scenarios.train, generator)
 
 
@@ -176,6 +177,8 @@ def best_blocks(d, sram_bytes, size):
 @settings(max_examples=25)
 def test_blocks_are_the_best_of_all_that_fit(student, d, rows, rest, size):
     """The largest block_q that leaves room for a key, then the largest block_k, at any size of the fast memory."""
+    hint = "block_q decides the traffic: the largest that leaves room for a key, then the largest block_k beside it"
+    assert_equal(student.pick_blocks(1, 201, 1), (64, 32), what="pick_blocks(1, 201, 1), room for 100 rows", hint=hint)
     unit = 2 * d * size
     sram_bytes = rows * unit + rest % unit
     for case in ((d, sram_bytes, size), (d, 2 ** (rows % 9) * unit + unit, size), (d, 2 ** (rows % 9 + 1) * unit, size)):

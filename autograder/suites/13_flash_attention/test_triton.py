@@ -124,6 +124,30 @@ def work_of(module, q, k, v):
     return work | {case: dict(zip(("out", "dq", "dk", "dv"), values)) for case, values in answers.items()}
 
 
+def products_cut(module, q, k, v, grad, causal):
+    """How many products of float32 tiles both passes ask for in tf32, and how many products there are."""
+    import importlib
+    import os
+
+    os.environ["TRITON_INTERPRET"] = "1"
+    kernels = importlib.import_module(module.__name__.rpartition(".")[0] + ".flash_attention_triton")
+    from triton.runtime.interpreter import interpreter_builder as builder
+
+    dot, seen = builder.create_dot, []
+
+    def watched(a, b, d, precision, *rest):
+        seen.append(a.data.dtype == np.float32 and str(precision).rpartition(".")[2] == "TF32")
+        return dot(a, b, d, precision, *rest)
+
+    builder.create_dot = watched
+    try:
+        inputs = [x.clone().requires_grad_() for x in (q, k, v)]
+        torch.autograd.grad(kernels.flash_attention(*inputs, causal), inputs, grad)
+    finally:
+        builder.create_dot = dot
+    return sum(seen), len(seen)
+
+
 def problem(generator, q_shape, k_shape, dtype=torch.float32, times=1.0):
     """q, k, v and a gradient of out."""
     shapes = q_shape, k_shape, k_shape, q_shape
@@ -211,7 +235,7 @@ def test_gradients_of_half_precision_are_summed_in_float32(student):
         compare(actual, expected, f"float16, {len(q)} queries and {len(k)} keys", hint)
 
 
-@exercise(NAME, points=6, core=True)
+@exercise(NAME, points=5, core=True)
 def test_gradients_are_those_of_attention(student, generator):
     """dq, dk and dv for the same lengths and widths, in float32."""
     for n_q, n_k, head_dim, causal in RAGGED:
@@ -220,6 +244,18 @@ def test_gradients_are_those_of_attention(student, generator):
         what = f"{n_q} queries, {n_k} keys, head_dim {head_dim}{', causal' if causal else ''}"
         hint = "dv = pᵀ do; ds = p (do vᵀ - delta); dq = scale ds k; dk = scale dsᵀ q"
         compare(actual, by_definition(q, k, v, grad, causal), what, hint)
+
+
+@exercise(NAME, points=1)
+def test_products_of_float32_keep_their_digits(student, generator):
+    """tl.dot cuts float32 to tf32 unless it is told otherwise: three digits on a GPU, unseen in the interpreter."""
+    q, k, v, grad = problem(generator, (1, 1, 20, 16), (1, 1, 24, 16))
+    for causal in (False, True):
+        cut, n = student.run(products_cut, q, k, v, grad, causal)
+        assert cut == 0, (
+            f"20 queries, 24 keys in float32, causal={causal}: expected no product in tf32, got {cut} of {n}\n"
+            '  hint: tl.dot(..., input_precision="ieee"), in every product'
+        )
 
 
 @exercise(NAME, points=2)

@@ -44,6 +44,14 @@ MUTANTS = [
         ('m = tl.full((BLOCK_Q,), float("-inf"), tl.float32)', "m = tl.zeros((BLOCK_Q,), tl.float32)"),
     ),
     edited(
+        "products_in_tf32",
+        'A product of float32 is left to the default, tf32, which keeps three digits on a GPU: input_precision="ieee".',
+        (
+            'scores = tl.dot(q, tl.trans(k), input_precision="ieee")  # (block_q, block_k), float32\n',
+            "scores = tl.dot(q, tl.trans(k))\n",
+        ),
+    ),
+    edited(
         "nan_for_blind_rows",
         "Rows that have seen nothing become NaN: where m_new is -inf, subtract 0 instead.",
         ('shift = tl.where(m_new == float("-inf"), 0.0, m_new)', "shift = m_new"),
