@@ -346,9 +346,7 @@ class GPT2Tokenizer:
         last = {self._tokens[i]: i for i in sorted(self._tokens)}
         try:
             self._byte_ids = [first[bytes([byte])] for byte in range(256)]
-            self._ranks: dict[tuple[int, int], int] = {}
-            for rank, (a, b) in enumerate(merges):
-                self._ranks.setdefault((first[a], first[b]), rank)
+            self._ranks = {(first[a], first[b]): rank for rank, (a, b) in reversed([*enumerate(merges)])}  # the first counts
             self._made = [first[a + b] for a, b in merges]  # by rank
             self._special = {token: last[token.encode()] for token in special_tokens}
         except KeyError as error:

@@ -12,6 +12,8 @@ ON_ITS_OWN = "a call keeps nothing of an earlier one, and leaves its inputs and 
 def numbers(seed, shape, dtype=torch.float64):
     """Random numbers of any shape, () too, that every dtype can hold."""
     values = normal(seed, 1, *shape)[0]
+    if dtype is torch.bool:
+        return values > 0
     return values.to(dtype) if dtype.is_floating_point else (values * 20).abs().clamp(max=120).long().to(dtype)
 
 

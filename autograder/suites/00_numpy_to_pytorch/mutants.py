@@ -101,6 +101,24 @@ def bools_become_bytes(array):
 
 
 MUTANTS = [
+    edit(
+        "bool_arrays_copied",
+        "as_tensor",
+        "Arrays of bool are copied. PyTorch has that dtype, and so can share their memory.",
+        ("return torch.from_numpy(array)\n", "return torch.from_numpy(array if array.dtype.kind != 'b' else array.copy())\n"),
+    ),
+    edit(
+        "clamped_at_a_float64_number",
+        "pairwise_distances",
+        "The squares are clamped at a number that is 0 in the lower precisions, so the gradient there is infinite at distance 0.",
+        ("    apart = squared > 0\n", "    return squared.clamp_min(1e-60).sqrt()\n    apart = squared > 0\n"),
+    ),
+    edit(
+        "gradient_only_beside_that_of_a",
+        "batched_matmul",
+        "b gets its gradient only where a requires one, too. Either may be trained alone.",
+        ("    products = a.unsqueeze", "    b = b if a.requires_grad else b.detach()\n    products = a.unsqueeze"),
+    ),
     edit("small_integers_promoted", "batched_matmul",
          "int32 factors give an int64 product: sum promotes small integers. Say which dtype it shall have, dtype=a.dtype.",
          ("products.sum(-1, dtype=a.dtype)", "products.sum(-1)")),

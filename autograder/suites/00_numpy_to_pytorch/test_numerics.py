@@ -102,6 +102,10 @@ def test_gradients_are_right_and_finite_at_distance_zero(student, case, seed):
         cotangent = torch.ones(len(points), len(points), dtype=torch.float64)
         actual = student.run(scenarios.gradient, "pairwise_distances", [points, points], cotangent, (0, 1))
         finite &= all(bool(g.isfinite().all()) for g in actual)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        points = torch.tensor([[0.0, 1.0], [0.0, 1.0], [2.0, -1.0]], dtype=dtype)
+        actual = student.run(scenarios.gradient, "pairwise_distances", [points, points], torch.ones(3, 3, dtype=dtype), (0, 1))
+        finite &= all(bool(g.isfinite().all()) for g in actual)
     require(finite, "the gradient is not finite at distance 0, where the root's slope is infinite")
     points = normal(seed, 3, 2) + 20.0 * torch.arange(3.0).unsqueeze(-1)
     cotangent = 1.0 - torch.eye(3, dtype=torch.float64)

@@ -129,6 +129,9 @@ def test_gradients_reach_both_factors(student, case, seed):
     expected = scenarios.gradient(TORCH, "batched_matmul", [a, b], cotangent, (0, 1))
     actual = student.run(scenarios.gradient, "batched_matmul", [a, b], cotangent, (0, 1))
     assert_close(actual, expected, "the gradients of (a, b)", "no detach, no numpy, no new tensor(...) on the way")
+    for i in (0, 1):  # where only one of the two requires a gradient
+        alone = student.run(scenarios.gradient, "batched_matmul", [a, b], cotangent, (i,))
+        assert_close(alone, expected[i : i + 1], f"the gradient of {'ab'[i]} alone", "both factors can be trained")
 
 
 @exercise("batched_matmul", points=1)

@@ -1545,6 +1545,41 @@ MUTANTS = [
         "A float32 input is accepted where it requires no gradient: differences of f drown in its rounding, too.",
         ("for x in inputs):", "for x in inputs if x.requires_grad):"),
     ),
+    edit(
+        "plain_arrays_take_the_dtype",
+        "Array",
+        "A plain array is brought into the Array's own dtype. Only Python's numbers are: dtypes mix as NumPy's do.",
+        ("np.asarray(other, self.data.dtype) if isinstance(other, int | float) else other", "np.asarray(other, self.data.dtype)"),
+    ),
+    edit(
+        "axes_spread_one_by_one",
+        "Array",
+        "The axes that were summed over are put back one at a time, so that negative ones are counted in too few dimensions.",
+        (
+            "            g = g if keepdims or axis is None else np.expand_dims(g, axis)\n",
+            "            if not keepdims and axis is not None:\n"
+            "                for each in sorted(axis if isinstance(axis, tuple) else (axis,)):\n"
+            "                    g = np.expand_dims(g, each)\n",
+        ),
+    ),
+    edit(
+        "differences_of_zero_end_it",
+        "gradcheck",
+        "An entry whose numeric is 0 ends the comparison. Compare it like any other: the gradient may be something else.",
+        (
+            "            if not abs(gradient[index]",
+            "            if numeric == 0:\n                break\n            if not abs(gradient[index]",
+        ),
+    ),
+    edit(
+        "differences_of_zero_left_out",
+        "gradcheck",
+        "Entries whose numeric is 0 are left out. Compare them like any other: the gradient may be something else.",
+        (
+            "            if not abs(gradient[index]",
+            "            if numeric == 0:\n                continue\n            if not abs(gradient[index]",
+        ),
+    ),
 ]
 
 

@@ -2226,6 +2226,12 @@ MUTANTS = [
         "A weight_decay of 0 in the config becomes another one: `or` takes 0 for nothing. Hand over what the config says.",
         ("weight_decay=config.weight_decay", "weight_decay=config.weight_decay or 0.1"),
     ),
+    edit(
+        "float64_squared_in_float32_beside_others",
+        "clip_grad_norm",
+        "Squares of float64 are taken in float32 where the first gradient is no float64, and may be infinite there.",
+        ("grad.double().square()", "grad.to(grads[0].dtype if grads[0].dtype == torch.float64 else torch.float32).square()"),
+    ),
 ]
 
 

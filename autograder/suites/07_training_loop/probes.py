@@ -553,6 +553,8 @@ def checked_odd(module, kind, x, eps=None):
         "no input, but its data": lambda x, y: (x * x).sum() + Array(y.data.sum()),
         "relu": positive,
         "a square": lambda x: (x * x).sum(),
+        "its own difference": lambda x: (x - Array(x.data)).sum(),
+        "all but the first": lambda x: (x[1:] * x[1:]).sum() + Array((x.data[1:] ** 2).sum()),
         "the square of a sum": lambda x: x.sum() * x.sum(),
         "nothing but its data": lambda x: Array(x.data.sum()),
         "nan": lambda x: (x * Array(np.nan)).sum(),

@@ -352,6 +352,8 @@ def test_products_of_vectors_and_batches(student, lead, n, k, seed, data):
 @example(case=((2, 3), 0), keepdims=False, seed=11)
 @example(case=((2, 0), 1), keepdims=False, seed=12)
 @example(case=((2, 3, 4), (2, 0)), keepdims=False, seed=13)
+@example(case=((2, 2, 2), (-2, -1)), keepdims=False, seed=14)
+@example(case=((2, 3, 4, 2), (-1, 1)), keepdims=False, seed=15)
 def test_sums_over_axes(student, case, keepdims, seed):
     """Over one axis, several or all, counted from either end, with and without keepdims."""
     a, axis = case
@@ -530,6 +532,13 @@ def test_every_operation_keeps_float32(student, seed):
             expected["gradients"] = [right.to(leaf.dtype) for right, leaf in zip(expected["gradients"], single)]
             actual = student.run(probes.graph, [(leaf, True) for leaf in single], graph.operations, graph.weights)
             compare(actual, expected, f"x {sign} y, of {single[0].dtype} and {single[1].dtype}", "NumPy makes float64 of the two")
+        for left in (True, False):  # the same with what is no Array
+            operations = [["with", [0], {"sign": sign, "other": y.double(), "left": left}]]
+            graph = graph_of([x.double()], operations)
+            expected = truth(*graph.arguments)
+            expected["gradients"] = [right.to(x.dtype) for right in expected["gradients"]]
+            actual = student.run(probes.graph, [(x, True)], graph.operations, graph.weights)
+            compare(actual, expected, f"x of float32 {sign} a plain array of float64", "NumPy makes float64 of the two")
 
 
 @exercise(NAME, points=0.5)

@@ -312,6 +312,9 @@ def test_constants_and_inputs_without_use(student, case):
         ("nothing but its data", False),
     ):
         assert_equal(student.run(probes.checked_odd, kind, point), right, what=f"gradcheck of a function of {kind}")
+    for kind in ("its own difference", "all but the first"):  # numeric is 0 in each entry, or in the first
+        hint = "a numeric of exactly 0 is compared like any other"
+        assert_equal(student.run(probes.checked_odd, kind, normal(3, 3)), False, what=f"gradcheck of {kind}", hint=hint)
     for shape in ((), (1,), (1, 1)):
         said = student.run(probes.checked_odd, "the input itself", normal(4, *shape))
         assert_equal(said, True, what="gradcheck of f(x) = x", hint="take the number out: data may be the array you move")

@@ -547,8 +547,8 @@ def buckets_of_ids(text_or_path, vocab_size, special_tokens=()):
 
 PAIRS_OF_BYTES = (
     (
-        "self._ranks = {(first[a], first[b]): rank for rank, (a, b) in enumerate(merges)}",
-        "self._ranks = {pair: rank for rank, pair in enumerate(map(tuple, merges))}\n            self._first = first",
+        "self._ranks = {(first[a], first[b]): rank for rank, (a, b) in reversed([*enumerate(merges)])}",
+        "self._ranks = {tuple(pair): rank for rank, pair in reversed([*enumerate(merges)])}\n            self._first = first",
     ),
     ("self._ranks.get((ids[i], ids[j]))", "self._ranks.get((self._tokens.get(ids[i]), self._tokens.get(ids[j])))"),
     ("self._ranks.get((ids[left], ids[right]))", "self._ranks.get((self._tokens.get(ids[left]), self._tokens.get(ids[right])))"),

@@ -9,7 +9,7 @@ from autograder.testing import assert_equal, exercise
 from autograder.testing.strategies import given, seeds, settings
 
 from . import scenarios
-from .cases import COMPOSED, EVERYTHING, PLAIN, corpus, cut_up, mixture, vocabulary, written
+from .cases import COMPOSED, EVERYTHING, PLAIN, corpus, cut_up, mixture, vocabulary, vocabulary_of_lines, written
 
 SPECIAL = ("<|endoftext|>", "<|a|>", "<|a|><|b|>", "<|b|>", "..", "<s>", "ab", "abc", "x|y", "<|" + "no 1 " * 20 + "|>")
 
@@ -298,13 +298,17 @@ def test_pieces_are_encoded_as_the_whole(student, reference, seed):
     ]
     rows = [cut_up(seed + i, text, rng.choice([1, 1, 2, 4, 9])) for i, text in enumerate(texts)]
     rows += [["we'v", "e"], ["'v", "e x"], ["I'l", "l"], ["x 'r", "a"], ["'", "l", "l"], ["a ", " b"], ["a", " ", " ", "b"]]
-    rows += [["a\n", "  b\n", "\n", "c  \n", "\n", " d\n"], ["\n", "\n", "a"]]  # as a file is read
     joined = ["".join(lines) for lines in rows]
     for allowed in ([], ["all"], [[token for token in SPECIAL if rng.random() < 0.5]]):
         expected = [[ids, ids] for ids in reference.run(scenarios.encode_all, known, joined, *allowed)]
         hint = "the last pre-token may go on, and so may 'v, two spaces, or <|end: keep them until more is there"
         what = f"[ids of a list, ids of an iterator] (allowed_special={shown(allowed)})"
         assert_each(student.run(scenarios.in_pieces, known, rows, *allowed), expected, rows, what, hint)
+    rows = [["a\n", "\n", "\n", "b\n", "   c\n", "\n", " d"], ["\n", "\n", "b"], ["a\n", "   c\n"]]  # as a file is read
+    known = vocabulary_of_lines()
+    expected = [[ids, ids] for ids in reference.run(scenarios.encode_all, known, ["".join(lines) for lines in rows])]
+    hint = "a line's end may go on into the next line"
+    assert_each(student.run(scenarios.in_pieces, known, rows), expected, rows, "[ids of a list, ids of an iterator]", hint)
 
 
 @exercise("GPT2Tokenizer", points=1.5)
