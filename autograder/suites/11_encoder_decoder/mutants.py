@@ -2390,6 +2390,32 @@ MUTANTS = [
             "    matches, totals, n_written",
         ),
     ),
+    edit(
+        "no_mask_for_a_batch_of_one",
+        "MiniT5",
+        "A batch of one source is read without its mask. Padding is to be hidden there, too.",
+        (
+            "        return self.decode(decoder_ids, self.encode(",
+            "        source_mask = None if len(source_ids) == 1 else source_mask\n"
+            "        return self.decode(decoder_ids, self.encode(",
+        ),
+    ),
+    edit(
+        "cache_of_eight_tokens",
+        "translate",
+        "From the eighth token on the whole text is read again each time. The cache serves texts of any length.",
+        (
+            "            texts = torch.cat([texts, step(texts)",
+            "            if texts.shape[1] == 8:\n                step = decoding_step(model, memory, source_mask, False)\n"
+            "            texts = torch.cat([texts, step(texts)",
+        ),
+    ),
+    edit(
+        "smoothed_in_training_alone",
+        "label_smoothed_loss",
+        "Under torch.no_grad() nothing is smoothed. The loss is one formula, recorded or not.",
+        ("    log_probs = logits", "    smoothing = smoothing if torch.is_grad_enabled() else 0.0\n    log_probs = logits"),
+    ),
 ]
 
 

@@ -375,11 +375,15 @@ def encoded_and_decoded_with_dropout(module, config, dropout, weights, source, i
 
 
 def loss_and_gradient(module, logits, targets, *args, **kwargs):
-    """The loss, its gradient with respect to the logits (None where there is none), whether both arguments are as they were."""
+    """The loss, its gradient with respect to the logits (None where there is none), whether both arguments are as they were, and
+    the loss where no gradients are recorded.
+    """
     leaf, goals = logits.clone().requires_grad_(), targets.clone()
     loss = module.label_smoothed_loss(leaf, goals, *args, **kwargs)
     loss.backward()
-    return kept(loss), leaf.grad, torch.equal(leaf, logits) and torch.equal(goals, targets)
+    with torch.no_grad():
+        unrecorded = module.label_smoothed_loss(leaf, goals, *args, **kwargs)
+    return kept(loss), leaf.grad, torch.equal(leaf, logits) and torch.equal(goals, targets), unrecorded
 
 
 def corrupted(module, ids, sentinels, seed, *args, times=1, **kwargs):

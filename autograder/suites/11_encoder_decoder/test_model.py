@@ -78,6 +78,7 @@ def problem(config, seed, b=2, n=4, t=3, masked=True):
 @given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), n=sizes(1, 6), t=sizes(1, 6), masked=st.booleans())
 @example(config=DEEP, seed=1, b=2, n=6, t=5, masked=True)
 @example(config=DEEP, seed=2, b=2, n=5, t=6, masked=False)
+@example(config=SMALL, seed=5, b=1, n=6, t=4, masked=True)
 def test_logits_are_those_of_an_encoder_and_a_decoder(student, reference, config, seed, b, n, t, masked):
     """With the same weights the model gives the reference's logits, for any sizes, lengths and masks."""
     weights, args = problem(config, seed, b, n, t, masked)

@@ -64,9 +64,10 @@ SMOOTHED = "(1 - smoothing) of the target's, smoothing of the mean over the voca
 
 def check_loss(student, logits, targets, smoothing, *ignored, hint=SMOOTHED, **kwargs):
     args = logits, targets, smoothing, *ignored
-    loss, gradient, untouched = student.run(scenarios.loss_and_gradient, *args, **kwargs)
+    loss, gradient, untouched, unrecorded = student.run(scenarios.loss_and_gradient, *args, **kwargs)
     expected = torch_loss(*args, **kwargs)
     assert_close(loss, expected[0], what=f"the loss with smoothing={smoothing}", hint=hint)
+    assert_close(unrecorded, expected[0], what=f"the loss under torch.no_grad() with smoothing={smoothing}", hint=hint)
     assert_close(gradient, expected[1], what=f"the gradient with smoothing={smoothing}", hint=hint)
     assert_equal(untouched, True, what="whether logits and targets are as they were")
 
@@ -108,7 +109,7 @@ def test_ignored_positions_do_not_count(student, b, t, smoothing, ignored, seed)
 def test_no_counted_position_is_a_loss_of_zero(student, smoothing, shape, dtype):
     """With a gradient of zeros, so that such a batch can be part of training; a single position may be all there is."""
     logits, targets = normal(1, *shape, 5, dtype=dtype), torch.full(shape, -100)
-    loss, gradient, _ = student.run(scenarios.loss_and_gradient, logits, targets, smoothing)
+    loss, gradient, *_ = student.run(scenarios.loss_and_gradient, logits, targets, smoothing)
     hint = "the mean of nothing is NaN; the sum of nothing is 0, and has a graph"
     assert_close(loss, torch.zeros((), dtype=dtype), what="the loss where nothing counts", hint=hint)
     assert_equal(gradient, torch.zeros_like(logits), what="its gradient", hint=hint)
@@ -124,7 +125,7 @@ def test_large_logits_neither_overflow_nor_vanish(student):
             for each in (logits, logits + 5 * scale):
                 hint = "log_softmax(-1) is right for any logits, with nothing added or clamped"
                 check_loss(student, each, random_ids(6, 4, 2, 4), 0.1, hint=hint)
-    loss, _, _ = student.run(scenarios.loss_and_gradient, normal(3, 2, 6, dtype=torch.bfloat16), torch.tensor([1, 2]))
+    loss, *_ = student.run(scenarios.loss_and_gradient, normal(3, 2, 6, dtype=torch.bfloat16), torch.tensor([1, 2]))
     assert_equal(loss.dtype, torch.bfloat16, what="the dtype of the loss of bfloat16 logits")
 
 
