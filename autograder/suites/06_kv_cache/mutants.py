@@ -429,7 +429,7 @@ MUTANTS = [
     edit(
         "index_by_another_name",
         "KVCache",
-        "The argument of reorder has another name than in the exercise: whoever writes reorder(beam_index=...) is refused.",
+        "The argument of reorder has another name than in the exercise: reorder(beam_index=...) is refused.",
         ("    def reorder(self, beam_index: Tensor) -> None:\n", "    def reorder(self, index: Tensor) -> None:\n"),
         ("        b = self._keys.shape[1]\n", "        beam_index = index\n        b = self._keys.shape[1]\n"),
     ),

@@ -99,7 +99,7 @@ def cache_size(module, sizes, dtype, fill):
 
 def cache_copies_in(module, sizes, k, v, more):
     """Append k and v that lie in memory in another order and require gradients, overwrite them, append more; and what
-    else could be seen from outside. Some arguments are given by name."""
+    else could be seen from outside. reorder gets its argument by name."""
     before = surroundings()
     cache = module.KVCache(**sizes, dtype=k.dtype)
     scattered = [scatter(x).requires_grad_() for x in (k, v)]
@@ -114,7 +114,7 @@ def cache_copies_in(module, sizes, k, v, more):
         cache.update(0, more[:, :, :0], more[:, :, :0])
         seen["gradients stay off where they are off"] = not torch.is_grad_enabled()
     cache.reorder(beam_index=torch.arange(sizes["batch_size"]))
-    k_all, v_all = cache.update(layer=0, k=more, v=more)
+    k_all, v_all = cache.update(0, more, more)
     weight = torch.ones((), dtype=k.dtype, requires_grad=True)
     (k_all * weight + v_all * weight).sum().backward()  # as by a model that is not under no_grad
     return kept((k_all, v_all)), seen | {
@@ -165,9 +165,9 @@ def bytes_made_by_constructor(module, sizes, device):
 
 
 def bytes_made_by_updates(module, sizes, pieces, others):
-    """For one update of layer 0 after the other, of so many positions each: the bytes of the new tensors that it made, the
-    most that Python held for it (which NumPy's arrays are part of), and whether what it returned lies in the same memory as
-    what the one before it returned. Then what an update of layer 1 with other keys and values returns."""
+    """For one update of layer 0 after the other, of so many positions each: the bytes of the new tensors that it made,
+    the most that Python held for it (which NumPy's arrays are part of), and whether what it returned lies in the same
+    memory as what the one before it returned. Then what an update of layer 1 with other keys and values returns."""
     cache, before, seen = module.KVCache(**sizes), None, []
     for t in pieces:
         k, v = (torch.ones(sizes["batch_size"], sizes["n_kv_heads"], t, sizes["head_dim"]) for _ in "kv")
@@ -453,8 +453,8 @@ def trained_on_generated(module, config, weights, trained, ids, other, n, use_ca
 
 
 def generation_flops(module, config, weights, ids, n, use_cache=None, training=True):
-    """Operations of the matrix products of a whole generation, how many tokens the first block's norm read for it in each
-    of its calls, and the bytes of the tensors that were made. use_cache is left out where it is None."""
+    """Operations of the matrix products of a whole generation, how many tokens the first block's norm read for it in
+    each of its calls, and the bytes of the tensors that were made. use_cache is left out where it is None."""
     model, n_read = model_of(module, config, weights).train(training), []
     model.blocks[0].norm_1.register_forward_hook(lambda norm, args, value: n_read.append(value.shape[:-1].numel()))
     with _Made() as made, Flops() as counter:

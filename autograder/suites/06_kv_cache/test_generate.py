@@ -22,7 +22,7 @@ def check(student, config, seed, b, t, n, hint=""):
 
 
 def assert_linear(config, b, t, n, count, read, hint):
-    """No more tokens were read, and no more operations done, than where each token is read once while the window rests."""
+    """As many tokens were read and operations done as where each token is read once while the window rests."""
     context_length = config["context_length"]
     beyond = max(0, t + n - context_length - 1)  # so many times the whole window is read again
     n_read = t + n - 1 + (context_length - 1) * beyond
@@ -165,7 +165,7 @@ def test_a_prompt_is_read_in_one_pass_and_each_new_token_in_one(student):
     weights = random_weights(config, 3)
     for b, t, n in ((2, 30, 5), (1, 2, 131)):
         count, read, _ = student.run(scenarios.generation_flops, config, weights, random_ids(config, n, b, t), n)
-        hint = "the cache is the default; while the text fits into the context, nothing that is in the cache is read again"
+        hint = "the cache is the default; while the text fits into the context, nothing that it holds is read again"
         assert_linear(config, b, t, n, count, read, hint=hint)
         assert len(read) <= b * (n + 2), (  # each text may be read by itself, and its last token by a step
             f"a prompt of {t} and {n} new tokens took {len(read)} passes through the first block; {n} are enough"
