@@ -89,7 +89,8 @@ def use_model(module, seed, config, max_len, operations):
                 with torch.no_grad():
                     value = getattr(module, name)(model, ids, cache)
             else:
-                value = getattr(module, name)(model, ids, *args)
+                home = module if hasattr(module, name) else importlib.import_module("exercises.decoder_only")
+                value = getattr(home, name)(model, ids, *args)
         except (ValueError, TypeError, IndexError):
             value = "refused"
         seen.append((value, 0 if cache is None else cache.length, n_read[0]))
