@@ -408,7 +408,7 @@ def log_prob_gradients(module, embedding, output, context_length, ids, cotangent
 
 def log_prob_of_mini_gpt(module, sizes, weights, ids):
     """sequence_log_prob of a MiniGPT."""
-    return module.sequence_log_prob(model=loaded(module, sizes, weights), ids=ids)
+    return module.sequence_log_prob(loaded(module, sizes, weights), ids)
 
 
 def generated(module, embedding, output, context_length, ids, max_new_tokens, training=True, recording=True, banned=None):
