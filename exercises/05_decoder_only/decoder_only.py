@@ -33,8 +33,8 @@ class GPTConfig:
 
     `d_ff=None` stands for `4 * d_model` and is replaced by that number, so `config.d_ff` is always an int.
 
-    Raises ValueError, naming the field, for a size that is not a positive whole number (an int: 8.0, "8" and, for any
-    size but `d_ff`, None are none) and for a `d_model` that `n_heads` does not divide.
+    Raises ValueError, its message naming the field, for a size that is not a positive whole number (an int: 8.0, "8"
+    and, for any size but `d_ff`, None are none) and for a `d_model` that `n_heads` does not divide.
     """
 
     vocab_size: int
@@ -76,11 +76,12 @@ class MiniGPT(nn.Module):
     - `token_embedding`: `nn.Embedding`, weight `(vocab_size, d_model)`
     - `position_embedding`: module 02's `LearnedPositionalEmbedding`, weight `(context_length, d_model)`
     - `blocks`: `nn.ModuleList` of `n_layers` of module 04's `TransformerBlock`, pre-norm
-    - `final_norm`: module 04's `LayerNorm`, after the last block
+    - `final_norm`: module 04's `LayerNorm` or PyTorch's own, after the last block
     - `lm_head`: `nn.Linear(d_model, vocab_size)` without bias; with `tie_embeddings` its weight is the very parameter
       of the token embedding
 
-    Weights start wherever PyTorch puts them; `initialise` makes them GPT-2's.
+    There are no other parameters; buffers, such as a mask that is made once, are yours to choose. Weights start
+    wherever PyTorch puts them; `initialise` makes them GPT-2's.
     """
 
     def __init__(self, config: GPTConfig) -> None:
@@ -130,7 +131,8 @@ def sequence_log_prob(model: nn.Module, ids: Tensor) -> Tensor:
     ids `(b, t)` -> `(b,)`, in nats, of the logits' dtype; gradients flow to the model.
 
     t may be anything from 1, where the empty sum is 0, to `context_length + 1`, since the last token is predicted and
-    never read. `model` may be any module whose `model(ids)` returns `(logits, loss)`; it stays in train or eval mode.
+    never read. `model` may be any module whose `model(ids)` returns `(logits, loss)`; it and its parts stay in train or
+    eval mode, as each of them is.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: sequence_log_prob")
@@ -140,8 +142,8 @@ def generate_greedy(model: nn.Module, ids: Tensor, max_new_tokens: int) -> Tenso
     """Append the most likely next token, `max_new_tokens` times: `(b, t)` -> `(b, t + max_new_tokens)`.
 
     The model reads the last `model.config.context_length` tokens at most; the result holds the whole prompt all the
-    same. No gradients are recorded, `ids` is left as it is, and a model in train or eval mode stays in it. `model` may
-    be any module with that config whose `model(ids)` returns `(logits, loss)`.
+    same. No gradients are recorded, `ids` is left as it is, and the model and all its parts stay in the mode, train or
+    eval, that each is in. `model` may be any module with that config whose `model(ids)` returns `(logits, loss)`.
 
     Raises ValueError when `max_new_tokens` is negative or the prompt has no token to start from.
     """
@@ -158,7 +160,7 @@ def most_likely_sequence(initial_log_probs: Tensor, transition_log_probs: Tensor
         best_{t+1}[j] = max_i (best_t[i] + transition[i, j])
 
     the answer is the largest entry of best_length, and the choices made on the way lead back to its tokens: about
-    `length n^2` steps where trying every sequence takes `n^length`.
+    `length n^2` steps where trying every sequence takes `n^length`, and no tensor of more numbers than that.
 
     Returns ids `(length,)`, int64, and their log-probability, a scalar of the tables' dtype through which gradients
     flow. Among equally likely sequences any will do; when every sequence is impossible the log-probability is `-inf`.

@@ -19,14 +19,13 @@ MUTANTS = [
         "d_ff_left_none",
         "GPTConfig",
         "d_ff stays None: replace it by 4 * d_model in __post_init__.",
-        ("            self.d_ff = 4 * self.d_model\n", "            pass\n"),
-        ("if not isinstance", "if size is not None and not isinstance"),
-        ("or size < 1", "or (size or 1) < 1"),
+        ("            self.d_ff = 4 * self.d_model  # a number by now\n", "            pass\n"),
     ),
     edit(
         "zero_d_ff_taken_for_missing",
         "GPTConfig",
         "d_ff=0 is a size that must be refused; `if not self.d_ff` takes it for a missing one. Ask `is None`.",
+        ("if self.d_ff is not None", "if self.d_ff"),
         ("if self.d_ff is None", "if not self.d_ff"),
     ),
     edit(
@@ -41,7 +40,12 @@ MUTANTS = [
         "2.5 is accepted as a size: sizes are whole numbers.",
         ("not isinstance(size, int) or ", ""),
     ),
-    edit("d_ff_unchecked", "GPTConfig", "d_ff is a size too: check it like the others.", (', "d_ff")', ")")),
+    edit(
+        "d_ff_unchecked",
+        "GPTConfig",
+        "d_ff is a size too: check it like the others.",
+        ("if self.d_ff is not None", "if False"),
+    ),
     edit(
         "divisibility_unchecked",
         "GPTConfig",
@@ -65,6 +69,19 @@ MUTANTS = [
         "GPTConfig",
         "tie_embeddings is True by default.",
         ("tie_embeddings: bool = True", "tie_embeddings: bool = False"),
+    ),
+    edit(
+        "field_not_named",
+        "GPTConfig",
+        "A size is refused, and the message does not say which: put the field's name into it.",
+        ('f"{name} must be a positive whole number, got', 'f"sizes must be positive whole numbers, got'),
+    ),
+    edit(
+        "filled_in_before_the_checks",
+        "GPTConfig",
+        "4 * d_model is worked out before d_model is checked, and fails for None with an error that names no field: "
+        "check first, fill in afterwards.",
+        ("        sizes = [", "        if self.d_ff is None:\n            self.d_ff = 4 * self.d_model\n        sizes = ["),
     ),
     # next_token_loss
     edit(
@@ -241,6 +258,33 @@ MUTANTS = [
         "MiniGPT",
         "Every block needs the mask, not just the first.",
         ("x = block(x, mask=mask)", "x, mask = block(x, mask=mask), None"),
+    ),
+    edit(
+        "mask_for_few_texts_only",
+        "MiniGPT",
+        "With many texts in a batch the mask is left out: every text needs it, however many there are.",
+        ("x = block(x, mask=mask)", "x = block(x, mask=mask if len(ids) < 5 else None)"),
+    ),
+    edit(
+        "ids_by_another_name",
+        "MiniGPT",
+        "The arguments of forward are ids and targets; by another name, such as nanoGPT's idx, model(ids=ids) is refused.",
+        ("def forward(self, ids: Tensor,", "def forward(self, idx: Tensor,"),
+        ("        n_tokens, context_length =", "        ids = idx\n        n_tokens, context_length ="),
+    ),
+    edit(
+        "position_table_as_nn_embedding",
+        "MiniGPT",
+        "position_embedding is an nn.Embedding, which module 06 cannot tell where a text goes on: use module 02's "
+        "LearnedPositionalEmbedding, which is called as position_embedding(x, offset=n).",
+        (
+            "self.position_embedding = LearnedPositionalEmbedding(",
+            "self.position_embedding = nn.Embedding(",
+        ),
+        (
+            "x = self.position_embedding(self.token_embedding(ids))",
+            "x = self.token_embedding(ids) + self.position_embedding(torch.arange(n_tokens, device=ids.device))",
+        ),
     ),
     edit(
         "post_norm",
@@ -853,6 +897,14 @@ MUTANTS = [
         ("    return ids\n", "    model.train()\n    return ids\n"),
     ),
     edit(
+        "one_mode_for_all_parts",
+        "generate_greedy",
+        "The model is put back into its mode, and a part that had another gets the same: leave the modes alone, or put "
+        "each part back into its own.",
+        ("    with torch.no_grad():", "    training = model.training\n    model.eval()\n    with torch.no_grad():"),
+        ("    return ids\n", "    model.train(training)\n    return ids\n"),
+    ),
+    edit(
         "prompt_overwritten",
         "generate_greedy",
         "The caller's ids are written to: make a new tensor.",
@@ -1180,7 +1232,10 @@ MUTANTS += [
         "unchecked_when_d_ff_is_left_out",
         "GPTConfig",
         "When d_ff is left out the other sizes are no longer checked: do not return before the checks.",
-        ("            self.d_ff = 4 * self.d_model\n", "            self.d_ff = 4 * self.d_model\n            return\n"),
+        (
+            "        sizes = [",
+            "        if self.d_ff is None:\n            self.d_ff = 4 * self.d_model\n            return\n        sizes = [",
+        ),
     ),
     edit(
         "heads_before_layers",
@@ -1445,6 +1500,22 @@ MUTANTS += [
         "A float32 has 24 bits, and large numbers of parameters are rounded: count in Python's whole numbers.",
         ("return embeddings", "count = embeddings"),
         ("+ norm + head", "+ norm + head\n    return int(torch.tensor(count, dtype=torch.float32))"),
+    ),
+    edit(
+        "d_ff_that_is_given_ignored",
+        "count_parameters",
+        "In a wide model a d_ff that was given is taken for 4 * d_model: count with config.d_ff, whatever it is.",
+        (
+            "d, d_ff = config.d_model, config.d_ff",
+            "d, d_ff = config.d_model, config.d_ff if config.d_model < 16 else 4 * config.d_model",
+        ),
+    ),
+    edit(
+        "column_for_a_vector",
+        "most_likely_sequence",
+        "An initial table of shape (n, 1) is flattened: initial_log_probs is (n,), and any other shape is refused.",
+        ("initial_log_probs.shape != (n,) or", "initial_log_probs.numel() != n or"),
+        ("best = initial_log_probs  #", "best = initial_log_probs.reshape(-1)  #"),
     ),
     edit(
         "counts_kept_by_too_little",
@@ -2016,3 +2087,32 @@ MUTANTS += [
         ("torch.cat([ids, next_ids], dim=1)", "torch.cat([ids.half(), next_ids.half()], dim=1).long()"),
     ),
 ]
+
+
+@mutant(
+    "most_likely_sequence",
+    "The best ways from every token to every other are joined, n^3 comparisons at a time: keep the best score for each last "
+    "token alone, and a step compares n^2.",
+)
+def ways_joined_in_halves(initial_log_probs, transition_log_probs, length):
+    n = len(initial_log_probs)
+    if initial_log_probs.shape != (n,) or transition_log_probs.shape != (n, n) or length < 1:
+        raise ValueError("arguments")
+
+    def ways(steps):
+        """Best scores (n, n) of `steps` steps from i to j, and the tokens after i on them, (n, n, steps)."""
+        if steps == 1:
+            return transition_log_probs, torch.arange(n).expand(n, n)[..., None]
+        left, left_path = ways(steps // 2)
+        right, right_path = ways(steps - steps // 2)
+        score, middle = (left[:, :, None] + right[None]).max(dim=1)
+        i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+        return score, torch.cat([left_path[i, middle], right_path[middle, j]], dim=-1)
+
+    if length == 1:
+        log_prob, first = initial_log_probs.max(0)
+        return first[None], log_prob
+    score, path = ways(length - 1)
+    total = initial_log_probs[:, None] + score
+    best = int(total.argmax())
+    return torch.cat([torch.tensor([best // n]), path[best // n, best % n]]), total[best // n, best % n]

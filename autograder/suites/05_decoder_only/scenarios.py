@@ -17,6 +17,22 @@ def config_fields(module, *args, **sizes):
     return {name: getattr(config, name) for name in names}
 
 
+def refusals(module, several_fields):
+    """For each configuration: whether it was refused, and what was raised (None where nothing was)."""
+    seen = []
+    for fields in several_fields:
+        try:
+            module.GPTConfig(**fields)
+        except NotImplementedError:
+            raise
+        except Exception as error:
+            refused = isinstance(error, ValueError | TypeError | IndexError)
+            seen.append((refused, f"{type(error).__name__}: {error}"))
+        else:
+            seen.append((False, None))
+    return seen
+
+
 def config_after_a_round_trip(module, sizes, several_others):
     """Whether a configuration that is made again from a dict of the first equals it; its fields; whether those of other sizes
     equal it; and what making them changed.
@@ -50,7 +66,7 @@ def largest_tensor_while_counting(module, **sizes):
     """Elements of the largest tensor that count_parameters makes."""
     config = module.GPTConfig(**sizes)
     with Largest() as seen:
-        module.count_parameters(config)
+        module.count_parameters(config=config)
     return seen.n_elements
 
 
@@ -114,7 +130,7 @@ def forward_before_and_after(module, sizes, weights, others, ids):
 def forward_of_scattered_ids(module, sizes, weights, ids, targets):
     """(logits, loss) for ids and targets that lie in memory column by column, and whether both are as they were."""
     read, goals = scattered(ids), scattered(targets)
-    logits, loss = loaded(module, sizes, weights)(read, goals)
+    logits, loss = loaded(module, sizes, weights)(ids=read, targets=goals)
     return logits, loss, bool(torch.equal(read, ids) and torch.equal(goals, targets))
 
 
@@ -162,6 +178,12 @@ def structure(module, sizes):
     """What later modules take hold of."""
     config = module.GPTConfig(**sizes)
     model = module.MiniGPT(config)
+    last = sizes["context_length"] - 1
+    try:
+        row = model.position_embedding(torch.zeros(1, 1, sizes["d_model"]), offset=last)[0, 0]
+        offset = torch.equal(row, model.position_embedding.weight[last])
+    except TypeError:  # there is no such argument
+        offset = False
     return {
         "is a module": isinstance(model, nn.Module),
         "config is the one given": model.config == config,
@@ -179,6 +201,7 @@ def structure(module, sizes):
             isinstance(getattr(model, name), nn.Module)
             for name in ("token_embedding", "position_embedding", "blocks", "final_norm", "lm_head")
         ),
+        "position_embedding(x, offset=n) adds row n": offset,
         "lm_head has a bias": getattr(model.lm_head, "bias", None) is not None,
         "lm_head shares its weight": model.lm_head.weight is model.token_embedding.weight,
     }
@@ -308,7 +331,8 @@ def initialise_returns_the_model(module, sizes):
 class Toy(nn.Module):
     """A small causal language model whose prediction depends on every token that it reads and on where it stands.
 
-    It remembers how it was called. embedding (vocab, width), output (width, vocab); the token `banned` has probability 0.
+    It remembers how it was called, and has no loss. embedding (vocab, width), output (width, vocab); the token `banned` has
+    probability 0.
     """
 
     def __init__(self, embedding, output, context_length, banned=None):
@@ -322,7 +346,9 @@ class Toy(nn.Module):
         )  # fmt: skip
         self.widths, self.recorded = [], []
 
-    def forward(self, ids):
+    def forward(self, ids, targets=None):
+        if targets is not None:
+            raise TypeError("this model has no loss of its own: call model(ids)")
         n_tokens = ids.shape[1]
         if n_tokens > self.config.context_length:
             raise ValueError(f"{n_tokens} tokens are more than the context length of {self.config.context_length}")
@@ -340,18 +366,21 @@ class Bare(nn.Module):
         super().__init__()
         self.toy, self.dtype = Toy(embedding, output, context_length, banned), dtype
 
-    def forward(self, ids):
-        logits, loss = self.toy(ids)
+    def forward(self, ids, targets=None):
+        logits, loss = self.toy(ids, targets)
         return logits.to(self.dtype or logits.dtype), loss
 
 
 def log_prob(module, embedding, output, context_length, ids, training=True, banned=None, dtype=None):
-    """sequence_log_prob of a toy model, and whether ids, the model's mode and everything global are as they were."""
+    """sequence_log_prob of a toy model one part of which is in the other mode, and what is no longer as it was."""
     model, ids_before = Bare(embedding, output, context_length, banned, dtype).train(training), ids.clone()
+    model.toy.part.train(not training)
+    modes = [part.training for part in model.modules()]
     ids, before = scattered(ids), surroundings()
     value = module.sequence_log_prob(model, ids)
-    modes = {part.training for part in model.modules()}
-    return value, torch.equal(ids, ids_before) and modes == {training} and not differences(before)
+    changed = differences(before) + ([] if torch.equal(ids, ids_before) else ["ids"])
+    as_before = modes == [part.training for part in model.modules()]
+    return value, changed + ([] if as_before else ["the modes of the model's parts"])
 
 
 def log_prob_without_gradients(module, embedding, output, context_length, ids):
@@ -383,8 +412,9 @@ def log_prob_of_mini_gpt(module, sizes, weights, ids):
 
 
 def generated(module, embedding, output, context_length, ids, max_new_tokens, training=True, recording=True, banned=None):
-    """generate_greedy on a toy model, and what could be seen from outside meanwhile."""
+    """generate_greedy on a toy model one part of which is in the other mode, and what could be seen from outside meanwhile."""
     model = Toy(embedding, output, context_length, banned).train(training)
+    model.part.train(not training)
     model.embedding.requires_grad_(False)
     model.output.grad = output.detach().clone()
     before, ids = ids.clone(), scattered(ids)
@@ -398,7 +428,7 @@ def generated(module, embedding, output, context_length, ids, max_new_tokens, tr
         "most tokens read at once": max(model.widths, default=0),
         "a graph was recorded": any(model.recorded),
         "the prompt is as it was": torch.equal(ids, before),
-        "training": model.training if all(part.training == model.training for part in model.modules()) else None,
+        "[model, part] are in training": [model.training, model.part.training],
         "weights and gradients are as they were": all(
             x is not None and torch.equal(x, y)
             for x, y in ((model.embedding, embedding), (model.output, output), (model.output.grad, output))

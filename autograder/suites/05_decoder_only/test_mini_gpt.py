@@ -19,7 +19,7 @@ def filled(sizes):
 
 
 @exercise("MiniGPT", points=6, core=True)
-@example(config=SMALL | {"n_layers": 13}, seed=1, b=1, t=4)
+@example(config=SMALL | {"n_layers": 13}, seed=1, b=7, t=4)
 @settings(max_examples=20)
 @given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 7))
 def test_logits_are_those_of_a_pre_norm_stack_with_a_causal_mask(student, config, seed, b, t):
@@ -181,10 +181,12 @@ def test_the_parts_have_the_names_that_later_modules_use(student, config):
         "heads": [config["n_heads"]] * config["n_layers"],
         "parts of a block are modules": True,
         "parts of the model are modules": True,
+        "position_embedding(x, offset=n) adds row n": True,
         "lm_head has a bias": False,
         "lm_head shares its weight": config["tie_embeddings"],
     }
-    assert_equal(student.run(scenarios.structure, config), expected, what="the structure")
+    hint = "use the layers of modules 02 and 04: module 06 calls position_embedding(x, offset=n), as module 02's is called"
+    assert_equal(student.run(scenarios.structure, config), expected, what="the structure", hint=hint)
     names = [*weight_shapes(config), *(["lm_head.weight"] if config["tie_embeddings"] else [])]
     missing = student.run(scenarios.names_missing_from_saved_weights, config, names)
     assert_equal(missing, [], what="the names that state_dict() lacks", hint="parts are registered by self.name = module")

@@ -173,7 +173,8 @@ def test_knowing_nothing_costs_the_log_of_the_vocabulary_size(student):
     """Equal logits give every token the probability 1 / vocab, whatever the targets are: log(vocab) nats."""
     for vocab in (1, 2, 65, 128_256):
         targets = torch.tensor([[0, vocab - 1, -100]])
-        loss = student.next_token_loss(torch.full((1, 3, vocab), 0.5, dtype=torch.float64), targets)
+        logits = torch.full((1, 3, vocab), 0.5, dtype=torch.float64)
+        loss = student.next_token_loss(logits=logits, targets=targets)
         assert_close(
             loss, torch.tensor(math.log(vocab), dtype=torch.float64), what="the loss in nats", hint="natural logarithms"
         )

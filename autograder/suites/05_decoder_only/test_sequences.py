@@ -132,11 +132,12 @@ def test_log_probabilities_have_the_dtype_of_the_logits_and_survive_large_ones(s
         embedding, output = toy(7, 5, dtype=dtype)
         output, ids = output * 1000, tokens(7, 5, 2, 6)
         training = dtype is torch.float32
-        actual, untouched = student.run(scenarios.log_prob, embedding, output, 6, ids, training=training)
+        actual, changed = student.run(scenarios.log_prob, embedding, output, 6, ids, training=training)
         expected = torch.stack([chain_rule(embedding, output, row) for row in ids.tolist()])
         hint = "log(softmax) underflows: use log_softmax"
         assert_close(actual, expected, what=f"{dtype} log-probabilities", hint=hint, rtol=rtol)
-        assert_equal(untouched, True, what="whether ids and the model's mode are as they were")
+        hint = "leave the modes alone, or put every part back into its own"
+        assert_equal(changed, [], what="what is no longer as it was before the call", hint=hint)
     embedding, output = toy(7, 5)
     for dtype in (torch.bfloat16, torch.float16):
         actual, _ = student.run(scenarios.log_prob, embedding, output, 6, ids, dtype=dtype)
@@ -267,13 +268,14 @@ def test_logits_are_compared_as_they_are_and_any_of_equal_ones_will_do(student):
 
 @exercise("generate_greedy", points=0.5)
 def test_model_and_prompt_are_left_as_they_were(student):
-    """A model in training stays in training, one in evaluation in evaluation; the prompt is not written to."""
+    """The model and its parts stay in training or in evaluation, as each of them was; the prompt is not written to."""
     embedding, output = toy(9, 6)
     for training in (True, False):
         for n in (0, 3):
             result = student.run(scenarios.generated, embedding, output, 9, tokens(9, 6, 2, 3), n, training)
-            what = f"the training flag of the model and its parts after generating {n} tokens"
-            assert_equal(result["training"], training, what=what)
+            what = f"the training flags of the model and of one part of it after generating {n} tokens"
+            modes, hint = [training, not training], "leave the modes alone, or put every part back into its own"
+            assert_equal(result["[model, part] are in training"], modes, what=what, hint=hint)
             what = "whether the weights and the gradients that were in them are as they were"
             assert_equal(result["weights and gradients are as they were"], True, what=what)
             assert_equal(result["the prompt is as it was"], True, what="whether the prompt is as it was")

@@ -417,6 +417,22 @@ MUTANTS = [
             "        return views if stop % 2 else tuple(x.contiguous() for x in views)",
         ),
     ),
+    edit(
+        "values_of_the_first_layer",
+        "KVCache",
+        "Once a layer holds many positions, its values are those of layer 0: each layer has its own, of any length.",
+        (
+            "return self._keys[layer, :, :, :stop], self._values[layer, :, :, :stop]",
+            "return self._keys[layer, :, :, :stop], self._values[layer if stop <= 64 else 0, :, :, :stop]",
+        ),
+    ),
+    edit(
+        "index_by_another_name",
+        "KVCache",
+        "The argument of reorder has another name than in the exercise: reorder(beam_index=...) is refused.",
+        ("    def reorder(self, beam_index: Tensor) -> None:\n", "    def reorder(self, index: Tensor) -> None:\n"),
+        ("        b = self._keys.shape[1]\n", "        beam_index = index\n        b = self._keys.shape[1]\n"),
+    ),
     # attend_with_cache
     edit(
         "mask_top_left",
@@ -795,6 +811,28 @@ MUTANTS = [
         "generate",
         "use_cache is the wrong way round.",
         ("if not use_cache:", "if use_cache:"),
+    ),
+    edit(
+        "no_cache_by_default",
+        "generate",
+        "Whoever does not say use_cache gets no cache: use_cache=True is the default.",
+        ("use_cache: bool = True", "use_cache: bool = False"),
+    ),
+    edit(
+        "filled_again_a_step_early",
+        "generate",
+        "The whole context is read again for the last token that fits into it: the cache has room for context_length "
+        "positions, and only the token after them moves the window.",
+        ("cache.length == end - 1 < context_length", "cache.length == end - 1 < context_length - 1"),
+    ),
+    edit(
+        "prompt_read_token_by_token",
+        "generate",
+        "The prompt is read in steps, one token each: read it in one pass, as prefill does, and step from there on.",
+        (
+            "                logits = linear(model.lm_head, hidden_states(model, window, cache)[:, -1])",
+            "                for column in window.T:\n                    logits = decode_step(model, column, cache)",
+        ),
     ),
     edit(
         "use_cache_ignored",
@@ -1896,6 +1934,11 @@ MUTANTS += [
         "An attribute is left behind on the model: nothing but the cache changes.",
         ("    return model", "    model.n_read = cache.length\n    return model"),
     ),
+    prefill_with(
+        "deep_layers_share_a_part",
+        "From the fourth on, layers share one part of the cache: every layer has its own, however many there are.",
+        ("cache, layer)", "cache, min(layer, 3))"),
+    ),
     edit(
         "step_clamped",
         "decode_step",
@@ -1991,6 +2034,12 @@ MUTANTS += [
         "PagedKVCache",
         "Positions are counted in one byte, and begin again after 256: a sequence may fill the whole pool.",
         ("position = torch.arange(start, stop)", "position = torch.arange(start, stop).to(torch.uint8).long()"),
+    ),
+    edit(
+        "slots_of_small_blocks_only",
+        "PagedKVCache",
+        "In large blocks two positions get the same slot: it is position % block_size, whatever block_size is.",
+        ("position % block_size  # (t,) each", "position % min(block_size, 64)  # (t,) each"),
     ),
     edit(
         "sixteen_sequences_at_most",

@@ -99,7 +99,7 @@ def cache_size(module, sizes, dtype, fill):
 
 def cache_copies_in(module, sizes, k, v, more):
     """Append k and v that lie in memory in another order and require gradients, overwrite them, append more; and what
-    else could be seen from outside."""
+    else could be seen from outside. reorder gets its argument by name."""
     before = surroundings()
     cache = module.KVCache(**sizes, dtype=k.dtype)
     scattered = [scatter(x).requires_grad_() for x in (k, v)]
@@ -113,7 +113,7 @@ def cache_copies_in(module, sizes, k, v, more):
             x.zero_()
         cache.update(0, more[:, :, :0], more[:, :, :0])
         seen["gradients stay off where they are off"] = not torch.is_grad_enabled()
-    cache.reorder(torch.arange(sizes["batch_size"]))
+    cache.reorder(beam_index=torch.arange(sizes["batch_size"]))
     k_all, v_all = cache.update(0, more, more)
     weight = torch.ones((), dtype=k.dtype, requires_grad=True)
     (k_all * weight + v_all * weight).sum().backward()  # as by a model that is not under no_grad
@@ -164,10 +164,10 @@ def bytes_made_by_constructor(module, sizes, device):
     return n_bytes
 
 
-def bytes_made_by_updates(module, sizes, pieces):
-    """For one update after the other, of so many positions each: the bytes of the new tensors that it made, the most that
-    Python held for it (which NumPy's arrays are part of), and whether what it returned lies in the same memory as what the
-    one before it returned."""
+def bytes_made_by_updates(module, sizes, pieces, others):
+    """For one update of layer 0 after the other, of so many positions each: the bytes of the new tensors that it made,
+    the most that Python held for it (which NumPy's arrays are part of), and whether what it returned lies in the same
+    memory as what the one before it returned. Then what an update of layer 1 with other keys and values returns."""
     cache, before, seen = module.KVCache(**sizes), None, []
     for t in pieces:
         k, v = (torch.ones(sizes["batch_size"], sizes["n_kv_heads"], t, sizes["head_dim"]) for _ in "kv")
@@ -179,7 +179,7 @@ def bytes_made_by_updates(module, sizes, pieces):
         memory = [x.untyped_storage().data_ptr() for x in held]
         seen.append((made.n_bytes, peak, before in (None, memory)))
         before = memory
-    return seen
+    return seen, kept(cache.update(1, *others))
 
 
 # Attention and models
@@ -290,13 +290,13 @@ def attended_past_the_end(module, sizes, weights, x, too_long):
 
 
 def attended_before_and_after_training(module, sizes, first, second, x):
-    """The rows of one and the same attention layer with its first weights, then with others."""
+    """The rows of one and the same attention layer with its first weights, then with others; by name."""
     attention, rows = attention_of(module, sizes, first), []
     for weights in (first, second):
         load(attention, weights)
         cache = attention_cache(module, attention, 1, len(x), x.shape[1], x.dtype)
         with torch.no_grad():
-            rows.append(kept(module.attend_with_cache(attention, x, cache, 0)))
+            rows.append(kept(module.attend_with_cache(attention=attention, x=x, cache=cache, layer=0)))
     return rows
 
 
@@ -331,7 +331,7 @@ def model_session(module, config, weights, b, max_len, operations):
 
 def ids_untouched(module, config, weights, ids, training=True, recording=True):
     """The logits of ids that lie in memory column by column, then those of a step, gradients being recorded or not; and
-    what was left behind."""
+    what was left behind. The arguments are given by name."""
     model = model_of(module, config, weights).train(training)
     model.blocks[0].train(not training)
     model.position_embedding.weight.requires_grad_(False)
@@ -348,9 +348,9 @@ def ids_untouched(module, config, weights, ids, training=True, recording=True):
                 "changed in the model": changed_in(model, ids, state),
             }
 
-        logits = kept(module.prefill(model, scattered, cache))
+        logits = kept(module.prefill(model=model, ids=scattered, cache=cache))
         after_prefill = left()
-        step = kept(module.decode_step(model, token_ids, cache))
+        step = kept(module.decode_step(model=model, token_ids=token_ids, cache=cache))
         return logits, step, after_prefill, left()
 
 
@@ -449,17 +449,17 @@ def trained_on_generated(module, config, weights, trained, ids, other, n, use_ca
     torch.nn.functional.cross_entropy(logits.flatten(0, 1), text[:, 1:].flatten()).backward()
     gradient = model.token_embedding.weight.grad.clone()
     again = kept(module.generate(load(model, trained), ids, n, use_cache=use_cache))
-    return gradient, again, kept(module.generate(model, other, n, use_cache=use_cache))
+    return gradient, again, kept(module.generate(model=model, ids=other, max_new_tokens=n, use_cache=use_cache))
 
 
-def generation_flops(module, config, weights, ids, n, use_cache, training=True):
-    """Operations of the matrix products of a whole generation, how many tokens the first block's norm read for it, and the
-    bytes of the tensors that were made."""
+def generation_flops(module, config, weights, ids, n, use_cache=None, training=True):
+    """Operations of the matrix products of a whole generation, how many tokens the first block's norm read for it in
+    each of its calls, and the bytes of the tensors that were made. use_cache is left out where it is None."""
     model, n_read = model_of(module, config, weights).train(training), []
     model.blocks[0].norm_1.register_forward_hook(lambda norm, args, value: n_read.append(value.shape[:-1].numel()))
     with _Made() as made, Flops() as counter:
-        module.generate(model, ids, n, use_cache=use_cache)
-    return counter.n_flops, sum(n_read), made.n_bytes
+        module.generate(model, ids, n, **({} if use_cache is None else {"use_cache": use_cache}))
+    return counter.n_flops, n_read, made.n_bytes
 
 
 # PagedKVCache
@@ -478,7 +478,7 @@ def pool_session(module, sizes, operations):
 def pool_keeps_copies(module, sizes, k, v, other):
     """Append k and v that lie in memory in another order and require gradients, overwrite them, gather, overwrite what
     was gathered, gather again, give the blocks to another and to a second sequence of the same name; beside it a second
-    pool is filled. The arguments are given by position."""
+    pool is filled. The arguments of the pool are given by position, those of some operations by name."""
     before = surroundings()
     names = ("n_blocks", "block_size", "n_kv_heads", "head_dim")
     pool, second_pool = (module.PagedKVCache(*(sizes[name] for name in names)) for _ in range(2))
@@ -501,9 +501,9 @@ def pool_keeps_copies(module, sizes, k, v, other):
     first = pool.gather("a")
     pool.free("a")
     free = [pool.n_free_blocks, second_pool.n_free_blocks]
-    pool.append("b", other, other)
-    gathered = [first, kept(pool.gather("b")), kept(second_pool.gather("a"))]
-    pool.free("b")
+    pool.append(seq_id="b", k=other, v=other)
+    gathered = [first, kept(pool.gather(seq_id="b")), kept(second_pool.gather("a"))]
+    pool.free(seq_id="b")
     pool.append("a", other, k)
     left["changed for everyone"] = differences(before)
     return [*gathered, kept(pool.gather("a"))], free, left

@@ -9,6 +9,7 @@ from . import scenarios
 from .truth import SMALL, attention_flops, greedy, linear_flops, logits_of, model_sizes, random_ids, random_weights
 
 NOTHING = "there is no token to start from"
+LINEAR = "read the prompt once, then one token a step; only where the window has moved, read it again"
 
 
 def check(student, config, seed, b, t, n, hint=""):
@@ -18,6 +19,24 @@ def check(student, config, seed, b, t, n, hint=""):
     actual = student.run(scenarios.texts_of, config, weights, ids, n)
     for text, how in zip(actual, ("with the cache", "without the cache"), strict=True):
         assert_equal(text, expected, what=f"prompt and continuation, {how}", hint=hint)
+
+
+def assert_linear(config, b, t, n, count, read, hint):
+    """As many tokens were read and operations done as where each token is read once while the window rests."""
+    context_length = config["context_length"]
+    beyond = max(0, t + n - context_length - 1)  # so many times the whole window is read again
+    n_read = t + n - 1 + (context_length - 1) * beyond
+    said = f"a prompt of {t} and {n} new tokens" + (f", for {b} texts," if b > 1 else "")
+    assert sum(read) <= 1.5 * b * n_read, (
+        f"{sum(read)} tokens went through the first block for {said}, and {b * n_read} are enough\n  hint: {hint}"
+    )
+    reading = t * attention_flops(config, t)  # a prompt that is read at once may be scored in full
+    writing = sum(attention_flops(config, i + 1) for i in range(t, min(context_length, t + n - 1)))
+    writing += beyond * context_length * attention_flops(config, context_length)
+    needed = b * (n_read * linear_flops(config) + reading + writing)
+    assert 0 < count <= 1.5 * needed, (
+        f"{said} took {count:,} floating-point operations; {needed:,} are needed\n  hint: {hint}"
+    )
 
 
 @exercise("generate", points=1)
@@ -131,25 +150,30 @@ def test_the_cache_makes_the_work_linear(student, reference):
         (large, torch.float32, 3, 2, 20),
     ):
         weights, ids = random_weights(config, 3, dtype), random_ids(config, n, b, t)
-        count, seen, made = student.run(scenarios.generation_flops, config, weights, ids, n, True, training=b == 1)
-        beyond = max(0, t + n - config["context_length"] - 1)  # so many times the whole window is read again
-        n_read = t + n - 1 + 47 * beyond
-        hint = "read the prompt once, then one token a step; only where the window has moved, read it again"
-        assert seen <= 1.5 * b * n_read, f"{seen} tokens went through the first block, {b * n_read} are enough\n  hint: {hint}"
-        reading = t * attention_flops(config, t)  # a prompt that is read at once may be scored in full
-        writing = sum(attention_flops(config, i + 1) for i in range(t, min(48, t + n - 1)))
-        writing += beyond * 48 * attention_flops(config, 48)
-        needed = b * (n_read * linear_flops(config) + reading + writing)
-        assert 0 < count <= 1.5 * needed, (
-            f"a prompt of {t} and {n} new tokens took {count:,} floating-point operations; {needed:,} are needed\n  hint: {hint}"
-        )
+        count, read, made = student.run(scenarios.generation_flops, config, weights, ids, n, True, training=b == 1)
+        assert_linear(config, b, t, n, count, read, hint=LINEAR)
         if config is small:  # work that is no matrix product makes tensors of the whole text all the same
             *_, most = reference.run(scenarios.generation_flops, config, weights, ids, n, False)
             said = f"tensors of {made:,} bytes were made with the cache, where reading all at every step makes {most:,}"
-            assert made <= most / 2, f"{said}\n  hint: {hint}"
+            assert made <= most / 2, f"{said}\n  hint: {LINEAR}"
 
 
-@exercise("generate", points=3)
+@exercise("generate", points=1)
+def test_a_prompt_is_read_in_one_pass_and_each_new_token_in_one(student):
+    """By default; up to the last token that fits into the context, no token is read twice."""
+    config = SMALL | {"context_length": 132, "n_layers": 1, "d_model": 16, "d_ff": 64}
+    weights = random_weights(config, 3)
+    for b, t, n in ((2, 30, 5), (1, 2, 131)):
+        count, read, _ = student.run(scenarios.generation_flops, config, weights, random_ids(config, n, b, t), n)
+        hint = "the cache is the default; while the text fits into the context, nothing that it holds is read again"
+        assert_linear(config, b, t, n, count, read, hint=hint)
+        assert len(read) <= b * (n + 2), (  # each text may be read by itself, and its last token by a step
+            f"a prompt of {t} and {n} new tokens took {len(read)} passes through the first block; {n} are enough"
+            "\n  hint: all tokens of the prompt are read together, as prefill does; the new ones come one by one"
+        )
+
+
+@exercise("generate", points=2)
 @settings(max_examples=15)
 @given(config=model_sizes(context=(1, 5)), seed=seeds(), b=sizes(1, 3), t=sizes(1, 4), n=sizes(3, 9))
 def test_past_the_context_the_window_moves_on(student, config, seed, b, t, n):

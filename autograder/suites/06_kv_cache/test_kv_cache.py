@@ -316,7 +316,9 @@ def test_the_cost_of_an_update_does_not_grow_with_what_the_cache_holds(student):
     cache = {"n_layers": 2, "batch_size": 1, "n_kv_heads": 2, "max_len": 1100, "head_dim": 32}
     pieces, held = [10, 1, 488, 1, 4, 0, 8, 512, 0, 1, 1, 70], 0
     hint = "allocate once, write into a slice, return a view: no torch.cat, no clone, no larger buffer later"
-    for t, (actual, peak, as_before) in zip(pieces, student.run(scenarios.bytes_made_by_updates, cache, pieces), strict=True):
+    others = new(6, cache, 300, torch.float32)
+    seen, held_by_the_other_layer = student.run(scenarios.bytes_made_by_updates, cache, pieces, others)
+    for t, (actual, peak, as_before) in zip(pieces, seen, strict=True):
         room = 8 * 2 * 2 * 32 * 4 * max(1, t)  # eight times the bytes of the new positions' keys and values
         assert actual <= room, (
             f"an update of {t} position(s) made new tensors of {actual} bytes with {held} positions in the cache;"
@@ -328,6 +330,8 @@ def test_the_cost_of_an_update_does_not_grow_with_what_the_cache_holds(student):
         said = f"with {held} positions in the cache, what an update returned lies in other memory than before"
         assert as_before, f"{said}\n  hint: {hint}"
         held += t
+    what = "(k_all, v_all) of 300 positions in layer 1, while layer 0 holds others"
+    assert_equal(held_by_the_other_layer, others, what=what, hint="each layer has its own keys and its own values")
 
 
 @exercise("cache_bytes", points=3, core=True)

@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, exercise
-from autograder.testing.strategies import given, seeds, settings, sizes, st
+from autograder.testing.strategies import example, given, seeds, settings, sizes, st
 
 from . import scenarios
 from .truth import SMALL, attention_flops, linear_flops, logits_of, model_sizes, random_ids, random_weights
@@ -14,6 +14,7 @@ POSITIONS = "the first new token stands at position cache.length"
 
 
 @exercise("prefill", points=4, core=True)
+@example(config=SMALL | {"n_layers": 13}, seed=1, b=1, t=4, spare=0)
 @settings(max_examples=20)
 @given(config=model_sizes(), seed=seeds(), b=sizes(1, 3), t=sizes(1, 9), spare=sizes(0, 3))
 def test_a_prompt_read_at_once_gets_the_logits_of_the_model(student, config, seed, b, t, spare):

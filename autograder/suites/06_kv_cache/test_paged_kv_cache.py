@@ -115,8 +115,11 @@ def test_a_sequence_takes_a_block_only_when_its_last_one_is_full(student, pool, 
 
 @exercise("PagedKVCache", points=1)
 def test_many_sequences_and_long_ones_are_kept(student):
-    """A hundred sequences, one of them of more than a thousand positions."""
-    pool = {"n_blocks": 170, "block_size": 16, "n_kv_heads": 1, "head_dim": 2}
+    """A hundred sequences, one of them of more than a thousand positions; blocks of a hundred."""
+    pool = {"n_blocks": 6, "block_size": 100, "n_kv_heads": 1, "head_dim": 2}
+    operations = [("append", i, *new(2 * i, pool, t)) for i, t in ((0, 150), (1, 70), (0, 120), (1, 70))]
+    check(student, pool, [*operations, ("gather", 0), ("gather", 1)], hint="any block_size will do")
+    pool = pool | {"n_blocks": 170, "block_size": 16}
     operations = [("append", 0, *new(1, pool, 1000)), *(("append", i, *new(2 * i, pool, 1)) for i in range(1, 100))]
     operations += [("append", 0, *new(3, pool, 70)), *(("gather", i) for i in (0, 1, 50, 99)), ("free", 0), ("gather", 99)]
     actual, expected = student.run(scenarios.pool_session, pool, operations), expected_of(pool, operations)
