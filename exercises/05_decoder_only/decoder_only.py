@@ -74,7 +74,8 @@ class MiniGPT(nn.Module):
 
     - `config`: the `GPTConfig`
     - `token_embedding`: `nn.Embedding`, weight `(vocab_size, d_model)`
-    - `position_embedding`: module 02's `LearnedPositionalEmbedding`, weight `(context_length, d_model)`
+    - `position_embedding`: module 02's `LearnedPositionalEmbedding` or an `nn.Embedding`, weight
+      `(context_length, d_model)`
     - `blocks`: `nn.ModuleList` of `n_layers` of module 04's `TransformerBlock`, pre-norm
     - `final_norm`: module 04's `LayerNorm` or PyTorch's own, after the last block
     - `lm_head`: `nn.Linear(d_model, vocab_size)` without bias; with `tie_embeddings` its weight is the very parameter
@@ -131,8 +132,7 @@ def sequence_log_prob(model: nn.Module, ids: Tensor) -> Tensor:
     ids `(b, t)` -> `(b,)`, in nats, of the logits' dtype; gradients flow to the model.
 
     t may be anything from 1, where the empty sum is 0, to `context_length + 1`, since the last token is predicted and
-    never read. `model` may be any module whose `model(ids)` returns `(logits, loss)`; it and its parts stay in train or
-    eval mode, as each of them is.
+    never read. `model` may be any module whose `model(ids)` returns `(logits, loss)`; it stays in train or eval mode.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: sequence_log_prob")
@@ -142,8 +142,8 @@ def generate_greedy(model: nn.Module, ids: Tensor, max_new_tokens: int) -> Tenso
     """Append the most likely next token, `max_new_tokens` times: `(b, t)` -> `(b, t + max_new_tokens)`.
 
     The model reads the last `model.config.context_length` tokens at most; the result holds the whole prompt all the
-    same. No gradients are recorded, `ids` is left as it is, and the model and all its parts stay in the mode, train or
-    eval, that each is in. `model` may be any module with that config whose `model(ids)` returns `(logits, loss)`.
+    same. No gradients are recorded, `ids` is left as it is, and a model in train or eval mode stays in it. `model` may
+    be any module with that config whose `model(ids)` returns `(logits, loss)`.
 
     Raises ValueError when `max_new_tokens` is negative or the prompt has no token to start from.
     """
@@ -160,7 +160,7 @@ def most_likely_sequence(initial_log_probs: Tensor, transition_log_probs: Tensor
         best_{t+1}[j] = max_i (best_t[i] + transition[i, j])
 
     the answer is the largest entry of best_length, and the choices made on the way lead back to its tokens: about
-    `length n^2` steps where trying every sequence takes `n^length`, and no tensor of more numbers than that.
+    `length n^2` steps where trying every sequence takes `n^length`.
 
     Returns ids `(length,)`, int64, and their log-probability, a scalar of the tables' dtype through which gradients
     flow. Among equally likely sequences any will do; when every sequence is impossible the log-probability is `-inf`.

@@ -178,8 +178,8 @@ def decode_step(model: MiniGPT, token_ids: Tensor, cache: KVCache) -> Tensor:
 def generate(model: MiniGPT, ids: Tensor, max_new_tokens: int, use_cache: bool = True) -> Tensor:
     """Greedy generation, `(b, t)` -> `(b, t + max_new_tokens)`: the tokens of `generate_greedy`, sooner.
 
-    With the cache the prompt is read once, in one pass, and each new token once, alone. Without it the whole text is
-    read again for every new token, as `generate_greedy` does: that is there to compare with. The tokens are the same.
+    With the cache the prompt is read once, and each new token once, alone. Without it the whole text is read again for
+    every new token, as `generate_greedy` does: that is there to compare with. The tokens are the same.
 
     The model reads the last `model.config.context_length` tokens at most, and the result holds the whole prompt all the
     same. When the text outgrows the context, the window moves on by one token a step. Every token then stands at

@@ -30,6 +30,19 @@ ALTERNATIVES = [
         ),
     ),
     edit(
+        "position_table_as_nn_embedding",
+        "MiniGPT",
+        "Positions looked up in an nn.Embedding.",
+        (
+            "self.position_embedding = LearnedPositionalEmbedding(",
+            "self.position_embedding = nn.Embedding(",
+        ),
+        (
+            "x = self.position_embedding(self.token_embedding(ids))",
+            "x = self.token_embedding(ids) + self.position_embedding(torch.arange(n_tokens, device=ids.device))",
+        ),
+    ),
+    edit(
         "head_built_first",
         "MiniGPT",
         "The head comes first in the list of parameters, and the embedding takes its weight.",
@@ -111,11 +124,11 @@ class Frozen:
     dropout: float = 0.0
 
     def __post_init__(self):
-        sizes = {name: value for name, value in vars(self).items() if name not in ("tie_embeddings", "dropout")}
-        sizes = {name: value for name, value in sizes.items() if name != "d_ff" or value is not None}
-        if any(type(size) is not int for size in sizes.values()):
+        sizes = (self.vocab_size, self.context_length, self.n_layers, self.n_heads, self.d_model)
+        sizes += () if self.d_ff is None else (self.d_ff,)
+        if any(type(size) is not int for size in sizes):
             raise TypeError(f"sizes must be ints: {sizes}")
-        if min(sizes.values()) <= 0 or self.d_model // self.n_heads * self.n_heads != self.d_model:
+        if min(sizes) <= 0 or self.d_model // self.n_heads * self.n_heads != self.d_model:
             raise ValueError(f"bad sizes: {sizes}")
         if self.d_ff is None:
             object.__setattr__(self, "d_ff", self.d_model * 4)
@@ -304,7 +317,7 @@ def recursive(model, ids, max_new_tokens):
 
 
 @alternative(
-    "generate_greedy", "The result is allocated once; evaluation mode meanwhile, and each part's own afterwards."
+    "generate_greedy", "The result is allocated once; evaluation mode meanwhile, and what was found afterwards."
 )
 def preallocated(model, ids, max_new_tokens, verbose=False):
     b, t = ids.shape
@@ -312,7 +325,7 @@ def preallocated(model, ids, max_new_tokens, verbose=False):
         raise ValueError("max_new_tokens")
     if not t:
         raise ValueError("ids")
-    was_training = {part: part.training for part in model.modules()}
+    was_training = model.training
     model.eval()
     text = torch.zeros(b, t + max_new_tokens, dtype=torch.long)
     text[:, :t] = ids
@@ -322,8 +335,7 @@ def preallocated(model, ids, max_new_tokens, verbose=False):
                 start = max(0, end - model.config.context_length)
                 text[:, end] = model(text[:, start:end])[0][:, -1, :].max(dim=-1)[1]
     finally:
-        for part, training in was_training.items():
-            part.training = training
+        model.train(was_training)
     return text
 
 
@@ -379,6 +391,31 @@ def paths_carried(initial_log_probs, transition_log_probs, length):
     return path, initial_log_probs[path[0]] + transition_log_probs[path[:-1], path[1:]].sum()
 
 
+@alternative("most_likely_sequence", "Divide and conquer: the best way from each token to each other, in halves.")
+def halves(initial_log_probs, transition_log_probs, length):
+    n = len(initial_log_probs)
+    if initial_log_probs.shape != (n,) or transition_log_probs.shape != (n, n) or length < 1:
+        raise ValueError("arguments")
+
+    def ways(steps):
+        """Best scores (n, n) of `steps` steps from i to j, and the tokens after i on them, (n, n, steps)."""
+        if steps == 1:
+            return transition_log_probs, torch.arange(n).expand(n, n)[..., None]
+        left, left_path = ways(steps // 2)
+        right, right_path = ways(steps - steps // 2)
+        score, middle = (left[:, :, None] + right[None]).max(dim=1)
+        i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
+        return score, torch.cat([left_path[i, middle], right_path[middle, j]], dim=-1)
+
+    if length == 1:
+        log_prob, first = initial_log_probs.max(0)
+        return first[None], log_prob
+    score, path = ways(length - 1)
+    total = initial_log_probs[:, None] + score
+    best = int(total.argmax())
+    return torch.cat([torch.tensor([best // n]), path[best // n, best % n]]), total[best // n, best % n]
+
+
 @alternative("GPTConfig", "Frozen, with slots, and fills in d_ff past its own lock.")
 @dataclass(frozen=True, slots=True)
 class FrozenConfig:
@@ -393,9 +430,9 @@ class FrozenConfig:
     def __post_init__(self):
         import numbers
 
+        if self.d_ff is None:
+            object.__setattr__(self, "d_ff", 4 * self.d_model)
         for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "d_ff"):
-            if name == "d_ff" and self.d_ff is None:
-                object.__setattr__(self, "d_ff", 4 * self.d_model)
             value = getattr(self, name)
             if not isinstance(value, numbers.Integral):
                 raise TypeError(f"{name}: {value!r}")
@@ -598,18 +635,16 @@ class Sizes:
         return super().__new__(cls)
 
     def __post_init__(self):
+        self.d_ff = 4 * self.d_model if self.d_ff is None else self.d_ff
         for name, value in vars(self).items():
             match value:
                 case bool() if name == "tie_embeddings":
-                    continue
-                case None if name == "d_ff":
                     continue
                 case int() if value > 0:
                     continue
             raise ValueError(f"{name}={value!r}")
         if divmod(self.d_model, self.n_heads)[1]:
             raise ValueError(f"n_heads={self.n_heads}, d_model={self.d_model}")
-        self.d_ff = 4 * self.d_model if self.d_ff is None else self.d_ff
 
 
 @alternative("next_token_loss", "A function with a backward pass of its own: softmax minus one-hot.")

@@ -70,19 +70,6 @@ MUTANTS = [
         "tie_embeddings is True by default.",
         ("tie_embeddings: bool = True", "tie_embeddings: bool = False"),
     ),
-    edit(
-        "field_not_named",
-        "GPTConfig",
-        "A size is refused, and the message does not say which: put the field's name into it.",
-        ('f"{name} must be a positive whole number, got', 'f"sizes must be positive whole numbers, got'),
-    ),
-    edit(
-        "filled_in_before_the_checks",
-        "GPTConfig",
-        "4 * d_model is worked out before d_model is checked, and fails for None with an error that names no field: "
-        "check first, fill in afterwards.",
-        ("        sizes = [", "        if self.d_ff is None:\n            self.d_ff = 4 * self.d_model\n        sizes = ["),
-    ),
     # next_token_loss
     edit(
         "ignored_positions_in_the_mean",
@@ -271,20 +258,6 @@ MUTANTS = [
         "The arguments of forward are ids and targets; by another name, such as nanoGPT's idx, model(ids=ids) is refused.",
         ("def forward(self, ids: Tensor,", "def forward(self, idx: Tensor,"),
         ("        n_tokens, context_length =", "        ids = idx\n        n_tokens, context_length ="),
-    ),
-    edit(
-        "position_table_as_nn_embedding",
-        "MiniGPT",
-        "position_embedding is an nn.Embedding, which module 06 cannot tell where a text goes on: use module 02's "
-        "LearnedPositionalEmbedding, which is called as position_embedding(x, offset=n).",
-        (
-            "self.position_embedding = LearnedPositionalEmbedding(",
-            "self.position_embedding = nn.Embedding(",
-        ),
-        (
-            "x = self.position_embedding(self.token_embedding(ids))",
-            "x = self.token_embedding(ids) + self.position_embedding(torch.arange(n_tokens, device=ids.device))",
-        ),
     ),
     edit(
         "post_norm",
@@ -895,14 +868,6 @@ MUTANTS = [
         "generate_greedy",
         "A model in evaluation mode must stay in it: do not call train() unless it was training.",
         ("    return ids\n", "    model.train()\n    return ids\n"),
-    ),
-    edit(
-        "one_mode_for_all_parts",
-        "generate_greedy",
-        "The model is put back into its mode, and a part that had another gets the same: leave the modes alone, or put "
-        "each part back into its own.",
-        ("    with torch.no_grad():", "    training = model.training\n    model.eval()\n    with torch.no_grad():"),
-        ("    return ids\n", "    model.train(training)\n    return ids\n"),
     ),
     edit(
         "prompt_overwritten",
@@ -2087,32 +2052,3 @@ MUTANTS += [
         ("torch.cat([ids, next_ids], dim=1)", "torch.cat([ids.half(), next_ids.half()], dim=1).long()"),
     ),
 ]
-
-
-@mutant(
-    "most_likely_sequence",
-    "The best ways from every token to every other are joined, n^3 comparisons at a time: keep the best score for each last "
-    "token alone, and a step compares n^2.",
-)
-def ways_joined_in_halves(initial_log_probs, transition_log_probs, length):
-    n = len(initial_log_probs)
-    if initial_log_probs.shape != (n,) or transition_log_probs.shape != (n, n) or length < 1:
-        raise ValueError("arguments")
-
-    def ways(steps):
-        """Best scores (n, n) of `steps` steps from i to j, and the tokens after i on them, (n, n, steps)."""
-        if steps == 1:
-            return transition_log_probs, torch.arange(n).expand(n, n)[..., None]
-        left, left_path = ways(steps // 2)
-        right, right_path = ways(steps - steps // 2)
-        score, middle = (left[:, :, None] + right[None]).max(dim=1)
-        i, j = torch.meshgrid(torch.arange(n), torch.arange(n), indexing="ij")
-        return score, torch.cat([left_path[i, middle], right_path[middle, j]], dim=-1)
-
-    if length == 1:
-        log_prob, first = initial_log_probs.max(0)
-        return first[None], log_prob
-    score, path = ways(length - 1)
-    total = initial_log_probs[:, None] + score
-    best = int(total.argmax())
-    return torch.cat([torch.tensor([best // n]), path[best // n, best % n]]), total[best // n, best % n]

@@ -17,22 +17,6 @@ def config_fields(module, *args, **sizes):
     return {name: getattr(config, name) for name in names}
 
 
-def refusals(module, several_fields):
-    """For each configuration: whether it was refused, and what was raised (None where nothing was)."""
-    seen = []
-    for fields in several_fields:
-        try:
-            module.GPTConfig(**fields)
-        except NotImplementedError:
-            raise
-        except Exception as error:
-            refused = isinstance(error, ValueError | TypeError | IndexError)
-            seen.append((refused, f"{type(error).__name__}: {error}"))
-        else:
-            seen.append((False, None))
-    return seen
-
-
 def config_after_a_round_trip(module, sizes, several_others):
     """Whether a configuration that is made again from a dict of the first equals it; its fields; whether those of other sizes
     equal it; and what making them changed.
@@ -178,12 +162,6 @@ def structure(module, sizes):
     """What later modules take hold of."""
     config = module.GPTConfig(**sizes)
     model = module.MiniGPT(config)
-    last = sizes["context_length"] - 1
-    try:
-        row = model.position_embedding(torch.zeros(1, 1, sizes["d_model"]), offset=last)[0, 0]
-        offset = torch.equal(row, model.position_embedding.weight[last])
-    except TypeError:  # there is no such argument
-        offset = False
     return {
         "is a module": isinstance(model, nn.Module),
         "config is the one given": model.config == config,
@@ -201,7 +179,6 @@ def structure(module, sizes):
             isinstance(getattr(model, name), nn.Module)
             for name in ("token_embedding", "position_embedding", "blocks", "final_norm", "lm_head")
         ),
-        "position_embedding(x, offset=n) adds row n": offset,
         "lm_head has a bias": getattr(model.lm_head, "bias", None) is not None,
         "lm_head shares its weight": model.lm_head.weight is model.token_embedding.weight,
     }
@@ -372,9 +349,8 @@ class Bare(nn.Module):
 
 
 def log_prob(module, embedding, output, context_length, ids, training=True, banned=None, dtype=None):
-    """sequence_log_prob of a toy model one part of which is in the other mode, and what is no longer as it was."""
+    """sequence_log_prob of a toy model, and what is no longer as it was."""
     model, ids_before = Bare(embedding, output, context_length, banned, dtype).train(training), ids.clone()
-    model.toy.part.train(not training)
     modes = [part.training for part in model.modules()]
     ids, before = scattered(ids), surroundings()
     value = module.sequence_log_prob(model, ids)
@@ -412,9 +388,8 @@ def log_prob_of_mini_gpt(module, sizes, weights, ids):
 
 
 def generated(module, embedding, output, context_length, ids, max_new_tokens, training=True, recording=True, banned=None):
-    """generate_greedy on a toy model one part of which is in the other mode, and what could be seen from outside meanwhile."""
+    """generate_greedy on a toy model, and what could be seen from outside meanwhile."""
     model = Toy(embedding, output, context_length, banned).train(training)
-    model.part.train(not training)
     model.embedding.requires_grad_(False)
     model.output.grad = output.detach().clone()
     before, ids = ids.clone(), scattered(ids)

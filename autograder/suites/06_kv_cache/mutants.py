@@ -826,15 +826,6 @@ MUTANTS = [
         ("cache.length == end - 1 < context_length", "cache.length == end - 1 < context_length - 1"),
     ),
     edit(
-        "prompt_read_token_by_token",
-        "generate",
-        "The prompt is read in steps, one token each: read it in one pass, as prefill does, and step from there on.",
-        (
-            "                logits = linear(model.lm_head, hidden_states(model, window, cache)[:, -1])",
-            "                for column in window.T:\n                    logits = decode_step(model, column, cache)",
-        ),
-    ),
-    edit(
         "use_cache_ignored",
         "generate",
         "use_cache=False uses the cache all the same: then there is nothing to compare with.",
