@@ -532,12 +532,13 @@ def test_every_operation_keeps_float32(student, seed):
             expected["gradients"] = [right.to(leaf.dtype) for right, leaf in zip(expected["gradients"], single)]
             actual = student.run(probes.graph, [(leaf, True) for leaf in single], graph.operations, graph.weights)
             compare(actual, expected, f"x {sign} y, of {single[0].dtype} and {single[1].dtype}", "NumPy makes float64 of the two")
+        leaf = 2.0 ** torch.arange(-2.0, 4.0).reshape(2, 3) if sign == "/" else x  # inverses are exact here, too
         for left in (True, False):  # the same with what is no Array
             operations = [["with", [0], {"sign": sign, "other": y.double(), "left": left}]]
-            graph = graph_of([x.double()], operations)
+            graph = graph_of([leaf.double()], operations)
             expected = truth(*graph.arguments)
-            expected["gradients"] = [right.to(x.dtype) for right in expected["gradients"]]
-            actual = student.run(probes.graph, [(x, True)], graph.operations, graph.weights)
+            expected["gradients"] = [right.to(leaf.dtype) for right in expected["gradients"]]
+            actual = student.run(probes.graph, [(leaf, True)], graph.operations, graph.weights)
             compare(actual, expected, f"x of float32 {sign} a plain array of float64", "NumPy makes float64 of the two")
 
 

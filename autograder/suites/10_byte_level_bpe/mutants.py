@@ -1384,7 +1384,7 @@ TOKENIZER = [
         "GPT2Tokenizer",
         "The pair with the smallest id is merged first: it should be the one that stands first in the merges.",
         (
-            "{(first[a], first[b]): rank for rank, (a, b) in enumerate(merges)}",
+            "{(first[a], first[b]): rank for rank, (a, b) in reversed([*enumerate(merges)])}",
             "{(first[a], first[b]): first[a + b] for a, b in merges}",
         ),
         ("[first[a + b] for a, b in merges]  # by rank", "{first[a + b]: first[a + b] for a, b in merges}"),
