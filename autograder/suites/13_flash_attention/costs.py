@@ -77,6 +77,18 @@ def assert_hidden_tiles_cost_nothing(
         )
 
 
+def assert_never_all_in_memory(student, scenario: Callable, generator: torch.Generator) -> None:
+    """`scenario(module, q, k, v, options)` takes clearly less memory than all scores in float32, NumPy's arrays included."""
+    n, options = 2048, [True, 256, 256, None]
+    small = [normal(generator, 512, 8, dtype=torch.float32) for _ in range(3)]
+    q, k, v = (normal(generator, n, 8, dtype=torch.float32) for _ in range(3))
+    peak = student.measure(scenario, q, k, v, options, warm_up=(*small, options)).peak_bytes
+    assert peak <= 3 * n * n, (  # three quarters of 4 bytes each: tiled attention takes a tenth of all
+        f"{n} queries and keys in blocks of 256: {peak / MIB:.1f} MiB were in use at once, and all scores in float32 are "
+        f"{4 * n * n / MIB:.0f} MiB\n  hint: make the scores of a tile alone, in NumPy too, and let go of them before the next"
+    )
+
+
 def assert_memory_linear(student, scenario: Callable, generator: torch.Generator) -> None:
     """`scenario(module, q, k, v, options)` takes at most 2.1 times the memory for twice the length, read from outside."""
     options = [True, 256, 256, None]

@@ -13,6 +13,7 @@ from .costs import (
     assert_blocks_are_64,
     assert_hidden_tiles_cost_nothing,
     assert_memory_linear,
+    assert_never_all_in_memory,
     assert_no_tensor_holds_all_scores,
     assert_scores_come_in_tiles,
 )
@@ -223,7 +224,13 @@ def test_no_tensor_holds_all_scores(student, causal, lead, seed):
     )
 
 
-@exercise(NAME, points=1, core=True)
+@exercise(NAME, points=0.5, core=True)
+def test_the_scores_are_never_all_in_memory(student, generator):
+    """Seen from outside, NumPy's arrays included: far less memory than all scores would take."""
+    assert_never_all_in_memory(student, scenarios.forward_of, generator)
+
+
+@exercise(NAME, points=0.5)
 def test_memory_grows_with_the_length_and_not_with_its_square(student, generator):
     """Seen from outside, NumPy's arrays included: twice the length takes little more than twice the memory."""
     assert_memory_linear(student, scenarios.forward_of, generator)

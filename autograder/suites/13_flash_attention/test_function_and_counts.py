@@ -7,7 +7,7 @@ from autograder.testing.strategies import given, normal, seeds, settings, sizes,
 
 from . import scenarios
 from .cases import attention, attention_gradients, flash_cases
-from .costs import TILE, assert_blocks_are_64, assert_memory_linear, assert_no_tensor_holds_all_scores
+from .costs import TILE, assert_blocks_are_64, assert_memory_linear, assert_never_all_in_memory, assert_no_tensor_holds_all_scores
 
 NAME = "FlashAttention"
 
@@ -103,7 +103,13 @@ def test_no_weights_are_kept_for_the_backward_pass(student, generator):
     )
 
 
-@exercise(NAME, points=1, core=True)
+@exercise(NAME, points=0.5, core=True)
+def test_the_scores_are_never_all_in_memory(student, generator):
+    """Seen from outside, NumPy's arrays included: far less memory than all scores would take."""
+    assert_never_all_in_memory(student, scenarios.train, generator)
+
+
+@exercise(NAME, points=0.5)
 def test_memory_grows_with_the_length_and_not_with_its_square(student, generator):
     """Seen from outside, over both passes, NumPy's arrays included."""
     assert_memory_linear(student, scenarios.train, generator)
