@@ -193,8 +193,7 @@ def memoize(function: Callable[..., Any]) -> Callable[..., Any]:
     - The memory has no bounds, and a call is found in it as quickly when it is large, as a key is in a dict.
     - An unhashable argument, such as a list, is a TypeError, and `function` does not run.
     - Each decorated function has a memory of its own, which its own recursive calls use as well.
-    - `decorated.cache_info()` returns `CacheInfo(hits, misses)`, or something else with these two names; name and
-      docstring of `function` are kept.
+    - `decorated.cache_info()` returns `CacheInfo(hits, misses)`; name and docstring of `function` are kept.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: memoize")

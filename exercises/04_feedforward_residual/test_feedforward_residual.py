@@ -282,7 +282,11 @@ def count_calls(module, calls):
 
     results = [describe(*args, **kwargs) for args, kwargs in calls]
     info = describe.cache_info()
-    return results, len(ran), [info.hits, info.misses], describe.__name__
+    if hasattr(info, "hits"):
+        counts = [info.hits, info.misses]
+    else:
+        counts = [info["hits"], info["misses"]] if isinstance(info, dict) else list(info)[:2]
+    return results, len(ran), counts, describe.__name__
 
 
 def fibonacci(module, n):

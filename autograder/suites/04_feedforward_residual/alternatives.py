@@ -238,7 +238,7 @@ class BlockByChoice(nn.Module):
         return self.run(x, torch.ones(t, t, dtype=torch.bool) if mask is None else mask)
 
 
-@alternative("memoize", "A callable object; types are told apart; cache_info() has four names, as functools' has.")
+@alternative("memoize", "A callable object; types are told apart; cache_info() is a dict.")
 class Memory:
     def __init__(self, function):
         functools.update_wrapper(self, function)
@@ -259,9 +259,7 @@ class Memory:
         return value
 
     def cache_info(self):
-        from collections import namedtuple
-
-        return namedtuple("Info", "hits misses maxsize currsize")(self.hits, len(self.memory), None, len(self.memory))
+        return {"hits": self.hits, "misses": len(self.memory)}
 
 
 @alternative(
@@ -315,7 +313,7 @@ def memoize_by_trie(function):
         return result
 
     remembered.__name__, remembered.__doc__ = function.__name__, function.__doc__
-    remembered.cache_info = lambda: CacheInfo(*counts)
+    remembered.cache_info = lambda: tuple(counts)
     return remembered
 
 

@@ -863,12 +863,6 @@ MUTANTS = [
         ("            misses += 1\n", "            misses += 1\n            hits += 1\n"),
     ),
     edit(
-        "counts_in_a_plain_tuple",
-        "memoize",
-        "cache_info() returns a plain tuple, which has no .hits and no .misses: return CacheInfo(hits, misses).",
-        ("lambda: CacheInfo(hits, misses)", "lambda: (hits, misses)"),
-    ),
-    edit(
         "counts_of_the_past",
         "memoize",
         "cache_info() gives the counts of the moment of decoration: it must look when it is asked.",

@@ -276,7 +276,7 @@ def memoized_many(module, n):
 
 
 def memoized_counts(module, arguments):
-    """The counts after each call of a memoized function, how often it really ran, and whether the counts have names."""
+    """The counts after each call of a memoized function, with the number of times that it really ran."""
     ran = []
 
     @module.memoize
@@ -284,14 +284,10 @@ def memoized_counts(module, arguments):
         ran.append(x)
         return x * x
 
-    def row():
-        info = square.cache_info()
-        return [*counts(square), len(ran), hasattr(info, "hits") and hasattr(info, "misses")]
-
-    history = [row()]
+    history = [[*counts(square), len(ran)]]
     for x in arguments:
         square(x)
-        history.append(row())
+        history.append([*counts(square), len(ran)])
     return history
 
 

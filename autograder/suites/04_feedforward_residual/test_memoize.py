@@ -48,8 +48,6 @@ def test_cache_info_counts_hits_and_misses(student, arguments):
     actual = student.run(scenarios.memoized_counts, arguments)
     assert_equal([row[:2] for row in actual], expected, what="[hits, misses] after each call")
     assert_equal([row[2] for row in actual], [misses for _, misses in expected], what="how often the function ran")
-    named = all(row[3] for row in actual)
-    assert_equal(named, True, what="whether cache_info() has .hits and .misses", hint="return CacheInfo(hits, misses)")
 
 
 @exercise("memoize", points=0.5)
