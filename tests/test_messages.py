@@ -33,6 +33,8 @@ def test_a_wrong_dtype_gets_a_hint_about_dtypes() -> None:
     for hint, shown in (("move h next to t", "keep the dtype of what came in"), ("go through float32", "go through float32")):
         with pytest.raises(AssertionError, match=f"hint: {shown}"):
             assert_close(torch.zeros(2), torch.zeros(2, dtype=torch.float64), hint=hint)
+    with pytest.raises(AssertionError, match="hint: count the places"):  # nothing was lost on the way here
+        assert_close(torch.zeros(2), torch.zeros(2, dtype=torch.int64), hint="count the places")
 
 
 @given(scores=st.just([0.5] * 9), size=st.just(3), text=st.just("a" * 700), data=st.data())

@@ -33,7 +33,7 @@ def example(error: BaseException) -> str:
         for line in (line.partition("  # or any")[0] for line in note.splitlines() if not line.lstrip().startswith("#")):
             if re.match(r"    \w+=", line):
                 given.append(line.strip())
-            elif given and line.startswith("     ") or line == "    ),":  # a value goes on
+            elif given and (line.startswith("     ") or line == "    ),"):  # a value goes on
                 given[-1] += " " * given[-1].endswith(",") + line.strip()
     shown = [argument.rstrip(",").replace(", )", ")") for argument in given if not argument.startswith(FIXTURES)]
     shown = [argument if len(argument) <= LONGEST else f"{argument[:LONGEST - 3]}..." for argument in shown]
