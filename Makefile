@@ -21,7 +21,8 @@ $(READY): pyproject.toml constraints.txt
 	@echo "set-up 1/2: the environment $(VENV), with $$($(PYTHON) --version)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "set-up 2/2: PyTorch and the rest, as pinned in constraints.txt (minutes, the first time)"
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[test,dev]'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-compile -e '.[test,dev]'
+	@$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true # on all cores, which pip does on one; not every file is for this Python
 	@touch $@
 
 grade: $(READY)
