@@ -50,3 +50,29 @@ def test_an_example_is_shown_whole_and_the_tests_own_code_is_not() -> None:
     assert first == "the sum is wrong"
     assert example.startswith(f"  with scores=[{', '.join(['0.5'] * 9)}], size=3, text='aaaa")
     assert len(example) < 300 and example.endswith("...")
+
+
+def test_a_forgotten_return_is_said_so() -> None:
+    with pytest.raises(AssertionError, match="got      None\n  hint: None is what a function gives that ends without `return`"):
+        assert_close(None, torch.zeros(2), hint="count the places")
+    with pytest.raises(AssertionError, match="hint: detach cuts the graph"):  # a gradient that is None has other reasons
+        assert_close(None, torch.zeros(2), what="the gradient of x", hint="detach cuts the graph")
+    with pytest.raises(TypeError) as failed:
+        output, weights = None
+    assert messages.failure(failed.value).endswith("\n  hint: None is what a function gives that ends without `return`")
+
+
+@pytest.mark.parametrize("call", [lambda f: f(), lambda f: f(1, 2), lambda f: f(1, scale=2), lambda f: f(1, x=2)])
+def test_arguments_with_other_names_get_a_hint_about_the_stub(call) -> None:
+    def doubled(x: int) -> int:
+        return 2 * x
+
+    with pytest.raises(TypeError) as failed:
+        call(doubled)
+    assert messages.failure(failed.value).endswith("the arguments are those of the stub")
+
+
+def test_an_error_of_another_kind_gets_no_hint() -> None:
+    with pytest.raises(TypeError) as failed:
+        len(3)
+    assert "hint" not in messages.failure(failed.value)

@@ -19,6 +19,7 @@ from autograder.grading.lookout import Lookout
 from autograder.sources import printable
 from autograder.testing.assertions import REFUSALS, refusal_is_expected
 from autograder.testing.measure import Measurement
+from autograder.testing.messages import advice
 from autograder.worker.client import LoadError, Stopped, Worker
 from autograder.worker.wire import WireError
 
@@ -202,7 +203,7 @@ class RemoteModule:
         if kind == "AttributeError" and not where and undefined and undefined[1] in self._exercises:
             return Stop("failed", f"the file does not define {undefined[1]}")
         builtin = builtin_exception(bases)
-        said = f"{call.name} raised {kind[:80]}: {message}" + (f"\n  {where}" if where else "")
+        said = f"{call.name} raised {kind[:80]}: {message}" + (f"\n  {where}" if where else advice(message))
         return self._said(builtin, said, replace(call, said=message), kind)
 
     def _said(self, kind: type[Exception], said: str, call: Call, error: str) -> Exception:

@@ -22,6 +22,7 @@ REFUSALS = (ValueError, TypeError, IndexError)
 NEARLY = 2e-6  # of the largest value: what float32 leaves of a float64, or an epsilon
 NEARLY_RIGHT = "all is right to six digits: was anything float32 on the way, an accumulator perhaps, or a small number added?"
 DTYPE = "keep the dtype of what came in: a tensor that is made anew is float32 unless it is told otherwise"
+NO_RETURN = "None is what a function gives that ends without `return`"
 _expected: list[str] = []  # what the calls being made are expected to do, other than to return
 
 
@@ -39,6 +40,8 @@ def assert_close(
     Floats and integers are compared as scalars; tuples, lists and dicts entry by entry; NaN equals only an expected NaN.
     """
     problem = difference(actual, expected, what, rtol, atol, dtype)
+    if actual is None and "gradient" not in what:  # a gradient that is None has other reasons
+        hint = NO_RETURN
     if _lost_its_dtype(problem) and not any(word in hint for word in ("dtype", "float", "precision")):
         hint = DTYPE
     if problem:

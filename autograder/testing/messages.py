@@ -7,9 +7,14 @@ import traceback
 from collections.abc import Collection
 from pathlib import Path
 
+from autograder.testing.assertions import NO_RETURN
+
 FIXTURES = ("student=", "reference=", "generator=", "self=", "data=data(")
 LONGEST = 200  # of an example's argument
 TODO = "TODO: "
+_CALLED_OTHERWISE = re.compile(
+    r"\(\) (takes .* but .* given|missing \d+ required|got an unexpected keyword|got multiple values|got some positional-only)"
+)
 
 
 class StillToDo(BaseException):
@@ -20,10 +25,19 @@ def failure(error: BaseException) -> str:
     """What the check said, and the example that Hypothesis found. The same text for the same failure, run after run."""
     text = str(error).strip()
     if not isinstance(error, AssertionError) and not getattr(error, "from_student", False):
-        text = f"the test could not use what came back: {type(error).__name__}: {text}"
+        text = f"the test could not use what came back: {type(error).__name__}: {text}" + advice(text)
     text = text.partition("\nassert ")[0]  # what pytest adds to a message is the test's own code, about its own variables
     text = (text or "the check failed") + example(error)
     return re.sub(r" at 0x[0-9a-f]+", "", text)  # addresses differ from run to run
+
+
+def advice(message: str) -> str:
+    """A hint for an error that the code of a test met in what it was given, or met when it called; empty where there is none."""
+    if "NoneType" in message:
+        return f"\n  hint: {NO_RETURN}"
+    if _CALLED_OTHERWISE.search(message):
+        return "\n  hint: names, order and defaults of the arguments are those of the stub"
+    return ""
 
 
 def example(error: BaseException) -> str:
