@@ -149,11 +149,16 @@ def _message(result: TestOutcome, waits: bool) -> str:
 
 
 def _first_advice(tests: list[tuple[TestSpec, TestOutcome]]) -> str:
-    """What a student should read first: a named mistake, else the first failure; core tests before the others."""
-    missed = [result for spec, result in sorted(tests, key=lambda test: not test[0].core) if result.outcome != "passed"]
-    missed = [result for result in missed if result.outcome != "todo"] or missed
-    named = [result.diagnosis for result in missed if result.diagnosis]
-    said = [result.message for result in missed if result.message.strip()]
+    """What a student should read first: a named mistake, else the first failure.
+
+    Where core tests fail it is about these: a mistake that has a name may be the smaller one of two, and what a function
+    that returns nothing does not refuse is not what has to be mended first.
+    """
+    missed = [(spec, result) for spec, result in tests if result.outcome != "passed"]
+    for which in (lambda spec, result: result.outcome != "todo", lambda spec, result: spec.core):
+        missed = [test for test in missed if which(*test)] or missed
+    named = [result.diagnosis for _, result in missed if result.diagnosis]
+    said = [result.message for _, result in missed if result.message.strip()]
     return (named or said or [""])[0]
 
 
