@@ -176,7 +176,9 @@ def test_the_first_advice_is_the_core_tests_and_a_diagnosis_before_a_message():
     named = TestOutcome("failed", "shapes differ", "the scale is missing")
     assert scored({"test_f_dtypes": plain, "test_f_values": core})["f"].message == "core"
     assert scored({"test_f_example": plain, "test_f_values": core})["f"].message == "core"
-    assert scored({"test_f_values": core, "test_f_dtypes": named})["f"].message == "the scale is missing"
+    assert scored({"test_f_values": core, "test_f_dtypes": named})["f"].message == "core"  # the name is another mistake's
+    assert scored({"test_f_values": named, "test_f_dtypes": plain})["f"].message == "the scale is missing"
+    assert scored({"test_f_example": plain, "test_f_dtypes": named})["f"].message == "the scale is missing"
     assert scored({"test_f_values": core, "test_f_dtypes": TODO})["f"].message == "core"
 
 

@@ -19,7 +19,7 @@ from autograder.grading.lookout import Lookout
 from autograder.sources import printable
 from autograder.testing.assertions import REFUSALS, refusal_is_expected
 from autograder.testing.measure import Measurement
-from autograder.testing.messages import advice
+from autograder.testing.messages import UNUSABLE, advice
 from autograder.worker.client import LoadError, Stopped, Worker
 from autograder.worker.wire import WireError
 
@@ -167,7 +167,7 @@ class RemoteModule:
             reply = self._worker.request(args=tuple(call.args), kwargs=call.kwargs, watched=watched, **request)
         except Stopped as stopped:
             self._started = False
-            raise Stop(stopped.kind, f"{call.name}: {stopped}") from None
+            raise Stop(stopped.kind, f"{_whose(call)}: {stopped}") from None
         except (TypeError, WireError) as error:
             raise TypeError(f"the test sends what cannot cross the boundary: {error}") from None
         self._note_breaches(reply.get("breaches"))
@@ -192,7 +192,7 @@ class RemoteModule:
             kind, message, where = (str(details.get(key, ""))[:2000] for key in ("type", "message", "where"))
             bases = details["bases"] if isinstance(details.get("bases"), list) else []
             if isinstance(details.get("returned"), str):
-                return self._said(AssertionError, f"{call.name} returned {details['returned'][:500]}", call, "AssertionError")
+                return self._said(AssertionError, f"{_whose(call)} returned {details['returned'][:500]}", call, "AssertionError")
         message = _without_paths(message, self._worker)
         if kind == "NotImplementedError" and message.startswith("TODO"):
             return Stop("todo", f"{message} is not written yet")
@@ -203,7 +203,11 @@ class RemoteModule:
         if kind == "AttributeError" and not where and undefined and undefined[1] in self._exercises:
             return Stop("failed", f"the file does not define {undefined[1]}")
         builtin = builtin_exception(bases)
-        said = f"{call.name} raised {kind[:80]}: {message}" + (f"\n  {where}" if where else advice(message))
+        said = f"{kind[:80]}: {message}" + (f"\n  {where}" if where else advice(message))
+        if where or call.scenario is None:
+            said = f"{_whose(call)} raised {said}"
+        else:
+            said = f"{UNUSABLE}: {said}"
         return self._said(builtin, said, replace(call, said=message), kind)
 
     def _said(self, kind: type[Exception], said: str, call: Call, error: str) -> Exception:
@@ -211,6 +215,11 @@ class RemoteModule:
         exception = kind(said)
         exception.from_student = True
         return exception
+
+
+def _whose(call: Call) -> str:
+    """Who answers a call, for messages: a function by the name that the student knows; a scenario's name is the tests' own."""
+    return call.name if call.scenario is None else "your code"
 
 
 def _refused(error: type[Exception] | None = None) -> bool | None:

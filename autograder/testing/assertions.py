@@ -22,6 +22,9 @@ REFUSALS = (ValueError, TypeError, IndexError)
 NEARLY = 2e-6  # of the largest value: what float32 leaves of a float64, or an epsilon
 NEARLY_RIGHT = "all is right to six digits: was anything float32 on the way, an accumulator perhaps, or a small number added?"
 DTYPE = "keep the dtype of what came in: a tensor that is made anew is float32 unless it is told otherwise"
+HINT = "\n  hint: "
+NO_TENSOR = f"{HINT}a plain number, where a tensor is expected: .item(), float() and int() leave tensors behind"
+NO_NUMBER = f"{HINT}a tensor, where a plain number is expected: .item() gives it"
 NO_RETURN = "None is what a function gives that ends without `return`"
 _expected: list[str] = []  # what the calls being made are expected to do, other than to return
 
@@ -45,7 +48,7 @@ def assert_close(
     if _lost_its_dtype(problem) and not any(word in hint for word in ("dtype", "float", "precision")):
         hint = DTYPE
     if problem:
-        raise AssertionError(problem + (f"\n  hint: {hint}" if hint else ""))
+        raise AssertionError(problem + (f"\n  hint: {hint}" if hint and HINT not in problem else ""))
 
 
 def _lost_its_dtype(problem: str) -> bool:
@@ -76,9 +79,8 @@ def assert_refused(function: Callable, *args: Any, why: str = "", error: str = "
     except NotImplementedError:
         raise
     except Exception as other:
-        raise AssertionError(
-            f"{call} should be refused with {error}{reason}\n  but it raised {type(other).__name__}: {other}"
-        ) from None
+        said = words(other) if getattr(other, "from_student", False) else f"it raised {type(other).__name__}: {other}"
+        raise AssertionError(f"{call} should be refused with {error}{reason}\n  but {said}") from None
     raise AssertionError(f"{call} should be refused with {error}{reason}\n  but it returned {brief(value)}")
 
 
@@ -94,6 +96,12 @@ def _refusal_expected() -> Iterator[None]:
 def refusal_is_expected() -> bool:
     """Whether the call being made is one of `assert_refused`: what it returns, and how it refuses, does not matter then."""
     return bool(_expected)
+
+
+def words(error: BaseException) -> str:
+    """An exception's message. That of a KeyError from the student's process is a text, and no key to be quoted."""
+    told = isinstance(error, KeyError) and getattr(error, "from_student", False)
+    return str(error.args[0] if told else error)
 
 
 def assert_inputs_untouched(student: Any, hint: str = "work on a copy: x = x * s, not x *= s") -> None:
@@ -131,8 +139,7 @@ def difference(actual: Any, expected: Any, what: str, rtol: float | None, atol: 
         pairs = [(f"{what}[{i}]", a, e) for i, (a, e) in enumerate(zip(actual, expected, strict=True))]
     elif isinstance(expected, dict):
         if not isinstance(actual, dict) or set(actual) != set(expected):
-            keys = [f"a dict with keys {sorted(map(str, x))}" if isinstance(x, dict) else brief(x) for x in (expected, actual)]
-            return _difference(what, *keys)
+            return _difference(what, _keys(expected, actual), _keys(actual, expected))
         pairs = [(f"{what}[{key!r}]", actual[key], expected[key]) for key in expected]
     else:
         raise TypeError(f"expected: cannot compare a {type(expected).__name__}")
@@ -140,10 +147,9 @@ def difference(actual: Any, expected: Any, what: str, rtol: float | None, atol: 
 
 
 def _compare_numbers(actual: Any, expected: float, what: str, rtol: float | None, atol: float | None) -> str:
-    if isinstance(expected, int) and (isinstance(actual, bool) or not isinstance(actual, int)):
-        return _difference(what, f"the int {expected}", brief(actual))
-    if isinstance(actual, bool) or not isinstance(actual, int | float):
-        return _difference(what, f"the number {expected}", brief(actual))
+    kind = "int" if isinstance(expected, int) else "number"
+    if isinstance(actual, bool) or not isinstance(actual, int if kind == "int" else int | float):
+        return _difference(what, f"the {kind} {expected}", brief(actual)) + NO_NUMBER * isinstance(actual, torch.Tensor)
     if isinstance(expected, int):
         return "" if actual == expected else _difference(what, str(expected), str(actual))
     default_rtol, default_atol = TOLERANCE[torch.float64]
@@ -158,7 +164,7 @@ def _compare_tensors(
     actual: Any, expected: torch.Tensor, what: str, rtol: float | None, atol: float | None, dtype: bool
 ) -> str:
     if not isinstance(actual, torch.Tensor):
-        return _difference(what, brief(expected), brief(actual))
+        return _difference(what, brief(expected), brief(actual)) + NO_TENSOR * (type(actual) in (int, float))
     if actual.shape != expected.shape:
         return _difference(f"the shape of {what}", str(tuple(expected.shape)), str(tuple(actual.shape)))
     if dtype and actual.dtype != expected.dtype:
@@ -183,7 +189,7 @@ def _compare_tensors(
     lines.append(place + "expected {}, got {}".format(*_told_apart(expected[index], actual[index])))
     if int(torch.isnan(actual.to(wide)).sum()) > int(torch.isnan(expected.to(wide)).sum()):
         lines.append(f"NaN in {int(torch.isnan(actual).sum())} of {actual.numel()} values")
-    elif finite.numel():
+    elif finite.numel() and (rtol or atol):
         lines.append(f"largest error {float(finite.max()):.3g} (allowed: {atol:.3g} + {rtol:.3g} x |expected|)")
     lines.append(f"shape {tuple(expected.shape)}, {str(expected.dtype).removeprefix('torch.')}")
     if nearly:
@@ -201,6 +207,14 @@ def _sequence(value: Any) -> str:
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {len(value)}: {brief(value)}"
     return brief(value)
+
+
+def _keys(value: Any, other: Any) -> str:
+    """A dict's keys, first those that the other has not; any other value in brief."""
+    if not isinstance(value, dict):
+        return brief(value)
+    keys = sorted(value, key=lambda key: isinstance(other, dict) and key in other)
+    return f"a dict with {len(keys)} keys: {', '.join([*map(brief, keys[:6]), *['...'] * (len(keys) > 6)])}"
 
 
 def _told_apart(*values: torch.Tensor) -> list[str]:

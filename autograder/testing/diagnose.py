@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import linecache
+import math
 import os
 import pickle
 import random
@@ -38,6 +39,8 @@ from autograder.worker.zygote import SEED
 
 SECONDS = 5  # of processor time: a busy machine says what an idle one says
 WAIT_SECONDS = 60.0
+FLOAT32 = 1e-6  # what float32 leaves of an answer, relative to its largest number
+NEARER = 0.1  # at most so much of the solution's distance from an answer is the distance of what explains it
 ROOM = (1e-5, 1e-10)  # relative errors: those of another order of summation; and where nothing else differs, hardly any
 
 
@@ -156,8 +159,50 @@ def _matches(executions: Executions, known: Known, module_name: str) -> Iterator
     first = [telling, *(call for call in calls if call is not telling)]
     for version in known.wrong:
         alike = _answers(version, first, module_name, room)
-        if alike or (_random_state() != state and _answers(version, calls, module_name, room)):  # what draws has to draw in order
+        alike = alike or (_random_state() != state and _answers(version, calls, module_name, room))  # who draws draws in order
+        if alike and _explains(version, known.right, telling, module_name):
             yield version.says
+
+
+def _explains(version: Version, right: Version, call: Recorded, module_name: str) -> bool:
+    """Whether the version's answer lies much nearer to the one recorded than the solution's does.
+
+    Where a mistake moves an answer by little, all mistakes that do so agree within the room that rounding is given. True
+    where that cannot be told: of no numbers, or of an answer that hangs on the calls before.
+    """
+    if call.error or call.refused is not None:
+        return True
+    distances = []
+    for one in (version, right):
+        _seeded()
+        try:
+            distances.append(_apart(call.value, _answer(call, LocalModule(load_module(one, module_name)))[0]))
+        except Exception:
+            return True
+    (near, size), (far, _) = distances
+    rounding, room = (factor * size for factor in (FLOAT32, ROOM[0]))
+    return near <= max(NEARER * far, rounding) or near > room
+
+
+def _apart(a: Any, b: Any) -> tuple[float, float]:
+    """(the largest difference between the floating-point numbers of two answers, the largest number of the first); what is
+    not finite does not count. A ValueError where they are not of one form.
+    """
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) and a.shape == b.shape:
+        if not a.is_floating_point() or not a.numel():
+            return 0.0, 0.0
+        a, b = (x.double().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) for x in (a, b))
+        return float((a - b).abs().max()), float(a.abs().max())
+    if isinstance(a, float) and isinstance(b, float):
+        return (abs(a - b), abs(a)) if math.isfinite(a) and math.isfinite(b) else (0.0, 0.0)
+    if isinstance(a, dict) and isinstance(b, dict) and set(a) == set(b):
+        a, b = list(a.values()), [b[key] for key in a]
+    if isinstance(a, tuple | list) and isinstance(b, tuple | list) and len(a) == len(b):
+        found = [_apart(x, y) for x, y in zip(a, b)]
+        return max((d for d, _ in found), default=0.0), max((s for _, s in found), default=0.0)
+    if type(a) is not type(b) or isinstance(a, torch.Tensor | tuple | list | dict):
+        raise ValueError("answers of two forms")
+    return 0.0, 0.0
 
 
 def _answers(version: Version, calls: Sequence[Recorded], module_name: str, room: float) -> bool:
@@ -209,21 +254,25 @@ def _gist(message: str) -> str:
     return re.sub(r"\d+", "0", message.partition("\n")[0])
 
 
+def _answer(call: Recorded, local: LocalModule) -> tuple[Any, tuple[str, ...]]:
+    """What the module makes of the call: a value, and the inputs that it changed."""
+    if call.scenario is not None:
+        return local.run(call.scenario, *call.args, **call.kwargs), ()
+    value = local._caller(call.name)(*call.args, **call.kwargs)
+    return value, tuple(local.inputs_changed)
+
+
 def _same(call: Recorded, module: types.ModuleType, room: float) -> bool:
     """Whether the module answers the call as it was recorded, within a relative error of `room`."""
     local = LocalModule(module)
     try:
-        if call.scenario is not None:
-            value, changed = local.run(call.scenario, *call.args, **call.kwargs), ()
-        else:
-            value = local._caller(call.name)(*call.args, **call.kwargs)
-            changed = tuple(local.inputs_changed)
+        value, changed = _answer(call, local)
     except Exception as error:
         if call.refused is not None and isinstance(error, REFUSALS):
             return call.refused
         return call.error == type(error).__name__ and _gist(call.said) == _gist(str(error))
     if call.refused is not None:
-        return not call.refused and not call.error
+        return not call.refused and not call.error and (value is None) == (call.value is None)
     if call.error or len(changed) != len(call.changed):
         return False
     try:

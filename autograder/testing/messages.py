@@ -7,11 +7,12 @@ import traceback
 from collections.abc import Collection
 from pathlib import Path
 
-from autograder.testing.assertions import NO_RETURN
+from autograder.testing.assertions import NO_RETURN, words
 
 FIXTURES = ("student=", "reference=", "generator=", "self=", "data=data(")
 LONGEST = 200  # of an example's argument
 TODO = "TODO: "
+UNUSABLE = "the test could not use what came back"
 _CALLED_OTHERWISE = re.compile(
     r"\(\) (takes .* but .* given|missing \d+ required|got an unexpected keyword|got multiple values|got some positional-only)"
 )
@@ -23,9 +24,9 @@ class StillToDo(BaseException):
 
 def failure(error: BaseException) -> str:
     """What the check said, and the example that Hypothesis found. The same text for the same failure, run after run."""
-    text = str(error).strip()
+    text = words(error).strip()
     if not isinstance(error, AssertionError) and not getattr(error, "from_student", False):
-        text = f"the test could not use what came back: {type(error).__name__}: {text}" + advice(text)
+        text = f"{UNUSABLE}: {type(error).__name__}: {text}" + advice(text)
     text = text.partition("\nassert ")[0]  # what pytest adds to a message is the test's own code, about its own variables
     text = (text or "the check failed") + example(error)
     return re.sub(r" at 0x[0-9a-f]+", "", text)  # addresses differ from run to run
