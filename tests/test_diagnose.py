@@ -7,6 +7,7 @@ from collections import deque
 from pathlib import Path
 
 import pytest
+import torch
 
 from autograder.grading.lookout import Lookout
 from autograder.grading.remote import Call, RemoteModule, Transcript, transcript
@@ -70,12 +71,27 @@ def test_of_a_call_that_should_be_refused_it_only_matters_whether_it_was():
         return diagnose([[Call("f", (1,), {}, value=1), Call("f", (-1,), {}, **how)]], known, "f")
 
     assert explained(value=7, refused=False) == ["unchecked"]
+    assert explained(refused=False) == []  # it returned nothing, whatever it was given
     assert explained(value=7) == []
     assert explained(error="KeyError", said="'x'", refused=False) == ["lost"]
     assert explained(error="KeyError", said="'y'", refused=False) == []  # another crash
     assert explained(error="ZeroDivisionError", refused=False) == []
     assert explained(error="TypeError", refused=True) == []  # as the solution does, by another of the errors that refuse
     assert explained(error="TypeError") == []
+
+
+def test_a_mistake_that_moves_an_answer_by_little_is_told_from_others_that_do() -> None:
+    right = "import torch\ndef f(x): return {'moved': x + torch.arange(3) * 1e-3}"
+    wrong = {"backwards": right.replace("1e-3", "-1e-3"), "backwards and more": right.replace("1e-3", "-1.4e-3")}
+    known = Known(Version(right, "f.py"), tuple(Version(text, f"{says}/f.py", says) for says, text in wrong.items()))
+    x = torch.full((3,), 100.0, dtype=torch.float64)  # the two agree to within 1e-5 of it
+
+    def explained(step: float) -> list[str]:
+        return diagnose([[Call("f", (x,), {}, value={"moved": x + torch.arange(3) * step})]], known, "f")
+
+    assert explained(-1e-3) == ["backwards"]
+    assert explained(-1.4e-3) == ["backwards and more"]
+    assert explained(-1.2e-3) == []
 
 
 def test_the_transcript_says_which_calls_were_to_be_refused(zygote):

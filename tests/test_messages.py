@@ -5,7 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autograder.testing import assert_close, messages
+from autograder.grading.lookout import Lookout
+from autograder.grading.remote import RemoteModule
+from autograder.testing import assert_close, assert_equal, assert_refused, messages
+from autograder.testing.assertions import NO_RETURN
+from autograder.worker.client import Job, Worker
 
 INF = float("inf")
 
@@ -53,13 +57,13 @@ def test_an_example_is_shown_whole_and_the_tests_own_code_is_not() -> None:
 
 
 def test_a_forgotten_return_is_said_so() -> None:
-    with pytest.raises(AssertionError, match="got      None\n  hint: None is what a function gives that ends without `return`"):
+    with pytest.raises(AssertionError, match="^the result is None, as of a function that ends without `return`\n"):
         assert_close(None, torch.zeros(2), hint="count the places")
     with pytest.raises(AssertionError, match="hint: detach cuts the graph"):  # a gradient that is None has other reasons
         assert_close(None, torch.zeros(2), what="the gradient of x", hint="detach cuts the graph")
     with pytest.raises(TypeError) as failed:
         output, weights = None
-    assert messages.failure(failed.value).endswith("\n  hint: None is what a function gives that ends without `return`")
+    assert messages.failure(failed.value).endswith("\n  hint: was something None, as of a function that ends without `return`?")
 
 
 @pytest.mark.parametrize("call", [lambda f: f(), lambda f: f(1, 2), lambda f: f(1, scale=2), lambda f: f(1, x=2)])
@@ -76,3 +80,70 @@ def test_an_error_of_another_kind_gets_no_hint() -> None:
     with pytest.raises(TypeError) as failed:
         len(3)
     assert "hint" not in messages.failure(failed.value)
+
+
+def test_a_number_and_a_tensor_are_told_apart() -> None:
+    with pytest.raises(AssertionError, match=r"hint: a plain number, where a tensor is expected: \.item\(\)"):
+        assert_close(1.0, torch.tensor(1.0), hint="count the places")
+    with pytest.raises(AssertionError, match="hint: a tensor, where a plain number is expected"):
+        assert_close([torch.tensor(1.0)], [1.0], hint="count the places")
+
+
+def test_a_dict_shows_few_keys_and_first_those_that_the_other_has_not() -> None:
+    with pytest.raises(AssertionError) as failed:
+        assert_close({n: 0 for n in range(300)}, {n: 0 for n in range(1, 300)})
+    assert "expected a dict with 299 keys: 1, 2, 3, 4, 5, 6, ...\n" in str(failed.value)
+    assert "got      a dict with 300 keys: 0, 1, 2" in str(failed.value)
+
+
+def test_where_no_error_is_allowed_its_size_is_not_compared() -> None:
+    with pytest.raises(AssertionError) as failed:
+        assert_equal(torch.tensor([1, 2]), torch.tensor([1, 3]))
+    assert "allowed" not in str(failed.value) and "expected 3, got 2" in str(failed.value)
+
+
+def test_a_message_from_the_students_process_is_no_key() -> None:
+    error = KeyError("your code raised KeyError: 'x'")
+    error.from_student = True
+    assert messages.failure(error) == "your code raised KeyError: 'x'"
+
+    def fails_itself(x: int) -> None:
+        raise error
+
+    with pytest.raises(AssertionError, match="because x is odd\n  but your code raised KeyError: 'x'$"):
+        assert_refused(fails_itself, 1, why="x is odd")
+
+
+def in_capitals(module, x):
+    return module.half(x).upper()
+
+
+def halves(module, xs):
+    return [module.half(x) for x in xs]
+
+
+def test_what_a_test_does_is_not_called_by_names_that_only_the_test_knows(zygote) -> None:
+    half = "def half(x):\n    return None if x is None else x / 2\n"
+    worker = Worker(zygote, Job(files={"half.py": half}, main="half"))
+    said = []
+    try:
+        student = RemoteModule(worker, frozenset({"half"}), {}, Lookout(""))
+        for call in (
+            lambda: student.half("a"), lambda: student.run(halves, [4, "a"]), lambda: student.run(in_capitals, 4),
+            lambda: student.run(in_capitals, None), lambda: student.half(),
+        ):  # fmt: skip
+            with pytest.raises((TypeError, AttributeError)) as failed:
+                call()
+            said.append(messages.failure(failed.value))
+    finally:
+        worker.close()
+    error = "TypeError: unsupported operand type(s) for /: 'str' and 'int'\n  half.py, line 2: return None if x is None else x / 2"
+    unusable = "the test could not use what came back: AttributeError:"
+    assert said == [
+        f"half raised {error}",
+        f"your code raised {error}",
+        f"{unusable} 'float' object has no attribute 'upper'",
+        f"{unusable} 'NoneType' object has no attribute 'upper'\n  hint: was something {NO_RETURN}?",
+        "half raised TypeError: half() missing 1 required positional argument: 'x'\n"
+        "  hint: names, order and defaults of the arguments are those of the stub",
+    ]

@@ -25,7 +25,7 @@ DTYPE = "keep the dtype of what came in: a tensor that is made anew is float32 u
 HINT = "\n  hint: "
 NO_TENSOR = f"{HINT}a plain number, where a tensor is expected: .item(), float() and int() leave tensors behind"
 NO_NUMBER = f"{HINT}a tensor, where a plain number is expected: .item() gives it"
-NO_RETURN = "None is what a function gives that ends without `return`"
+NO_RETURN = "None, as of a function that ends without `return`"
 _expected: list[str] = []  # what the calls being made are expected to do, other than to return
 
 
@@ -43,8 +43,8 @@ def assert_close(
     Floats and integers are compared as scalars; tuples, lists and dicts entry by entry; NaN equals only an expected NaN.
     """
     problem = difference(actual, expected, what, rtol, atol, dtype)
-    if actual is None and "gradient" not in what:  # a gradient that is None has other reasons
-        hint = NO_RETURN
+    if problem and actual is None and "gradient" not in what:  # a gradient that is None has other reasons
+        raise AssertionError(f"{what} is {NO_RETURN}\n  expected {_sequence(expected)}")
     if _lost_its_dtype(problem) and not any(word in hint for word in ("dtype", "float", "precision")):
         hint = DTYPE
     if problem:

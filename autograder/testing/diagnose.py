@@ -40,7 +40,7 @@ from autograder.worker.zygote import SEED
 SECONDS = 5  # of processor time: a busy machine says what an idle one says
 WAIT_SECONDS = 60.0
 FLOAT32 = 1e-6  # what float32 leaves of an answer, relative to its largest number
-NEARER = 0.1  # at most so much of the solution's distance from an answer is the distance of what explains it
+NEARER = 0.05  # at most so much of the solution's distance from an answer is the distance of what explains it
 ROOM = (1e-5, 1e-10)  # relative errors: those of another order of summation; and where nothing else differs, hardly any
 
 

@@ -35,7 +35,7 @@ def failure(error: BaseException) -> str:
 def advice(message: str) -> str:
     """A hint for an error that the code of a test met in what it was given, or met when it called; empty where there is none."""
     if "NoneType" in message:
-        return f"\n  hint: {NO_RETURN}"
+        return f"\n  hint: was something {NO_RETURN}?"
     if _CALLED_OTHERWISE.search(message):
         return "\n  hint: names, order and defaults of the arguments are those of the stub"
     return ""

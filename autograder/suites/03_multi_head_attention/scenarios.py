@@ -18,7 +18,7 @@ def load(module, name, config, weights):
     with torch.no_grad():
         for key, value in weights.items():
             if key not in parameters:
-                raise AttributeError(f"{name} has no parameter {key}: it has {', '.join(parameters)}")
+                raise AttributeError(f"{name} has no parameter {key}: it has {', '.join(parameters) or 'none'}")
             parameters[key].copy_(value)
     return layer
 

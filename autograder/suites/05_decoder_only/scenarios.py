@@ -62,7 +62,7 @@ def loaded(module, sizes, weights):
         model.to(next(iter(weights.values())).dtype)
         for name, value in weights.items():
             if name not in parameters:
-                raise AttributeError(f"the model has no parameter {name}; it has {', '.join(parameters)}"[:400])
+                raise AttributeError(f"the model has no parameter {name}; it has {', '.join(parameters) or 'none'}"[:400])
             if parameters[name].shape != value.shape:
                 raise ValueError(f"{name} has shape {tuple(parameters[name].shape)} instead of {tuple(value.shape)}")
             parameters[name].copy_(value)

@@ -12,6 +12,7 @@ from .cases import SMALL, model_sizes
 
 # Wide enough that a standard deviation is measured to a few percent: 1 / sqrt(2 n), six times over.
 WIDE = {"vocab_size": 151, "context_length": 67, "n_layers": 3, "n_heads": 2, "d_model": 48, "d_ff": 80}
+MISSING = "{} {} were found in the initialised model, and not {}: does the model have all of its layers?"
 RESIDUAL = ("attention.w_o.weight", "feed_forward.w_out.weight")
 
 
@@ -46,7 +47,7 @@ def test_weights_of_embeddings_and_linear_layers_have_std_0_02(student, seed, n_
     """Both embeddings, w_q, w_k, w_v, w_in and the head: normal around 0, whatever was there before."""
     config = WIDE | {"n_layers": n_layers, "tie_embeddings": tied}
     plain = kinds(student.run(scenarios.initialised, config, seed, fill))["plain"]
-    assert len(plain) == 3 + 4 * n_layers
+    assert len(plain) == 3 + 4 * n_layers, MISSING.format(len(plain), "embeddings and linear layers", 3 + 4 * n_layers)
     for name, value in plain.items():
         assert_normal(name, value, 0.02, hint="is a tied weight drawn once, and nothing left out?")
 
@@ -58,7 +59,7 @@ def test_weights_of_embeddings_and_linear_layers_have_std_0_02(student, seed, n_
 def test_layers_that_write_into_the_residual_stream_shrink_with_depth(student, seed, n_layers):
     """w_o and w_out have std 0.02 / sqrt(2 n_layers)."""
     residual = kinds(student.run(scenarios.initialised, WIDE | {"n_layers": n_layers}, seed, 7.0))["residual"]
-    assert len(residual) == 2 * n_layers
+    assert len(residual) == 2 * n_layers, MISSING.format(len(residual), "w_o and w_out", 2 * n_layers)
     for name, value in residual.items():
         assert_normal(name, value, 0.02 / (2 * n_layers) ** 0.5, hint="w_o and w_out, scaled by 1 / sqrt(2 n_layers)")
 
@@ -69,7 +70,8 @@ def test_layers_that_write_into_the_residual_stream_shrink_with_depth(student, s
 def test_biases_are_zero_and_norm_weights_one(student, config, seed):
     """Every bias of every linear layer and norm, and every norm's weight, whatever was there before."""
     found = kinds(student.run(scenarios.initialised, config, seed, 7.0))
-    assert len(found["bias"]) == 8 * config["n_layers"] + 1 and len(found["norm"]) == 2 * config["n_layers"] + 1
+    for kind, what, number in (("bias", "biases", 8 * config["n_layers"] + 1), ("norm", "norms", 2 * config["n_layers"] + 1)):
+        assert len(found[kind]) == number, MISSING.format(len(found[kind]), what, number)
     for kind, expected in (("bias", 0.0), ("norm", 1.0)):
         for name, value in found[kind].items():
             assert_equal(value, torch.full_like(value, expected), what=name)

@@ -201,7 +201,8 @@ def test_the_model_reads_only_the_last_tokens_that_fit(student, seed, vocab, b, 
         what="prompt and continuation",
         hint="crop what the model reads to ids[:, -context_length:], keep all",
     )
-    assert result["most tokens read at once"] <= context
+    most = result["most tokens read at once"]
+    assert most <= context, f"the model was given {most} tokens at once, and its context_length is {context}"
 
 
 @exercise("generate_greedy", points=0.5)
