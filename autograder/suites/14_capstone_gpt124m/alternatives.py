@@ -287,6 +287,28 @@ ALTERNATIVES = [
         ),
     ),
     edit(
+        "ties_stay",
+        "next_token",
+        "All tokens that are equal to the top_k-th stay, as in module 08.",
+        (
+            "    logits, ids = logits.sort(descending=True)\n    probs = logits[:top_k].softmax(-1)\n",
+            "    if top_k is not None and top_k < len(logits):\n"
+            "        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)\n"
+            "    logits, ids = logits.sort(descending=True)\n"
+            "    probs = logits.softmax(-1)\n",
+        ),
+    ),
+    edit(
+        "hash_of_the_numbers",
+        "TokenShards",
+        "hash() of a tuple of numbers is the same in every process.",
+        (
+            "            seed = torch.tensor([self.shuffle_seed, epoch]).numpy().tobytes()\n"
+            '            generator = torch.Generator().manual_seed(int.from_bytes(seed, "little") % (2**63 - 25))\n',
+            "            generator = torch.Generator().manual_seed(hash((self.shuffle_seed, epoch)) % 2**63)\n",
+        ),
+    ),
+    edit(
         "drawn_by_the_inverse",
         "next_token",
         "One uniform number and the cumulative probabilities.",
@@ -400,6 +422,28 @@ class IndexedConfig:
     @staticmethod
     def gpt2_124m():
         return GPTConfig()
+
+
+@alternative("GPTConfig", "Nobody can change it.")
+@dataclass(frozen=True)
+class FrozenConfig:
+    vocab_size: int = 50257
+    context_length: int = 1024
+    n_layers: int = 12
+    n_heads: int = 12
+    d_model: int = 768
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model"):
+            if type(getattr(self, name)) is not int or getattr(self, name) <= 0:
+                raise ValueError(name)
+        if self.d_model % self.n_heads or not 0 <= self.dropout < 1:
+            raise ValueError("d_model or dropout")
+
+    @classmethod
+    def gpt2_124m(cls):
+        return cls()
 
 
 @alternative("param_groups", "One pass over the parameters, sorted into two lists.")
