@@ -135,7 +135,13 @@ ALTERNATIVES = [
     edit(
         "read_with_seek",
         "TokenShards",
-        "Files are opened anew for every window and read from the right place, without a map.",
+        "Files are opened anew for every window and read from the right place, without a map; hash() of the numbers, which is "
+        "the same in every process, is the seed of the order.",
+        (
+            "            seed = torch.tensor([self.shuffle_seed, epoch]).numpy().tobytes()\n"
+            '            generator = torch.Generator().manual_seed(int.from_bytes(seed, "little") % (2**63 - 25))\n',
+            "            generator = torch.Generator().manual_seed(hash((self.shuffle_seed, epoch)) % 2**63)\n",
+        ),
         ('self.shards.append(np.memmap(path, dtype=DTYPE, mode="r"))', "self.shards.append(path)"),
         ("np.cumsum([0, *map(len, self.shards)])", "np.cumsum([0, *(path.stat().st_size // 2 for path in self.shards)])"),
         (
@@ -273,39 +279,17 @@ ALTERNATIVES = [
     edit(
         "drawn_by_noise",
         "next_token",
-        "Exponential noise decides (the Gumbel trick), and filters are masks on unsorted logits.",
-        (
-            "    logits, ids = logits.sort(descending=True)\n    probs = logits[:top_k].softmax(-1)\n",
-            "    ids = logits.argsort(descending=True)\n"
-            "    probs = logits[ids].softmax(-1)\n"
-            "    probs[len(ids) if top_k is None else top_k :] = 0\n"
-            "    probs = probs / probs.sum()\n",
-        ),
-        (
-            "int(ids[torch.multinomial(probs, 1, generator=generator)])",
-            "int(ids[(probs / torch.empty_like(probs).exponential_(generator=generator)).argmax()])",
-        ),
-    ),
-    edit(
-        "ties_stay",
-        "next_token",
-        "All tokens that are equal to the top_k-th stay, as in module 08.",
+        "Exponential noise decides (the Gumbel trick), filters are masks, and all that are equal to the top_k-th stay.",
         (
             "    logits, ids = logits.sort(descending=True)\n    probs = logits[:top_k].softmax(-1)\n",
             "    if top_k is not None and top_k < len(logits):\n"
             "        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)\n"
-            "    logits, ids = logits.sort(descending=True)\n"
-            "    probs = logits.softmax(-1)\n",
+            "    ids = logits.argsort(descending=True)\n"
+            "    probs = logits[ids].softmax(-1)\n",
         ),
-    ),
-    edit(
-        "hash_of_the_numbers",
-        "TokenShards",
-        "hash() of a tuple of numbers is the same in every process.",
         (
-            "            seed = torch.tensor([self.shuffle_seed, epoch]).numpy().tobytes()\n"
-            '            generator = torch.Generator().manual_seed(int.from_bytes(seed, "little") % (2**63 - 25))\n',
-            "            generator = torch.Generator().manual_seed(hash((self.shuffle_seed, epoch)) % 2**63)\n",
+            "int(ids[torch.multinomial(probs, 1, generator=generator)])",
+            "int(ids[(probs / torch.empty_like(probs).exponential_(generator=generator)).argmax()])",
         ),
     ),
     edit(
@@ -400,8 +384,8 @@ ALTERNATIVES = [
 ]
 
 
-@alternative("GPTConfig", "Plain comparisons, one after the other, with operator.index.")
-@dataclass
+@alternative("GPTConfig", "Plain comparisons, one after the other, with operator.index; and nobody can change it.")
+@dataclass(frozen=True)
 class IndexedConfig:
     vocab_size: int = 50257
     context_length: int = 1024
@@ -422,28 +406,6 @@ class IndexedConfig:
     @staticmethod
     def gpt2_124m():
         return GPTConfig()
-
-
-@alternative("GPTConfig", "Nobody can change it.")
-@dataclass(frozen=True)
-class FrozenConfig:
-    vocab_size: int = 50257
-    context_length: int = 1024
-    n_layers: int = 12
-    n_heads: int = 12
-    d_model: int = 768
-    dropout: float = 0.0
-
-    def __post_init__(self):
-        for name in ("vocab_size", "context_length", "n_layers", "n_heads", "d_model"):
-            if type(getattr(self, name)) is not int or getattr(self, name) <= 0:
-                raise ValueError(name)
-        if self.d_model % self.n_heads or not 0 <= self.dropout < 1:
-            raise ValueError("d_model or dropout")
-
-    @classmethod
-    def gpt2_124m(cls):
-        return cls()
 
 
 @alternative("param_groups", "One pass over the parameters, sorted into two lists.")

@@ -223,7 +223,7 @@ def test_a_seed_gives_every_epoch_an_order_of_its_own(student, seed, size, t, wo
         )
         if which in orders:
             hint = "hash() of a text is another number in each process: give the generator a seed made of the numbers"
-            assert_equal(order, orders[which], what="the order, once more, as in another process", hint=hint)
+            assert_equal(order, orders[which], what="the order once more (as in another process)", hint=hint)
         orders[which] = order
     first, second, other = orders.values()
     assert first != sorted(first), "with a seed the windows should not come as they lie in the stream"
