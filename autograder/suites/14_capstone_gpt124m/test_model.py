@@ -106,7 +106,7 @@ def test_with_a_cache_pieces_give_the_rows_of_the_whole(student, config, seed, b
 
 @exercise("CausalSelfAttention", points=0.5)
 def test_texts_may_be_longer_than_gpt2_s_context(student):
-    """1100 tokens at once, and 1090 of them before the last 10: the config says how many there may be."""
+    """1100 tokens at once, and 1090 of them before the last 10; a layer of 12 heads reads one text after the other."""
     weights, x = of_block(random_weights(LONG, 3), "h.0.attn."), normal(4, 1, 1100, 2)
     expected = attended(x, weights, 1)
     many = {"vocab_size": 2, "context_length": 9, "n_layers": 1, "n_heads": 12, "d_model": 24}
@@ -386,7 +386,7 @@ def test_last_only_computes_the_last_logits_and_no_others(student):
 
 @exercise("GPT", points=1)
 def test_gradients_of_the_loss_reach_every_parameter(student, reference):
-    """Also both uses of the tied one."""
+    """Also both uses of the tied one; and the logits follow the weights when they change, of one model or two."""
     weights, ids, targets = random_weights(SMALL, 4), random_ids(SMALL, 5, 2, 6), random_ids(SMALL, 6, 2, 6)
     actual, expected = (which.run(scenarios.gpt_gradients, SMALL, weights, ids, targets) for which in (student, reference))
     assert_close(actual, expected, what="the gradients")

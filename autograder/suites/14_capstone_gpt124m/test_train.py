@@ -339,7 +339,7 @@ def test_processes_share_gradients_and_losses_and_the_first_one_writes_files(stu
 
 @exercise("train", points=0.5)
 def test_bfloat16_is_for_forward_passes_and_bad_settings_are_refused(student):
-    """Autocast in every forward pass of training, weights as wide as before; an unknown dtype changes nothing."""
+    """Autocast in every forward pass of training, weights as wide as before; what is refused changes nothing."""
     batches = some_batches(4, 4)
     for dtype in ("float32", "bfloat16"):
         actual = student.run(scenarios.run, 1, batches, PLAIN | {"dtype": dtype, "accumulation_steps": 2})
