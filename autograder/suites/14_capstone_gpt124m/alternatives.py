@@ -135,7 +135,13 @@ ALTERNATIVES = [
     edit(
         "read_with_seek",
         "TokenShards",
-        "Files are opened anew for every window and read from the right place, without a map.",
+        "Files are opened anew for every window and read from the right place, without a map; hash() of the numbers, which is "
+        "the same in every process, is the seed of the order.",
+        (
+            "            seed = torch.tensor([self.shuffle_seed, epoch]).numpy().tobytes()\n"
+            '            generator = torch.Generator().manual_seed(int.from_bytes(seed, "little") % (2**63 - 25))\n',
+            "            generator = torch.Generator().manual_seed(hash((self.shuffle_seed, epoch)) % 2**63)\n",
+        ),
         ('self.shards.append(np.memmap(path, dtype=DTYPE, mode="r"))', "self.shards.append(path)"),
         ("np.cumsum([0, *map(len, self.shards)])", "np.cumsum([0, *(path.stat().st_size // 2 for path in self.shards)])"),
         (
@@ -273,13 +279,13 @@ ALTERNATIVES = [
     edit(
         "drawn_by_noise",
         "next_token",
-        "Exponential noise decides (the Gumbel trick), and filters are masks on unsorted logits.",
+        "Exponential noise decides (the Gumbel trick), filters are masks, and all that are equal to the top_k-th stay.",
         (
             "    logits, ids = logits.sort(descending=True)\n    probs = logits[:top_k].softmax(-1)\n",
+            "    if top_k is not None and top_k < len(logits):\n"
+            "        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)\n"
             "    ids = logits.argsort(descending=True)\n"
-            "    probs = logits[ids].softmax(-1)\n"
-            "    probs[len(ids) if top_k is None else top_k :] = 0\n"
-            "    probs = probs / probs.sum()\n",
+            "    probs = logits[ids].softmax(-1)\n",
         ),
         (
             "int(ids[torch.multinomial(probs, 1, generator=generator)])",
@@ -378,8 +384,8 @@ ALTERNATIVES = [
 ]
 
 
-@alternative("GPTConfig", "Plain comparisons, one after the other, with operator.index.")
-@dataclass
+@alternative("GPTConfig", "Plain comparisons, one after the other, with operator.index; and nobody can change it.")
+@dataclass(frozen=True)
 class IndexedConfig:
     vocab_size: int = 50257
     context_length: int = 1024

@@ -160,6 +160,26 @@ MUTANTS = [
         ),
         ("is_causal=t == n > 1", "is_causal=False"),
     ),
+    edit(
+        "mask_kept_by_its_queries",
+        "CausalSelfAttention",
+        "A mask is kept for later calls and found again by its number of queries: the number of keys belongs to it, too.",
+        ("        self.c_proj = nn", "        self._masks = {}\n        self.c_proj = nn"),
+        (
+            "mask = None if t in (1, n) else torch.ones(t, n, dtype=torch.bool, device=x.device).tril(n - t)",
+            "if t not in self._masks or self._masks[t].shape[1] < n:\n"
+            "            self._masks[t] = torch.ones(t, n, dtype=torch.bool).tril(n - t)\n"
+            "        mask = None if t in (1, n) else self._masks[t][:, :n]",
+        ),
+    ),
+    edit(
+        "older_keys_of_all_layers",
+        "CausalSelfAttention",
+        "The number of older keys is taken from cache.length, which is the least that any layer holds: this layer's own keys "
+        "tell, k.shape[2] - t after the update.",
+        ("        if cache is not None:", "        past = 0 if cache is None else cache.length\n        if cache is not None:"),
+        (".tril(n - t)", ".tril(past)"),
+    ),
     # MLP
     edit(
         "exact_gelu", "MLP", 'This is the exact GELU; GPT-2 has the tanh form: approximate="tanh".', (', approximate="tanh"', "")
@@ -446,6 +466,20 @@ MUTANTS = [
         "Positions end at 1024, whatever the config says: context_length tells how many there are.",
         ("torch.arange(start, stop, device=ids.device)", "torch.arange(1024, device=ids.device)[start:stop]"),
     ),
+    edit(
+        "positions_remembered",
+        "GPT",
+        "The embeddings of positions are remembered without gradients, so that after a change of the weights they are old: "
+        "look them up in every call.",
+        ("        x = self.wte(ids) + self.wpe(", "        rows = self.wpe("),
+        (
+            "# (b, t, d)\n",
+            "# (b, t, d)\n"
+            "        if not torch.is_grad_enabled():\n"
+            "            rows = vars(self).setdefault('_rows', self.wpe.weight.clone())[start:stop]\n"
+            "        x = self.wte(ids) + rows\n",
+        ),
+    ),
     # load_gpt2_state_dict
     edit(
         "never_transposed",
@@ -563,6 +597,12 @@ MUTANTS = [
             "        if ids := list(tokenizer.encode(text)):\n            last.append([eot_id, *ids])",
             "        last.append([eot_id, *tokenizer.encode(text)])",
         ),
+    ),
+    edit(
+        "only_empty_texts_left_out",
+        "prepare_corpus",
+        "Only texts without a character are left out: one that has some may have no tokens all the same. Ask for the ids.",
+        ("if ids := list(tokenizer.encode(text)):\n", "if text:\n            ids = list(tokenizer.encode(text))\n"),
     ),
     edit(
         "shards_too_large",
@@ -723,6 +763,22 @@ MUTANTS = [
         ("(int(self.starts[-1]) - 1) // context_length", "int(self.starts[-1]) // context_length"),
     ),
     edit(
+        "next_epoch_when_asked",
+        "TokenShards",
+        "After the last batch of an epoch, the position is still in that epoch, at a step that it does not have: go to the "
+        "beginning of the next one as soon as the last batch is taken.",
+        (
+            "        batch = self.batch(self.step, self.epoch)\n"
+            "        self.step += 1\n"
+            "        if self.step == len(self):\n"
+            "            self.epoch, self.step = self.epoch + 1, 0\n",
+            "        if self.step == len(self):\n"
+            "            self.epoch, self.step = self.epoch + 1, 0\n"
+            "        batch = self.batch(self.step, self.epoch)\n"
+            "        self.step += 1\n",
+        ),
+    ),
+    edit(
         "ranks_in_blocks",
         "TokenShards",
         "Each rank has a stretch of the data of its own: at each step, the ranks' windows follow each other.",
@@ -765,6 +821,15 @@ MUTANTS = [
         "TokenShards",
         "The order depends on the epoch alone, not on the seed.",
         ("torch.tensor([self.shuffle_seed, epoch])", "torch.tensor([7, epoch])"),
+    ),
+    edit(
+        "seed_from_a_text_s_hash",
+        "TokenShards",
+        "hash() of a text is another number in each process, and so is the order: make the generator's seed of the numbers.",
+        (
+            "torch.tensor([self.shuffle_seed, epoch]).numpy().tobytes()",
+            'hash(f"{self.shuffle_seed}-{epoch}").to_bytes(8, "little", signed=True)',
+        ),
     ),
     edit(
         "order_of_the_rank",
@@ -1263,6 +1328,26 @@ MUTANTS = [
         ("if config.eval_every and validation is None:", "if False:"),
     ),
     edit(
+        "refused_after_loading",
+        "train",
+        "Bad settings are refused when the checkpoint has been loaded already, and the model is not as it was: check first.",
+        (
+            '    if config.dtype not in ("float32", "bfloat16") or config.accumulation_steps < 1:\n'
+            '        raise ValueError(f"dtype is float32 or bfloat16, accumulation_steps at least 1: {config}")\n'
+            "    if config.eval_every and validation is None:\n"
+            '        raise ValueError("eval_every needs validation data")\n',
+            "",
+        ),
+        (
+            "    was_training = model.training\n",
+            '    if config.dtype not in ("float32", "bfloat16") or config.accumulation_steps < 1:\n'
+            "        raise ValueError(str(config))\n"
+            "    if config.eval_every and validation is None:\n"
+            '        raise ValueError("eval_every needs validation data")\n'
+            "    was_training = model.training\n",
+        ),
+    ),
+    edit(
         "seeds_itself",
         "train",
         "train seeds the global random state: the caller decides about it.",
@@ -1407,14 +1492,9 @@ MUTANTS = [
     edit(
         "any_replacement_waits",
         "decode_stream",
-        "A replacement character anywhere in the text holds all of it back.",
+        "A U+FFFD anywhere in the text holds all that follows back until the end: only one at the text's end may be a character "
+        "that has but begun.",
         ('if not text.endswith("\\ufffd"):', 'if "\\ufffd" not in text:'),
-        (
-            "    if waiting and (text := tokenizer.decode(waiting)):\n        yield text\n",
-            "    if waiting:\n"
-            "        yield tokenizer.decode(waiting[:-1]) if "
-            "tokenizer.decode(waiting[:-1]).endswith('\\ufffd') else tokenizer.decode(waiting)\n",
-        ),
     ),
     edit(
         "replacements_removed",
@@ -1462,8 +1542,10 @@ MUTANTS = [
     edit(
         "nucleus_too_small",
         "next_token",
-        "The token that makes the nucleus reach top_p is left out.",
-        ("before = probs.cumsum(-1) - probs", "before = probs.cumsum(-1)"),
+        "The token with which the probabilities reach top_p is left out: it stays, since those before it have less than top_p "
+        "together.",
+        ("        before[0] = 0\n", "        before[0] = -1\n"),
+        ("before < top_p", "before + probs <= top_p"),
     ),
     edit(
         "nucleus_before_top_k",
@@ -1520,8 +1602,14 @@ MUTANTS = [
     edit(
         "large_logits_overflow",
         "next_token",
-        "At low temperatures the logits overflow: subtract the maximum first.",
-        ("(logits - logits.max()) / temperature", "(logits.float() / temperature).double()"),
+        "At low temperatures the logits overflow: subtract the maximum before you divide, in float64.",
+        ("(logits - logits.max()) / temperature", "logits / temperature"),
+    ),
+    edit(
+        "float64_cut_short",
+        "next_token",
+        "Logits in float64 are rounded to float32, where some that differ become equal: work in float64.",
+        ("logits.detach().cpu().double()", "logits.detach().cpu().float()"),
     ),
     edit(
         "nucleus_one_too_large",
@@ -1581,6 +1669,20 @@ MUTANTS = [
         "generate",
         "The caller's code runs without gradients between two ids: no yield inside of `with torch.no_grad()`.",
         ("    for _ in range(max_new_tokens):\n", "    torch.set_grad_enabled(False)\n    for _ in range(max_new_tokens):\n"),
+    ),
+    edit(
+        "recording_off_after_an_error",
+        "generate",
+        "When the model raises, gradients stay off for the whole program: `with torch.no_grad()` puts the mode back whatever "
+        "happens.",
+        (
+            "        with torch.no_grad():  # not around the yield: the caller's code runs in there\n"
+            "            logits, _ = model(torch.tensor([new], device=device), cache=cache, last_only=True)\n",
+            "        before = torch.is_grad_enabled()\n"
+            "        torch.set_grad_enabled(False)\n"
+            "        logits, _ = model(torch.tensor([new], device=device), cache=cache, last_only=True)\n"
+            "        torch.set_grad_enabled(before)\n",
+        ),
     ),
     edit(
         "not_lazy",
@@ -1655,6 +1757,17 @@ MUTANTS = [
         "write_safetensors",
         "The header is not filled up to a multiple of 8.",
         ('    encoded += b" " * (-len(encoded) % 8)\n', ""),
+    ),
+    edit(
+        "length_in_characters",
+        "write_safetensors",
+        "The header's length counts characters: it is the number of its bytes, and é has two of them in UTF-8.",
+        ("encoded = json.dumps(header).encode()", "text = json.dumps(header, ensure_ascii=False)"),
+        (
+            '    encoded += b" " * (-len(encoded) % 8)\n',
+            '    text += " " * (-len(text) % 8)\n    encoded = text.encode()\n',
+        ),
+        ("len(encoded).to_bytes", "len(text).to_bytes"),
     ),
     edit(
         "filled_with_zeros",
@@ -1742,6 +1855,15 @@ MUTANTS = [
         "write_safetensors",
         "requires_grad of the caller's tensors is turned off: detach() gives a view without it.",
         ("tensors[name].detach()", "tensors[name].requires_grad_(False)"),
+    ),
+    edit(
+        "contiguous_in_place",
+        "write_safetensors",
+        "The caller's tensors are made contiguous in place: write a contiguous copy, and leave theirs where they are.",
+        (
+            "            raw = tensors",
+            "            tensors[name].data = tensors[name].data.contiguous()\n            raw = tensors",
+        ),
     ),
     # export
     edit(
@@ -1898,6 +2020,12 @@ MUTANTS = [
             "except (ValueError, RecursionError) as error",
             "except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error",
         ),
+    ),
+    edit(
+        "one_request_for_all",
+        "parse_request",
+        "All requests are the same dict, so that the next one overwrites those before it: make a new one in each call.",
+        ("    request = {}\n", "    request = vars(parse_request).setdefault('request', {})\n"),
     ),
     # application
     edit(

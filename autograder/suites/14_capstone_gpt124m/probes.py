@@ -1,5 +1,6 @@
 """Streams, generation, files and requests beside the student's code. Models and iterators of ids are brought along."""
 
+import contextlib
 import functools
 import importlib
 import io
@@ -112,8 +113,8 @@ def draws_globally(module, logits, n, seeds, options):
 
 
 def draws_refused(module, logits, all_options):
-    """Which options are refused."""
-    answers = []
+    """Which options are refused, where the logits have a graph behind them."""
+    answers, logits = [], logits.clone().requires_grad_() * 1.0
     for options in all_options:
         try:
             part(module, "generate").next_token(logits, **options)
@@ -234,6 +235,19 @@ def steps_of(module, spec, ids, n, take):
     return seen
 
 
+def recording_after_a_failure(module, spec, ids):
+    """Whether gradients are recorded when the model has raised in the second step."""
+    model = StandIn(*spec)
+    stream = part(module, "generate").generate(model, ids, 4, temperature=0)
+    next(stream)
+    model.table = model.table[:0]  # the next token finds no row
+    with contextlib.suppress(IndexError):
+        next(stream)
+    recording = torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
+    return recording
+
+
 def generations_at_once(module, spec, first, second, n):
     """Two greedy generations with one model, taken in turns."""
     model, generate = StandIn(*spec), part(module, "generate").generate
@@ -271,11 +285,13 @@ def written(module, tensors, metadata=None, how="plain"):
         given = {name: x.requires_grad_() if x.is_floating_point() else x for name, x in given.items()}
     options = () if metadata is None else (metadata,)
     requires = {name: x.requires_grad for name, x in given.items()}
+    places = {name: (x.data_ptr(), x.stride()) for name, x in given.items()}
     where = Path("x.safetensors")
     where.write_bytes(b"what was here before" * 200)
     part(module, "generate").write_safetensors(where if how == "strided" else str(where), types.MappingProxyType(given), *options)
     data = where.read_bytes()
     same = all(torch.equal(x, tensors[name]) and x.requires_grad == requires[name] for name, x in given.items())
+    same = same and places == {name: (x.data_ptr(), x.stride()) for name, x in given.items()}
     return data, same, sorted(os.listdir("."))
 
 
@@ -343,6 +359,11 @@ def exported(module, config, weights, path):
 def parsed(module, body, options):
     """What parse_request makes of a body."""
     return part(module, "serve").parse_request(body, **options)
+
+
+def parsed_in_turn(module, bodies):
+    """What parse_request made of each body, looked at when all are read."""
+    return [part(module, "serve").parse_request(body) for body in bodies]
 
 
 def fields_at_fault(module, bodies, options):

@@ -73,7 +73,8 @@ def scattered(x):
 def config_fields(module, fields=None):
     """The fields of GPTConfig(**fields), or of gpt2_124m()."""
     if fields is None:
-        module.GPTConfig.gpt2_124m().n_layers = 3  # whose next one is another
+        with contextlib.suppress(AttributeError):  # one that cannot be changed is nobody's to change
+            module.GPTConfig.gpt2_124m().n_layers = 3  # whose next one is another
     config = module.GPTConfig.gpt2_124m() if fields is None else module.GPTConfig(**fields)
     names = ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "dropout")
     return {name: getattr(config, name) for name in names}
@@ -104,8 +105,30 @@ def layer_rows(module, name, config, weights, x, training=False):
     layer = layer_of(module, name, config, weights, training)
     given = scattered(x)
     before = surroundings()
-    value = layer(given)
-    return kept(value), bool(torch.equal(given, x)), differences(before)
+    value = kept(layer(given))
+    with torch.no_grad():
+        layer(given)
+    return value, bool(torch.equal(given, x)), differences(before)
+
+
+def layer_in_turn(module, config, weights, x, all_pieces):
+    """The rows of one attention layer for several texts, each in pieces through a cache of its own."""
+    target, found = layer_of(module, "CausalSelfAttention", config, weights), []
+    with torch.no_grad():
+        for pieces in all_pieces:
+            cache = module.KVCache(module.GPTConfig(**config), len(x), x.dtype)
+            rows = [kept(target(piece, cache, 0)) for piece in x[:, : sum(pieces)].split(pieces, dim=1)]
+            found.append(torch.cat(rows, dim=1))
+    return found
+
+
+def after_new_weights(module, config, first, second, ids):
+    """The logits of a model whose weights were changed after it had been used."""
+    model = gpt_of(module, config, first).eval()
+    with torch.no_grad():
+        model(ids)
+        filled(model, second)
+        return kept(model(ids)[0])
 
 
 def layer_gradients(module, name, config, weights, x, cotangent):
@@ -327,6 +350,7 @@ def write_documents(documents, folder, how, characters=False):
     """Files with these documents: one .jsonl, one .txt each, or both kinds; returns their paths."""
     os.makedirs(folder, exist_ok=True)
     texts = ["".join(map(chr, ids)) if characters else " ".join(map(str, ids)) for ids in documents]
+    texts = [text or " " * (i % 2) for i, text in enumerate(texts)]  # neither has a token, but one is not empty
     if how == "txt":
         groups = [[text] for text in texts]
     elif how == "jsonl":
@@ -451,17 +475,28 @@ def write_corpus(splits, folder="corpus"):
     return folder
 
 
+def hash_elsewhere(value):
+    """hash() as another process has it: other numbers for texts and bytes, the same for all else."""
+    parts = value if isinstance(value, tuple) else (value,)
+    return hash(value) ^ (0x5EED * any(isinstance(part, str | bytes) for part in parts))
+
+
 @in_a_folder
-def epoch(module, shards, size, t, world=1, seed=None, epoch=None, split="train"):
-    """All batches of an epoch for every rank: [rank][step] -> (x, y); len for each; whether the position and all else stayed."""
+def epoch(module, shards, size, t, world=1, seed=None, epoch=None, split="train", elsewhere=False):
+    """All batches of an epoch for every rank: [rank][step] -> (x, y); len for each; whether the position and all else stayed.
+    `elsewhere`: as in another process, where hash() of a text is another number."""
     data = part(module, "data")
     folder = write_corpus({split: shards, "other": [[9] * 50]})
     options = {} if seed is None else {"shuffle_seed": seed}
+    if elsewhere and not hasattr(data, "hash"):
+        data.hash = hash_elsewhere
     ranks = [data.TokenShards(folder, split, size, t, rank, world, **options) for rank in range(world)]
     which = () if epoch is None else (epoch,)
     before = surroundings()
     batches = [[kept(own.batch(step, *which)) for step in range(len(own))] for own in ranks]
     still = all([own.epoch, own.step] == [0, 0] for own in ranks) and not differences(before)
+    if vars(data).get("hash") is hash_elsewhere:
+        del data.hash
     return batches, [len(own) for own in ranks], still
 
 
@@ -680,6 +715,8 @@ def groups_of(module, weight_decay, kind):
         model.weight = nn.Parameter(torch.ones(4))
         model.ln_1 = nn.Conv1d(2, 3, 1, bias=True)
         model.scale = nn.Parameter(torch.ones(1, 1))
+    if kind == "matrices only":
+        model = nn.Linear(3, 2, bias=False)
     if kind == "vectors only":
         model = nn.LayerNorm(3)
     if kind == "frozen":
@@ -937,10 +974,14 @@ def logged(module, seed, batches, config, validation):
         return [json.loads(line) for line in file], [{key: list(value) for key, value in h.items()} for h in histories]
 
 
+@in_a_folder
 def training_refused(module, batches, configs):
-    """For each config: whether it is refused, and whether the model is as it was."""
+    """For each config, without a checkpoint and then with one from before: whether it is refused, and whether the model is as
+    it was."""
     train, answers = part(module, "train"), []
-    for config in configs:
+    first = train.TrainConfig(total_steps=1, warmup_steps=0, checkpoint_path="c.pt")
+    train.train(tiny(2), Batches(batches), first)
+    for config in [config | {"checkpoint_path": path} for config in configs for path in (None, "c.pt")]:
         model = tiny(1)
         before = state_of(model)
         was_refused = refused(train.train, model, Batches(batches), train.TrainConfig(**config))

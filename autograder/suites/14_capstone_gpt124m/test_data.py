@@ -184,10 +184,13 @@ def test_next_batch_goes_through_the_epochs(student, layout, n):
     tokens, shards, size, t, world, steps = layout
     rank = len(tokens) % world
     seen, changed, files, intact = student.run(scenarios.followed, shards, size, t, n, rank=rank, world=world)
-    expected = [(batch(tokens, i % steps, size, t, rank, world), [(i + 1) // steps, (i + 1) % steps]) for i in range(n)]
-    assert_equal(
-        seen, expected, what="[(batch, [epoch, step]), …]", hint="x and y are copies: one that is changed changes nothing else"
-    )
+    batches, positions = zip(*seen)
+    expected = [batch(tokens, i % steps, size, t, rank, world) for i in range(n)]
+    hint = "x and y are copies: one that is changed changes nothing else"
+    assert_equal(list(batches), expected, what="the batches", hint=hint)
+    expected = [[(i + 1) // steps, (i + 1) % steps] for i in range(n)]
+    hint = "after the last batch of an epoch, the position is the next one's beginning at once"
+    assert_equal(list(positions), expected, what=f"[epoch, step] after each batch, {steps} to an epoch", hint=hint)
     assert not changed, f"changed for everyone: {', '.join(changed)}"
     assert intact, "a batch that somebody has already was written to when later ones were taken: each is a copy of its own"
     held = [files[name] for name in sorted(files) if name.endswith(".bin")]
@@ -204,7 +207,8 @@ def test_a_seed_gives_every_epoch_an_order_of_its_own(student, seed, size, t, wo
     shards, key = cut(tokens, seed), seed % 1000
     orders = {}
     for which in ((key, 0), (key, 1), (key + 1, 0), (key, 0)):
-        batches, lengths, still = student.run(scenarios.epoch, shards, size, t, world, seed=which[0], epoch=which[1])
+        options = {"seed": which[0], "epoch": which[1], "elsewhere": which in orders}
+        batches, lengths, still = student.run(scenarios.epoch, shards, size, t, world, **options)
         assert still, "looking at a batch moved the position, or changed what is everyone's (the global random state, say)"
         assert_equal(lengths, [12] * world, what="len(shards) of each rank")
         order = []
@@ -218,7 +222,8 @@ def test_a_seed_gives_every_epoch_an_order_of_its_own(student, seed, size, t, wo
             "a window came twice in one epoch\n  hint: one order for all ranks, from the seed alone"
         )
         if which in orders:
-            assert_equal(order, orders[which], what="the order, once more")
+            hint = "hash() of a text is another number in each process: give the generator a seed made of the numbers"
+            assert_equal(order, orders[which], what="the order once more (as in another process)", hint=hint)
         orders[which] = order
     first, second, other = orders.values()
     assert first != sorted(first), "with a seed the windows should not come as they lie in the stream"

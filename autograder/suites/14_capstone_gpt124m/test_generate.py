@@ -87,6 +87,17 @@ def test_filters_leave_what_they_should_in_this_order(student):
     assert_equal(
         sorted(set(tokens.tolist())), [0], what="the tokens drawn of 0.4, 0.3, 0.2, 0.1 at temperature 0.2 with top_p=0.7"
     )
+    hint = "the token with which the probabilities reach top_p belongs to the nucleus, and none after it"
+    for p, n in ((0.3, 1), (0.65, 2), (0.75, 3), (0.95, 4)):
+        tokens, _ = student.run(probes.draws, four, 200, 1, {"top_p": p})
+        what = f"the tokens drawn of 0.4, 0.3, 0.2, 0.1 with top_p={p}"
+        assert_equal(sorted(set(tokens.tolist())), list(range(n)), what=what, hint=hint)
+    close = torch.tensor([5.0, 5.0 + 1e-9], dtype=torch.float64)
+    for temperature in (0, 1e-12, 1e-308):
+        tokens, _ = student.run(probes.draws, close, 5, 1, {"temperature": temperature})
+        what = f"the tokens drawn of the logits 5 and 5 + 1e-9 in float64 at temperature {temperature}"
+        hint = "work in float64, and subtract the maximum before you divide: the largest is 0 then and cannot overflow"
+        assert_equal(tokens.tolist(), [1] * 5, what=what, hint=hint)
     for n, p in ((2, 0.5), (4, 0.5), (4, 0.25), (8, 0.625)):
         tokens, _ = student.run(probes.draws, torch.zeros(n), 60, 1, {"top_p": p})
         n_drawn = len(set(tokens.tolist()))
@@ -222,6 +233,8 @@ def test_modes_are_left_alone_and_bad_arguments_are_refused(student, reference):
                 "recording afterwards": recording,
             }
             assert_equal(left, wanted, what="what generate left behind")
+    recording = student.run(probes.recording_after_a_failure, spec, ids)
+    assert recording, "the model raised, and afterwards no gradients are recorded any more\n  hint: `with torch.no_grad():`"
     for prompts in (([1, 2], [3]), ([1, 2], [3, 4])):
         both = student.run(probes.generations_at_once, spec, *prompts, 6)
         expected = [reference.run(probes.greedily, spec, prompt, 6) for prompt in prompts]
@@ -263,7 +276,8 @@ def check_file(data, tensors):
     try:
         header, start = read_safetensors(data)
     except ValueError as error:
-        raise AssertionError(f"this is no file of the format: {error}") from None
+        hint = "the first eight bytes count the header's bytes, spaces included, and not its characters"
+        raise AssertionError(f"this is no file of the format: {error}\n  hint: {hint}") from None
     header.pop("__metadata__", None)
     assert_equal(sorted(header), sorted(tensors), what="the names in the header")
     for name, x in tensors.items():
@@ -330,7 +344,7 @@ def test_tensors_may_lie_in_memory_in_any_way(student, generator):
     for how in ("scattered", "strided", "trained"):
         data, same, _ = student.run(probes.written, tensors, how=how)
         check_file(data, tensors)
-        assert same, "a tensor was changed"
+        assert same, "a tensor was changed, or moved in memory\n  hint: tensor.contiguous() is another one where it has to be"
     x = normal(generator, 5, 2)
     data = student.run(probes.written_shared, x)
     check_file(data, {"a": x[:3], "b": x[1:], "c": x, "d": x, "e": x[:1].expand(4, 2)})

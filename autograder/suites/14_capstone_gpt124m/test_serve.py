@@ -20,7 +20,7 @@ DEFAULTS = {"max_new_tokens": 64, "temperature": 1.0, "top_k": None, "top_p": No
 @settings(max_examples=30)
 @given(data=st.one_of(st.binary(max_size=14), SOME_TEXT.map(str.encode)), cuts=st.lists(sizes(0, 13), max_size=6))
 def test_the_pieces_together_are_the_decoded_text(student, data, cuts):
-    """Whatever the bytes are and however tokens cut them; no piece is empty; the ids are read to the end."""
+    """Whatever the bytes are and however tokens cut them; no piece is empty; all ids are read, and not before the first piece."""
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     pieces = [data[a:b] for a, b in zip(places, places[1:])] + [b"", b"!"]
     ids = [*range(len(pieces) - 2), *([len(pieces) - 2] if len(cuts) % 2 else []), *([len(pieces) - 1] if len(cuts) % 3 else [])]
@@ -29,6 +29,9 @@ def test_the_pieces_together_are_the_decoded_text(student, data, cuts):
     assert_equal("".join(text for text, _ in seen), expected, what=f"the text of {[pieces[i] for i in ids]}")
     assert all(text for text, _ in seen), "a piece is empty"
     assert_equal(n_asked, len(ids), what="the number of ids that were asked for")
+    seen, _ = student.run(probes.streamed, None, list(b"abcd"))
+    at_once = [text for text, asked in seen if asked < 4]
+    assert at_once, "of b'abcd', no piece came before all ids had been asked for\n  hint: decode as the ids come, one by one"
 
 
 @exercise("decode_stream", points=1)
@@ -48,6 +51,11 @@ def test_a_character_comes_with_its_last_byte_and_not_before(student, text):
     assert_equal(both, [text, "ab" + text], what="the texts of two streams that take turns, one of an iterator, one of a list")
     pieces, ids = [b"\xf0\x9f", b"", b"\x98\x80", b"\xff"], [0, *[1] * 40, 2]
     assert_equal(student.run(probes.streamed, pieces, ids)[0], [("😀", 42)], what="a character with 40 empty tokens in it")
+    seen, _ = student.run(probes.streamed, [b"\xff", b"a", b"b"], [0, 1, 2])
+    by_then = ["".join(text for text, asked in seen if asked <= n) for n in (2, 3)]
+    hint = "a U+FFFD in the middle is no character that has only begun: ask how the text ends"
+    what = r"the text after two and after three of the ids of b'\xff', b'a' and b'b'"
+    assert_equal(by_then, ["\ufffda", "\ufffdab"], what=what, hint=hint)
     seen, _ = student.run(probes.streamed, pieces, [*[3] * 40, 0, 2])
     assert_equal("".join(text for text, _ in seen), "\ufffd" * 40 + "😀", what="the text after 40 bytes that are none")
 
@@ -149,6 +157,9 @@ def test_the_field_that_is_wrong_is_named(student):
         assert found in ("body", "seed"), f"{what}\n  hint: json.loads raises ValueError, of which JSONDecodeError is one kind"
     request = student.run(probes.parsed, body_of(prompt="a"), {"limit": 0})
     assert_equal(request["max_new_tokens"], 0, what="the default of max_new_tokens with a limit of 0")
+    bodies = [body_of(prompt="a", top_k=3), body_of(prompt="b"), body_of(prompt="a\0b")]
+    expected = [DEFAULTS | {"prompt": "a", "top_k": 3}, DEFAULTS | {"prompt": "b"}, DEFAULTS | {"prompt": "a\0b"}]
+    assert_equal(student.run(probes.parsed_in_turn, bodies), expected, what="three requests, looked at after all are read")
 
 
 # application

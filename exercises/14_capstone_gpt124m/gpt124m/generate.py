@@ -37,13 +37,14 @@ def next_token(
     top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> int:
-    """Draw one token from logits `(vocab,)` of any floating dtype; returns its id as an int.
+    """Draw one token from logits `(vocab,)` of any floating dtype, with a graph behind them or without; returns its id as an int.
 
     Temperature 0 takes the most probable token (which of equal ones is left open) and draws nothing. Otherwise, in this
-    order: logits are divided by the temperature, however low; only the `top_k` most probable tokens stay; of these,
-    renormalised, only the nucleus stays: the fewest most probable ones whose probabilities reach `top_p` together, always at
-    least one; then one is drawn by its probability. None leaves a filter out; a `top_k` beyond the vocabulary keeps all of
-    it. A token with logit -inf is never drawn.
+    order: logits are divided by the temperature, however low; only the `top_k` most probable tokens stay (it is left open
+    which and how many of those that are equal to the last of them); of these, renormalised, only the nucleus stays: the
+    fewest most probable ones whose probabilities reach `top_p` together, always at least one; then one is drawn by its
+    probability. None leaves a filter out; a `top_k` beyond the vocabulary keeps all of it. A token with logit -inf is never
+    drawn.
 
     All randomness comes from `generator` (a CPU one, wherever the logits are), or PyTorch's global one where there is none:
     the same state gives the same token. Logits stay as they are.
@@ -75,8 +76,8 @@ def generate(
     anew into an empty cache. The tokens are those that reading the whole window at every step would give.
 
     Lazy: the model reads nothing before the first id is asked for, and nothing further once the last id has been yielded or
-    nobody asks any more. No graph is recorded, and between two ids the caller's gradient mode is as the caller has it. The
-    model's mode is left alone: call `model.eval()` before if there is dropout.
+    nobody asks any more. No graph is recorded; between two ids, and when the model has raised, the caller's gradient mode is as
+    the caller has it. The model's mode is left alone: call `model.eval()` before if there is dropout.
 
     Of the model, only these are used: `model(ids, cache=cache, last_only=True)` with ids `(1, t)`, which returns `(logits,
     None)`, where `last_only` may be left out; `model.new_cache()`, whose caches have `length` and `truncate(length)`;
