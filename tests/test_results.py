@@ -257,6 +257,8 @@ def test_only_the_beginning_of_a_long_message_is_shown():
     exercise = an_exercise(status="failed", message="\n\nfirst\n  second\n\nthird\nfourth")
     assert tables.advice(exercise) == "first\nsecond\nthird"
     assert len(tables.advice(an_exercise(message="x" * 4000))) == tables.ADVICE_LENGTH
+    long = "sums: not as expected\n  expected 3\n  got      4\n  shape (2,)\n  hint: count once\n  hint: or twice"
+    assert tables.advice(an_exercise(message=long)) == "sums: not as expected\nexpected 3\ngot      4\nhint: count once"
 
 
 def test_markup_in_text_is_text():

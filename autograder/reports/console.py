@@ -61,9 +61,10 @@ def submission(results: Results, ascii_only: bool = False) -> RenderableType:
 
 
 def advice(exercise: ExerciseResult) -> str:
-    """The sentence shown beside an exercise: the beginning of its message."""
+    """The sentence shown beside an exercise: the beginning of its message, and its hint where that comes later."""
     lines = [line.strip() for line in exercise.message.splitlines() if line.strip()]
-    text = "\n".join(lines[:ADVICE_LINES])
+    hint = next((line for line in lines[ADVICE_LINES:] if line.startswith("hint: ")), "")
+    text = "\n".join([*lines[:ADVICE_LINES], *[hint] * bool(hint)])
     return text if len(text) <= ADVICE_LENGTH else text[: ADVICE_LENGTH - 1].rstrip() + "…"
 
 
