@@ -274,11 +274,12 @@ def test_a_look_up_follows_the_text_and_no_further(student):
     ends = "".join(words_for(6, 1000, letters=letters, mostly=8))
     starts = [sum(map(len, alike[:i])) for i in range(60)]
     asked = [("".join(alike[:60]) + ends, starts), ("aab" * 50 + ends, list(range(150)))]
+    asked.append(("q" * 20_000 + "aab", [20_000] * 5))
     for (_, starts), (n_steps, n_looked) in zip(asked, student.run(scenarios.trie_work, words, asked, 400)):
         said = f"{len(starts)} look-ups, each with a match of a few characters, ran more than {n_steps} lines of code"
         assert n_steps <= 400 * len(starts), f"{said}\n  hint: walk down from the root, and stop where no edge leads on"
         said = f"{len(starts)} look-ups, each with a match of a few characters, looked at the text {n_looked} times"
-        hint = "one character after the other, not one word after the other"
+        hint = "one character after the other from start on, not one word after the other"
         assert n_looked <= 1000 * len(starts), f"{said}\n  hint: {hint}"
 
 
