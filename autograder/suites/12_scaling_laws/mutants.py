@@ -1421,12 +1421,6 @@ MUTANTS += [
             "column_bias_detached",
             "bias.tensor_split(n_shards)",
             "bias.detach().tensor_split(n_shards)",
-            "Gradients flow to the bias.",
-        ),
-        (
-            "column_bias_detached",
-            "bias.tensor_split(n_shards)",
-            "bias.detach().tensor_split(n_shards)",
             "Gradients flow to the bias: detach and .data cut it off.",
         ),
         (
