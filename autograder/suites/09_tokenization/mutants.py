@@ -3630,6 +3630,7 @@ MUTANTS += [
         "the_place_of_the_last_key",
         "HashMap",
         "The place where the last key was found is remembered, and entries move when the list grows or one is deleted.",
+        ("        return place\n", "        self._last = key, place\n        return place\n"),
         (
             "        hashed = hash(key)\n        place = self._home(hashed)\n        while",
             "        last, place = getattr(self, '_last', (self, 0))\n"
@@ -3637,7 +3638,6 @@ MUTANTS += [
             "            return place\n"
             "        hashed = hash(key)\n        place = self._home(hashed)\n        while",
         ),
-        ("        return place\n", "        self._last = key, place\n        return place\n"),
     ),
     edit(
         "asking_makes_nodes",
