@@ -31,6 +31,19 @@ MUTANTS = [
         (PUT_AGAIN, PUT_AGAIN.replace("        while ", "        if ")),
     ),
     edit(
+        "the_place_of_the_last_key",
+        "HashMap",
+        "The last key's place is remembered, but entries move when the list grows or one is deleted: search anew each time.",
+        ("        return place\n", "        self._last = key, place\n        return place\n"),
+        (
+            "        hashed = hash(key)\n        place = self._home(hashed)\n        while",
+            "        last, place = getattr(self, '_last', (self, 0))\n"
+            "        if last is key and place < len(self._entries) and self._entries[place] is not None:\n"
+            "            return place\n"
+            "        hashed = hash(key)\n        place = self._home(hashed)\n        while",
+        ),
+    ),
+    edit(
         "everybody_moves_back_by_one",
         "HashMap",
         "After a deletion every entry behind it moves back by one, also those that then lie before the place where their "
@@ -3593,13 +3606,14 @@ def calls_from_the_end(text, log_probs):
     return pieces, best(len(text))[0]
 
 
-@mutant("max_match", "The cut with the fewest pieces is sought: take the longest match each time, whatever follows.")
+@mutant("max_match", "The cut with the fewest pieces is sought: here the longest match is taken each time, whatever follows.")
 def the_fewest_pieces_and_short_ones_first(text, trie, unk):
     best = [[]]  # of the last characters, from none to all of them
     for start in range(len(text) - 1, -1, -1):
-        ends = range(1, len(trie.longest_prefix(text, start)) + 1)
-        ways = [[text[start : start + n], *best[-n]] for n in ends if text[start : start + n] in trie]
-        best.append(min([*ways, [unk, *best[-1]]], key=len))
+        ways = [[text[start] if text[start] in trie else unk, *best[-1]]]
+        lengths = range(2, len(trie.longest_prefix(text, start)) + 1)
+        ways += [[text[start : start + n], *best[-n]] for n in lengths if text[start : start + n] in trie]
+        best.append(min(ways, key=len))
     return best[-1]
 
 
@@ -3626,19 +3640,6 @@ def ranks_from_before_a_merge(ids, merges):
 
 
 MUTANTS += [
-    edit(
-        "the_place_of_the_last_key",
-        "HashMap",
-        "The place where the last key was found is remembered, and entries move when the list grows or one is deleted.",
-        ("        return place\n", "        self._last = key, place\n        return place\n"),
-        (
-            "        hashed = hash(key)\n        place = self._home(hashed)\n        while",
-            "        last, place = getattr(self, '_last', (self, 0))\n"
-            "        if last is key and place < len(self._entries) and self._entries[place] is not None:\n"
-            "            return place\n"
-            "        hashed = hash(key)\n        place = self._home(hashed)\n        while",
-        ),
-    ),
     edit(
         "asking_makes_nodes",
         "Trie",

@@ -175,7 +175,7 @@ def the_very_objects(module):
 
 def the_same_key_at_once(module, n):
     """Keys that have another value right after they were set, or are there right after they were deleted."""
-    mapping, keys, wrong = module.HashMap(), [f"key {i}" for i in range(n)], []
+    mapping, keys, wrong = module.HashMap(), [(1, i) for i in range(n)], []
     for i, key in enumerate(keys):
         mapping[key] = i
         wrong += [key] if mapping.get(key) != i else []

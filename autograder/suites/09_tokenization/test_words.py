@@ -301,6 +301,10 @@ def match_by_trying(text, words, unk):
 @example(seed=1, n=12, unk="<unk>")
 def test_the_longest_match_from_left_to_right(student, seed, n, unk):
     """Each piece is the longest word that fits where the one before ends, and unk stands for one character."""
+    if seed == 1:  # neither the fewest pieces nor those that are found from the end
+        text, words = "abcdwxyz", ["a", "ab", "bcd", "c", "d", "w", "wxy", "x", "yz", "z"]
+        expected, what = ["ab", "c", "d", "wxy", "z"], f"the pieces of {text!r} with the words {words}"
+        assert_equal(student.run(scenarios.match, text, words, unk), expected, what=what, hint="the longest word each time")
     words = words_for(seed, n, longest=4)
     text = text_for(seed, words, 10)
     actual = student.run(scenarios.match, text, words, unk)
