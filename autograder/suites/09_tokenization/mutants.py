@@ -33,7 +33,7 @@ MUTANTS = [
     edit(
         "the_place_of_the_last_key",
         "HashMap",
-        "The last key's place is remembered, but entries move when the list grows or one is deleted: search anew each time.",
+        "The last key's place is kept, but entries move when the list grows or one is deleted: search anew each time.",
         ("        return place\n", "        self._last = key, place\n        return place\n"),
         (
             "        hashed = hash(key)\n        place = self._home(hashed)\n        while",
@@ -2658,7 +2658,7 @@ def the_shortest_match(text, trie, unk):
     return pieces
 
 
-@mutant("max_match", "The cut with the fewest pieces is sought: here the longest match is taken each time, whatever follows.")
+@mutant("max_match", "The cut with the fewest pieces is sought: here the longest match is taken, whatever follows.")
 def the_fewest_pieces(text, trie, unk):
     best = [[]]
     for end in range(1, len(text) + 1):
@@ -3606,7 +3606,7 @@ def calls_from_the_end(text, log_probs):
     return pieces, best(len(text))[0]
 
 
-@mutant("max_match", "The cut with the fewest pieces is sought: here the longest match is taken each time, whatever follows.")
+@mutant("max_match", "The cut with the fewest pieces is sought: here the longest match is taken, whatever follows.")
 def the_fewest_pieces_and_short_ones_first(text, trie, unk):
     best = [[]]  # of the last characters, from none to all of them
     for start in range(len(text) - 1, -1, -1):

@@ -304,7 +304,8 @@ def test_the_longest_match_from_left_to_right(student, seed, n, unk):
     if seed == 1:  # neither the fewest pieces nor those that are found from the end
         text, words = "abcdwxyz", ["a", "ab", "bcd", "c", "d", "w", "wxy", "x", "yz", "z"]
         expected, what = ["ab", "c", "d", "wxy", "z"], f"the pieces of {text!r} with the words {words}"
-        assert_equal(student.run(scenarios.match, text, words, unk), expected, what=what, hint="the longest word each time")
+        actual = student.run(scenarios.match, text, words, unk)
+        assert_equal(actual, expected, what=what, hint="the longest word each time")
     words = words_for(seed, n, longest=4)
     text = text_for(seed, words, 10)
     actual = student.run(scenarios.match, text, words, unk)
