@@ -338,11 +338,12 @@ def test_pairs_count_as_often_as_their_words(student):
     assert_equal(
         student.count_pairs({"a": 3, "": 1, "ab": 1, "ba": 1}), {("a", "b"): 1, ("b", "a"): 1}, what="the pairs of short words"
     )
-    words = {("l", "ow", "er"): 4, (b"l", b"o"): 1}
-    expected = {("l", "ow"): 4, ("ow", "er"): 4, (b"l", b"o"): 1}
-    assert_equal(
-        student.count_pairs(words), expected, what="the pairs of l ow er and of bytes", hint="a tuple's entries are symbols"
-    )
+    for words, expected in (
+        ({("l", "ow", "er"): 4}, {("l", "ow"): 4, ("ow", "er"): 4}),
+        ({(b"l", b"o"): 1}, {(b"l", b"o"): 1}),
+    ):
+        hint = "a tuple's entries are symbols"
+        assert_equal(student.count_pairs(words), expected, what=f"the pairs of {words}", hint=hint)
 
 
 @exercise("count_pairs")

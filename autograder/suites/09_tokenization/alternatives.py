@@ -2182,3 +2182,39 @@ def pieces_by_their_last_character(text, log_probs):
         end -= len(back[end])
     out.reverse()
     return (out, sum(pieces[p] for p in out))
+
+
+@alternative("count_pairs", "All places in one sorted list, and equal ones side by side are added up.")
+def sorted_and_grouped(words):
+    from itertools import groupby
+
+    places = sorted((pair, count) for word, count in words.items() for pair in zip(word, word[1:]))
+    return {pair: sum(count for _, count in alike) for pair, alike in groupby(places, key=lambda place: place[0])}
+
+
+@alternative("Trie", "The rest of the text is cut out and gone through.")
+class what_stands_behind:
+    def __init__(self):
+        self.root = {}
+
+    def insert(self, word):
+        if not word:
+            raise ValueError("the empty word")
+        node = self.root
+        for character in word:
+            node = node.setdefault(character, {})
+        node[""] = word
+
+    def __contains__(self, word):
+        return word != "" and self.longest_prefix(word) == word
+
+    def longest_prefix(self, text, start=0):
+        if not 0 <= start <= len(text):
+            raise IndexError("start")
+        node, found = self.root, ""
+        for character in text[start:]:
+            if character not in node:
+                break
+            node = node[character]
+            found = node.get("", found)
+        return found

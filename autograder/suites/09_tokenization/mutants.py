@@ -31,6 +31,19 @@ MUTANTS = [
         (PUT_AGAIN, PUT_AGAIN.replace("        while ", "        if ")),
     ),
     edit(
+        "the_place_of_the_last_key",
+        "HashMap",
+        "The last key's place is kept, but entries move when the list grows or one is deleted: search anew each time.",
+        ("        return place\n", "        self._last = key, place\n        return place\n"),
+        (
+            "        hashed = hash(key)\n        place = self._home(hashed)\n        while",
+            "        last, place = getattr(self, '_last', (self, 0))\n"
+            "        if last is key and place < len(self._entries) and self._entries[place] is not None:\n"
+            "            return place\n"
+            "        hashed = hash(key)\n        place = self._home(hashed)\n        while",
+        ),
+    ),
+    edit(
         "everybody_moves_back_by_one",
         "HashMap",
         "After a deletion every entry behind it moves back by one, also those that then lie before the place where their "
@@ -2645,7 +2658,7 @@ def the_shortest_match(text, trie, unk):
     return pieces
 
 
-@mutant("max_match", "The cut with the fewest pieces is sought: here the longest match is taken each time, whatever follows.")
+@mutant("max_match", "The cut with the fewest pieces is sought: here the longest match is taken, whatever follows.")
 def the_fewest_pieces(text, trie, unk):
     best = [[]]
     for end in range(1, len(text) + 1):
@@ -3591,3 +3604,73 @@ def calls_from_the_end(text, log_probs):
         pieces.insert(0, text[best(end)[1] : end])
         end = best(end)[1]
     return pieces, best(len(text))[0]
+
+
+@mutant("max_match", "The cut with the fewest pieces is sought: here the longest match is taken, whatever follows.")
+def the_fewest_pieces_and_short_ones_first(text, trie, unk):
+    best = [[]]  # of the last characters, from none to all of them
+    for start in range(len(text) - 1, -1, -1):
+        ways = [[text[start] if text[start] in trie else unk, *best[-1]]]
+        lengths = range(2, len(trie.longest_prefix(text, start)) + 1)
+        ways += [[text[start : start + n], *best[-n]] for n in lengths if text[start : start + n] in trie]
+        best.append(min(ways, key=len))
+    return best[-1]
+
+
+@mutant("encode_bpe", "A heap's entry may be out of date: merge only where the neighbours still have its rank.")
+def ranks_from_before_a_merge(ids, merges):
+    ranks, symbols = {}, list(ids)
+    for rank, pair in enumerate(merges):
+        ranks.setdefault(pair, rank)
+    after, before = list(range(1, len(symbols) + 1)), list(range(-1, len(symbols) - 1))
+    heap = [(ranks[pair], i) for i, pair in enumerate(zip(symbols, symbols[1:])) if pair in ranks]
+    heapq.heapify(heap)
+    while heap:
+        _, i = heapq.heappop(heap)
+        j = after[i]
+        if symbols[i] is None or j == len(symbols) or (symbols[i], symbols[j]) not in ranks:
+            continue
+        symbols[i], symbols[j], after[i] = symbols[i] + symbols[j], None, after[j]
+        if after[j] < len(symbols):
+            before[after[j]] = i
+        for left, right in ((before[i], i), (i, after[i])):
+            if left >= 0 and right < len(symbols) and (symbols[left], symbols[right]) in ranks:
+                heapq.heappush(heap, (ranks[symbols[left], symbols[right]], left))
+    return [symbol for symbol in symbols if symbol is not None]
+
+
+MUTANTS += [
+    edit(
+        "asking_makes_nodes",
+        "Trie",
+        "`in` makes nodes for a text that is no word: use get, and stop where no edge leads on.",
+        ("node._children.get(character)", "node._children.setdefault(character, Trie())"),
+    ),
+    edit(
+        "from_the_beginning_of_the_text",
+        "Trie",
+        "islice goes through all of the text before start: take text[i] for i from start on.",
+        (
+            "        for i in range(start, len(text)):\n            node = node._children.get(text[i])",
+            "        import itertools\n\n"
+            "        for i, character in enumerate(itertools.islice(text, start, None), start):\n"
+            "            node = node._children.get(character)",
+        ),
+    ),
+    edit(
+        "at_most_256_merges",
+        "train_bpe",
+        "Training ends after 256 merges: how many there are is n_merges' to say, and bytes have nothing to do with it.",
+        ("    words = [list(word)", "    n_merges = min(n_merges, 256)\n    words = [list(word)"),
+    ),
+    edit(
+        "the_longest_piece_by_the_size_of_the_table",
+        "unigram_segment",
+        "What was computed for one table is used for another of as many pieces: compute it in each call.",
+        (
+            "    longest = max(map(len, log_probs), default=0)\n",
+            "    kept = unigram_segment.__dict__.setdefault('kept', {})\n"
+            "    longest = kept.setdefault(len(log_probs), max(map(len, log_probs), default=0))\n",
+        ),
+    ),
+]

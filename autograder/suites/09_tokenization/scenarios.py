@@ -173,6 +173,18 @@ def the_very_objects(module):
     }
 
 
+def the_same_key_at_once(module, n):
+    """Keys that have another value right after they were set, or are there right after they were deleted."""
+    mapping, keys, wrong = module.HashMap(), [(1, i) for i in range(n)], []
+    for i, key in enumerate(keys):
+        mapping[key] = i
+        wrong += [key] if mapping.get(key) != i else []
+    for key in keys:
+        del mapping[key]
+        wrong += [key] if key in mapping else []
+    return wrong[:5]
+
+
 # What may mark a free place, or one where something was deleted, and may be put in like anything else.
 ODD = [..., NotImplemented, object, type, type(None), KeyError, Exception, int, str, list, len, sys, (), ((),), (None, None),
        (None, None, None), -1, -99, 1, b"", "free", "FREE", "removed", "gone", "none", "None", "null", "_", "\0"]  # fmt: skip
@@ -471,6 +483,7 @@ def trie_work(module, words, asked, limit):
             for start in starts:
                 trie.longest_prefix(text, start)
                 trie.__contains__(text[start : start + 9])
+                trie.__contains__("q" * 20_000)  # leads nowhere at once
 
         Text.n_looked = 0
         seen.append([steps_of(limit * len(starts), run), Text.n_looked])

@@ -278,6 +278,7 @@ def test_there_are_no_more_merges_than_pairs(student):
         ({"abcd": 1}, 2),
         ({"ab": 1}, 0),
         ({"abcdefghijklmnopqrstuvwxyz" * 2: 3, "klmn": 1}, 60),
+        ({"".join(chr(0x4E00 + i + j) for j in range(4)): 1 for i in range(0, 400, 4)}, 400),
     ):
         assert_merges(student.train_bpe(words, n), words, n, "a pair that occurs once counts")
     for words in ({"abc": 1}, {"a": 1}, {}):
@@ -346,6 +347,7 @@ def test_rank_decides_and_not_place_or_length(student):
              ("aaaa", [("a", "a"), ("aa", "aa")]), ("abcd", [("b", "c"), ("a", "b"), ("c", "d"), ("ab", "cd")]),
              ("lower", [("l", "o"), ("lo", "w"), ("e", "r")]),
              ("abab", [("a", "b"), ("ab", "ab")]), ("aaab", [("a", "b"), ("a", "a")]),
+             ("abcd", [("b", "c"), ("a", "b"), ("bc", "d"), ("a", "bc")]),
              ("ab", []), ("", [("a", "b")]), ("a", [("a", "a")]), ("a b ", [(" ", "b"), ("a", " b")]),
              (letters * 3, [(letters[:i], letters[i]) for i in range(1, 26)])]  # fmt: skip
     for word, merges in cases:

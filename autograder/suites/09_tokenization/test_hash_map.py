@@ -140,6 +140,10 @@ def test_the_first_key_stays_and_objects_are_themselves(student):
         what="whether",
         hint="stored is key or stored == key",
     )
+    wrong = student.run(scenarios.the_same_key_at_once, 300)
+    what = "keys that have another value right after they were set, or are there right after they were deleted"
+    hint = "entries move when the list grows and when one is deleted: search anew each time"
+    assert_equal(wrong, [], what=what, hint=hint)
     operations = [["set", 1, "a"], ["set", True, "b"], ["items"], ["delete", 1.0], ["set", 1.0, "c"], ["items"], ["len"]]
     assert_as_dict(student.run(scenarios.use_map, operations), operations, "a map of 1, True and 1.0", "1 stays 1")
 

@@ -146,6 +146,7 @@ def test_texts_are_long_and_of_any_characters(student):
     assert_way(found, "ab" * 800, letters, -1200.0, "800 times ab, letter by letter", "a loop: Python allows 1000 calls")
     other = dict.fromkeys(table, -1.0)
     calls = [["aab", table], ["aab", other], ["aab", table]]
+    calls += [["b", {"a": -1.0, "b": -1.0}], ["aab", {"aab": -1.0, "b": -9.0}]]
     seen = student.run(scenarios.in_a_row, "unigram_segment", calls)
     for found, (text, used) in zip(seen, calls, strict=True):
         assert_way(found, text, used, max(all_ways(text, used))[0], f"{text} in {used}", "keep nothing between calls")

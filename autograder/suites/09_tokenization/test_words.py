@@ -274,11 +274,12 @@ def test_a_look_up_follows_the_text_and_no_further(student):
     ends = "".join(words_for(6, 1000, letters=letters, mostly=8))
     starts = [sum(map(len, alike[:i])) for i in range(60)]
     asked = [("".join(alike[:60]) + ends, starts), ("aab" * 50 + ends, list(range(150)))]
+    asked.append(("q" * 20_000 + "aab", [20_000] * 5))
     for (_, starts), (n_steps, n_looked) in zip(asked, student.run(scenarios.trie_work, words, asked, 400)):
         said = f"{len(starts)} look-ups, each with a match of a few characters, ran more than {n_steps} lines of code"
         assert n_steps <= 400 * len(starts), f"{said}\n  hint: walk down from the root, and stop where no edge leads on"
         said = f"{len(starts)} look-ups, each with a match of a few characters, looked at the text {n_looked} times"
-        hint = "one character after the other, not one word after the other"
+        hint = "one character after the other from start on, not one word after the other"
         assert n_looked <= 1000 * len(starts), f"{said}\n  hint: {hint}"
 
 
@@ -300,6 +301,11 @@ def match_by_trying(text, words, unk):
 @example(seed=1, n=12, unk="<unk>")
 def test_the_longest_match_from_left_to_right(student, seed, n, unk):
     """Each piece is the longest word that fits where the one before ends, and unk stands for one character."""
+    if seed == 1:  # neither the fewest pieces nor those that are found from the end
+        text, words = "abcdwxyz", ["a", "ab", "bcd", "c", "d", "w", "wxy", "x", "yz", "z"]
+        expected, what = ["ab", "c", "d", "wxy", "z"], f"the pieces of {text!r} with the words {words}"
+        actual = student.run(scenarios.match, text, words, unk)
+        assert_equal(actual, expected, what=what, hint="the longest word each time")
     words = words_for(seed, n, longest=4)
     text = text_for(seed, words, 10)
     actual = student.run(scenarios.match, text, words, unk)

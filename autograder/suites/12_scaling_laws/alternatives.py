@@ -570,3 +570,26 @@ def futures(parameters, group=None):
         (flat,) = future.wait()
         for g, mean in zip(own, (flat[1:] / flat[0]).split([g.numel() for g in own])):
             g.copy_(mean.view(g.shape))
+
+
+@alternative("column_parallel_linear", "Each output is a sum of products, without a matrix product.")
+def sums_of_products(x, weight, bias, n_shards):
+    if not 0 < n_shards <= len(weight):
+        raise ValueError("n_shards")
+    shards = []
+    for numbers in torch.arange(len(weight)).tensor_split(n_shards):
+        first, last = numbers[0].item(), numbers[-1].item() + 1
+        shard = (x.unsqueeze(-2) * weight[first:last]).sum(-1)
+        shards.append(shard if bias is None else shard + bias[first:last])
+    return shards
+
+
+@alternative("row_parallel_linear", "From the last shard to the first, in sums of products.")
+def products_from_the_last_shard(xs, weight, bias):
+    if not xs or sum(x.size(-1) for x in xs) != weight.size(-1):
+        raise ValueError("widths")
+    total, end = 0.0, weight.size(-1)
+    for x in reversed(xs):
+        total = total + (x.unsqueeze(-2) * weight[:, end - x.size(-1) : end]).sum(-1)
+        end -= x.size(-1)
+    return total if bias is None else total + bias

@@ -1418,6 +1418,12 @@ MUTANTS += [
             "Gradients flow to x.",
         ),
         (
+            "column_bias_detached",
+            "bias.tensor_split(n_shards)",
+            "bias.detach().tensor_split(n_shards)",
+            "Gradients flow to the bias: detach and .data cut it off.",
+        ),
+        (
             "more_shards_than_rows",
             "1 <= n_shards <= len(weight)",
             "1 <= n_shards",
@@ -2507,5 +2513,27 @@ MUTANTS += [
         "average_gradients",
         "With async_op=True the call returns before the sum has come: wait() for it, or leave async_op alone.",
         ("dist.all_reduce(bucket, group=group)", "dist.all_reduce(bucket, group=group, async_op=True)"),
+    ),
+    edit(
+        "different_tensors_for_different_numbers",
+        "fit_power_law",
+        "A set takes equal tensors for different ones: make floats of the values before counting the different ones.",
+        ("len(set(xs)) < 2", "len(set(x)) < 2"),
+    ),
+    edit(
+        "called_with_numbers_of_numpy",
+        "growth_exponent",
+        "The function is called with NumPy's ints, which overflow at 64 bits: call it with the very numbers of sizes.",
+        (FITTED, "    import numpy as np\n\n" + FITTED.replace("in sizes", "in np.array(sizes)")),
+    ),
+    edit(
+        "no_gradient_no_call",
+        "average_gradients",
+        "A process without any gradient returns at once, and the others wait for it for ever: it has zeros to send.",
+        (
+            BUCKETS,
+            "    parameters = [p for p in parameters if p.requires_grad]\n"
+            "    if all(p.grad is None for p in parameters):\n        return\n" + BUCKETS,
+        ),
     ),
 ]

@@ -39,6 +39,11 @@ def growth(module, sizes, costs, as_tensors=False):
     return module.growth_exponent(cost, sizes), calls
 
 
+def growth_of_cubes(module, sizes):
+    """The exponent of n³, computed by whatever kind of number the function is called with."""
+    return module.growth_exponent(lambda n: n**3, sizes)
+
+
 def flops(module, fields, lengths):
     """transformer_flops of a configuration for several lengths, and whether the configuration is as it was."""
     config = type("Config", (), fields)()  # its attributes are the class's: there is nothing in its vars()

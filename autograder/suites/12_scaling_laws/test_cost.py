@@ -106,6 +106,7 @@ def test_too_little_for_a_line_is_refused(student):
     """One point, none, several with the same x, and lists of different lengths."""
     for x, y in (([], []), ([2.0], [3.0]), ([2.0, 2.0], [3.0, 4.0]), ([2, 2.0, 2], [3.0, 3.0, 3.0])):
         assert_refused(student.fit_power_law, x, y, why="there are no two different x")
+        assert_refused(student.fit_power_law, torch.tensor(x), torch.tensor(y), why="no two numbers in tensor x differ")
     for x, y in (([1.0, 2.0, 3.0], [1.0, 2.0]), ([1.0, 2.0], [1.0, 2.0, 3.0]), ([1.0, 2.0], [1.0])):
         assert_refused(student.fit_power_law, x, y, why="x and y differ in length")
         assert_refused(student.fit_power_law, torch.tensor(x), torch.tensor(y), why="x and y, tensors, differ in length")
@@ -150,6 +151,9 @@ def test_the_function_is_called_once_for_each_size(student):
         assert_close(exponent, 2.0, what="the exponent", rtol=1e-9)
     exponent, _ = student.run(scenarios.growth, [1, 10**20 + 1], [10**25, 10**45])
     assert_close(exponent, 1.0, what="the exponent of sizes and costs beyond 64 bits", rtol=1e-9)
+    exponent = student.run(scenarios.growth_of_cubes, [10**6, 10**9, 10**7])
+    hint = "hand the function the very ints of sizes: those of NumPy and PyTorch overflow"
+    assert_close(exponent, 3.0, what="the exponent of n**3 for sizes up to 10**9", rtol=1e-9, hint=hint)
 
 
 @exercise("growth_exponent", points=1)
