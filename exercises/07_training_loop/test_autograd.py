@@ -16,6 +16,8 @@ def summed_back(module, grad, shape):
     engine = importlib.import_module(module.__name__.rpartition(".")[0] + ".autograd")
     grad = grad.numpy()
     value = engine.unbroadcast(grad, tuple(shape))
+    if not isinstance(value, np.ndarray | np.generic):
+        raise TypeError(f"unbroadcast returned {'None' if value is None else type(value).__name__}, not an array")
     return torch.from_numpy(np.array(value)), torch.from_numpy(grad)
 
 
@@ -28,7 +30,10 @@ def in_order(module, parents, root):
     nodes = {name: types.SimpleNamespace(name=name) for name in parents}
     for name, node in nodes.items():
         node.parents = tuple(nodes[parent] for parent in parents[name])
-    return [node.name for node in engine.topological_order(nodes[root])]
+    found = engine.topological_order(nodes[root])
+    if not isinstance(found, list | tuple):
+        raise TypeError(f"topological_order returned {'None' if found is None else type(found).__name__}, not a list")
+    return [node.name for node in found]
 
 
 def long_order(module, n):
@@ -40,7 +45,10 @@ def long_order(module, n):
     node = types.SimpleNamespace(parents=(), number=0)
     for number in range(1, n):
         node = types.SimpleNamespace(parents=(node,), number=number)
-    return torch.tensor([node.number for node in engine.topological_order(node)])
+    found = engine.topological_order(node)
+    if not isinstance(found, list | tuple):
+        raise TypeError(f"topological_order returned {'None' if found is None else type(found).__name__}, not a list")
+    return torch.tensor([node.number for node in found])
 
 
 def evaluated(module, expression, tensors, times=1, constant=()):
@@ -386,7 +394,7 @@ def test_a_layer_of_a_network(student, b, d, h, seed):
 @exercise("gradcheck")
 def test_right_gradients_pass(student):
     """A polynomial, and a function of two inputs."""
-    x, y = drawn(22, 2, 3), drawn(23, 3)
+    x, y = drawn(22, 2, 3), drawn(23, 2, 3)  # of one shape: whether Array broadcasts is no matter here
     fine = {"verdict": True, "data as it was": True, "grad as it was": True}
     hint = "numeric is (f at entry + eps - f at entry - eps) / (2 eps); if Array fails its own tests, begin there"
     assert_equal(student.run(verdict, "(x * x * x).sum()", [x]), fine, what="gradcheck of x³, and what it left behind", hint=hint)

@@ -100,6 +100,16 @@ def from_files(module, vocab, merges, texts, allowed):
     return [tokenizer.encode(text, allowed) for text in texts]
 
 
+# Shared by several exercises
+
+
+def assert_same(actual, expected, what, hint=""):
+    """Equal; if not, both are shown whole, in ASCII."""
+    if ascii(actual) != ascii(expected):
+        said = f"{what}: not as expected\n  expected {ascii(expected)}\n  got      {ascii(actual)}"
+        raise AssertionError(said + (f"\n  hint: {hint}" if hint else ""))
+
+
 # UTF-8
 
 
@@ -143,7 +153,7 @@ def test_wrong_bytes_are_replaced_as_python_does(student, data):
     for errors in ("replace", "ignore"):
         actual, expected = student.utf8_decode(data, errors), data.decode("utf-8", errors)
         hint = "go on with the first byte that does not fit; which second bytes fit depends on the first"
-        assert_equal(ascii(actual), ascii(expected), what=f"{data.hex(' ')} with errors={errors!r}", hint=hint)
+        assert_same(actual, expected, f"{data.hex(' ')} with errors={errors!r}", hint)
 
 
 @exercise("utf8_decode")
@@ -206,7 +216,7 @@ def test_texts_are_cut_as_gpt_2_cuts_them(student):
     for text, expected in CUT.items():
         actual = student.pretokenize(text)
         hint = "contractions first; a space goes with what follows; the last of several white spaces stays for what follows"
-        assert_equal(ascii(actual), ascii(expected), what=f"pretokenize({ascii(text)})", hint=hint)
+        assert_same(actual, expected, f"pretokenize({ascii(text)})", hint)
 
 
 @exercise("pretokenize")
@@ -224,7 +234,7 @@ def test_the_package_regex_agrees(student, text):
     import regex
 
     pattern = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-    assert_equal(ascii(student.pretokenize(text)), ascii(regex.findall(pattern, text)), what=f"pretokenize({ascii(text)})")
+    assert_same(student.pretokenize(text), regex.findall(pattern, text), f"pretokenize({ascii(text)})")
 
 
 # ByteTrie

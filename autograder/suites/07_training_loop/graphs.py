@@ -43,6 +43,12 @@ class Graph:
         return self.leaves, self.operations, self.weights
 
 
+def said(operation: list, *names: str) -> str:
+    """An operation on leaves as one would write it: x0 and x1, or whatever their names are."""
+    name, operands, options = operation
+    return written(name, [names[i] if names else f"x{i}" for i in operands], options)
+
+
 def written(name: str, operands: list[str], options: dict) -> str:
     """An operation as one would write it."""
     if name in SIGNS:

@@ -7,6 +7,11 @@ import torch
 
 from autograder.testing.variants import edit, mutant
 
+NO_PARAMETER_MOVES = (  # one and the same to whoever watches the parameters
+    "No parameter moves: `p = p - ...` makes a new tensor, so subtract in place; "
+    "and params may be a generator, so make a list of it."
+)
+
 MUTANTS = [
     # cross_entropy
     edit(
@@ -322,12 +327,18 @@ MUTANTS = [
     edit(
         "generator_of_parameters_kept",
         "SGD",
-        "params may be a generator, which is empty after the first time: make a list of it.",
+        NO_PARAMETER_MOVES,
         (
             'self.params = list(params)\n        if not self.params:\n            raise ValueError("params must '
             'hold at least one parameter")\n',
             "self.params = params\n",
         ),
+    ),
+    edit(
+        "parameters_rebound_by_sgd",
+        "SGD",
+        NO_PARAMETER_MOVES,
+        ("p.sub_(velocity, alpha=self.lr)", "p = p - self.lr * velocity"),
     ),
     edit(
         "zero_grad_fills_with_zeros",
@@ -722,11 +733,21 @@ MUTANTS = [
     edit(
         "parameters_read_twice",
         "AdamW",
-        "params may be a generator, which is empty after the first time: make a list of it.",
+        NO_PARAMETER_MOVES,
         (
             'self.params = list(params)\n        if not self.params:\n            raise ValueError("params must '
             'hold at least one parameter")\n',
             "self.params = params\n",
+        ),
+    ),
+    edit(
+        "parameters_rebound_by_adamw",
+        "AdamW",
+        NO_PARAMETER_MOVES,
+        ("            p.mul_(1 - self.lr * self.weight_decay)\n", ""),
+        (
+            "p.addcdiv_(mean, root, value=-self.lr / (1 - beta_1**t))",
+            "p = p - self.lr * (self.weight_decay * p + mean / root / (1 - beta_1**t))",
         ),
     ),
     edit(
@@ -1595,7 +1616,7 @@ MUTANTS = [
     edit(
         "nothing_to_predict_accepted",
         "evaluate",
-        "A text without a second token is accepted: there is nothing to predict.",
+        "A text without a second token is not refused: there is nothing to predict, so raise a ValueError.",
         ("if len(data) < 2:", "if False:"),
         ("return total / (len(data) - 1)", "return total / max(1, len(data) - 1)"),
     ),
@@ -1673,6 +1694,12 @@ MUTANTS = [
         "Gradients that were there before train began count in the first step: set them to None before the first pass.",
         ("        optimizer.zero_grad()\n", ""),
         ("        optimizer.step()\n", "        optimizer.step()\n        optimizer.zero_grad()\n"),
+    ),
+    edit(
+        "passes_undivided",
+        "train",
+        "Neither loss nor gradient of a pass is divided by accumulation_steps: they add up to more than the batch's mean.",
+        ("cross_entropy(model(x_part)[0], y_part) / n_passes", "cross_entropy(model(x_part)[0], y_part)"),
     ),
     edit(
         "passes_not_weighted",

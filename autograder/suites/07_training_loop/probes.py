@@ -112,10 +112,18 @@ def nodes_of(parents, kind=Node, many=tuple):
     return nodes
 
 
+def listed(order):
+    """What topological_order returned, if it can be gone through."""
+    if not hasattr(order, "__iter__"):
+        kind = "None" if order is None else f"a {type(order).__name__}"
+        raise TypeError(f"topological_order returned {kind}, not a list of nodes")
+    return order
+
+
 def ordered(module, parents, root, kind="Node", many="tuple"):
     """The numbers of the nodes in the order that was found for the root."""
     nodes = nodes_of(parents, {"Node": Node, "Twin": Twin, "Counting": Counting}[kind], {"tuple": tuple, "list": list}[many])
-    return [node.number for node in engine(module).topological_order(nodes[root])]
+    return [node.number for node in listed(engine(module).topological_order(nodes[root]))]
 
 
 def ordered_chain(module, n, n_wide):
@@ -126,14 +134,14 @@ def ordered_chain(module, n, n_wide):
         chain.append(Node(number, (chain[-1],)))
     wide = nodes_of([*([] for _ in range(n_wide)), range(n_wide)])
     order = engine(module).topological_order
-    return [torch.tensor([node.number for node in order(nodes[-1])]) for nodes in (chain, wide)]
+    return [torch.tensor([node.number for node in listed(order(nodes[-1]))]) for nodes in (chain, wide)]
 
 
 def ordered_again(module, parents, roots):
     """For each root the order, all in one graph, whether it is a list, and whether all parents are what they were."""
     nodes, seen = nodes_of(parents, many=list), []
     for root in roots:
-        found = engine(module).topological_order(root=nodes[root])
+        found = listed(engine(module).topological_order(root=nodes[root]))
         unchanged = all([p.number for p in node.parents] == numbers for node, numbers in zip(nodes, parents))
         seen.append([[node.number for node in found], isinstance(found, list), unchanged])
         found.clear()
@@ -199,7 +207,7 @@ def built(module, leaves, operations):
     for name, operands, options in operations:
         node = applied(name, [nodes[i] for i in operands], options)
         if not isinstance(node, Array):
-            raise TypeError(f"the operation {name!r} gave a {type(node).__name__}, not an Array")
+            raise TypeError(f"the operation {options.get('sign', name)!r} gave a {type(node).__name__}, not an Array")
         nodes.append(node)
     return nodes
 

@@ -202,8 +202,14 @@ def clip(module, gradients, max_norm, as_generator=False, times=1, layout="plain
 
 def schedule(module, steps, *arguments):
     """The learning rates of these steps."""
-    given = dict(zip(("warmup_steps", "total_steps", "max_lr", "min_lr"), arguments, strict=True))
-    return [float(module.cosine_schedule(step=step, **given)) for step in steps]
+    given, found = dict(zip(("warmup_steps", "total_steps", "max_lr", "min_lr"), arguments, strict=True)), []
+    for step in steps:
+        try:
+            found.append(float(module.cosine_schedule(step=step, **given)))
+        except ArithmeticError as error:
+            error.args = (f"{error}, where step={step}, {', '.join(f'{name}={value}' for name, value in given.items())}",)
+            raise
+    return found
 
 
 def batches(module, data, batch_size, context_length, seed, n=1, strided=False):

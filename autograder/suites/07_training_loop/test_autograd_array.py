@@ -16,6 +16,7 @@ from .graphs import (
     graphs_of_sums_and_products,
     indices_of,
     nodes_of,
+    said,
     truth,
     walked,
 )
@@ -166,7 +167,7 @@ def test_constants_get_no_gradient(student):
         requires, _ = student.run(probes.wanting, leaves, operations)
         right = [node.requires_grad for node in nodes_of(leaves, operations)[2:]]
         for operation, found, wants in zip(operations, requires[2:], right, strict=True):
-            assert_equal(found, wants, what=f"requires_grad of {operation}, leaves {wanted}")
+            assert_equal(found, wants, what=f"requires_grad of {said(operation)}, leaves {wanted}")
     found = student.run(probes.walks, [(x, False)], [], [[0, y, []]])
     assert_equal(found, [[None]], what="the gradient of a leaf that requires none, after its own backward")
 
@@ -208,11 +209,11 @@ def test_nothing_that_was_given_is_changed(student, seed):
         given.append((normal(seed + 5, *result.shape), True))
         seed_grad = normal(seed + 6, *result.shape)
         for gradients, kept in student.run(probes.beside, given, operation, seed_grad):
-            what = f"the gradient of z after z + {operation}, or {operation} + z"
+            what = f"the gradient of z after z + ({said(operation)}), or ({said(operation)}) + z"
             assert_close(
                 gradients, [seed_grad, 2 * seed_grad], what=what, hint="a pullback makes a new array of g, and leaves g alone"
             )
-            assert_equal(kept, True, what=f"whether the grad that backward was given is what it was after {operation}")
+            assert_equal(kept, True, what=f"whether the grad that backward was given is what it was after {said(operation)}")
     x, other = leaves[0][0], leaves[1][0]
     ones = torch.ones(2, 3, dtype=x.dtype)
     for sign, second, y, gradient in (
@@ -451,7 +452,8 @@ def test_relu_and_its_gradient_at_0(student, a, seed):
 def test_parts_by_integers_and_slices(student, a, seed, data):
     """x[i], x[i, j], slices with steps of either sign, None and Ellipsis."""
     index = data.draw(indices_of(a).filter(lambda parts: all(part[0] != "array" for part in parts)))
-    check(student, [normal(seed, *a)], [["[]", [0], {"index": index}]], f"x[{index}] of {a}", "zeros, and g where it was")
+    part = ["[]", [0], {"index": index}]
+    check(student, [normal(seed, *a)], [part], f"{said(part, 'x')} of {a}", "zeros, and g where it was")
     nothing = [["[]", [0], {"index": [["slice", 0, 0, None]]}], ["sum", [1], {}]]
     check(student, [normal(seed, *a)], nothing, "x[0:0].sum()", "what was not taken has a gradient of 0, and here that is all")
     twice = [["[]", [0], {"index": index}], ["[]", [0], {"index": [["int", 0]]}], ["sum", [1], {}], ["*", [2, 3], {}]]
@@ -468,20 +470,18 @@ def test_parts_by_masks_and_integer_arrays(student, a, seed, data):
     index = [array] if data is None else data.draw(indices_of(a).filter(lambda parts: any(part[0] == "array" for part in parts)))
     x = normal(seed, *a)
     hint = "whole[index] += g keeps one of several: np.add.at adds them all"
-    check(student, [x], [["[]", [0], {"index": index}]], f"x[{index}] of {a}", hint)
     rows = [["list", [0, 0, a[0] - 1, -1]]]
-    check(student, [x], [["[]", [0], {"index": rows}]], f"x[{rows}] of {a}", hint)
     grid = [["array", torch.tensor([[0, a[0] - 1], [0, 0]])]]
-    check(student, [x], [["[]", [0], {"index": grid}]], f"x[{grid}] of {a}", hint)
     pairs = [["array", torch.tensor([0, -1, 0, 0])]] * len(a)
-    check(student, [x], [["[]", [0], {"index": pairs}]], f"x[{pairs}] of {a}", hint)
     mixed = [["array", torch.tensor([0, 0, -1])], ["rest"], ["new"]]
-    check(student, [x], [["[]", [0], {"index": mixed}]], f"x[{mixed}] of {a}", hint)
+    for each in (index, rows, grid, pairs, mixed):
+        part = ["[]", [0], {"index": each}]
+        check(student, [x], [part], f"{said(part, 'x')} of {a}", hint)
     every, rows, columns = ["slice", None, None, None], [True, False], ["array", torch.tensor([True, False, True])]
     tuples = [[first, ["list", [0, 0, -1]]] for first in (every, ["int", 1], ["rest"])]
     tuples += [[["list", rows]], [["list", rows], ["int", 1]], [every, columns], [["list", [0, 1]], columns]]
     operations = [["[]", [0], {"index": index}] for index in tuples]
-    check(student, [normal(seed, 2, 3)], operations, f"x[index] of (2, 3), the index one of {tuples}", hint)
+    check(student, [normal(seed, 2, 3)], operations, f"{', '.join(said(part, 'x') for part in operations)} of (2, 3)", hint)
 
 
 FLOAT32 = [
@@ -523,7 +523,7 @@ def test_every_operation_keeps_float32(student, seed):
     """No operation makes float64 of float32, or float32 of float64 that meets it."""
     x = positive(normal(seed, 2, 3, dtype=torch.float32))
     for operation in EACH:
-        check(student, [x, x.mT.contiguous()], [operation], f"{operation} in float32")
+        check(student, [x, x.mT.contiguous()], [operation], f"{said(operation)} in float32")
     for sign in "+-*/@":
         y = x.mT.contiguous() if sign == "@" else torch.tensor([0.5, 2.0, 4.0])  # whose inverses are exact
         for single, double in (([x, y.double()], [x.double(), y.double()]), ([x.double(), y], [x.double(), y.double()])):
@@ -553,8 +553,8 @@ def test_every_operation_may_be_walked_again(student, seed):
         calls = [[2, normal(seed + k, *result.shape), []] for k in range(3)]
         actual = student.run(probes.walks, leaves, [operation], calls)
         for k, right in enumerate(walked(leaves, [operation], calls)):
-            what = f"walk {k + 1} through {operation}"
-            compare({"values": [], "gradients": actual[k]}, {"values": [], "gradients": right}, what, "keep nothing from a walk")
+            what, hint = f"walk {k + 1} through {said(operation)}", "keep nothing from a walk" if k else ""
+            compare({"values": [], "gradients": actual[k]}, {"values": [], "gradients": right}, what, hint)
     graph, rate = graph_of([data for data, _ in leaves], EACH), 1e-3
     for step, found in enumerate(student.run(probes.descended, *graph.arguments, rate)):
         expected = truth(*graph.arguments)
@@ -575,7 +575,8 @@ def test_numbers_and_plain_arrays_on_either_side(student, a, seed):
     for sign in "+-*/":
         for other in (2, -0.3, larger, larger[0, 0], torch.arange(1, a[-1] + 1), [2.0] * a[-1]):
             operations = [["with", [0], {"sign": sign, "other": other, "left": left}] for left in (True, False)]
-            check(student, [x], operations, f"(other {sign} x, x {sign} other), other a {type(other).__name__}", hint)
+            kind = {torch.Tensor: "an array", int: "an int", float: "a float", list: "a list"}[type(other)]
+            check(student, [x], operations, f"(other {sign} x, x {sign} other), other {kind}", hint)
         operations = [["with", [0], {"sign": sign, "other": 1.3, "left": left, "scalar": True}] for left in (True, False)]
         check(student, [x], operations, f"(np.float64(1.3) {sign} x, x {sign} np.float64(1.3))", hint)
     for left, other in ((True, normal(seed + 2, 2, *a[-2:-1] or (a[-1],))), (False, normal(seed + 3, a[-1], 2))):

@@ -74,7 +74,8 @@ def test_each_row_is_a_piece_of_the_text_and_its_target_the_next_token(student, 
     (x, y), shape = seen["batches"][0], (batch_size, context_length)
     for name, found in (("x", x), ("y", y)):
         assert isinstance(found, torch.Tensor), f"{name} should be a tensor, got {type(found).__name__}"
-        assert_equal((tuple(found.shape), found.dtype), (shape, torch.int64), what=f"the shape and dtype of {name}")
+        fits = tuple(found.shape) == shape and found.dtype == torch.int64
+        assert fits, f"{name} should have shape {shape} and dtype torch.int64, got {tuple(found.shape)} and {found.dtype}"
         foreign = set(found.flatten().tolist()) - set(place)
         assert not foreign, f"{name} has tokens that the text does not have: {sorted(foreign)}"
     starts = [place[row[0]] for row in x.tolist()]

@@ -435,7 +435,14 @@ TABLE = [
     edit(
         "added_not_counted",
         "bytes_to_unicode",
-        "The others are 256 plus the byte: count them, from 256 on without gaps.",
+        "The others are 256 + byte: they are numbered one after the other from U+0100 on.",
+        ("256 + others.index(byte)", "256 + byte"),
+    ),
+    edit(
+        "added_and_one_forgotten",
+        "bytes_to_unicode",
+        "The others are 256 + byte, and 173 is none of them: it is, and they are numbered one after the other from U+0100 on.",
+        ("*range(161, 173), *range(174, 256)", "*range(161, 256)"),
         ("256 + others.index(byte)", "256 + byte"),
     ),
     edit(
@@ -482,6 +489,7 @@ def one_table_from_the_second_call_on(kept={}):  # noqa: B006
 # pretokenize
 
 FINDS = "return _pattern().findall(text)"
+CONTRACTIONS = "'s|'t|'re|'ve|'m|'ll|'d"
 
 
 def pattern(name, says, *changes):
@@ -606,6 +614,18 @@ PRETOKENIZE = [
         ("\\u2000-\\u200a", "\\u2000-\\u200b"),
     ),
     pattern("mongolian_separator_is_space", "U+180E is white space: it was, up to Unicode 6.2.", ("\\u1680", "\\u1680\\u180e")),
+    edit(
+        "classes_of_another_package",
+        "pretokenize",
+        r"Python's `re` knows no \p{L}: write the classes out, or ask unicodedata.category.",
+        (FINDS, rf"return re.findall(r'''{CONTRACTIONS}| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|\s+(?!\S)|\s+''', text)"),
+    ),
+    edit(
+        "underscores_lost",
+        "pretokenize",
+        r"'_' is lost: \w has it, so [^\s\w] does not. Add it: (?:[^\s\w]|_)+.",
+        (FINDS, rf"return re.findall(r'''{CONTRACTIONS}| ?[^\W\d_]+| ?\d+| ?[^\s\w]+|\s+(?!\S)|\s+''', text)"),
+    ),
     edit(
         "text_in_small_letters",
         "pretokenize",
@@ -904,17 +924,11 @@ TRAINING = [
     edit(
         "the_smallest_of_equals",
         "train_byte_bpe",
-        "Of equally frequent pairs the smallest is merged: it should be the greatest.",
+        "Of equally frequent pairs another one is merged than the greatest, as Python compares tuples of bytes.",
         (
             "        __lt__ = tuple.__gt__\n",
             "        def __lt__(self, other):\n            return (-self[0], self[1]) < (-other[0], other[1])\n",
         ),
-    ),
-    edit(
-        "the_first_of_equals",
-        "train_byte_bpe",
-        "Of equally frequent pairs the one that was met first is merged: it should be the greatest.",
-        ("        __lt__ = tuple.__gt__\n", "        def __lt__(self, other):\n            return self[0] > other[0]\n"),
     ),
     edit(
         "ties_by_the_joined_bytes",
@@ -1342,6 +1356,36 @@ def counted_anew(text_or_path, vocab_size, special_tokens=()):
                 if word[j] == a and word[j + 1] == b:
                     word[j : j + 2] = [a + b]
                 j += 1
+    tokens = [*(bytes([byte]) for byte in range(256)), *(a + b for a, b in merges), *(token.encode() for token in special_tokens)]
+    return dict(enumerate(tokens)), merges
+
+
+@mutant(
+    "train_byte_bpe",
+    "Of equally frequent pairs the one that was met first is merged: the greatest should be, as Python compares tuples.",
+)
+def the_first_of_equals(text_or_path, vocab_size, special_tokens=()):
+    if len(set(special_tokens)) < len(special_tokens) or "" in special_tokens or vocab_size < 256 + len(special_tokens):
+        raise ValueError
+    text = text_or_path.read_bytes().decode() if isinstance(text_or_path, Path) else text_or_path
+    parts = _special_pattern(special_tokens).split(text)[::2]
+    counts = Counter(word for part in parts for word in pretokenize(part))
+    words, merges = {word: [bytes([byte]) for byte in word.encode()] for word in counts}, []
+    while len(merges) < vocab_size - 256 - len(special_tokens):
+        pairs = Counter()
+        for word, symbols in words.items():
+            for pair in pairwise(symbols):
+                pairs[pair] += counts[word]
+        if not pairs:
+            break
+        best = max(pairs, key=pairs.get)
+        merges.append(best)
+        for symbols in words.values():
+            i = 0
+            while i < len(symbols) - 1:
+                if (symbols[i], symbols[i + 1]) == best:
+                    symbols[i : i + 2] = [best[0] + best[1]]
+                i += 1
     tokens = [*(bytes([byte]) for byte in range(256)), *(a + b for a, b in merges), *(token.encode() for token in special_tokens)]
     return dict(enumerate(tokens)), merges
 

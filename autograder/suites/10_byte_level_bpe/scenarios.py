@@ -188,10 +188,16 @@ def tables(module):
 
 
 def cut(module, texts):
-    """pretokenize of each text. The lists are changed by their owner after each."""
+    """pretokenize of each text. The lists are changed by their owner after each. An error says at which text it came."""
     seen = []
     for text in texts:
-        words = module.pretokenize(text)
+        try:
+            words = module.pretokenize(text)
+        except (NotImplementedError, KeyError):  # a key is shown by its repr, and so would be all that is added to it
+            raise
+        except Exception as error:
+            error.args = (f"{error}, in pretokenize({ascii(text)[:100]})",)
+            raise
         seen.append(list(words) if isinstance(words, list) else f"a {type(words).__name__}, which is no list")
         if isinstance(words, list):
             words.append("changed")
@@ -212,14 +218,15 @@ def cut_much(module, piece, n):
 # The trie
 
 
-def use_trie(module, steps):
+def use_trie(module, steps, errors_are_caught=True):
     """What each step gives: ["insert", token, id], ["get", token, ...], ["in", token], ["longest", data, ...]; a dictionary at
-    the end of a step has arguments by their names."""
+    the end of a step has arguments by their names. Errors that may be refusals are caught, unless they are to be seen."""
     trie, seen = module.ByteTrie(), []
     for name, *args in steps:
         method = {"insert": "insert", "get": "get", "in": "__contains__", "longest": "longest_prefix"}[name]
         by_name = args.pop() if isinstance(args[-1], dict) else {}
-        seen.append(outcome(getattr(trie, method), *args, **by_name))
+        call = functools.partial(getattr(trie, method), *args, **by_name)
+        seen.append(outcome(call) if errors_are_caught else call())
         if name == "insert" and seen[-1] != "refused":
             seen[-1] = None  # whatever it returns
     return seen

@@ -19,7 +19,15 @@ def shown(value):
     return text if len(text) <= 160 else f"{text[:160]}…"
 
 
-def assert_each(actual, expected, given, what, hint=""):
+def call(case):
+    """encode of (text, allowed_special), as one would write it."""
+    text, allowed = case
+    is_set = isinstance(allowed, list) and allowed[:1] == ["as a set"]
+    allowed = f"{{{', '.join(map(repr, allowed[1:]))}}}" if is_set and allowed[1:] else "set()" if is_set else repr(allowed)
+    return f"encode({shown(text)}, allowed_special={allowed})"
+
+
+def assert_each(actual, expected, given, what, hint="", show=shown):
     """Row by row, with what was given."""
     for seen, right, row in zip(actual, expected, given, strict=True):
         if seen != right:
@@ -27,7 +35,7 @@ def assert_each(actual, expected, given, what, hint=""):
             if isinstance(seen, list) and isinstance(right, list):
                 i = next((i for i, (a, b) in enumerate(zip(seen, right)) if a != b), min(len(seen), len(right)))
                 where = f", first at index {i}"
-            said = f"{what} of {shown(row)}{where}\n  expected {shown(right)}\n  got      {shown(seen)}"
+            said = f"{what} of {show(row)}{where}\n  expected {shown(right)}\n  got      {shown(seen)}"
             raise AssertionError(said + (f"\n  hint: {hint}" if hint else ""))
 
 
@@ -244,12 +252,12 @@ def test_only_special_tokens_that_are_allowed_count_as_such(student, reference, 
     ]
     expected = reference.run(scenarios.encode_with, known, cases)
     hint = "leftmost first, longest of those; what lies between is encoded by itself; | and . are plain characters"
-    assert_each(student.run(scenarios.encode_with, known, cases), expected, cases, "the ids (text, allowed_special)", hint)
+    assert_each(student.run(scenarios.encode_with, known, cases), expected, cases, "the ids", hint, call)
     cases = [(text, allowed) for text in ("a <|a|>lo", "") for allowed in ("all", [])]
     known = vocabulary(0, 0, special_tokens=())
     expected = reference.run(scenarios.encode_with, known, cases)
-    what = "the ids (text, allowed_special), without any merges and special tokens,"
-    assert_each(student.run(scenarios.encode_with, known, cases), expected, cases, what)
+    what = "without any merges and special tokens, the ids"
+    assert_each(student.run(scenarios.encode_with, known, cases), expected, cases, what, show=call)
 
 
 @exercise("GPT2Tokenizer", points=0.5)
@@ -263,7 +271,7 @@ def test_the_larger_of_two_ids_is_that_of_the_special_token(student, reference):
     for both in (vocab | more, more | vocab):
         expected = reference.run(scenarios.encode_with, (both, merges, special), cases)
         seen = student.run(scenarios.encode_with, (both, merges, special), cases)
-        assert_each(seen, expected, cases, "the ids (text, allowed_special)", "compare the ids, not the order of the dictionary")
+        assert_each(seen, expected, cases, "the ids", "compare the ids, not the order of the dictionary", call)
         rows = [[i] for i, text in both.items() if text in map(str.encode, special)]
         texts = [both[i].decode() for (i,) in rows]
         hint = "a vocabulary turned round has one id for each token, and loses the others: decode by id"

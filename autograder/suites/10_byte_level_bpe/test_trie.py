@@ -31,20 +31,58 @@ def random_token(rng, alphabet, longest=6):
     return bytes(rng.choices(alphabet, k=rng.randint(1, longest)))
 
 
-def shown(step):
-    text = str(step)
-    return text if len(text) <= 160 else f"{text[:160]}…"
+def shown(value):
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-def assert_same(seen, steps, hint=""):
+def call(step):
+    """A step as one would write it."""
+    name, *args = step
+    by_name = args.pop() if isinstance(args[-1], dict) else {}
+    said = ", ".join([*map(shown, args), *(f"{key}={value}" for key, value in by_name.items())])
+    return f"{said} in trie" if name == "in" else f"{'longest_prefix' if name == 'longest' else name}({said})"
+
+
+def inside(step, before):
+    """The tokens that steps before have put into the trie, first those that this step may meet."""
+    ids = {token: token_id for name, token, token_id in before if name == "insert"}
+    asked = step[1][step[2] :] if step[0] == "longest" and isinstance(step[-1], int) else step[1]
+    tokens = sorted(ids, key=lambda token: not (asked.startswith(token) or token.startswith(asked)))
+    listed = [f"{shown(token)} (id {shown(ids[token])})" for token in tokens[:6]] + ["…"] * (len(tokens) > 6)
+    return f"with {', '.join(listed) or 'nothing'} inside"
+
+
+def first_wrong(seen, steps):
+    """(index, what was expected there) of the first step that went wrong; None where none did."""
     for i, (actual, expected, step) in enumerate(zip(seen, in_a_dict(steps), steps, strict=True)):
-        before = f", after {steps[max(0, i - 4) : i]}" if i < 12 else ""
-        if step[0] == "insert":
-            assert actual != "refused", f"{shown(step)} was refused{before}"
-            continue
         if step[0] == "longest" and isinstance(actual, list):
             actual = tuple(actual)
-        assert_equal(actual, expected, what=f"{shown(step)}, step {i + 1}{before}", hint=hint)
+        if actual == "refused" if step[0] == "insert" else repr(actual) != repr(expected):
+            return i, expected
+    return None
+
+
+def right_alone(student, steps):
+    """Whether these steps go right when nothing else is done."""
+    return first_wrong(student.run(scenarios.use_trie, steps), steps) is None
+
+
+def assert_same(student, seen, steps, hint=""):
+    """All steps went right; of the first one that did not, the call and the tokens in the trie are told."""
+    wrong = first_wrong(seen, steps)
+    if wrong is None:
+        return
+    i, expected = wrong
+    before = [step[:2] + [step[2].get("token_id") if isinstance(step[2], dict) else step[2]]
+              for step in steps[:i] if step[0] == "insert"]  # fmt: skip
+    what = f"{inside(steps[i], before)}, {call(steps[i])}"
+    if seen[i] == "refused":
+        try:
+            student.run(scenarios.use_trie, steps[: i + 1], errors_are_caught=False)
+        except Exception as error:
+            raise AssertionError(f"{what}: an error\n  {error.args[0]}") from None
+    assert_equal(seen[i], expected, what=what, hint=hint)
 
 
 @exercise("ByteTrie", points=5, core=True)
@@ -60,7 +98,7 @@ def test_the_longest_token_that_fits_is_found(student, seed, n):
     data = b"".join(rng.choices(tokens, k=4)) + random_token(rng, alphabet)
     steps += [["longest", data, start] for start in range(len(data) + 1)] + [["longest", data]]
     hint = "remember the last token that you came past, not how far the tree led"
-    assert_same(student.run(scenarios.use_trie, steps), steps, hint)
+    assert_same(student, student.run(scenarios.use_trie, steps), steps, hint)
 
 
 @exercise("ByteTrie", points=1)
@@ -110,7 +148,7 @@ def test_ids_may_be_anything_and_the_newest_counts(student):
         ["in", b"q" * 599],
         ["longest", b"q" * 700],
     ]
-    assert_same(student.run(scenarios.use_trie, steps), steps, "ask `is None`, not whether an id is true")
+    assert_same(student, student.run(scenarios.use_trie, steps), steps, "ask `is None`, not whether an id is true")
 
 
 @exercise("ByteTrie", points=1)
@@ -126,7 +164,12 @@ def test_tokens_come_and_questions_between_them(student, seed):
             ["in", random_token(rng, b"abc", 4)],
             ["longest", random_token(rng, b"ab", 8), 0],
         ]
-    assert_same(student.run(scenarios.use_trie, steps), steps, "looking up must not make nodes")
+    seen, hint = student.run(scenarios.use_trie, steps), ""
+    wrong = first_wrong(seen, steps)
+    if wrong is not None:
+        without_questions = [step for step in steps[: wrong[0]] if step[0] == "insert"] + [steps[wrong[0]]]
+        hint = "looking up must not make nodes" if right_alone(student, without_questions) else ""
+    assert_same(student, seen, steps, hint)
 
 
 @exercise("ByteTrie", points=1)
@@ -137,9 +180,11 @@ def test_empty_tokens_and_places_outside_are_refused(student):
     for step in refused:
         after = [["insert", b"c", 2], ["get", b""], ["in", b""], ["longest", b"ac"], ["longest", b"ca"]]
         seen = student.run(scenarios.use_trie, [step, *after])
-        assert_equal(seen[0], "refused", what=f"{step}", hint="0 <= start <= len(data); data[-1] is no error")
-        assert_same(seen[1:], after, f"{step} was refused before that, and leaves nothing behind")
-    assert_same(student.run(scenarios.use_trie, fine), fine)
+        hint = "0 <= start <= len(data); data[-1] is no error" if step[0] == "longest" else "b'' is no token"
+        if seen[0] != "refused":
+            raise AssertionError(f"{call(step)} should be refused with a ValueError\n  it returned {seen[0]}\n  hint: {hint}")
+        assert_same(student, seen[1:], after, f"{call(step)} was refused before that, and leaves nothing behind")
+    assert_same(student, student.run(scenarios.use_trie, fine), fine)
 
 
 @exercise("ByteTrie", points=1)
@@ -165,7 +210,9 @@ def test_two_tries_share_nothing(student, seed):
     ]
     seen = student.run(scenarios.two_tries, steps)
     for i in range(2):
-        assert_same(seen[i::2], steps[i::2], "make the dictionary in __init__")
+        wrong = first_wrong(seen[i::2], steps[i::2])
+        alone = wrong is not None and right_alone(student, steps[i::2][: wrong[0] + 1])
+        assert_same(student, seen[i::2], steps[i::2], "make the dictionary in __init__" if alone else "")
 
 
 @exercise("ByteTrie", points=1)

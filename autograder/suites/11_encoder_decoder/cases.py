@@ -78,6 +78,14 @@ def random_mask(seed: int, *shape: int, density: float = 0.6) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed)) < density
 
 
+def where_missing(found, expected, hint: str) -> str:
+    """The hint, where a gradient that should not be 0 is missing or 0 everywhere; nothing else tells of a broken graph."""
+    if isinstance(expected, Tensor):
+        return "" if isinstance(found, Tensor) and (found.any() or not expected.any()) else hint
+    pairs = [(found[i], expected[i]) for i in (expected if isinstance(expected, dict) else range(len(expected)))]
+    return next((said for pair in pairs if (said := where_missing(*pair, hint))), "")
+
+
 def mask_of(lengths: list[int], n: int) -> Tensor:
     """Which of n positions are real."""
     return torch.arange(n) < torch.tensor(lengths)[:, None]

@@ -118,6 +118,12 @@ MUTANTS = [
         ("torch.arange(max_len, device=lengths.device) <", "torch.arange(max_len).half() <"),
     ),
     edit(
+        "no_length_checked",
+        "padding_mask",
+        "No length is checked: refuse a negative one, and one above max_len.",
+        ("if lengths.numel() and not 0 <= lengths.min() <= lengths.max() <= max_len:", "if False:"),
+    ),
+    edit(
         "some_integers_refused",
         "padding_mask",
         "Lengths of int16 or int8 are refused: whole numbers of any integer dtype are lengths.",
@@ -221,6 +227,12 @@ MUTANTS = [
         "Masked keys are seen and real ones are not: True means that a query may attend.",
         ("scores.masked_fill(~mask", "scores.masked_fill(mask"),
         ("weights.masked_fill(~mask", "weights.masked_fill(mask"),
+    ),
+    edit(
+        "real_scores_filled",
+        "CrossAttention",
+        "The scores of real keys are filled, not those of masked ones: fill where ~mask is True, for True means may attend.",
+        ("scores.masked_fill(~mask", "scores.masked_fill(mask"),
     ),
     edit(
         "mask_after_the_softmax_only",
@@ -1061,6 +1073,25 @@ MUTANTS = [
             "            context_mask = context_mask[:, None, None]\n        normed = ",
         ),
     ),
+    edit(
+        "past_in_a_buffer",
+        "DecoderBlock",
+        "Two continuations of one past write into the same buffer: torch.cat makes keys and values of their own.",
+        (
+            "        normed = ",
+            "        def grown(old, new):\n"
+            "            if torch.is_grad_enabled():\n"
+            "                return torch.cat([old, new], dim=-2)\n"
+            "            p, n, buffer = old.shape[-2], old.shape[-2] + new.shape[-2], old._base\n"
+            "            if buffer is None or buffer.shape[:2] != old.shape[:2] or buffer.shape[-2] < n:\n"
+            "                buffer = old.new_zeros(*old.shape[:2], 2 * n, old.shape[-1])\n"
+            "                buffer[..., :p, :] = old\n"
+            "            buffer[..., p:n, :] = new\n"
+            "            return buffer[..., :n, :]\n\n"
+            "        normed = ",
+        ),
+        ("torch.cat([past[0], k], dim=-2), torch.cat([past[1], v], dim=-2)", "grown(past[0], k), grown(past[1], v)"),
+    ),
     # MiniT5Config
     edit(
         "d_ff_of_four",
@@ -1119,7 +1150,7 @@ MUTANTS = [
         "nameless_dropout",
         "MiniT5Config",
         "The error about the dropout does not name it: say dropout, and what it was.",
-        ('f"dropout must be at least 0 and below 1, got {self.dropout!r}"', '"not a probability"'),
+        ('f"dropout must be', 'f"a probability must be'),
     ),
     # MiniT5
     edit(

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import difflib
 
 import torch
 from torch import nn
@@ -34,7 +35,9 @@ def load(target, weights):
     with torch.no_grad():
         for name, value in weights.items():
             if name not in parameters:
-                raise AttributeError(f"there is no parameter {name}, but there are {', '.join(parameters)}"[:400])
+                others = [other for other in parameters if other not in weights] or list(parameters)
+                nearest = ", ".join(difflib.get_close_matches(name, others, 3, cutoff=0.0))
+                raise AttributeError(f"there is no parameter {name}; the nearest names are {nearest or 'none'}")
             if parameters[name].shape != value.shape:
                 raise ValueError(f"{name} has shape {tuple(parameters[name].shape)} instead of {tuple(value.shape)}")
             parameters[name].copy_(value)
@@ -213,10 +216,14 @@ def decoded_in_pieces(module, sizes, weights, x, context, context_mask, bias, pi
 
 
 def two_continuations(module, sizes, weights, x, first, second, context):
-    """Two different texts that begin with x, both from one and the same past."""
+    """Two texts that begin with x, both from one past that has itself grown; then each goes on with the other's last rows."""
     block = layer(module, "DecoderBlock", sizes, weights)
-    _, past = block(x, context)
-    return [kept(block(more, context, past=past)[0]) for more in (first, second)]
+    with torch.no_grad():
+        _, past = block(x[:, :2], context)
+        _, past = block(x[:, 2:], context, past=tuple(past))
+        once = [block(more, context, past=tuple(past)) for more in (first, second)]
+        twice = [block(more, context, past=tuple(pair))[0] for more, (_, pair) in zip((second, first), once)]
+    return [kept(rows) for rows, _ in once], kept(twice)
 
 
 def gradient_through_a_past(module, sizes, weights, x, n_first, context, cotangent):

@@ -28,7 +28,9 @@ def corpus(seed, n_texts, n_references, longest, words, kept=0.7):
     return hypotheses, references
 
 
-def check(student, reference, hypotheses, references, *args, what="the score", hint=""):
+def check(student, reference, hypotheses, references, *args, where="", hint=""):
+    texts = [text if len(text) <= 200 else f"{text[:197]}..." for text in map(repr, (hypotheses, references))]
+    what = f"the score of {texts[0]} beside {texts[1]}{where}"
     actual, untouched, is_float = student.run(scenarios.bleu_of, hypotheses, references, *args)
     assert_close(actual, reference.bleu(hypotheses, references, *args), what=what, hint=hint, rtol=1e-9, atol=1e-9)
     assert_equal([untouched, is_float], [True, True], what="[whether the lists are as they were, whether the score is a float]")
@@ -63,9 +65,9 @@ def test_several_references(student, reference, seed, n_texts, n_references, lon
 def test_precisions_without_a_match_are_smoothed(student, reference, seed, n_texts, longest):
     """1 / (2 * total) for the first n without a match, 1 / (4 * total) for the second."""
     hypotheses, references = corpus(seed, n_texts, 2, longest, 4, kept=0.35)
-    check(student, reference, hypotheses, references, what="the score where long n-grams do not match", hint="2, 4, 8, ...")
+    check(student, reference, hypotheses, references, hint="where no n-gram of an order matches: 2, then 4, then 8, ...")
     for hypothesis in ("a b x c d", "a x b y c z", "a b x y a b", "a b c x d e f", "x a y z w"):
-        check(student, reference, [hypothesis], [["a b c d e f"]], what=f"the score of {hypothesis!r} beside 'a b c d e f'")
+        check(student, reference, [hypothesis], [["a b c d e f"]])
 
 
 @exercise("bleu", points=0.5)
@@ -78,8 +80,7 @@ def test_what_scores_zero_and_what_a_hundred(student, reference):
             actual, 0.0, what=f"the score of {hypothesis!r}", hint="0 where some order has no n-gram, or nothing matches"
         )
     hint = "an n-gram is n tokens, not their letters in a row"
-    what = "the score of 'ab c d e f' beside 'a bc d e f'"
-    check(student, reference, ["ab c d e f"], [["a bc d e f"]], what=what, hint=hint)
+    check(student, reference, ["ab c d e f"], [["a bc d e f"]], hint=hint)
     for text in ("a b c d", "a a a a a", " a\tb  c d\n"):
         assert_close(student.bleu([text, text], [["x", text], [text]]), 100.0, what=f"the score of {text!r} beside itself")
 
@@ -96,8 +97,7 @@ def test_short_translations_are_punished_and_long_ones_are_not(student, referenc
         (["a b c d", long], [["", long], [long]]), (["don't , stop me now ."], [["do n't stop me now !", "Don't , stop me ."]]),
     ]  # fmt: skip
     for hypotheses, references in cases:
-        what = f"the score of {hypotheses} beside {references}"
-        check(student, reference, hypotheses, references, what=what, hint="of two lengths as close, r is the shorter")
+        check(student, reference, hypotheses, references, hint="of two lengths as close, r is the shorter")
     actual = student.bleu((short, long), ((long,), (short, long)))
     assert_close(actual, reference.bleu([short, long], [[long], [short, long]]), what="the score, tuples in place of lists")
 
@@ -109,7 +109,7 @@ def test_short_translations_are_punished_and_long_ones_are_not(student, referenc
 @example(seed=1, max_order=2)
 def test_other_orders(student, reference, seed, max_order):
     """max_order says up to which n; the root is as high."""
-    check(student, reference, *corpus(seed, 3, 2, 12, 5), max_order, what=f"the score with max_order={max_order}")
+    check(student, reference, *corpus(seed, 3, 2, 12, 5), max_order, where=f" with max_order={max_order}")
 
 
 @exercise("bleu", points=0.5)

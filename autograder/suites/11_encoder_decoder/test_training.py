@@ -62,13 +62,13 @@ def torch_loss(logits, targets, smoothing, ignore_index=-100):
 SMOOTHED = "(1 - smoothing) of the target's, smoothing of the mean over the vocabulary; then the mean over what counts"
 
 
-def check_loss(student, logits, targets, smoothing, *ignored, hint=SMOOTHED, **kwargs):
+def check_loss(student, logits, targets, smoothing, *ignored, of="", hint=SMOOTHED, **kwargs):
     args = logits, targets, smoothing, *ignored
     loss, gradient, untouched, unrecorded = student.run(scenarios.loss_and_gradient, *args, **kwargs)
     expected = torch_loss(*args, **kwargs)
-    assert_close(loss, expected[0], what=f"the loss with smoothing={smoothing}", hint=hint)
-    assert_close(unrecorded, expected[0], what=f"the loss under torch.no_grad() with smoothing={smoothing}", hint=hint)
-    assert_close(gradient, expected[1], what=f"the gradient with smoothing={smoothing}", hint=hint)
+    assert_close(loss, expected[0], what=f"the loss{of} with smoothing={smoothing}", hint=hint)
+    assert_close(unrecorded, expected[0], what=f"the loss{of} under torch.no_grad() with smoothing={smoothing}", hint=hint)
+    assert_close(gradient, expected[1], what=f"the gradient{of} with smoothing={smoothing}", hint=hint)
     assert_equal(untouched, True, what="whether logits and targets are as they were")
 
 
@@ -107,13 +107,12 @@ def test_ignored_positions_do_not_count(student, b, t, smoothing, ignored, seed)
 @settings(max_examples=6)
 @given(smoothing=st.sampled_from([0.0, 0.1, 1.0]), shape=st.sampled_from([(2, 3), (4,), (0,), (2, 0)]), dtype=float_dtypes())
 def test_no_counted_position_is_a_loss_of_zero(student, smoothing, shape, dtype):
-    """With a gradient of zeros, so that such a batch can be part of training; a single position may be all there is."""
+    """With a gradient of zeros, so that such a batch can be part of training."""
     logits, targets = normal(1, *shape, 5, dtype=dtype), torch.full(shape, -100)
     loss, gradient, *_ = student.run(scenarios.loss_and_gradient, logits, targets, smoothing)
     hint = "the mean of nothing is NaN; the sum of nothing is 0, and has a graph"
     assert_close(loss, torch.zeros((), dtype=dtype), what="the loss where nothing counts", hint=hint)
     assert_equal(gradient, torch.zeros_like(logits), what="its gradient", hint=hint)
-    check_loss(student, normal(2, 5, dtype=dtype), torch.tensor(3), smoothing)
 
 
 @exercise("label_smoothed_loss", points=1)
@@ -131,7 +130,8 @@ def test_large_logits_neither_overflow_nor_vanish(student):
 
 @exercise("label_smoothed_loss", points=0.5)
 def test_the_default_smoothing_and_other_orders_in_memory(student):
-    """0.1 and -100 unless said otherwise; transposed logits and targets are as good as any; nothing else changes."""
+    """0.1 and -100 unless said otherwise; a single position, transposed logits and targets serve; nothing else changes."""
+    check_loss(student, normal(2, 5), torch.tensor(3), 0.1, of=" of logits of shape (5,) and a target of shape ()")
     logits, targets = normal(5, 3, 4, 6), random_ids(6, 6, 3, 4)
     targets[1, 1] = -100
     expected = torch_loss(logits, targets, 0.1)[0]
@@ -247,6 +247,9 @@ def test_spans_vary_from_draw_to_draw(student):
     again, _ = student.run(scenarios.corrupted, ids, sentinels, 5, 0.3, 3.0, times=80)
     assert_equal(again, found, what="80 draws with the same seed", hint="use the generator that is given, and nothing else")
     spans = [spans_of(ids, sentinels, source, target) for source, target in found]
+    for each in spans:
+        n_cut = sum(stop - start for start, stop in each)
+        assert len(each) == 2 and n_cut == 6, f"{n_cut} of 20 tokens were cut in {len(each)} spans, not 6 in 2 spans"
     cut = {i for each in spans for start, stop in each for i in range(start, stop)}
     missed = set(range(1, 19)) - cut
     assert not missed, f"in 80 draws the tokens {sorted(missed)} of 20 were never cut"
