@@ -137,7 +137,8 @@ def test_what_a_test_does_is_not_called_by_names_that_only_the_test_knows(zygote
             said.append(messages.failure(failed.value))
     finally:
         worker.close()
-    error = "TypeError: unsupported operand type(s) for /: 'str' and 'int'\n  half.py, line 2: return None if x is None else x / 2"
+    error = "TypeError: unsupported operand type(s) for /: 'str' and 'int'\n"
+    error += "  half.py, line 2: return None if x is None else x / 2"
     unusable = "the test could not use what came back: AttributeError:"
     assert said == [
         f"half raised {error}",

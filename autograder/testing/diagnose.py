@@ -172,16 +172,18 @@ def _explains(version: Version, right: Version, call: Recorded, module_name: str
     """
     if call.error or call.refused is not None:
         return True
-    distances = []
-    for one in (version, right):
+
+    def distance(one: Version) -> tuple[float, float]:
         _seeded()
-        try:
-            distances.append(_apart(call.value, _answer(call, LocalModule(load_module(one, module_name)))[0]))
-        except Exception:
+        return _apart(call.value, _answer(call, LocalModule(load_module(one, module_name)))[0])
+
+    try:
+        near, size = distance(version)
+        if near <= FLOAT32 * size or near > ROOM[0] * size:
             return True
-    (near, size), (far, _) = distances
-    rounding, room = (factor * size for factor in (FLOAT32, ROOM[0]))
-    return near <= max(NEARER * far, rounding) or near > room
+        return near <= NEARER * distance(right)[0]
+    except Exception:
+        return True
 
 
 def _apart(a: Any, b: Any) -> tuple[float, float]:
