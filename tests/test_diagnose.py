@@ -62,7 +62,7 @@ def test_what_behaves_most_like_the_code_names_the_mistake():
     assert name_mistakes({**both, "more": ["square"]}, [passed(3), passed(4)], known, "f") == {"values": "sign", "more": "square"}
 
 
-def test_of_a_call_that_should_be_refused_it_only_matters_whether_it_was():
+def test_of_a_call_that_should_be_refused_it_only_matters_whether_it_was_and_gave_anything():
     right = "def f(x):\n    if x < 0: raise ValueError('x')\n    return x"
     wrong = {"unchecked": "def f(x): return x", "lost": "def f(x):\n    if x < 0: raise KeyError('x')\n    return x"}
     known = Known(Version(right, "f.py"), tuple(Version(text, f"{says}/f.py", says) for says, text in wrong.items()))

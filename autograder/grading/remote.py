@@ -47,7 +47,7 @@ class Call:
     """One call of the student's code and what came of it: a value with the inputs it changed, or an exception's type, by
     name, and what it `said`.
 
-    Where a test wants the call refused, `refused` says whether it was, and that is all that matters of a value.
+    Where a test wants the call refused, `refused` says whether it was, and of a value it only matters whether it is None.
     """
 
     name: str

@@ -155,8 +155,8 @@ def _first_advice(tests: list[tuple[TestSpec, TestOutcome]]) -> str:
     that returns nothing does not refuse is not what has to be mended first.
     """
     missed = [(spec, result) for spec, result in tests if result.outcome != "passed"]
-    for which in (lambda spec, result: result.outcome != "todo", lambda spec, result: spec.core):
-        missed = [test for test in missed if which(*test)] or missed
+    missed = [(spec, result) for spec, result in missed if result.outcome != "todo"] or missed
+    missed = [(spec, result) for spec, result in missed if spec.core] or missed
     named = [result.diagnosis for _, result in missed if result.diagnosis]
     said = [result.message for _, result in missed if result.message.strip()]
     return (named or said or [""])[0]

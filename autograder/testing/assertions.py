@@ -94,7 +94,7 @@ def _refusal_expected() -> Iterator[None]:
 
 
 def refusal_is_expected() -> bool:
-    """Whether the call being made is one of `assert_refused`: what it returns, and how it refuses, does not matter then."""
+    """Whether the call being made is one of `assert_refused`: which value it gives, and how it refuses, does not matter then."""
     return bool(_expected)
 
 

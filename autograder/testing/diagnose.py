@@ -1,8 +1,9 @@
 """Which known mistake gives exactly these answers? A failed test's calls are replayed through the mutants of its exercise.
 
 A mutant explains the failure when it answers every recorded call as the student's code did, and at least one of them
-differently from the solution. Several may. Then the mistake's name is that of the mutant which behaves like the student's
-code in most tests of the exercise, passed ones included, and the first in the order of `mutants.py` where that leaves a choice.
+differently from the solution; where the answers are numbers, the solution's lie much further from the student's. Several may.
+Then the mistake's name is that of the mutant which behaves like the student's code in most tests of the exercise, passed ones
+included, and the first in the order of `mutants.py` where that leaves a choice.
 """
 
 from __future__ import annotations
