@@ -12,7 +12,7 @@ import torch
 from autograder.grading.lookout import Lookout
 from autograder.grading.remote import Call, RemoteModule, Transcript, transcript
 from autograder.testing.assertions import assert_refused
-from autograder.testing.diagnose import Known, Version, diagnose, in_a_fork, name_mistakes
+from autograder.testing.diagnose import Explanations, Known, Version, diagnose, in_a_fork, name_mistakes
 from autograder.worker.client import Job, Worker
 
 CHECKED = """
@@ -45,6 +45,30 @@ def test_a_mutant_that_loops_or_dies_explains_nothing_and_takes_nothing_from_tho
     assert in_a_fork(lambda: found(lambda: deque(itertools.count(), maxlen=0)), seconds=1) == ["axis"]
     assert in_a_fork(lambda: found(lambda: os._exit(7))) == ["axis"]
     assert in_a_fork(lambda: found(lambda: None)) == ["axis", "scale"]
+
+
+def test_an_exercise_has_only_so_much_time_for_all_its_failed_tests():
+    known = Known(Version("def f(x): return x", "f.py"), (Version("def f(x): return -x", "sign/f.py", "sign"),))
+    for spent, names in ((0.0, {"values": "sign"}), (11.5, {"values": "sign"}), (12.0, {}), (30.0, {})):
+        explanations = Explanations(known, "f", spent=spent)
+        explanations.look_for("values", [[Call("f", (1,), {}, value=-1)]])
+        assert explanations.names([]) == names
+    slow = Version("def f(x):\n    n = 10 ** 6\n    while n: n -= 1\n    return -x", "slow/f.py", "slow")
+    explanations = Explanations(Known(known.right, (slow,)), "f")
+    explanations.look_for("values", [[Call("f", (1,), {}, value=-1)]])
+    assert explanations.spent > 0 and explanations.names([]) == {"values": "slow"}
+
+
+def test_a_crash_that_nothing_explains_is_tried_once():
+    wrong = Version("def f(x):\n    if x > 2: raise KeyError(x)\n    return x", "f.py/large", "large")
+    explanations = Explanations(Known(Version("def f(x): return x", "f.py"), (wrong,)), "f")
+    for x in (1, 3):
+        explanations.look_for(f"with {x}", [[Call("f", (x,), {}, error="KeyError", said=str(x))]])
+    assert explanations.names([]) == {}  # what fails for 1 is not what fails for large numbers only
+    explanations = Explanations(explanations.known, "f")
+    explanations.look_for("with 3", [[Call("f", (1,), {}, value=1), Call("f", (3,), {}, error="KeyError", said="3")]])
+    explanations.look_for("with 4", [[Call("f", (4,), {}, error="KeyError", said="4")]])
+    assert explanations.names([]) == {"with 3": "large", "with 4": "large"}
 
 
 def test_what_behaves_most_like_the_code_names_the_mistake():

@@ -31,7 +31,7 @@ from autograder.grading.remote import SHARED_SCENARIOS, Call, RemoteModule, Stop
 from autograder.grading.solutions import compiled_solutions
 from autograder.policy import runtime_rules
 from autograder.testing import messages, probes, strategies  # noqa: F401  (strategies: registers the profiles)
-from autograder.testing.diagnose import Known, diagnose, known_mistakes, name_mistakes
+from autograder.testing.diagnose import Explanations, Known, known_mistakes
 from autograder.testing.local import LocalModule
 from autograder.testing.plugin import MARK, seed_for
 from autograder.worker.client import GraderError, LoadError, Stopped, Worker
@@ -64,8 +64,7 @@ class Run:
     suspected: str = ""
     local: LocalModule | None = None
     breaches: dict[str, tuple[str, int]] = field(default_factory=dict)
-    explanations: dict[str, dict[str, list[str]]] = field(default_factory=dict)  # by exercise and failed test
-    known: dict[str, Known] = field(default_factory=dict)  # by exercise
+    explanations: dict[str, Explanations] = field(default_factory=dict)  # by exercise
     passed: dict[str, list[list[list[Call]]]] = field(default_factory=dict)  # by exercise: what passed tests asked and heard
     student: Any = None
 
@@ -187,7 +186,7 @@ class Suites:
         for exercise, explanations in run.explanations.items():
             passed = [] if until_failure else run.passed.get(exercise, [])
             with contextlib.suppress(Exception):
-                for name, says in name_mistakes(explanations, passed, run.known[exercise], _diagnosed(module)).items():
+                for name, says in explanations.names(passed).items():
                     outcomes[name] = replace(outcomes[name], diagnosis=says)
         return outcomes
 
@@ -208,17 +207,17 @@ class Suites:
             return TestOutcome("error", f"the test could not run: {error}", seconds=seconds)
         if run.diagnosed and isinstance(run.student, RemoteModule):
             with contextlib.suppress(Exception):  # what goes wrong with a mutant must not cost a student the result
-                known = known_mistakes_of(suite.module, spec.exercise)
-                if run.suspected:
-                    known = replace(known, wrong=tuple(version for version in known.wrong if version.says == run.suspected))
-                run.known[spec.exercise] = known
-                found = diagnose(transcript(run.student).executions, known, _diagnosed(suite.module))
-                run.explanations.setdefault(spec.exercise, {})[spec.name] = found
+                if spec.exercise not in run.explanations:
+                    run.explanations[spec.exercise] = _explanations(suite.module, spec.exercise, run.suspected)
+                run.explanations[spec.exercise].look_for(spec.name, transcript(run.student).executions)
         return TestOutcome("failed", messages.failure(error), seconds=time.monotonic() - start)
 
 
-def _diagnosed(module: Module) -> str:
-    return f"diagnosed_{module.stem}"
+def _explanations(module: Module, exercise: str, suspected: str) -> Explanations:
+    known = known_mistakes_of(module, exercise)
+    if suspected:
+        known = replace(known, wrong=tuple(version for version in known.wrong if version.says == suspected))
+    return Explanations(known, f"diagnosed_{module.stem}")
 
 
 def _error_of(item: pytest.Item) -> BaseException | None:

@@ -26,7 +26,7 @@ import types
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,7 +38,8 @@ from autograder.testing.assertions import REFUSALS, difference
 from autograder.testing.local import LocalModule
 from autograder.worker.zygote import SEED
 
-SECONDS = 5  # of processor time: a busy machine says what an idle one says
+SECONDS = 5  # of processor time, for a failed test: a busy machine says what an idle one says
+EXERCISE_SECONDS = 12  # for all failed tests of an exercise: those that come first are the core tests
 WAIT_SECONDS = 60.0
 FLOAT32 = 1e-6  # what float32 leaves of an answer, relative to its largest number
 NEARER = 0.05  # at most so much of the solution's distance from an answer is the distance of what explains it
@@ -94,11 +95,53 @@ def known_mistakes(suite_folder: Path, solution: Path, exercise: str) -> Known:
     return Known(Version(text, str(solution)), wrong)
 
 
-def diagnose(executions: Executions, known: Known, module_name: str) -> list[str]:
-    """The sentence of every mutant that explains the recorded calls, as far as a few seconds reach."""
+@dataclass
+class Explanations:
+    """What explains the failed tests of an exercise, looked for as they fail, within a time for all of them."""
+
+    known: Known
+    module_name: str
+    by_test: dict[str, list[str]] = field(default_factory=dict)
+    spent: float = 0.0  # seconds of processor time
+    crashes: set[tuple[str, str]] = field(default_factory=set)  # that nothing explained
+
+    def look_for(self, test: str, executions: Executions) -> None:
+        """Note what explains the failed test.
+
+        A crash that no mistake explained in one test is not tried in the next: where all tests crash alike, that would take long.
+        """
+        crashed = _crash(executions)
+        seconds = min(SECONDS, math.ceil(EXERCISE_SECONDS - self.spent))
+        if crashed in self.crashes or seconds <= 0:
+            return
+        before = _seconds_of_forks()
+        self.by_test[test] = diagnose(executions, self.known, self.module_name, seconds)
+        self.spent += _seconds_of_forks() - before
+        if crashed and not self.by_test[test]:
+            self.crashes.add(crashed)
+
+    def names(self, passed: Sequence[Executions]) -> dict[str, str]:
+        """The name of the mistake for each failed test that has one; see `name_mistakes`."""
+        return name_mistakes(self.by_test, passed, self.known, self.module_name)
+
+
+def _crash(executions: Executions) -> tuple[str, str] | None:
+    """How the code broke the test off: the error's type and its gist. None where it did not."""
+    call = executions[-1][-1] if executions and executions[-1] else None
+    return (call.error, _gist(call.said)) if call and call.error and call.refused is None else None
+
+
+def _seconds_of_forks() -> float:
+    """The processor time of this process's forks that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def diagnose(executions: Executions, known: Known, module_name: str, seconds: int = SECONDS) -> list[str]:
+    """The sentence of every mutant that explains the recorded calls, as far as so many seconds reach."""
     for version in (known.right, *known.wrong):
         byte_code(version)  # made here, and not again in the fork for each failed test
-    return in_a_fork(lambda: _matches(executions, known, module_name))
+    return in_a_fork(lambda: _matches(executions, known, module_name), seconds)
 
 
 def name_mistakes(

@@ -27,7 +27,7 @@ def distribution(logits, temperature=1.0, top_k=None, top_p=None):
     return result / result.sum()
 
 
-@exercise("next_token", points=1, core=True)
+@exercise("next_token", points=0.5, core=True)
 @settings(max_examples=4)
 @given(
     seed=seeds(),
@@ -77,9 +77,9 @@ def test_the_most_probable_token_is_taken_without_chance(student, seed, vocab):
             assert quiet, "at temperature 0 the generator moved on: nothing is drawn then"
 
 
-@exercise("next_token", points=0.5)
+@exercise("next_token", points=0.5, core=True)
 def test_filters_leave_what_they_should_in_this_order(student):
-    """Temperature before the filters, top-k before the nucleus, which is the smallest; sums are exact; -inf is never drawn."""
+    """Temperature before the filters, top-k before the nucleus, which is the smallest that reaches top_p."""
     four = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64).log()
     tokens, _ = student.run(probes.draws, four, 60, 1, {"top_k": 2, "top_p": 0.5})
     assert_equal(sorted(set(tokens.tolist())), [0], what="the tokens drawn of 0.4, 0.3, 0.2, 0.1 with top_k=2 and then top_p=0.5")
@@ -92,6 +92,11 @@ def test_filters_leave_what_they_should_in_this_order(student):
         tokens, _ = student.run(probes.draws, four, 200, 1, {"top_p": p})
         what = f"the tokens drawn of 0.4, 0.3, 0.2, 0.1 with top_p={p}"
         assert_equal(sorted(set(tokens.tolist())), list(range(n)), what=what, hint=hint)
+
+
+@exercise("next_token", points=0.5)
+def test_what_is_drawn_does_not_hang_on_rounding(student):
+    """Sums of many are exact, low temperatures do not overflow, a nucleus may end on a token's edge, -inf is never drawn."""
     close = torch.tensor([5.0, 5.0 + 1e-9], dtype=torch.float64)
     for temperature in (0, 1e-12, 1e-308):
         tokens, _ = student.run(probes.draws, close, 5, 1, {"temperature": temperature})
