@@ -1,6 +1,6 @@
 """A submission comes in: a folder, a zip, one .py file or one notebook becomes the text of the files that the course knows.
 
-Nothing of it is run, extracted or listed: for each file that the course names, a few known places are opened, and only
+Nothing of it is run or extracted: for each file that the course names, a few known places are opened, and only
 regular files of bounded size with UTF-8 text are taken. What is wrong with a submission is a sentence in
 `SubmittedModule.problem`, never an exception; only a wrong command line is a `UsageError`.
 """
@@ -10,11 +10,13 @@ from __future__ import annotations
 import codecs
 import hashlib
 import io
+import itertools
 import json
 import os
 import re
 import stat
 import tokenize
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,6 +28,8 @@ from autograder.sources import FILE_BYTES, Refusal, Source, open_source, printab
 
 SUBMISSION_BYTES = 4 * 1024 * 1024
 NAME_LENGTH = 80
+NAME_BYTES = 240  # file systems take 255
+FOLDERS_LOOKED_AT = 500  # where a submission has no file of the course
 
 _IMPORT_OF_SOLUTIONS = re.compile(r"^(\s*(?:from|import)\s+)solutions\b", re.MULTILINE)
 _ASCII_SUPERSETS = {"ascii", "iso8859-1", "iso8859-15", "cp1252"}
@@ -79,20 +83,55 @@ def collect(path: Path, course: Course, modules: Sequence[Module] | None = None,
             if os.path.islink(os.path.normpath(path)):
                 raise Refusal("this submission is a link to the course's solutions: hand in files of your own.")
             found = [replace(item, files={file: as_handed_in(text) for file, text in item.files.items()}) for item in found]
-        present = [item for item in found if modules or item.files or item.problem]
-        if not present:
-            example = wanted[-1]
-            raise Refusal(
-                f"no file of this course is in this submission: {example.main_file} would be found as "
-                f"exercises/{example.id}/{example.main_file} or as {example.main_file}."
-            )
-        taken = [item if item.files or item.problem else _missing(item.module) for item in present]
+        present = [item for item in found if item.files or item.problem]
+        instead = "" if present else _instead(path, kind, wanted)
+        if not present and not modules:
+            raise Refusal(f"no file of this course is in this submission. For one, {_where(wanted[0])}{instead}")
+        taken = [
+            item if item.files or item.problem else replace(item, problem=f"{_where(item.module, 'is missing: it')}{instead}")
+            for item in (found if modules else present)
+        ]
     except Refusal as refusal:
         taken = [SubmittedModule(module, {}, str(refusal)) for module in wanted]
     except Exception as error:
         sentence = f"this submission could not be read ({type(error).__name__}): hand it in again."
         taken = [SubmittedModule(module, {}, sentence) for module in wanted]
     return Submission(name=name or _name(path), digest=_digest(taken), modules=tuple(taken))
+
+
+def _instead(path: Path, kind: str, modules: Sequence[Module]) -> str:
+    """A sentence on the folders below in which files of the course lie; empty where there are none, or none were seen."""
+    found: list[str] = []
+    todo, seen = [("", 0)] if kind == "folder" else [], 0
+    for name, depth in todo:
+        for below in _folders_in(path, name):
+            seen += 1
+            if seen <= FOLDERS_LOOKED_AT and _has_some(path / below, modules):
+                found.append(printable(below))
+            elif depth == 0:
+                todo.append((below, 1))
+    if not found:
+        return ""
+    named = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+    return f" Its folder {named} has some: hand that in." if len(found) == 1 else f" Its folders {named} have some: hand in each."
+
+
+def _folders_in(path: Path, name: str) -> list[str]:
+    """The folders in that folder of the submission, links left out, as paths in the submission."""
+    try:
+        with os.scandir(path / name) as entries:
+            some = itertools.islice(entries, FOLDERS_LOOKED_AT)
+            return sorted(os.path.join(name, entry.name) for entry in some if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return []
+
+
+def _has_some(folder: Path, modules: Sequence[Module]) -> bool:
+    try:
+        with open_source(folder, "folder") as source:
+            return any(_find(source, module, module.main_file, 0) is not None for module in modules)
+    except Refusal:
+        return False
 
 
 def as_handed_in(text: str) -> str:
@@ -118,15 +157,26 @@ def name_all(paths: Sequence[Path]) -> list[str]:
         unique, number = longer, 1
         while unique.casefold() in used:
             number += 1
-            unique = f"{longer[: NAME_LENGTH - len(str(number)) - 1]}-{number}"
+            ending = f"-{number}"
+            unique = _cut(longer, len(ending)) + ending
         names[index] = unique
         used.add(unique.casefold())
     return [name for name in names if name is not None]
 
 
 def clean_name(text: str) -> str:
-    """`text` as a file name of `A-Z a-z 0-9 . _ -`: 1 to 80 characters, the first a letter, a digit or `_`."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).lstrip(".-")[:NAME_LENGTH].rstrip(".-") or "submission"
+    """`text` as a file name of letters and digits of any script, `.`, `_` and `-`, the first none of `.` and `-`.
+
+    It has 1 to 80 characters and at most 240 bytes, and one form for each text that looks the same (Unicode's NFC).
+    """
+    text = unicodedata.normalize("NFC", text)
+    kept = "".join(c if c in "._-" or unicodedata.category(c)[0] in "LMN" else " " for c in text)
+    return _cut(re.sub(" +", "-", kept).lstrip(".-")).rstrip(".-") or "submission"
+
+
+def _cut(name: str, room: int = 0) -> str:
+    """As much of the beginning of a name as is allowed, less some room."""
+    return name[: NAME_LENGTH - room].encode()[: NAME_BYTES - room].decode(errors="ignore")
 
 
 def _name(path: Path) -> str:
@@ -240,10 +290,9 @@ def _text(file: str, data: bytes) -> str:
     return text
 
 
-def _missing(module: Module) -> SubmittedModule:
+def _where(module: Module, then: str = "") -> str:
     file = module.main_file
-    sentence = f"{file} is missing: it would be found as exercises/{module.id}/{file} or as {file}."
-    return SubmittedModule(module, {}, sentence)
+    return f"{file}{then and ' '}{then} would be found as exercises/{module.id}/{file} or as {file}."
 
 
 def _digest(modules: Sequence[SubmittedModule]) -> str:

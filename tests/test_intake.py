@@ -117,6 +117,22 @@ def test_a_submission_with_nothing_in_it_is_reported_for_every_module(tmp_path):
     assert "no file of this course" in collect(zipped(tmp_path / "a.zip", {}), COURSE).modules[0].problem
 
 
+def test_where_the_files_lie_deeper_is_said(tmp_path):
+    """Of folders in which a file of the course lies, or in whose `exercises`, two levels down; links are not followed."""
+    for name in ("class/anna/attention.py", "class/bo/exercises/01_attention_basics/attention.py", "class/notes/readme.py"):
+        write(tmp_path / name)
+    assert problem(tmp_path / "class").endswith(" Its folders anna, bo have some: hand in each.")
+    assert collect(tmp_path, COURSE).modules[0].problem.endswith(" Its folders class/anna, class/bo have some: hand in each.")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link/bo").symlink_to(tmp_path / "class/bo")
+    assert problem(tmp_path / "link").endswith(" or as attention.py.")
+    write(tmp_path / "link/new/attention.py")
+    assert problem(tmp_path / "link").endswith(" Its folder new has some: hand that in.")
+    for i in range(4):
+        write(tmp_path / f"link/new{i}/attention.py")
+    assert problem(tmp_path / "link").endswith(" Its folders new, new0, new1 and 2 more have some: hand in each.")
+
+
 def test_only_files_that_the_course_names_are_taken(tmp_path):
     extra = [
         "conftest.py",
@@ -526,11 +542,18 @@ def test_the_digest_is_that_of_the_content(tmp_path):
     ("text", "name"),
     [
         ("alice", "alice"),
-        ("Alice Müller (2)", "Alice-M-ller-2"),
+        ("Alice Müller (2)", "Alice-Müller-2"),
+        ("Mu\u0308ller", "M\u00fcller"),
         ("../..", "submission"),
         (".", "submission"),
         ("", "submission"),
-        ("李雷", "submission"),
+        ("王芳", "王芳"),
+        ("प्रिया", "प्रिया"),
+        ("\u202egnp.exe", "gnp.exe"),
+        ("a\udcffb", "a-b"),
+        ("😀", "submission"),
+        ("王" * 80, "王" * 80),
+        ("𝔞" * 80, "𝔞" * 60),
         (".hidden", "hidden"),
         ("-rf", "rf"),
         ("a/b\\c\0d\ne", "a-b-c-d-e"),
@@ -568,6 +591,7 @@ def test_many_submissions_have_names_of_their_own():
     ]
     assert names == name_all(paths)
     assert name_all([]) == []
+    assert name_all([Path(f"/s/{name}") for name in ("王芳", "李明", "Müller")]) == ["王芳", "李明", "Müller"]
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0"), max_size=100), max_size=8))
@@ -575,7 +599,7 @@ def test_names_are_always_unique_and_safe(parts):
     names = name_all([Path("/s") / part.lstrip("/") for part in parts])
     assert len({name.casefold() for name in names}) == len(parts)
     for name in names:
-        assert 1 <= len(name) <= 80
+        assert 1 <= len(name) <= 80 and len(name.encode()) <= 240
         assert clean_name(name) == name
 
 

@@ -20,6 +20,8 @@ SUBMISSIONS = typer.Argument(
 MODULE = typer.Option("--module", "-m", help="A module: 01, its folder or its file's name.", show_default=False)
 COURSE = typer.Option("--course", help="The course's folder, if it is not the one with this package.", show_default=False)
 
+MOST_NAMED = 20  # of the submissions that cannot be taken
+
 
 def grade(
     submissions: Annotated[list[Path], SUBMISSIONS],
@@ -33,7 +35,14 @@ def grade(
     course = load_course(course_folder)
     modules = [course.module(key) for key in module] if module else None
     names = name_all(submissions)
-    taken = [collect(path, course, modules, name) for path, name in zip(submissions, names, strict=True)]
+    taken, wrong = [], []
+    for path, name in zip(submissions, names, strict=True):
+        try:
+            taken.append(collect(path, course, modules, name))
+        except UsageError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise UsageError("\n".join([*wrong[:MOST_NAMED], *[f"and {len(wrong) - MOST_NAMED} more"] * (len(wrong) > MOST_NAMED)]))
     _make_folders(out, names)
     zygote = zygote_for(course)
     from autograder.grading import run  # after all that can be said without it: it takes seconds
