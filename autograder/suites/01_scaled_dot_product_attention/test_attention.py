@@ -1,6 +1,7 @@
 """causal_mask and scaled_dot_product_attention."""
 
 import math
+from contextlib import suppress
 
 import torch
 import torch.nn.functional as F
@@ -125,6 +126,8 @@ def test_output_is_the_weighted_mean_of_the_values(student, reference, case):
 
 @exercise("scaled_dot_product_attention", points=3, core=True)
 @given(case=attention_cases())
+@example(case=AttentionCase((), 2, 3, 2, 2, torch.float64, "none", 0))
+@example(case=AttentionCase((2,), 2, 3, 2, 2, torch.float64, "full", 0))
 @example(case=AttentionCase((), 140, 270, 2, 3, torch.float64, "none", 0))
 @example(case=AttentionCase((2, 6), 140, 270, 2, 3, torch.float64, "full", 1))
 @settings(max_examples=24)
@@ -151,8 +154,9 @@ def test_a_query_that_may_attend_to_nothing_gets_zeros(student, case, row):
     hint = if_nan("the softmax of a row of -inf is 0 / 0", weights, output)
     full = "a softmax's weights add up to 1, however low all scores are: put zeros where no key may be seen"
     hint = hint or if_right(full, weights[..., row, :].sum(-1), torch.ones(case.lead, dtype=torch.float64))
-    if hint == full:  # whether that is because True hides, another call tells
-        student.scaled_dot_product_attention(case.q, case.k, case.v, mask=torch.ones_like(case.mask))
+    with suppress(Exception):  # whether that is because True hides, another call tells
+        if hint == full:
+            student.scaled_dot_product_attention(case.q, case.k, case.v, mask=torch.ones_like(case.mask))
     assert_equal(weights[..., row, :], zeros.expand(*case.lead, case.n_k), what="weights of the blind query", hint=hint)
     assert_equal(output[..., row, :], zeros.expand(*case.lead, case.d_v), what="output of the blind query", hint=hint)
 

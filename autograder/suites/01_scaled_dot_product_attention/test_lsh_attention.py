@@ -1,6 +1,7 @@
 """lsh_attention, on inputs for which the buckets are known whatever rotation is drawn (up to a few possibilities)."""
 
 import math
+from contextlib import suppress
 
 import torch
 
@@ -65,8 +66,9 @@ def test_same_directions_always_meet_and_opposite_ones_never(
     v = normal(seed + 1, *lead, n_k, 3)
     actual = student.run(scenarios.attend, q, k, v, n_buckets, seed, n_rounds=n_rounds, causal=causal)
     expected = attention(q, k, v, same_side(q, k, causal))
-    if difference(actual, expected, "", None, None, True):  # more of the answers say more about the mistake
-        student.run(scenarios.attend_many, k, k, v, n_buckets, [seed + i for i in range(8)], n_rounds=n_rounds)
+    with suppress(Exception):  # more of the answers say more about the mistake
+        if difference(actual, expected, "", None, None, True):
+            student.run(scenarios.attend_many, k, k, v, n_buckets, [seed + i for i in range(8)], n_rounds=n_rounds)
     assert_close(actual, expected, what="output", hint=HINT)
 
 

@@ -158,7 +158,7 @@ MUTANTS = [
     edit(
         "layer_ignores_the_offset",
         "LearnedPositionalEmbedding",
-        "The layer starts at position 0 whatever the offset: pass it on.",
+        "The offset is not used, or not checked: hand it on to add_positions.",
         ("self.weight, offset)", "self.weight)"),
     ),
     edit(
