@@ -2,11 +2,15 @@
 
 import torch
 
+from autograder.testing import assert_close, assert_equal
+from autograder.testing.assertions import difference
 from autograder.testing.strategies import normal, seeds, sizes, st
 
 SHAPES = st.lists(st.integers(0, 4), max_size=3).map(tuple)  # () and sizes of 0 among them
 FULL_SHAPES = st.lists(st.integers(1, 4), max_size=3).map(tuple)
-ON_ITS_OWN = "a call keeps nothing of an earlier one, and leaves its inputs and PyTorch's modes, defaults and random states alone"
+ON_ITS_OWN = "a call keeps nothing of an earlier one, and its result is its own"
+LEFT_ALONE = "a call leaves its inputs and PyTorch's modes, defaults and random states alone"
+CUT_OFF = "no detach, no numpy, no new tensor(...) on the way"
 
 
 def numbers(seed, shape, dtype=torch.float64):
@@ -21,6 +25,31 @@ def require(condition, message):
     """Fail with this message and nothing else."""
     if not condition:
         raise AssertionError(message)
+
+
+def assert_in_turn(actual, first, anew, what, **room):
+    """What `scenarios.in_turn` gives, with a hint about what calls keep where one of the two results alone is wrong."""
+    kept, changed, again = actual
+    limits = room.get("rtol"), room.get("atol"), True
+    hint = ON_ITS_OWN * (bool(difference(kept, first, what, *limits)) != bool(difference(again, anew, what, *limits)))
+    assert_close(kept, first, f"{what} once another call was made", hint, **room)
+    assert_equal(changed, [], "what the calls changed outside their results", LEFT_ALONE)
+    assert_close(again, anew, f"{what} of a new input", hint, **room)
+
+
+def if_cut_off(gradients, hint=CUT_OFF):
+    """The hint, where a gradient is missing."""
+    return hint * (gradients is None or any(gradient is None for gradient in gradients))
+
+
+def if_nan(actual, hint):
+    """The hint, where there is NaN in the result."""
+    return hint * (isinstance(actual, torch.Tensor) and bool(actual.isnan().any()))
+
+
+def unless_finite(actual, hint):
+    """The hint, where there is NaN or an infinity in the result."""
+    return hint * (isinstance(actual, torch.Tensor) and not bool(actual.isfinite().all()))
 
 
 @st.composite

@@ -132,6 +132,9 @@ MUTANTS = [
          "0 columns are accepted against 1 row: the inner sizes differ, even though they would broadcast.",
          ("if a.shape[-1] != b.shape[-2]:",
           "if a.shape[-1] != b.shape[-2] and {a.shape[-1], b.shape[-2]} != {0, 1}:")),
+    edit("summed_over_columns", "batched_matmul",
+         "The wrong dimension is summed: of the products (..., n, k, m) it is k, not m, that goes.",
+         ("products = a.unsqueeze(-2) * b.mT.unsqueeze(-3)", "products = a.unsqueeze(-1) * b.unsqueeze(-3)")),
     edit("smallest_entry_taken_out", "logsumexp",
          "The smallest entry is taken out: entries far above it still overflow. Take out the largest.",
          ("x.detach().amax(", "x.detach().amin(")),
@@ -144,12 +147,12 @@ MUTANTS = [
     edit("distances_of_halves_widened", "pairwise_distances",
          "The distances of half-precision points are float32: keep their dtype.",
          ("    x_squared =", "    if x.element_size() == 2:\n        x, y = x.float(), y.float()\n    x_squared =")),
-    edit("larger_size_without_check", "broadcast_shape",
-         "The larger size is taken without a check: sizes that differ must be refused unless one of them is 1.",
-         ("if size_a != size_b and 1 not in (size_a, size_b):", "if False:"),
-         ("size_b if size_a == 1 else size_a for", "max(size_a, size_b) for")),
     edit("larger_size_with_check", "broadcast_shape",
          "1 against 0 gives 1 here: the 1 yields to the other size even where that is smaller, so it is 0.",
+         ("size_b if size_a == 1 else size_a for", "max(size_a, size_b) for")),
+    edit("larger_size_without_check", "broadcast_shape",
+         "Sizes that differ are accepted: refuse them unless one of them is 1.",
+         ("if size_a != size_b and 1 not in (size_a, size_b):", "if False:"),
          ("size_b if size_a == 1 else size_a for", "max(size_a, size_b) for")),
     edit("aligned_on_the_left", "broadcast_shape",
          "Shapes are aligned at their first dimension: NumPy aligns them at the last.",
@@ -180,7 +183,7 @@ MUTANTS = [
          ("return tuple(size_b if size_a == 1 else size_a for size_a, size_b in zip(padded_a, padded_b))",
           "return [size_b if size_a == 1 else size_a for size_a, size_b in zip(padded_a, padded_b)]")),
     edit("inner_sizes_unchecked", "batched_matmul",
-         "An inner size of 1 is stretched to meet the other: compare a.shape[-1] with b.shape[-2] before multiplying.",
+         "The inner sizes are not compared, and a 1 broadcasts unseen: compare a.shape[-1] with b.shape[-2] first.",
          ("if a.shape[-1] != b.shape[-2]:", "if False:")),
     edit("transposed_factor", "batched_matmul",
          "The sum runs over the last dimension of both: over columns of a, but over rows of b.",
@@ -277,7 +280,7 @@ MUTANTS = [
          "Negative ids count from the end of the table: here they are mistakes and are refused.",
          ("0 <= ids.min()", "-n_rows <= ids.min()")),
     edit("one_row_too_many", "gather_rows",
-         "Rows past the table are not refused but taken from its end: compare with ids.max() < n.",
+         "Ids past the table are not refused, as where they are clamped to its last row: compare with ids.max() < n.",
          ("ids.max() < n_rows", "True"), ("table[ids]", "table[ids.clamp(max=n_rows - 1)]")),
     edit("ids_modulo_rows", "gather_rows",
          "Ids outside the table are wrapped round: an id that is no row must be refused.",
@@ -336,6 +339,9 @@ MUTANTS = [
          "Points of different widths are accepted: a width of 1 broadcasts unseen, so compare the widths first.",
          ("if x.shape[-1] != y.shape[-1]:", "if 1 not in (x.shape[-1], y.shape[-1]) and x.shape[-1] != y.shape[-1]:"),
          ("2 * x @ y.mT", "2 * (x * torch.ones_like(y[..., :1, :])) @ (y * torch.ones_like(x[..., :1, :])).mT")),
+    edit("halved_and_multiplied", "numerical_gradient",
+         "`/ 2 * eps` divides by 2 and multiplies by eps: write / (2 * eps).",
+         ("(above - below) / (2 * eps)", "(above - below) / 2 * eps")),
     edit("eps_not_doubled", "numerical_gradient",
          "The gradient is twice too large: the two points are 2 eps apart.",
          ("(above - below) / (2 * eps)", "(above - below) / eps")),
@@ -352,7 +358,7 @@ MUTANTS = [
          "The gradient is float64 whatever x is: convert it to x's dtype at the end.",
          ("gradient.to(x.dtype)", "gradient")),
     edit("eps_of_its_own", "numerical_gradient",
-         "The argument eps is ignored: use the step that the caller asks for.",
+         "Another step gives the same here, but central differences depend on eps: use the one that the caller asks for.",
          ("point = x.detach()", "eps = 1e-5\n    point = x.detach()")),
     edit("entries_not_put_back", "numerical_gradient",
          "Entries stay where they were moved to: put each one back before moving the next.",
@@ -431,7 +437,7 @@ MUTANTS = [
          ("return table[ids]",
           "return (table.requires_grad_() if table.is_floating_point() and table.is_leaf else table)[ids]")),
     edit("tiny_squares_made_larger", "pairwise_distances",
-         "Squares below 1e-12 are raised to 1e-12, and distances below 1e-6 are wrong: guard only what is not positive.",
+         "A 1e-12 that squares are raised by, or to, spoils distances near 1e-6: guard only what is not positive.",
          ("squared.where(apart, 1).sqrt().where(apart, 0)", "squared.clamp(min=1e-12).sqrt()")),
     edit("near_points_for_their_size_are_equal_points", "pairwise_distances",
          "Squares below a fraction of the norms become 0, as if rounding had made them: guard only what is not positive.",
@@ -485,7 +491,7 @@ def empty_sums_fail(a, b):
     return total
 
 
-@mutant("batched_matmul", "The result loses its gradient: it is made with NumPy, which autograd cannot follow.")
+@mutant("batched_matmul", "No gradient flows: the result comes from NumPy or a new tensor, and autograd cannot follow.")
 def product_by_numpy(a, b):
     if a.shape[-1] != b.shape[-2]:
         raise ValueError("inner sizes differ")
@@ -537,7 +543,7 @@ def nan_painted_over(x, dim):
 
 @mutant(
     "softmax",
-    "-inf is replaced by a large negative number: a slice of nothing but -inf gives equal weights, not zeros.",
+    "A slice of nothing but -inf gets equal weights, as where -inf became a large negative number: it gets zeros.",
 )
 def large_number_for_infinity(x, dim):
     x = x.clamp(min=-1e9)
@@ -809,3 +815,31 @@ def windows_by_numpy(x, size, step=1):
     array = x.numpy()
     strides = *array.strides[:-1], step * array.strides[-1], array.strides[-1]
     return torch.from_numpy(np.lib.stride_tricks.as_strided(array, shape, strides))
+
+
+@mutant("as_tensor", "The values go through a list, so dtype and shared memory are lost: use torch.from_numpy.")
+def through_a_list(array):
+    return torch.tensor(array.tolist())
+
+
+@mutant("logsumexp", "The maximum has lost dim, and x - max lines it up with other dimensions: use keepdim=True.")
+def maximum_without_keepdim(x, dim):
+    peak = x.amax(dim)
+    return peak + (x - peak).exp().sum(dim).log()
+
+
+@mutant("softmax", "The sum has lost dim, and the division lines it up with other dimensions: use keepdim=True.")
+def sum_without_keepdim(x, dim):
+    weights = (x - x.amax(dim, keepdim=True)).exp()
+    return weights / weights.sum(dim)
+
+
+@mutant("numerical_gradient", "f is given flattened points: it takes a tensor of x's shape.")
+def flattened_points(f, x, eps):
+    x = x.detach().double()
+    gradient = torch.zeros_like(x).flatten()
+    for i in range(x.numel()):
+        step = torch.zeros_like(gradient)
+        step[i] = eps
+        gradient[i] = float(f(x.flatten() + step) - f(x.flatten() - step)) / (2 * eps)
+    return gradient.reshape(x.shape)

@@ -95,7 +95,7 @@ def odd_memory(module, values, kind):
         return "refused"
 
 
-def array_of(module, values, kind):
+def as_tensor_of_an_array(module, values, kind):
     """as_tensor of an array made from a list, with a dtype given by name."""
     return module.as_tensor(np.array(values, dtype=kind))
 

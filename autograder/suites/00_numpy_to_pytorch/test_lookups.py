@@ -10,11 +10,12 @@ from autograder.testing.probes import again_after_overwriting, strided
 from autograder.testing.strategies import given, normal, seeds, settings, sizes
 
 from . import scenarios
-from .cases import FULL_SHAPES, ON_ITS_OWN, SHAPES
+from .cases import FULL_SHAPES, SHAPES, assert_in_turn, if_cut_off
 
 TABLES = [
     torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.bool, torch.complex64
 ]  # fmt: skip
+ONE_HOT = "a new last dimension of num_classes, with a 1 at the id and 0 elsewhere"
 TORCH = types.SimpleNamespace(gather_rows=lambda table, ids: F.embedding(ids, table))
 
 
@@ -42,7 +43,7 @@ def test_each_id_has_a_single_one_in_its_place(student, reference, shape, n, see
     ids = random_ids(seed, shape, n)
     expected = F.one_hot(ids, n)
     assert_equal(reference.one_hot(ids, n), expected)
-    assert_equal(student.one_hot(ids, n), expected, "the one-hot vectors", "one new last dimension", dtype=False)
+    assert_equal(student.one_hot(ids, n), expected, "the one-hot vectors", ONE_HOT, dtype=False)
     assert_inputs_untouched(student)
 
 
@@ -70,13 +71,12 @@ def test_ids_of_any_layout_and_no_ids_at_all(student):
     for shape in ((0,), (2, 0), (0, 3)):
         ids = torch.zeros(shape, dtype=torch.int64)
         actual = student.one_hot(ids, 4)
-        assert_equal(actual, F.one_hot(ids, 4), f"the one-hot vectors of ids {shape}", "min of nothing is an error")
+        assert_equal(actual, F.one_hot(ids, 4), f"the one-hot vectors of ids of shape {shape}")
     ids = torch.tensor([[1, 0, 2], [3, 3, 0]])
     actual = student.run(strided, "one_hot", [ids, 4])
     assert_equal(actual, F.one_hot(ids, 4), "the one-hot vectors of strided ids")
     actual = student.run(scenarios.in_turn, "one_hot", [ids, 4], [ids.flip(0), 4])
-    what = "(the one-hot vectors after another call, what the calls changed, those of new ids)"
-    assert_equal(actual, (F.one_hot(ids, 4), [], F.one_hot(ids.flip(0), 4)), what, ON_ITS_OWN)
+    assert_in_turn(actual, F.one_hot(ids, 4), F.one_hot(ids.flip(0), 4), "the one-hot vectors", rtol=0.0, atol=0.0)
     for one in (torch.tensor(2), ids):
         actual = student.run(again_after_overwriting, "one_hot", [one, 4])
         hint = "every call makes vectors of its own: nothing is kept from one call to the next"
@@ -115,7 +115,7 @@ def test_gradients_of_rows_used_twice_add_up(student, shape, n, d, seed):
     cotangent = normal(seed + 1, *shape, d)
     expected = scenarios.gradient(TORCH, "gather_rows", args, cotangent)
     actual = student.run(scenarios.gradient, "gather_rows", args, cotangent)
-    assert_close(actual, expected, "the gradient of the table", "no detach, no numpy, no new tensor(...) on the way")
+    assert_close(actual, expected, "the gradient of the table", if_cut_off(actual))
 
 
 @exercise("gather_rows", points=1)
@@ -133,8 +133,7 @@ def test_tables_of_any_dtype_and_layout_and_no_ids_at_all(student, shape, seed):
         actual = student.run(strided, "gather_rows", [table, ids])
         assert_equal(actual, table[ids], f"the rows of a strided table of {dtype}")
         actual = student.run(scenarios.in_turn, "gather_rows", [table, ids], [table[:2], ids % 2])
-        what = "(the rows after another call, what the calls changed, those of a new table)"
-        assert_equal(actual, (table[ids], [], table.flip(0)[ids]), what, ON_ITS_OWN)
+        assert_in_turn(actual, table[ids], table.flip(0)[ids], f"the rows of a table of {dtype}", rtol=0.0, atol=0.0)
     none = torch.zeros(2, 0, dtype=torch.int64)
-    assert_equal(student.gather_rows(table[:0], none), table[none], "no rows of an empty table", "min of nothing")
+    assert_equal(student.gather_rows(table[:0], none), table[none], "no rows of an empty table")
     assert_equal(student.gather_rows(table[:, :0], ids), table[ids][..., :0], "the rows of a table without columns")

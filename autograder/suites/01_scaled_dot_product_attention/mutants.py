@@ -38,6 +38,16 @@ MUTANTS = [
          ("check_shapes(q, k, v, mask)", "n = min(k.shape[-2], v.shape[-2])\n    k, v = k[..., :n, :], v[..., :n, :]")),
     edit("tokens_unchecked", PLOT, "Tokens that do not fit the weights are accepted, and the picture lies. Keep the check.",
          ("if weights.ndim not in (2, 3) or tuple(weights.shape[-2:]) != tokens:", "if False:")),
+    edit("negative_stop", MASK,
+         "A slice's end below 0 counts from the end, and the first of many queries see keys. End it at 0.",
+         ("return torch.arange(n_k) <= query_position[:, None]",
+          "mask = torch.zeros(n_q, n_k, dtype=torch.bool)\n    for i in range(n_q):\n"
+          "        mask[i, : i + n_k - n_q + 1] = True\n    return mask")),
+    edit("output_alone", SDPA, "Only the output comes back. Two results are asked for: return (output, weights).",
+         ("return weights @ v, weights", "return weights @ v")),
+    edit("one_panel_is_no_list", PLOT, "For a single panel subplots returns one Axes and no list: pass squeeze=False.",
+         ("panels = figure.subplots(rows, columns, squeeze=False).flat",
+          "panels = figure.subplots(1, len(heads)) if len(heads) else []")),
     edit("columns_cut_off", PLOT, "The axes show only the first four columns. Leave their limits to imshow.",
          ("image = axes.imshow(", "axes.set_xlim(-0.5, 3.5)\n        image = axes.imshow("),
          ('title=f"head', 'xlim=(-0.5, 3.5), title=f"head')),
@@ -594,7 +604,7 @@ MUTANTS = [
     edit(
         "sign_lost",
         HASH,
-        "x and -x share a bucket: the absolute value was taken. Opposite vectors are as far apart as can be.",
+        "x and -x share a bucket, as where the absolute value is taken. Opposite vectors are as far apart as can be.",
         ("torch.cat([rotated, -rotated], dim=-1)", "rotated.abs()"),
     ),
     edit(
@@ -1042,6 +1052,8 @@ def ones_and_zeros(n_q, n_k=None):
 )
 def heads_taken_for_colours(weights, query_tokens, key_tokens=None):
     key_tokens = query_tokens if key_tokens is None else key_tokens
+    if tuple(weights.shape[-2:]) != (len(query_tokens), len(key_tokens)):
+        raise ValueError("tokens and weights do not fit")
     figure = Figure()
     axes = figure.subplots()
     axes.imshow(weights.detach().float().numpy())
@@ -1303,7 +1315,7 @@ MUTANTS += [
         "kept_positive_by_relu",
         ENTROPY,
         "relu keeps the entropy from being -0.0, but it stops the gradient of a row with one key. Leave the sum as it is.",
-        (".sum(-1)", ".sum(-1).relu()"),
+        ("return -(weights * log_weights).sum(-1)", "return (-(weights * log_weights).sum(-1)).relu()"),
     ),
     edit(
         "heads_taken_for_queries",

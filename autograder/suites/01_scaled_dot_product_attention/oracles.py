@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from autograder.testing import assert_refused
+from autograder.testing.assertions import difference
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tensor:
@@ -47,6 +48,24 @@ def none_as_zeros(gradients: list[Tensor | None], expected: list[Tensor]) -> lis
     """A missing gradient counts as zeros where zeros are expected: nothing was seen, so nothing need be connected."""
     pairs = zip(gradients, expected, strict=True)
     return [torch.zeros_like(e) if g is None and not e.any() else g for g, e in pairs]
+
+
+def if_right(hint: str, actual: Any, expected: Any) -> str:
+    """The hint, where an easier call went right."""
+    return hint * (not difference(actual, expected, "", None, None, True))
+
+
+def if_nan(hint: str, *results: Any) -> str:
+    """The hint, where there is NaN in one of the results."""
+    return hint * any(isinstance(x, Tensor) and bool(x.isnan().any()) for x in results)
+
+
+def of_gradients(gradients: list[Tensor | None], if_nan_too: str = "") -> str:
+    """A hint about what can be seen of the gradients: one is missing, or there is NaN in them."""
+    if any(gradient is None for gradient in gradients):
+        return "a gradient that is None was cut off: no detach, no no_grad, no NumPy, no new tensor(...) on the way"
+    nan = "NaN in a forward step stays NaN in its gradient, even where the NaN is replaced afterwards"
+    return if_nan(nan + if_nan_too, *gradients)
 
 
 def cotangent_of(probe_seed: int, shape: tuple[int, ...]) -> Tensor:

@@ -1,11 +1,13 @@
 """causal_mask and scaled_dot_product_attention."""
 
 import math
+from contextlib import suppress
 
 import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
+from autograder.testing.assertions import difference
 from autograder.testing.probes import again_after_overwriting, changed_around, gradients, strided
 from autograder.testing.strategies import (
     AttentionCase,
@@ -24,7 +26,7 @@ from autograder.testing.strategies import (
 )
 
 from . import scenarios
-from .oracles import assert_not_accepted, attention, none_as_zeros, not_later
+from .oracles import assert_not_accepted, attention, if_nan, if_right, none_as_zeros, not_later, of_gradients
 
 
 @exercise("causal_mask", points=3, core=True)
@@ -55,17 +57,26 @@ def test_keys_default_to_as_many_as_queries(student, n):
     many = 5000 + n
     expected = torch.ones(2, many, dtype=torch.bool)
     expected[0, -1] = False  # the last query but one does not see the last key
-    hint = "a mask has any size: no table made beforehand, and positions that are counted in int64"
-    assert_equal(student.causal_mask(2, many), expected, what=f"causal_mask(2, {many})", hint=hint)
+    assert_as_small_ones(student, 2, many, expected)
     expected = torch.zeros(many, 2, dtype=torch.bool)
     expected[-2:] = torch.ones(2, 2, dtype=torch.bool).tril()
-    assert_equal(student.causal_mask(many, 2), expected, what=f"causal_mask({many}, 2)", hint=hint)
+    assert_as_small_ones(student, many, 2, expected)
     assert_equal(student.run(changed_around, "causal_mask", [n]), [], what="what the call changed outside its result")
     for lengths in ([n], [n, n + 2]):
         again = student.run(again_after_overwriting, "causal_mask", lengths)
         hint = "make a new tensor at each call: one that is kept and handed out again is its callers' to change"
         what = f"causal_mask{tuple(lengths)} after an earlier result was overwritten"
         assert_equal(again, not_later(lengths[0], lengths[-1]), what=what, hint=hint)
+
+
+def assert_as_small_ones(student, n_q, n_k, expected):
+    """A large mask is right; where a small one is and this is not, a hint says what may lie between them."""
+    actual, hint = student.causal_mask(n_q, n_k), ""
+    if difference(actual, expected, "", None, None, True):
+        small = min(n_q, 5), min(n_k, 5)
+        hint = "a mask has any size: no table made beforehand, and positions that are counted in int64"
+        hint = if_right(hint, student.causal_mask(*small), not_later(*small))
+    assert_equal(actual, expected, what=f"causal_mask({n_q}, {n_k})", hint=hint)
 
 
 @exercise("causal_mask", points=2)
@@ -87,9 +98,9 @@ def test_queries_before_the_first_key_see_nothing(student, n_k, extra):
     """With more queries than keys the first rows are all False and the last query still sees every key."""
     mask = student.causal_mask(n_k + extra, n_k)
     expected = torch.cat([torch.zeros(extra, n_k, dtype=torch.bool), torch.ones(n_k, n_k, dtype=torch.bool).tril()])
-    assert_equal(
-        mask, expected, what=f"causal_mask({n_k + extra}, {n_k})", hint="n_k = 0 is a length, not a missing one"
-    )
+    hint = "the last query stands beside the last key, the first before every key"
+    hint = hint if n_k or tuple(getattr(mask, "shape", ())) != (extra, extra) else "n_k = 0 is not None"
+    assert_equal(mask, expected, what=f"causal_mask({n_k + extra}, {n_k})", hint=hint)
 
 
 @exercise("causal_mask", points=1)
@@ -115,6 +126,8 @@ def test_output_is_the_weighted_mean_of_the_values(student, reference, case):
 
 @exercise("scaled_dot_product_attention", points=3, core=True)
 @given(case=attention_cases())
+@example(case=AttentionCase((), 2, 3, 2, 2, torch.float64, "none", 0))
+@example(case=AttentionCase((2,), 2, 3, 2, 2, torch.float64, "full", 0))
 @example(case=AttentionCase((), 140, 270, 2, 3, torch.float64, "none", 0))
 @example(case=AttentionCase((2, 6), 140, 270, 2, 3, torch.float64, "full", 1))
 @settings(max_examples=24)
@@ -125,7 +138,8 @@ def test_output_agrees_with_pytorch(student, case):
     expected = F.scaled_dot_product_attention(case.q, case.k, case.v, attn_mask=mask)
     assert_close(output, expected, what="output")
     ones = torch.ones(*case.lead, case.n_q, dtype=torch.float64)
-    assert_close(weights.sum(-1), ones, what="the sum of each row of weights", hint="mask before the softmax")
+    hint = "softmax over the keys" if mask is None else "softmax over the keys, after the mask"
+    assert_close(weights.sum(-1), ones, what="the sum of each row of weights", hint=hint)
 
 
 @exercise("scaled_dot_product_attention", points=3)
@@ -136,8 +150,13 @@ def test_a_query_that_may_attend_to_nothing_gets_zeros(student, case, row):
     row %= case.n_q
     case.mask[..., row, :] = False
     output, weights = student.scaled_dot_product_attention(case.q, case.k, case.v, mask=case.mask)
-    hint = "softmax of a row of -inf is 0/0; a large negative number instead of -inf gives uniform weights"
     zeros = torch.zeros(1, dtype=torch.float64)
+    hint = if_nan("the softmax of a row of -inf is 0 / 0", weights, output)
+    full = "a softmax's weights add up to 1, however low all scores are: put zeros where no key may be seen"
+    hint = hint or if_right(full, weights[..., row, :].sum(-1), torch.ones(case.lead, dtype=torch.float64))
+    with suppress(Exception):  # whether that is because True hides, another call tells
+        if hint == full:
+            student.scaled_dot_product_attention(case.q, case.k, case.v, mask=torch.ones_like(case.mask))
     assert_equal(weights[..., row, :], zeros.expand(*case.lead, case.n_k), what="weights of the blind query", hint=hint)
     assert_equal(output[..., row, :], zeros.expand(*case.lead, case.d_v), what="output of the blind query", hint=hint)
 
@@ -154,8 +173,8 @@ def test_gradients_are_right_and_finite(student, reference, case, blind):
     args = ["scaled_dot_product_attention", [case.q, case.k, case.v], {"mask": case.mask}]
     actual = student.run(gradients, *args)["gradients"]
     expected = reference.run(gradients, *args)["gradients"]
-    hint = "NaN in a forward step stays NaN in its gradient, even if you replace the NaN afterwards"
     actual = none_as_zeros(actual, expected)
+    hint = of_gradients(actual)
     assert_close(actual, expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
     one = case.seed % 3  # the others are constants
     alone = none_as_zeros(student.run(gradients, *args, wrt=[one])["gradients"], expected[one : one + 1])
@@ -172,11 +191,15 @@ def test_a_given_scale_replaces_the_default(student, case, scale):
     actual = student.scaled_dot_product_attention(case.q, case.k, case.v, mask=case.mask, scale=scale)
     counts = torch.ones(case.n_q, case.n_k) if case.mask is None else case.mask
     expected = attention(case.q * (scale * math.sqrt(case.d_k)), case.k, case.v, counts.double())
-    assert_close(actual[0], expected, what=f"output at scale={scale}", hint="`scale or default` loses a scale of 0.0")
+    hint = "a given scale multiplies the scores, in place of 1 / sqrt(d_k)"
+    if scale == 0.0 and difference(actual[0], expected, "", None, None, True):
+        default = student.scaled_dot_product_attention(case.q, case.k, case.v, mask=case.mask)[0]
+        hint = if_right("this is the output of the default, but a scale of 0.0 is not None", actual[0], default) or hint
+    assert_close(actual[0], expected, what=f"output at scale={scale}", hint=hint)
     large = 1e3 * case.q
     actual = student.scaled_dot_product_attention(large, case.k, case.v, mask=case.mask, scale=scale)
     expected = attention(large * (scale * math.sqrt(case.d_k)), case.k, case.v, counts.double())
-    hint = "the largest score of a row is the largest after the scale, which may be negative"
+    hint = if_nan("take off each row's largest score, the largest after the scale, which may be negative", actual[0])
     assert_close(actual[0], expected, what=f"output for large scores at scale={scale}", hint=hint, atol=1e-8)
 
 
@@ -192,10 +215,8 @@ def test_scores_of_any_size_give_the_right_weights(student, dtype, sign, n_k, d_
     mask[1, 0] = mask[2, 1:] = False
     expected = mask / mask.sum(-1, keepdim=True, dtype=dtype)  # all scores of a row are equal
     output, weights = student.scaled_dot_product_attention(q, k, v, mask=mask)
-    hint = (
-        "exp overflows at 89 in float32: subtract the row's maximum (log(sum(exp)) of scores as large has no digits left); "
-        "a masked score must be lower than any other"
-    )
+    overflow = "exp overflows at 89 in float32: subtract the row's maximum, not its log(sum(exp)), which loses digits"
+    hint = if_nan(overflow, weights) or "a masked score is lower than any other, and equal scores have equal weights"
     assert_close(weights, expected, what="weights of equal large scores", hint=hint)
     assert_close(output, expected @ v, what="output", hint=hint)
     assert_close(
@@ -203,7 +224,8 @@ def test_scores_of_any_size_give_the_right_weights(student, dtype, sign, n_k, d_
     )
     low = student.scaled_dot_product_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask=mask)[1]
     what = "weights of equal large scores in bfloat16"
-    assert_close(low, expected.bfloat16(), what=what, hint="bfloat16 has the range of float32", rtol=0, atol=1e-2)
+    hint = if_nan("bfloat16 has the range of float32", low)
+    assert_close(low, expected.bfloat16(), what=what, hint=hint, rtol=0, atol=1e-2)
     q = normal(seed + 1, 3, d_k) * torch.tensor([[1e-2], [10.0], [1e5]], dtype=torch.float64)
     k, v = normal(seed + 2, n_k, d_k), v.double()
     hint = (
@@ -317,9 +339,12 @@ def test_inputs_are_left_alone(student, case, scale):
     assert not recording, "under torch.no_grad() q, k, v or the output came to require a gradient: that is the caller's choice"
     after = student.run(scenarios.attend_after_an_update, case.q, case.k, case.v, case.mask)
     counts = torch.ones(case.n_q, case.n_k) if case.mask is None else case.mask
-    hint = "keep nothing from one call to the next: a tensor is the same object when its values are new"
-    what = "output after the caller negated its keys"
-    assert_close(after, attention(case.q, -case.k, case.v, counts.double()), what=what, hint=hint)
+    expected, hint = attention(case.q, -case.k, case.v, counts.double()), ""
+    if difference(after, expected, "", None, None, True):
+        anew, _ = student.scaled_dot_product_attention(case.q, -case.k, case.v, case.mask)
+        hint = "keep nothing from one call to the next: a tensor is the same object when its values are new"
+        hint = if_right(hint, anew, expected)
+    assert_close(after, expected, what="output after the caller negated its keys", hint=hint)
 
 
 @exercise("scaled_dot_product_attention", points=1)
@@ -329,9 +354,11 @@ def test_strided_inputs_are_no_different(student, reference, case):
     """Views with unusual strides give what their copies give."""
     actual = student.run(strided, "scaled_dot_product_attention", [case.q, case.k, case.v], {"mask": case.mask})
     expected = reference.scaled_dot_product_attention(case.q, case.k, case.v, mask=case.mask)
-    assert_close(
-        actual, expected, what="(output, weights)", hint="reshape is not transpose; .view needs contiguous memory"
-    )
+    hint = ""
+    if difference(actual, expected, "", None, None, True):
+        plain = student.scaled_dot_product_attention(case.q, case.k, case.v, mask=case.mask)
+        hint = if_right("their copies are right: transpose, and neither .view nor as_strided", plain, expected)
+    assert_close(actual, expected, what="(output, weights) of strided inputs", hint=hint)
 
 
 @exercise("scaled_dot_product_attention", points=1)

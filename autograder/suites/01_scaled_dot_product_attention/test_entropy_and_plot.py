@@ -18,7 +18,7 @@ from autograder.testing.strategies import (
 )
 
 from . import scenarios
-from .oracles import assert_not_accepted, cotangent_of
+from .oracles import assert_not_accepted, cotangent_of, if_nan
 
 WORDS = ["the", "cat", "sat", "on", "the", "mat", "$x_1$", "Ġof", "the"]
 
@@ -53,12 +53,12 @@ def test_a_weight_of_zero_adds_nothing(student, n, n_seen):
     n_seen = min(n, n_seen)
     one, even, none = torch.eye(n, dtype=torch.float64)[0], torch.zeros(n).double(), torch.zeros(n).double()
     even[n - n_seen :] = 1 / n_seen
-    assert_close(
-        student.attention_entropy(torch.stack([one, even, none])),
-        torch.tensor([0.0, math.log(n_seen), 0.0], dtype=torch.float64),
-        what="entropy",
-        hint="0 * log(0) is NaN: take no logarithm of 0. A small number added inside the log changes all values",
-    )
+    actual = student.attention_entropy(torch.stack([one, even, none]))
+    expected = torch.tensor([0.0, math.log(n_seen), 0.0], dtype=torch.float64)
+    what = f"entropy of one key, of {n_seen} alike, of none"
+    hint = "a weight of 0 adds 0, and nothing is added inside the log"
+    hint = if_nan("0 * log(0) is NaN: take no logarithm of 0", actual) or hint
+    assert_close(actual, expected, what=what, hint=hint)
     wide = torch.full((2, 3000), 1 / 3000, dtype=torch.float64)
     wide[1] *= 0.5
     expected = torch.tensor([math.log(3000), 0.5 * math.log(6000)], dtype=torch.float64)
@@ -80,6 +80,7 @@ def test_gradient_is_right_and_finite(student, lead, n_q, n_k, seed):
     if actual is None and not weights.any():
         actual = torch.zeros_like(weights)  # where all weights are 0, nothing depends on them
     assert actual is not None, "no gradient reaches the weights: do not detach or leave PyTorch"
+    assert actual[weights > 0].isfinite().all(), "the gradient is not finite, at positive weights"
     assert actual.isfinite().all(), "the gradient at weight 0 is not finite: take no log of 0, not even to discard it"
     cotangent = cotangent_of(seed, weights.shape[:-1])[..., None]
     expected = -(1 + torch.where(weights > 0, weights, 1.0).log()) * cotangent
@@ -111,7 +112,7 @@ def test_entropy_leaves_the_weights_alone(student, reference, seed):
     """The weights are not changed, and strided weights give what their copies give."""
     weights = weights_for(seed, 2, 3, 5)
     expected = student.attention_entropy(weights)
-    assert_inputs_untouched(student, hint="weights[weights == 0] = 1 changes the caller's tensor")
+    assert_inputs_untouched(student, hint="make a new tensor: weights[weights == 0] = 1, say, changes the caller's")
     assert_close(student.run(strided, "attention_entropy", [weights]), expected, what="entropy of strided weights")
     assert_close(expected, reference.attention_entropy(weights), what="entropy")
     changed = student.run(changed_around, "attention_entropy", [weights])
@@ -131,6 +132,7 @@ def assert_drawn(panels, heads):
 
 def assert_labelled(panels, side, tokens):
     """The tokens label this side of some panel, and no panel shows anything else there."""
+    assert panels, "there is no heat map, drawn by imshow, whose rows and columns could be labelled"
     found = [panel[side] for panel in panels]
     wrong = [labels for labels in found if labels != tokens and any(labels)]  # blank is fine where panels share an axis
     hint = f"\n  hint: set positions and labels together: axes.set_{'y' if side == 'rows' else 'x'}ticks(range(n), tokens)"
@@ -184,12 +186,17 @@ def test_every_call_makes_a_figure_of_its_own(student, generator):
     first, second = weights_for(generator, 2, 3), weights_for(generator, 3, 4, 4)
     panels = student.run(scenarios.drawn_after_another, first, WORDS[:2], WORDS[:3], second, WORDS[:4])
     hint = "make a new figure: pyplot.gcf() and figures with a name hand out one that is in use"
+    hint *= panels["first"] > 1  # where the first has too few of them, that is something else
     assert_equal(panels, {"first": 1, "second": 3}, what="the heat maps in each of the two figures", hint=hint)
 
 
 @exercise("plot_attention", points=1)
 def test_tokens_that_do_not_fit_are_refused(student):
     """There is one token for each query and one for each key, else a ValueError says what does not fit."""
+
+    def plot_attention(weights, *tokens):
+        return f"a figure with {len(student.run(scenarios.drawn, weights, *tokens))} heat maps"
+
     for shape, queries, keys in [
         ((3, 4), 3, 3),
         ((3, 4), 4, 4),
@@ -200,7 +207,7 @@ def test_tokens_that_do_not_fit_are_refused(student):
     ]:
         tokens = [WORDS[:queries]] if keys is None else [WORDS[:queries], WORDS[:keys]]
         why = f"weights of shape {shape} do not fit {queries} query tokens and {queries if keys is None else keys} key tokens"
-        assert_not_accepted(student.run, scenarios.drawn, torch.ones(shape), *tokens, why=why)
+        assert_not_accepted(plot_attention, torch.ones(shape), *tokens, why=why)
 
 
 @exercise("plot_attention", points=1)

@@ -76,7 +76,7 @@ MUTANTS = [
     edit(
         "sizes_not_checked",
         "sinusoidal_encoding",
-        "Impossible sizes get through: refuse a negative max_len and a d_model below 1 with a ValueError.",
+        "Impossible sizes get through or fail obscurely: refuse max_len < 0 and d_model < 1 with a ValueError.",
         ("if max_len < 0 or d_model < 1:", "if False:"),
     ),
     edit(
@@ -150,9 +150,15 @@ MUTANTS = [
         ),
     ),
     edit(
+        "layer_without_checks",
+        "LearnedPositionalEmbedding",
+        "The layer answers for positions that it has no row for, or fails obscurely: refuse them with a ValueError.",
+        ("add_positions(x, self.weight, offset)", "x + self.weight[offset : offset + x.shape[-2]].to(x.dtype)"),
+    ),
+    edit(
         "layer_ignores_the_offset",
         "LearnedPositionalEmbedding",
-        "The layer starts at position 0 whatever the offset: pass it on.",
+        "The offset is not used, or not checked: hand it on to add_positions.",
         ("self.weight, offset)", "self.weight)"),
     ),
     edit(
@@ -393,8 +399,8 @@ MUTANTS = [
     edit(
         "positions_ignored",
         "apply_rope",
-        "Tokens are turned by their place in x instead of by `positions`: with a cache, the first token of x is "
-        "not at position 0.",
+        "`positions` makes no difference, as where tokens are turned by their place in x: with a cache, the first "
+        "token of x is not at position 0.",
         ("positions[..., None]", "torch.arange(x.shape[-2])[..., None]"),
     ),
     edit(
@@ -746,17 +752,24 @@ class ParameterInsideAnEmbedding(nn.Module):
         return add_positions(x, self.weight, offset)
 
 
-@mutant(
-    "LearnedPositionalEmbedding",
-    "The layer answers for positions that it has no row for, or fails obscurely: refuse them with a ValueError.",
-)
-class LayerWithoutChecks(nn.Module):
+@mutant("LearnedPositionalEmbedding", "There is no self.weight: give that name to an nn.Parameter, (max_len, d_model).")
+class NoWeightAtAll(nn.Module):
     def __init__(self, max_len, d_model):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(max_len, d_model))
+        self.embedding = nn.Embedding(max_len, d_model)
 
     def forward(self, x, offset=0):
-        return x + self.weight[offset : offset + x.shape[-2]].to(x.dtype)
+        return add_positions(x, self.embedding.weight, offset)
+
+
+@mutant("LearnedPositionalEmbedding", "self.weight is an nn.Embedding: assign the table itself to it, an nn.Parameter.")
+class WeightIsAnEmbedding(nn.Module):
+    def __init__(self, max_len, d_model):
+        super().__init__()
+        self.weight = nn.Embedding(max_len, d_model)
+
+    def forward(self, x, offset=0):
+        return add_positions(x, self.weight.weight, offset)
 
 
 @mutant("LearnedPositionalEmbedding", "The sum takes the layer's dtype: cast the rows to x's dtype.")
@@ -1701,3 +1714,33 @@ class OffsetThatSticks(nn.Module):
     def forward(self, x, offset=0):
         self.last = offset or self.last
         return x + self.weight[self.last : self.last + x.shape[-2]].to(x.dtype)
+
+
+@mutant("add_positions", "x is multiplied by sqrt(d_model). That is the token embedding's business: return x + rows.")
+def scaled_as_token_embeddings(x, table, offset=0):
+    if not 0 <= offset <= table.shape[0] - x.shape[-2]:
+        raise ValueError("positions")
+    return x * x.shape[-1] ** 0.5 + table[offset : offset + x.shape[-2]].to(x)
+
+
+@mutant("channel_frequencies", "The fastest tone comes out as -1/2, as fftfreq has it: take rfft and rfftfreq.")
+def fastest_tone_is_negative(table):
+    found = torch.fft.fft(table, dim=0).abs().argmax(0)
+    return torch.fft.fftfreq(table.shape[0], dtype=table.dtype)[found]
+
+
+@mutant("nearest_position", "argmin runs over all numbers of the table: make one distance of each row first.")
+def argmin_of_all_numbers(vector, table):
+    return (table - vector).abs().argmin().item()
+
+
+@mutant("apply_rope", "The turned pairs are stacked, (..., d / 2, 2): flatten the last two dimensions.")
+def pairs_left_stacked(x, positions, base=10000.0):
+    if x.shape[-1] % 2:
+        raise ValueError("odd")
+    work = torch.promote_types(x.dtype, torch.float32)
+    frequencies = base ** (-torch.arange(0, x.shape[-1], 2, dtype=torch.float64) / x.shape[-1])
+    angles = positions[..., None] * frequencies
+    cos, sin = angles.cos().to(work), angles.sin().to(work)
+    even, odd = x[..., 0::2].to(work), x[..., 1::2].to(work)
+    return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).to(x.dtype)

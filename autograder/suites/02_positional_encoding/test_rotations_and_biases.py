@@ -33,6 +33,7 @@ def drawn_positions(seed, *shape, largest=60):
 
 @exercise("apply_rope", points=5, core=True)
 @given(lead=leading_shapes(), t=sizes(1, 7), d=EVEN, seed=seeds())
+@example(lead=(), t=2, d=4, seed=0)
 @example(lead=(2,), t=3, d=514, seed=0)
 @example(lead=(), t=1500, d=4, seed=0)
 @example(lead=(2, 3), t=1, d=8, seed=0)
@@ -154,6 +155,7 @@ def test_short_dtypes_keep_their_dtype_and_exact_angles(student, dtype, d, seed)
 
 @exercise("apply_rope", points=1)
 @given(lead=leading_shapes(2, 1), t=sizes(1, 5), d=EVEN, seed=seeds())
+@example(lead=(), t=2, d=4, seed=0)
 @example(lead=(2,), t=70, d=16, seed=0)
 @settings(max_examples=5)
 def test_gradients_are_turned_back(student, lead, t, d, seed):

@@ -52,6 +52,36 @@ def own_scores(name: str, exercise: str, says: str, low: str):
 
 
 MUTANTS = [
+    edit(
+        "pieces_of_n_heads_channels",
+        "split_heads",
+        "x.split(n_heads, -1) cuts pieces of n_heads channels: n_heads pieces are asked for, of d / n_heads each.",
+        (SPLIT_LINE, "return torch.stack(x.split(n_heads, dim=-1), dim=1)"),
+    ),
+    edit(
+        "batch_entries_joined",
+        "merge_heads",
+        "Batch entries were joined, and not heads: a loop over x goes over the batch. x.unbind(1) gives the heads.",
+        ("return x.transpose(-3, -2).flatten(-2)", "return torch.cat(list(x), dim=-1)"),
+    ),
+    edit(
+        "shares_without_a_last_dimension",
+        MERGE,
+        "The shares are (..., n_q) and the outputs (..., n_q, d_v): weigh them with share.unsqueeze(-1).",
+        (MERGED_OUT, "out = weight_a / total * out_a + weight_b / total * out_b"),
+    ),
+    edit(
+        "lse_with_a_last_dimension",
+        MERGE,
+        "lse comes back as (..., n_q, 1), with the last dimension that the outputs needed: (..., n_q) is asked for.",
+        ("masked_fill(empty, -torch.inf)", "masked_fill(empty, -torch.inf).unsqueeze(-1)"),
+    ),
+    edit(
+        "the_pair_returned",
+        DIVIDE,
+        "The pair (out, lse) comes back, which the recursion needs: the result is out alone.",
+        ("return attend(0, n_k)[0]", "return attend(0, n_k)"),
+    ),
     # split_heads
     edit(
         "split_by_one_reshape",
@@ -747,7 +777,7 @@ MUTANTS = [
     edit(
         "key_width_from_the_query_width",
         GQA,
-        "w_k and w_v are as wide as w_q here, so nothing is shared: they make n_kv_heads * head_dim channels.",
+        "w_k and w_v make d_model channels here. Let them make n_kv_heads * head_dim, with head_dim = d_model / n_heads.",
         (KEYS, "self.w_k = nn.Linear(d_model, d_model, bias=bias)"),
         (VALUES, "self.w_v = nn.Linear(d_model, d_model, bias=bias)"),
         ("split_heads(self.w_k(context), self.n_kv_heads)", "split_heads(self.w_k(context), self.n_heads)[:, ::group]"),

@@ -20,7 +20,7 @@ from autograder.testing.strategies import (
 )
 
 from . import scenarios
-from .cases import ROOM, partial_attention
+from .cases import ROOM, if_nan, partial_attention
 
 NAME = "divide_and_conquer_attention"
 
@@ -194,7 +194,7 @@ def test_no_size_is_too_large(student, generator):
             student.divide_and_conquer_attention(q, k, v, block, mask),
             partial_attention(q, k, v, mask)[0],
             what=f"the result for q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}, block {block}",
-            hint="without a mask every query attends to every key",
+            hint="" if masked else "without a mask every query attends to every key",
         )
 
 
@@ -215,7 +215,8 @@ def test_gradients_are_right_and_finite_at_empty_rows(student, case, block):
             nothing if gradient is None else gradient,
             nothing if x.grad is None else x.grad,
             what=f"the gradient of {name}",
-            hint="NaN comes from -inf - -inf or log(0): replace the value before, not after. Detach the maximum only",
+            hint=if_nan("NaN comes from -inf - -inf or log(0): replace the value before, not after", gradient)
+            or "nothing may be detached but the maximum",
         )
     far = student.run(gradients, NAME, [1e4 * case.q, case.k, case.v, block, case.mask], wrt=[0, 1, 2])["gradients"]
     for name, gradient in zip("qkv", far):

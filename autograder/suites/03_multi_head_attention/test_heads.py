@@ -15,6 +15,8 @@ from .cases import (
     check_precisions,
     heads_by_slices,
     layer_cases,
+    of_gradients,
+    of_mask,
     torch_attention,
     torch_multi_head_attention,
     with_one_key,
@@ -80,7 +82,7 @@ def test_split_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads,
     assert_inputs_untouched(student)
     assert_equal(student.run(scenarios.left_behind, "split_heads", [x, n_heads]), [], what="what the call changed")
     again = student.run(scenarios.with_other_numbers, "split_heads", [x, n_heads])
-    what = "split_heads(x) once x holds other numbers, [with gradients, without]"
+    what = "split_heads(x) once x holds other numbers than in an earlier call, [with gradients, without]"
     assert_equal(again, [heads_by_slices(x, n_heads)] * 2, what=what, hint=ANEW)
     assert_equal(student.run(strided, "split_heads", [x, n_heads]), heads_by_slices(x, n_heads), what="split_heads(strided x)")
 
@@ -132,7 +134,7 @@ def test_merge_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads,
     assert_inputs_untouched(student)
     assert_equal(student.run(scenarios.left_behind, "merge_heads", [x]), [], what="what the call changed")
     again = student.run(scenarios.with_other_numbers, "merge_heads", [x])
-    what = "merge_heads(x) once x holds other numbers, [with gradients, without]"
+    what = "merge_heads(x) once x holds other numbers than in an earlier call, [with gradients, without]"
     assert_equal(again, [expected] * 2, what=what, hint=ANEW)
     assert_equal(student.run(strided, "merge_heads", [x]), expected, what="merge_heads(strided x)")
 
@@ -172,7 +174,7 @@ def test_the_loop_confuses_no_dimensions_of_one_size(student, reference):
             [reference.run(scenarios.forward, "MultiHeadAttention", *case.layer, case.x, mask=case.mask)] * len(scenarios.MODES),
             what=f"the output with x {tuple(case.x.shape)} and mask {None if case.mask is None else tuple(case.mask.shape)}: "
             "in training and in evaluation mode, each with gradients and without",
-            hint="a mask broadcasts from the right to (b, h, t, t): expand it to that, then take [:, head]",
+            hint=of_mask(case, "(b, h, t, t): expand it to that, then take [:, head]"),
         )
 
 
@@ -194,12 +196,11 @@ def test_the_loop_takes_any_precision_layout_and_size_of_scores(student):
 def test_the_loop_has_the_gradients_of_the_module(student, reference, case):
     """Through attention_per_head, x and every parameter get the module's gradients, in evaluation mode as well."""
     arguments = (*case.layer, case.cotangent, case.x, case.mask, case.seed % 2 == 0)
-    assert_close(
-        student.run(scenarios.per_head_gradients, *arguments),
-        reference.run(scenarios.gradients, "MultiHeadAttention", *case.layer, case.cotangent, case.x, mask=case.mask),
-        what="value and gradients of attention_per_head",
-        hint="use the module's own weights, not detached copies or .data of them",
-    )
+    actual = student.run(scenarios.per_head_gradients, *arguments)
+    plain = ("MultiHeadAttention", *case.layer, case.cotangent, case.x)
+    expected = reference.run(scenarios.gradients, *plain, mask=case.mask)
+    hint = of_gradients(actual, expected, ": use the module's own weights")
+    assert_close(actual, expected, what="value and gradients of attention_per_head", hint=hint)
 
 
 @exercise("attention_per_head", points=1)
@@ -218,7 +219,7 @@ def test_one_head_is_computed_at_a_time(student, generator):
     b, t, n_heads = 2, 48, 8
     case = LayerCase(b, t, t, n_heads, None, 1, True, False, "none", seed=generator.initial_seed())
     _, largest, _, calls = student.run(scenarios.per_head_largest, *case.layer, case.x)
-    assert not calls, f"{calls} calls of the module itself, which attends with all heads at once\n  hint: loop over the heads"
+    assert not calls, "the module itself was called, which attends with all heads at once\n  hint: loop over the heads"
     assert largest < n_heads * b * t * t, (
         f"the largest tensor on the way has {largest} elements, as many as the scores of all {n_heads} heads\n"
         "  hint: loop over the heads and finish each one (scores, softmax, values) before the next"
@@ -250,7 +251,7 @@ def test_no_tensor_holds_the_scores_of_all_heads(student, reference, generator):
             f"all tensors on the way together have {total} elements, and the scores of {n_heads} heads {n_heads * one}:\n"
             "  hint: compute them with PyTorch, where they can be counted"
         )
-        assert not calls, f"{calls} calls of the module itself, which attends with all heads at once"
+        assert not calls, "the module itself was called, which attends with all heads at once"
         expected = reference.run(scenarios.forward, "MultiHeadAttention", *case.layer, case.x, mask=case.mask)
         room = {"rtol": 1e-4, "atol": 1e-4} if dtype is torch.float32 else {}
         assert_close(output, expected, what=f"the output with {n_heads} heads and {shape}", **room)

@@ -42,6 +42,12 @@ MUTANTS = [
         ("acc * rescale.unsqueeze(-1)", "acc"),
     ),
     edit(
+        "rescaled_without_a_last_dimension",
+        TILE,
+        "The factor is (..., block_q) and acc (..., block_q, d_v): multiply by rescale.unsqueeze(-1).",
+        ("acc * rescale.unsqueeze(-1)", "acc * rescale"),
+    ),
+    edit(
         "sum_not_rescaled",
         TILE,
         "l was summed under the old maximum and has to be multiplied by exp(m - m_new), as acc is.",
@@ -266,6 +272,12 @@ MUTANTS = [
         ("= m + l.log()", "= (m + l.log()) / math.log(2)"),
     ),
     edit(
+        "lse_of_nothing_is_zero",
+        FORWARD,
+        "The lse of a query that sees nothing is the logarithm of an empty sum: -inf.",
+        ("= m + l.log()", "= (m + l.log()).masked_fill(m == -torch.inf, 0.0)"),
+    ),
+    edit(
         "lse_is_the_sum",
         FORWARD,
         "l was returned in the place of lse: take m + log(l), which cannot overflow.",
@@ -276,12 +288,6 @@ MUTANTS = [
         FORWARD,
         "A query that sees nothing got 0 / 0: where l is 0, divide by 1.",
         ("        l.masked_fill_(m == -torch.inf, 1.0)  # saw nothing: 0 / 1 and -inf + log(1)\n", ""),
-    ),
-    edit(
-        "lse_of_nothing_is_zero",
-        FORWARD,
-        "The lse of a query that sees nothing is the logarithm of an empty sum: -inf.",
-        ("= m + l.log()", "= (m + l.log()).masked_fill(m == -torch.inf, 0.0)"),
     ),
     edit(
         "maximum_starts_at_zero",
@@ -432,6 +438,12 @@ MUTANTS = [
             "ds = p * (do @ v_tile.mT - delta)",
             "dp = do @ v_tile.mT\n            ds = p * (dp - (p * dp).sum(-1, keepdim=True))",
         ),
+    ),
+    edit(
+        "delta_without_a_last_dimension",
+        BACKWARD,
+        "delta is (..., block_q) and lines up with the keys: keepdim=True lines it up with the queries.",
+        (".sum(-1, keepdim=True)  # (..., block_q, 1)", ".sum(-1)"),
     ),
     edit(
         "delta_a_mean",

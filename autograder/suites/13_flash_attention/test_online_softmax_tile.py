@@ -7,7 +7,7 @@ from autograder.testing.probes import changed_around, strided
 from autograder.testing.strategies import given, leading_shapes, mask_for, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .cases import tile_state
+from .cases import if_nan, tile_state
 
 NAME = "online_softmax_tile"
 HINT = "l and acc were summed under the old maximum: multiply both by exp(m_old - m_new) before you add the tile's terms"
@@ -72,12 +72,13 @@ def test_a_row_that_has_seen_nothing_keeps_the_first_state(student, lead, block_
     scores[..., 0, :] = -torch.inf
     expected = tile_state(scores, v)
     first = scenarios.first_state(scores, v)
-    hint = "m_new is -inf in such a row and -inf - -inf is NaN: subtract 0 there instead"
+    why = "m_new is -inf in such a row and -inf - -inf is NaN: subtract 0 there instead"
     actual = student.online_softmax_tile(*first, scores, v)
-    assert_close(actual, expected, what="(m, l, acc)", hint=hint)
+    assert_close(actual, expected, what="(m, l, acc)", hint=if_nan(why, actual))
     assert_equal(actual[1][..., 0], first[1][..., 0], what="l of the row that has seen nothing", hint="0, with nothing added")
     blind = torch.full_like(scores, -torch.inf)
-    assert_close(student.online_softmax_tile(*expected, blind, v), expected, what="the state after a masked tile", hint=hint)
+    actual = student.online_softmax_tile(*expected, blind, v)
+    assert_close(actual, expected, what="the state after a masked tile", hint=if_nan(why, actual))
 
 
 @exercise(NAME, points=2)
