@@ -68,13 +68,12 @@ def test_gelu_refuses_a_misspelt_approximation(student):
 
 @exercise("LayerNorm")
 def test_layer_norm_by_hand(student):
-    x = torch.tensor([[1.0, 3.0], [10.0, 10.0]], dtype=torch.float64)
-    actual = student.run(output, "LayerNorm", [2, 0.0625], {}, x)  # mean 2, variance 1: divide by sqrt(1.0625)
+    x = torch.tensor([[1.0, 3.0, 1.0, 3.0], [10.0] * 4], dtype=torch.float64)
+    actual = student.run(output, "LayerNorm", [4, 0.0625], {}, x)  # mean 2, variance 1: divide by sqrt(1.0625)
     size = 1 / math.sqrt(1.0625)
-    expected = torch.tensor([[-size, size], [0.0, 0.0]], dtype=torch.float64)
-    assert_close(
-        actual, expected, what="LayerNorm of [[1, 3], [10, 10]]", hint="divide by n, not n - 1; eps is under the root"
-    )
+    expected = torch.tensor([[-size, size, -size, size], [0.0] * 4], dtype=torch.float64)
+    what = "LayerNorm of [[1, 3, 1, 3], [10, 10, 10, 10]] with eps 0.0625"
+    assert_close(actual, expected, what=what, hint="the mean is 2, the variance 1: divide by sqrt(1 + eps)")
 
 
 @exercise("LayerNorm")
@@ -84,7 +83,7 @@ def test_layer_norm_agrees_with_pytorch(student, seed, d):
     draw = torch.Generator().manual_seed(seed)
     x, weight, bias = normal(draw, 3, 4, d), normal(draw, d), normal(draw, d)
     actual = student.run(output, "LayerNorm", [d], {"weight": weight, "bias": bias}, x)
-    hint = "normalise over the last dimension, keepdim=True"
+    hint = "(x - mean) / sqrt(var + eps) * weight + bias, with mean and variance of the last dimension"
     assert_close(actual, F.layer_norm(x, (d,), weight, bias), what="LayerNorm(x)", hint=hint, atol=1e-9)
 
 
@@ -93,8 +92,10 @@ def test_layer_norm_survives_large_half_precision_values(student, generator):
     x = normal(generator, 4, 16, dtype=torch.float16, scale=500.0)
     actual = student.run(output, "LayerNorm", [16], {}, x)
     assert actual.dtype == torch.float16, f"a float16 input gave {actual.dtype}"
-    hint = "500² is more than float16 can hold: normalise in float32, then cast back"
-    assert_close(actual.double(), F.layer_norm(x.double(), (16,)), what="LayerNorm(x)", hint=hint, rtol=6e-3, atol=6e-3)
+    overflow = "500² is more than float16 can hold: normalise in float32, then cast back"
+    hint = "" if actual.isfinite().all() and actual.any() else overflow
+    truth = F.layer_norm(x.double(), (16,))
+    assert_close(actual.double(), truth, what="LayerNorm(x) in float16", hint=hint, rtol=6e-3, atol=6e-3)
 
 
 @exercise("LayerNorm")
@@ -117,7 +118,7 @@ def test_backward_agrees_with_autograd(student, seed, d, lead):
     leaves = [t.clone().requires_grad_() for t in (x, weight, torch.zeros_like(weight))]
     truth = torch.autograd.grad(F.layer_norm(leaves[0], (d,), *leaves[1:]), leaves, grad_output)
     actual = student.layer_norm_backward(grad_output, x, weight, 1e-5)
-    hint = "dx moves x directly, through the mean and through the variance; the other two sum over all vectors"
+    hint = "x moves y directly, through the mean and through the variance; dweight and dbias sum over all vectors"
     assert_close(actual, truth, what="(dx, dweight, dbias)", hint=hint, atol=1e-9)
 
 
@@ -139,7 +140,7 @@ def test_rms_norm_by_hand(student):
     actual = student.run(output, "RMSNorm", [2, 0.0], {"weight": torch.tensor([1.0, 2.0])}, x[:1])
     rms = math.sqrt(12.5)
     expected = torch.tensor([[3 / rms, 8 / rms]], dtype=torch.float64)
-    assert_close(actual, expected, what="RMSNorm of [3, 4] with weight [1, 2]", hint="no mean is subtracted")
+    assert_close(actual, expected, what="RMSNorm of [3, 4] with weight [1, 2]", hint="the mean of the squares is 12.5")
     assert_close(student.run(output, "RMSNorm", [2], {}, x[1:]), x[1:], what="RMSNorm of a row of zeros")
 
 
@@ -147,7 +148,7 @@ def test_rms_norm_by_hand(student):
 def test_rms_norm_agrees_with_pytorch(student, generator):
     x, weight = normal(generator, 2, 3, 5), normal(generator, 5)
     actual = student.run(output, "RMSNorm", [5], {"weight": weight}, x)
-    assert_close(actual, F.rms_norm(x, (5,), weight, 1e-6), what="RMSNorm(x)", hint="eps is 1e-6, under the root")
+    assert_close(actual, F.rms_norm(x, (5,), weight, 1e-6), what="RMSNorm(x)", hint="x / sqrt(mean(x²) + eps) * weight")
 
 
 @exercise("RMSNorm")
@@ -169,9 +170,8 @@ def test_feed_forward_by_hand(student):
     }
     x = torch.tensor([[2.0], [-2.0]])  # hidden: [2, -1] and [-2, 3]; after relu: [2, 0] and [0, 3]
     actual = student.run(output, "FeedForward", [1, 2, "relu"], weights, x)
-    assert_close(
-        actual, torch.tensor([[9.0], [14.0]]), what="FeedForward of [[2], [-2]]", hint="w_in, activation, w_out"
-    )
+    expected = torch.tensor([[9.0], [14.0]])
+    assert_close(actual, expected, what="FeedForward of [[2], [-2]]", hint="w_out(relu(w_in(x)))")
 
 
 @exercise("FeedForward")
@@ -190,7 +190,8 @@ def test_feed_forward_uses_gelu(student, activation):
     x = torch.linspace(-3, 3, 9, dtype=torch.float64).unsqueeze(-1)
     actual = student.run(output, "FeedForward", [1, 1, activation], one, x)
     expected = F.gelu(x, approximate="tanh" if activation == "gelu_tanh" else "none")
-    assert_close(actual, expected, what=f"FeedForward(1, 1, {activation!r}) with weights of 1", hint='"gelu" is exact')
+    hint = f"w_out({activation}(w_in(x))); \"gelu\" is the exact form"
+    assert_close(actual, expected, what=f"FeedForward(1, 1, {activation!r}) with weights of 1", hint=hint)
 
 
 @exercise("FeedForward")
@@ -207,7 +208,7 @@ def test_swiglu_by_hand(student):
     x = torch.tensor([[2.0], [-1.0]], dtype=torch.float64)
     actual = student.run(output, "SwiGLU", [1, 1], {key: torch.tensor(value) for key, value in weights.items()}, x)
     expected = 3 * (x * torch.sigmoid(x)) * (2 * x)
-    assert_close(actual, expected, what="SwiGLU with weights 1, 2, 3", hint="silu goes around w_gate(x)")
+    assert_close(actual, expected, what="SwiGLU with weights 1, 2, 3", hint="w_out(silu(w_gate(x)) * w_in(x))")
 
 
 @exercise("SwiGLU")
@@ -320,9 +321,8 @@ def test_equal_calls_run_once(student):
 @exercise("memoize")
 def test_none_is_a_result_too(student):
     results, ran, _, _ = student.run(count_calls, [(["nothing"], {}), (["nothing"], {})])
-    assert_equal(
-        [results, ran], [[None, None], 1], what="results and runs", hint="None in the memory is not 'not there'"
-    )
+    assert_equal(results, [None, None], what="the results of two calls that give None")
+    assert_equal(ran, 1, what="how often the function ran", hint="None in the memory is not 'not there'")
 
 
 @exercise("memoize")
@@ -347,9 +347,9 @@ def test_small_stacks_by_hand(student, n, expected):
 
 @exercise("residual_path_counts")
 def test_there_are_two_to_the_n_paths(student):
-    assert_equal(
-        sum(student.residual_path_counts(100)), 2**100, what="all paths through 100 layers", hint="exact Python ints"
-    )
+    total = sum(student.residual_path_counts(100))
+    hint = "exact Python ints" if isinstance(total, float) or total > 2**60 else ""
+    assert_equal(total, 2**100, what="the sum of residual_path_counts(100)", hint=hint)
 
 
 @exercise("residual_path_counts")

@@ -101,9 +101,13 @@ def test_config_keeps_a_given_d_ff(student):
 
 @exercise("GPTConfig")
 def test_config_refuses_impossible_sizes(student):
+    def config(*args, **fields):
+        return student.run(config_fields, *args, **fields)
+
+    config.__name__ = "GPTConfig"
     for name in SMALL:
-        assert_refused(student.run, config_fields, **(SMALL | {name: 0}), why=f"{name} must be positive")
-    assert_refused(student.run, config_fields, 65, 128, n_heads=3, why="3 heads cannot share 64 channels")
+        assert_refused(config, **(SMALL | {name: 0}), why=f"{name} must be positive")
+    assert_refused(config, 65, 128, n_heads=3, why="3 heads cannot share 64 channels")
 
 
 # next_token_loss
@@ -143,9 +147,10 @@ def test_loss_and_gradient_agree_with_pytorch(student, seed, lead, vocab, ignore
 @exercise("next_token_loss")
 def test_loss_of_large_logits_is_finite(student):
     logits = torch.tensor([[1e4, 0.0, -torch.inf]], dtype=torch.float64)
-    hint = "use log_softmax or logsumexp: exp(10000) is infinite and log(softmax) can be log(0)"
+    overflow = "use log_softmax or logsumexp: exp(10000) is infinite and log(softmax) can be log(0)"
     for target, expected in ((0, 0.0), (1, 1e4)):
         actual = student.next_token_loss(logits, torch.tensor([target]))
+        hint = overflow if isinstance(actual, torch.Tensor) and not actual.isfinite().all() else ""
         assert_close(
             actual, torch.tensor(expected, dtype=torch.float64), what=f"the loss of target {target}", hint=hint
         )
@@ -208,7 +213,7 @@ def test_model_does_not_look_ahead(student):
     ids = torch.tensor([[0, 1, 2, 3, 4, 5], [0, 1, 2, 6, 6, 6]])
     _, (both, short), loss = student.run(run_model, 1, [ids, ids[:1, :3].contiguous()], **SMALL)
     assert_close(
-        both[1, :3], both[0, :3], what="the logits before the texts differ", hint="pass the causal mask to every block"
+        both[1, :3], both[0, :3], what="the logits before the texts differ", hint="a position sees the tokens up to it"
     )
     assert_close(short, both[:1, :3], what="the logits of the first three tokens alone")
     assert_equal(loss, None, what="the loss without targets")
@@ -267,7 +272,8 @@ def test_count_by_hand(student):
 @exercise("count_parameters")
 def test_count_of_gpt2(student):
     actual = student.run(count, 50257, 1024, n_layers=12, n_heads=12, d_model=768)
-    assert_equal(actual, 124_439_808, what="the parameters of GPT-2 small", hint="its embeddings are tied")
+    hint = "its embeddings are tied" if actual == 124_439_808 + 50257 * 768 else ""
+    assert_equal(actual, 124_439_808, what="the parameters of GPT-2 small", hint=hint)
 
 
 # sequence_log_prob and generate_greedy, on a model that is a table
@@ -310,7 +316,8 @@ def test_generate_follows_the_likeliest_token(student):
 def test_generate_keeps_a_prompt_longer_than_the_context(student):
     prompt = torch.tensor([[2, 2, 1, 1, 0, 0]])
     ids, *_ = student.run(with_bigram_model, CYCLE, 2, "generate_greedy", prompt, 2)
-    hint = "crop what the model reads, not what you keep"
+    cropped = isinstance(ids, torch.Tensor) and ids.shape[-1] < 8
+    hint = "crop what the model reads, not what you keep" if cropped else ""
     assert_equal(ids, torch.tensor([[2, 2, 1, 1, 0, 0, 1, 2]]), what="prompt and continuation", hint=hint)
     ids, *_ = student.run(with_bigram_model, CYCLE, 2, "generate_greedy", prompt, 0)
     assert_equal(ids, prompt, what="the result for max_new_tokens=0")
@@ -335,9 +342,9 @@ def test_best_sequence_is_not_the_greedy_one(student):
     initial = torch.tensor([0.6, 0.4], dtype=torch.float64).log()
     transition = torch.tensor([[0.5, 0.5], [0.1, 0.9]], dtype=torch.float64).log()
     ids, log_prob = student.most_likely_sequence(initial, transition, 2)
-    assert_equal(
-        ids, torch.tensor([1, 1]), what="ids", hint="keep the best sequence for every last token, not just one"
-    )
+    one_kept = isinstance(ids, torch.Tensor) and ids.flatten()[:1].tolist() == [0]
+    hint = "keep the best sequence for every last token, not just one" if one_kept else ""
+    assert_equal(ids, torch.tensor([1, 1]), what="ids", hint=hint)
     assert_close(log_prob, torch.tensor(0.36, dtype=torch.float64).log(), what="the log-probability")
 
 

@@ -86,7 +86,7 @@ MUTANTS = [
     edit(
         "gradient_cut_by_data",
         "gelu",
-        "No gradient flows: something in the calculation is detached from the graph.",
+        "A part of the gradient is missing: something in the calculation is detached from the graph.",
         ("0.5 * x * (1 + torch.erf(x / math.sqrt(2)))", "0.5 * x * (1 + torch.erf(x.detach() / math.sqrt(2)))"),
     ),
     edit(
@@ -225,7 +225,22 @@ MUTANTS = [
         "An x of another width must be refused: a last dimension of 1 broadcasts without a word.",
         ("if x.shape[-1:] != self.weight.shape:", "if x.ndim == 0:"),
     ),
+    edit(
+        "squares_summed",
+        "LayerNorm",
+        "The squares are summed: the variance is their mean.",
+        ("centred.square().mean(", "centred.square().sum("),
+    ),
     # layer_norm_backward
+    edit(
+        "gradients_in_another_order",
+        "layer_norm_backward",
+        "The gradients come in another order: dx is the first, then dweight, then dbias.",
+        (
+            "return dx, (grad_output * normal).reshape(-1, d).sum(0), grad_output.reshape(-1, d).sum(0)",
+            "return (grad_output * normal).reshape(-1, d).sum(0), grad_output.reshape(-1, d).sum(0), dx",
+        ),
+    ),
     edit(
         "variance_term_missing",
         "layer_norm_backward",
@@ -539,6 +554,12 @@ MUTANTS = [
         ("F.silu(", "torch.sigmoid("),
     ),
     edit(
+        "relu_gate",
+        "SwiGLU",
+        "The gate is a ReLU: that is ReGLU. SwiGLU's gate is silu(z) = z * sigmoid(z).",
+        ("F.silu(", "F.relu("),
+    ),
+    edit(
         "gelu_gate",
         "SwiGLU",
         "The gate is a GELU: that is GEGLU. SwiGLU's gate is silu(z) = z * sigmoid(z).",
@@ -586,6 +607,17 @@ MUTANTS = [
         "TransformerBlock",
         "norm_first=False gives the pre-norm block: post-norm normalises the sums.",
         ("if self.norm_first:", "if True:"),
+    ),
+    edit(
+        "pre_norm_after_the_sublayer",
+        "TransformerBlock",
+        "In pre-norm the norms stand before the sublayers: here they take what the sublayers give.",
+        (
+            PRE_NORM,
+            PRE_NORM.replace(
+                "self.attention(self.norm_1(x), mask=mask)", "self.norm_1(self.attention(x, mask=mask))"
+            ).replace("self.feed_forward(self.norm_2(x))", "self.norm_2(self.feed_forward(x))"),
+        ),
     ),
     edit(
         "stream_normalised",
@@ -923,6 +955,14 @@ MUTANTS = [
             "        except TypeError:\n"
             "            return function(*args, **kwargs)\n",
         ),
+    ),
+    edit(
+        "positions_only",
+        "memoize",
+        "The decorated function takes no keyword arguments: take **kwargs as well, and hand them on.",
+        ("def remembering(*args: Any, **kwargs: Any) -> Any:", "def remembering(*args: Any) -> Any:"),
+        ("key = args, frozenset(kwargs.items())", "key = args"),
+        ("function(*args, **kwargs)", "function(*args)"),
     ),
     edit(
         "metadata_lost",

@@ -18,10 +18,34 @@ def build(module, name, arguments, weights=None, dtype=torch.float64):
     parameters = dict(layer.named_parameters())
     for key, value in (weights or {}).items():
         if key not in parameters:
-            raise AttributeError(f"{name} has no parameter called {key}; it has {', '.join(parameters) or 'none'}")
-        with torch.no_grad():
-            parameters[key].copy_(value)
+            raise AttributeError(f"{name} has no parameter called {key}; {what_else(layer, weights, key)}")
+        try:
+            with torch.no_grad():
+                parameters[key].copy_(value)
+        except RuntimeError:
+            shapes = f"{tuple(parameters[key].shape)}, where {tuple(value.shape)} was expected"
+            raise AttributeError(f"the parameter {key} of {name} has shape {shapes}") from None
     return layer
+
+
+def what_else(layer, wanted, key):
+    """What a layer has in place of a parameter that it lacks."""
+    if key in plain_tensors_of(layer):
+        return "it is a plain tensor"
+    others = [name for name, _ in layer.named_parameters() if name not in wanted]
+    if others:
+        return f"it has {', '.join(others[:4])}{' ...' if len(others) > 4 else ''} instead"
+    return "it has the others" if any(True for _ in layer.parameters()) else "it has none at all"
+
+
+def plain_tensors_of(layer):
+    """The names of the layer's own tensors that are no parameters."""
+    return sorted(key for key, value in vars(layer).items() if isinstance(value, torch.Tensor))
+
+
+def plain_tensors(module, name, arguments):
+    """The names of a new layer's own tensors that are no parameters."""
+    return plain_tensors_of(build(module, name, arguments))
 
 
 def parameter_shapes(module, name, arguments):
@@ -216,6 +240,8 @@ def stack(module, name, arguments, weights, x, depth):
 
 def counts(function):
     """[hits, misses], whatever form `cache_info()` has: attributes, a dict or a pair."""
+    if callable(function) and not hasattr(function, "cache_info"):
+        raise AttributeError("the function that memoize returned has no cache_info()")
     info = function.cache_info()
     if hasattr(info, "hits"):
         return [info.hits, info.misses]

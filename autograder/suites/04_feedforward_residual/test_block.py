@@ -1,5 +1,6 @@
 """Hidden tests: the transformer block. The truth is PyTorch's own encoder layer with the same weights."""
 
+from functools import partial
 from itertools import product
 
 import torch
@@ -9,6 +10,7 @@ from autograder.testing import assert_close, assert_equal, exercise
 from autograder.testing.strategies import example, given, mask_for, normal, seeds, settings, sizes, st
 
 from . import scenarios
+from .hints import hinted
 
 ENCODER_NAMES = {  # PyTorch's encoder layer: our names
     "self_attn.in_proj_weight": ["attention.w_q.weight", "attention.w_k.weight", "attention.w_v.weight"],
@@ -48,6 +50,14 @@ def encoder_layer(weights, d, n_heads, d_ff, norm_first):
     return layer
 
 
+def assert_right(student, norm_first, by_position=False):
+    """Without a mask the block's values are right, so that a mistake has to do with what is unusual elsewhere."""
+    arguments, weights, x = block_case(1, 2, 3, 2, 3, 5)
+    order = norm_first if by_position else {"norm_first": norm_first}
+    actual = student.run(scenarios.forward, "TransformerBlock", [*arguments, order], weights, x)
+    assert_close(actual, encoder_layer(weights, *arguments, norm_first=norm_first)(x).detach(), atol=1e-9)
+
+
 def block_case(seed, b, t, n_heads, head_dim, d_ff):
     """Width, arguments, weights and an input of a random block."""
     draw = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
@@ -55,6 +65,7 @@ def block_case(seed, b, t, n_heads, head_dim, d_ff):
     return [d, n_heads, d_ff], block_weights(draw, d, d_ff), normal(draw, b, t, d)
 
 
+ALIKE = "do the same in both modes, with and without recorded gradients"
 FORMS = ["(t, t)", "(h, t, t)", "(b, 1, t, t)", "(b, h, t, t)", "(1, 1, t, t)", "(b, 1, 1, t)", "(1, t)", "causal"]
 cases = given(seed=seeds(), b=sizes(1, 3), t=sizes(1, 6), n_heads=sizes(1, 3), head_dim=sizes(1, 4), d_ff=sizes(1, 9))
 
@@ -69,9 +80,8 @@ def test_the_block_is_pre_norm_by_default(student, seed, b, t, n_heads, head_dim
     arguments, weights, x = block_case(seed, b, t, n_heads, head_dim, d_ff)
     expected = encoder_layer(weights, *arguments, norm_first=True)(x).detach()
     actual = student.run(scenarios.forward, "TransformerBlock", arguments, weights, x)
-    assert_close(
-        actual, expected, what="TransformerBlock(x)", hint="the residual stream itself is never normalised", atol=1e-9
-    )
+    hint = "x = x + attention(norm_1(x)); x = x + feed_forward(norm_2(x))"
+    assert_close(actual, expected, what="TransformerBlock(x)", hint=hint, atol=1e-9)
 
 
 @exercise("TransformerBlock", points=4)
@@ -84,7 +94,8 @@ def test_the_block_can_be_post_norm(student, seed, b, t, n_heads, head_dim, d_ff
     arguments, weights, x = block_case(seed, b, t, n_heads, head_dim, d_ff)
     expected = encoder_layer(weights, *arguments, norm_first=False)(x).detach()
     actual = student.run(scenarios.forward, "TransformerBlock", [*arguments, {"norm_first": False}], weights, x)
-    assert_close(actual, expected, what="TransformerBlock(x), post-norm", hint="normalise the sum", atol=1e-9)
+    hint = "x = norm_1(x + attention(x)); x = norm_2(x + feed_forward(x))"
+    assert_close(actual, expected, what="TransformerBlock(x), post-norm", hint=hint, atol=1e-9)
 
 
 @exercise("TransformerBlock", points=2)
@@ -104,7 +115,8 @@ def test_the_block_hands_the_mask_to_attention(student, generator):
         call = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x)
         what = f"block(x, mask {form}) with b = {b}"
         by_name, by_position = student.run(scenarios.forward_both_ways, *call, mask)
-        assert_close(by_name, expected, what=what, hint="mask=mask, True = may attend", atol=1e-9)
+        hint, when = "mask=mask, True = may attend", partial(assert_right, student, norm_first)
+        hinted(assert_close, by_name, expected, what=what, hint=hint, when=when, atol=1e-9)
         assert_close(by_position, expected, what=what, hint="forward's second argument is the mask", atol=1e-9)
 
 
@@ -137,7 +149,8 @@ def test_the_block_has_gradients_for_every_parameter(student, seed, norm_first, 
         truth |= zip(ours, layer.get_parameter(name).grad.chunk(len(ours)))
     call = ("TransformerBlock", [*arguments, {"norm_first": norm_first}], weights, x, cotangent, training)
     actual = student.run(scenarios.layer_gradients, *call)
-    assert_close({key: actual[key] for key in truth}, truth, what="the gradient", hint="detach nothing", atol=1e-8)
+    actual, when = {key: actual[key] for key in truth}, partial(assert_right, student, norm_first)
+    hinted(assert_close, actual, truth, what="the gradient", hint="detach nothing", when=when, atol=1e-8)
 
 
 @exercise("TransformerBlock", points=1)
@@ -164,7 +177,7 @@ def test_future_positions_do_not_change_the_past(student, generator):
             after[:, :3],
             before[:, :3],
             what="the output before the changed position",
-            hint="the mask is lost on the way",
+            hint="attention gets the mask, and norms and feed-forward layer see each position alone",
         )
         assert not torch.allclose(after[:, 3:], before[:, 3:]), (
             "a changed input must change the output from its position on"
@@ -178,7 +191,7 @@ def test_a_silent_pre_norm_block_is_the_identity(student, generator):
     for name in ("attention.w_o.weight", "attention.w_o.bias", "feed_forward.w_out.weight", "feed_forward.w_out.bias"):
         weights[name] = torch.zeros_like(weights[name])
     actual = student.run(scenarios.stack, "TransformerBlock", arguments, weights, x, 5)
-    assert_equal(actual, x, what="x after five silent blocks", hint="add to x itself, not to norm(x)")
+    assert_equal(actual, x, what="x after five silent blocks", hint="both sublayers give 0 here, so x + 0 + 0 is left")
 
 
 @exercise("TransformerBlock", points=0.5)
@@ -209,14 +222,14 @@ def test_the_block_leaves_everything_else_alone(student, generator):
             assert_equal(lost, [], what=f"what no gradient reaches in {dtype}", hint="detach nothing")
             again = student.run(scenarios.forward_again, *layer, weights, x.to(dtype), mask=some)
             what = f"the block with a mask in {dtype}, in both modes, with and without recorded gradients"
-            assert_close([y.double() for y in again], [masked] * 4, what=what, hint="mask=mask", rtol=room, atol=room)
+            assert_close([y.double() for y in again], [masked] * 4, what=what, hint=ALIKE, rtol=room, atol=room)
             far = room * max(float(value.abs().max()) for value in exact.values())
             wide = {key: value.double() for key, value in single.items()}
             assert_close(wide, exact, what=f"output and gradients in {dtype}", hint="detach nothing", rtol=room, atol=far)
         trained, mask = block_weights(generator, arguments[0], arguments[2]), mask_for(generator, 4, 4)
         expected = student.run(scenarios.forward, *layer[:2], trained, x, mask=mask)
         actual = student.run(scenarios.forward_again, *layer, trained, x, mask=mask)
-        hint = "weights, x and mask change from call to call: keep nothing of them, and do the same in both modes"
+        hint = f"weights, x and mask change from call to call: keep nothing of them, and {ALIKE}"
         what = "[training, evaluation] after other weights and another mask, and both without recorded gradients"
         assert_close(actual, [expected] * 4, what=what, hint=hint)
     changed = student.run(scenarios.changed_by_making, "TransformerBlock", arguments)
@@ -224,11 +237,13 @@ def test_the_block_leaves_everything_else_alone(student, generator):
     expected = encoder_layer(weights, *arguments, norm_first=False)(x).detach()
     actual = student.run(scenarios.forward, "TransformerBlock", [*arguments, False], weights, x)
     what = "TransformerBlock(d_model, n_heads, d_ff, False)(x)"
-    assert_close(actual, expected, what=what, hint="norm_first is the fourth argument", atol=1e-9)
+    when = partial(assert_right, student, norm_first=False)
+    hinted(assert_close, actual, expected, what=what, hint="norm_first is the fourth argument", when=when, atol=1e-9)
     other = block_weights(generator, arguments[0], arguments[2])
     made = [([*arguments, True], weights), ([*arguments, False], other), (arguments, other)]
     expected = [encoder_layer(made[i][1], *arguments, norm_first=i != 1)(x).detach() for i in range(3)]
     actual = student.run(scenarios.side_by_side, "TransformerBlock", made, x)
     hint = "each has its own order and weights, and a copy its own too"
     what = "the outputs of three blocks, and of their deep copies"
-    assert_close(actual, expected * 2, what=what, hint=hint, atol=1e-9)
+    when = partial(assert_right, student, norm_first=True)
+    hinted(assert_close, actual, expected * 2, what=what, hint=hint, when=when, atol=1e-9)

@@ -1,5 +1,6 @@
 """Hidden tests: layer norm and RMS norm. The truth is PyTorch's own functions."""
 
+from functools import partial
 from itertools import product
 
 import torch
@@ -9,6 +10,7 @@ from autograder.testing import assert_close, assert_equal, assert_refused, exerc
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
+from .hints import called, hinted, passes
 
 EPSILONS = st.sampled_from([1e-5, 1e-6, 1e-3, 0.1])
 AGAIN = "[training, evaluation] after other weights, and both without recorded gradients"
@@ -33,7 +35,36 @@ def assert_width_refused(student, name):
     for (d, shape), dtype in product(widths, (torch.float32, torch.float16)):
         for scenario in (scenarios.forward, scenarios.forward_in_evaluation):
             why = f"d_model is {d} and x has shape {shape}"
-            assert_refused(student.run, scenario, name, [d], {}, torch.ones(shape, dtype=dtype), why=why)
+            layer = called(f"{name}({d})", partial(student.run, scenario, name, [d], {}))
+            assert_refused(layer, torch.ones(shape, dtype=dtype), why=why)
+
+
+FUNCTIONS = {"LayerNorm": F.layer_norm, "RMSNorm": F.rms_norm}
+
+
+def assert_right(student, name):
+    """The layer's values for a few ordinary vectors are right: a mistake has to do with what is unusual elsewhere."""
+    x, weight, bias, _ = vectors(1, 5, (3,))
+    weights = {"weight": weight, "bias": bias} if name == "LayerNorm" else {"weight": weight}
+    actual = student.run(scenarios.forward, name, [5, {"eps": 1e-3}], weights, x)
+    assert_close(actual, FUNCTIONS[name](x, (5,), *weights.values(), eps=1e-3), atol=1e-9)
+
+
+def gradient_hint(actual, output):
+    """What to look at where a gradient is wrong: the values first, if these are wrong as well."""
+    return "detach nothing" if passes(assert_close, actual["output"], output, rtol=1e-6, atol=1e-6, dtype=False) else ""
+
+
+def assert_parameters(student, name, expected):
+    """At the start the parameters are these, each under one name."""
+    actual = student.run(scenarios.initial_parameters, name, [5])
+    hint = ""
+    if set(expected) - set(actual):
+        plain = [key for key in student.run(scenarios.plain_tensors, name, [5]) if key in expected]
+        hint = f"{plain[0]} is a plain tensor: nn.Parameter makes it visible" if plain else "the names are fixed"
+    assert_equal(actual, expected, what=f"the parameters of {name}(5)", hint=hint)
+    names = student.run(scenarios.parameter_names, name, [5])
+    assert_equal(names, sorted(expected), what="the names of all parameters", hint="one name for each, and no others")
 
 
 # Layer norm
@@ -54,7 +85,7 @@ def test_layer_norm_agrees_with_pytorch(student, seed, d, lead, eps, scale):
         actual,
         truth,
         what="LayerNorm(x)",
-        hint="biased variance over the last dimension; eps under the root",
+        hint="(x - mean) / sqrt(var + eps) * weight + bias, with mean and biased variance of the last dimension",
         atol=1e-9,
     )
 
@@ -64,9 +95,8 @@ def test_layer_norm_adds_a_default_eps_of_1e_minus_5_under_the_root(student, gen
     """For rows of tiny variance, and for constant ones, eps decides the result."""
     x = torch.cat([normal(generator, 3, 6, scale=1e-3), normal(generator, 3, 6, scale=1e-2), torch.full((2, 6), 3.0)])
     actual = student.run(scenarios.forward, "LayerNorm", [6], {}, x)
-    assert_close(
-        actual, F.layer_norm(x, (6,), eps=1e-5), what="LayerNorm of rows of tiny variance", hint="sqrt(var + 1e-5)"
-    )
+    what, when = "LayerNorm of rows of tiny variance", partial(assert_right, student, "LayerNorm")
+    hinted(assert_close, actual, F.layer_norm(x, (6,), eps=1e-5), what=what, hint="sqrt(var + 1e-5)", when=when)
     actual = student.run(scenarios.forward, "LayerNorm", [6, 0.0], {}, x[:6])
     what = "LayerNorm(6, eps=0.0) of rows of tiny variance"
     assert_close(actual, F.layer_norm(x[:6], (6,), eps=0.0), what=what, hint="0 is an eps too: no `eps or ...`")
@@ -75,11 +105,7 @@ def test_layer_norm_adds_a_default_eps_of_1e_minus_5_under_the_root(student, gen
 @exercise("LayerNorm", points=1)
 def test_layer_norm_starts_with_ones_and_zeros(student):
     """The parameters are `weight`, all ones, and `bias`, all zeros, and nothing else."""
-    actual = student.run(scenarios.initial_parameters, "LayerNorm", [5])
-    expected = {"weight": torch.ones(5), "bias": torch.zeros(5)}
-    assert_equal(actual, expected, what="the parameters of LayerNorm(5)", hint="nn.Parameter makes them visible")
-    names = student.run(scenarios.parameter_names, "LayerNorm", [5])
-    assert_equal(names, ["bias", "weight"], what="the names of all parameters", hint="one name for each, and no others")
+    assert_parameters(student, "LayerNorm", {"weight": torch.ones(5), "bias": torch.zeros(5)})
     changed = student.run(scenarios.changed_by_making, "LayerNorm", [5])
     assert_equal(changed, [], what="what making a LayerNorm changed", hint="set no seed and no default")
 
@@ -90,14 +116,13 @@ def test_layer_norm_keeps_its_digits_far_from_zero(student, generator):
     x = normal(generator, 4, 16) + 1e6
     actual = student.run(scenarios.forward, "LayerNorm", [16], {}, x)
     truth = F.layer_norm(x, (16,))
-    assert_close(
-        actual, truth, what="LayerNorm(x + 1e6)", hint="subtract the mean before you square", rtol=0, atol=1e-6
-    )
+    hint = "subtract the mean before you square"
+    when = partial(assert_right, student, "LayerNorm")
+    hinted(assert_close, actual, truth, what="LayerNorm(x + 1e6)", hint=hint, when=when, rtol=0, atol=1e-6)
     single = normal(generator, 4, 16).add(1e3).float()
     truth = F.layer_norm(single.double(), (16,))
     actual = student.run(scenarios.forward, "LayerNorm", [16], {}, single)
-    what, hint = "LayerNorm(x + 1e3) in float32", "subtract the mean before you square"
-    assert_close(actual.double(), truth, what=what, hint=hint, rtol=0, atol=2e-3)
+    assert_close(actual.double(), truth, what="LayerNorm(x + 1e3) in float32", hint=hint, rtol=0, atol=2e-3)
 
 
 @exercise("LayerNorm", points=2)
@@ -112,11 +137,10 @@ def test_layer_norm_has_pytorchs_gradients(student, seed, d, lead, constant, tra
     x = torch.full_like(x, 2.0) if constant else x
     weights = {"weight": weight, "bias": bias}
     actual = student.run(scenarios.layer_gradients, "LayerNorm", [d], weights, x, cotangent, training)
-    _, truth = reference_gradients(lambda x, w, b: F.layer_norm(x, (d,), w, b), (x, weight, bias), cotangent)
+    output, truth = reference_gradients(lambda x, w, b: F.layer_norm(x, (d,), w, b), (x, weight, bias), cotangent)
     expected = dict(zip(("x", "weight", "bias"), truth))
-    assert_close(
-        {key: actual[key] for key in expected}, expected, what="the gradient", hint="detach nothing", atol=1e-9
-    )
+    hint = gradient_hint(actual, output)
+    assert_close({key: actual[key] for key in expected}, expected, what="the gradient", hint=hint, atol=1e-9)
 
 
 def assert_gradients_in_its_dtype(student, name, weights, x, function):
@@ -125,7 +149,7 @@ def assert_gradients_in_its_dtype(student, name, weights, x, function):
     leaves = [y.double().requires_grad_() for y in (x, *weights.values())]
     output = function(leaves[0], x.shape[-1:], *leaves[1:], eps=0.01)
     output.sum().backward()
-    truth = {key: leaf.grad for key, leaf in zip(("x", *weights), leaves)} | {"output": output.detach()}
+    truth = {"output": output.detach()} | {key: leaf.grad for key, leaf in zip(("x", *weights), leaves)}
     for training in (True, False):
         call = (name, [x.shape[-1], {"eps": 0.01}], weights, x, torch.ones_like(x), training)
         actual = student.run(scenarios.layer_gradients, *call)
@@ -134,7 +158,8 @@ def assert_gradients_in_its_dtype(student, name, weights, x, function):
             what += f" of {name} in {x.dtype}, in {'training' if training else 'evaluation'} mode"
             assert isinstance(actual[key], torch.Tensor), f"{what} is missing: detach nothing, in no precision"
             room = 32 * torch.finfo(x.dtype).eps * float(value.abs().max())
-            hint = "detach nothing, use the given eps, and do the same in both modes"
+            hint = "use the given eps" if key == "output" else "detach nothing"
+            hint += ", and do the same in both modes"
             assert_close(actual[key].double(), value, what=what, hint=hint, rtol=0, atol=room)
 
 
@@ -200,12 +225,14 @@ def test_layer_norm_leaves_input_and_parameters_alone(student, generator):
     trained = {key: value + 1 for key, value in weights.items()}
     again = student.run(scenarios.forward_again, "LayerNorm", [4], weights, trained, other)
     expected = F.layer_norm(other, (4,), weights["weight"] + 1, weights["bias"] + 1)
-    assert_close(again, [expected] * 4, what=AGAIN, hint=hint)
+    when = partial(assert_right, student, "LayerNorm")
+    hinted(assert_close, again, [expected] * 4, what=AGAIN, hint=hint, when=when)
     made = [([4, 0.1], weights), ([4, 1.0], trained)]
     actual = student.run(scenarios.side_by_side, "LayerNorm", made, x)
     expected = [F.layer_norm(x, (4,), *parameters.values(), eps) for (_, eps), parameters in made]
+    what = "the outputs of two layers, and of their deep copies"
     hint = "each has its own eps and parameters, and a copy its own too"
-    assert_close(actual, expected * 2, what="the outputs of two layers, and of their deep copies", hint=hint)
+    hinted(assert_close, actual, expected * 2, what=what, hint=hint, when=when)
 
 
 @exercise("LayerNorm", points=0.5)
@@ -230,7 +257,8 @@ def test_rms_norm_agrees_with_pytorch(student, seed, d, lead, eps, scale):
     x = x * scale + 1
     actual = student.run(scenarios.forward, "RMSNorm", [d, {"eps": eps}], {"weight": weight}, x)
     truth = F.rms_norm(x, (d,), weight, eps)
-    assert_close(actual, truth, what="RMSNorm(x)", hint="the mean of the squares of x itself: no mean is subtracted")
+    hint = "x / sqrt(mean(x²) + eps) * weight; the mean runs over the last dimension"
+    assert_close(actual, truth, what="RMSNorm(x)", hint=hint)
 
 
 @exercise("RMSNorm", points=1)
@@ -238,7 +266,8 @@ def test_rms_norm_adds_a_default_eps_of_1e_minus_6_under_the_root(student, gener
     """For rows near zero eps decides the result; a row of zeros stays zero."""
     x = torch.cat([normal(generator, 3, 6, scale=1e-3), normal(generator, 3, 6, scale=3e-4), torch.zeros(1, 6)])
     actual = student.run(scenarios.forward, "RMSNorm", [6], {}, x)
-    assert_close(actual, F.rms_norm(x, (6,), eps=1e-6), what="RMSNorm of rows near zero", hint="sqrt(mean(x²) + 1e-6)")
+    what, when = "RMSNorm of rows near zero", partial(assert_right, student, "RMSNorm")
+    hinted(assert_close, actual, F.rms_norm(x, (6,), eps=1e-6), what=what, hint="sqrt(mean(x²) + 1e-6)", when=when)
     actual = student.run(scenarios.forward, "RMSNorm", [6, 0.0], {}, x[:6])
     what = "RMSNorm(6, eps=0.0) of rows near zero"
     assert_close(actual, F.rms_norm(x[:6], (6,), eps=0.0), what=what, hint="0 is an eps too: no `eps or ...`")
@@ -247,10 +276,7 @@ def test_rms_norm_adds_a_default_eps_of_1e_minus_6_under_the_root(student, gener
 @exercise("RMSNorm", points=1)
 def test_rms_norm_has_one_parameter_of_ones(student):
     """The one parameter is `weight`, all ones; there is no bias."""
-    actual = student.run(scenarios.initial_parameters, "RMSNorm", [5])
-    assert_equal(actual, {"weight": torch.ones(5)}, what="the parameters of RMSNorm(5)")
-    names = student.run(scenarios.parameter_names, "RMSNorm", [5])
-    assert_equal(names, ["weight"], what="the names of all parameters", hint="one name, and no others")
+    assert_parameters(student, "RMSNorm", {"weight": torch.ones(5)})
     changed = student.run(scenarios.changed_by_making, "RMSNorm", [5])
     assert_equal(changed, [], what="what making an RMSNorm changed", hint="set no seed and no default")
 
@@ -266,11 +292,10 @@ def test_rms_norm_has_pytorchs_gradients(student, seed, d, lead, zero, training)
     x, weight, _, cotangent = vectors(seed, d, lead)
     x = torch.zeros_like(x) if zero else x
     actual = student.run(scenarios.layer_gradients, "RMSNorm", [d], {"weight": weight}, x, cotangent, training)
-    _, truth = reference_gradients(lambda x, w: F.rms_norm(x, (d,), w, 1e-6), (x, weight), cotangent)
+    output, truth = reference_gradients(lambda x, w: F.rms_norm(x, (d,), w, 1e-6), (x, weight), cotangent)
     expected = dict(zip(("x", "weight"), truth))
-    assert_close(
-        {key: actual[key] for key in expected}, expected, what="the gradient", hint="detach nothing", atol=1e-9
-    )
+    hint = gradient_hint(actual, output)
+    assert_close({key: actual[key] for key in expected}, expected, what="the gradient", hint=hint, atol=1e-9)
 
 
 @exercise("RMSNorm", points=1)
@@ -309,12 +334,14 @@ def test_rms_norm_leaves_input_and_parameters_alone(student, generator):
     hint = "weights change in training: keep no copy of them, and do the same in both modes, gradients recorded or not"
     again = student.run(scenarios.forward_again, "RMSNorm", [4], weights, {"weight": weights["weight"] + 1}, other)
     expected = F.rms_norm(other, (4,), weights["weight"] + 1, 1e-6)
-    assert_close(again, [expected] * 4, what=AGAIN, hint=hint)
+    when = partial(assert_right, student, "RMSNorm")
+    hinted(assert_close, again, [expected] * 4, what=AGAIN, hint=hint, when=when)
     made = [([4, 0.1], weights), ([4, 1.0], {"weight": weights["weight"] + 1})]
     actual = student.run(scenarios.side_by_side, "RMSNorm", made, x)
     expected = [F.rms_norm(x, (4,), parameters["weight"], eps) for (_, eps), parameters in made]
+    what = "the outputs of two layers, and of their deep copies"
     hint = "each has its own eps and weight, and a copy its own too"
-    assert_close(actual, expected * 2, what="the outputs of two layers, and of their deep copies", hint=hint)
+    hinted(assert_close, actual, expected * 2, what=what, hint=hint, when=when)
     plain, scattered = student.run(scenarios.forward_strided, "RMSNorm", [4], weights, x)
     assert_close(scattered, plain, what="RMSNorm of a non-contiguous x")
 

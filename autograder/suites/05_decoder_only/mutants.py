@@ -102,6 +102,12 @@ MUTANTS = [
         (".mean()", ".sum()"),
     ),
     edit(
+        "log_forgotten",
+        "next_token_loss",
+        "The logarithm is missing: the loss is the mean of -log p, not of -p.",
+        ("logits.log_softmax(-1)", "logits.softmax(-1)"),
+    ),
+    edit(
         "sign_forgotten",
         "next_token_loss",
         "The sign is missing: the loss is minus the mean log-probability.",
@@ -706,6 +712,12 @@ MUTANTS = [
         ("ids[:, 1:, None]", "ids[:, :-1, None]"),
     ),
     edit(
+        "likeliest_tokens_scored",
+        "sequence_log_prob",
+        "These are the log-probabilities of the likeliest tokens: those of the tokens that came are asked for.",
+        ("log_probs.gather(-1, ids[:, 1:, None]).squeeze(-1)", "log_probs.amax(-1)"),
+    ),
+    edit(
         "mean_log_prob",
         "sequence_log_prob",
         "The log-probability of a text is the sum over its tokens, not the mean.",
@@ -830,6 +842,12 @@ MUTANTS = [
         ("range(max_new_tokens)", "range(max_new_tokens - ids.shape[1])"),
     ),
     edit(
+        "every_position_appended",
+        "generate_greedy",
+        "The predictions at all positions are appended: only that at the last position is of a new token.",
+        ("logits[:, -1].argmax(-1, keepdim=True)", "logits.argmax(-1)"),
+    ),
+    edit(
         "all_tokens_at_once",
         "generate_greedy",
         "One token at a time: each new one depends on the one before it.",
@@ -935,6 +953,18 @@ MUTANTS = [
         "most_likely_sequence",
         "best belongs to the token before, so to the rows: best[:, None] + transition.",
         ("best[:, None] + transition", "best + transition"),
+    ),
+    edit(
+        "log_prob_first",
+        "most_likely_sequence",
+        "The result is (ids, log_prob), in this order.",
+        ("return torch.stack(path[::-1]), log_prob", "return log_prob, torch.stack(path[::-1])"),
+    ),
+    edit(
+        "logarithms_multiplied",
+        "most_likely_sequence",
+        "Log-probabilities are multiplied: where probabilities are multiplied, their logarithms are added.",
+        ("best[:, None] + transition_log_probs", "best[:, None] * transition_log_probs"),
     ),
     edit(
         "path_reversed",

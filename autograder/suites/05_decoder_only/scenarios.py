@@ -62,7 +62,10 @@ def loaded(module, sizes, weights):
         model.to(next(iter(weights.values())).dtype)
         for name, value in weights.items():
             if name not in parameters:
-                raise AttributeError(f"the model has no parameter {name}; it has {', '.join(parameters) or 'none'}"[:400])
+                others = [other for other in parameters if other not in weights and other != "lm_head.weight"]
+                instead = f"{', '.join(others[:3])}{' ...' if len(others) > 3 else ''} instead"
+                has = instead if others else "the others" if parameters else "none at all"
+                raise AttributeError(f"the model has no parameter {name}; it has {has}")
             if parameters[name].shape != value.shape:
                 raise ValueError(f"{name} has shape {tuple(parameters[name].shape)} instead of {tuple(value.shape)}")
             parameters[name].copy_(value)
@@ -85,6 +88,11 @@ def forward_of_several(module, sizes, weights, several_ids):
     logits = [model(ids)[0] for ids in several_ids[:-1]]
     with torch.no_grad():
         return [*logits, model(several_ids[-1])[0]]
+
+
+def forward_in_evaluation(module, sizes, weights, ids):
+    """The logits in evaluation mode, without gradients."""
+    return forward_of_several(module, sizes, weights, [ids])[0]
 
 
 def forward_of_beginnings(module, sizes, weights, ids, others):
@@ -195,6 +203,12 @@ def still_tied(module, sizes):
     other = copy.deepcopy(model).double()
     ends.append((other.token_embedding.weight, other.lm_head.weight))
     return [a is b for a, b in ends]
+
+
+def shapes(module, sizes):
+    """The names and shapes of a model's parameters."""
+    model = module.MiniGPT(module.GPTConfig(**sizes))
+    return {name: list(parameter.shape) for name, parameter in model.named_parameters()}
 
 
 def built_twice(module, sizes):

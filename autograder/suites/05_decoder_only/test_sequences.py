@@ -1,6 +1,7 @@
 """sequence_log_prob and generate_greedy, on a toy model that notices how it is called and on MiniGPT."""
 
 import itertools
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from autograder.testing.strategies import given, normal, seeds, settings, sizes
 
 from . import scenarios
 from .cases import SMALL, model_sizes
+from .hints import called, hinted
 from .truth import pytorch_logits, random_ids, random_weights, toy_logits
 
 
@@ -36,6 +38,14 @@ def chain_rule(embedding, output, row, banned=None):
     return sum(terms, torch.zeros((), dtype=embedding.dtype))
 
 
+def assert_log_probs_right(student):
+    """Ordinary texts have the right log-probabilities: a mistake has to do with what is unusual elsewhere."""
+    embedding, output = toy(2, 6)
+    ids = tokens(2, 6, 3, 5)
+    actual, _ = student.run(scenarios.log_prob, embedding, output, 9, ids)
+    assert_close(actual, torch.stack([chain_rule(embedding, output, row) for row in ids.tolist()]))
+
+
 @exercise("sequence_log_prob", points=4, core=True)
 @settings(max_examples=20)
 @given(seed=seeds(), vocab=sizes(1, 9), b=sizes(1, 4), t=sizes(2, 8), spare=sizes(0, 3))
@@ -45,12 +55,8 @@ def test_the_log_probability_is_the_sum_over_the_tokens_after_the_first(student,
     ids = tokens(seed, vocab, b, t)
     actual, _ = student.run(scenarios.log_prob, embedding, output, t + spare, ids)
     expected = torch.stack([chain_rule(embedding, output, row) for row in ids.tolist()])
-    assert_close(
-        actual,
-        expected,
-        what="the log-probability of each row (of a model without config that is called as model(ids) and no other way)",
-        hint="logits at position i predict the token at i + 1; a sum, no mean",
-    )
+    hint = "the sum of log p(token that came); logits at position i predict the token at i + 1"
+    assert_close(actual, expected, what="the log-probability of each row", hint=hint)
 
 
 @exercise("sequence_log_prob", points=2)
@@ -80,12 +86,8 @@ def test_the_last_token_is_predicted_and_never_read(student):
     ids = tokens(5, 6, 3, 5)
     actual, _ = student.run(scenarios.log_prob, embedding, output, 4, ids)
     expected = torch.stack([chain_rule(embedding, output, row) for row in ids.tolist()])
-    assert_close(
-        actual,
-        expected,
-        what="the log-probability of texts of context_length + 1 tokens",
-        hint="the model reads ids[:, :-1]",
-    )
+    what, when = "the log-probability of texts of context_length + 1 tokens", partial(assert_log_probs_right, student)
+    hinted(assert_close, actual, expected, what=what, hint="the model reads ids[:, :-1]", when=when)
     for vocab, b, t in ((70_000, 2, 3), (5, 70, 300)):
         embedding, output = toy(13, vocab)
         ids = tokens(14, vocab, b, t)
@@ -115,7 +117,8 @@ def test_gradients_flow_to_the_model(student, seed, vocab, b, t):
     total = sum(c * chain_rule(embedding, output, row) for c, row in zip(cotangent, ids.tolist()))
     expected = torch.autograd.grad(total, [embedding, output])
     actual, after = student.run(scenarios.log_prob_gradients, embedding.detach(), output.detach(), t, ids, cotangent)
-    assert_close(actual, expected, what="the gradient of the model's weights", hint="no no_grad, no .item() on the way")
+    what, hint = "the gradient of the model's weights", "no no_grad, no .item() on the way"
+    hinted(assert_close, actual, expected, what=what, hint=hint, when=partial(assert_log_probs_right, student))
     embedding, output = embedding.detach() + expected[0], output.detach() + expected[1]
     recorded, changed = student.run(scenarios.log_prob_without_gradients, embedding.detach(), output.detach(), t, ids)
     hint = "whether gradients are recorded is for the caller to say"
@@ -135,7 +138,8 @@ def test_log_probabilities_have_the_dtype_of_the_logits_and_survive_large_ones(s
         actual, changed = student.run(scenarios.log_prob, embedding, output, 6, ids, training=training)
         expected = torch.stack([chain_rule(embedding, output, row) for row in ids.tolist()])
         hint = "log(softmax) underflows: use log_softmax"
-        assert_close(actual, expected, what=f"{dtype} log-probabilities", hint=hint, rtol=rtol)
+        what, when = f"{dtype} log-probabilities of logits in the thousands", partial(assert_log_probs_right, student)
+        hinted(assert_close, actual, expected, what=what, hint=hint, when=when, rtol=rtol)
         hint = "leave the modes alone, or put every part back into its own"
         assert_equal(changed, [], what="what is no longer as it was before the call", hint=hint)
     embedding, output = toy(7, 5)
@@ -158,6 +162,7 @@ def test_a_token_that_the_model_rules_out_costs_nothing_unless_it_comes(student)
     actual, _ = student.run(scenarios.log_prob, embedding, output, 6, ids, banned=3)
     expected = torch.stack([chain_rule(embedding, output, row, banned=3) for row in ids.tolist()])
     hint = "-inf * 0 is NaN: gather the log-probabilities of the tokens that came, do not multiply by a one-hot matrix"
+    hint = hint if isinstance(actual, torch.Tensor) and bool(actual.isnan().any()) else ""
     assert_close(actual, expected, what="the log-probabilities where token 3 is impossible", hint=hint)
 
 
@@ -167,6 +172,14 @@ def greedy(embedding, output, context_length, row, n):
     for _ in range(n):
         row.append(int(toy_logits(embedding, output, row[-context_length:]).argmax()))
     return row
+
+
+def assert_greedy_right(student):
+    """An ordinary prompt is continued well: a mistake has to do with what is unusual elsewhere."""
+    embedding, output = toy(2, 6)
+    ids = tokens(2, 6, 2, 3)
+    actual = student.run(scenarios.generated, embedding, output, 9, ids, 4)["ids"]
+    assert_equal(actual, torch.tensor([greedy(embedding, output, 9, row, 4) for row in ids.tolist()]))
 
 
 @exercise("generate_greedy", points=4, core=True)
@@ -195,12 +208,9 @@ def test_the_model_reads_only_the_last_tokens_that_fit(student, seed, vocab, b, 
     ids = tokens(seed, vocab, b, t)
     result = student.run(scenarios.generated, embedding, output, context, ids, n)
     expected = torch.tensor([greedy(embedding, output, context, row, n) for row in ids.tolist()])
-    assert_equal(
-        result["ids"],
-        expected,
-        what="prompt and continuation",
-        hint="crop what the model reads to ids[:, -context_length:], keep all",
-    )
+    hint = "crop what the model reads to ids[:, -context_length:], keep all"
+    when = partial(assert_greedy_right, student)
+    hinted(assert_equal, result["ids"], expected, what="prompt and continuation", hint=hint, when=when)
     most = result["most tokens read at once"]
     assert most <= context, f"the model was given {most} tokens at once, and its context_length is {context}"
 
@@ -257,7 +267,8 @@ def test_logits_are_compared_as_they_are_and_any_of_equal_ones_will_do(student):
     hint = "the largest logit, as it is now, belongs to the likeliest token: no exp, no rounding, nothing kept from call to call"
     for text, weights, which in zip(texts, (output * 1000, near), ("are in the thousands", "differ by 1e-8"), strict=True):
         expected = torch.tensor([greedy(embedding, weights, 9, row, 5) for row in ids.tolist()])
-        assert_equal(text, expected, what=f"prompt and continuation where logits {which}", hint=hint)
+        what, when = f"prompt and continuation where logits {which}", partial(assert_greedy_right, student)
+        hinted(assert_equal, text, expected, what=what, hint=hint, when=when)
     assert_equal(tuple(actual.shape), (3, 7), what="the shape of prompt and continuation", hint="argmax names one token")
     assert_equal(actual[:, :2], ids, what="the prompt")
     assert ((actual >= 0) & (actual < 6)).all(), f"tokens must lie in 0..5, got {actual.tolist()}"
@@ -287,8 +298,11 @@ def test_a_negative_number_of_tokens_and_an_empty_prompt_are_refused(student):
     """There is nothing to take away, and nothing to start from."""
     embedding, output = toy(10, 6)
     ids = tokens(10, 6, 2, 3)
+    go_on = called("generate_greedy", lambda ids, max_new_tokens: student.run(
+        scenarios.generated, embedding, output, 9, ids, max_new_tokens
+    ))  # fmt: skip
     for n in (-1, -5):
         for prompt in (ids, ids[:1]):
-            assert_refused(student.run, scenarios.generated, embedding, output, 9, prompt, n, why="max_new_tokens is negative")
+            assert_refused(go_on, prompt, max_new_tokens=n, why="max_new_tokens is negative")
     for n in (0, 2):
-        assert_refused(student.run, scenarios.generated, embedding, output, 9, ids[:, :0], n, why="the prompt is empty")
+        assert_refused(go_on, ids[:, :0], max_new_tokens=n, why="the prompt is empty")

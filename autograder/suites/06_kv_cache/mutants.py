@@ -305,6 +305,12 @@ MUTANTS = [
         ("index_select(1, beam_index)", "index_select(1, beam_index % b)"),
     ),
     edit(
+        "nbytes_counts_numbers",
+        "KVCache",
+        "nbytes counts the numbers: each has several bytes.",
+        ("return self._keys.nbytes + self._values.nbytes", "return self._keys.numel() + self._values.numel()"),
+    ),
+    edit(
         "nbytes_of_the_keys",
         "KVCache",
         "nbytes counts the keys and forgets the values.",
@@ -511,6 +517,18 @@ MUTANTS = [
         ),
     ),
     edit(
+        "scores_not_scaled",
+        "attend_with_cache",
+        "The scores are not divided by the root of head_dim.",
+        ("attn_mask=mask, is_causal=square)", "attn_mask=mask, is_causal=square, scale=1.0)"),
+    ),
+    edit(
+        "values_by_w_k",
+        "attend_with_cache",
+        "The values come from w_k: w_v makes them.",
+        ("linear(attention.w_v, x)", "linear(attention.w_k, x)"),
+    ),
+    edit(
         "scaled_twice",
         "attend_with_cache",
         "The queries are scaled, and F.scaled_dot_product_attention scales the scores once more.",
@@ -594,6 +612,11 @@ MUTANTS = [
     ),
     # prefill
     prefill_with(
+        "no_positions",
+        "The positions are left out: add those of the position embedding.",
+        ("model.position_embedding(model.token_embedding(ids), offset=cache.length)", "model.token_embedding(ids)"),
+    ),
+    prefill_with(
         "positions_from_zero",
         "The positions begin at 0 again: the first new token stands at position cache.length.",
         (", offset=cache.length", ""),
@@ -607,6 +630,14 @@ MUTANTS = [
         "cache_emptied_first",
         "prefill empties the cache before it reads: it should go on where the cache ends.",
         ("    x = model.position", "    cache.truncate(0)\n    x = model.position"),
+    ),
+    prefill_with(
+        "bent_by_relu",
+        "The feed-forward layer bends with ReLU: that of the model bends with GELU.",
+        (
+            "block.feed_forward(block.norm_2(x))",
+            "block.feed_forward.w_out(block.feed_forward.w_in(block.norm_2(x)).relu())",
+        ),
     ),
     prefill_with(
         "no_final_norm",

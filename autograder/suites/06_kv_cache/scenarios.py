@@ -81,6 +81,15 @@ def cache_session(module, sizes, dtype, operations):
     return seen
 
 
+def error_of_the_cache(module, sizes, dtype, operations):
+    """Raises what the last of these operations raises on a new cache."""
+    cache = module.KVCache(**sizes, dtype=dtype)
+    for name, *args in operations[:-1]:
+        used(getattr(cache, name), *args)
+    name, *args = operations[-1]
+    getattr(cache, name)(*args)
+
+
 def cache_size(module, sizes, dtype, fill):
     """nbytes before and after `fill` positions went into every layer, after truncation and after reordering; the
     arguments are given by position."""
@@ -329,6 +338,18 @@ def model_session(module, config, weights, b, max_len, operations):
     return seen
 
 
+def error_of_the_model(module, config, weights, b, max_len, operations):
+    """Raises what the last of these operations raises, of those of `model_session`."""
+    model = model_of(module, config, weights)
+    cache = model_cache(module, config, b, max_len, next(iter(weights.values())).dtype)
+    with torch.no_grad():
+        for name, argument in operations[:-1]:
+            reads = name in ("prefill", "decode_step")
+            refused(*((getattr(module, name), model, argument, cache) if reads else (getattr(cache, name), argument)))
+        name, argument = operations[-1]
+        getattr(module, name)(model, argument, cache)
+
+
 def ids_untouched(module, config, weights, ids, training=True, recording=True):
     """The logits of ids that lie in memory column by column, then those of a step, gradients being recorded or not; and
     what was left behind. The arguments are given by name."""
@@ -473,6 +494,15 @@ def pool_session(module, sizes, operations):
         value, was_refused, left_alone = used(getattr(pool, name), *args, also=(KeyError,))
         seen.append({"value": value, "refused": was_refused, "free": pool.n_free_blocks, "left alone": left_alone})
     return seen
+
+
+def error_of_the_pool(module, sizes, operations):
+    """Raises what the last of these operations raises on a new pool."""
+    pool = module.PagedKVCache(**sizes)
+    for name, *args in operations[:-1]:
+        used(getattr(pool, name), *args, also=(KeyError,))
+    name, *args = operations[-1]
+    getattr(pool, name)(*args)
 
 
 def pool_keeps_copies(module, sizes, k, v, other):

@@ -1,24 +1,33 @@
 """generate, against greedy search that reads the whole text at every step."""
 
+from functools import partial
+
 import torch
 
 from autograder.testing import assert_equal, assert_refused, exercise
 from autograder.testing.strategies import given, seeds, settings, sizes
 
 from . import scenarios
+from .hints import called, hinted
 from .truth import SMALL, attention_flops, greedy, linear_flops, logits_of, model_sizes, random_ids, random_weights
 
 NOTHING = "there is no token to start from"
 LINEAR = "read the prompt once, then one token a step; only where the window has moved, read it again"
 
 
-def check(student, config, seed, b, t, n, hint=""):
-    """The tokens are those of greedy search: with the cache, which is the default, and without it."""
+def assert_right(student):
+    """An ordinary prompt is continued well: a mistake has to do with what is unusual elsewhere."""
+    config = SMALL | {"context_length": 9}
+    check(student, config, 1, 2, 3, 4)
+
+
+def check(student, config, seed, b, t, n, hint="", when=lambda: None):
+    """The tokens are those of greedy search: with the cache, which is the default, and without it; a hint, and when."""
     weights, ids = random_weights(config, seed), random_ids(config, seed, b, t)
     expected = greedy(config, weights, ids, n)
     actual = student.run(scenarios.texts_of, config, weights, ids, n)
     for text, how in zip(actual, ("with the cache", "without the cache"), strict=True):
-        assert_equal(text, expected, what=f"prompt and continuation, {how}", hint=hint)
+        hinted(assert_equal, text, expected, what=f"prompt and continuation, {how}", hint=hint, when=when)
 
 
 def assert_linear(config, b, t, n, count, read, hint):
@@ -34,7 +43,8 @@ def assert_linear(config, b, t, n, count, read, hint):
     writing = sum(attention_flops(config, i + 1) for i in range(t, min(context_length, t + n - 1)))
     writing += beyond * context_length * attention_flops(config, context_length)
     needed = b * (n_read * linear_flops(config) + reading + writing)
-    assert 0 < count <= 1.5 * needed, (
+    assert count > 0, "no matrix product was seen, and every layer is one: compute with PyTorch's operators"
+    assert count <= 1.5 * needed, (
         f"{said} took {count:,} floating-point operations; {needed:,} are needed\n  hint: {hint}"
     )
 
@@ -47,14 +57,15 @@ def test_nothing_but_the_result_is_left_behind(student, config, seed, b, n):
     weights, ids = random_weights(config, seed), random_ids(config, seed, b, 2)
     for on in (True, False):
         actual = student.run(scenarios.generated, config, weights, ids, n, use_cache=True, training=on, recording=on)
+        assert_equal(actual["ids"], greedy(config, weights, ids, n), what=f"prompt and {n} new tokens")
         expected = {
-            "ids": greedy(config, weights, ids, n),
             "the prompt is as it was": True,
             "a graph was recorded": False,
             "changed in the model": [],
             "changed for everyone": [],
         }
-        assert_equal(actual, expected, what=f"after {n} new tokens, what generate left behind")
+        left = {key: actual[key] for key in expected}
+        assert_equal(left, expected, what=f"what generate left behind after {n} new tokens")
 
 
 @exercise("generate", points=1)
@@ -64,7 +75,8 @@ def test_a_negative_number_of_tokens_and_an_empty_prompt_are_refused(student):
     for use_cache in (True, False):
         for t, n, why in ((2, -1, "-1 tokens cannot be appended"), (0, 1, NOTHING), (0, 0, NOTHING)):
             ids = random_ids(SMALL, 7, 1, t)
-            assert_refused(student.run, scenarios.generated, SMALL, weights, ids, n, use_cache=use_cache, why=why)
+            call = called("generate", partial(student.run, scenarios.generated, SMALL, weights))
+            assert_refused(call, ids, n, use_cache=use_cache, why=why)
 
 
 @exercise("generate", points=4, core=True)
@@ -73,7 +85,14 @@ def test_a_negative_number_of_tokens_and_an_empty_prompt_are_refused(student):
 def test_tokens_are_those_of_greedy_search_with_and_without_the_cache(student, config, seed, b, t, n):
     """The prompt, then the most likely next token again and again."""
     config = config | {"context_length": t + n + seed % 3 - 1}  # the last token is never read
-    check(student, config, seed, b, t, n, hint="after the prompt, read the token that was chosen last, and only that one")
+    hint = "without the cache it is right: after the prompt, read the token that was chosen last, and only that one"
+    check(student, config, seed, b, t, n, hint=hint, when=lambda: assert_right_without(student, config, seed, b, t, n))
+
+
+def assert_right_without(student, config, seed, b, t, n):
+    """Without the cache the tokens are right."""
+    weights, ids = random_weights(config, seed), random_ids(config, seed, b, t)
+    assert_equal(student.run(scenarios.texts_of, config, weights, ids, n)[1], greedy(config, weights, ids, n))
 
 
 @exercise("generate", points=1)
@@ -81,7 +100,8 @@ def test_tokens_are_those_of_greedy_search_with_and_without_the_cache(student, c
 @given(config=model_sizes(context=(1, 5)), seed=seeds(), b=sizes(1, 2), beyond=sizes(1, 5), n=sizes(0, 4))
 def test_a_prompt_longer_than_the_context_is_cropped_for_the_model_only(student, config, seed, b, beyond, n):
     """The model reads its end, the result holds all of it."""
-    check(student, config, seed, b, config["context_length"] + beyond, n, hint="crop what is read, not what is kept")
+    hint, when = "crop what is read, not what is kept", partial(assert_right, student)
+    check(student, config, seed, b, config["context_length"] + beyond, n, hint=hint, when=when)
 
 
 @exercise("generate", points=1)
@@ -93,7 +113,8 @@ def test_the_model_can_be_trained_on_what_it_generated(student):
         arguments = SMALL, weights, trained, ids, other, 6, use_cache
         gradient, text, another = student.run(scenarios.trained_on_generated, *arguments)
         hint = "nothing of a model or a text may be kept from one call to the next"
-        assert_equal(text, greedy(SMALL, trained, ids, 6), what="the text after training", hint=hint)
+        when = partial(assert_right, student)
+        hinted(assert_equal, text, greedy(SMALL, trained, ids, 6), what="the text after training", hint=hint, when=when)
         assert_equal(another, greedy(SMALL, trained, other, 6), what="the text after that, from another prompt", hint=hint)
         hint = "tensors made under torch.inference_mode() stay out of autograd for good: make the result outside of it"
         assert bool(gradient.isfinite().all()) and bool((gradient != 0).any()), f"there is no gradient\n  hint: {hint}"
@@ -175,4 +196,4 @@ def test_no_token_is_read_twice_while_the_text_fits(student):
 def test_past_the_context_the_window_moves_on(student, config, seed, b, t, n):
     """The last context_length tokens are read, each at its new position, and the result keeps all tokens."""
     hint = "when the window moves every position changes: empty the cache and fill it again, for every token"
-    check(student, config, seed, b, min(t, config["context_length"]), n, hint=hint)
+    check(student, config, seed, b, min(t, config["context_length"]), n, hint=hint, when=partial(assert_right, student))

@@ -4,12 +4,15 @@ Hypothesis draws whole runs of operations, and a cache of the student's lives th
 `truth`: a state machine whose steps are not each a way over the boundary and back, for they share one object that stays there.
 """
 
+from functools import partial
+
 import torch
 
 from autograder.testing import assert_equal, exercise
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
 from . import scenarios
+from .hints import hinted, passes, why_refused
 from .truth import PlainCache, Refused
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
@@ -50,12 +53,43 @@ def expected_of(cache, operations):
     return seen
 
 
-def check(student, cache, operations, hint=""):
-    """Every answer of the student's cache is that of the plain one, to the last bit."""
+def check(student, cache, operations, hint="", about="update"):
+    """Every answer of the student's cache is that of the plain one, to the last bit.
+
+    The hint is about one operation, and is not given where something went wrong before that was asked for; or it is
+    about what should be refused and was not.
+    """
     actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
     for i, (found, wanted) in enumerate(zip(actual, expected_of(cache, operations), strict=True)):
-        history = ", ".join(describe(operation) for operation in operations[: i + 1])
-        assert_equal(found, wanted, what=f"after {history}: the answer", hint=hint)
+        if passes(assert_equal, found, wanted):
+            continue
+        *before, last = map(describe, operations[: i + 1])
+        last = f"{last} of a cache for {cache['max_len']}" + (f" after {', '.join(before)}" if before else "")
+        concerned = about == "refusal" and wanted["refused"] or about in [name for name, *_ in operations[: i + 1]]
+        assert_answer(
+            found, wanted, last, hint if concerned else "",
+            lambda i=i: student.run(scenarios.error_of_the_cache, cache, torch.float64, operations[: i + 1]),
+        )  # fmt: skip
+
+
+def assert_answer(found, wanted, last, hint, again):
+    """What an operation returned, whether it was refused and what it left behind are as they should be."""
+    if found["refused"] and not wanted["refused"]:
+        why_refused(again, last)
+    if wanted["refused"] and not found["refused"]:
+        raise AssertionError(f"{last} should be refused with a ValueError" + (f"\n  hint: {hint}" if hint else ""))
+    assert_equal(found["value"], wanted["value"], what=f"what came back from {last}", hint=hint)
+    hint = hint if wanted["refused"] else ""
+    assert_equal(found["length"], wanted["length"], what=f"cache.length after {last}", hint=hint)
+    assert found["left alone"], f"{last} changed its arguments, or whether gradients are recorded"
+
+
+def assert_session(found, wanted, what):
+    """The answers of a few updates, after something else was refused."""
+    assert_equal([entry["refused"] for entry in found], [False] * len(found), what=f"whether {what} were refused, too")
+    values, expected = ([entry["value"] for entry in entries] for entries in (found, wanted))
+    assert_equal(values, expected, what=f"what came back from {what}")
+    assert_equal(found, wanted, what=what)
 
 
 def describe(operation):
@@ -123,7 +157,9 @@ def test_length_counts_the_positions_that_every_layer_holds(student, seed, lengt
     seen = student.run(scenarios.cache_session, cache, torch.float64, [("truncate", 0), *operations])
     wanted = [entry["length"] for entry in expected_of(cache, [("truncate", 0), *operations])]
     hint = "the smallest of the layers' own counts"
-    assert_equal([entry["length"] for entry in seen], wanted, what="the length after each update", hint=hint)
+    found = [entry["length"] for entry in seen]
+    what = f"the length after truncate(0), then updates of the layers {[operation[1] for operation in operations]},"
+    assert_equal(found, wanted, what=what, hint=hint)
 
 
 @exercise("KVCache", points=2)
@@ -136,10 +172,11 @@ def test_a_truncated_cache_goes_on_after_the_positions_it_kept(student, cache, s
     more = max(1, min(more, cache["max_len"] - keep))
     operations = [*step(seed, cache, t), ("truncate", keep), *step(seed + 100, cache, more)]
     hint = "keep the first `length` positions, in every layer"
-    check(student, cache, operations, hint=hint)
+    check(student, cache, operations, hint=hint, about="truncate")
     if t < cache["max_len"]:  # one layer is ahead, and is cut back to what every layer holds
         ahead = ("update", cache["n_layers"] - 1, *new(seed + 50, cache, 1))
-        check(student, cache, [*step(seed, cache, t), ahead, ("truncate", t), *step(seed + 100, cache, 1)], hint=hint)
+        operations = [*step(seed, cache, t), ahead, ("truncate", t), *step(seed + 100, cache, 1)]
+        check(student, cache, operations, hint=hint, about="truncate")
 
 
 @exercise("KVCache", points=1)
@@ -157,7 +194,7 @@ def test_truncate_refuses_what_is_not_there_and_changes_nothing(student, cache, 
     for bad, entry in zip(wrong, actual[3:]):
         assert entry["refused"], f"truncate({bad}) should be refused: every layer holds {t} positions"
     wanted = expected_of(cache, [operation for operation in operations if operation[0] == "update"])
-    assert_equal(actual[-1], wanted[-1], what="the update after truncate was refused")
+    assert_session(actual[-1:], wanted[-1:], "the update after truncate was refused")
 
 
 @exercise("KVCache", points=3)
@@ -169,7 +206,8 @@ def test_reorder_takes_every_row_from_where_the_index_says(student, cache, seed,
     cache, operations = cache | {"batch_size": b}, []
     for index in (some_rows(rows, b), torch.arange(b).roll(1)):
         operations += [("truncate", 0), *step(seed, cache, t), ("reorder", index), *step(seed + 100, cache, 1)]
-    check(student, cache, operations, hint="copy the rows out before you write any, in all keys and values")
+    hint = "row i comes from row beam_index[i], in all keys and values; copy the rows out before you write any"
+    check(student, cache, operations, hint=hint, about="reorder")
 
 
 @exercise("KVCache", points=1)
@@ -183,7 +221,7 @@ def test_reorder_refuses_rows_that_do_not_exist_and_changes_nothing(student):
     for bad, entry in zip(wrong, actual[2:]):
         assert entry["refused"], f"reorder({bad}) of a batch of 3 should be refused"
     wanted = expected_of(cache, first + then)[2:]
-    assert_equal(actual[2 + len(wrong) :], wanted, what="the updates after reorder was refused")
+    assert_session(actual[2 + len(wrong) :], wanted, "the updates after reorder was refused")
     wrong = (0, [[0]], [0, 0], [1])
     operations = [("reorder", torch.tensor(bad)) for bad in wrong]
     actual = student.run(scenarios.cache_session, cache | {"batch_size": 1}, torch.float64, operations)
@@ -212,7 +250,8 @@ def test_an_update_that_does_not_fit_is_refused_and_changes_nothing(student, cac
         ("update", 1, *new(seed + 60, cache, 1)),
         ("update", 0, *new(seed + 70, cache, 1)),
     ]
-    check(student, cache, operations, hint="compare this layer's own count with max_len before you write anything")
+    hint = "compare this layer's own count with max_len before you write anything"
+    check(student, cache, operations, hint=hint, about="refusal")
 
 
 @exercise("KVCache", points=1)
@@ -231,7 +270,7 @@ def test_keys_and_values_of_another_shape_are_refused(student):
     for (k, v), entry in zip(cases, actual[2:]):
         assert entry["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
     wanted = expected_of(cache, first + then)[2:]
-    assert_equal(actual[2 + len(cases) :], wanted, what="the next updates", hint="a refused update changes nothing")
+    assert_session(actual[2 + len(cases) :], wanted, "the updates after others were refused")
     single, wrong = cache | {"batch_size": 1, "n_kv_heads": 1}, [(1, 2, 4), (2, 4), (4,)]
     operations = [("update", 0, normal(1, *shape), normal(2, *shape)) for shape in wrong]
     for shape, entry in zip(wrong, student.run(scenarios.cache_session, single, torch.float64, operations), strict=True):
@@ -291,8 +330,9 @@ def test_two_caches_do_not_meet(student, cache, seed):
     k, v = new(seed, cache, 3)
     held, lengths = student.run(scenarios.two_caches, cache | {"n_layers": 1}, k, v)
     hint = "buffers and counts belong to self, not to the class or the module"
-    assert_equal(held, [(k, v), (v[:, :, :1], k[:, :, :1])], what="what the two caches hold", hint=hint)
-    assert_equal(lengths, [3, 1], what="their lengths", hint=hint)
+    what, when = "what two caches hold, filled in turns", partial(check, student, cache, step(seed, cache, 1) * 3)
+    hinted(assert_equal, held, [(k, v), (v[:, :, :1], k[:, :, :1])], what=what, hint=hint, when=when)
+    hinted(assert_equal, lengths, [3, 1], what="their lengths", hint=hint, when=when)
 
 
 @exercise("KVCache", points=1)
@@ -307,7 +347,9 @@ def test_keys_and_values_are_copied_in(student, cache, seed):
     wanted |= {"gradients stay off where they are off": True, "changed for everyone": []}
     assert_equal(left, wanted, what="what update left behind", hint="write k.detach() into the cache's own memory")
     expected = torch.cat([k, more], 2), torch.cat([v, more], 2)
-    assert_equal(actual, expected, what="(k_all, v_all)", hint="write into memory of the cache's own")
+    what, hint = "(k_all, v_all), the caller having overwritten k and v", "write into memory of the cache's own"
+    when = partial(check, student, cache, [*step(seed, cache, t), *step(seed, cache, 1)])
+    hinted(assert_equal, actual, expected, what=what, hint=hint, when=when)
 
 
 @exercise("KVCache", points=1)
@@ -344,16 +386,17 @@ def test_bytes_are_those_of_real_tensors(student, counts):
         real = torch.empty(2, *counts, dtype=dtype)
         actual = student.cache_bytes(n_layers, n_kv_heads, head_dim, seq_len, batch_size, dtype)
         hint = "keys and values; dtype.itemsize bytes for each number, of any dtype"
-        assert_equal(actual, real.nbytes, what=f"cache_bytes in {dtype}", hint=hint)
+        assert_equal(actual, real.nbytes, what=f"cache_bytes({', '.join(map(str, counts))}, {dtype})", hint=hint)
 
 
 @exercise("cache_bytes", points=1)
 def test_bytes_of_large_models_are_exact_and_take_no_memory(student):
     """Llama 3.1 405B at its full context, for a thousand users: 67,645,734,912,000 bytes."""
     actual = student.cache_bytes(126, 8, 128, 131_072, 1000, torch.bfloat16)
-    assert_equal(actual, 67_645_734_912_000, what="cache_bytes")
+    assert_equal(actual, 67_645_734_912_000, what="cache_bytes(126, 8, 128, 131_072, 1000, torch.bfloat16)")
     actual = student.cache_bytes(3, 3, 3, 10**8 + 1, 10**7 + 1, torch.int8)  # a float has no room for all its digits
-    assert_equal(actual, 54 * (10**8 + 1) * (10**7 + 1), what="cache_bytes", hint="whole numbers all the way")
+    expected, what = 54 * (10**8 + 1) * (10**7 + 1), "cache_bytes(3, 3, 3, 10**8 + 1, 10**7 + 1, torch.int8)"
+    assert_equal(actual, expected, what=what, hint="whole numbers all the way")
     assert_equal(student.cache_bytes(2, 3, 4, 5, 0, torch.float32), 0, what="bytes of no text at all")
     assert_equal(student.cache_bytes(2, 3, 4, 0, 5, torch.float32), 0, what="bytes of texts without a token")
     actual = student.cache_bytes(n_layers=12, n_kv_heads=12, head_dim=64, seq_len=1, batch_size=1, dtype=torch.float16)

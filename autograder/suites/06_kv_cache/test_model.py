@@ -1,16 +1,39 @@
 """prefill and decode_step, against the logits of the whole text without a cache."""
 
+from functools import partial
+
 import torch
 
 from autograder.testing import assert_close, assert_equal, exercise
 from autograder.testing.strategies import example, given, seeds, settings, sizes, st
 
 from . import scenarios
+from .hints import hinted, why_refused
 from .truth import SMALL, attention_flops, linear_flops, logits_of, model_sizes, random_ids, random_weights
 
 EXACT = {"rtol": 0, "atol": 1e-10}
 UNCHANGED = {"ids are as they were": True, "changed in the model": [], "changed for everyone": []}
+NO_PRODUCTS = "no matrix product was seen, and every layer is one: compute with PyTorch's operators"
 POSITIONS = "the first new token stands at position cache.length"
+
+
+def assert_prompt_right(student):
+    """A prompt that is read at once gets the right logits: a mistake has to do with what is unusual elsewhere."""
+    weights, ids = random_weights(SMALL, 1), random_ids(SMALL, 1, 2, 4)
+    (seen,) = student.run(scenarios.model_session, SMALL, weights, 2, 5, [("prefill", ids)])
+    assert_close(seen["value"], logits_of(SMALL, weights, ids), **EXACT)
+
+
+def session(student, config, weights, b, max_len, operations, refused=()):
+    """What `model_session` gives; of the reads none but the operations of these numbers may be refused."""
+    seen = student.run(scenarios.model_session, config, weights, b, max_len, operations)
+    for i, (entry, (name, argument)) in enumerate(zip(seen, operations, strict=True)):
+        if entry["refused"] and i not in refused and name in ("prefill", "decode_step"):
+            call = partial(student.run, scenarios.error_of_the_model, config, weights, b, max_len, operations[: i + 1])
+            so_far = f"cache.length {seen[i - 1]['length'] if i else 0}, max_len {max_len}"
+            so_far += f" and a context of {config['context_length']}"
+            why_refused(call, f"{name} of ids of shape {tuple(argument.shape)}, with {so_far},")
+    return seen
 
 
 @exercise("prefill", points=4, core=True)
@@ -21,7 +44,7 @@ def test_a_prompt_read_at_once_gets_the_logits_of_the_model(student, config, see
     """At every position, for every text of the batch."""
     t = min(t, config["context_length"])
     weights, ids = random_weights(config, seed), random_ids(config, seed, b, t)
-    (seen,) = student.run(scenarios.model_session, config, weights, b, t + spare, [("prefill", ids)])
+    (seen,) = session(student, config, weights, b, t + spare, [("prefill", ids)])
     hint = "embeddings with positions, the blocks with attend_with_cache, the final norm, the head"
     assert_close(seen["value"], logits_of(config, weights, ids), what="the logits", hint=hint, **EXACT)
 
@@ -41,12 +64,11 @@ def test_a_prompt_read_in_pieces_gets_the_same_logits(student, config, seed, b, 
     config = config | {"context_length": t + seed % 3}
     weights, ids = random_weights(config, seed), random_ids(config, seed, b, t)
     reads = [("prefill", piece) for piece in ids.split(pieces, dim=1)]
-    seen = student.run(scenarios.model_session, config, weights, b, t + spare, reads)
-    refused = any(entry["refused"] for entry in seen)
-    assert not refused, f"pieces of {pieces} tokens fit into a cache for {t + spare}, but one was refused"
+    seen = session(student, config, weights, b, t + spare, reads)
     actual = torch.cat([entry["value"] for entry in seen], dim=1)
     expected = logits_of(config, weights, ids)
-    assert_close(actual, expected, what=f"the logits of pieces of {pieces} tokens", hint=POSITIONS, **EXACT)
+    what, when = f"the logits of pieces of {pieces} tokens", partial(assert_prompt_right, student)
+    hinted(assert_close, actual, expected, what=what, hint=POSITIONS, when=when, **EXACT)
 
 
 @exercise("prefill", points=2)
@@ -63,9 +85,10 @@ def test_reading_on_after_truncation_forgets_what_was_cut_off(student, config, s
     )
     text = torch.cat([ids[:, :keep], other[:, keep:]], dim=1)
     operations = [("prefill", ids), ("truncate", keep), ("prefill", other[:, keep:].contiguous())]
-    seen = student.run(scenarios.model_session, config, weights, b, t, operations)
+    seen = session(student, config, weights, b, t, operations)
     expected = logits_of(config, weights, text)[:, keep:]
-    assert_close(seen[2]["value"], expected, what=f"the logits after truncate({keep})", hint=POSITIONS, **EXACT)
+    what, when = f"the logits after truncate({keep})", partial(assert_prompt_right, student)
+    hinted(assert_close, seen[2]["value"], expected, what=what, hint=POSITIONS, when=when, **EXACT)
 
 
 @exercise("prefill", points=2)
@@ -81,7 +104,7 @@ def test_reading_on_after_reordering_continues_the_chosen_texts(student, config,
     )
     read_on, back = ("prefill", last), ("truncate", t - 1)  # the same tokens at the same position, after other texts
     operations = [("prefill", ids), read_on, back, ("reorder", index), read_on]
-    seen = student.run(scenarios.model_session, config, weights, b, t, operations)
+    seen = session(student, config, weights, b, t, operations)
     expected = logits_of(config, weights, torch.cat([ids[index], last], dim=1))[:, -1:]
     assert_close(seen[4]["value"], expected, what=f"the logits after reorder({index.tolist()})", **EXACT)
 
@@ -105,7 +128,7 @@ def test_a_text_that_does_not_fit_is_refused_and_changes_nothing(student, config
     operations = [("prefill", at_once), ("prefill", ids[:, :-1].contiguous()), ("prefill", too_long)]
     operations.append(("prefill", ids[:, -1:].contiguous()))
     max_len = t if bounded_by == "cache" else t + beyond
-    seen = student.run(scenarios.model_session, config, weights, 2, max_len, operations)
+    seen = session(student, config, weights, 2, max_len, operations, refused=(0, 2))
     assert seen[0]["refused"], f"a prompt of {t + excess} tokens should be refused: the {bounded_by} has room for {t}"
     assert_equal(seen[0]["length"], 0, what="cache.length after the refusal of the first prompt")
     assert seen[2]["refused"], f"{1 + excess} tokens should be refused: the {bounded_by} has room for 1"
@@ -122,7 +145,7 @@ def test_the_cache_then_holds_the_whole_text(student, config, seed, pieces):
     config = config | {"context_length": sum(pieces)}
     weights, ids = random_weights(config, seed), random_ids(config, seed, 2, sum(pieces))
     reads = [("prefill", piece) for piece in ids.split(pieces, dim=1)]
-    seen = student.run(scenarios.model_session, config, weights, 2, sum(pieces), reads)
+    seen = session(student, config, weights, 2, sum(pieces), reads)
     expected = [sum(pieces[: i + 1]) for i in range(len(pieces))]
     assert_equal([entry["length"] for entry in seen], expected, what="cache.length after each piece")
     held = []
@@ -142,7 +165,8 @@ def test_a_piece_is_read_in_one_pass_and_nothing_is_read_again(student):
     weights, ids = random_weights(config, 9), random_ids(config, 9, 1, before + t)
     count, n_products = student.run(scenarios.reading_work, config, weights, ids[:, :before], ids[:, before:])
     needed = t * (linear_flops(config) + attention_flops(config, before + t))
-    assert 0 < count <= 1.5 * needed, (
+    assert count > 0, NO_PRODUCTS
+    assert count <= 1.5 * needed, (
         f"a piece of {t} tokens after {before} took {count:,} floating-point operations; {needed:,} are needed"
         "\n  hint: only the new tokens go through the layers; the text before them is in the cache"
     )
@@ -186,11 +210,13 @@ def test_each_step_gets_the_logits_of_the_whole_text(student, config, seed, b, p
     weights, ids = random_weights(config, seed), random_ids(config, seed, b, t)
     operations = [("prefill", ids[:, :prompt].contiguous())]
     operations += [("decode_step", ids[:, i].contiguous()) for i in range(prompt, t)]
-    seen = student.run(scenarios.model_session, config, weights, b, t + spare, operations)
-    expected = logits_of(config, weights, ids)
+    seen = session(student, config, weights, b, t + spare, operations)
+    expected, when = logits_of(config, weights, ids), partial(assert_prompt_right, student)
     for entry, i in zip(seen[1:], range(prompt, t), strict=True):
-        what, hint = f"the logits at position {i} after a prompt of {prompt}", "(b, vocab), of a batch of 1 too; " + POSITIONS
-        assert_close(entry["value"], expected[:, i], what=what, hint=hint, **EXACT)
+        what, logits = f"the logits at position {i} after a prompt of {prompt}", entry["value"]
+        of_its_shape = getattr(logits, "shape", None) == expected[:, i].shape
+        hint = POSITIONS if of_its_shape else "decode_step gives (b, vocab), of a batch of 1 too"
+        hinted(assert_close, logits, expected[:, i], what=what, hint=hint, when=when, **EXACT)
         assert_equal(entry["length"], i + 1, what=f"cache.length after position {i}")
 
 
@@ -201,9 +227,10 @@ def test_a_text_may_begin_with_a_step(student, config, seed, b):
     """On an empty cache, the token is the first."""
     weights, ids = random_weights(config, seed), random_ids(config, seed, b, config["context_length"])
     operations = [("decode_step", column.contiguous()) for column in ids.T]
-    seen = student.run(scenarios.model_session, config, weights, b, config["context_length"], operations)
+    seen = session(student, config, weights, b, config["context_length"], operations)
     actual = torch.stack([entry["value"] for entry in seen], dim=1)
-    assert_close(actual, logits_of(config, weights, ids), what="the logits", hint=POSITIONS, **EXACT)
+    what, when = "the logits of a text read by decode_step alone", partial(assert_prompt_right, student)
+    hinted(assert_close, actual, logits_of(config, weights, ids), what=what, hint=POSITIONS, when=when, **EXACT)
 
 
 @exercise("decode_step", points=1)
@@ -219,11 +246,16 @@ def test_steps_follow_a_beam_that_is_reordered_and_cut_back(student, config, see
     operations += [("decode_step", tokens[1]), ("truncate", 3), ("decode_step", tokens[2])]
     other = random_ids(config, seed + 2, b, 3)
     operations += [("truncate", 0), ("prefill", other), ("decode_step", tokens[1])]  # the same tokens after another text
-    seen = student.run(scenarios.model_session, config, weights, b, 4, operations)
+    seen = session(student, config, weights, b, 4, operations)
     text = torch.cat([ids[first], tokens[0][:, None]], dim=1)[second]
-    for entry, before, token in ((seen[4], text, tokens[1]), (seen[6], text, tokens[2]), (seen[9], other, tokens[1])):
+    steps = (
+        (seen[4], text, tokens[1], "reordering"),
+        (seen[6], text, tokens[2], "reordering and truncate(3)"),
+        (seen[9], other, tokens[1], "truncate(0) and another prompt"),
+    )
+    for entry, before, token, when in steps:
         expected = logits_of(config, weights, torch.cat([before, token[:, None]], dim=1))[:, -1]
-        assert_close(entry["value"], expected, what="the logits", **EXACT)
+        assert_close(entry["value"], expected, what=f"the logits of a step after {when}", **EXACT)
 
 
 @exercise("decode_step", points=1)
@@ -236,7 +268,8 @@ def test_a_step_past_the_end_is_refused_and_changes_nothing(student, config, see
     weights, ids = random_weights(config, seed), random_ids(config, seed, 2, t)
     last = ids[:, -1].contiguous()
     operations = [("prefill", ids), ("decode_step", last), ("truncate", t - 1), ("decode_step", last)]
-    seen = student.run(scenarios.model_session, config, weights, 2, t + (3 if bounded_by == "context" else 0), operations)
+    max_len = t + (3 if bounded_by == "context" else 0)
+    seen = session(student, config, weights, 2, max_len, operations, refused=(1,))
     assert seen[1]["refused"], f"a step should be refused when the {bounded_by} is full"
     assert_equal(seen[1]["length"], t, what="cache.length after the refusal")
     assert_close(seen[3]["value"], logits_of(config, weights, ids)[:, -1], what="the logits of the last token", **EXACT)
@@ -260,7 +293,8 @@ def test_a_step_does_the_work_of_one_token(student):
     counts = student.run(scenarios.step_flops, config, weights, [random_ids(config, n, b, n) for n in lengths])
     for n, count in zip(lengths, counts, strict=True):
         needed = b * (linear_flops(config) + attention_flops(config, n + 1))
-        assert 0 < count <= 1.5 * needed, (
+        assert count > 0, NO_PRODUCTS
+        assert count <= 1.5 * needed, (
             f"with {n} cached positions, a step took {count:,} floating-point operations; {needed:,} are needed"
             "\n  hint: only the new token goes through the layers; the text before it is in the cache"
         )

@@ -6,6 +6,7 @@ from autograder.testing import assert_equal, assert_refused, exercise
 from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
+from .hints import called, passes, why_refused
 from .truth import PlainPool, Refused
 
 
@@ -43,8 +44,28 @@ def check(student, pool, operations, hint=""):
     """Every answer of the student's pool is that of the plain one, to the last bit."""
     actual = student.run(scenarios.pool_session, pool, operations)
     for i, (found, wanted) in enumerate(zip(actual, expected_of(pool, operations), strict=True)):
-        history = ", ".join(describe(operation) for operation in operations[:i]) or "the start"
-        assert_equal(found, wanted, what=f"after {history}: the answer", hint=hint)
+        if passes(assert_equal, found, wanted):
+            continue
+        *before, last = map(describe, operations[:i]) if i else ["the making"]
+        last += f" of a pool of {pool['n_blocks']} blocks of {pool['block_size']}"
+        last += f" after {', '.join(before)}" if before else ""
+        if found["refused"] and not wanted["refused"]:
+            why_refused(lambda i=i: student.run(scenarios.error_of_the_pool, pool, operations[:i]), last)
+        hint = hint if passes(assert_right, student) else ""
+        if wanted["refused"] and not found["refused"]:
+            raise AssertionError(f"{last} should be refused with a ValueError" + (f"\n  hint: {hint}" if hint else ""))
+        assert_equal(found["value"], wanted["value"], what=f"what came back from {last}", hint=hint)
+        hint = hint if wanted["refused"] else ""
+        assert_equal(found["free"], wanted["free"], what=f"n_free_blocks after {last}", hint=hint)
+        assert found["left alone"], f"{last} changed its arguments, or whether gradients are recorded"
+
+
+def assert_right(student):
+    """Two positions in one block come back as they went in: a mistake has to do with what is unusual elsewhere."""
+    pool = {"n_blocks": 2, "block_size": 4, "n_kv_heads": 2, "head_dim": 3}
+    k, v = new(1, pool, 2)
+    seen = student.run(scenarios.pool_session, pool, [("append", "a", k, v), ("gather", "a")])
+    assert_equal(seen[-1]["value"], (k, v))
 
 
 def describe(operation):
@@ -127,7 +148,7 @@ def test_many_sequences_and_long_ones_are_kept(student):
     refused = [describe(operation) for operation, entry in zip(operations, actual[1:]) if entry["refused"]]
     assert_equal(refused, [], what="the operations that were refused, while there were blocks", hint=hint)
     for operation, found, wanted in zip(operations, actual[1:], expected[1:], strict=True):
-        assert_equal(found, wanted, what=f"the answer of {describe(operation)}, among a hundred sequences", hint=hint)
+        assert_equal(found, wanted, what=f"the answer of {describe(operation)}, among a hundred sequences")
 
 
 @exercise("PagedKVCache", points=1)
@@ -202,7 +223,8 @@ def test_what_does_not_fit_is_refused(student):
     """Blocks without a slot; keys and values of another shape, which change nothing."""
     pool = {"n_blocks": 4, "block_size": 2, "n_kv_heads": 2, "head_dim": 3}
     for bad in (0, -1):
-        assert_refused(student.run, scenarios.pool_session, pool | {"block_size": bad}, [], why=f"block_size={bad}")
+        make = called("PagedKVCache", lambda **pool: student.run(scenarios.pool_session, pool, []))
+        assert_refused(make, **(pool | {"block_size": bad}), why="block_size is below 1")
     good, before, after = (2, 1, 3), ("append", 0, *new(1, pool, 1)), [("gather", 0), ("free", 0), ("free", 1)]
     shapes = ((1, 1, 3), (3, 1, 3), (2, 1, 1), (2, 1, 4), (3, 1, 2), (1, 1, 6), (2, 5, 3), (2, 3), (1, 2, 1, 3))
     cases = [(bad, good) for bad in shapes] + [(good, bad) for bad in shapes] + [(bad, bad) for bad in shapes if bad != (2, 5, 3)]

@@ -19,6 +19,12 @@ MUTANTS = [
         (", reverse=True)]", ")]"),
     ),
     edit(
+        "items_before_scores",
+        "TopKHeap",
+        "The entries are (item, score): (score, item) is asked for.",
+        ("[(score, item) for", "[(item, score) for"),
+    ),
+    edit(
         "items_in_heap_order",
         "TopKHeap",
         "items() gives the list as the heap has it, in which only the root is in its place: sort it.",
@@ -491,6 +497,12 @@ MUTANTS = [
         "The token that reaches p is dropped too, so that what is left has less than p: look at the sum before each token.",
         ("before = probs.cumsum(-1) - probs", "before = probs.cumsum(-1)"),
         ("dropped = before >= p", "dropped = before > p"),
+    ),
+    edit(
+        "nucleus_turned_around",
+        "top_p_filter",
+        "What should stay goes, and the other way around.",
+        ("dropped = before >= p", "dropped = before < p"),
     ),
     edit(
         "one_token_beyond_p",
@@ -1664,6 +1676,12 @@ MUTANTS = [
             "    return n, int(sample(target_probs[n].log(), generator))",
             "    return n, int(draft_tokens[-1]) if n else int(sample(target_probs[n].log(), generator))",
         ),
+    ),
+    edit(
+        "last_row_taken_for_logits",
+        "speculative_accept",
+        "The target's last row is taken for logits: sample wants the logarithm of probabilities.",
+        ("sample(target_probs[n].log(), generator)", "sample(target_probs[n], generator)"),
     ),
     edit(
         "last_token_most_probable",

@@ -1,11 +1,14 @@
 """Hidden tests: the heap. The truth is sorting everything."""
 
+from functools import partial
+
 import torch
 
 from autograder.testing import assert_equal, assert_refused, exercise
 from autograder.testing.strategies import example, given, settings, st
 
 from . import scenarios
+from .hints import called, hinted
 
 SCORES = st.lists(st.integers(-40, 40).map(lambda n: n / 8), max_size=40)
 
@@ -14,6 +17,24 @@ def best(scores, k):
     """[score, number] of the k best, the first of equals before the others."""
     ranked = sorted(enumerate(scores), key=lambda pair: (-pair[1], pair[0]))[:k]
     return [[score, number] for number, score in ranked]
+
+
+def order_hint(items, expected):
+    """What to look at where the entries are not as expected."""
+    if not isinstance(items, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in items):
+        return ""
+    if [pair[::-1] for pair in items] == expected:
+        return "entries are (score, item), in this order"
+    if sorted(map(str, items)) == sorted(map(str, expected)):
+        return "these are the k best, in another order: items() gives the best first"
+    return "after a push the root is the worst of those held: walk up to the root, or down to the last child"
+
+
+def assert_right(student):
+    """A few different scores come out right: a mistake has to do with what is unusual elsewhere."""
+    scores = [3.0, 1.0, 4.0, 1.5, 5.0, 9.0, 2.0, 6.0]
+    [[items, _]] = student.run(scenarios.use_heap, 4, scores)
+    assert_equal(items, best(scores, 4))
 
 
 @exercise("TopKHeap", points=4, core=True)
@@ -29,9 +50,9 @@ def best(scores, k):
 def test_the_k_best_come_out_best_first(student, scores, k):
     """However many are pushed and in whatever order, items() are the k best, the best first."""
     [[items, _]] = student.run(scenarios.use_heap, k, [float(score) for score in scores])
-    hint = "after a change walk the whole way, up to the root or down to the last child"
     expected = best([float(score) for score in scores], k)
-    assert_equal(items, expected, what=f"items of {len(scores)} pushed, k = {k}", hint=hint)
+    what = f"[[score, item], ...] of {len(scores)} pushed, k = {k}"
+    assert_equal(items, expected, what=what, hint=order_hint(items, expected))
     close = [1 + score * 2.0**-40 for score in scores]  # the same order, and hardly any differences
     [[items, _]] = student.run(scenarios.use_heap, k, close)
     assert_equal(items, best(close, k), what="items with scores close to each other", hint="compare scores as they are")
@@ -48,7 +69,14 @@ def test_the_k_best_come_out_best_first(student, scores, k):
 def test_of_equal_scores_the_first_is_the_better_one(student, scores, k):
     """Equal scores come in the order in which they were pushed, and a newcomer that is only equal does not get in."""
     [[items, _]] = student.run(scenarios.use_heap, k, scores)
-    assert_equal(items, best(scores, k), what=f"items for scores {scores}, k = {k}", hint="let the order of pushing decide")
+    what, hint = f"[[score, item], ...] for scores {scores}, k = {k}", "let the order of pushing decide"
+    hinted(assert_equal, items, best(scores, k), what=what, hint=hint, when=partial(assert_right, student))
+
+
+def assert_right_at_the_end(student, scores, k):
+    """Asked once, at the end, the heap has the right items."""
+    [[items, _]] = student.run(scenarios.use_heap, k, scores)
+    assert_equal(items, best(scores, k))
 
 
 @exercise("TopKHeap", points=1.5)
@@ -61,10 +89,14 @@ def test_looking_changes_nothing(student, scores, k, asked):
     asked = sorted(number for number in asked if number < len(scores))
     seen = student.run(scenarios.use_heap, k, scores, asked)
     for n_pushed, [items, _] in zip([*asked, len(scores)], seen, strict=True):
-        assert_equal(items, best(scores[:n_pushed], k), what=f"items after {n_pushed} pushes", hint="pop from a copy")
+        what = f"[[score, item], ...] after {n_pushed} pushes"
+        when = partial(assert_right_at_the_end, student, scores, k)
+        hinted(assert_equal, items, best(scores[:n_pushed], k), what=what, hint="pop from a copy", when=when)
     after = student.run(scenarios.list_changed_by_its_owner, scores)
     expected = [best(scores, 3), min(3, len(scores))]
-    assert_equal(after, expected, what="[items, length] when an earlier list was emptied", hint="hand out a new list")
+    what = "[items, length] when an earlier list was emptied"
+    when = partial(assert_right_at_the_end, student, scores, 3)
+    hinted(assert_equal, after, expected, what=what, hint="hand out a new list", when=when)
 
 
 @exercise("TopKHeap", points=1.5)
@@ -75,7 +107,8 @@ def test_items_may_be_anything(student, scores, k):
     """Items that cannot be compared are no trouble, and the very objects come back."""
     numbers = student.run(scenarios.use_heap_of_things, k, scores)
     hint = "entries (score, item) compare their items where the scores are equal"
-    assert_equal(numbers, [number for _, number in best(scores, k)], what="the items, by number", hint=hint)
+    expected, when = [number for _, number in best(scores, k)], partial(assert_right, student)
+    hinted(assert_equal, numbers, expected, what="the items, by number", hint=hint, when=when)
     assert_equal(student.run(scenarios.items_themselves), [True] * 5, what="whether the very items come back")
     kinds = student.run(scenarios.kinds_of_items)
     assert_equal(kinds, [True, True], what="whether items() is a list, and each entry a tuple", hint="[(score, item), ...]")
@@ -93,12 +126,16 @@ def test_len_counts_the_entries(student):
 def test_what_cannot_be_ordered_is_refused(student):
     """A heap of no place and a score that is NaN are refused, and nothing is changed by that."""
     for k in (0, -1, -5):
-        assert_refused(student.run, scenarios.heap_of, k, why="k is below 1")
+        assert_refused(called("TopKHeap", partial(student.run, scenarios.heap_of)), k, why="k is below 1")
     for k in (1, 2, 9):
         for n_before in (0, 1):
-            assert_refused(student.run, scenarios.refusing_heap, k, n_before, why="the score is NaN")
+            sizes = k, n_before
+            push = called(f"TopKHeap({k}).push", lambda *_, s=sizes: student.run(scenarios.refusing_heap, *s))
+            why = f"the score is NaN, after {n_before} other pushes" if n_before else "the score is NaN"
+            assert_refused(push, float("nan"), "none", why=why)
     items, length = student.run(scenarios.heap_after_a_refusal, [2.0, 3.0, 1.0])
-    assert_equal(items, [[3.0, 1], [2.0, 0], [1.0, 2]], what="the items after a refusal", hint="refuse before anything changes")
+    what, hint, when = "the items after a refusal", "refuse before anything changes", partial(assert_right, student)
+    hinted(assert_equal, items, [[3.0, 1], [2.0, 0], [1.0, 2]], what=what, hint=hint, when=when)
     assert_equal(length, 3, what="len after a refusal")
 
 
@@ -108,10 +145,12 @@ def test_two_heaps_know_nothing_of_each_other(student):
     inf = float("inf")
     expected = [[[inf, "one"], [4.0, "one"], [3.0, "one"]], [[9.0, "other"], [8.0, "other"]]]
     actual = student.run(scenarios.two_heaps, [3.0, -inf, inf, 4.0], [7.0, 8.0, -inf, 9.0])
-    assert_equal(actual, expected, what="the items of two heaps filled in turns", hint="keep nothing on the class")
+    what, when = "the items of two heaps filled in turns", partial(assert_right, student)
+    hinted(assert_equal, actual, expected, what=what, hint="keep nothing on the class", when=when)
     infinite = [-inf, inf, -inf, 0.0]
     [[items, length]] = student.run(scenarios.use_heap, 5, infinite)
-    assert_equal([items, length], [best(infinite, 5), 4], what="[items, len] of infinite scores", hint="-inf is a score, too")
+    what, expected = "[items, len] of infinite scores", [best(infinite, 5), 4]
+    hinted(assert_equal, [items, length], expected, what=what, hint="-inf is a score, too", when=when)
 
 
 @exercise("TopKHeap", points=1, core=True)
@@ -132,4 +171,5 @@ def test_a_push_takes_a_walk(student, generator):
         counted, items = student.run(scenarios.comparisons, k, scores)
         said = f"{n} pushes into {k} places compared scores {counted} times, a heap does with {most}"
         assert counted <= most, f"{said}\n  hint: walk along one path of the heap; do not sort or search it at each push"
-        assert_equal(items, best(scores, k), what=f"the items of {n} pushed, k = {k}", hint="walk the whole way, however long")
+        what, when = f"the items of {n} pushed, k = {k}", partial(assert_right, student)
+        hinted(assert_equal, items, best(scores, k), what=what, hint="walk the whole way, however long", when=when)

@@ -4,6 +4,7 @@ A count of n draws may be some 6.5 standard deviations off: of a right answer's 
 """
 
 import math
+from functools import partial
 
 import torch
 
@@ -11,6 +12,7 @@ from autograder.testing import assert_equal, assert_refused, exercise
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
+from .hints import called, hinted
 
 INF = math.inf
 ALL_ONES = 0x12DD9BB3  # a word of the Mersenne twister's state that comes out as 32 ones
@@ -44,6 +46,12 @@ def divergence(share, p):
 # sample
 
 
+def assert_right(student):
+    """A few tokens come as often as they should: a mistake has to do with what is unusual elsewhere."""
+    logits = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
+    assert_counts(student.run(scenarios.draws, logits.expand(2000, 3), 1), logits.softmax(-1), "2000 draws")
+
+
 @exercise("sample", points=4, core=True)
 @settings(max_examples=6)
 @given(n=sizes(2, 9), scale=st.sampled_from([0.5, 1.5, 3.0]), seed=seeds())
@@ -53,7 +61,8 @@ def test_tokens_are_as_frequent_as_they_are_probable(student, n, scale, seed):
     """Thousands of draws follow softmax(logits)."""
     logits = normal(seed, n, scale=scale)
     tokens = student.run(scenarios.draws, logits.expand(6000, n), seed)
-    assert_counts(tokens, logits.softmax(-1), "6000 rows with the same logits", "draw from softmax(logits), not from logits")
+    assert_equal(list(tokens.shape[1:]), [6000], what="the shape of the tokens of logits (6000, vocab)")
+    assert_counts(tokens, logits.softmax(-1), "6000 rows with the same logits", "softmax(logits) says how often")
     long = torch.randperm(3000, generator=torch.Generator().manual_seed(seed)).double() / 3000
     quarters = (student.run(scenarios.draws, long.expand(400, 3000), seed)[0, :, None] == long.argsort()).nonzero()[:, 1] // 750
     chances = long.sort().values.softmax(-1).reshape(4, 750).sum(-1)
@@ -121,7 +130,8 @@ def test_the_generator_decides_and_nothing_else(student, seed):
     assert_counts(tokens, torch.full((4,), 0.25), "400 calls with four equal logits", hint)
     only = student.run(scenarios.draws_after_an_update, normal(seed, 3, 7), seed % 7, seed)
     hint = "keep nothing from one call to the next: a tensor is the same object when its values are new"
-    assert_equal(only, torch.full((3,), seed % 7), what="the tokens once only one of them is possible", hint=hint)
+    what, when = "the tokens once only one of them is possible", partial(assert_right, student)
+    hinted(assert_equal, only, torch.full((3,), seed % 7), what=what, hint=hint, when=when)
 
 
 @exercise("sample", points=1)
@@ -138,7 +148,8 @@ def test_there_is_one_token_for_each_row(student, lead, n, seed):
     only = torch.randint(n, lead, generator=torch.Generator().manual_seed(seed))
     alone = torch.full((*lead, n), -INF, dtype=torch.float64).scatter(-1, only[..., None], 0.0)
     hint = "each token belongs to the row it was drawn for"
-    assert_equal(student.run(scenarios.draws, alone, seed)[0], only, what="the only tokens that each row allows", hint=hint)
+    actual, what = student.run(scenarios.draws, alone, seed)[0], "the only tokens that each row allows"
+    hinted(assert_equal, actual, only, what=what, hint=hint, when=partial(assert_right, student))
     assert bool(((tokens >= 0) & (tokens < n)).all()), f"tokens outside the vocabulary of {n}: {tokens.tolist()}"
 
 
@@ -153,15 +164,18 @@ def test_half_precision_draws_from_the_whole_vocabulary(student, dtype, seed):
     hint = "running totals in half precision stand still: compute them in float32 or better"
     n_drawn = len(tokens.unique())  # 558 give or take 6
     said = f"600 draws of 4096 equal {dtype} logits gave only {n_drawn} different tokens"
-    assert n_drawn > 515, f"{said}\n  hint: darts as fine as float32"
-    assert_counts(tokens // 512, torch.full((8,), 0.125), f"eighths of 4096 equal {dtype} logits", hint)
-    assert_counts(tokens % 2, torch.full((2,), 0.5), f"tokens modulo 2 of 4096 equal {dtype} logits", hint)
-    assert_counts(tokens % 16, torch.full((16,), 0.0625), f"tokens modulo 16 of 4096 equal {dtype} logits", hint)
+    fine = "\n  hint: darts as fine as float32" if n_drawn > 1 and dtype != torch.float32 else ""
+    assert n_drawn > 515, said + fine
+    parts = (tokens // 512, 8, "eighths"), (tokens % 2, 2, "tokens modulo 2"), (tokens % 16, 16, "tokens modulo 16")
+    for numbers, n, what in parts:
+        what, chances = f"{what} of 4096 equal {dtype} logits", torch.full((n,), 1 / n)
+        hinted(assert_counts, numbers, chances, what, hint=hint, when=partial(assert_right, student))
     logits = (normal(seed, 3000, 64).argsort(-1) / 16 - 2).to(dtype)  # exact in any precision, no two alike
     halves, singles = (student.run(scenarios.draws, x, seed) for x in (logits, logits.float()))
     ranks = (logits.float() * 16 + 32).round().long().gather(-1, singles[0, :, None])
     chances = (torch.arange(64, dtype=torch.float64) / 16).softmax(-1).reshape(4, 16).sum(-1)
-    assert_counts(ranks // 16, chances, "quarters of 64 logits in rising order", "filters are for whoever asks for them")
+    what, hint = "quarters of 64 logits in rising order", "filters are for whoever asks for them"
+    hinted(assert_counts, ranks // 16, chances, what, hint=hint, when=partial(assert_right, student))
     n_differ = int((halves != singles).sum())  # none, or most of them where the two use other random numbers
     said = f"{n_differ} of 3000 tokens change when the same logits come as float32, so {dtype} probabilities are not exact"
     assert n_differ <= 1 or n_differ > 1000, f"{said}\n  hint: convert the logits before the softmax, not its result"
@@ -175,7 +189,8 @@ def test_large_logits_are_no_trouble(student, shift, seed):
     """A constant added to all logits changes nothing, however large it is."""
     logits = torch.tensor([0.0, 1.0, 2.0], dtype=torch.float64)
     tokens = student.run(scenarios.draws, (logits + shift).expand(2000, 3), seed)
-    assert_counts(tokens, logits.softmax(-1), f"logits around {shift}", "exp overflows; softmax subtracts the maximum")
+    hint, when = "exp overflows; softmax subtracts the maximum", partial(assert_right, student)
+    hinted(assert_counts, tokens, logits.softmax(-1), f"logits around {shift}", hint=hint, when=when)
 
 
 @exercise("sample", points=0.5)
@@ -212,19 +227,19 @@ def assert_rows(rows, target_probs, what, hint=""):
 def test_speculation_refuses_what_does_not_fit(student):
     """Rows too few or too many, another vocabulary, tokens outside it."""
     q, p, draft = torch.full((2, 3), 1 / 3), torch.full((3, 3), 1 / 3), torch.tensor([0, 1])
-    fitting = [draft, q, p]
+    fitting, accept = [draft, q, p], called("speculative_accept", partial(student.run, scenarios.speculate_once))
     shapes = (2, p[:2]), (2, p[:1]), (1, q[:1]), (0, draft[:1]), (2, torch.full((3, 4), 0.25)), (2, p.repeat(2, 1))
     for i, bad in (*shapes, (1, q[:, :2]), (2, p[:, :2])):
         given = [*fitting[:i], bad, *fitting[i + 1 :]]
-        assert_refused(student.run, scenarios.speculate_once, *given, 1, why="the shapes do not fit together")
-    assert_refused(student.run, scenarios.speculate_once, draft[:0], q[:0], p[:2], 1, why="there is a row too many")
+        assert_refused(accept, *given, 1, why="the shapes do not fit together")
+    assert_refused(accept, draft[:0], q[:0], p[:2], 1, why="there is a row too many")
     for token in (3, -1, 9):
         for bad in ([token, 1], [1, token]):
             bad = torch.tensor(bad)
-            assert_refused(student.run, scenarios.speculate_once, bad, q, p, 1, why="a token is outside the vocabulary")
+            assert_refused(accept, bad, q, p, 1, why="a token is outside the vocabulary")
     never = torch.tensor([[0.0, 0.0, 1.0]]).expand(3, 3)  # so the draft's first token is refused
     for bad, why in (([0, 3], "the second token is outside the vocabulary"), ([0, 1, 0], "there are more tokens than rows")):
-        assert_refused(student.run, scenarios.speculate_once, torch.tensor(bad), q, never, 1, why=why)
+        assert_refused(accept, torch.tensor(bad), q, never, 1, why=why)
 
 
 @exercise("speculative_accept", points=0.5)
@@ -324,12 +339,20 @@ def test_a_hopeless_draft_is_refused(student, generator):
     assert_counts(rows[:, 0], p[0], "the tokens after 400 hopeless drafts", "row i of both, where i was refused")
 
 
+def assert_first_tokens_right(student):
+    """Drafts of one token are accepted or replaced as they should be."""
+    q, p = (torch.tensor([row], dtype=torch.float64) for row in ([0.9, 0.1], [0.45, 0.55]))
+    rows = student.run(scenarios.speculate, q, p.repeat(2, 1), 1, 500)
+    assert_rows(rows, p.repeat(2, 1), "500 speculations on one token")
+
+
 @exercise("speculative_accept", points=0.5)
 def test_each_token_has_a_number_of_its_own(student, generator):
     """That one token stands tells nothing about the next."""
     q, p = (torch.tensor([row, row, row], dtype=torch.float64) for row in ([0.9, 0.1], [0.45, 0.55]))
     rows = student.run(scenarios.speculate, q[:2], p, seed_from(generator), 500)
-    assert_rows(rows, p, "500 speculations on a draft that says 0 twice as often", "draw a new random number for each token")
+    what, hint = "500 speculations on a draft that says 0 twice as often", "draw a new random number for each token"
+    hinted(assert_rows, rows, p, what, hint=hint, when=partial(assert_first_tokens_right, student))
 
 
 @exercise("speculative_accept", points=0.5)
