@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import importlib
 import importlib.util
 import os
@@ -16,6 +17,7 @@ from autograder.course import CourseError
 from autograder.intake import UsageError
 
 SINGLE_THREADED = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+NO_MORE_OUTPUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # a full disk, most often
 COMMANDS = (  # in the order of the help; a student's checkout has only the first few
     "student.commands", "student.upgrade_command", "grading.commands", "reports.commands", "milestones.commands",
     "authoring.gate_commands", "authoring.commands", "nbgrader.commands", "ci.commands",
@@ -52,15 +54,18 @@ def _status() -> int:
     except (typer.Abort, KeyboardInterrupt):
         return _failed("stopped", 130)
     except Exception as error:
-        if hasattr(error, "format_message"):  # click's usage errors
+        if hasattr(error, "format_message"):  # click's usage errors; without a word where the help says it all
             return _failed(error.format_message(), 2)
+        if isinstance(error, OSError) and error.errno in NO_MORE_OUTPUT:
+            return _failed(f"nothing more can be written: {os.strerror(error.errno)}", 3)
         if type(error).__name__ != "GraderError":
             traceback.print_exc()
         return _failed(f"the grader itself failed: {error}", 3)
 
 
 def _failed(message: str, status: int) -> int:
-    print(f"autograder: {message}", file=sys.stderr)
+    if message:
+        print(f"autograder: {message}", file=sys.stderr)
     return status
 
 

@@ -187,6 +187,14 @@ class Course:
     modules: tuple[Module, ...]
     settings: Settings = Settings()
 
+    def built_on(self, module: Module) -> list[Module]:
+        """The modules that this one builds on, directly or through others, in course order."""
+        wanted = set(module.requires)
+        for other in reversed(self.modules):
+            if other.id in wanted:
+                wanted |= set(other.requires)
+        return [other for other in self.modules if other.id in wanted]
+
     def module(self, key: str | int) -> Module:
         """The module meant by `key`: `"01"`, `"1"`, the id, the id's folder, or a file's stem (`"attention"`).
 

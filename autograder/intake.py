@@ -230,7 +230,7 @@ def _read_modules(source: Source, modules: Sequence[Module]) -> list[SubmittedMo
         try:
             for file in module.files:
                 data = _find(source, module, file)
-                text = None if data is None else _text(file, data)
+                text = None if data is None else text_of(file, data)
                 if file == module.main_file and (text is None or yields_to_notebook(text, _in_main_file(module))):
                     text = _from_notebook(source, module) or text
                 if text is not None:
@@ -259,15 +259,15 @@ def _from_notebook(source: Source, module: Module) -> str | None:
     data = _find(source, module, name, NOTEBOOK_BYTES)
     if data is None:
         return None
-    return _text(module.main_file, module_text(data, name, _in_main_file(module)).encode())
+    return text_of(module.main_file, module_text(data, name, _in_main_file(module)).encode())
 
 
 def _in_main_file(module: Module) -> list[str]:
     return [exercise.name for exercise in module.exercises if module.file_of(exercise) == module.main_file]
 
 
-def _text(file: str, data: bytes) -> str:
-    """The file's text, without a byte-order mark."""
+def text_of(file: str, data: bytes) -> str:
+    """The file's text, without a byte-order mark. `Refusal` where it cannot be taken."""
     if len(data) > FILE_BYTES:
         raise Refusal(f"{file} is larger than {size(FILE_BYTES)}: keep data out of it.")
     if not data.removeprefix(codecs.BOM_UTF8).strip():

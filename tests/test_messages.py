@@ -31,6 +31,23 @@ def test_numbers_that_differ_are_shown_so_that_they_do() -> None:
     assert "expected 0.8371751, got 0.8371752" in said([0.8371752], [0.8371751])
     assert "expected 0.5, got 0.75" in said([0.75], [0.5])
     assert "all is right to six digits" in said([1.0, 0.8371752], [1.0, 0.8371751])
+    assert "all is right to six digits" not in said([1e6, 0.27], [1e6, 0.5])  # little, next to what else is there
+
+
+def test_what_fails_only_at_times_is_told_by_its_first_failure() -> None:
+    calls = []
+
+    @settings(database=None)
+    @given(n=st.integers(3, 5))
+    def check(n: int) -> None:
+        calls.append(n)
+        assert len(calls) > 1, "the sum is 4"
+
+    with pytest.raises(Exception) as failed:
+        check()
+    assert messages.failure(failed.value).splitlines()[0] == "the sum is 4"
+    assert "not each time that it is called so" in messages.failure(failed.value)
+    assert "Hypothesis" not in messages.failure(failed.value)
 
 
 def test_a_wrong_dtype_gets_a_hint_about_dtypes() -> None:

@@ -235,6 +235,12 @@ def test_what_uses_a_broken_exercise_says_so_first():
     assert found["f"].message == FAILED.message  # only what comes before in the course can be the cause
 
 
+def test_what_is_tested_with_a_broken_exercise_says_so_first():
+    assert scored(BROKEN, tested_with={"g": ["f"]})["g"].message == "Mend f first: tests of g use it.\nexpected 3, got 4"
+    assert scored(BROKEN, built_on={"g": ["f"]}, tested_with={"g": ["f"]})["g"].message.startswith("Mend f first: g uses it.")
+    assert scored(BROKEN, tested_with={"f": ["g"]})["f"].message == FAILED.message
+
+
 def test_a_name_does_not_hide_that_the_mistake_may_be_anothers():
     named = {"test_g_values": TestOutcome("failed", "expected 3, got 4", diagnosis="This is 4.")}
     assert scored(BROKEN | named, built_on={"g": ["f"]})["g"].message == "Mend f first: g uses it.\nThis is 4."

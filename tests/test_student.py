@@ -82,6 +82,9 @@ STATES = {
     "asleep": RIGHT.replace("    return 2 * x", "    import time\n    time.sleep(1000)"),
     "leaving": RIGHT.replace("    return 2 * x", "    import os\n    os._exit(0)"),
     "ending": "import sys\nsys.exit('no')\n",
+    "foreign": RIGHT.replace("import torch", "import torch\nfrom exercises import wrong\nfrom exercises.right import double"),
+    "renamed": RIGHT.replace("def double", "def doubled").replace("class Halver", "class Halves"),
+    "unsaved": "\n",
 }  # fmt: skip
 
 
@@ -91,6 +94,8 @@ def write_module(root: Path, number: int, name: str, text: str) -> Path:
     toml = textwrap.dedent(FILES["exercises/00_tiny/module.toml"]).replace("tiny.py", f"{name}.py")
     if name == "waiting":
         toml = toml.replace("[limits]", 'requires = ["00_stub"]\n\n[limits]', 1)
+    if name == "unknown":
+        toml = toml.replace("[limits]", 'requires = ["01_right"]\n\n[limits]', 1)
     files = {"module.toml": toml, f"test_{name}.py": textwrap.dedent(FILES["exercises/00_tiny/test_tiny.py"]), f"{name}.py": text}
     for file, content in files.items():
         # Another module waits for this one's exercise, which therefore has a name of its own.
@@ -145,6 +150,9 @@ def test_check_runs_every_module_to_its_end(checked) -> None:
         ("asleep", ["had to be stopped: is there a loop that never ends?", "✓ Halver"]),
         ("leaving", ["your code ended the whole process", "✓ Halver"]),
         ("ending", ["nothing can be tested yet", "it ends the program (sys.exit)", "ending.py, line 2: sys.exit('no')"]),
+        ("foreign", ["nothing can be tested yet", "foreign.py, line 3: exercises.wrong is not there when this module is graded"]),
+        ("renamed", ["✗ double 70 FAILED", "the file does not define double", "the file does not define Halver"]),
+        ("unsaved", ["nothing can be tested yet", "unsaved.py is empty: save your work"]),
     ],
 )
 def test_check_says_what_a_student_can_act_on(checked, name: str, says: list[str]) -> None:

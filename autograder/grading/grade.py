@@ -167,7 +167,9 @@ def grade_module(
             breaches.setdefault(exercise, f"{module.main_file}, line {line}: {what}")
     well = all(outcome.outcome == "passed" for outcome in outcomes.values())
     uses = {} if well else built_on(module, item.files)
-    return score_module(module, suite.manifest, outcomes, breaches=breaches, substituted=substituted, built_on=uses)
+    return score_module(
+        module, suite.manifest, outcomes, breaches=breaches, substituted=substituted, built_on=uses, tested_with=suite.tested_with
+    )
 
 
 def _answers(parts: Sequence[Callable[[int], bytes]], hands: int, seconds: float) -> Iterable[bytes | Died]:

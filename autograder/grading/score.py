@@ -27,12 +27,14 @@ def score_module(
     rejected: str | None = None,
     substituted: Sequence[str] = (),
     built_on: Mapping[str, Sequence[str]] | None = None,
+    tested_with: Mapping[str, Sequence[str]] | None = None,
 ) -> ModuleResult:
     """The result of one module.
 
     `outcomes` is by test name; what the manifest does not list is ignored. `breaches` gives, by exercise, the sentence
     that says which rule was broken: such an exercise earns nothing. `rejected` says why the module could not be
-    run at all. `built_on` gives the other exercises that each one uses: where one of those is broken, too, that is said first.
+    run at all. `built_on` gives the other exercises that each one uses, `tested_with` those that its tests
+    use: where one of those is broken, too, that is said first.
     Raises ValueError for a manifest that names a test twice, an exercise the module does not have, or
     points below zero.
     """
@@ -50,7 +52,7 @@ def score_module(
         for exercise in module.exercises
     ]
     exercises = [
-        _with_cause(exercise, exercises[:index], (built_on or {}).get(exercise.name, ()))
+        _with_cause(exercise, exercises[:index], *((uses or {}).get(exercise.name, ()) for uses in (built_on, tested_with)))
         for index, exercise in enumerate(exercises)
     ]
     score, max_score = totals(exercises)
@@ -122,15 +124,21 @@ def _exercise(
     )
 
 
-def _with_cause(exercise: ExerciseResult, earlier: Sequence[ExerciseResult], used: Sequence[str]) -> ExerciseResult:
-    """The exercise; where an earlier one that it uses is broken as well, with a word on that.
+def _with_cause(
+    exercise: ExerciseResult, earlier: Sequence[ExerciseResult], used: Sequence[str], used_by_tests: Sequence[str]
+) -> ExerciseResult:
+    """The exercise; where an earlier one that it or its tests use is broken as well, with a word on that.
 
     Also where its own mistake seems to have a name: what follows from another's mistake can look like one of its own.
     """
-    broken = [other.name for other in earlier if other.name in used and other.status in BROKEN]
+    broken = [other.name for other in earlier if other.name in (*used, *used_by_tests) and other.status in BROKEN]
     if not broken or exercise.status not in BROKEN:
         return exercise
-    first = f"Mend {' and '.join(broken)} first: {exercise.name} uses {'it' if len(broken) == 1 else 'them'}."
+    names = " and ".join([", ".join(broken[:-1])] * (len(broken) > 1) + broken[-1:])
+    own = [name in used for name in broken]
+    who = f"{exercise.name} and its tests use" if any(own) else f"tests of {exercise.name} use"
+    who = f"{exercise.name} uses" if all(own) else who
+    first = f"Mend {names} first: {who} {'it' if len(broken) == 1 else 'them'}."
     return exercise.model_copy(update={"message": f"{first}\n{exercise.message}".strip()})
 
 

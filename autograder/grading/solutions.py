@@ -21,7 +21,7 @@ def with_dependencies(
     """The module's files with those of every module it builds on, and the ids of those where the solution had to stand in."""
     together: dict[str, str] = {}
     substituted = []
-    for needed in _needed(module, course):
+    for needed in course.built_on(module):
         if needed.id in own:
             together |= own[needed.id]
         else:
@@ -46,11 +46,3 @@ def _compiled(name: str, text: str) -> bytes:
         return marshal.dumps(compile(text.encode(), name, "exec", dont_inherit=True))
     except (SyntaxError, ValueError):
         return b""
-
-
-def _needed(module: Module, course: Course) -> list[Module]:
-    wanted = set(module.requires)
-    for other in reversed(course.modules):
-        if other.id in wanted:
-            wanted |= set(other.requires)
-    return [other for other in course.modules if other.id in wanted]

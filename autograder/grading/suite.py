@@ -29,6 +29,7 @@ from autograder.grading.lookout import Lookout
 from autograder.grading.manifest import TestOutcome, TestSpec, parts_of
 from autograder.grading.remote import SHARED_SCENARIOS, Call, RemoteModule, Stop, compiled, load_failure, shared_key, transcript
 from autograder.grading.solutions import compiled_solutions
+from autograder.grading.uses import used_by_tests
 from autograder.policy import runtime_rules
 from autograder.testing import messages, probes, strategies  # noqa: F401  (strategies: registers the profiles)
 from autograder.testing.diagnose import Explanations, Known, known_mistakes
@@ -51,6 +52,7 @@ class Suite:
     parts: tuple[frozenset[str], ...]
     scenarios: Mapping[str, bytes]
     rules: dict[str, dict[str, list[str]]]
+    tested_with: Mapping[str, Sequence[str]]  # by exercise, the others that its tests use
     solutions: Mapping[str, tuple[str, bytes]]  # text and byte code, of the modules that this one builds on too
 
 
@@ -333,7 +335,8 @@ def _suite(course: Course, module: Module, items: list[pytest.Item], session: _S
     scenarios = {shared_key(path): compiled(shared_key(path), path.read_text(encoding="utf-8")) for path in files}
     items, manifest = [tuple(column) for column in zip(*specs, strict=True)] or [(), ()]
     solutions = compiled_solutions(module, course)
-    return Suite(module, items, manifest, tuple(parts_of(manifest)), scenarios, runtime_rules(module), solutions)
+    tested_with = used_by_tests(folders, names)
+    return Suite(module, items, manifest, tuple(parts_of(manifest)), scenarios, runtime_rules(module), tested_with, solutions)
 
 
 def _imported(name: str, path: Path) -> Any:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 import traceback
-from pathlib import Path
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 
-from autograder.course import Module
+from autograder.course import Module, load_course
+from autograder.intake import text_of
+from autograder.sources import FILE_BYTES, Refusal
 from autograder.testing import messages
 
 
@@ -22,6 +26,8 @@ def load_student(module: Module, root: Path) -> ModuleType:
     `LoadFailure` says why it cannot be imported; a stub that is called by the import itself raises what stubs raise.
     """
     name = f"exercises.{module.dotted}"
+    if name not in sys.modules:
+        _check_files(module, root)
     try:
         return importlib.import_module(name)
     except KeyboardInterrupt:
@@ -30,6 +36,45 @@ def load_student(module: Module, root: Path) -> ModuleType:
         if messages.todo(error):
             raise
         raise LoadFailure(explain(error, module, root)) from error
+
+
+def _check_files(module: Module, root: Path) -> None:
+    """What would keep the module from being graded at all is said here as well, though Python itself would read the file."""
+    for file in module.files:
+        try:
+            with open(root / "exercises" / module.id / file, "rb") as opened:
+                text = text_of(file, opened.read(FILE_BYTES + 1))
+        except FileNotFoundError:
+            continue
+        except (Refusal, OSError) as error:
+            raise LoadFailure(str(error)) from None
+        if imported := _of_other_modules(text):
+            course = load_course(root)
+            absent = _names(course.modules) - _names([module, *course.built_on(module)])
+            for name, line in imported:
+                if name in absent:
+                    said = f"exercises.{name} is not there when this module is graded, which does not build on it"
+                    raise LoadFailure(f"{file}, line {line}: {said}")
+
+
+def _of_other_modules(text: str) -> list[tuple[str, int]]:
+    """`x` and the line of every `import exercises.x` and `from exercises.x import …` that the file begins with."""
+    try:
+        statements = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    found = []
+    for node in statements:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        found += [(name.split(".")[1], node.lineno) for name in names if name.startswith("exercises.")]
+    return found
+
+
+def _names(modules: Iterable[Module]) -> set[str]:
+    """What stands after `exercises.` in imports of their files."""
+    return {PurePosixPath(file).parts[0].removesuffix(".py") for module in modules for file in module.files}
 
 
 def explain(error: BaseException, module: Module, root: Path) -> str:

@@ -31,7 +31,8 @@ class LocalModule:
         return self._module.__name__
 
     def _caller(self, name: str) -> Callable:
-        function = getattr(self._module, name)
+        with self._names_are_defined():
+            function = getattr(self._module, name)
 
         def call(*args: Any, **kwargs: Any) -> Any:
             given = {**{position(function, i): copied(arg) for i, arg in enumerate(args)}, **copied(kwargs)}
@@ -47,8 +48,18 @@ class LocalModule:
 
     def run(self, scenario: Callable, *args: Any, **kwargs: Any) -> Any:
         """`scenario(module, *args, **kwargs)`."""
-        with stubs_end_the_test():
+        with stubs_end_the_test(), self._names_are_defined():
             return wire.plain(scenario(self._module, *copied(list(args)), **copied(kwargs)))
+
+    @contextmanager
+    def _names_are_defined(self) -> Iterator[None]:
+        """Of an exercise that the module does not have is said just that."""
+        try:
+            yield
+        except AttributeError as error:
+            if error.obj is not self._module or error.name.startswith("_"):
+                raise
+            raise AssertionError(f"the file does not define {error.name}") from None
 
     def measure(self, call: str | Callable, *args: Any, warm_up: tuple | None = None, **kwargs: Any) -> Measurement:
         """The call in a fork of this process, with its peak memory read from outside."""

@@ -12,6 +12,7 @@ from autograder.testing.assertions import NO_RETURN, words
 FIXTURES = ("student=", "reference=", "generator=", "self=", "data=data(")
 LONGEST = 200  # of an example's argument
 TODO = "TODO: "
+SOMETIMES = "\n  and not each time that it is called so: something is kept, drawn or left unset"
 UNUSABLE = "the test could not use what came back"
 _CALLED_OTHERWISE = re.compile(
     r"\(\) (takes .* but .* given|missing \d+ required|got an unexpected keyword|got multiple values|got some positional-only)"
@@ -24,6 +25,8 @@ class StillToDo(BaseException):
 
 def failure(error: BaseException) -> str:
     """What the check said, and the example that Hypothesis found. The same text for the same failure, run after run."""
+    if type(error).__name__ == "FlakyFailure":  # Hypothesis tried the example again, and it passed or failed otherwise
+        return failure(error.exceptions[0]) + SOMETIMES
     text = words(error).strip()
     if not isinstance(error, AssertionError) and not getattr(error, "from_student", False):
         text = f"{UNUSABLE}: {type(error).__name__}: {text}" + advice(text)
@@ -36,6 +39,10 @@ def advice(message: str) -> str:
     """A hint for an error that the code of a test met in what it was given, or met when it called; empty where there is none."""
     if "NoneType" in message:
         return f"\n  hint: was something {NO_RETURN}?"
+    if "values to unpack" in message:
+        return "\n  hint: return as many results as the docstring names"
+    if message.startswith("Mismatch in shape: grad_output"):
+        return "\n  hint: the result has another shape than it should"
     if _CALLED_OTHERWISE.search(message):
         return "\n  hint: names, order and defaults of the arguments are those of the stub"
     return ""

@@ -42,16 +42,6 @@ def if_cut_off(gradients, hint=CUT_OFF):
     return hint * (gradients is None or any(gradient is None for gradient in gradients))
 
 
-def if_nan(actual, hint):
-    """The hint, where there is NaN in the result."""
-    return hint * (isinstance(actual, torch.Tensor) and bool(actual.isnan().any()))
-
-
-def unless_finite(actual, hint):
-    """The hint, where there is NaN or an infinity in the result."""
-    return hint * (isinstance(actual, torch.Tensor) and not bool(actual.isfinite().all()))
-
-
 @st.composite
 def slices(draw, smallest=1, largest=6, dims=3, scale=3.0):
     """(x, dim): a tensor of one to `dims` dimensions and one of them, counted from the front or from the end."""

@@ -3,11 +3,12 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
+from autograder.testing.hints import if_nan, unless_finite
 from autograder.testing.probes import strided
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .cases import CUT_OFF, assert_in_turn, if_nan, require, slices, unless_finite
+from .cases import CUT_OFF, assert_in_turn, require, slices
 
 INF = float("inf")
 LOG_SUM_EXP = "log(sum(exp(x))) along dim, which disappears from the shape"
@@ -50,7 +51,7 @@ def test_logsumexp_of_large_values_does_not_overflow(student, case, spread, offs
     x, dim = case
     x = spread * x + offset
     actual = student.logsumexp(x, dim)
-    hint = unless_finite(actual, "take each slice's largest entry out before exp, and add it back after log")
+    hint = unless_finite("take each slice's largest entry out before exp, and add it back after log", actual)
     assert_close(actual, torch.logsumexp(x, dim), f"the logsumexp near {offset:g}", hint)
 
 
@@ -61,7 +62,7 @@ def test_each_slice_has_its_own_largest_entry(student, n, seed):
     """Rows of very different size do not disturb each other: one maximum for the whole tensor is not enough."""
     x = normal(seed, 3, n) + torch.tensor([[-2000.0], [0.0], [2000.0]], dtype=torch.float64)
     actual = student.logsumexp(x, 1)
-    assert_close(actual, torch.logsumexp(x, 1), "the logsumexp of three rows", unless_finite(actual, OWN_MAXIMUM))
+    assert_close(actual, torch.logsumexp(x, 1), "the logsumexp of three rows", unless_finite(OWN_MAXIMUM, actual))
 
 
 @exercise("logsumexp", points=2)
@@ -71,7 +72,7 @@ def test_infinitely_small_entries_count_as_nothing(student, case, offset):
     """-inf adds nothing to the sum, however small the others are, and a slice of nothing but -inf gives -inf, never NaN."""
     x, dim = case[0] + offset, case[1]
     actual = student.logsumexp(x, dim)
-    hint = if_nan(actual, "-inf - (-inf) is NaN: where the largest entry is -inf, take out 0")
+    hint = if_nan("-inf - (-inf) is NaN: where the largest entry is -inf, take out 0", actual)
     assert_close(actual, torch.logsumexp(x, dim), "the logsumexp with -inf entries", hint)
     assert_inputs_untouched(student)
 
@@ -116,7 +117,7 @@ def test_softmax_of_large_values_does_not_overflow(student, case, spread, offset
     x, dim = case
     x = spread * x + offset
     actual = student.softmax(x, dim)
-    hint = unless_finite(actual, "subtract each slice's largest entry before exp")
+    hint = unless_finite("subtract each slice's largest entry before exp", actual)
     assert_close(actual, torch.softmax(x, dim), f"the softmax near {offset:g}", hint)
 
 
@@ -127,7 +128,7 @@ def test_each_row_is_normalised_on_its_own(student, n, seed):
     """Rows of very different size do not disturb each other: one maximum for the whole tensor is not enough."""
     x = normal(seed, 3, n) + torch.tensor([[-2000.0], [0.0], [2000.0]], dtype=torch.float64)
     actual = student.softmax(x, 1)
-    assert_close(actual, torch.softmax(x, 1), "the softmax of three rows", unless_finite(actual, OWN_MAXIMUM))
+    assert_close(actual, torch.softmax(x, 1), "the softmax of three rows", unless_finite(OWN_MAXIMUM, actual))
 
 
 @exercise("softmax", points=2)
@@ -139,7 +140,7 @@ def test_slices_of_nothing_but_minus_infinity_give_zeros(student, case, offset):
     expected = torch.softmax(x, dim).masked_fill(empty, 0.0)
     actual = student.softmax(x, dim)
     assert_inputs_untouched(student)
-    hint = if_nan(actual, "-inf - (-inf) and 0 / 0 are NaN; exp(-inf) is 0 as it is")
+    hint = if_nan("-inf - (-inf) and 0 / 0 are NaN; exp(-inf) is 0 as it is", actual)
     assert_close(actual, expected, "the softmax with -inf entries", hint)
     assert_equal(actual == 0, x == -INF, "where the softmax is exactly 0", hint="exactly at the -inf entries")
 
@@ -177,7 +178,7 @@ def check_gradient(actual, expected, empty, again):
         value = again()
         there = ", all of them on slices of nothing but -inf" * (not bool((infinite & ~empty).any()))
         hint = "keep log(0) and 0 / 0 away, also where their value is replaced afterwards" * bool(there)
-        hint = if_nan(value, "the result has NaN in it already") or hint
+        hint = if_nan("the result has NaN in it already", value) or hint
         message = f"the gradient is not finite in {int(infinite.sum())} of {gradient.numel()} values{there}"
         raise AssertionError(message + f"\n  hint: {hint}" * bool(hint))
     assert_close(gradient.masked_fill(empty, 0.0), expected.masked_fill(empty, 0.0), "the gradient of x")

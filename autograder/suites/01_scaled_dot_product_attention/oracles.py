@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autograder.testing import assert_refused
-from autograder.testing.assertions import difference
+from autograder.testing.hints import if_nan
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, counts: Tensor) -> Tensor:
@@ -48,16 +48,6 @@ def none_as_zeros(gradients: list[Tensor | None], expected: list[Tensor]) -> lis
     """A missing gradient counts as zeros where zeros are expected: nothing was seen, so nothing need be connected."""
     pairs = zip(gradients, expected, strict=True)
     return [torch.zeros_like(e) if g is None and not e.any() else g for g, e in pairs]
-
-
-def if_right(hint: str, actual: Any, expected: Any) -> str:
-    """The hint, where an easier call went right."""
-    return hint * (not difference(actual, expected, "", None, None, True))
-
-
-def if_nan(hint: str, *results: Any) -> str:
-    """The hint, where there is NaN in one of the results."""
-    return hint * any(isinstance(x, Tensor) and bool(x.isnan().any()) for x in results)
 
 
 def of_gradients(gradients: list[Tensor | None], if_nan_too: str = "") -> str:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
 from autograder.testing.assertions import difference
+from autograder.testing.hints import if_nan, if_right
 from autograder.testing.probes import again_after_overwriting, changed_around, gradients, strided
 from autograder.testing.strategies import (
     AttentionCase,
@@ -26,7 +27,7 @@ from autograder.testing.strategies import (
 )
 
 from . import scenarios
-from .oracles import assert_not_accepted, attention, if_nan, if_right, none_as_zeros, not_later, of_gradients
+from .oracles import assert_not_accepted, attention, none_as_zeros, not_later, of_gradients
 
 
 @exercise("causal_mask", points=3, core=True)

@@ -5,6 +5,7 @@ import math
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
+from autograder.testing.hints import if_nan
 from autograder.testing.probes import changed_around, gradients, strided
 from autograder.testing.strategies import (
     given,
@@ -18,7 +19,7 @@ from autograder.testing.strategies import (
 )
 
 from . import scenarios
-from .oracles import assert_not_accepted, cotangent_of, if_nan
+from .oracles import assert_not_accepted, cotangent_of
 
 WORDS = ["the", "cat", "sat", "on", "the", "mat", "$x_1$", "Ġof", "the"]
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from autograder.testing import assert_close
 from autograder.testing.assertions import difference
+from autograder.testing.hints import if_nan, if_right
 from autograder.testing.strategies import mask_for, normal, seeds, sizes, st
 
 from . import scenarios
@@ -152,16 +153,6 @@ def far_from_zero(score: float, n_kv_heads: int | None = None, cross: bool = Tru
         case.weights[f"{name}.bias"].fill_(value)
         case.weights[f"{name}.weight"].mul_(0.1 * spread)
     return case
-
-
-def if_right(hint: str, actual, expected) -> str:
-    """The hint, where an easier answer is right."""
-    return hint * (not difference(actual, expected, "", None, None, True))
-
-
-def if_nan(hint: str, *results) -> str:
-    """The hint, where there is NaN in one of the results."""
-    return hint * any(isinstance(x, Tensor) and bool(x.isnan().any()) for x in results)
 
 
 def of_gradients(actual, expected, more: str = "") -> str:

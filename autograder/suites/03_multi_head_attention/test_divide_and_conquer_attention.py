@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.hints import if_nan
 from autograder.testing.probes import flops, gradients, strided
 from autograder.testing.strategies import (
     attention_cases,
@@ -20,7 +21,7 @@ from autograder.testing.strategies import (
 )
 
 from . import scenarios
-from .cases import ROOM, if_nan, partial_attention
+from .cases import ROOM, partial_attention
 
 NAME = "divide_and_conquer_attention"
 

@@ -7,6 +7,7 @@ import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
 from autograder.testing.assertions import difference
+from autograder.testing.hints import if_nan, if_right
 from autograder.testing.probes import gradients, strided
 from autograder.testing.strategies import (
     attention_cases,
@@ -21,7 +22,7 @@ from autograder.testing.strategies import (
 )
 
 from . import scenarios
-from .cases import ROOM, if_nan, if_right, partial_attention
+from .cases import ROOM, partial_attention
 
 NAME = "merge_attention"
 HINT = "each side counts by its share of the softmax's denominator: exp(lse_a) / (exp(lse_a) + exp(lse_b))"

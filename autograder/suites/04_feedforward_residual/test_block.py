@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from autograder.testing import assert_close, assert_equal, exercise
+from autograder.testing.hints import hinted
 from autograder.testing.strategies import example, given, mask_for, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .hints import hinted
 
 ENCODER_NAMES = {  # PyTorch's encoder layer: our names
     "self_attn.in_proj_weight": ["attention.w_q.weight", "attention.w_k.weight", "attention.w_v.weight"],

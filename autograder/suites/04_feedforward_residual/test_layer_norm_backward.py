@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
+from autograder.testing.hints import hinted
 from autograder.testing.probes import changed_around, expanded, strided
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
-from .hints import hinted
 from .scenarios import after_other_numbers
 
 EPSILONS = st.sampled_from([1e-5, 1e-6, 1e-3, 0.1])

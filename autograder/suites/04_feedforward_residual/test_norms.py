@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.hints import called, hinted, passes
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .hints import called, hinted, passes
 
 EPSILONS = st.sampled_from([1e-5, 1e-6, 1e-3, 0.1])
 AGAIN = "[training, evaluation] after other weights, and both without recorded gradients"

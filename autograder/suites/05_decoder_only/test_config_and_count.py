@@ -6,11 +6,11 @@ import torch
 from torch import nn
 
 from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.strategies import example, given, settings
 
 from . import scenarios
 from .cases import SMALL, model_sizes
-from .hints import called
 
 
 @exercise("GPTConfig", points=2, core=True)

@@ -6,11 +6,11 @@ from functools import partial
 import torch
 
 from autograder.testing import assert_close, assert_equal, exercise
+from autograder.testing.hints import hinted
 from autograder.testing.strategies import example, given, seeds, settings, sizes, st
 
 from . import scenarios
 from .cases import SMALL, model_sizes
-from .hints import hinted
 
 # Wide enough that a standard deviation is measured to a few percent: 1 / sqrt(2 n), six times over.
 WIDE = {"vocab_size": 151, "context_length": 67, "n_layers": 3, "n_heads": 2, "d_model": 48, "d_ff": 80}

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.hints import called, passes
 from autograder.testing.strategies import example, given, normal, seeds, settings, sizes
 
 from . import scenarios
 from .cases import SMALL, model_sizes
-from .hints import called, passes
 from .truth import gradients, hugging_face_logits, pytorch_logits, random_ids, random_weights, weight_shapes
 
 HINT = "tokens + positions, the blocks under a causal mask, the final norm, then the head"

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.hints import hinted
 from autograder.testing.probes import gradients
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .hints import hinted
 
 
 def problem(seed, lead, vocab, dtype=torch.float64, ignored=None, density=0.3):

@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.hints import called, hinted
 from autograder.testing.strategies import given, normal, seeds, settings, sizes
 
 from . import scenarios
 from .cases import SMALL, model_sizes
-from .hints import called, hinted
 from .truth import pytorch_logits, random_ids, random_weights, toy_logits
 
 

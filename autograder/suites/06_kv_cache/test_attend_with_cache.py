@@ -5,10 +5,10 @@ from functools import partial
 import torch
 
 from autograder.testing import assert_close, assert_equal, exercise
+from autograder.testing.hints import hinted
 from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .hints import hinted
 from .truth import attention_rows
 
 HINT = "new queries against all cached keys, with the causal mask aligned bottom-right"

@@ -5,10 +5,10 @@ from functools import partial
 import torch
 
 from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.hints import called, hinted
 from autograder.testing.strategies import given, seeds, settings, sizes
 
 from . import scenarios
-from .hints import called, hinted
 from .truth import SMALL, attention_flops, greedy, linear_flops, logits_of, model_sizes, random_ids, random_weights
 
 NOTHING = "there is no token to start from"

@@ -9,10 +9,10 @@ from functools import partial
 import torch
 
 from autograder.testing import assert_equal, exercise
+from autograder.testing.hints import hinted, passes, why_refused
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .hints import hinted, passes, why_refused
 from .truth import PlainCache, Refused
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)

@@ -5,10 +5,10 @@ from functools import partial
 import torch
 
 from autograder.testing import assert_close, assert_equal, exercise
+from autograder.testing.hints import hinted, why_refused
 from autograder.testing.strategies import example, given, seeds, settings, sizes, st
 
 from . import scenarios
-from .hints import hinted, why_refused
 from .truth import SMALL, attention_flops, linear_flops, logits_of, model_sizes, random_ids, random_weights
 
 EXACT = {"rtol": 0, "atol": 1e-10}

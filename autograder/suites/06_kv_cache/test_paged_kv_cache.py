@@ -3,10 +3,10 @@
 import torch
 
 from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.hints import called, passes, why_refused
 from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .hints import called, passes, why_refused
 from .truth import PlainPool, Refused
 
 

@@ -5,10 +5,10 @@ from functools import partial
 import torch
 
 from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.hints import called, hinted
 from autograder.testing.strategies import example, given, settings, st
 
 from . import scenarios
-from .hints import called, hinted
 
 SCORES = st.lists(st.integers(-40, 40).map(lambda n: n / 8), max_size=40)
 

@@ -9,10 +9,10 @@ from functools import partial
 import torch
 
 from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.hints import called, hinted
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .hints import called, hinted
 
 INF = math.inf
 ALL_ONES = 0x12DD9BB3  # a word of the Mersenne twister's state that comes out as 32 ones

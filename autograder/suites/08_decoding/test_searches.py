@@ -7,10 +7,10 @@ from itertools import product
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.hints import called, hinted
 from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .hints import called, hinted
 
 INF = math.inf
 

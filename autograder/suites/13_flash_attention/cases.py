@@ -121,12 +121,6 @@ def tile_state(scores: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return m, weights.sum(-1), weights @ v
 
 
-def if_nan(hint: str, result) -> str:
-    """The hint, where there is NaN in the result: a tensor or several."""
-    parts = result if isinstance(result, tuple | list) else [result]
-    return hint * any(isinstance(x, Tensor) and bool(x.isnan().any()) for x in parts)
-
-
 def nan_tiles(case: FlashCase) -> tuple[Tensor, Tensor, slice]:
     """k and v with NaN in every tile of keys from some tile on, and the queries whose tiles lie wholly before it."""
     offset = case.n_k - case.n_q

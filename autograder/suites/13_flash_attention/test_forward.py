@@ -6,11 +6,12 @@ import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.assertions import difference
+from autograder.testing.hints import if_nan
 from autograder.testing.probes import changed_around, flops, largest_tensor, strided
 from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .cases import FlashCase, attention, flash_cases, if_nan, nan_tiles
+from .cases import FlashCase, attention, flash_cases, nan_tiles
 from .costs import (
     TILE,
     assert_blocks_are_64,

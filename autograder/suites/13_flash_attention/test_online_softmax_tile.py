@@ -3,11 +3,12 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
+from autograder.testing.hints import if_nan
 from autograder.testing.probes import changed_around, strided
 from autograder.testing.strategies import given, leading_shapes, mask_for, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .cases import if_nan, tile_state
+from .cases import tile_state
 
 NAME = "online_softmax_tile"
 HINT = "l and acc were summed under the old maximum: multiply both by exp(m_old - m_new) before you add the tile's terms"

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from autograder.testing.assertions import words
+import torch
+
+from autograder.testing.assertions import difference, words
 
 
 def passes(check: Callable, *args: Any, **kwargs: Any) -> bool:
@@ -31,6 +33,27 @@ def why_refused(call: Callable, said: str) -> None:
     except Exception as error:
         raise AssertionError(f"{said} was refused\n  {words(error)}") from None
     raise AssertionError(f"{said} was refused, and not when it was asked again")
+
+
+def if_right(hint: str, actual: Any, expected: Any) -> str:
+    """The hint, where an easier call went right."""
+    return hint * (not difference(actual, expected, "", None, None, True))
+
+
+def if_nan(hint: str, *results: Any) -> str:
+    """The hint, where there is NaN in one of the results: tensors, or tuples and lists of them."""
+    return hint * any(bool(x.isnan().any()) for x in _tensors(results))
+
+
+def unless_finite(hint: str, *results: Any) -> str:
+    """The hint, where there is NaN or an infinity in one of the results."""
+    return hint * any(not bool(x.isfinite().all()) for x in _tensors(results))
+
+
+def _tensors(results: Any) -> list[torch.Tensor]:
+    if isinstance(results, tuple | list):
+        return [tensor for result in results for tensor in _tensors(result)]
+    return [results] * isinstance(results, torch.Tensor)
 
 
 def called(name: str, function: Callable) -> Callable:
