@@ -46,7 +46,8 @@ def main() -> None:
 
 def _status() -> int:
     try:
-        return app(standalone_mode=False) or 0  # a typer.Exit comes back as its status
+        status = app(standalone_mode=False) or 0  # a typer.Exit comes back as its status, and so does Control-C
+        return _failed("stopped", status) if status == 130 else status
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     except (UsageError, CourseError) as error:

@@ -4,6 +4,10 @@ import io
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -232,6 +236,22 @@ def test_scenarios_may_lie_in_a_file_called_probes(tmp_path: Path, run_autograde
     assert core(json.loads((tmp_path / "results/tiny/results.json").read_text()), "Halver")["outcome"] == "passed"
 
 
+def test_control_c_says_what_is_done_and_leaves_nothing_empty(tiny_course: Path, tmp_path: Path) -> None:
+    paths = {name: tmp_path / f"{name}.py" for name in ("right", "waits", "waits_too")}
+    for name, path in paths.items():
+        path.write_text(RIGHT if name == "right" else RIGHT.replace("return x + x", "while True: pass"))
+    command = [sys.executable, "-c", "from autograder.cli import main; main()", "grade", *map(str, paths.values())]
+    command += ["-m", "tiny", "--course", str(tiny_course), "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not (tmp_path / "out/right/results.json").exists():
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert said.splitlines() == [f"1 of 3 graded; results in {tmp_path / 'out'}", "autograder: stopped"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["right"]
+
+
 def test_the_table_shows_scores_and_named_mistakes(graded: dict) -> None:
     assert "100 / 100" in graded["(text)"]
     assert "three times x" in graded["(text)"]
@@ -245,17 +265,20 @@ def test_the_table_shows_scores_and_named_mistakes(graded: dict) -> None:
         (["grade", "{course}", "-m", "99"], "99"),
         (["grade"], "SUBMISSION"),
         (["grade", "{file}"], "--module"),
+        (["grade", "no/such", "{course}", "{file}"], "no/such: there is no such file or folder\nhomework.py: which module"),
         (["grade", "{file}", "-m", "tiny", "--out", "{file}"], "--out"),
         (["grade", "{file}", "-m", "tiny", "--out", "/proc/self/results"], "--out"),
         (["verify", "nonsense"], "nonsense"),
         (["flourish"], "flourish"),
     ],
 )
-def test_a_usage_error_is_one_line_and_exit_2(tiny_course: Path, tmp_path: Path, run_autograder, arguments, says) -> None:
+def test_a_usage_error_is_one_line_each_and_exit_2(tiny_course: Path, tmp_path: Path, run_autograder, arguments, says) -> None:
     file = tmp_path / "homework.py"
     file.write_text(RIGHT)
     words = [word.format(course=tiny_course, file=file) for word in arguments]
     done = run_autograder(*words, *(["--course", tiny_course] if len(words) > 1 else []))
     assert done.returncode == 2
-    assert says in done.stderr and len(done.stderr.strip().splitlines()) == 1
+    said = done.stderr.replace(f"{tmp_path}/", "").removeprefix("autograder: ")
+    assert said.startswith(says) if "\n" in says else says in said
+    assert len(said.strip().splitlines()) == len(says.splitlines())
     assert not done.stdout

@@ -332,6 +332,16 @@ def test_a_summary_counts(course) -> None:
     assert "| `00_tiny` | 0 / 100 | 1 ❌ not yet, 1 ⬜ to do |" in summary(results(*EXERCISES))
 
 
+def test_what_is_wrong_with_a_whole_submission_is_said_once() -> None:
+    one = results(status="rejected", message="no file of this course is in it").modules[0]
+    for modules, times in (([one, one], 1), ([one, one.model_copy(update={"message": "tiny.py is empty"})], 2), ([one], 1)):
+        screen = Console(file=io.StringIO(), width=80)
+        show(results().model_copy(update={"modules": modules}), screen)
+        printed = screen.file.getvalue()
+        assert printed.count("not graded: ") == times
+        assert ("every module" in printed) == (len(modules) > times)
+
+
 # ------------------------------------------------------------------ the command
 
 

@@ -75,12 +75,16 @@ def in_forks(
 
 def _fork(task: Callable[[int], bytes], slot: int, others: list[int]) -> tuple[int, int]:
     reader, writer = os.pipe()
+    # A Control-C in the middle of a fork would be raised where modules renew their locks, and Python ignores what they raise.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     pid = os.fork()
     if pid:
         os.close(writer)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return reader, pid
     status = 3
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         sandbox.die_with_parent()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for descriptor in (reader, *others):
@@ -92,6 +96,8 @@ def _fork(task: Callable[[int], bytes], slot: int, others: list[int]) -> tuple[i
         while answer:
             answer = answer[os.write(writer, answer) :]
         status = 0
+    except KeyboardInterrupt:  # Control-C goes to every process of the terminal
+        pass
     except BaseException:
         import traceback
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from autograder.grading.grade import grade
 from autograder.intake import Submission
 from autograder.reports.console import show, show_summary
 from autograder.reports.results import Results, to_json, write
+from autograder.sources import printable
 from autograder.worker.launch import Zygote
 
 
@@ -45,7 +48,18 @@ def grade_and_report(
                     printed += 1
 
             grade(course, submissions, zygote, done, require_sandbox)
+    except KeyboardInterrupt:
+        _leave_no_empty_folders(out, [item.name for index, item in enumerate(submissions) if index not in results])
+        print(f"{len(results)} of {len(submissions)} graded; results in {printable(out)}", file=sys.stderr)
+        raise
     finally:
         zygote.close()
     if not as_json:
         show_summary([results[index] for index in sorted(results)], console)
+
+
+def _leave_no_empty_folders(out: Path, names: Sequence[str]) -> None:
+    """Of what was not graded this time; a result from before stays."""
+    for name in names:
+        with contextlib.suppress(OSError):
+            (out / name).rmdir()

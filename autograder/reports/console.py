@@ -55,8 +55,11 @@ def submission(results: Results, ascii_only: bool = False) -> RenderableType:
     lines: list[RenderableType] = [head, Text(_plain(f"sandbox: {sandbox}", ascii_only), style="dim")]
     if not results.modules:
         lines.append(Text("no module of the course was found in this submission", style="yellow"))
-    for module in results.modules:
-        lines += [Text(), *_module(module, ascii_only)]
+    why = {module.message for module in results.modules if module.status == "rejected"}
+    if len(results.modules) > 1 and len(why) == 1 and all(module.status == "rejected" for module in results.modules):
+        lines += [Text(), Text("every module", style="bold"), _not_graded(why.pop(), ascii_only)]
+    else:
+        lines += [line for module in results.modules for line in (Text(), *_module(module, ascii_only))]
     return Group(*lines, Text())
 
 
@@ -72,8 +75,7 @@ def _module(module: ModuleResult, ascii_only: bool) -> list[RenderableType]:
     head = Text.assemble((_plain(module.id, ascii_only), "bold"), f"  {module.score:g} / {module.max_score:g}")
     lines: list[RenderableType] = [head]
     if module.status == "rejected":
-        why = Text(_plain(f"not graded: {module.message}", ascii_only), style="red")
-        return [*lines, Padding(why, (0, 0, 0, 2), expand=False)]
+        return [*lines, _not_graded(module.message, ascii_only)]
     if module.substituted:
         names = ", ".join(module.substituted)
         note = f"graded on the course's own {names}, since this submission's does not pass or is not part of it"
@@ -92,6 +94,10 @@ def _module(module: ModuleResult, ascii_only: bool) -> list[RenderableType]:
             Text(_plain(advice(exercise), ascii_only)),
         )
     return [*lines, table]
+
+
+def _not_graded(why: str, ascii_only: bool) -> RenderableType:
+    return Padding(Text(_plain(f"not graded: {why}", ascii_only), style="red"), (0, 0, 0, 2), expand=False)
 
 
 def _score_style(score: float, max_score: float) -> str:
