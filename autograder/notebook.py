@@ -282,8 +282,11 @@ def _is_future(node: ast.stmt) -> bool:
 def main() -> None:
     """Write the notebook's module beside it, so that later modules can import it: `python -m autograder.notebook FILE.ipynb`."""
     if len(sys.argv) != 2 or not sys.argv[1].endswith(".ipynb"):
-        sys.exit("usage: python -m autograder.notebook FILE.ipynb")
+        print("usage: python -m autograder.notebook FILE.ipynb", file=sys.stderr)
+        sys.exit(2)
     path = Path(sys.argv[1])
+    if not path.is_file():
+        sys.exit(f"{path}: there is no such file")
     try:
         module = load_course().module(path.stem)
         names = [exercise.name for exercise in module.exercises if module.file_of(exercise) == module.main_file]

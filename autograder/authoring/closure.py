@@ -9,7 +9,10 @@ from pathlib import Path
 
 # What only staff need. Nothing that a student has may import from here.
 STAFF = ("authoring", "benchmarks", "ci", "grading", "milestones", "nbgrader", "reports", "samples", "suites")
-ROOTS = ("autograder/cli.py", "autograder/data.py", "autograder/testing/__init__.py", "autograder/testing/plugin.py")
+ROOTS = (
+    "autograder/__main__.py", "autograder/cli.py", "autograder/data.py", "autograder/testing/__init__.py",
+    "autograder/testing/plugin.py",
+)  # fmt: skip
 ROOT_FOLDERS = ("autograder/student",)
 # The command line names commands whose code a release leaves out; it offers those that are there.
 COMMAND_LINE = "autograder/cli.py"

@@ -149,7 +149,8 @@ def _lesson(item: pytest.Item, error: BaseException) -> str:
     if isinstance(error, TookTooLong):
         return str(error) + (f"\n  it was at {place}" if place else "")
     if place and not isinstance(error, AssertionError):
-        raised = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        said = "input() has nobody to ask" if "reading from stdin" in str(error) else str(error)  # pytest speaks of its options
+        raised = f"{type(error).__name__}: {said}" if said else type(error).__name__
         return f"your code raised {raised}\n  {place}" + messages.example(error)
     return messages.failure(error)
 
