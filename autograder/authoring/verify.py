@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from autograder.authoring import caught, generated
 from autograder.authoring.checks import Check, Finding, checks_of
-from autograder.course import Course, Module
+from autograder.course import Course, CourseError, Module
 from autograder.grading.grade import AT_ONCE
 from autograder.grading.pool import Died, in_forks
 from autograder.grading.suite import Suites, known_mistakes_of, open_suites
@@ -42,8 +42,8 @@ def verify(
     """
     good, stale, why = True, [], ""
     try:
-        stale = generated.sync(course.root, check=True, modules={module.id for module in modules})
-    except generated.GenerationError as error:
+        stale = generated.sync(course.root, check=True, modules={module.id for module in modules}).paths
+    except (CourseError, *generated.GenerationError) as error:
         why = str(error)
 
     def use(suites: Suites) -> None:
