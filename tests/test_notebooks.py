@@ -23,6 +23,7 @@ from autograder.authoring.notebooks import (
     NotebookError,
     executed,
     instructor_notebook,
+    main,
     out_of_step,
     student_notebook,
     to_bytes,
@@ -139,6 +140,22 @@ def test_a_lesson_that_does_not_fit_is_refused_with_its_cell(tmp_path, change, s
     with pytest.raises(NotebookError, match=says):
         generated.sync(root)
     assert stale.exists() and not (root / "exercises/00_tiny/tiny.py").exists()  # nothing is done by halves
+
+
+@pytest.mark.parametrize(
+    ("module", "out", "status", "says"),
+    [("99", "x.ipynb", 2, "no module '99'"), ("00", "absent/x.ipynb", 2, "absent/x.ipynb"), ("00", "", 1, "cell 3: no place")],
+)
+def test_a_notebook_that_cannot_be_built_is_a_line(tiny, tmp_path, monkeypatch, capsys, module, out, status, says):
+    root = tiny.root
+    if status == 1:
+        root = make_course(tmp_path)
+        (root / "solutions/00_tiny/lesson.py").write_text(LESSON.replace("# %% exercise double", "# %% exercise dobule"))
+    monkeypatch.setattr("autograder.authoring.notebooks.load_course", lambda: load_course(root))
+    with pytest.raises(SystemExit) as ended:
+        main([module, "--student", str(tmp_path / out)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == status and says in line
 
 
 def test_given_code_without_a_cell_of_its_own_stands_before_its_exercise(tiny, tmp_path):

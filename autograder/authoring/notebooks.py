@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autograder.authoring import stubs
-from autograder.course import Course, Exercise, Module, load_course
+from autograder.course import Course, CourseError, Exercise, Module, load_course
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -303,15 +303,19 @@ def main(arguments: list[str] | None = None) -> None:
     kinds.add_argument("--instructor", type=Path, metavar="OUT", help="for nbgrader's source folder")
     kinds.add_argument("--student", type=Path, metavar="OUT", help="as `autograder sync` writes it")
     chosen = parser.parse_args(arguments)
-    course = load_course()
-    module = course.module(chosen.module)
-    if chosen.student:
-        notebook = student_notebook(module)
-    else:
-        notebook = instructor_notebook(module)
-    if chosen.execute:
-        notebook = executed(notebook, course, module)
-    (chosen.execute or chosen.instructor or chosen.student).write_bytes(to_bytes(notebook))
+    try:
+        course = load_course()
+        module = course.module(chosen.module)
+        notebook = student_notebook(module) if chosen.student else instructor_notebook(module)
+        if chosen.execute:
+            notebook = executed(notebook, course, module)
+        (chosen.execute or chosen.instructor or chosen.student).write_bytes(to_bytes(notebook))
+    except CourseError as error:
+        parser.exit(2, f"autograder: {error}\n")
+    except (NotebookError, stubs.StubError) as error:
+        parser.exit(1, f"autograder: {error}\n")
+    except OSError as error:  # there is no lesson, or OUT cannot be written
+        parser.exit(2, f"autograder: {error.filename}: {error.strerror}\n")
 
 
 if __name__ == "__main__":
