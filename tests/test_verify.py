@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from tiny import make_course, numbered
 
+from autograder.authoring.checks import shortfall
+from autograder.reports.results import ExerciseResult, ModuleResult
+
 SUITE = "autograder/suites/00_tiny"
 
 
@@ -12,11 +15,11 @@ FAULTS = (  # file, what is replaced in it, by what, and what `verify` then says
     (f"{SUITE}/test_tiny_hidden.py", "points=20", "points=25", "its hidden tests have 75 points"),
     (f"{SUITE}/test_tiny_hidden.py", "points=30, core=True", "points=30", "Halver: has no core test"),
     (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("2 * x", "x + x")', "mutant tripled: passes every test of double"),
-    (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("9 * x", "3 * x")', "'9 * x' occurs 0 times in double"),
+    (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("9 * x", "3 * x")', "    mutant tripled: '9 * x' occurs 0 times"),
     (f"{SUITE}/alternatives.py", "value + value", "value", "alternative one_by_one: "),
     (f"{SUITE}/alternatives.py", "value + value", "torch.ldexp(value, torch.ones(()))", "torch.ldexp is not allowed"),
-    ("solutions/00_tiny/tiny.py", "return 2 * x", "return 3 * x - x + x", "reference : scores"),
-    ("exercises/00_tiny/tiny.py", 'raise NotImplementedError("TODO: double")', "return 2 * x", "stub : double is passed"),
+    ("solutions/00_tiny/tiny.py", "return 2 * x", "return 3 * x - x + x", "    reference: scores 100, but not"),
+    ("exercises/00_tiny/tiny.py", 'raise NotImplementedError("TODO: double")', "return 2 * x", "    stub: double is passed"),
     ("exercises/00_tiny/tiny.py", '"""Twice and half."""', '"""Twice."""', "out of step"),
     ("exercises/00_tiny/test_tiny.py", '@exercise("Halver")', '@exercise("double")', "Halver: has no public test"),
 )
@@ -57,6 +60,22 @@ def test_a_suite_that_cannot_be_collected_is_the_graders_fault(tmp_path: Path, r
     done = run_autograder("verify", "--course", tmp_path)
     assert done.returncode == 3
     assert "test_broken.py" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "score", "message", "says"),
+    [
+        ("passed", 100, "", ""),
+        ("failed", 0, "", "scores 0, not 100: double failed"),
+        ("todo", 0, "", "scores 0, not 100: double todo"),
+        ("partial", 50, "1 is not 2\n  at index 0", "scores 50, not 100: double partial: 1 is not 2 / at index 0"),
+        ("partial", 100, "", "scores 100, but not every test passes: double partial"),
+    ],
+)
+def test_what_the_reference_lacks_is_said_without_empty_reasons(status: str, score: int, message: str, says: str) -> None:
+    exercise = ExerciseResult(name="double", status=status, score=score, max_score=100, message=message, tests=[])
+    result = ModuleResult(id="00_tiny", status="graded", score=score, max_score=100, substituted=[], exercises=[exercise])
+    assert shortfall(result) == says
 
 
 def test_sync_check_says_what_is_out_of_step(tmp_path: Path, run_autograder) -> None:

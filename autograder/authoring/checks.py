@@ -21,6 +21,7 @@ from autograder.grading.suite import Suites
 from autograder.intake import SubmittedModule
 from autograder.policy import built_on
 from autograder.policy import check as check_policy
+from autograder.reports.results import ModuleResult
 from autograder.testing import variants
 from autograder.testing.variants import Variant
 from autograder.worker.client import GraderError, Worker, Zygote
@@ -99,11 +100,17 @@ def _with(module: Module, together: Sequence[Variant], solution: Mapping[str, st
 
 def _reference(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:
     result = grade_module(SubmittedModule(module, files), {}, suites, zygote, slot)
-    missed = [e for e in result.exercises if e.status != "passed"]
-    if result.score == result.max_score and not missed:
-        return [Finding()]
-    said = "; ".join(f"{e.name} {e.status}: {_line(e.message)}" for e in missed)
-    return [Finding(f"scores {result.score:g}, not {result.max_score:g}. {result.message} {said}")]
+    return [Finding(shortfall(result))]
+
+
+def shortfall(result: ModuleResult) -> str:
+    """What a module's result lacks, in a line; empty where every exercise passes."""
+    missed = [f"{e.name} {e.status}: {_line(e.message)}".rstrip(": ") for e in result.exercises if e.status != "passed"]
+    short = result.score < result.max_score
+    if not short and not missed:
+        return ""
+    scores = f"scores {result.score:g}, " + (f"not {result.max_score:g}" if short else "but not every test passes")
+    return f"{scores}: {'; '.join(filter(None, [_line(result.message), *missed]))}".rstrip(": ")
 
 
 def _stub(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:

@@ -103,7 +103,8 @@ def _verify_module(
                 if finding.caught_by:
                     caught_by[name] = finding.caught_by
                 if finding.problem:
-                    problems.append(f"{kind} {name}: {finding.problem}")
+                    label = f"{kind} {name}".strip()
+                    problems.append(f"{label}: {finding.problem.removeprefix(f'{label}: ')}")
             progress.update(task, advance=len(findings), description=" ".join(proved[-1])[:60])
             progress.refresh()
     if note:
