@@ -62,18 +62,28 @@ def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> l
         Check("stub", ("",), partial(_stub, module, stub, suites, zygote)),
     ]
     uses = built_on(module, solution)
-    for together in _of_unlike_exercises(variants.load(module.suite_folder / "alternatives.py")):
+    for together in _of_unlike_exercises(_load(module, "alternatives.py")):
         names = tuple(variant.name for variant in together)
         run = partial(_alternatives, uses, module, together, solution, suites, zygote)
         found.append(Check("alternative", names, run))
     noted = caught.read(module)
-    for variant in variants.load(module.suite_folder / "mutants.py"):
+    for variant in _load(module, "mutants.py"):
         run = partial(_mutant, module, variant, noted.get(variant.name, ""), solution, suites, zygote)
         found.append(Check("mutant", (variant.name,), run))
-    for variant in [*variants.load(module.suite_folder / "cheats.py"), *general(module)] if cheats else []:
+    for variant in [*_load(module, "cheats.py"), *general(module)] if cheats else []:
         files = stub | {module.main_file: variant.source}
         found.append(Check("cheat", (variant.name,), partial(_cheat, module, files, suites, zygote)))
     return found
+
+
+def _load(module: Module, name: str) -> tuple[Variant, ...]:
+    """The variants in a file of the suite. VariantError, SyntaxError where it cannot be run."""
+    try:
+        return variants.load(module.suite_folder / name)
+    except (variants.VariantError, SyntaxError):
+        raise
+    except Exception as error:
+        raise variants.VariantError(f"{name} cannot be run: {type(error).__name__}: {error}") from error
 
 
 def _of_unlike_exercises(alternatives: Sequence[Variant]) -> list[list[Variant]]:
