@@ -194,6 +194,14 @@ def test_a_stub_out_of_step_stops_the_release(source: Path, tmp_path: Path, caps
     assert "Run `autograder sync` first" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("path", ["exercises/00_tiny/README.md", "solutions/00_tiny/tiny.py"])
+def test_a_missing_file_stops_the_release(source: Path, tmp_path: Path, capsys, path: str) -> None:
+    (source / path).unlink()
+    assert release(tmp_path / "out", source) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"autograder: not released: {path} is missing")
+
+
 def test_only_an_untouched_release_is_replaced(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert release(out, source, git_too=True) == 0

@@ -28,6 +28,7 @@ FAULTS = (  # file, what is replaced in it, by what, and what `verify` then says
     (SOLUTION, "import torch", "import flame", "the solution tiny.py cannot be imported: ModuleNotFoundError: No module"),
     (SOLUTION, ALL, GONE, "cannot be proved\n    solutions/00_tiny/tiny.py is missing (module.toml names it)\n"),
     ("exercises/00_tiny/tiny.py", ALL, GONE, "stub: tiny.py is out of step with its solution"),
+    ("exercises/00_tiny/README.md", ALL, GONE, "handout: exercises/00_tiny/README.md is missing"),
 )
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import autograder
 from autograder.authoring.closure import STAFF, needed_files
+from autograder.authoring.generated import without_solution
 from autograder.authoring.stubs import sync
 from autograder.course import Course, Module
 from autograder.intake import UsageError
@@ -67,9 +68,14 @@ def contents_of(course: Course, selection: Selection) -> dict[str, bytes]:
     """Every file of the release by its path in it, `release.json` included.
 
     Raises:
-        ReleaseError: a stub is out of step, or the course holds a link.
+        ReleaseError: a solution or a handout is missing, a stub is out of step, or the course holds a link.
         LeftOutError: something in it imports what it leaves out.
     """
+    missing = [line for module in selection.modules for line in without_solution(module)]
+    handouts = [f"exercises/{module.id}/README.md" for module in selection.modules]
+    missing += [f"{path} is missing (the handout)" for path in handouts if not (course.root / path).is_file()]
+    if missing:
+        raise ReleaseError("; ".join(missing))
     stale = [path for path in sync(course.root, check=True) if any(path.is_relative_to(m.folder) for m in selection.modules)]
     if stale:
         names = ", ".join(path.relative_to(course.root).as_posix() for path in stale)

@@ -52,11 +52,12 @@ def verify(
         nonlocal good
         zygote.wait()
         for module in modules:
+            problems = [] if (module.folder / "README.md").is_file() else [f"handout: exercises/{module.id}/README.md is missing"]
             if module.id in broken:
-                good &= _told(module, "cannot be proved", broken[module.id], console, quiet)
+                good &= _told(module, "cannot be proved", [*problems, *broken[module.id]], console, quiet)
                 continue
             out_of_step = [path.name for path in stale if path.is_relative_to(module.folder)]
-            problems = [f"stub: {name} is out of step with its solution: run `autograder sync`" for name in out_of_step]
+            problems += [f"stub: {name} is out of step with its solution: run `autograder sync`" for name in out_of_step]
             problems += [f"stub: {why}"] if why else []
             good &= _verify_module(module, suites, zygote, console, quiet, cheats, note, problems)
 
