@@ -214,6 +214,13 @@ def test_only_an_untouched_release_is_replaced(source: Path, tmp_path: Path) -> 
         release(source, source)
 
 
+@pytest.mark.parametrize("place", ["file/out", "/proc/out", "/", "x" * 250])
+def test_a_place_that_cannot_be_written_is_a_usage_error(source: Path, tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=place):
+        release(tmp_path / place, source)
+
+
 def test_a_history_is_not_replaced(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert release(out, source, git_too=True) == 0

@@ -86,10 +86,8 @@ def _make(
     course = load_course(course_folder)
     selection = releases.select(course, modules, solved)
     out = Path(os.path.abspath(out))
+    work = _folder_beside(out)
     archive = out.with_name(f"{out.name}.zip")
-    releases.refuse_to_lose(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.new-", dir=out.parent))
     try:
         contents = releases.contents_of(course, selection)
         built = work / "release"
@@ -128,6 +126,21 @@ def _make(
     if course.settings.grading_seed == DEFAULT_SEED:
         print(PUBLISHED_SEED.format(file=OFFERING, variable=SEED_VARIABLE), file=sys.stderr)
     return 0
+
+
+def _folder_beside(out: Path) -> Path:
+    """A new folder, to build in what is to be moved to OUT. UsageError where OUT cannot be written, or is not ours to replace."""
+    from autograder.authoring import release as releases
+    from autograder.intake import UsageError
+    from autograder.sources import printable
+
+    try:
+        releases.refuse_to_lose(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{out.name}.new-", dir=out.parent))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsageError(f"OUT {printable(out)}: no release can be written there: {reason}") from None
 
 
 def _counted(number: int, noun: str) -> str:
