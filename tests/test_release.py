@@ -156,6 +156,20 @@ def test_chosen_modules_and_solutions(source: Path, tmp_path: Path, capsys) -> N
         release(tmp_path / "other", None, modules=last.id)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"modules": ""}, "--modules '': names no module"),
+        ({"modules": "00", "with_solutions": " , "}, "--with-solutions ' , ': names no module"),
+        ({"prove": "fast"}, "--prove fast: there is no such proof; choose one of quick, full, no"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(source: Path, tmp_path: Path, options: dict, says: str) -> None:
+    with pytest.raises(UsageError, match=f"^{says}$"):
+        release(tmp_path / "out", source, **options)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_published_seed_is_warned_of(source: Path, tmp_path: Path, capsys) -> None:
     """One line, which says where a secret one goes; a course with a seed of its own is released without a word of it."""
     assert release(tmp_path / "out", source) == 0

@@ -48,10 +48,10 @@ class Selection:
 def select(course: Course, modules: str | None, solved: str | None) -> Selection:
     """The modules meant by `"00-06"`, `"00,03-05"`, a name; all of them, and no solutions, where nothing is said.
 
-    Raises UsageError for an unknown module, and where a module is left out that another one builds on.
+    Raises UsageError for an unknown module, for words that name none, and where a module is left out that another builds on.
     """
-    chosen = _chosen(course, modules) if modules else course.modules
-    given = _chosen(course, solved) if solved else ()
+    chosen = course.modules if modules is None else _chosen(course, modules, "--modules")
+    given = () if solved is None else _chosen(course, solved, "--with-solutions")
     for what, group in (("--modules", chosen), ("--with-solutions", given)):
         ids = {module.id for module in group}
         for module in group:
@@ -176,7 +176,7 @@ def move_there(built: Path, out: Path) -> None:
         os.replace(built, out)
 
 
-def _chosen(course: Course, keys: str) -> tuple[Module, ...]:
+def _chosen(course: Course, keys: str, option: str) -> tuple[Module, ...]:
     wanted: list[Module] = []
     for key in filter(None, (part.strip() for part in keys.split(","))):
         if span := re.fullmatch(r"([0-9]{1,2})-([0-9]{1,2})", key):
@@ -187,6 +187,8 @@ def _chosen(course: Course, keys: str) -> tuple[Module, ...]:
             wanted += inside
         else:
             wanted.append(course.module(key))
+    if not wanted:
+        raise UsageError(f"{option} {keys!r}: names no module")
     return tuple(module for module in course.modules if module in wanted)
 
 
