@@ -143,7 +143,7 @@ def _folder_beside(out: Path) -> Path:
         out.parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f".{out.name}.new-", dir=out.parent))
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = "not a directory" if isinstance(error, FileExistsError) else (error.strerror or str(error)).lower()
         raise UsageError(f"OUT {printable(out)}: no release can be written there: {reason}") from None
 
 
