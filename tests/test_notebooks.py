@@ -18,11 +18,13 @@ from tiny import make_course
 from tiny_lesson import LESSON
 
 from autograder import notebook as reading
+from autograder.authoring import generated, stubs
 from autograder.authoring.notebooks import (
     NotebookError,
     executed,
     instructor_notebook,
-    notebooks_in_step,
+    main,
+    out_of_step,
     student_notebook,
     to_bytes,
 )
@@ -47,6 +49,14 @@ def tiny(tmp_path_factory) -> SimpleNamespace:
 
 
 # Lessons become notebooks
+
+
+def notebooks_in_step(root: Path, check: bool) -> list[Path]:
+    """What was out of step; it is mended unless this is a `check`."""
+    found = out_of_step(load_course(root).modules)
+    if not check:
+        found.mend()
+    return found.paths
 
 
 def test_every_kind_of_cell_is_where_it_belongs(tiny):
@@ -125,8 +135,27 @@ def test_a_lesson_that_does_not_fit_is_refused_with_its_cell(tmp_path, change, s
     text = LESSON.replace(*change, 1)
     assert text != LESSON
     (root / "solutions/00_tiny/lesson.py").write_text(text)
+    stale = root / "exercises/00_tiny/old.py"
+    stale.write_text(f"{stubs.GENERATED}solutions/00_tiny/old.py\n")
     with pytest.raises(NotebookError, match=says):
-        notebooks_in_step(root, check=True)
+        generated.sync(root)
+    assert stale.exists() and not (root / "exercises/00_tiny/tiny.py").exists()  # nothing is done by halves
+
+
+@pytest.mark.parametrize(
+    ("module", "out", "status", "says"),
+    [("99", "x.ipynb", 2, "no module '99'"), ("00", "absent/x.ipynb", 2, "absent/x.ipynb"), ("00", "", 1, "cell 3: no place")],
+)
+def test_a_notebook_that_cannot_be_built_is_a_line(tiny, tmp_path, monkeypatch, capsys, module, out, status, says):
+    root = tiny.root
+    if status == 1:
+        root = make_course(tmp_path)
+        (root / "solutions/00_tiny/lesson.py").write_text(LESSON.replace("# %% exercise double", "# %% exercise dobule"))
+    monkeypatch.setattr("autograder.authoring.notebooks.load_course", lambda: load_course(root))
+    with pytest.raises(SystemExit) as ended:
+        main([module, "--student", str(tmp_path / out)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert ended.value.code == status and says in line
 
 
 def test_given_code_without_a_cell_of_its_own_stands_before_its_exercise(tiny, tmp_path):

@@ -156,6 +156,20 @@ def test_chosen_modules_and_solutions(source: Path, tmp_path: Path, capsys) -> N
         release(tmp_path / "other", None, modules=last.id)
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"modules": ""}, "--modules '': names no module"),
+        ({"modules": "00", "with_solutions": " , "}, "--with-solutions ' , ': names no module"),
+        ({"prove": "fast"}, "--prove fast: there is no such proof; choose one of quick, full, no"),
+    ],
+)
+def test_an_option_that_means_nothing_is_refused(source: Path, tmp_path: Path, options: dict, says: str) -> None:
+    with pytest.raises(UsageError, match=f"^{says}$"):
+        release(tmp_path / "out", source, **options)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_published_seed_is_warned_of(source: Path, tmp_path: Path, capsys) -> None:
     """One line, which says where a secret one goes; a course with a seed of its own is released without a word of it."""
     assert release(tmp_path / "out", source) == 0
@@ -194,6 +208,14 @@ def test_a_stub_out_of_step_stops_the_release(source: Path, tmp_path: Path, caps
     assert "Run `autograder sync` first" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("path", ["exercises/00_tiny/README.md", "solutions/00_tiny/tiny.py"])
+def test_a_missing_file_stops_the_release(source: Path, tmp_path: Path, capsys, path: str) -> None:
+    (source / path).unlink()
+    assert release(tmp_path / "out", source) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"autograder: not released: {path} is missing")
+
+
 def test_only_an_untouched_release_is_replaced(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert release(out, source, git_too=True) == 0
@@ -204,6 +226,21 @@ def test_only_an_untouched_release_is_replaced(source: Path, tmp_path: Path) -> 
     assert (out / STUB).read_text() == "my work\n"
     with pytest.raises(UsageError, match="is not empty and no release"):
         release(source, source)
+
+
+@pytest.mark.parametrize(
+    ("place", "says"),
+    [
+        ("file/out", "OUT .*/file/out: no release can be written there: not a directory"),
+        ("/proc/out", "OUT /proc/out: no release can be written there: "),
+        ("/", "/ is not empty"),
+        ("x" * 250, "no release can be written there: file name too long"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_a_usage_error(source: Path, tmp_path: Path, place: str, says: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match=says):
+        release(tmp_path / place, source)
 
 
 def test_a_history_is_not_replaced(source: Path, tmp_path: Path) -> None:

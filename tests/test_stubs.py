@@ -6,8 +6,13 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import typer
+from tiny import make_course
 
+from autograder.authoring import generated
+from autograder.authoring.gate_commands import sync as sync_command
 from autograder.authoring.stubs import StubError, stub_source, sync
+from autograder.course import CourseError
 
 PATH = "solutions/01_attention/attention.py"
 
@@ -277,3 +282,34 @@ def test_sync_needs_solutions(tmp_path):
     (tmp_path / "exercises" / "01_attention").mkdir(parents=True)
     with pytest.raises(FileNotFoundError):
         sync(tmp_path)
+
+
+def test_the_command_says_what_it_wrote_and_what_it_removed(tmp_path, capsys):
+    def said(**options) -> list[str]:
+        with pytest.raises(typer.Exit):
+            sync_command(course_folder=root, **options)
+        return capsys.readouterr().out.splitlines()
+
+    root = make_course(tmp_path)
+    assert said() == ["written: exercises/00_tiny/tiny.py"]
+    (root / "exercises/00_tiny/old.py").write_bytes((root / "exercises/00_tiny/tiny.py").read_bytes())
+    assert said(check=True) == ["out of step: exercises/00_tiny/old.py"]
+    assert said() == ["removed: exercises/00_tiny/old.py"] and said() == []
+
+
+@pytest.mark.parametrize("folder_too", [False, True])
+def test_a_solution_that_is_missing_is_said_and_nothing_is_touched(tmp_path, folder_too):
+    """Whether or not there is a stub of it."""
+    root = make_course(make_course(tmp_path), 1)
+    stub, solution, other = (
+        root / path for path in ("exercises/00_tiny/tiny.py", "solutions/00_tiny/tiny.py", "exercises/01_tiny1/tiny1.py")
+    )
+    if not folder_too:
+        sync(root)
+        other.unlink()
+    solution.unlink()
+    if folder_too:
+        solution.parent.rmdir()
+    with pytest.raises(CourseError, match=r"^solutions/00_tiny/tiny.py is missing \(module.toml names it\)$"):
+        generated.sync(root)
+    assert stub.exists() is not folder_too and not other.exists()

@@ -5,20 +5,30 @@ from pathlib import Path
 import pytest
 from tiny import make_course, numbered
 
+from autograder.authoring.checks import shortfall
+from autograder.reports.results import ExerciseResult, ModuleResult
+
 SUITE = "autograder/suites/00_tiny"
-
-
+TESTS, HIDDEN, SOLUTION = "exercises/00_tiny/test_tiny.py", f"{SUITE}/test_tiny_hidden.py", "solutions/00_tiny/tiny.py"
+ALL, GONE = "", None  # in place of a text and its replacement, where the file is deleted
 FAULTS = (  # file, what is replaced in it, by what, and what `verify` then says of the module
-    (f"{SUITE}/test_tiny_hidden.py", "points=20", "points=25", "its hidden tests have 75 points"),
-    (f"{SUITE}/test_tiny_hidden.py", "points=30, core=True", "points=30", "Halver: has no core test"),
+    (HIDDEN, "points=20", "points=25", "its hidden tests have 75 points"),
+    (HIDDEN, "points=30, core=True", "points=30", "Halver: has no core test"),
     (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("2 * x", "x + x")', "mutant tripled: passes every test of double"),
-    (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("9 * x", "3 * x")', "'9 * x' occurs 0 times in double"),
+    (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("9 * x", "3 * x")', "    mutant tripled: '9 * x' occurs 0 times"),
     (f"{SUITE}/alternatives.py", "value + value", "value", "alternative one_by_one: "),
     (f"{SUITE}/alternatives.py", "value + value", "torch.ldexp(value, torch.ones(()))", "torch.ldexp is not allowed"),
-    ("solutions/00_tiny/tiny.py", "return 2 * x", "return 3 * x - x + x", "reference : scores"),
-    ("exercises/00_tiny/tiny.py", 'raise NotImplementedError("TODO: double")', "return 2 * x", "stub : double is passed"),
+    (SOLUTION, "return 2 * x", "return 3 * x - x + x", "    reference: scores 100, but not every test passes: double "),
+    ("exercises/00_tiny/tiny.py", 'raise NotImplementedError("TODO: double")', "return 2 * x", "    stub: double is passed"),
     ("exercises/00_tiny/tiny.py", '"""Twice and half."""', '"""Twice."""', "out of step"),
-    ("exercises/00_tiny/test_tiny.py", '@exercise("Halver")', '@exercise("double")', "Halver: has no public test"),
+    (TESTS, '@exercise("Halver")', '@exercise("double")', "Halver: has no public test"),
+    (TESTS, '@exercise("Halver")', '@exercise("Halves")', "has no exercise 'Halves'. Did you mean Halver?"),
+    (HIDDEN, "import scenarios", "import scenery", "_hidden.py: ImportError: cannot import name 'scenery'"),
+    (f"{SUITE}/mutants.py", "import edit", "import no_edit, edit", "mutants.py cannot be run: ImportError: cannot import name"),
+    (SOLUTION, "import torch", "import flame", "the solution tiny.py cannot be imported: ModuleNotFoundError: No module"),
+    (SOLUTION, ALL, GONE, "cannot be proved\n    solutions/00_tiny/tiny.py is missing (module.toml names it)\n"),
+    ("exercises/00_tiny/tiny.py", ALL, GONE, "stub: tiny.py is out of step with its solution"),
+    ("exercises/00_tiny/README.md", ALL, GONE, "handout: exercises/00_tiny/README.md is missing"),
 )
 
 
@@ -32,7 +42,10 @@ def said_of_faults(tmp_path_factory: pytest.TempPathFactory, run_autograder) -> 
     for number, (file, old, new, _) in enumerate(FAULTS):
         path = root / numbered(file, number)
         assert path.read_text().count(old) >= 1
-        path.write_text(path.read_text().replace(old, new, 1))
+        if new is GONE:
+            path.unlink()
+        else:
+            path.write_text(path.read_text().replace(old, new, 1))
     done = run_autograder("verify", "--course", root, "--without-cheats")
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stdout.split("✗ ")[1:]
@@ -41,7 +54,7 @@ def said_of_faults(tmp_path_factory: pytest.TempPathFactory, run_autograder) -> 
 @pytest.mark.parametrize("number", range(len(FAULTS)), ids=[says for *_, says in FAULTS])
 def test_a_fault_is_found(said_of_faults: list[str], number: int) -> None:
     assert said_of_faults[number].startswith(f"{number:02}_tiny")
-    assert FAULTS[number][3] in said_of_faults[number]
+    assert numbered(FAULTS[number][3], number) in said_of_faults[number]
 
 
 def test_a_sound_module_passes(tiny_course: Path, run_autograder) -> None:
@@ -52,11 +65,26 @@ def test_a_sound_module_passes(tiny_course: Path, run_autograder) -> None:
 
 def test_a_suite_that_cannot_be_collected_is_the_graders_fault(tmp_path: Path, run_autograder) -> None:
     make_course(tmp_path)
-    run_autograder("sync", "--course", tmp_path)
     (tmp_path / SUITE / "test_broken.py").write_text("import no_such_module\n")
-    done = run_autograder("verify", "--course", tmp_path)
+    done = run_autograder("grade", tmp_path / "solutions/00_tiny", "--course", tmp_path, "--out", tmp_path / "out")
     assert done.returncode == 3
     assert "test_broken.py" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "score", "message", "says"),
+    [
+        ("passed", 100, "", ""),
+        ("failed", 0, "", "scores 0, not 100: double failed"),
+        ("todo", 0, "", "scores 0, not 100: double todo"),
+        ("partial", 50, "1 is not 2\n  at index 0", "scores 50, not 100: double partial: 1 is not 2 / at index 0"),
+        ("partial", 100, "", "scores 100, but not every test passes: double partial"),
+    ],
+)
+def test_what_the_reference_lacks_is_said_without_empty_reasons(status: str, score: int, message: str, says: str) -> None:
+    exercise = ExerciseResult(name="double", status=status, score=score, max_score=100, message=message, tests=[])
+    result = ModuleResult(id="00_tiny", status="graded", score=score, max_score=100, substituted=[], exercises=[exercise])
+    assert shortfall(result) == says
 
 
 def test_sync_check_says_what_is_out_of_step(tmp_path: Path, run_autograder) -> None:

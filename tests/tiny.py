@@ -58,6 +58,11 @@ FILES = {
             """Half of 2 is 1."""
             assert_close(student.run(halve, torch.full((1,), 2.0)), torch.ones(1))
     ''',
+    "exercises/00_tiny/README.md": """
+        # Twice and half
+
+        Write `double`, then `Halver`.
+    """,
     "solutions/00_tiny/tiny.py": '''
         """Twice and half."""
 

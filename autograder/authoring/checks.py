@@ -21,6 +21,7 @@ from autograder.grading.suite import Suites
 from autograder.intake import SubmittedModule
 from autograder.policy import built_on
 from autograder.policy import check as check_policy
+from autograder.reports.results import ModuleResult
 from autograder.testing import variants
 from autograder.testing.variants import Variant
 from autograder.worker.client import GraderError, Worker, Zygote
@@ -61,18 +62,28 @@ def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> l
         Check("stub", ("",), partial(_stub, module, stub, suites, zygote)),
     ]
     uses = built_on(module, solution)
-    for together in _of_unlike_exercises(variants.load(module.suite_folder / "alternatives.py")):
+    for together in _of_unlike_exercises(_load(module, "alternatives.py")):
         names = tuple(variant.name for variant in together)
         run = partial(_alternatives, uses, module, together, solution, suites, zygote)
         found.append(Check("alternative", names, run))
     noted = caught.read(module)
-    for variant in variants.load(module.suite_folder / "mutants.py"):
+    for variant in _load(module, "mutants.py"):
         run = partial(_mutant, module, variant, noted.get(variant.name, ""), solution, suites, zygote)
         found.append(Check("mutant", (variant.name,), run))
-    for variant in [*variants.load(module.suite_folder / "cheats.py"), *general(module)] if cheats else []:
+    for variant in [*_load(module, "cheats.py"), *general(module)] if cheats else []:
         files = stub | {module.main_file: variant.source}
         found.append(Check("cheat", (variant.name,), partial(_cheat, module, files, suites, zygote)))
     return found
+
+
+def _load(module: Module, name: str) -> tuple[Variant, ...]:
+    """The variants in a file of the suite. VariantError, SyntaxError where it cannot be run."""
+    try:
+        return variants.load(module.suite_folder / name)
+    except (variants.VariantError, SyntaxError):
+        raise
+    except Exception as error:
+        raise variants.VariantError(f"{name} cannot be run: {type(error).__name__}: {error}") from error
 
 
 def _of_unlike_exercises(alternatives: Sequence[Variant]) -> list[list[Variant]]:
@@ -99,11 +110,17 @@ def _with(module: Module, together: Sequence[Variant], solution: Mapping[str, st
 
 def _reference(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:
     result = grade_module(SubmittedModule(module, files), {}, suites, zygote, slot)
-    missed = [e for e in result.exercises if e.status != "passed"]
-    if result.score == result.max_score and not missed:
-        return [Finding()]
-    said = "; ".join(f"{e.name} {e.status}: {_line(e.message)}" for e in missed)
-    return [Finding(f"scores {result.score:g}, not {result.max_score:g}. {result.message} {said}")]
+    return [Finding(shortfall(result))]
+
+
+def shortfall(result: ModuleResult) -> str:
+    """What a module's result lacks, in a line; empty where every exercise passes."""
+    missed = [f"{e.name} {e.status}: {_line(e.message)}".rstrip(": ") for e in result.exercises if e.status != "passed"]
+    short = result.score < result.max_score
+    if not short and not missed:
+        return ""
+    scores = f"scores {result.score:g}, " + (f"not {result.max_score:g}" if short else "but not every test passes")
+    return f"{scores}: {'; '.join(filter(None, [_line(result.message), *missed]))}".rstrip(": ")
 
 
 def _stub(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:

@@ -27,9 +27,11 @@ class Proving(StrEnum):
     NO = "no"
 
 
+PROVINGS = tuple(how.value for how in Proving)
 OUT = typer.Argument(metavar="OUT", help="Where the release goes: a new folder, or an earlier release.", show_default=False)
 MODULES = typer.Option(metavar="00-06", help="Only these modules: ranges, numbers and names, with commas.", show_default=False)
 SOLVED = typer.Option("--with-solutions", metavar="00-02", help="Ship the solutions of these modules.", show_default=False)
+PROVE = typer.Option(metavar="|".join(PROVINGS), help="Prove it in a clean copy; full installs every package anew.")
 DIFF = typer.Option("--diff", metavar="OLD NEW", help="Say what changed for students between two releases.", show_default=False)
 COURSE = typer.Option("--course", help="The course's folder, if it is not the one with this package.", show_default=False)
 
@@ -46,7 +48,7 @@ def release(
     with_solutions: Annotated[str | None, SOLVED] = None,
     zip_too: Annotated[bool, typer.Option("--zip", help="Also write OUT.zip.")] = False,
     git_too: Annotated[bool, typer.Option("--git", help="Make OUT a git repository with one commit.")] = False,
-    prove: Annotated[Proving, typer.Option(help="Prove it in a clean copy; full installs every package anew.")] = Proving.QUICK,
+    prove: Annotated[str, PROVE] = Proving.QUICK.value,
     no_prove: Annotated[bool, typer.Option("--no-prove", help="The same as --prove=no.")] = False,
     diff: Annotated[tuple[Path, Path] | None, DIFF] = None,
     course_folder: Annotated[Path | None, COURSE] = None,
@@ -66,7 +68,9 @@ def release(
         return
     if out is None:
         raise UsageError("name the folder that the release goes to: autograder release OUT")
-    how = Proving.NO if no_prove else prove
+    if prove not in PROVINGS:
+        raise UsageError(f"--prove {prove}: there is no such proof; choose one of {', '.join(PROVINGS)}")
+    how = Proving.NO if no_prove else Proving(prove)
     raise typer.Exit(_make(out, modules, with_solutions, zip_too, git_too, how, course_folder))
 
 
@@ -86,10 +90,8 @@ def _make(
     course = load_course(course_folder)
     selection = releases.select(course, modules, solved)
     out = Path(os.path.abspath(out))
+    work = _folder_beside(out)
     archive = out.with_name(f"{out.name}.zip")
-    releases.refuse_to_lose(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.new-", dir=out.parent))
     try:
         contents = releases.contents_of(course, selection)
         built = work / "release"
@@ -128,6 +130,21 @@ def _make(
     if course.settings.grading_seed == DEFAULT_SEED:
         print(PUBLISHED_SEED.format(file=OFFERING, variable=SEED_VARIABLE), file=sys.stderr)
     return 0
+
+
+def _folder_beside(out: Path) -> Path:
+    """A new folder, to build in what is to be moved to OUT. UsageError where OUT cannot be written, or is not ours to replace."""
+    from autograder.authoring import release as releases
+    from autograder.intake import UsageError
+    from autograder.sources import printable
+
+    try:
+        releases.refuse_to_lose(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{out.name}.new-", dir=out.parent))
+    except OSError as error:
+        reason = "not a directory" if isinstance(error, FileExistsError) else (error.strerror or str(error)).lower()
+        raise UsageError(f"OUT {printable(out)}: no release can be written there: {reason}") from None
 
 
 def _counted(number: int, noun: str) -> str:

@@ -43,13 +43,14 @@ def sync(
 
     root = load_course(course_folder).root
     try:
-        changed = generated.sync(root, check)
+        found = generated.sync(root, check)
     except generated.GenerationError as error:
         print(f"autograder: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
-    for path in changed:
-        print(f"{'out of step' if check else 'written'}: {path.relative_to(root)}")
-    raise typer.Exit(1 if check and changed else 0)
+    for path in found.paths:
+        done = "removed" if path in found.removed else "written"
+        print(f"{'out of step' if check else done}: {path.relative_to(root)}")
+    raise typer.Exit(1 if check and found.paths else 0)
 
 
 def register(app: typer.Typer) -> None:

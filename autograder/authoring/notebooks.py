@@ -21,13 +21,13 @@ import shutil
 import symtable
 import tempfile
 from collections import Counter
-from collections.abc import Container, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autograder.authoring import stubs
-from autograder.course import Course, Exercise, Module, load_course
+from autograder.course import Course, CourseError, Exercise, Module, load_course
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -53,31 +53,18 @@ class _Piece:
     text: str
 
 
-def notebooks_in_step(root: Path, check: bool, only: Container[str] | None = None) -> list[Path]:
-    """Write the student notebook of every module with a lesson, or `only` of some (by id); return those that changed.
+def out_of_step(modules: Sequence[Module]) -> stubs.OutOfStep:
+    """The student notebooks of these modules that are not those of their lessons.
 
-    With `check` nothing is written, and the list is of what is out of step. A generated notebook whose lesson is gone is out of
-    step too and is removed. Raises NotebookError, and StubError for a solution without a stub.
+    A generated notebook whose lesson is gone is to be removed. Raises NotebookError, and StubError for a solution without a stub.
     """
-    modules = [module for module in load_course(root).modules if only is None or module.id in only]
     lessons = [module for module in modules if _lesson(module).is_file()]
     if lessons:
         _need_libraries()
-    wanted = {_target(module): student_notebook(module) for module in lessons}
-    changed = []
-    for target, notebook in wanted.items():
-        content = to_bytes(notebook)
-        if not target.is_file() or target.read_bytes() != content:
-            changed.append(target)
-            if not check:
-                stubs.write_file(target, content)
-    for module in modules:
-        stale = _target(module)
-        if stale not in wanted and stale.is_file() and b'"generated_from"' in stale.read_bytes():
-            changed.append(stale)
-            if not check:
-                stale.unlink()
-    return sorted(changed)
+    wanted = {_target(module): to_bytes(student_notebook(module)) for module in lessons}
+    written = {target: content for target, content in wanted.items() if not target.is_file() or target.read_bytes() != content}
+    stale = (target for module in modules if (target := _target(module)) not in wanted and target.is_file())
+    return stubs.OutOfStep(written, tuple(target for target in stale if b'"generated_from"' in target.read_bytes()))
 
 
 def _need_libraries() -> None:
@@ -316,15 +303,19 @@ def main(arguments: list[str] | None = None) -> None:
     kinds.add_argument("--instructor", type=Path, metavar="OUT", help="for nbgrader's source folder")
     kinds.add_argument("--student", type=Path, metavar="OUT", help="as `autograder sync` writes it")
     chosen = parser.parse_args(arguments)
-    course = load_course()
-    module = course.module(chosen.module)
-    if chosen.student:
-        notebook = student_notebook(module)
-    else:
-        notebook = instructor_notebook(module)
-    if chosen.execute:
-        notebook = executed(notebook, course, module)
-    (chosen.execute or chosen.instructor or chosen.student).write_bytes(to_bytes(notebook))
+    try:
+        course = load_course()
+        module = course.module(chosen.module)
+        notebook = student_notebook(module) if chosen.student else instructor_notebook(module)
+        if chosen.execute:
+            notebook = executed(notebook, course, module)
+        (chosen.execute or chosen.instructor or chosen.student).write_bytes(to_bytes(notebook))
+    except CourseError as error:
+        parser.exit(2, f"autograder: {error}\n")
+    except (NotebookError, stubs.StubError) as error:
+        parser.exit(1, f"autograder: {error}\n")
+    except OSError as error:  # there is no lesson, or OUT cannot be written
+        parser.exit(2, f"autograder: {error.filename}: {error.strerror}\n")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import autograder
 from autograder.authoring.closure import STAFF, needed_files
+from autograder.authoring.generated import without_solution
 from autograder.authoring.stubs import sync
 from autograder.course import Course, Module
 from autograder.intake import UsageError
@@ -47,10 +48,10 @@ class Selection:
 def select(course: Course, modules: str | None, solved: str | None) -> Selection:
     """The modules meant by `"00-06"`, `"00,03-05"`, a name; all of them, and no solutions, where nothing is said.
 
-    Raises UsageError for an unknown module, and where a module is left out that another one builds on.
+    Raises UsageError for an unknown module, for words that name none, and where a module is left out that another builds on.
     """
-    chosen = _chosen(course, modules) if modules else course.modules
-    given = _chosen(course, solved) if solved else ()
+    chosen = course.modules if modules is None else _chosen(course, modules, "--modules")
+    given = () if solved is None else _chosen(course, solved, "--with-solutions")
     for what, group in (("--modules", chosen), ("--with-solutions", given)):
         ids = {module.id for module in group}
         for module in group:
@@ -67,9 +68,14 @@ def contents_of(course: Course, selection: Selection) -> dict[str, bytes]:
     """Every file of the release by its path in it, `release.json` included.
 
     Raises:
-        ReleaseError: a stub is out of step, or the course holds a link.
+        ReleaseError: a solution or a handout is missing, a stub is out of step, or the course holds a link.
         LeftOutError: something in it imports what it leaves out.
     """
+    missing = [line for module in selection.modules for line in without_solution(module)]
+    handouts = [f"exercises/{module.id}/README.md" for module in selection.modules]
+    missing += [f"{path} is missing (the handout)" for path in handouts if not (course.root / path).is_file()]
+    if missing:
+        raise ReleaseError("; ".join(missing))
     stale = [path for path in sync(course.root, check=True) if any(path.is_relative_to(m.folder) for m in selection.modules)]
     if stale:
         names = ", ".join(path.relative_to(course.root).as_posix() for path in stale)
@@ -170,7 +176,7 @@ def move_there(built: Path, out: Path) -> None:
         os.replace(built, out)
 
 
-def _chosen(course: Course, keys: str) -> tuple[Module, ...]:
+def _chosen(course: Course, keys: str, option: str) -> tuple[Module, ...]:
     wanted: list[Module] = []
     for key in filter(None, (part.strip() for part in keys.split(","))):
         if span := re.fullmatch(r"([0-9]{1,2})-([0-9]{1,2})", key):
@@ -181,6 +187,8 @@ def _chosen(course: Course, keys: str) -> tuple[Module, ...]:
             wanted += inside
         else:
             wanted.append(course.module(key))
+    if not wanted:
+        raise UsageError(f"{option} {keys!r}: names no module")
     return tuple(module for module in course.modules if module in wanted)
 
 

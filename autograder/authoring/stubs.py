@@ -10,6 +10,7 @@ import io
 import os
 import re
 import tokenize
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -39,6 +40,26 @@ class _Block:
     end: int
 
 
+@dataclass(frozen=True)
+class OutOfStep:
+    """What is out of step: the files to be written, with what is to be in them, and the files to be removed."""
+
+    written: Mapping[Path, bytes]
+    removed: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> list[Path]:
+        """All of these files."""
+        return sorted([*self.written, *self.removed])
+
+    def mend(self) -> None:
+        """Write and remove them."""
+        for target, content in self.written.items():
+            _write_file(target, content)
+        for stale in self.removed:
+            stale.unlink()
+
+
 def stub_source(solution_text: str, path: str | PurePosixPath) -> str:
     """The stub of a solution.
 
@@ -59,11 +80,10 @@ def stub_source(solution_text: str, path: str | PurePosixPath) -> str:
     return _header(path) + import_from_exercises("\n".join(lines) + "\n", path, origin)
 
 
-def sync(course_root: Path, check: bool = False) -> list[Path]:
-    """Write the stub of every `solutions/NN_*/**/*.py` but `lesson.py` under `exercises/`; return those that changed.
+def out_of_step(course_root: Path) -> OutOfStep:
+    """The stubs under `exercises/` that are not those of `solutions/NN_*/**/*.py`; `lesson.py` has none.
 
-    With `check` nothing is written, and the list is of what is out of step. A generated stub whose solution is
-    gone is out of step too and is removed. Raises StubError, and FileNotFoundError where there are no solutions.
+    A generated stub whose solution is gone is to be removed. Raises StubError, and FileNotFoundError without a `solutions/`.
     """
     solutions, exercises = course_root / "solutions", course_root / "exercises"
     if not solutions.is_dir():
@@ -71,23 +91,21 @@ def sync(course_root: Path, check: bool = False) -> list[Path]:
     stubs = {
         exercises / source.relative_to(solutions): stub_source(
             source.read_text(encoding="utf-8"), source.relative_to(course_root).as_posix()
-        )
+        ).encode()
         for source in _course_files(solutions)
         if source.name != "lesson.py"
     }
-    changed = []
-    for target, stub in stubs.items():
-        wanted = stub.encode()
-        if not target.is_file() or target.read_bytes() != wanted:
-            changed.append(target)
-            if not check:
-                write_file(target, wanted)
-    for stale in _course_files(exercises):
-        if stale not in stubs and stale.read_bytes().startswith(GENERATED.encode()):
-            changed.append(stale)
-            if not check:
-                stale.unlink()
-    return sorted(changed)
+    written = {target: stub for target, stub in stubs.items() if not target.is_file() or target.read_bytes() != stub}
+    stale = (file for file in _course_files(exercises) if file not in stubs)
+    return OutOfStep(written, tuple(file for file in stale if file.read_bytes().startswith(GENERATED.encode())))
+
+
+def sync(course_root: Path, check: bool = False) -> list[Path]:
+    """Put the stubs in step and return those that were not; with `check` nothing is changed. Raises as `out_of_step` does."""
+    found = out_of_step(course_root)
+    if not check:
+        found.mend()
+    return found.paths
 
 
 def _course_files(folder: Path) -> list[Path]:
@@ -211,7 +229,7 @@ def import_from_exercises(text: str, path: str, origin: list[int]) -> str:
     return "\n".join(lines)
 
 
-def write_file(target: Path, content: bytes) -> None:
+def _write_file(target: Path, content: bytes) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     part.write_bytes(content)

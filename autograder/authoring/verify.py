@@ -41,8 +41,10 @@ def verify(
     With `note`, which test caught each mutant is written down for the next time. Closes the zygote.
     """
     good, stale, why = True, [], ""
+    broken = {module.id: absent for module in modules if (absent := _without_solution(module, course))}
     try:
-        stale = generated.sync(course.root, check=True, modules={module.id for module in modules})
+        solved = {module.id for module in modules if module.id not in broken}
+        stale = generated.sync(course.root, check=True, modules=solved).paths
     except generated.GenerationError as error:
         why = str(error)
 
@@ -50,16 +52,26 @@ def verify(
         nonlocal good
         zygote.wait()
         for module in modules:
+            problems = [] if (module.folder / "README.md").is_file() else [f"handout: exercises/{module.id}/README.md is missing"]
+            if module.id in broken:
+                good &= _told(module, "cannot be proved", [*problems, *broken[module.id]], console, quiet)
+                continue
             out_of_step = [path.name for path in stale if path.is_relative_to(module.folder)]
-            problems = [f"stub: {name} is out of step with its solution: run `autograder sync`" for name in out_of_step]
+            problems += [f"stub: {name} is out of step with its solution: run `autograder sync`" for name in out_of_step]
             problems += [f"stub: {why}"] if why else []
             good &= _verify_module(module, suites, zygote, console, quiet, cheats, note, problems)
 
     try:
-        open_suites(course, modules, use)
+        open_suites(course, modules, use, broken)
     finally:
         zygote.close()
     return good
+
+
+def _without_solution(module: Module, course: Course) -> list[str]:
+    """A line for each solution that is missing of this module and of those that it builds on."""
+    needed = [other for other in course.modules if other.id in (module.id, *module.requires)]
+    return [line for other in needed for line in generated.without_solution(other)]
 
 
 def _verify_module(
@@ -78,6 +90,8 @@ def _verify_module(
         checks = checks_of(module, suites, zygote, cheats)
     except (variants.VariantError, SyntaxError) as error:
         checks, problems = [], [*problems, str(error)]
+    except FileNotFoundError as error:  # a stub: that it is out of step has been said
+        checks, problems = [], problems or [str(error)]
     counts: dict[str, int] = {}
     caught_by: dict[str, str] = {}
     named = 0
@@ -103,19 +117,23 @@ def _verify_module(
                 if finding.caught_by:
                     caught_by[name] = finding.caught_by
                 if finding.problem:
-                    problems.append(f"{kind} {name}: {finding.problem}")
+                    label = f"{kind} {name}".strip()
+                    problems.append(f"{label}: {finding.problem.removeprefix(f'{label}: ')}")
             progress.update(task, advance=len(findings), description=" ".join(proved[-1])[:60])
             progress.refresh()
     if note:
         caught.write(module, caught_by)
+    summary = ", ".join(
+        f"{counts.get(kind, 0)} {label}" for kind, label in
+        (("mutant", f"mutants ({named} named)"), ("alternative", "alternatives"), ("cheat", "cheats"))
+    )  # fmt: skip
+    return _told(module, f"{summary}; {time.monotonic() - start:.1f} s", problems, console, quiet)
+
+
+def _told(module: Module, summary: str, problems: list[str], console: Console, quiet: bool) -> bool:
+    """Print a module's line and its problems beneath it. True when there is none."""
     if problems or not quiet:
-        summary = ", ".join(
-            f"{counts.get(kind, 0)} {label}" for kind, label in
-            (("mutant", f"mutants ({named} named)"), ("alternative", "alternatives"), ("cheat", "cheats"))
-        )  # fmt: skip
-        mark = "✗" if problems else "✓"
-        line = f"{mark} {module.id}: {summary}; {time.monotonic() - start:.1f} s"
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{'✗' if problems else '✓'} {module.id}: {summary}", highlight=False, markup=False, soft_wrap=True)
         for problem in sorted(problems):
             console.print(f"    {problem}", highlight=False, markup=False, soft_wrap=True)
     return not problems

@@ -24,7 +24,7 @@ import pytest
 import torch
 from hypothesis.internal.conjecture import providers
 
-from autograder.course import Course, Module
+from autograder.course import Course, CourseError, Module
 from autograder.grading.lookout import Lookout
 from autograder.grading.manifest import TestOutcome, TestSpec, parts_of
 from autograder.grading.remote import SHARED_SCENARIOS, Call, RemoteModule, Stop, compiled, load_failure, shared_key, transcript
@@ -81,7 +81,7 @@ class _Session:
         self.exercises: dict[Path, frozenset[str]] = {}
         self.policed: dict[Path, frozenset[str]] = {}  # those that forbid something
         self.references: dict[str, LocalModule] = {}
-        self.problems: list[str] = []
+        self.problems: list[tuple[Path, str]] = []  # what cannot be collected, and why
         self.failure: BaseException | None = None
 
     @pytest.fixture
@@ -109,14 +109,14 @@ class _Session:
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
-            self.problems.append(f"{report.nodeid}: {str(report.longrepr).strip().splitlines()[-1]}")
+            why = str(report.longrepr).strip().splitlines()[-1].removeprefix("E ").strip()
+            self.problems.append((self.course.root / report.nodeid.partition("::")[0], f"{report.nodeid}: {why}"))
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        if not self.problems:
-            try:
-                self.ready(session.items)
-            except BaseException as error:  # pytest would print it; it belongs to whoever opened the suites
-                self.failure = error
+        try:
+            self.ready(session.items)
+        except BaseException as error:  # pytest would print it; it belongs to whoever opened the suites
+            self.failure = error
         return True
 
 
@@ -275,11 +275,22 @@ def _environment(**values: str | None) -> Iterator[None]:
             os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
 
 
-def open_suites(course: Course, modules: Sequence[Module], use: Callable[[Suites], None]) -> None:
-    """Collect the modules' suites and call `use` with them. GraderError when a suite is broken."""
+def open_suites(
+    course: Course, modules: Sequence[Module], use: Callable[[Suites], None], broken: dict[str, list[str]] | None = None
+) -> None:
+    """Collect the modules' suites and call `use` with them.
+
+    GraderError when a suite is broken; with `broken`, what is wrong is put there by the module's id and the others are opened.
+    """
+
+    def refuse(module: Module, why: str) -> None:
+        if broken is None:
+            raise GraderError(why)
+        broken.setdefault(module.id, []).append(why)
+
     for module in modules:
         if not module.suite_folder.is_dir():
-            raise GraderError(f"{module.id} has no hidden suite in {module.suite_folder.name}: it cannot be graded here")
+            refuse(module, f"{module.id} has no hidden suite in {module.suite_folder.name}: it cannot be graded here")
     # Constants from local source files would be mixed into the examples: a test elsewhere would change the inputs here.
     if hasattr(providers, "_get_local_constants"):
         nothing = providers._local_constants
@@ -289,10 +300,29 @@ def open_suites(course: Course, modules: Sequence[Module], use: Callable[[Suites
         sys.path.insert(0, str(course.root))  # `solutions` is this course's, wherever it lies
 
     def ready(items: list[pytest.Item]) -> None:
-        use(Suites(session, {module.id: _suite(course, module, items, session) for module in modules}))
+        for path, why in session.problems:
+            owners = [module for module in modules if {module.folder, module.suite_folder} & {path, *path.parents}]
+            if broken is None or not owners:
+                raise GraderError("the suites cannot be collected: " + "; ".join(why for _, why in session.problems))
+            refuse(owners[0], why)
+        suites = {}
+        for module in modules:
+            if module.id not in (broken or ()):
+                try:
+                    suites[module.id] = _suite(course, module, items, session)
+                except GraderError as error:
+                    refuse(module, str(error))
+                except (SyntaxError, FileNotFoundError) as error:
+                    if broken is None:
+                        raise
+                    refuse(module, f"{type(error).__name__}: {error}")
+        use(Suites(session, suites))
 
     session = _Session(course, ready)
-    folders = [str(path) for module in modules for path in (*sorted(module.folder.glob("test_*.py")), module.suite_folder)]
+    opened = [module for module in modules if module.id not in (broken or ())]
+    folders = [str(path) for module in opened for path in (*sorted(module.folder.glob("test_*.py")), module.suite_folder)]
+    if not folders:
+        return use(Suites(session, {}))
     arguments = [
         *folders, "-c", os.devnull, "--rootdir", str(course.root), "--import-mode=importlib", "-p", "no:cacheprovider",
         "-p", "no:terminal", "-p", "no:faulthandler", "-p", "no:logging", "-p", "no:warnings", "--capture=no",
@@ -303,8 +333,8 @@ def open_suites(course: Course, modules: Sequence[Module], use: Callable[[Suites
         status = pytest.main(arguments, plugins=[session])
     if session.failure is not None:
         raise session.failure
-    if session.problems or status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
-        raise GraderError("the suites cannot be collected: " + ("; ".join(session.problems) or f"pytest ended with {status!r}"))
+    if not session.problems and status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise GraderError(f"the suites cannot be collected: pytest ended with {status!r}")
 
 
 def _suite(course: Course, module: Module, items: list[pytest.Item], session: _Session) -> Suite:
@@ -320,7 +350,7 @@ def _suite(course: Course, module: Module, items: list[pytest.Item], session: _S
             continue
         session.exercises[folder] = names
         session.policed[folder] = frozenset(runtime_rules(module))
-        specs.append((item, _spec(item, "public" if folder == module.folder else "hidden", names)))
+        specs.append((item, _spec(item, "public" if folder == module.folder else "hidden", module)))
         _prepare(item, course.settings.grading_seed, session)
     counted = [spec.name for _, spec in specs]
     specs = [
@@ -346,10 +376,14 @@ def _imported(name: str, path: Path) -> Any:
         raise GraderError(f"the solution {path.name} cannot be imported: {type(error).__name__}: {error}") from None
 
 
-def _spec(item: pytest.Item, tier: str, exercises: frozenset[str]) -> TestSpec:
+def _spec(item: pytest.Item, tier: str, module: Module) -> TestSpec:
     mark = item.get_closest_marker("exercise")
-    if mark is None or mark.args[0] not in exercises:
+    if mark is None:
         raise GraderError(f"{item.nodeid}: is marked for no exercise of its module")
+    try:
+        module.exercise(mark.args[0])
+    except CourseError as error:
+        raise GraderError(f"{item.nodeid}: {error}") from None
     title = (getattr(item.obj, "__doc__", None) or item.name).strip().splitlines()[0]
     points = mark.kwargs["points"] if tier == "hidden" else 0
     return TestSpec(item.name, mark.args[0], points, tier, mark.kwargs["core"], title)
