@@ -15,6 +15,10 @@ from autograder.testing.measure import Measurement, cpu_seconds, memory
 from autograder.worker import wire
 
 
+class NotDefined(AssertionError, AttributeError):
+    """The module has no such exercise: a failed check, and for those who only look whether a name is there what they expect."""
+
+
 class LocalModule:
     """Calls go straight to the imported module; arguments are copied first, as they would be on the wire."""
 
@@ -59,7 +63,7 @@ class LocalModule:
         except AttributeError as error:
             if error.obj is not self._module or error.name.startswith("_"):
                 raise
-            raise AssertionError(f"the file does not define {error.name}") from None
+            raise NotDefined(f"the file does not define {error.name}") from None
 
     def measure(self, call: str | Callable, *args: Any, warm_up: tuple | None = None, **kwargs: Any) -> Measurement:
         """The call in a fork of this process, with its peak memory read from outside."""
