@@ -29,7 +29,7 @@ from autograder.worker.client import GraderError, Worker, Zygote
 # The tests that caught the mutants before this one in a batch, the last one first: neighbours in mutants.py are often mistakes
 # of the same kind, and a test that catches one most likely catches the next.
 _CAUGHT_BY: list[str] = []
-CHEAT_LIMITS = {"call_seconds": 0.5, "load_seconds": 0.5, "module_seconds": 1.0, "memory_mb": 512}
+CHEAT_LIMITS = {"call_seconds": 0.5, "load_seconds": 0.5, "module_seconds": 1.0, "memory_mb": 256}
 
 
 @dataclass(frozen=True)
