@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@echo "set-up 2/2: PyTorch and the rest, as pinned in constraints.txt (minutes, the first time)"
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt --no-compile -e '.[test,dev]'
-	@$(BIN)/python -m compileall -qq -j 0 -x '/(tests|models)/' $(VENV)/lib || true # on all cores; pip uses one, and does what nobody imports
+	@$(BIN)/python -m compileall -qq -j 0 -x '/(tests|models)/' $(VENV)/lib || true # on all cores, which pip does on one; not every file is for this Python
 	@touch $@
 
 grade: $(READY)
