@@ -7,15 +7,17 @@ appear in code and nowhere else.
 
 import re
 import textwrap
+import unicodedata
 
 WIDTH = 100
 
-_NOT_FOR_NAMES = re.compile(r"[^\w .,()/+-]")
+_IN_NAMES = " .,()/+-_"  # and letters, digits and what is set on letters, of any script
 
 
 def name(text: str) -> str:
     """A name as code on one line, fit for a table's cell: what could end the code or the cell becomes `?`."""
-    plain = _NOT_FOR_NAMES.sub("?", " ".join(text.split()))
+    line = " ".join(text.split())
+    plain = "".join(char if char in _IN_NAMES or unicodedata.category(char)[0] in "LMN" else "?" for char in line)
     return f"`{plain}`" if plain else ""
 
 

@@ -210,11 +210,11 @@ def _module_of(path: Path, course: Course, modules: Sequence[Module] | None, kin
     matches = [
         (module, file)
         for module in modules or course.modules
-        for file in (module.files if kind == "py" else [_notebook_of(module)])
+        for file in (module.files if kind == "py" else [notebook_of(module)])
         if PurePosixPath(file).stem == path.stem
     ]
     if modules and len(modules) == 1:
-        return matches[0] if matches else (modules[0], modules[0].main_file if kind == "py" else _notebook_of(modules[0]))
+        return matches[0] if matches else (modules[0], modules[0].main_file if kind == "py" else notebook_of(modules[0]))
     if len(matches) == 1:
         return matches[0]
     ids = ", ".join(module.id for module in modules or course.modules)
@@ -249,13 +249,14 @@ def _find(source: Source, module: Module, file: str, limit: int = FILE_BYTES) ->
     return next((data for place in places if (data := source.read(place, limit)) is not None), None)
 
 
-def _notebook_of(module: Module) -> str:
+def notebook_of(module: Module) -> str:
+    """The file name of the notebook that may stand for the module's main file."""
     return str(PurePosixPath(module.main_file).with_suffix(".ipynb"))
 
 
 def _from_notebook(source: Source, module: Module) -> str | None:
     """The main file's text as the module's notebook has it; None where there is no notebook."""
-    name = _notebook_of(module)
+    name = notebook_of(module)
     data = _find(source, module, name, NOTEBOOK_BYTES)
     if data is None:
         return None

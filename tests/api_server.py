@@ -20,12 +20,17 @@ LINK, SUBMODULE = "120000", "160000"
 
 @dataclass
 class Pull:
-    """A pull request: its base's and its head's files. A file is bytes, or a mode and bytes; `huge` folders are truncated."""
+    """A pull request: its base's and its head's files. A file is bytes, or a mode and bytes; `huge` folders are truncated;
+    `into` is the base's branch.
+    """
 
     base: dict[str, Any]
     head: dict[str, Any]
     huge: tuple[str, ...] = ()
     state: str = "open"
+    into: str = "main"
+    left: dict[str, Any] = field(default_factory=dict)  # the files where it left its base, if that has moved on
+    related: bool = True
 
 
 @dataclass
@@ -47,6 +52,7 @@ class State:
         self.pulls[number] = pull
         self.comments.setdefault(number, [])
         self._commit(number, "base", pull.base, ())
+        self._commit(number, "left", pull.left, ())
         return self._commit(number, "head", pull.head, pull.huge)
 
     def sha(self, number: int, side: str = "head") -> str:
@@ -117,8 +123,15 @@ class _Handler(BaseHTTPRequestHandler):
         match method, *parts:
             case "GET", "pulls", number if int(number) in state.pulls:
                 pull = state.pulls[int(number)]
-                base = {"sha": state.sha(int(number), "base"), "repo": {"full_name": state.repository}}
+                base = {"sha": state.sha(int(number), "base"), "ref": pull.into,
+                        "repo": {"full_name": state.repository, "default_branch": "main"}}  # fmt: skip
                 return 200, {"state": pull.state, "head": {"sha": state.sha(int(number))}, "base": base}
+            case "GET", "compare", both:
+                base, head = both.split("...")
+                number = next((n for n in state.pulls if (state.sha(n, "base"), state.sha(n)) == (base, head)), 0)
+                if not number or not state.pulls[number].related:
+                    return 404, {}
+                return 200, {"merge_base_commit": {"sha": state.sha(number, "left" if state.pulls[number].left else "base")}}
             case "GET", "git", "trees", sha if sha in state.trees:
                 return 200, state.trees[sha]
             case "GET", "git", "blobs", sha if sha in state.blobs:

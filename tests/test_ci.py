@@ -214,6 +214,9 @@ def test_the_token_went_to_the_api_and_nowhere_else(graded: SimpleNamespace) -> 
         (lambda d: d["course"].update(digest="0"), "another state"),
         (lambda d: d.update(extra=1), "schema"),
         (lambda d: d["modules"][0].update(score=float("inf")), "schema"),
+        (lambda d: d["modules"][0].update(score=None), "schema"),
+        (lambda d: d.update(score=[]), "schema"),
+        (lambda d: d.update(score=10**400), "schema"),
     ],
 )
 def test_a_forged_result_is_not_believed(graded: SimpleNamespace, course, tmp_path: Path, change, says: str) -> None:
@@ -243,6 +246,16 @@ def test_without_a_believable_result_the_author_is_told_that_it_is_not_their_doi
         assert server.checks[-1]["conclusion"] == "action_required"
     [comment] = server.comments[2]
     assert "not your doing" in comment["body"]
+
+
+def test_remarks_on_a_notebook_stand_at_the_notebook(graded: SimpleNamespace, course) -> None:
+    folder = graded.folder / "wrong"
+    taken = fetched.submission(folder, fetched.read(folder), course)
+    results = read(graded.folder / "results/wrong/results.json")
+    assert not fetched.as_notebooks(folder, taken)
+    assert {remark.path for remark in post.verdict(results, taken, course).remarks} == {FILE}
+    there = post.verdict(results, taken, course, {"00_tiny"}).remarks
+    assert {(remark.path, remark.line) for remark in there} == {(FILE.replace(".py", ".ipynb"), 1)}
 
 
 @pytest.mark.parametrize(("setting", "seen"), [("nothing", False), ("title", False), ("message", True)])
@@ -323,6 +336,53 @@ def test_only_the_newest_commit_of_an_open_pull_request_here_is_graded(server: S
     assert not (tmp_path / "out").exists()
 
 
+def test_what_the_pull_request_does_not_change_is_not_graded(server: State, api: Api, course, tmp_path: Path) -> None:
+    """The default branch has moved on since the pull request left it: the file that differs now is not its doing."""
+    moved_on = {FILE: b"mended", "README.md": b"read me"}
+    sha = server.add(1, Pull(moved_on, {FILE: b"stub", "README.md": b"changed"}, left={FILE: b"stub"}))
+    assert taken(api, course, tmp_path / "out", sha).modules == ()
+    sha = server.add(2, Pull(moved_on, {FILE: b"stub"}, related=False))  # no commit is shared
+    assert taken(api, course, tmp_path / "unrelated", sha, 2).modules == ("00_tiny",)
+
+
+def test_only_what_leads_into_the_default_branch_is_graded(server: State, api: Api, course, tmp_path: Path) -> None:
+    sha = server.add(1, Pull({FILE: b"work"}, {FILE: b"work"}, into="a-branch-of-mine"))
+    with pytest.raises(Refused, match="does not lead into the default branch"):
+        taken(api, course, tmp_path / "out", sha)
+
+
+def test_an_api_that_does_not_answer_is_not_the_submissions_fault(server: State, api: Api, course, tmp_path: Path) -> None:
+    sha = server.add(1, pulls()[1])
+    asked = [api.get("/repos/org/course/pulls/1"), api.get(f"/repos/org/course/compare/{server.sha(1, 'base')}...{sha}")]
+    before = [(200, {}, json.dumps(answer).encode()) for answer in asked]
+    tree = {"truncated": False, "tree": [{"path": "exercises", "mode": "040000"}]}  # an entry without its name
+    for faults in ([(500, {}, b"")] * 5, [(200, {}, b"not JSON")], [(200, {}, b"{}")], [(200, {}, json.dumps(tree).encode())]):
+        server.faults = [*before, *faults]
+        with pytest.raises(ApiError):
+            taken(api, course, tmp_path / "out", sha)
+
+
+def test_a_notebook_is_fetched_and_stands_for_its_module(server: State, api: Api, course, tmp_path: Path) -> None:
+    cell = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": HONEST}
+    notebook = json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}).encode()
+    stub = (course.root / FILE).read_bytes()
+    name = FILE.replace(".py", ".ipynb")
+    sha = server.add(1, Pull({FILE: stub}, {FILE: stub, name: notebook}))
+    note = taken(api, course, tmp_path / "out", sha)
+    assert note.modules == ("00_tiny",) and not note.problems
+    submission = fetched.submission(tmp_path / "out", note, course)
+    assert "return x + x" in submission.modules[0].files["tiny.py"]
+    assert fetched.as_notebooks(tmp_path / "out", submission) == {"00_tiny"}
+
+
+def test_a_note_of_another_pull_request_is_posted_nowhere(graded: SimpleNamespace, tiny_course: Path) -> None:
+    before = len(graded.state.checks)
+    for asked in ({"pull": 9}, {"repository": "org/other"}, {"sha": "a" * 40}):
+        with pytest.raises(UsageError, match="were fetched from elsewhere"):
+            commands.post(folder=graded.folder / "wrong", results=None, **asked, course_folder=tiny_course)
+    assert len(graded.state.checks) == before
+
+
 def test_a_pull_request_into_another_repository_is_refused(server: State, api: Api, course, tmp_path: Path) -> None:
     sha = server.add(1, pulls()[1])
     answer = {"state": "open", "head": {"sha": sha}, "base": {"sha": "0" * 40, "repo": {"full_name": "evil/course"}}}
@@ -381,8 +441,8 @@ def test_a_forged_note_does_not_lead_out_of_the_course(course, tmp_path: Path) -
         ([(500, {}, b""), (502, {}, b"")], [1, 2]),
         ([(429, {"Retry-After": "7"}, b"")], [7]),
         ([(403, {"Retry-After": "9"}, b"")], [9]),
-        ([(403, {}, b'{"message": "You have exceeded a secondary rate limit"}')], [1]),
-        ([(429, {"Retry-After": "Tue, 24 Nov 2026 01:00:00 GMT"}, b"")], [1]),
+        ([(403, {}, b'{"message": "You have exceeded a secondary rate limit"}')], [60]),
+        ([(429, {"Retry-After": "Tue, 24 Nov 2026 01:00:00 GMT"}, b"")], [60]),
     ],
 )
 def test_a_request_is_tried_again_after_a_while(server: State, faults: list, pauses: list) -> None:

@@ -20,7 +20,7 @@ from urllib import error, parse, request
 API = "https://api.github.com"
 ANSWER_BYTES = 8 * 1024 * 1024
 ATTEMPTS = 5
-LONGEST_PAUSE = 60.0
+LONGEST_PAUSE = LIMITED_PAUSE = 60.0  # where a limit is reached and nothing is said, GitHub asks for a minute
 TIMEOUT_SECONDS = 30.0
 REDIRECTS = 3
 
@@ -35,6 +35,10 @@ class ApiError(Exception):
     def __init__(self, message: str, status: int = 0):
         super().__init__(message)
         self.status = status
+
+
+class TooLarge(ApiError):
+    """The answer has more bytes than were asked for."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class Api:
                         url = self._same_origin(url, answer.headers.get("Location", ""), asked)
                         continue
                     raise _refused(answer, asked, safe) from None
-            except (error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as problem:
+            except (OSError, http.client.HTTPException) as problem:  # a URLError is an OSError, and so is what TLS raises
                 reason = f"no answer ({type(getattr(problem, 'reason', problem)).__name__})"
                 raise _Again(reason, 0) if safe else ApiError(f"{asked}: {reason}; it may have been done") from None
             return _parsed(text, limit, asked)
@@ -152,7 +156,8 @@ def _refused(answer: error.HTTPError, asked: str, safe: bool) -> Exception:
     if not limited and status == 403:
         limited = b"rate limit" in answer.read(4096).lower()
     if limited:
-        return _Again(f"too many requests (status {status})", status, _seconds(headers))
+        wait = _seconds(headers)
+        return _Again(f"too many requests (status {status})", status, LIMITED_PAUSE if wait is None else wait)
     if status == 503 or (status >= 500 and safe):
         return _Again(f"the server failed (status {status})", status, _seconds(headers))
     advice = {
@@ -177,7 +182,7 @@ def _seconds(headers: Mapping[str, str]) -> float | None:
 
 def _parsed(text: bytes, limit: int, asked: str) -> Any:
     if len(text) > limit:
-        raise ApiError(f"{asked}: the answer is larger than {limit} bytes")
+        raise TooLarge(f"{asked}: the answer is larger than {limit} bytes")
     try:
         return json.loads(text) if text.strip() else None
     except (ValueError, RecursionError):

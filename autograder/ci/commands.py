@@ -82,16 +82,27 @@ def grade(
 def post(
     folder: Annotated[Path, FolderArgument],
     results: Annotated[Path | None, ResultOption] = None,
+    repository: Annotated[str | None, RepositoryOption] = None,
+    pull: Annotated[int | None, PullOption] = None,
+    sha: Annotated[str | None, ShaOption] = None,
     course_folder: Annotated[Path | None, CourseOption] = None,
 ) -> None:
-    """Validate a result, then post it: a check run with annotations and one comment (GITHUB_TOKEN, GITHUB_API_URL)."""
+    """Validate a result, then post it: a check run with annotations and one comment (GITHUB_TOKEN, GITHUB_API_URL).
+
+    Repository, pull request and commit, where given, are those that were asked for: files of any others are posted nowhere.
+    """
     from autograder.ci import api, fetched
     from autograder.ci import post as posting
     from autograder.ci.validate import Invalid, validated
     from autograder.course import load_course
+    from autograder.intake import UsageError
+    from autograder.sources import printable
 
     course = load_course(course_folder)
     note = fetched.read(folder)
+    asked = {"repository": repository, "pull": pull, "sha": sha}
+    if other := [f"--{key}" for key, value in asked.items() if value is not None and value != getattr(note, key)]:
+        raise UsageError(f"{', '.join(other)}: the files in {printable(folder)} were fetched from elsewhere")
     problem = ""
     if not note.modules:
         told = posting.nothing_to_grade()
@@ -100,7 +111,7 @@ def post(
         try:
             if results is None:
                 raise Invalid("there is no result")
-            told = posting.verdict(validated(results, taken, course), taken, course)
+            told = posting.verdict(validated(results, taken, course), taken, course, fetched.as_notebooks(folder, taken))
         except Invalid as error:
             told, problem = posting.grader_failed(), str(error)
     try:

@@ -16,13 +16,15 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from autograder.ci.api import Api, ApiError, is_repository, is_sha
+from autograder.ci.api import Api, ApiError, TooLarge, is_repository, is_sha
 from autograder.ci.fetched import Fetched, write
 from autograder.course import Course, Module
-from autograder.intake import SUBMISSION_BYTES, UsageError
+from autograder.intake import SUBMISSION_BYTES, UsageError, notebook_of
+from autograder.notebook import NOTEBOOK_BYTES
 from autograder.sources import FILE_BYTES, printable, size
 
 ROOT = "exercises"
+ODD = "the API's answer is not what its documentation says"
 FILE_MODES = ("100644", "100755", "100664")  # the last as old Git wrote it
 _KINDS = {"120000": "a symbolic link", "160000": "a submodule", "040000": "a folder"}
 
@@ -56,18 +58,20 @@ def fetch(
 ) -> Fetched:
     """Write the files of the pull request at `sha` into the folder `out`, with the note of what they are.
 
-    Without `modules`: those of which a file differs from the base branch. `allow` are patterns (`my-org/llm-*`) of the
+    Without `modules`: those of which the pull request changes a file or the notebook, as against the commit at which it left the
+    base branch. `allow` are patterns (`my-org/llm-*`) of the
     repositories that may be graded; None for all of them.
 
     Raises:
         UsageError: an argument is malformed, or `out` is there and not empty.
-        Refused: the repository is not allowed, or `sha` is not the head of this open pull request.
+        Refused: the repository is not allowed, the pull request is not open or does not lead into the default branch, or `sha` is
+            not its head.
         ApiError: the API did not answer as it should.
     """
     _check(repository, pull, sha, out)
     if allow is not None and not any(fnmatchcase(repository.lower(), pattern.lower()) for pattern in allow):
         raise Refused(f"{repository} is not among the repositories that are graded here")
-    base = _base_of(api, repository, pull, sha)
+    base = _left_at(api, repository, _base_of(api, repository, pull, sha), sha)
     head_tree, base_tree = _Tree(api, repository, sha), _Tree(api, repository, base)
     wanted = list(modules) or [module for module in course.modules if _differs(module, head_tree, base_tree)]
     problems: dict[str, str] = {}
@@ -76,7 +80,7 @@ def fetch(
     for module in wanted:
         try:
             texts = _read(api, repository, module, head_tree)
-            room -= sum(map(len, texts.values()))
+            room -= sum(len(text) for file, text in texts.items() if file in module.files)
             if room < 0:
                 raise _Problem(f"the submission is larger than {size(SUBMISSION_BYTES)} in all.")
         except _Problem as problem:
@@ -116,6 +120,9 @@ def _base_of(api: Api, repository: str, pull: int, sha: str) -> str:
     into = _table(base.get("repo")).get("full_name")
     if not isinstance(into, str) or into.lower() != repository.lower():
         raise Refused(f"pull request {pull} does not lead into {repository}")
+    if base.get("ref") != _table(base["repo"]).get("default_branch"):
+        # Checks belong to a commit: one that leads elsewhere, where less of it is new, would pass for the one that counts.
+        raise Refused(f"pull request {pull} of {repository} does not lead into the default branch")
     if answer.get("state") != "open":
         raise Refused(f"pull request {pull} of {repository} is not open")
     if head.get("sha") != sha:
@@ -123,6 +130,20 @@ def _base_of(api: Api, repository: str, pull: int, sha: str) -> str:
     if not is_sha(str(base.get("sha"))):
         raise ApiError("the pull request has no base commit")
     return str(base["sha"])
+
+
+def _left_at(api: Api, repository: str, base: str, sha: str) -> str:
+    """The newest commit that the base and the pull request share; the base itself where they share none."""
+    try:  # files are listed on the first page alone
+        answer = _table(api.get(f"/repos/{repository}/compare/{base}...{sha}?per_page=1&page=2"))
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return base
+    shared = str(_table(answer.get("merge_base_commit")).get("sha"))
+    if not is_sha(shared):
+        raise ApiError(ODD)
+    return shared
 
 
 @dataclass
@@ -160,27 +181,27 @@ class _Tree:
         too_many = f"{path or 'the top folder'} has too many entries to be listed: keep only the course's files in it."
         try:
             answer = _table(self.api.get(f"/repos/{self.repository}/git/trees/{sha}"))
-        except ApiError as error:
-            if error.status:
-                raise
-            return too_many  # larger than an answer may be
-        if answer.get("truncated") is not False:
+        except TooLarge:
             return too_many
-        entries = [_entry(item) for item in answer.get("tree") or ()]
-        return {name: entry for name, entry in entries if name}
+        if answer.get("truncated") is True:
+            return too_many
+        if answer.get("truncated") is not False or not isinstance(answer.get("tree"), list):
+            raise ApiError(ODD)
+        return dict(_entry(item) for item in answer["tree"])
 
 
 def _entry(item: Any) -> tuple[str, Entry]:
     item = _table(item)
     path, mode, sha, count = item.get("path"), item.get("mode"), item.get("sha"), item.get("size", 0)
-    fits = isinstance(path, str) and isinstance(mode, str) and is_sha(str(sha)) and isinstance(count, int)
-    return (path, Entry(mode, str(sha), count)) if fits else ("", Entry("", "", 0))
+    if not (isinstance(path, str) and isinstance(mode, str) and is_sha(str(sha)) and isinstance(count, int)):
+        raise ApiError(ODD)
+    return path, Entry(mode, str(sha), count)
 
 
 def _differs(module: Module, head: _Tree, base: _Tree) -> bool:
-    """Whether a file of the module is not the base's; a file that was deleted is no change to grade."""
+    """Whether a file of the module, or its notebook, is not the base's; one that was deleted is no change to grade."""
     found = []
-    for file in module.files:
+    for file in (*module.files, notebook_of(module)):
         try:
             new = head.find(f"{ROOT}/{module.id}/{file}")
         except _Problem:
@@ -196,20 +217,24 @@ def _differs(module: Module, head: _Tree, base: _Tree) -> bool:
 
 def _read(api: Api, repository: str, module: Module, tree: _Tree) -> dict[str, bytes]:
     texts = {}
-    for file in module.files:
+    for file, limit in [*((file, FILE_BYTES) for file in module.files), (notebook_of(module), NOTEBOOK_BYTES)]:
         entry = tree.find(f"{ROOT}/{module.id}/{file}")
         if entry is None:
             continue
         if entry.mode not in FILE_MODES:
             raise _Problem(f"{file} is {_KINDS.get(entry.mode, 'no regular file')}: commit the file itself.")
-        if entry.bytes > FILE_BYTES:
-            raise _Problem(f"{file} is larger than {size(FILE_BYTES)}: keep data out of it.")
-        texts[file] = _blob(api, repository, file, entry)
+        if entry.bytes > limit:
+            raise _Problem(_too_large(file, limit))
+        texts[file] = _blob(api, repository, file, entry, limit)
     return texts
 
 
-def _blob(api: Api, repository: str, file: str, entry: Entry) -> bytes:
-    answer = _table(api.get(f"/repos/{repository}/git/blobs/{entry.sha}", limit=2 * FILE_BYTES))
+def _too_large(file: str, limit: int) -> str:
+    return f"{file} is larger than {size(limit)}: keep data out of it."
+
+
+def _blob(api: Api, repository: str, file: str, entry: Entry, limit: int) -> bytes:
+    answer = _table(api.get(f"/repos/{repository}/git/blobs/{entry.sha}", limit=2 * limit))
     try:
         data = base64.b64decode(str(answer.get("content")), validate=False)
     except (binascii.Error, ValueError):
@@ -217,12 +242,12 @@ def _blob(api: Api, repository: str, file: str, entry: Entry) -> bytes:
     # A blob's name is the SHA-1 of its content: what came is what the commit holds.
     if hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest() != entry.sha:
         raise ApiError(f"{file}: what the API sent is not what the commit holds")
-    if len(data) > FILE_BYTES:
-        raise _Problem(f"{file} is larger than {size(FILE_BYTES)}: keep data out of it.")
+    if len(data) > limit:
+        raise _Problem(_too_large(file, limit))
     return data
 
 
 def _table(answer: Any) -> Mapping[str, Any]:
     if not isinstance(answer, dict):
-        raise ApiError("the API's answer is not what its documentation says")
+        raise ApiError(ODD)
     return answer

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from autograder.course import Course, CourseError, Module
-from autograder.intake import Submission, SubmittedModule, UsageError, clean_name, collect
+from autograder.intake import Submission, SubmittedModule, UsageError, clean_name, collect, text_of
 from autograder.sources import printable
 
 NOTE = "fetched.json"
@@ -74,6 +74,17 @@ def submission(folder: Path, fetched: Fetched, course: Course) -> Submission:
     """The files as a submission; a module of which a file could not be taken is rejected with that reason."""
     taken = collect(folder, course, modules_of(fetched, course), fetched.name)
     return replace(taken, modules=tuple(_with_problem(item, fetched.problems.get(item.module.id)) for item in taken.modules))
+
+
+def as_notebooks(folder: Path, taken: Submission) -> set[str]:
+    """The ids of the modules whose main file is not the one that was committed, but was made from the notebook."""
+    found = set()
+    for item in taken.modules:
+        path = folder / "exercises" / item.module.id / item.module.main_file
+        text = item.files.get(item.module.main_file)
+        if text is not None and not (path.is_file() and text_of(item.module.main_file, path.read_bytes()) == text):
+            found.add(item.module.id)
+    return found
 
 
 def _with_problem(item: SubmittedModule, problem: str | None) -> SubmittedModule:

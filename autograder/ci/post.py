@@ -5,15 +5,15 @@ Nothing that is posted decides anything: the score is in the validated result, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autograder.ci.api import Api, ApiError
 from autograder.ci.fetch import head_of
 from autograder.ci.fetched import Fetched
 from autograder.course import Course
-from autograder.intake import Submission
+from autograder.intake import Submission, notebook_of
 from autograder.reports.annotations import Annotation, annotations
 from autograder.reports.markdown import LIMIT, markdown
 from autograder.reports.results import Results
@@ -43,8 +43,10 @@ class Verdict:
     remarks: tuple[Annotation, ...] = ()
 
 
-def verdict(results: Results, submission: Submission, course: Course) -> Verdict:
+def verdict(results: Results, submission: Submission, course: Course, notebooks: Collection[str] = ()) -> Verdict:
     """The verdict on a graded pull request, as its author may see it.
+
+    `notebooks` are the ids of the modules whose main file was made from a notebook: their remarks stand at that.
 
     Full marks are a success, no points a failure, and anything between is neutral, which does not stand in a merge's way.
     """
@@ -52,7 +54,15 @@ def verdict(results: Results, submission: Submission, course: Course) -> Verdict
     sources = {f"exercises/{item.module.id}/{file}": text for item in submission.modules for file, text in item.files.items()}
     whole = results.max_score > 0 and results.score == results.max_score
     conclusion = "success" if whole else "neutral" if results.score > 0 else "failure"
-    remarks = tuple(annotations(shown, course, sources))
+    instead = {
+        f"exercises/{item.module.id}/{item.module.main_file}": f"exercises/{item.module.id}/{notebook_of(item.module)}"
+        for item in submission.modules
+        if item.module.id in notebooks
+    }
+    remarks = tuple(
+        replace(remark, path=instead[remark.path], line=1) if remark.path in instead else remark
+        for remark in annotations(shown, course, sources)
+    )
     return Verdict(conclusion, f"{results.score:g} of {results.max_score:g} points", markdown(shown, limit=LIMIT), remarks)
 
 

@@ -75,7 +75,10 @@ def _printable(char: str) -> str:
 
 
 def _number(value: Any, digits: int) -> int | float:
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, OverflowError):
+        raise ValueError("must be a number") from None
     if not math.isfinite(number) or number < 0:
         raise ValueError("must be a finite number, not below zero")
     number = round(number, digits)
