@@ -310,6 +310,15 @@ def test_progress_that_cannot_be_written_is_said_and_no_more(course: Path) -> No
     assert "could not be kept" in progress.notice
 
 
+def test_half_a_surrogate_pair_in_an_error_is_kept_as_a_question_mark(course: Path) -> None:
+    """`raise ValueError("bad \\udc80")`, say; and an exercise whose name is no text either."""
+    outcome, digested = passing(course)
+    waiting = ExerciseOutcome("double", "todo", waits_for="bad \udc80")
+    load_progress(course).remember(ModuleOutcome(outcome.module, (waiting,), "bad \udc80"), digested)
+    kept = load_progress(course).record(outcome.module)
+    assert kept.problem == kept.exercises["double"].waits_for == "bad ?"
+
+
 def test_two_commands_at_once_keep_each_others_progress(course: Path) -> None:
     outcome, digested = passing(course)
     one, other = load_progress(course), load_progress(course)
