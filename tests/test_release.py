@@ -500,6 +500,20 @@ def test_a_partly_written_class_is_kept_and_its_new_method_is_asked_for() -> Non
     assert merge(old, manifest, new, "a.py")[0] == new
 
 
+@pytest.mark.parametrize(("packed", "byte"), [(zipfile.ZIP_DEFLATED, 0xFF), (zipfile.ZIP_LZMA, 0)])
+def test_a_damaged_zip_is_to_be_got_again(tmp_path: Path, packed: int, byte: int) -> None:
+    path = tmp_path / "new.zip"
+    with zipfile.ZipFile(path, "w", packed) as archive:
+        archive.writestr(f"course/{NAME}", bytes(range(256)))
+    name = f"course/{NAME}".encode()
+    data = bytearray(path.read_bytes())
+    start = data.index(name) + len(name)
+    data[start : start + 8] = bytes([byte]) * 8
+    path.write_bytes(data)
+    with pytest.raises(ReleaseError, match="new.zip cannot be unpacked .*: get it again"):
+        read_release(path)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
