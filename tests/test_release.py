@@ -1,5 +1,6 @@
 """Releases: what is in one, that it is the same every time, that it is refused where it leaks, and how it is upgraded."""
 
+import ast
 import hashlib
 import json
 import os
@@ -498,6 +499,62 @@ def test_a_partly_written_class_is_kept_and_its_new_method_is_asked_for() -> Non
     with pytest.raises(Refused, match=r"the signature of A.g changed under your code: it is \(self, x\) now, your file has none"):
         merge(mine, manifest, new, "a.py")
     assert merge(old, manifest, new, "a.py")[0] == new
+
+
+BEGUN = f'''"""Twice."""
+
+import math
+
+
+def double(x):
+{WORK}
+
+
+def train(n):
+    raise NotImplementedError("TODO: train")
+'''
+MINE = {"plain": BEGUN, "late import": f"{BEGUN}\nimport os\n", "no docstring": BEGUN.partition("\n\n")[2]}
+TRAINED = BEGUN.replace("def train(n)", "def train(n=NEW)")
+
+
+@pytest.mark.parametrize(
+    "stub",
+    [
+        TRAINED.replace("def train", "class NEW:\n    pass\n\n\n# On and on.\ndef train"),
+        TRAINED.replace("import math", "import math\n\nNEW = 3"),
+        TRAINED.replace("def train", "NEW = double(math.pi)\n\n\ndef train"),
+        TRAINED.replace("math", "math\nimport enum", 1).replace("def double", "class NEW(enum.Enum):\n    A = 1\n\n\ndef double"),
+        BEGUN.replace("import math", "from __future__ import annotations\n\nimport math\n").replace("(n)", "(n: Later)"),
+        BEGUN + "\n\nclass New:\n    pass\n\n\nFIRST = New()\n",
+    ],
+    ids=["class", "constant", "needs a function", "needs an import", "future", "at the end"],
+)
+@pytest.mark.parametrize("mine", MINE.values(), ids=MINE)
+def test_what_an_upgrade_merges_can_be_imported(stub: str, mine: str) -> None:
+    """Everything new stands above what may need it in the stub, wherever the student's own imports are."""
+    manifest = {name: part.definition() for name, part in parts_of(BEGUN).items()}
+    merged, _ = merge(mine, manifest, stub, "a.py")
+    exec(compile(merged, "a.py", "exec", dont_inherit=True), {"__name__": "a"})
+    assert parts_of(merged).keys() >= parts_of(stub).keys()
+    if mine == BEGUN:
+        assert ast.dump(ast.parse(merged)) == ast.dump(ast.parse(stub))
+
+
+def test_a_new_statement_that_no_name_stands_for_is_told_of() -> None:
+    stub = BEGUN.replace("import math\n", "import math\n\ntry:\n    import triton\nexcept ImportError:\n    triton = None\n")
+    merged, (note,) = merge(BEGUN, {}, stub.replace("Twice", "Two times"), "a.py")
+    assert merged == BEGUN and note.startswith("a.py: the course's file has `try: import triton except ImportError: triton …`")
+    assert merge(stub, {}, stub, "a.py")[1] == []
+
+
+def test_a_byte_order_mark_and_any_line_ends_are_read_as_python_reads_them(two: tuple[Path, Path]) -> None:
+    old, new = two
+    edit(old, STUB, TODO, WORK)
+    (old / STUB).write_bytes(b"\xef\xbb\xbf" + (old / STUB).read_bytes().replace(b"\n", b"\r", 1))
+    upgrade(old, new)
+    text = (old / STUB).read_text()
+    assert WORK in text and "TODO: third" in text
+    compile(text, STUB, "exec")
 
 
 @pytest.mark.parametrize(("packed", "byte"), [(zipfile.ZIP_DEFLATED, 0xFF), (zipfile.ZIP_LZMA, 0)])
