@@ -1,5 +1,7 @@
 """Releases: what is in one, that it is the same every time, that it is refused where it leaks, and how it is upgraded."""
 
+import ast
+import errno
 import hashlib
 import json
 import os
@@ -21,8 +23,11 @@ from autograder.authoring.release import contents_of, select, write_folder, writ
 from autograder.authoring.stubs import sync
 from autograder.course import load_course
 from autograder.intake import UsageError
-from autograder.student.manifest import NAME, ReleaseError, parse, parts_of, read_release
-from autograder.student.upgrade import Refused, merge, upgrade
+from autograder.student import upgrade as upgrading
+from autograder.student import upgrade_command
+from autograder.student.manifest import NAME, Manifest, ReleaseError, parse, parts_of, read_release
+from autograder.student.merging import Refused, merge
+from autograder.student.upgrade import NotPutBack, upgrade
 
 STUB = "exercises/00_tiny/tiny.py"
 TESTS = "exercises/00_tiny/test_tiny.py"
@@ -388,24 +393,97 @@ def test_a_file_that_python_cannot_read_stops_the_upgrade(two: tuple[Path, Path]
         upgrade(old, new)
 
 
-def test_an_upgrade_that_fails_half_way_leaves_all_as_it_was(two: tuple[Path, Path], monkeypatch) -> None:
-    from autograder.student import upgrade as upgrading
+def bare(root: Path, **texts: str) -> Path:
+    """A release of these files alone, `__` for the slash and `_` for the dot in a name."""
+    named = {name.replace("__", "/").replace("_", "."): text.encode() for name, text in texts.items()}
+    for path, content in named.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    digests = {path: hashlib.sha256(content).hexdigest() for path, content in named.items()}
+    (root / NAME).write_text(Manifest("Bare", "1", (), (), (), digests, {}).to_json())
+    return root
 
-    old, new = two
-    edit(old, STUB, TODO, WORK)
-    before, written, write = files(old), [], upgrading._write
 
-    def full(target: Path, content: bytes) -> None:
-        if target.is_relative_to(old / "exercises"):
-            written.append(target)
-            if len(written) == 3:
-                raise OSError("no space left")
-        write(target, content)
+def test_an_upgrade_that_fails_half_way_leaves_all_as_it_was(tmp_path: Path, monkeypatch) -> None:
+    """Whether a file cannot be written or cannot take its place: no new file, no part of one and no new folder is left."""
+    old, new = bare(tmp_path / "old", a_py="1", b_py="1"), bare(tmp_path / "new", a_py="2", b_py="2", c__d_py="2")
+    before = sorted((path, path.is_file() and path.read_bytes()) for path in old.rglob("*"))
+    for owner, name in ((upgrading, "_save"), (Path, "replace")):
+        for last in range(1, 5):
+            calls, done = [], getattr(owner, name)
 
-    monkeypatch.setattr(upgrading, "_write", full)
-    with pytest.raises(OSError, match="no space"):
+            def full(path: Path, other, calls=calls, done=done, last=last):
+                calls.append(path)
+                result = done(path, other)
+                if len(calls) == last:
+                    raise OSError(errno.ENOSPC, "no space left", path)
+                return result
+
+            with monkeypatch.context() as patched:
+                patched.setattr(owner, name, full)
+                with pytest.raises(OSError, match="no space"):
+                    upgrade(old, new)
+            assert len(calls) >= last
+            shutil.rmtree(old / ".autograder")
+            assert sorted((path, path.is_file() and path.read_bytes()) for path in old.rglob("*")) == before
+
+
+def test_what_cannot_be_put_back_is_named_and_does_not_stop_the_rest(tmp_path: Path, monkeypatch) -> None:
+    old, new = bare(tmp_path / "old", a_py="1", b_py="1", c_py="1"), bare(tmp_path / "new", a_py="2", b_py="2", c_py="2")
+    replace, copy = Path.replace, shutil.copy2
+
+    def failing(part: Path, target: Path) -> None:
+        if target.name == NAME:
+            raise OSError("no space left")
+        replace(part, target)
+
+    def full(source: Path, target: Path) -> None:
+        if source.name == "b.py" and source.is_relative_to(old / ".autograder"):
+            target.write_text("")
+            raise OSError("no space left")
+        copy(source, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    monkeypatch.setattr(shutil, "copy2", full)
+    with pytest.raises(NotPutBack, match="no space left; not put back, but kept in .*/backup/1/old: b.py$"):
         upgrade(old, new)
-    assert len(written) == 3 and files(old) == before
+    assert {path: text for path, text in files(old).items() if path != NAME} == {"a.py": b"1", "b.py": b"2", "c.py": b"1"}
+
+
+def test_the_command_line_takes_its_place_after_what_it_needs(tmp_path: Path, monkeypatch) -> None:
+    old = bare(tmp_path / "old", autograder__cli_py="1", autograder__gone_py="1", exercises__a_py="1")
+    new = bare(tmp_path / "new", autograder__cli_py="2", autograder__needed_py="2", exercises__a_py="2")
+    placed, replace = [], Path.replace
+
+    def seen(part: Path, target: Path) -> None:
+        placed.append(target.relative_to(old).as_posix())
+        assert (old / "autograder/gone.py").is_file() == (target.name != NAME)
+        replace(part, target)
+
+    monkeypatch.setattr(Path, "replace", seen)
+    upgrade(old, new)
+    assert placed == ["autograder/needed.py", "exercises/a.py", "autograder/cli.py", NAME]
+
+
+def test_what_is_in_the_way_stops_the_upgrade(tmp_path: Path) -> None:
+    old, new = bare(tmp_path / "old", a_py="1", b_py="1"), bare(tmp_path / "new", a_py="2", b_py="2", c__d_py="2")
+    (old / "b.py").unlink()
+    (old / "b.py").mkdir()
+    (old / "b.py/mine").write_text("mine")
+    (old / "c").write_text("mine")
+    before = files(old)
+    with pytest.raises(Refused, match="^b.py is in the way of the course's b.py: .*\nc is in the way of the course's c/d.py: "):
+        upgrade(old, new)
+    assert files(old) == before
+
+
+def test_a_failed_upgrade_is_one_line_of_the_command(two: tuple[Path, Path], capsys) -> None:
+    old, new = two
+    (old / ".autograder").write_text("a file where the backup would go")
+    with pytest.raises(typer.Exit):
+        upgrade_command.upgrade(new, old)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("autograder: the upgrade failed: ") and line.endswith("; everything is as it was")
 
 
 def test_files_that_come_and_go(source: Path, two: tuple[Path, Path], tmp_path: Path) -> None:
@@ -459,13 +537,12 @@ def test_an_upgrade_that_was_killed_is_finished_by_the_next(two: tuple[Path, Pat
         killed = shutil.copytree(old, tmp_path / f"killed-{ended}")
         program = (
             "import os, sys; from pathlib import Path; from autograder.student import upgrade\n"
-            f"left, write, root = [None] * {ended}, upgrade._write, Path(sys.argv[1])\n"
-            "def to_the_end(target, content):\n"
-            "    if '.autograder' not in target.parts:\n"
-            "        left.pop() if left else os._exit(9)\n"
-            "    write(target, content)\n"
-            "upgrade._write = to_the_end\n"
-            "upgrade.upgrade(root, Path(sys.argv[2]))"
+            f"left, replace = [None] * {ended}, Path.replace\n"
+            "def to_the_end(part, target):\n"
+            "    left.pop() if left else os._exit(9)\n"
+            "    replace(part, target)\n"
+            "Path.replace = to_the_end\n"
+            "upgrade.upgrade(Path(sys.argv[1]), Path(sys.argv[2]))"
         )
         command = [sys.executable, "-c", program, killed, new]
         assert subprocess.run(command, cwd=HOUSE, timeout=60).returncode in (9, 0)
@@ -498,6 +575,76 @@ def test_a_partly_written_class_is_kept_and_its_new_method_is_asked_for() -> Non
     with pytest.raises(Refused, match=r"the signature of A.g changed under your code: it is \(self, x\) now, your file has none"):
         merge(mine, manifest, new, "a.py")
     assert merge(old, manifest, new, "a.py")[0] == new
+
+
+BEGUN = f'''"""Twice."""
+
+import math
+
+
+def double(x):
+{WORK}
+
+
+def train(n):
+    raise NotImplementedError("TODO: train")
+'''
+MINE = {"plain": BEGUN, "late import": f"{BEGUN}\nimport os\n", "no docstring": BEGUN.partition("\n\n")[2]}
+TRAINED = BEGUN.replace("def train(n)", "def train(n=NEW)")
+
+
+@pytest.mark.parametrize(
+    "stub",
+    [
+        TRAINED.replace("def train", "class NEW:\n    pass\n\n\n# On and on.\ndef train"),
+        TRAINED.replace("import math", "import math\n\nNEW = 3"),
+        TRAINED.replace("def train", "NEW = double(math.pi)\n\n\ndef train"),
+        TRAINED.replace("math", "math\nimport enum", 1).replace("def double", "class NEW(enum.Enum):\n    A = 1\n\n\ndef double"),
+        BEGUN.replace("import math", "from __future__ import annotations\n\nimport math\n").replace("(n)", "(n: Later)"),
+        BEGUN + "\n\nclass New:\n    pass\n\n\nFIRST = New()\n",
+    ],
+    ids=["class", "constant", "needs a function", "needs an import", "future", "at the end"],
+)
+@pytest.mark.parametrize("mine", MINE.values(), ids=MINE)
+def test_what_an_upgrade_merges_can_be_imported(stub: str, mine: str) -> None:
+    """Everything new stands above what may need it in the stub, wherever the student's own imports are."""
+    manifest = {name: part.definition() for name, part in parts_of(BEGUN).items()}
+    merged, _ = merge(mine, manifest, stub, "a.py")
+    exec(compile(merged, "a.py", "exec", dont_inherit=True), {"__name__": "a"})
+    assert parts_of(merged).keys() >= parts_of(stub).keys()
+    if mine == BEGUN:
+        assert ast.dump(ast.parse(merged)) == ast.dump(ast.parse(stub))
+
+
+def test_a_new_statement_that_no_name_stands_for_is_told_of() -> None:
+    stub = BEGUN.replace("import math\n", "import math\n\ntry:\n    import triton\nexcept ImportError:\n    triton = None\n")
+    merged, (note,) = merge(BEGUN, {}, stub.replace("Twice", "Two times"), "a.py")
+    assert merged == BEGUN and note.startswith("a.py: the course's file has `try: import triton except ImportError: triton …`")
+    assert merge(stub, {}, stub, "a.py")[1] == []
+
+
+def test_a_byte_order_mark_and_any_line_ends_are_read_as_python_reads_them(two: tuple[Path, Path]) -> None:
+    old, new = two
+    edit(old, STUB, TODO, WORK)
+    (old / STUB).write_bytes(b"\xef\xbb\xbf" + (old / STUB).read_bytes().replace(b"\n", b"\r", 1))
+    upgrade(old, new)
+    text = (old / STUB).read_text()
+    assert WORK in text and "TODO: third" in text
+    compile(text, STUB, "exec")
+
+
+@pytest.mark.parametrize(("packed", "byte"), [(zipfile.ZIP_DEFLATED, 0xFF), (zipfile.ZIP_LZMA, 0)])
+def test_a_damaged_zip_is_to_be_got_again(tmp_path: Path, packed: int, byte: int) -> None:
+    path = tmp_path / "new.zip"
+    with zipfile.ZipFile(path, "w", packed) as archive:
+        archive.writestr(f"course/{NAME}", bytes(range(256)))
+    name = f"course/{NAME}".encode()
+    data = bytearray(path.read_bytes())
+    start = data.index(name) + len(name)
+    data[start : start + 8] = bytes([byte]) * 8
+    path.write_bytes(data)
+    with pytest.raises(ReleaseError, match="new.zip cannot be unpacked .*: get it again"):
+        read_release(path)
 
 
 @pytest.mark.parametrize(

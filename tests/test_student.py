@@ -20,7 +20,7 @@ from rich.console import Console
 from tiny import FILES
 
 from autograder.course import load_course
-from autograder.student import show
+from autograder.student import show, watch
 from autograder.student.files import Watched, digest
 from autograder.student.outcome import ExerciseOutcome, ModuleOutcome
 from autograder.student.progress import load_progress
@@ -310,6 +310,15 @@ def test_progress_that_cannot_be_written_is_said_and_no_more(course: Path) -> No
     assert "could not be kept" in progress.notice
 
 
+def test_half_a_surrogate_pair_in_an_error_is_kept_as_a_question_mark(course: Path) -> None:
+    """`raise ValueError("bad \\udc80")`, say; and an exercise whose name is no text either."""
+    outcome, digested = passing(course)
+    waiting = ExerciseOutcome("double", "todo", waits_for="bad \udc80")
+    load_progress(course).remember(ModuleOutcome(outcome.module, (waiting,), "bad \udc80"), digested)
+    kept = load_progress(course).record(outcome.module)
+    assert kept.problem == kept.exercises["double"].waits_for == "bad ?"
+
+
 def test_two_commands_at_once_keep_each_others_progress(course: Path) -> None:
     outcome, digested = passing(course)
     one, other = load_progress(course), load_progress(course)
@@ -353,6 +362,33 @@ def test_a_saved_file_is_reported_once_it_stays_as_it_is(course: Path, monkeypat
     assert [look(0.1), look(0.1)] == [[], ["00_tiny"]]
     path.unlink()
     assert [look(0.1), look(0.3), look(0.4)] == [[], [], ["00_tiny"]]
+    (path.parent / "test_mine.py").write_text("")
+    assert [look(0.1), look(0.1), look(0.1)] == [[], ["00_tiny"], []]
+
+
+def test_watch_shows_the_exercise_that_was_edited_while_another_file_cannot_be_read(
+    course: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = course / "exercises/00_tiny"
+    toml = (folder / "module.toml").read_text().replace('"tiny.py"]', '"tiny.py", "more.py"]')
+    (folder / "module.toml").write_text(toml.replace('name = "Halver"', 'name = "Halver"\nfile = "more.py"'))
+    double, halver = STUB.split("class Halver")
+    (folder / "tiny.py").write_text(double)
+    (folder / "more.py").write_text(f"class Halver{halver}")
+    monkeypatch.setattr(watch, "Run", lambda *_: None)
+    loaded = load_course(course)
+    module = loaded.module("00")
+    session = watch._Session(loaded, [module], load_progress(course), Console(file=io.StringIO()), None, False)
+
+    def focus(file: str, text: str) -> str:
+        (folder / file).write_text(text)
+        session.save([module])
+        return session.focus
+
+    assert focus("more.py", "class Halver:") == ""
+    assert focus("tiny.py", double.replace("raise", "return 2 * x\n    raise")) == "double"
+    assert focus("more.py", f"class Halver{halver}") == "double"  # as it was before it could not be read
+    assert focus("more.py", f"class Halver{halver}        # half\n        return x / 2\n") == "Halver"
 
 
 class Terminal:

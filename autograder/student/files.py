@@ -49,6 +49,7 @@ class Watched:
     """The files of some modules, looked at again and again."""
 
     def __init__(self, course: Course, modules: Sequence[Module]):
+        self._watched = modules
         self._modules: dict[Path, list[Module]] = {}
         for module in modules:
             others = [m for m in builds_on(course, module) if m not in modules]  # the watched ones have runs of their own
@@ -59,6 +60,10 @@ class Watched:
 
     def saved(self) -> list[Module]:
         """The modules of the files that have changed since they were last reported, and then stayed as they are for a moment."""
+        for module in self._watched:
+            for path in _tests(module):
+                if path not in self._seen:  # it has come since
+                    self._modules[path], self._seen[path] = [module], None
         now = time.monotonic()
         ready: list[Module] = []
         for path, seen in self._seen.items():

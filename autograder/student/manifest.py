@@ -153,7 +153,9 @@ def _read_zip(path: Path) -> tuple[Manifest, dict[str, bytes]]:
                 raise ReleaseError(f"{path} is no release: it has no {NAME}")
             prefix = tops[0].removesuffix(NAME)
             contents = {m.filename.removeprefix(prefix): archive.read(m) for m in members if m.filename.startswith(prefix)}
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError) as error:
+    except ReleaseError:
+        raise
+    except Exception as error:  # every way of packing has its own: BadZipFile, zlib.error, LZMAError, EOFError, struct.error
         raise ReleaseError(f"{path} cannot be unpacked ({error}): get it again") from error
     manifest = parse(contents[NAME], f"{NAME} in {path}")
     return manifest, {name: content for name, content in contents.items() if name in manifest.files or name == NAME}

@@ -69,7 +69,7 @@ class Progress:
     def remember(self, outcome: ModuleOutcome, digest: str) -> None:
         """Keep what a finished run said of files with this digest (taken before the run)."""
         exercises = {exercise.name: _record(exercise) for exercise in outcome.exercises}
-        record = ModuleRecord(digest=digest, problem=outcome.problem, exercises=exercises)
+        record = ModuleRecord(digest=digest, problem=_encodable(outcome.problem), exercises=exercises)
         modules = {**self._reread().modules, outcome.module.id: record}
         self._write(self._content.model_copy(update={"modules": modules}))
 
@@ -137,6 +137,10 @@ def _put_aside(path: Path, why: str) -> str:
 
 
 def _record(exercise: ExerciseOutcome) -> ExerciseRecord:
-    return ExerciseRecord(
-        status=exercise.status, passed=exercise.passed, tests=exercise.tests, waits_for=exercise.waits_for
-    )
+    waits_for = _encodable(exercise.waits_for)
+    return ExerciseRecord(status=exercise.status, passed=exercise.passed, tests=exercise.tests, waits_for=waits_for)
+
+
+def _encodable(text: str) -> str:
+    """The text with `?` for halves of a surrogate pair, which a student's error may quote and UTF-8 cannot say."""
+    return text.encode("utf-8", "replace").decode()

@@ -2,31 +2,29 @@
 
 A file is the student's where it differs from what the old release brought. Files that students write in keep their
 definitions; those that nobody has touched yet, and new ones, come from the new stub. Everything is decided before
-anything is written; what is replaced or removed goes into a backup folder first, and a failure puts it back.
-`release.json` is written last, so that an upgrade that was cut off is finished by running it again.
+anything is written; what is replaced or removed goes into a backup folder first, and a failure puts it back. All that is
+new is on the disk before the first file takes its place. The command line comes after the files that it needs, and
+`release.json` last, so that an upgrade that was cut off is finished by running it again.
 """
 
 from __future__ import annotations
 
-import ast
-import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from autograder.student.manifest import NAME, Definition, Manifest, assigned, digest, installed, parts_of, read_release
+from autograder.student.manifest import NAME, Definition, Manifest, digest, installed, read_release
+from autograder.student.merging import Refused, merge
 
 BACKUPS = Path(".autograder") / "backup"
+COMMAND_LINE = "autograder/cli.py"
 SET_UP = ("constraints.txt", "pyproject.toml")
 
 
-class Refused(Exception):
-    """The upgrade would lose work or break it; nothing was changed. One reason a line."""
-
-    def __init__(self, reasons: list[str]):
-        super().__init__("\n".join(reasons))
-        self.reasons = reasons
+class NotPutBack(OSError):
+    """The upgrade failed, and then some of the files could not be put back: the message names them and the backup."""
 
 
 @dataclass
@@ -45,6 +43,7 @@ def upgrade(root: Path, release: Path) -> tuple[Plan, Path | None]:
     Raises:
         ReleaseError: `release` is no sound release, or `root` was not made by one.
         Refused: a signature changed under written code, or a new file would take the place of one of the student's.
+        OSError: something cannot be read or written; all is as it was, except what a NotPutBack names.
     """
     old = installed(root)
     new, contents = read_release(release)
@@ -68,6 +67,9 @@ def plan_upgrade(root: Path, old: Manifest, new: Manifest, contents: Mapping[str
             continue
         here = target.read_bytes() if target.is_file() else None
         before, now, is_now = old.files.get(path), new.files.get(path), None if here is None else digest(here)
+        if now and (found := _in_the_way(root, path)):
+            plan.reasons.append(f"{found} is in the way of the course's {path}: move it elsewhere and upgrade again")
+            continue
         if is_now == now or (before == now and here is not None):
             continue  # it is there already, or the course has not changed it
         if here is None or is_now == before:
@@ -91,7 +93,8 @@ def _students_file(plan: Plan, path: str, here: bytes, old: Mapping[str, Definit
         plan.notes.append(f"{path}: kept as you have it; the course's new one lies in the backup folder, under new/")
     else:
         try:
-            merged, notes = merge(here.decode().replace("\r\n", "\n"), old, stub.decode(), path)
+            mine = here.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")  # as Python has it
+            merged, notes = merge(mine, old, stub.decode(), path)
         except SyntaxError as error:
             plan.reasons.append(f"{path}, line {error.lineno}: Python cannot read this ({error.msg}); mend it and upgrade again")
         except ValueError as error:
@@ -105,106 +108,67 @@ def _students_file(plan: Plan, path: str, here: bytes, old: Mapping[str, Definit
                 plan.contents[path] = merged.encode()
 
 
-def merge(mine: str, old: Mapping[str, Definition], stub: str, path: str) -> tuple[str, list[str]]:
-    """The student's file with what the new stub brings and the student has not touched; and what to say about it.
-
-    Raises:
-        Refused: the signature of something written has changed.
-        SyntaxError: the student's file does not parse.
-    """
-    written, wanted = parts_of(mine), parts_of(stub)
-    replaced: dict[str, str] = {}
-    added: list[str] = []
-    notes: list[str] = []
-    reasons: list[str] = []
-    for name, part in wanted.items():
-        before, have = old.get(name), written.get(name)
-        if part.definition().text in (before and before.text, have and have.definition().text):
-            continue  # the course has not changed it, or it is there already
-        if have is None:
-            if part.signatures:
-                added.append(part.text)  # constants go to the top, below
-            notes.append(f"{path}: {name} is new")
-        elif before and have.definition().text == before.text:
-            replaced[name] = part.text
-            untouched = "you had not begun it" if part.unwritten else "yours was as it came"
-            notes.append(f"{path}: {name} has changed; {untouched}")
-        else:
-            for function, signature in part.signatures.items():
-                was, yours = (before.signatures if before else {}).get(function), have.signatures.get(function)
-                if signature not in (was, yours):
-                    reasons.append(_signature_reason(path, function, yours, signature))
-            notes.append(f"{path}: the course has changed {name} around your code; compare it with new/ in the backup folder")
-    if reasons:
-        raise Refused(reasons)
-    lines = mine.rstrip("\n").split("\n")
-    for name in sorted(replaced, key=lambda name: written[name].first, reverse=True):
-        lines[written[name].first - 1 : written[name].last] = replaced[name].split("\n")
-    text = "\n".join(lines) + "\n" + "".join(f"\n\n{part}\n" for part in added)
-    text = _with_given(text, stub)
-    compile(text, path, "exec", dont_inherit=True)
-    return text, notes
-
-
-def _signature_reason(path: str, function: str, yours: str | None, wanted: str) -> str:
-    have = f"yours is {yours}" if yours else "your file has none of that name"
-    return (
-        f"{path}: the signature of {function} changed under your code: it is {wanted} now, {have}. "
-        "Change yours to the new one and upgrade again"
-    )
-
-
-def _with_given(text: str, stub: str) -> str:
-    """The text with the imports and constants that the stub has at its top and the text lacks."""
-    tree = ast.parse(text)
-    have = {ast.dump(node) for node in tree.body} | {name for node in tree.body if (name := assigned(node))}
-    missing = [
-        ast.get_source_segment(stub, node)
-        for node in ast.parse(stub).body
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign)
-        and ast.dump(node) not in have
-        and assigned(node) not in have
-    ]
-    if not missing:
-        return text
-    imports = [node.end_lineno for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    starts = tree.body[0].end_lineno if tree.body and ast.get_docstring(tree) is not None else 0
-    after = max(imports, default=starts)
-    lines = text.split("\n")
-    return "\n".join([*lines[:after], *missing, *lines[after:]])
-
-
 def _through_a_link(root: Path, path: str) -> bool:
     target = root / path
     return any(part.is_symlink() for part in (target, *target.parents) if part != root and part.is_relative_to(root))
 
 
+def _in_the_way(root: Path, path: str) -> str:
+    """A folder where the file should be, or a file where a folder above it should be; empty if there is neither."""
+    folders = [str(folder) for folder in PurePosixPath(path).parents]
+    wrong = [name for name in folders if (root / name).exists() and not (root / name).is_dir()]
+    wrong += [path] if (root / path).exists() and not (root / path).is_file() else []
+    return wrong[0] if wrong else ""
+
+
 def _apply(root: Path, plan: Plan, manifest: bytes) -> Path:
     backup = _new_folder(root / BACKUPS)
+    touched = {**plan.contents, NAME: manifest}
     for path, stub in plan.aside.items():
-        _write(backup / "new" / path, stub)
-    touched = {**plan.contents, NAME: manifest}  # the manifest last
+        _save(backup / "new" / path, stub)
     had = [path for path in touched if (root / path).is_file()]
     for path in had:
         (backup / "old" / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / path, backup / "old" / path)
+
+    def turn(path: str) -> tuple[bool, ...]:
+        """New files first, which those that need them follow; what is removed is needed until the end."""
+        return path == NAME, touched[path] is None, path in had, path == COMMAND_LINE
+
     done: list[str] = []
     try:
         for path, content in touched.items():
+            if content is not None:
+                _save(_part(root / path), content)
+        for path in sorted(touched, key=turn):
             done.append(path)
-            if content is None:
+            if touched[path] is None:
                 (root / path).unlink(missing_ok=True)
             else:
-                _write(root / path, content)
-    except BaseException:
-        for path in done:
-            if path in had:
-                shutil.copy2(backup / "old" / path, root / path)
-            else:
-                (root / path).unlink(missing_ok=True)
+                _part(root / path).replace(root / path)
+    except BaseException as error:
+        lost = [path for path in reversed(done) if not _put_back(root / path, backup / "old" / path)]
+        for path in touched:
+            with suppress(OSError):
+                _part(root / path).unlink(missing_ok=True)
+        _remove_empty_folders(root, [path for path in touched if path not in had])
+        if lost:
+            raise NotPutBack(f"{error}; not put back, but kept in {backup / 'old'}: {', '.join(lost)}") from error
         raise
     _remove_empty_folders(root, [path for path, content in plan.contents.items() if content is None])
     return backup
+
+
+def _put_back(target: Path, kept: Path) -> bool:
+    try:
+        if not kept.is_file():
+            target.unlink(missing_ok=True)
+        elif not target.is_file() or target.read_bytes() != kept.read_bytes():
+            shutil.copy2(kept, _part(target))
+            _part(target).replace(target)
+    except OSError:
+        return False
+    return True
 
 
 def _new_folder(parent: Path) -> Path:
@@ -218,16 +182,22 @@ def _new_folder(parent: Path) -> Path:
             number += 1
 
 
-def _write(target: Path, content: bytes) -> None:
-    os.makedirs(target.parent, exist_ok=True)
-    part = Path(f"{target}.part")
-    part.write_bytes(content)
-    part.replace(target)
+def _part(target: Path) -> Path:
+    """Where a file is written before it takes its place."""
+    return target.with_name(f".{target.name}.part")
+
+
+def _save(target: Path, content: bytes) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
 
 
 def _remove_empty_folders(root: Path, removed: list[str]) -> None:
     for path in removed:
         for folder in (root / path).parents:
-            if folder == root or not folder.is_dir() or any(folder.iterdir()):
+            try:
+                if folder == root:
+                    break
+                folder.rmdir()
+            except OSError:  # it is not empty, or is gone
                 break
-            folder.rmdir()

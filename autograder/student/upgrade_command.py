@@ -29,6 +29,10 @@ def upgrade(release: Annotated[Path, RELEASE], course_folder: Annotated[Path | N
         for reason in refused.reasons:
             print(f"  {reason}", file=sys.stderr)
         raise typer.Exit(1) from None
+    except OSError as error:
+        undone = "" if isinstance(error, upgrading.NotPutBack) else "; everything is as it was"
+        print(f"autograder: the upgrade failed: {error}{undone}", file=sys.stderr)
+        raise typer.Exit(1) from None
     for note in plan.notes:
         print(note)
     if backup is None:

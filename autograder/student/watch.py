@@ -106,8 +106,8 @@ class _Session:
             return
         module = self.queue.pop(0)
         texts = definitions(module)
-        edited = changed(self.texts[module.id], texts) if texts else []  # a file with a syntax error has no definitions
-        self.texts[module.id] = texts or self.texts[module.id]
+        edited = changed(self.texts[module.id], texts)
+        self.texts[module.id] |= texts  # a file with a syntax error has no definitions: what it had is remembered
         if module != self.module:
             self.focus = ""
         if edited and self.focus not in edited:
