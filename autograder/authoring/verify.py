@@ -70,8 +70,7 @@ def verify(
 
 def _without_solution(module: Module, course: Course) -> list[str]:
     """A line for each solution that is missing of this module and of those that it builds on."""
-    needed = [other for other in course.modules if other.id in (module.id, *module.requires)]
-    return [line for other in needed for line in generated.without_solution(other)]
+    return [line for other in (*course.built_on(module), module) for line in generated.without_solution(other)]
 
 
 def _verify_module(
