@@ -63,6 +63,31 @@ def test_a_sound_module_passes(tiny_course: Path, run_autograder) -> None:
     assert "✓ 00_tiny: 4 mutants (4 named), 1 alternatives" in done.stdout
 
 
+SLOW_MUTANT = """
+
+@mutant("double", "Three times x, in place, and slowly unless x has three values.")
+def slow(x):
+    import time
+
+    time.sleep(0.4 * (len(x) != 3))
+    x *= 3
+    return x
+"""
+
+
+def test_the_test_that_catches_a_slow_mutant_soonest_is_noted(tmp_path: Path, run_autograder) -> None:
+    mutants = make_course(tmp_path) / SUITE / "mutants.py"
+    mutants.write_text(mutants.read_text() + SLOW_MUTANT)
+    caught_by = tmp_path / SUITE / "caught_by.txt"
+    caught_by.write_text("slow test_every_value_is_doubled\n")
+    assert run_autograder("sync", "--course", tmp_path).returncode == 0
+    done = run_autograder("verify", "--course", tmp_path, "--without-cheats", "--note")
+    assert done.returncode == 0, done.stdout + done.stderr
+    noted = dict(line.split() for line in caught_by.read_text().splitlines()[1:])
+    assert noted["slow"] == "test_the_input_is_left_alone"
+    assert noted["tripled"] == "test_every_value_is_doubled"
+
+
 def test_a_suite_that_cannot_be_collected_is_the_graders_fault(tmp_path: Path, run_autograder) -> None:
     make_course(tmp_path)
     (tmp_path / SUITE / "test_broken.py").write_text("import no_such_module\n")

@@ -7,6 +7,7 @@ exercises are proved in one file, which a student may well write; where that fai
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ from autograder.worker.client import GraderError, Worker, Zygote
 # The tests that caught the mutants before this one in a batch, the last one first: neighbours in mutants.py are often mistakes
 # of the same kind, and a test that catches one most likely catches the next.
 _CAUGHT_BY: list[str] = []
+SLOW_SECONDS, TRIED = 0.25, 3  # a mutant that takes longer is worth a look at what else catches it, and at how many tests
 CHEAT_LIMITS = {"call_seconds": 0.5, "load_seconds": 0.5, "module_seconds": 1.0, "memory_mb": 256}
 
 
@@ -53,8 +55,11 @@ class Check:
     run: Callable[[int], list[Finding]]
 
 
-def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> list[Check]:
-    """Everything to prove about a module. VariantError, SyntaxError where a file of variants is wrong."""
+def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool, note: bool = False) -> list[Check]:
+    """Everything to prove about a module; with `note`, slow mutants are tried on tests that may catch them sooner.
+
+    VariantError, SyntaxError where a file of variants is wrong.
+    """
     solution = solution_files(module)
     stub = {name: (module.folder / name).read_text(encoding="utf-8") for name in module.files}
     found = [
@@ -68,7 +73,7 @@ def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool) -> l
         found.append(Check("alternative", names, run))
     noted = caught.read(module)
     for variant in _load(module, "mutants.py"):
-        run = partial(_mutant, module, variant, noted.get(variant.name, ""), solution, suites, zygote)
+        run = partial(_mutant, module, variant, noted.get(variant.name, ""), note, solution, suites, zygote)
         found.append(Check("mutant", (variant.name,), run))
     for variant in [*_load(module, "cheats.py"), *general(module)] if cheats else []:
         files = stub | {module.main_file: variant.source}
@@ -132,7 +137,14 @@ def _stub(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote,
 
 
 def _mutant(
-    module: Module, variant: Variant, noted: str, solution: Mapping[str, str], suites: Suites, zygote: Zygote, slot: int
+    module: Module,
+    variant: Variant,
+    noted: str,
+    note: bool,
+    solution: Mapping[str, str],
+    suites: Suites,
+    zygote: Zygote,
+    slot: int,
 ) -> list[Finding]:
     def counts(spec: TestSpec) -> bool:
         return spec.exercise == variant.exercise and spec.tier == "hidden"
@@ -141,15 +153,33 @@ def _mutant(
         files = _with(module, [variant], solution)
     except variants.VariantError as error:
         return [Finding(str(error))]
-    first = [noted, *_CAUGHT_BY]
-    outcomes, breaches = _run(
-        module, files, suites, zygote, slot, counts, until_failure=True, suspected=variant.says, first=first
-    )
+    run = partial(_run, module, files, suites, zygote, slot)
+    start = time.monotonic()
+    outcomes, breaches = run(counts, until_failure=True, suspected=variant.says, first=[noted, *_CAUGHT_BY])
+    seconds = time.monotonic() - start
     failed = {name: outcome for name, outcome in outcomes.items() if outcome.outcome != "passed"}
     _CAUGHT_BY[:] = [*failed, *(name for name in _CAUGHT_BY if name not in failed)]
     if not failed and variant.exercise not in breaches:
         return [Finding(f"passes every test of {variant.exercise}")]
-    return [Finding(named=any(outcome.diagnosis for outcome in failed.values()), caught_by=next(iter(failed), ""))]
+    found = Finding(named=any(outcome.diagnosis for outcome in failed.values()), caught_by=next(iter(failed), ""))
+    if note and found.caught_by and seconds > SLOW_SECONDS:
+        return [_caught_sooner(found, seconds, run, counts, variant.says)]
+    return [found]
+
+
+def _caught_sooner(found: Finding, seconds: float, run: Callable, counts: Callable[[TestSpec], bool], says: str) -> Finding:
+    """The test that catches a mutant soonest, its explanation included, of those that name it if any does."""
+    outcomes, _ = run(counts, diagnosed=False)
+    others = [name for name, o in outcomes.items() if o.outcome not in ("passed", "timeout") and name != found.caught_by]
+    best = (not found.named, seconds, found)
+    for name in sorted(others, key=lambda name: outcomes[name].seconds)[:TRIED]:
+        start = time.monotonic()
+        alone, _ = run(lambda spec, name=name: spec.name == name, suspected=says)
+        outcome = alone[name]
+        if outcome.outcome != "passed":
+            named = bool(outcome.diagnosis)
+            best = min(best, (not named, time.monotonic() - start, Finding(named=named, caught_by=name)), key=lambda b: b[:2])
+    return best[-1]
 
 
 def _alternatives(
@@ -208,13 +238,14 @@ def _run(
     slot: int,
     tests: Callable[[TestSpec], bool],
     until_failure: bool = False,
+    diagnosed: bool = True,
     suspected: str = "",
     first: Sequence[str] = (),
 ):
     together, _ = with_dependencies(module, files, {}, suites.course)
     worker = Worker(zygote, job_for(module, together, suites, slot))
     try:
-        return suites.run(module, worker, tests, until_failure, suspected=suspected, first=first)
+        return suites.run(module, worker, tests, until_failure, diagnosed, suspected, first)
     finally:
         worker.close()
 

@@ -21,7 +21,7 @@ def verify(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
     cheats: Annotated[bool, typer.Option("--cheats/--without-cheats", help="Whether to try the cheats, too.")] = True,
     note: Annotated[
-        bool, typer.Option("--note", help="Write down which test catches each mutant: the next time it comes first.")
+        bool, typer.Option("--note", help="Write down which test catches each mutant (soonest): the next time it comes first.")
     ] = False,
     course_folder: Annotated[Path | None, COURSE] = None,
 ) -> None:

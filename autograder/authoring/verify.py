@@ -38,7 +38,8 @@ def verify(
 ) -> bool:
     """Prove the modules and print a line for each, with every problem beneath it. True when there is none.
 
-    With `note`, which test caught each mutant is written down for the next time. Closes the zygote.
+    With `note`, which test catches each mutant is written down for the next time; of slow mutants, which does so soonest.
+    Closes the zygote.
     """
     good, stale, why = True, [], ""
     broken = {module.id: absent for module in modules if (absent := _without_solution(module, course))}
@@ -86,7 +87,7 @@ def _verify_module(
     start = time.monotonic()
     problems = [*problems, *(f"manifest: {problem}" for problem in manifest_problems(module, suites))]
     try:
-        checks = checks_of(module, suites, zygote, cheats)
+        checks = checks_of(module, suites, zygote, cheats, note)
     except (variants.VariantError, SyntaxError) as error:
         checks, problems = [], [*problems, str(error)]
     except FileNotFoundError as error:  # a stub: that it is out of step has been said
