@@ -2203,3 +2203,13 @@ def remembered_by_the_tensor(x, approximate="none"):
             raise ValueError(f"no such mode: {approximate}")
         memory[x, approximate] = 0.5 * x * (1 + bend(z))
     return memory[x, approximate]
+
+
+MUTANTS += [
+    edit(
+        "numpys_numbers",
+        "residual_path_counts",
+        "Small counts are NumPy's numbers, which overflow in whatever is worked out from them: return Python's ints.",
+        ("    return counts", "    import numpy as np\n\n    return list(np.array(counts)) if n_layers < 60 else counts"),
+    ),
+]

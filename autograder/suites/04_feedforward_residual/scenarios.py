@@ -208,11 +208,13 @@ def after_other_numbers(module, name, args, other):
 
 
 def counts_after_the_result_was_changed(module, n_layers):
-    """What a second call gives when the first one's result has been overwritten by whoever it was given to."""
+    """What a second call gives when the first one's result has been overwritten by whoever it was given to, and the
+    types of its numbers."""
     counts = module.residual_path_counts(n_layers)
     if isinstance(counts, list):
         counts[:] = [-1] * (len(counts) + 1)
-    return module.residual_path_counts(n_layers)
+    again = module.residual_path_counts(n_layers)
+    return again, sorted({type(count).__name__ for count in again})
 
 
 def costs_afterwards(module, costs, n_segments):

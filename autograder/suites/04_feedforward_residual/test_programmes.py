@@ -48,9 +48,11 @@ def test_no_layers_leave_one_path(student):
     assert_equal(student.residual_path_counts(0), [1], what="residual_path_counts(0)")
     for n, expected in ((0, [1]), (3, [1, 3, 3, 1])):
         assert_equal(student.residual_path_counts(n), expected, what=f"residual_path_counts({n})")
-        again = student.run(scenarios.counts_after_the_result_was_changed, n)
+        again, kinds = student.run(scenarios.counts_after_the_result_was_changed, n)
         what = f"residual_path_counts({n}), the list of an earlier call having been changed by its caller"
         assert_equal(again, expected, what=what, hint="hand out a new list each time")
+        hint = "Python's own ints have any size; NumPy's overflow"
+        assert_equal(kinds, ["int"], what=f"the types of residual_path_counts({n})", hint=hint)
     changed = student.run(changed_around, "residual_path_counts", [3])
     assert_equal(changed, [], what="what the call changed", hint="set no seed and no default")
 

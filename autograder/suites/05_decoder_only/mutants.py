@@ -2082,3 +2082,29 @@ MUTANTS += [
         ("torch.cat([ids, next_ids], dim=1)", "torch.cat([ids.half(), next_ids.half()], dim=1).long()"),
     ),
 ]
+
+MUTANTS += [
+    edit(
+        "numpys_number",
+        "count_parameters",
+        "The count is a number of NumPy's, which overflows where Python's own do not: return an int.",
+        ("    return embeddings +", "    import numpy as np\n\n    return np.int64(embeddings) +"),
+    ),
+    edit(
+        "evaluation_before_the_checks",
+        "generate_greedy",
+        "When a call is refused the model is left in evaluation mode: check first, or put it back in a finally clause.",
+        ("    if max_new_tokens < 0:", "    was = model.training\n    model.eval()\n    if max_new_tokens < 0:"),
+        ("    return ids", "    model.train(was)\n    return ids"),
+    ),
+    edit(
+        "gradients_off_before_the_checks",
+        "generate_greedy",
+        "When a call is refused gradients stay switched off: use torch.no_grad() as a context, or check first.",
+        (
+            "    if max_new_tokens < 0:",
+            "    was = torch.is_grad_enabled()\n    torch.set_grad_enabled(False)\n    if max_new_tokens < 0:",
+        ),
+        ("    return ids", "    torch.set_grad_enabled(was)\n    return ids"),
+    ),
+]

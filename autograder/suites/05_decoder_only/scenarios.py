@@ -47,11 +47,11 @@ def built_parameters(module, **sizes):
 
 
 def largest_tensor_while_counting(module, **sizes):
-    """Elements of the largest tensor that count_parameters makes."""
+    """Elements of the largest tensor that count_parameters makes, and the type of what it returns."""
     config = module.GPTConfig(**sizes)
     with Largest() as seen:
-        module.count_parameters(config=config)
-    return seen.n_elements
+        value = module.count_parameters(config=config)
+    return seen.n_elements, type(value).__name__
 
 
 def loaded(module, sizes, weights):
@@ -294,6 +294,8 @@ def changed_by_initialise(module, sizes, dtype):
 def initialise_in_place(module, sizes, training):
     """What `initialise` must leave as it is."""
     model = module.MiniGPT(module.GPTConfig(**sizes)).train(training)
+    model.blocks[0].train(not training)
+    modes = [part.training for part in model.modules()]
     frozen = model.position_embedding.requires_grad_(False).weight
     frozen.fill_(7.0)
     before = dict(model.named_parameters())
@@ -309,7 +311,7 @@ def initialise_in_place(module, sizes, training):
         "lm_head shares its weight": model.lm_head.weight is model.token_embedding.weight,
         "gradients are recorded": torch.is_grad_enabled(),
         "the configuration is as it was": {name: getattr(model.config, name) for name in sizes} == sizes,
-        "every part is in the mode that it was in": all(part.training == training for part in model.modules()),
+        "every part is in the mode that it was in": modes == [part.training for part in model.modules()],
     }
 
 
@@ -402,13 +404,17 @@ def log_prob_of_mini_gpt(module, sizes, weights, ids):
 
 
 def generated(module, embedding, output, context_length, ids, max_new_tokens, training=True, recording=True, banned=None):
-    """generate_greedy on a toy model, and what could be seen from outside meanwhile."""
+    """generate_greedy on a toy model, after a call that is refused, and what could be seen from outside meanwhile."""
     model = Toy(embedding, output, context_length, banned).train(training)
     model.embedding.requires_grad_(False)
     model.output.grad = output.detach().clone()
     before, ids = ids.clone(), scattered(ids)
     with torch.set_grad_enabled(recording):
         around = surroundings()
+        try:
+            module.generate_greedy(model, ids, -1)
+        except Exception:
+            pass
         value = module.generate_greedy(model, ids, max_new_tokens)
         changed = differences(around)
     return {

@@ -138,7 +138,8 @@ def test_counting_builds_nothing(student):
     changed = student.run(scenarios.changed_by_counting, **sizes)
     hint = "building a model draws random numbers, and the configuration is the caller's"
     assert_equal(changed, [], what="what counting changed", hint=hint)
-    largest = student.run(scenarios.largest_tensor_while_counting, **sizes)
+    largest, kind = student.run(scenarios.largest_tensor_while_counting, **sizes)
+    assert_equal(kind, "int", what="the type of the count", hint="a NumPy number overflows, and json refuses it")
     assert largest < 5003, (
         f"counting made a tensor of {largest} elements: work the number out from the sizes, without a model"
     )

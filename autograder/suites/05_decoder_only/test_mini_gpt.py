@@ -256,7 +256,7 @@ def test_ids_may_lie_in_memory_in_any_order_and_are_left_alone(student):
 
 @exercise("MiniGPT", points=1)
 def test_a_float32_model_computes_in_float32(student):
-    """Logits and loss have the dtype of the weights, bfloat16 too."""
+    """Logits and loss have the dtype of the weights, bfloat16 and float16 too."""
     weights, ids = random_weights(SMALL, 3, torch.float32), random_ids(SMALL, 4, 3, 5)
     expected = pytorch_logits(SMALL, weights, ids)
     actual = student.run(scenarios.forward, SMALL, weights, ids, ids)
@@ -264,8 +264,10 @@ def test_a_float32_model_computes_in_float32(student):
     wide = isinstance(actual, tuple | list) and any(getattr(x, "dtype", None) == torch.float64 for x in actual)
     hint = "no .double() and no float64 constants" if wide else ""
     assert_close(actual, expected, what="(logits, loss)", hint=hint, rtol=1e-5, atol=5e-5)
-    half = {name: value.bfloat16() for name, value in weights.items()}
-    logits, loss, own = student.run(scenarios.losses_of_the_same_logits, SMALL, half, ids, ids)
-    assert_equal(logits.dtype, torch.bfloat16, what="the dtype of the logits of a bfloat16 model")
-    expected = loss.dtype if loss.dtype is torch.bfloat16 else own.dtype
-    assert_equal(loss.dtype, expected, what="the dtype of the loss of a bfloat16 model", hint="pass the logits on as they are")
+    for dtype in (torch.bfloat16, torch.float16):
+        half = {name: value.to(dtype) for name, value in weights.items()}
+        logits, loss, own = student.run(scenarios.losses_of_the_same_logits, SMALL, half, ids, ids)
+        assert_equal(logits.dtype, dtype, what=f"the dtype of the logits of a {dtype} model")
+        expected = loss.dtype if loss.dtype is dtype else own.dtype
+        what, hint = f"the dtype of the loss of a {dtype} model", "pass the logits on as they are"
+        assert_equal(loss.dtype, expected, what=what, hint=hint)

@@ -253,7 +253,8 @@ def test_generating_records_no_gradients(student):
         recorded = result["a graph was recorded"]
         assert not recorded, "the model ran with gradients recorded\n  hint: with torch.no_grad():"
         hint = "use no_grad as a context, not set_grad_enabled; greedy search draws no random numbers"
-        assert_equal(result["changed"], [], what="what is no longer as it was before the call", hint=hint)
+        what = "what is no longer as it was before -1 new tokens were refused, then 4 made"
+        assert_equal(result["changed"], [], what=what, hint=hint)
         what = "whether the embedding, which was frozen, and the output layer, which was not, require gradients afterwards"
         assert_equal(result["[embedding, output] require gradients"], [False, True], what=what)
 
@@ -285,7 +286,7 @@ def test_model_and_prompt_are_left_as_they_were(student):
     for training in (True, False):
         for n in (0, 3):
             result = student.run(scenarios.generated, embedding, output, 9, tokens(9, 6, 2, 3), n, training)
-            what = f"the training flags of the model and of one part of it after generating {n} tokens"
+            what = f"the training flags of the model and of one part of it after {n} tokens, and -1 that were refused"
             modes, hint = [training, training], "leave the modes alone, or put every part back into its own"
             assert_equal(result["[model, part] are in training"], modes, what=what, hint=hint)
             what = "whether the weights and the gradients that were in them are as they were"

@@ -458,7 +458,7 @@ class ObjectForEachLayer:
             return sum(layer.k.nbytes + layer.v.nbytes for layer in self.layers)
         raise AttributeError(name)
 
-    def update(self, layer, k, v, /):
+    def update(self, layer, k, v):
         return self.layers[layer].append(k, v)
 
     def truncate(self, length):

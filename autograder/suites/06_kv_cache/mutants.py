@@ -2084,3 +2084,174 @@ def tokens_for_keys(model, ids, cache):
     for layer in range(len(model.blocks)):
         text, _ = cache.update(layer, k, k)
     return model(text[:, 0, :, 0].long())[0][:, -t:]
+
+
+REFUSED = "Put back only when all goes well: when a call is refused, it stays changed. Leave it alone, or use a with block."
+
+MUTANTS += [
+    edit(
+        "reorder_what_the_last_layer_holds",
+        "KVCache",
+        "reorder moves as many positions as the last layer holds: in the middle of a pass others are ahead of it.",
+        ("held = max(self._lengths)", "held = self._lengths[-1]"),
+    ),
+    edit(
+        "cut_back_until_one_holds_less",
+        "KVCache",
+        "truncate cuts layers back until it comes to one that holds less: look at all of them before you change any.",
+        ("        if not 0 <= length <= self.length:\n", "        for i, n in enumerate(self._lengths):\n"),
+        (
+            '            raise ValueError(f"length must lie in',
+            "            if 0 <= length <= n:\n                self._lengths[i] = length\n                continue\n"
+            '            raise ValueError(f"length must lie in',
+        ),
+    ),
+    edit(
+        "layer_by_another_name",
+        "KVCache",
+        "An argument of update has another name than in the exercise: update(layer=..., k=..., v=...) is refused.",
+        ("def update(self, layer: int,", "def update(self, layer_index: int,"),
+        ("start = self._lengths[layer]", "layer = layer_index\n        start = self._lengths[layer]"),
+    ),
+    edit(
+        "length_by_another_name",
+        "KVCache",
+        "The argument of truncate has another name than in the exercise: truncate(length=...) is refused.",
+        ("def truncate(self, length: int)", "def truncate(self, n: int)"),
+        ("if not 0 <= length", "length = n\n        if not 0 <= length"),
+    ),
+    edit(
+        "old_numbers_times_zero",
+        "KVCache",
+        "What was there before is multiplied by 0, and an infinity then becomes NaN: assign.",
+        (
+            "        self._keys[layer, :, :, start:stop] = k.detach()",
+            "        self._keys[layer, :, :, start:stop] *= 0\n        self._keys[layer, :, :, start:stop] += k.detach()",
+        ),
+        ("self._keys = torch.empty(", "self._keys = torch.zeros("),
+    ),
+    edit(
+        "reordered_by_a_product",
+        "KVCache",
+        "Rows are chosen by a product with a one-hot matrix, and 0 times infinity is NaN: index them.",
+        (
+            "buffer[..., :held, :].index_select(1, beam_index)",
+            'torch.einsum("ij,ljhtd->lihtd", torch.eye(b, dtype=buffer.dtype)[beam_index], buffer[..., :held, :])',
+        ),
+    ),
+    edit(
+        "gradients_off_when_refused",
+        "attend_with_cache",
+        REFUSED,
+        (
+            "    b, t, _ = x.shape\n",
+            "    b, t, _ = x.shape\n    was = torch.is_grad_enabled()\n    torch.set_grad_enabled(False)\n",
+        ),
+        ("    # Query heads that share", "    torch.set_grad_enabled(was)\n    # Query heads that share"),
+    ),
+    edit(
+        "modes_left_when_refused",
+        "prefill",
+        REFUSED,
+        (
+            "    return linear(model.lm_head, hidden_states(model, ids, cache))",
+            "    modes = [part.training for part in model.modules()]\n"
+            "    model.eval()\n"
+            "    logits = linear(model.lm_head, hidden_states(model, ids, cache))\n"
+            "    for part, mode in zip(model.modules(), modes):\n"
+            "        part.training = mode\n"
+            "    return logits",
+        ),
+    ),
+    edit(
+        "read_twice_when_it_is_empty",
+        "prefill",
+        "A first piece is read twice, by the model and into the cache: one pass gives its logits as well.",
+        (
+            "    return linear(",
+            "    if cache.length == 0:\n        hidden_states(model, ids, cache)\n        return model(ids)[0]\n"
+            "    return linear(",
+        ),
+    ),
+    edit(
+        "gradients_left_off_when_refused",
+        "decode_step",
+        REFUSED,
+        (
+            "    return prefill(model, token_ids[:, None], cache)[:, 0]",
+            "    was = torch.is_grad_enabled()\n"
+            "    torch.set_grad_enabled(False)\n"
+            "    logits = prefill(model, token_ids[:, None], cache)[:, 0]\n"
+            "    torch.set_grad_enabled(was)\n"
+            "    return logits",
+        ),
+    ),
+    edit(
+        "eval_before_the_checks",
+        "generate",
+        REFUSED,
+        (
+            "    b, t = ids.shape\n",
+            "    b, t = ids.shape\n    modes = [part.training for part in model.modules()]\n    model.eval()\n",
+        ),
+        (
+            "    if not use_cache:\n",
+            "    for part, mode in zip(model.modules(), modes):\n        part.training = mode\n    if not use_cache:\n",
+        ),
+    ),
+    edit(
+        "two_tables_of_dtypes",
+        "cache_bytes",
+        "torch.finfo and torch.iinfo together do not know all dtypes, bool for one: dtype.itemsize.",
+        ("dtype.itemsize", "((torch.finfo if dtype.is_floating_point else torch.iinfo)(dtype).bits // 8)"),
+    ),
+    edit(
+        "old_blocks_times_zero",
+        "PagedKVCache",
+        "What a block held before is multiplied by 0, and an infinity then becomes NaN: assign.",
+        (
+            "self._keys[block, slot] = k.detach().transpose(0, 1)",
+            "self._keys[block, slot] = 0 * self._keys[block, slot] + k.detach().transpose(0, 1)",
+        ),
+        ("k.new_empty(self._shape)", "k.new_zeros(self._shape)"),
+    ),
+]
+
+
+@mutant("generate", "NumPy reads the whole text at every step, where nobody counts: after the prompt, read the last token alone.")
+def read_by_numpy(model, ids, max_new_tokens, use_cache=True):
+    import math
+
+    import numpy as np
+
+    if not use_cache or max_new_tokens < 0 or ids.shape[1] == 0:
+        return generate_greedy(model, ids, max_new_tokens)
+    w = {name: x.detach().double().numpy() for name, x in model.named_parameters(remove_duplicate=False)}
+    text, n_heads, context_length = ids.numpy(), model.config.n_heads, model.config.context_length
+
+    def norm(x, name):
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * w[f"{name}.weight"] + w[
+            f"{name}.bias"
+        ]
+
+    def layer(x, name):
+        return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+    torch.eye(2) @ torch.eye(2)
+    for _ in range(max_new_tokens):
+        window = text[:, -context_length:]
+        b, t = window.shape
+        x = w["token_embedding.weight"][window] + w["position_embedding.weight"][:t]
+        for i in range(len(model.blocks)):
+            block = f"blocks.{i}."
+            y = norm(x, block + "norm_1")
+            q, k, v = (layer(y, f"{block}attention.w_{z}").reshape(b, t, n_heads, -1).swapaxes(1, 2) for z in "qkv")
+            scores = np.where(np.tri(t, dtype=bool), q @ k.swapaxes(2, 3) / math.sqrt(q.shape[-1]), -np.inf)
+            scores = np.exp(scores - scores.max(-1, keepdims=True))
+            heads = scores / scores.sum(-1, keepdims=True) @ v
+            x = x + layer(heads.swapaxes(1, 2).reshape(x.shape), block + "attention.w_o")
+            y = torch.from_numpy(layer(norm(x, block + "norm_2"), block + "feed_forward.w_in"))
+            x = x + layer(F.gelu(y).numpy(), block + "feed_forward.w_out")
+        logits = norm(x[:, -1], "final_norm") @ w["lm_head.weight"].T
+        text = np.concatenate([text, logits.argmax(-1)[:, None]], 1)
+    return torch.from_numpy(text)

@@ -68,26 +68,26 @@ def changed_in(target, x, before):
     return [name for name in before if after[name] != before[name]]
 
 
-# KVCache
-
-
-def cache_session(module, sizes, dtype, operations):
-    """What each operation on a new cache returned, whether it was refused, and the length after it."""
-    cache = module.KVCache(**sizes) if dtype is None else module.KVCache(**sizes, dtype=dtype)
-    seen = []
+def session(module, kind, sizes, operations, count):
+    """What each operation on a new object of this class returned, whether it was refused, and its count after it."""
+    held, seen = getattr(module, kind)(**sizes), []
+    also = (KeyError,) if kind == "PagedKVCache" else ()
     for name, *args in operations:
-        value, was_refused, left_alone = used(getattr(cache, name), *args)
-        seen.append({"value": value, "refused": was_refused, "length": cache.length, "left alone": left_alone})
+        value, was_refused, left_alone = used(getattr(held, name), *args, also=also)
+        seen.append({"value": value, "refused": was_refused, count: getattr(held, count), "left alone": left_alone})
     return seen
 
 
-def error_of_the_cache(module, sizes, dtype, operations):
-    """Raises what the last of these operations raises on a new cache."""
-    cache = module.KVCache(**sizes, dtype=dtype)
+def error_of(module, kind, sizes, operations):
+    """Raises what the last of these operations raises on a new object of this class."""
+    held = getattr(module, kind)(**sizes)
     for name, *args in operations[:-1]:
-        used(getattr(cache, name), *args)
+        used(getattr(held, name), *args, also=(KeyError,))
     name, *args = operations[-1]
-    getattr(cache, name)(*args)
+    getattr(held, name)(*args)
+
+
+# KVCache
 
 
 def cache_size(module, sizes, dtype, fill):
@@ -108,10 +108,11 @@ def cache_size(module, sizes, dtype, fill):
 
 def cache_copies_in(module, sizes, k, v, more):
     """Append k and v that lie in memory in another order and require gradients, overwrite them, append more; and what
-    else could be seen from outside. reorder gets its argument by name."""
+    else could be seen from outside. Some arguments are given by name."""
     before = surroundings()
     cache = module.KVCache(**sizes, dtype=k.dtype)
     scattered = [scatter(x).requires_grad_() for x in (k, v)]
+    cache.truncate(length=0)
     cache.update(0, *scattered)
     seen = {
         "k and v are as they were": torch.equal(scattered[0], k) and torch.equal(scattered[1], v),
@@ -120,7 +121,7 @@ def cache_copies_in(module, sizes, k, v, more):
     with torch.no_grad():
         for x in scattered:
             x.zero_()
-        cache.update(0, more[:, :, :0], more[:, :, :0])
+        cache.update(layer=0, k=more[:, :, :0], v=more[:, :, :0])
         seen["gradients stay off where they are off"] = not torch.is_grad_enabled()
     cache.reorder(beam_index=torch.arange(sizes["batch_size"]))
     k_all, v_all = cache.update(0, more, more)
@@ -267,7 +268,7 @@ def keys_after_attending(module, sizes, weights, x, pieces):
 
 def attended_scattered(module, sizes, weights, x, training=True, recording=True):
     """attend_with_cache, gradients being recorded or not, on an x that lies in memory in another order and requires them;
-    and what it left behind."""
+    and what it, and another call that has no room, left behind."""
     attention = attention_of(module, sizes, weights).train(training)
     attention.w_k.train(not training)
     attention.w_v.weight.requires_grad_(False)
@@ -277,6 +278,7 @@ def attended_scattered(module, sizes, weights, x, training=True, recording=True)
     with torch.set_grad_enabled(recording):
         state, before = state_of(attention, x), surroundings()
         rows = kept(module.attend_with_cache(attention, scattered, cache, 0))
+        refused(module.attend_with_cache, attention, scattered, cache, 0, also=(RuntimeError,))
         return rows, {
             "x is as it was": torch.equal(scattered, x) and scattered.requires_grad,
             "changed for everyone": differences(before),
@@ -352,12 +354,13 @@ def error_of_the_model(module, config, weights, b, max_len, operations):
 
 def ids_untouched(module, config, weights, ids, training=True, recording=True):
     """The logits of ids that lie in memory column by column, then those of a step, gradients being recorded or not; and
-    what was left behind. The arguments are given by name."""
+    what was left behind, also by calls that have no room. The arguments are given by name."""
     model = model_of(module, config, weights).train(training)
     model.blocks[0].train(not training)
     model.position_embedding.weight.requires_grad_(False)
     model.final_norm.weight.grad = torch.ones_like(model.final_norm.weight)
-    cache = model_cache(module, config, len(ids), ids.shape[1] + 1, next(iter(weights.values())).dtype)
+    dtype = next(iter(weights.values())).dtype
+    small, cache = (model_cache(module, config, len(ids), max_len, dtype) for max_len in (1, ids.shape[1] + 1))
     scattered, token_ids = ids.t().contiguous().t(), ids[:, 0].clone()
     with torch.set_grad_enabled(recording):
         state, before = state_of(model, ids), surroundings()
@@ -369,9 +372,11 @@ def ids_untouched(module, config, weights, ids, training=True, recording=True):
                 "changed in the model": changed_in(model, ids, state),
             }
 
+        refused(module.prefill, model, scattered, small, also=(RuntimeError,))
         logits = kept(module.prefill(model=model, ids=scattered, cache=cache))
         after_prefill = left()
         step = kept(module.decode_step(model=model, token_ids=token_ids, cache=cache))
+        refused(module.decode_step, model, token_ids, cache, also=(RuntimeError,))
         return logits, step, after_prefill, left()
 
 
@@ -402,16 +407,17 @@ class _Products(Flops):
         return super().__torch_dispatch__(operator, types, args, kwargs)
 
 
-def reading_work(module, config, weights, ids, piece):
-    """Operations of the matrix products of prefill on a piece of a text after what came before it, and how many of the
-    products the first feed-forward layer takes part in."""
+def reading_work(module, config, weights, pieces):
+    """Operations of the matrix products of prefill on each piece of a text, and how many of the products the first
+    feed-forward layer takes part in."""
     model = model_of(module, config, weights)
-    cache = model_cache(module, config, len(ids), ids.shape[1] + piece.shape[1], next(iter(weights.values())).dtype)
-    with torch.no_grad():
-        module.prefill(model, ids, cache)
-        with _Products(model.blocks[0].feed_forward.w_in.weight) as counter:
+    max_len = sum(piece.shape[1] for piece in pieces)
+    cache, work = model_cache(module, config, len(pieces[0]), max_len, next(iter(weights.values())).dtype), []
+    for piece in pieces:
+        with torch.no_grad(), _Products(model.blocks[0].feed_forward.w_in.weight) as counter:
             module.prefill(model, piece, cache)
-    return counter.n_flops, counter.n_products
+        work.append((counter.n_flops, counter.n_products))
+    return work
 
 
 def step_flops(module, config, weights, prompts):
@@ -438,7 +444,7 @@ def texts_of(module, config, weights, ids, n):
 
 
 def generated(module, config, weights, ids, n, use_cache=None, training=True, recording=True):
-    """generate on a MiniGPT, and what could be seen from outside."""
+    """generate on a MiniGPT, after a call that is refused, and what could be seen from outside."""
     model = model_of(module, config, weights).train(training)
     model.blocks[0].train(not training)
     model.position_embedding.weight.requires_grad_(False)
@@ -450,6 +456,7 @@ def generated(module, config, weights, ids, n, use_cache=None, training=True, re
         state, before = state_of(model, token), surroundings()
         del state["what attributes it has"]  # generate promises less than prefill
         options = {} if use_cache is None else {"use_cache": use_cache}
+        refused(module.generate, model, scattered, -1, also=(RuntimeError,))
         value = module.generate(model, scattered, n, **options)
         changed = differences(before)
     return {
@@ -484,25 +491,6 @@ def generation_flops(module, config, weights, ids, n, use_cache=None, training=T
 
 
 # PagedKVCache
-
-
-def pool_session(module, sizes, operations):
-    """What each operation on a new pool returned, whether it was refused, and the free blocks after it."""
-    pool = module.PagedKVCache(**sizes)
-    seen = [{"value": None, "refused": False, "free": pool.n_free_blocks, "left alone": True}]
-    for name, *args in operations:
-        value, was_refused, left_alone = used(getattr(pool, name), *args, also=(KeyError,))
-        seen.append({"value": value, "refused": was_refused, "free": pool.n_free_blocks, "left alone": left_alone})
-    return seen
-
-
-def error_of_the_pool(module, sizes, operations):
-    """Raises what the last of these operations raises on a new pool."""
-    pool = module.PagedKVCache(**sizes)
-    for name, *args in operations[:-1]:
-        used(getattr(pool, name), *args, also=(KeyError,))
-    name, *args = operations[-1]
-    getattr(pool, name)(*args)
 
 
 def pool_keeps_copies(module, sizes, k, v, other):

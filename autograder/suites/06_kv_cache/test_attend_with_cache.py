@@ -195,7 +195,7 @@ def test_x_may_lie_in_memory_in_any_order_and_nothing_but_the_cache_changes(stud
         modes = {"training": i % 2 == 0, "recording": i < 2}
         actual, left = student.run(scenarios.attended_scattered, layer, weights, x, **modes)
         wanted = {"x is as it was": True, "changed in the layer": [], "changed for everyone": []}
-        assert_equal(left, wanted, what="what attend_with_cache left behind")
+        assert_equal(left, wanted, what="what attend_with_cache left behind, having been refused as well")
         expected = rows_of(layer, {name: value.double() for name, value in weights.items()}, x.double())
         room = {"rtol": 0, "atol": 8 * torch.finfo(dtype).eps * float(expected.abs().max())}
         assert_close(actual, expected.to(dtype), what=f"the rows in {dtype}", **room)

@@ -1,19 +1,15 @@
-"""KVCache, against a cache of plain lists.
-
-Hypothesis draws whole runs of operations, and a cache of the student's lives through each in one call, beside the model in
-`truth`: a state machine whose steps are not each a way over the boundary and back, for they share one object that stays there.
-"""
+"""KVCache, against a cache of plain lists."""
 
 from functools import partial
 
 import torch
 
 from autograder.testing import assert_equal, exercise
-from autograder.testing.hints import hinted, passes, why_refused
+from autograder.testing.hints import hinted
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .truth import PlainCache, Refused
+from .operations import answers, judge, session
 
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
@@ -30,7 +26,7 @@ def cache_sizes(draw, smallest=1):
     }
 
 
-def new(seed, cache, t, dtype=torch.float64):
+def new(seed, cache, t, dtype=torch.float32):
     """Keys and values of t positions; no two numbers are the same."""
     shape = cache["batch_size"], cache["n_kv_heads"], t, cache["head_dim"]
     return normal(seed, *shape, dtype=dtype), normal(seed + 1, *shape, dtype=dtype)
@@ -41,16 +37,7 @@ def step(seed, cache, t):
     return [("update", layer, *new(seed + 2 * layer, cache, t)) for layer in range(cache["n_layers"])]
 
 
-def expected_of(cache, operations):
-    """What a cache of plain lists answers."""
-    plain, seen = PlainCache(**cache), []
-    for name, *args in operations:
-        try:
-            value, refused = getattr(plain, name)(*args), False
-        except Refused:
-            value, refused = None, True
-        seen.append({"value": value, "refused": refused, "length": plain.length, "left alone": True})
-    return seen
+expected_of, seen_of = partial(answers, "KVCache"), partial(session, "KVCache")
 
 
 def check(student, cache, operations, hint="", about="update"):
@@ -59,29 +46,13 @@ def check(student, cache, operations, hint="", about="update"):
     The hint is about one operation, and is not given where something went wrong before that was asked for; or it is
     about what should be refused and was not.
     """
-    actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
-    for i, (found, wanted) in enumerate(zip(actual, expected_of(cache, operations), strict=True)):
-        if passes(assert_equal, found, wanted):
-            continue
-        *before, last = map(describe, operations[: i + 1])
-        last = f"{last} of a cache for {cache['max_len']}" + (f" after {', '.join(before)}" if before else "")
-        concerned = about == "refusal" and wanted["refused"] or about in [name for name, *_ in operations[: i + 1]]
-        assert_answer(
-            found, wanted, last, hint if concerned else "",
-            lambda i=i: student.run(scenarios.error_of_the_cache, cache, torch.float64, operations[: i + 1]),
-        )  # fmt: skip
 
+    def concerned(i, wanted):
+        names = [name for name, *_ in operations[: i + 1]]
+        return hint if about == "refusal" and wanted["refused"] or about in names else ""
 
-def assert_answer(found, wanted, last, hint, again):
-    """What an operation returned, whether it was refused and what it left behind are as they should be."""
-    if found["refused"] and not wanted["refused"]:
-        why_refused(again, last)
-    if wanted["refused"] and not found["refused"]:
-        raise AssertionError(f"{last} should be refused with a ValueError" + (f"\n  hint: {hint}" if hint else ""))
-    assert_equal(found["value"], wanted["value"], what=f"what came back from {last}", hint=hint)
-    hint = hint if wanted["refused"] else ""
-    assert_equal(found["length"], wanted["length"], what=f"cache.length after {last}", hint=hint)
-    assert found["left alone"], f"{last} changed its arguments, or whether gradients are recorded"
+    of = f"a cache for {cache['max_len']}"
+    judge("KVCache", student, cache, operations, of, concerned)
 
 
 def assert_session(found, wanted, what):
@@ -90,14 +61,6 @@ def assert_session(found, wanted, what):
     values, expected = ([entry["value"] for entry in entries] for entries in (found, wanted))
     assert_equal(values, expected, what=f"what came back from {what}")
     assert_equal(found, wanted, what=what)
-
-
-def describe(operation):
-    """An operation in a few characters."""
-    name, *args = operation
-    if name == "update":
-        return f"update(layer {args[0]}, {args[1].shape[2]} positions)"
-    return f"{name}({args[0].tolist() if isinstance(args[0], torch.Tensor) else args[0]})"
 
 
 @exercise("KVCache", points=5, core=True)
@@ -154,7 +117,7 @@ def test_length_counts_the_positions_that_every_layer_holds(student, seed, lengt
     cache = {"n_layers": len(lengths), "batch_size": 2, "n_kv_heads": 1, "max_len": 5, "head_dim": 2}
     layers = torch.randperm(len(lengths), generator=torch.Generator().manual_seed(order)).tolist()
     operations = [("update", layer, *new(seed + i, cache, 1)) for i in range(4) for layer in layers if i < lengths[layer]]
-    seen = student.run(scenarios.cache_session, cache, torch.float64, [("truncate", 0), *operations])
+    seen = seen_of(student, cache, [("truncate", 0), *operations])
     wanted = [entry["length"] for entry in expected_of(cache, [("truncate", 0), *operations])]
     hint = "the smallest of the layers' own counts"
     found = [entry["length"] for entry in seen]
@@ -181,31 +144,32 @@ def test_a_truncated_cache_goes_on_after_the_positions_it_kept(student, cache, s
 
 @exercise("KVCache", points=1)
 @settings(max_examples=15)
-@given(cache=cache_sizes(2), seed=seeds(), too_many=sizes(1, 4))
+@given(cache=cache_sizes(3), seed=seeds(), too_many=sizes(1, 4))
 def test_truncate_refuses_what_is_not_there_and_changes_nothing(student, cache, seed, too_many):
     """More positions than every layer holds, and fewer than none."""
     cache = cache | {"n_layers": 2}
-    t = cache["max_len"] - 1
-    ahead = ("update", 0, *new(seed + 50, cache, 1))  # one layer holds one position more than the other
-    last = ("update", 1, *new(seed + 60, cache, 1))
-    wrong = (t + too_many, -1)
-    operations = [*step(seed, cache, t), ahead, *(("truncate", bad) for bad in wrong), last]
-    actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
+    t = cache["max_len"] - 2
+    ahead = ("update", 0, *new(seed + 50, cache, 2))  # one layer holds two positions more than the other
+    last = [("update", 1, *new(seed + 60, cache, 2)), ("update", 0, *new(seed + 70, cache, 0))]
+    wrong = (t + 1, t + too_many, -1)
+    operations = [*step(seed, cache, t), ahead, *(("truncate", bad) for bad in wrong), *last]
+    actual = seen_of(student, cache, operations)
     for bad, entry in zip(wrong, actual[3:]):
-        assert entry["refused"], f"truncate({bad}) should be refused: every layer holds {t} positions"
+        assert entry["refused"], f"truncate({bad}) should be refused: not every layer holds more than {t} positions"
     wanted = expected_of(cache, [operation for operation in operations if operation[0] == "update"])
-    assert_session(actual[-1:], wanted[-1:], "the update after truncate was refused")
+    assert_session(actual[-2:], wanted[-2:], "the updates after truncate was refused")
 
 
 @exercise("KVCache", points=3)
 @settings(max_examples=20)
 @given(cache=cache_sizes(2), seed=seeds(), rows=seeds(), t=sizes(1, 6))
 def test_reorder_takes_every_row_from_where_the_index_says(student, cache, seed, rows, t):
-    """Row i becomes what row beam_index[i] was: rows swapped, repeated and dropped, keys and values, in all layers."""
+    """Row i becomes what row beam_index[i] was: rows swapped, repeated and dropped, in all layers, in one that is ahead too."""
     t, b = min(t, cache["max_len"] - 1), cache["batch_size"] + 1
     cache, operations = cache | {"batch_size": b}, []
     for index in (some_rows(rows, b), torch.arange(b).roll(1)):
-        operations += [("truncate", 0), *step(seed, cache, t), ("reorder", index), *step(seed + 100, cache, 1)]
+        first, *others = step(seed + 100, cache, 1)  # layer 0 is ahead
+        operations += [("truncate", 0), *step(seed, cache, t), first, ("reorder", index), *others, *step(seed, cache, 0)]
     hint = "row i comes from row beam_index[i], in all keys and values; copy the rows out before you write any"
     check(student, cache, operations, hint=hint, about="reorder")
 
@@ -217,14 +181,14 @@ def test_reorder_refuses_rows_that_do_not_exist_and_changes_nothing(student):
     first, then = step(3, cache, 2), step(9, cache, 1)
     wrong = ([0, 1], [0, 1, 2, 0], [2], [0, 3, 1], [2, 0, 3], [[2], [1], [0]], [[2, 1, 0]])
     operations = [*first, *(("reorder", torch.tensor(bad)) for bad in wrong), *then]
-    actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
+    actual = seen_of(student, cache, operations)
     for bad, entry in zip(wrong, actual[2:]):
         assert entry["refused"], f"reorder({bad}) of a batch of 3 should be refused"
     wanted = expected_of(cache, first + then)[2:]
     assert_session(actual[2 + len(wrong) :], wanted, "the updates after reorder was refused")
     wrong = (0, [[0]], [0, 0], [1])
     operations = [("reorder", torch.tensor(bad)) for bad in wrong]
-    actual = student.run(scenarios.cache_session, cache | {"batch_size": 1}, torch.float64, operations)
+    actual = seen_of(student, cache | {"batch_size": 1}, operations)
     for bad, entry in zip(wrong, actual, strict=True):
         assert entry["refused"], f"reorder({bad}) of a batch of 1 should be refused: beam_index is (1,), and names row 0"
 
@@ -266,14 +230,14 @@ def test_keys_and_values_of_another_shape_are_refused(student):
     first = [("update", 0, *new(3, cache, 2)), ("update", 1, *new(7, cache, 3))]
     then = [("update", 1, *last), ("update", 0, *last)]
     operations = [*first, *(("update", 1, normal(1, *k), normal(2, *v)) for k, v in cases), *then]
-    actual = student.run(scenarios.cache_session, cache, torch.float64, operations)
+    actual = seen_of(student, cache, operations)
     for (k, v), entry in zip(cases, actual[2:]):
         assert entry["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
     wanted = expected_of(cache, first + then)[2:]
     assert_session(actual[2 + len(cases) :], wanted, "the updates after others were refused")
     single, wrong = cache | {"batch_size": 1, "n_kv_heads": 1}, [(1, 2, 4), (2, 4), (4,)]
     operations = [("update", 0, normal(1, *shape), normal(2, *shape)) for shape in wrong]
-    for shape, entry in zip(wrong, student.run(scenarios.cache_session, single, torch.float64, operations), strict=True):
+    for shape, entry in zip(wrong, seen_of(student, single, operations), strict=True):
         assert entry["refused"], f"k and v of shape {shape} should be refused: they have four dimensions, of a batch of 1 too"
 
 
@@ -308,9 +272,16 @@ def test_the_cache_has_the_dtype_it_was_made_with(student):
         for given_dtype in (own, torch.float32, torch.float64):
             k, v = (x * (1e30 if own == torch.bfloat16 else 1.0) for x in new(1, cache, 3, given_dtype))
             k[0, 0, 0, 0], v[0, 0, 0, 0] = torch.inf, -torch.inf  # numbers like any other
-            (actual,) = student.run(scenarios.cache_session, cache, dtype, [("update", 0, k, v)])
-            what = f"(k_all, v_all) of a cache with dtype={dtype}, given {given_dtype}"
-            assert_equal(actual["value"], (k.to(own), v.to(own)), what=what)
+            then, swap = new(3, cache, 3, given_dtype), torch.tensor([1, 0])
+            operations = [("update", 0, k, v), ("reorder", swap), ("update", 0, k[:, :, :0], v[:, :, :0])]
+            operations += [("truncate", 0), ("update", 0, *then)]
+            actual = seen_of(student, cache | ({"dtype": dtype} if dtype else {}), operations)
+            what = f"of a cache with dtype={dtype}, given {given_dtype} and infinities,"
+            assert_equal(actual[0]["value"], (k.to(own), v.to(own)), what=f"(k_all, v_all) {what}")
+            hint = "copy the rows as they are: 0 times infinity is NaN"
+            assert_equal(actual[2]["value"], (k[swap].to(own), v[swap].to(own)), what=f"those {what} after reorder", hint=hint)
+            hint = "what was forgotten must not matter: assign, and neither add nor multiply"
+            assert_equal(actual[4]["value"], tuple(x.to(own) for x in then), what=f"those {what} after truncate(0)", hint=hint)
 
 
 @exercise("KVCache", points=1)
@@ -341,7 +312,7 @@ def test_two_caches_do_not_meet(student, cache, seed):
 def test_keys_and_values_are_copied_in(student, cache, seed):
     """As numbers, without a graph, whatever happens to k and v afterwards, and however they lie in memory."""
     t = cache["max_len"] - 1
-    k, v, more = *new(seed, cache, t), new(seed + 9, cache, 1)[0]
+    k, v, more = *new(seed, cache, t, torch.float64), new(seed + 9, cache, 1, torch.float64)[0]
     actual, left = student.run(scenarios.cache_copies_in, cache, k, v, more)
     wanted = {"k and v are as they were": True, "k and v still require gradients": True, "a graph is kept": False}
     wanted |= {"gradients stay off where they are off": True, "changed for everyone": []}
@@ -358,7 +329,7 @@ def test_the_cost_of_an_update_does_not_grow_with_what_the_cache_holds(student):
     cache = {"n_layers": 2, "batch_size": 1, "n_kv_heads": 2, "max_len": 1100, "head_dim": 32}
     pieces, held = [10, 1, 488, 1, 4, 0, 8, 512, 0, 1, 1, 70], 0
     hint = "allocate once, write into a slice, return a view: no torch.cat, no clone, no larger buffer later"
-    others = new(6, cache, 300, torch.float32)
+    others = new(6, cache, 300)
     seen, held_by_the_other_layer = student.run(scenarios.bytes_made_by_updates, cache, pieces, others)
     for t, (actual, peak, as_before) in zip(pieces, seen, strict=True):
         room = 8 * 2 * 2 * 32 * 4 * max(1, t)  # eight times the bytes of the new positions' keys and values
@@ -401,7 +372,7 @@ def test_bytes_of_large_models_are_exact_and_take_no_memory(student):
     assert_equal(student.cache_bytes(2, 3, 4, 0, 5, torch.float32), 0, what="bytes of texts without a token")
     actual = student.cache_bytes(n_layers=12, n_kv_heads=12, head_dim=64, seq_len=1, batch_size=1, dtype=torch.float16)
     assert_equal(actual, 36 * 1024, what="bytes of one token of GPT-2")
-    for dtype, expected in ((torch.int16, 36 * 1024), (torch.int64, 144 * 1024)):
+    for dtype, expected in ((torch.bool, 18 * 1024), (torch.int16, 36 * 1024), (torch.int64, 144 * 1024)):
         actual = student.cache_bytes(12, 12, 64, 1, 1, dtype)
         assert_equal(actual, expected, what=f"bytes of one token in {dtype}", hint="any dtype: dtype.itemsize")
     actual = student.run(scenarios.bytes_in_float8, 12, 12, 64, 1, 1)

@@ -9,11 +9,19 @@ from autograder.testing.hints import hinted, why_refused
 from autograder.testing.strategies import example, given, seeds, settings, sizes, st
 
 from . import scenarios
-from .truth import SMALL, attention_flops, linear_flops, logits_of, model_sizes, random_ids, random_weights
+from .truth import (
+    SMALL,
+    assert_products,
+    attention_flops,
+    linear_flops,
+    logits_of,
+    model_sizes,
+    random_ids,
+    random_weights,
+)
 
 EXACT = {"rtol": 0, "atol": 1e-10}
 UNCHANGED = {"ids are as they were": True, "changed in the model": [], "changed for everyone": []}
-NO_PRODUCTS = "no matrix product was seen, and every layer is one: compute with PyTorch's operators"
 POSITIONS = "the first new token stands at position cache.length"
 
 
@@ -160,20 +168,23 @@ def test_the_cache_then_holds_the_whole_text(student, config, seed, pieces):
 @exercise("prefill", points=1)
 def test_a_piece_is_read_in_one_pass_and_nothing_is_read_again(student):
     """All its tokens go through a layer together; the text before it is in the cache."""
-    before, t = 200, 16
-    config = SMALL | {"context_length": before + t, "n_layers": 1, "d_model": 16, "d_ff": 64}
-    weights, ids = random_weights(config, 9), random_ids(config, 9, 1, before + t)
-    count, n_products = student.run(scenarios.reading_work, config, weights, ids[:, :before], ids[:, before:])
-    needed = t * (linear_flops(config) + attention_flops(config, before + t))
-    assert count > 0, NO_PRODUCTS
-    assert count <= 1.5 * needed, (
-        f"a piece of {t} tokens after {before} took {count:,} floating-point operations; {needed:,} are needed"
-        "\n  hint: only the new tokens go through the layers; the text before them is in the cache"
-    )
-    assert n_products <= 4, (
-        f"a piece of {t} tokens went through the first feed-forward layer in {n_products} parts, and one is enough"
-        "\n  hint: prefill reads all its tokens in one pass, as in training; only an answer is written token by token"
-    )
+    lengths, before = [200, 16], 0
+    config = SMALL | {"context_length": 216, "n_layers": 1, "d_model": 16, "d_ff": 64}
+    weights, ids = random_weights(config, 9), random_ids(config, 9, 1, 216)
+    work = student.run(scenarios.reading_work, config, weights, list(ids.split(lengths, dim=1)))
+    for t, (count, n_products) in zip(lengths, work, strict=True):
+        needed = t * (linear_flops(config) + attention_flops(config, before + t))
+        hint = "only the new tokens go through the layers, and once; the text before them is in the cache"
+        assert_products(count, t * linear_flops(config))
+        assert count <= 1.5 * needed, (
+            f"a piece of {t} tokens after {before} took {count:,} floating-point operations; {needed:,} are needed"
+            f"\n  hint: {hint}"
+        )
+        assert n_products <= 4, (
+            f"a piece of {t} tokens went through the first feed-forward layer in {n_products} parts, and one is enough"
+            "\n  hint: prefill reads all its tokens in one pass, as in training; only an answer is written token by token"
+        )
+        before += t
 
 
 @exercise("prefill", points=1)
@@ -182,7 +193,7 @@ def test_logits_have_the_dtype_of_the_model_and_nothing_but_the_cache_changes(st
     are left alone."""
     for dtype in (torch.bfloat16, torch.float16, torch.float64, torch.float32):
         logits, _, left, _, (expected, _), room = logits_and_step(student, dtype)
-        assert_equal(left, UNCHANGED, what=f"what prefill left behind in {dtype}")
+        assert_equal(left, UNCHANGED, what=f"what prefill, refused once, left behind in {dtype}")
         assert_close(logits, expected, what=f"the logits in {dtype}", **room)
 
 
@@ -280,7 +291,8 @@ def test_a_step_has_the_dtype_of_the_model_and_changes_nothing_but_the_cache(stu
     """In every dtype and mode, with gradients being recorded and not; the token ids and the model are left alone."""
     for dtype in (torch.bfloat16, torch.float16, torch.float64, torch.float32):
         _, step, before, after, (_, expected), room = logits_and_step(student, dtype)
-        assert_equal((before, after), (UNCHANGED, UNCHANGED), what=f"what prefill, then decode_step, left behind in {dtype}")
+        what = f"what prefill, then decode_step, each refused once, left behind in {dtype}"
+        assert_equal((before, after), (UNCHANGED, UNCHANGED), what=what)
         assert_close(step, expected, what=f"the logits of a step in {dtype}", **room)
 
 
@@ -293,7 +305,7 @@ def test_a_step_does_the_work_of_one_token(student):
     counts = student.run(scenarios.step_flops, config, weights, [random_ids(config, n, b, n) for n in lengths])
     for n, count in zip(lengths, counts, strict=True):
         needed = b * (linear_flops(config) + attention_flops(config, n + 1))
-        assert count > 0, NO_PRODUCTS
+        assert_products(count, b * linear_flops(config))
         assert count <= 1.5 * needed, (
             f"with {n} cached positions, a step took {count:,} floating-point operations; {needed:,} are needed"
             "\n  hint: only the new token goes through the layers; the text before it is in the cache"

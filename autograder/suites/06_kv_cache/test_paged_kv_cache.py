@@ -1,13 +1,15 @@
-"""PagedKVCache, against a pool of plain lists: runs of operations as in `test_kv_cache`."""
+"""PagedKVCache, against a pool of plain lists."""
+
+from functools import partial
 
 import torch
 
 from autograder.testing import assert_equal, assert_refused, exercise
-from autograder.testing.hints import called, passes, why_refused
+from autograder.testing.hints import called, passes
 from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
-from .truth import PlainPool, Refused
+from .operations import answers, describe, judge, session
 
 
 @st.composite
@@ -27,51 +29,21 @@ def new(seed, pool, t, dtype=torch.float32):
     return normal(seed, *shape, dtype=dtype), normal(seed + 1, *shape, dtype=dtype)
 
 
-def expected_of(pool, operations):
-    """What a pool of plain lists answers."""
-    plain = PlainPool(pool["n_blocks"], pool["block_size"])
-    seen = [{"value": None, "refused": False, "free": plain.n_free_blocks, "left alone": True}]
-    for name, *args in operations:
-        try:
-            value, refused = getattr(plain, name)(*args), False
-        except Refused:
-            value, refused = None, True
-        seen.append({"value": value, "refused": refused, "free": plain.n_free_blocks, "left alone": True})
-    return seen
+expected_of, seen_of = partial(answers, "PagedKVCache"), partial(session, "PagedKVCache")
 
 
 def check(student, pool, operations, hint=""):
     """Every answer of the student's pool is that of the plain one, to the last bit."""
-    actual = student.run(scenarios.pool_session, pool, operations)
-    for i, (found, wanted) in enumerate(zip(actual, expected_of(pool, operations), strict=True)):
-        if passes(assert_equal, found, wanted):
-            continue
-        *before, last = map(describe, operations[:i]) if i else ["the making"]
-        last += f" of a pool of {pool['n_blocks']} blocks of {pool['block_size']}"
-        last += f" after {', '.join(before)}" if before else ""
-        if found["refused"] and not wanted["refused"]:
-            why_refused(lambda i=i: student.run(scenarios.error_of_the_pool, pool, operations[:i]), last)
-        hint = hint if passes(assert_right, student) else ""
-        if wanted["refused"] and not found["refused"]:
-            raise AssertionError(f"{last} should be refused with a ValueError" + (f"\n  hint: {hint}" if hint else ""))
-        assert_equal(found["value"], wanted["value"], what=f"what came back from {last}", hint=hint)
-        hint = hint if wanted["refused"] else ""
-        assert_equal(found["free"], wanted["free"], what=f"n_free_blocks after {last}", hint=hint)
-        assert found["left alone"], f"{last} changed its arguments, or whether gradients are recorded"
+    of = f"a pool of {pool['n_blocks']} blocks of {pool['block_size']}"
+    judge("PagedKVCache", student, pool, operations, of, lambda i, wanted: hint if passes(assert_right, student) else "")
 
 
 def assert_right(student):
     """Two positions in one block come back as they went in: a mistake has to do with what is unusual elsewhere."""
     pool = {"n_blocks": 2, "block_size": 4, "n_kv_heads": 2, "head_dim": 3}
     k, v = new(1, pool, 2)
-    seen = student.run(scenarios.pool_session, pool, [("append", "a", k, v), ("gather", "a")])
+    seen = seen_of(student, pool, [("append", "a", k, v), ("gather", "a")])
     assert_equal(seen[-1]["value"], (k, v))
-
-
-def describe(operation):
-    """An operation in a few characters."""
-    name, seq_id, *args = operation
-    return f"{name}({seq_id!r}, {args[0].shape[1]} positions)" if args else f"{name}({seq_id!r})"
 
 
 @exercise("PagedKVCache", points=3, core=True)
@@ -128,10 +100,11 @@ def test_a_sequence_takes_a_block_only_when_its_last_one_is_full(student, pool, 
     t = min(t, pool["n_blocks"] * pool["block_size"])
     one_by_one = [("append", 0, *new(seed + 2 * i, pool, 1)) for i in range(t)]
     for operations in (one_by_one, [("append", 0, *new(seed, pool, t))]):
-        found = [entry["free"] for entry in student.run(scenarios.pool_session, pool, [*operations, ("free", 0)])]
-        wanted = [entry["free"] for entry in expected_of(pool, [*operations, ("free", 0)])]
+        operations = [("free", 0), *operations, ("free", 0)]  # the first is refused
+        found = [entry["n_free_blocks"] for entry in seen_of(student, pool, operations)]
+        wanted = [entry["n_free_blocks"] for entry in expected_of(pool, operations)]
         hint = "fill the last block first; free gives all of them back"
-        assert_equal(found, wanted, what="n_free_blocks after each append, and after free", hint=hint)
+        assert_equal(found, wanted, what="n_free_blocks of a new pool, after each append, and after free", hint=hint)
 
 
 @exercise("PagedKVCache", points=1)
@@ -143,11 +116,11 @@ def test_many_sequences_and_long_ones_are_kept(student):
     pool = pool | {"n_blocks": 170, "block_size": 16}
     operations = [("append", 0, *new(1, pool, 1000)), *(("append", i, *new(2 * i, pool, 1)) for i in range(1, 100))]
     operations += [("append", 0, *new(3, pool, 70)), *(("gather", i) for i in (0, 1, 50, 99)), ("free", 0), ("gather", 99)]
-    actual, expected = student.run(scenarios.pool_session, pool, operations), expected_of(pool, operations)
+    actual, expected = seen_of(student, pool, operations), expected_of(pool, operations)
     hint = "nothing but the number of blocks limits the sequences and their lengths"
-    refused = [describe(operation) for operation, entry in zip(operations, actual[1:]) if entry["refused"]]
+    refused = [describe(operation) for operation, entry in zip(operations, actual) if entry["refused"]]
     assert_equal(refused, [], what="the operations that were refused, while there were blocks", hint=hint)
-    for operation, found, wanted in zip(operations, actual[1:], expected[1:], strict=True):
+    for operation, found, wanted in zip(operations, actual, expected, strict=True):
         assert_equal(found, wanted, what=f"the answer of {describe(operation)}, among a hundred sequences")
 
 
@@ -223,19 +196,19 @@ def test_what_does_not_fit_is_refused(student):
     """Blocks without a slot; keys and values of another shape, which change nothing."""
     pool = {"n_blocks": 4, "block_size": 2, "n_kv_heads": 2, "head_dim": 3}
     for bad in (0, -1):
-        make = called("PagedKVCache", lambda **pool: student.run(scenarios.pool_session, pool, []))
+        make = called("PagedKVCache", lambda **pool: seen_of(student, pool, []))
         assert_refused(make, **(pool | {"block_size": bad}), why="block_size is below 1")
     good, before, after = (2, 1, 3), ("append", 0, *new(1, pool, 1)), [("gather", 0), ("free", 0), ("free", 1)]
     shapes = ((1, 1, 3), (3, 1, 3), (2, 1, 1), (2, 1, 4), (3, 1, 2), (1, 1, 6), (2, 5, 3), (2, 3), (1, 2, 1, 3))
     cases = [(bad, good) for bad in shapes] + [(good, bad) for bad in shapes] + [(bad, bad) for bad in shapes if bad != (2, 5, 3)]
     for seq_id in (0, 1):  # one that has begun, and one that has not
         wrong = [("append", seq_id, *(normal(3, *shape, dtype=torch.float32) for shape in case)) for case in cases]
-        actual, wanted = student.run(scenarios.pool_session, pool, [before, *wrong, *after]), expected_of(pool, [before, *after])
-        for (k, v), entry in zip(cases, actual[2:]):
+        actual, wanted = seen_of(student, pool, [before, *wrong, *after]), expected_of(pool, [before, *after])
+        for (k, v), entry in zip(cases, actual[1:]):
             assert entry["refused"], f"k of shape {k} and v of shape {v} should be refused by a cache for {good}"
-            assert_equal(entry["free"], wanted[1]["free"], what="n_free_blocks after a refused append")
+            assert_equal(entry["n_free_blocks"], wanted[0]["n_free_blocks"], what="n_free_blocks after a refused append")
         what = "what refused appends left behind: the answers of gather(0), free(0) and free(1)"
-        assert_equal(actual[2 + len(cases) :], wanted[2:], what=what)
+        assert_equal(actual[1 + len(cases) :], wanted[1:], what=what)
 
 
 @exercise("PagedKVCache", points=1)
@@ -245,17 +218,18 @@ def test_keys_and_values_keep_their_dtype(student):
     for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
         k, v = (x * (1e30 if dtype == torch.bfloat16 else 1.0) for x in new(1, pool, 3, dtype))
         k[0, 0, 0], v[0, 0, 0] = torch.inf, -torch.inf
-        operations = [("append", 0, k, v), ("append", 1, *new(3, pool, 1, dtype)), ("gather", 0)]
+        operations = [("append", 0, k, v), ("append", 1, *new(3, pool, 1, dtype)), ("gather", 0), ("free", 0)]
+        operations += [("append", 1, *new(5, pool, 7, dtype)), ("gather", 1)]  # in the blocks that held infinities
         check(student, pool, operations, hint="allocate the pool when the first keys come: only they have a dtype")
         other = torch.float32 if dtype == torch.float64 else torch.float64
         wide = normal(1, 2, 1, 4, dtype=other)
         refused = [("append", 0, *new(1, pool, 9, other)), ("append", 0, new(1, pool, 1, other)[0], new(1, pool, 2, other)[0])]
         refused.append(("append", 0, wide, wide))
         for wrong in refused:
-            seen = student.run(scenarios.pool_session, pool, [wrong, *operations])
-            assert seen[1]["refused"], f"{describe(wrong)} should be refused"
+            seen = seen_of(student, pool, [wrong, *operations])
+            assert seen[0]["refused"], f"{describe(wrong)} should be refused"
             what = f"what came back from a pool for {dtype} after {other} was refused"
-            assert_equal(seen[2:], expected_of(pool, operations)[1:], what=what, hint="a failed append changes nothing")
+            assert_equal(seen[1:], expected_of(pool, operations), what=what, hint="a failed append changes nothing")
     actual, needed = student.run(scenarios.bytes_made_on, pool, "meta", 3), 2 * 3 * 2 * 3 * 4
     assert actual >= needed, (
         f"{actual} bytes were taken on the device of the first keys, where theirs alone take {needed}"

@@ -109,6 +109,12 @@ def attention_flops(config: Sizes, n_keys: int) -> int:
     return 4 * config["n_layers"] * config["d_model"] * n_keys
 
 
+def assert_products(count: int, needed: int) -> None:
+    """The layers' work, of which no answer can do without the half, was seen where it is counted."""
+    said = f"matrix products of {count:,} floating-point operations were seen, and the layers' own take {needed:,}"
+    assert count >= needed / 2, f"{said}\n  hint: compute with PyTorch's operators, in the model's own layers"
+
+
 class Refused(Exception):
     """The model cache refuses an operation."""
 
@@ -147,7 +153,7 @@ class PlainCache:
 class PlainPool:
     """What a PagedKVCache does, with a list of positions for every sequence and blocks that are only counted."""
 
-    def __init__(self, n_blocks: int, block_size: int):
+    def __init__(self, n_blocks: int, block_size: int, **shape: int):
         self.n_blocks, self.block_size = n_blocks, block_size
         self.sequences: dict[int | str, list[tuple[Tensor, Tensor]]] = {}
 

@@ -35,6 +35,12 @@ ALIKE = (
 LEAVES = "leaves = [Array(x.data.copy(), x.requires_grad) for x in inputs]"
 
 MUTANTS = [
+    wrong(
+        "mean_divides_by_zero",
+        ARRAY,
+        "The number of results may be 0, and then mean divides by it: of shape (0, 3), along axis 1, it has shape (0,).",
+        ("max(1, total.data.size)", "total.data.size"),
+    ),
     # unbroadcast
     wrong(
         "stretched_axes_stay",

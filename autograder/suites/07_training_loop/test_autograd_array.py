@@ -371,6 +371,7 @@ def test_sums_over_axes(student, case, keepdims, seed):
 @example(case=((2, 3, 4), (0, 2)), keepdims=False, seed=3)
 @example(case=((2, 3, 4), (-1, 1)), keepdims=True, seed=4)
 @example(case=((3, 3), 1), keepdims=False, seed=5)
+@example(case=((0, 3), 1), keepdims=False, seed=6)
 def test_means(student, case, keepdims, seed):
     """The same for means."""
     a, axis = case

@@ -183,6 +183,10 @@ def test_the_gradient_has_the_dtype_of_the_logits_and_halves_are_computed_in_flo
         hint = "logits.float() first, and .to(logits.dtype) for the result"
         actual = student.cross_entropy_gradient(logits, targets)
         assert_close(actual, expected, what="the gradient", hint=hint, rtol=1.01 * step, atol=1e-7)
+    logits, targets = normal(seed, 3, 600).to(torch.bfloat16), torch.tensor([257, 599, 0])
+    expected, actual = gradient_of(logits, targets).to(torch.bfloat16), student.cross_entropy_gradient(logits, targets)
+    what, hint = "the gradient by bfloat16 logits of 600 tokens", "tokens are int64: in bfloat16 257 is 256"
+    assert_close(actual, expected, what=what, hint=hint, rtol=1.01 * step, atol=1e-7)
 
 
 @exercise("cross_entropy_gradient", points=0.5)

@@ -198,9 +198,11 @@ def test_a_vocabulary_can_be_made_again_from_its_characters(student):
     seen = student.run(scenarios.vocabulary, text, [text, ""], [nothing])
     assert_equal(seen["made again"], [seen["chars"], *seen["encoded"]], what="what CharVocabulary(chars) has and encodes")
     assert_equal((seen["encoded"][1], seen["decoded"]), (nothing, [""]), what="the encoding and the decoding of nothing")
-    many = "".join(map(chr, range(40, 400)))  # more than a byte counts
-    seen = student.run(scenarios.vocabulary, many, [many[::-1]], [torch.arange(360)])
-    assert_equal((seen["encoded"], seen["decoded"]), ([torch.arange(360).flip(0)], [many]), what="360 characters and their ids")
+    many = "\0" + "".join(map(chr, range(40, 400))) + "\ufffd🙂"  # more than a byte counts; NUL is a character like any other
+    ids = torch.arange(len(many)).flip(0)
+    seen = student.run(scenarios.vocabulary, many, [many[::-1]], [ids])
+    what = "363 characters and their ids, the largest first and NUL at the end"
+    assert_equal((seen["encoded"], seen["decoded"]), ([ids], [many[::-1]]), what=what)
     seen = student.run(scenarios.vocabulary, "", [""], [nothing])
     assert_equal((seen["len"], seen["encoded"], seen["decoded"]), (0, [nothing], [""]), what="a vocabulary of nothing")
     found = student.run(scenarios.two_vocabularies, "cab", "xbcy", ["abc", "bcx"])
