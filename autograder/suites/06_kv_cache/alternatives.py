@@ -255,7 +255,7 @@ def list_of_tokens(model, ids, max_new_tokens, use_cache=True, verbose=False):
     return torch.stack(columns, dim=1)
 
 
-@alternative("generate", "A generator of tokens; past the context the plain model reads the window.")
+@alternative("generate", "A generator of tokens, the model in eval mode meanwhile; past the context the plain model reads the window.")
 def generator_of_tokens(model, ids, max_new_tokens, use_cache=True):
     limit = model.config.context_length
     if not use_cache or max_new_tokens < 0 or not ids.shape[1]:
@@ -274,8 +274,12 @@ def generator_of_tokens(model, ids, max_new_tokens, use_cache=True):
             text = torch.cat([text, logits[:, -1:].argmax(-1)], dim=1)
             yield text
 
+    was_training = model.training
+    model.eval()
     with torch.no_grad():
-        return ids.clone() if max_new_tokens == 0 else [text for _, text in zip(range(max_new_tokens), tokens())][-1]
+        text = ids.clone() if max_new_tokens == 0 else [text for _, text in zip(range(max_new_tokens), tokens())][-1]
+    model.train(was_training)
+    return text
 
 
 @alternative("cache_bytes", "The bytes of a real tensor on the meta device, which takes no memory.")

@@ -356,7 +356,6 @@ def ids_untouched(module, config, weights, ids, training=True, recording=True):
     """The logits of ids that lie in memory column by column, then those of a step, gradients being recorded or not; and
     what was left behind, also by calls that have no room. The arguments are given by name."""
     model = model_of(module, config, weights).train(training)
-    model.blocks[0].train(not training)
     model.position_embedding.weight.requires_grad_(False)
     model.final_norm.weight.grad = torch.ones_like(model.final_norm.weight)
     dtype = next(iter(weights.values())).dtype
@@ -446,7 +445,6 @@ def texts_of(module, config, weights, ids, n):
 def generated(module, config, weights, ids, n, use_cache=None, training=True, recording=True):
     """generate on a MiniGPT, after a call that is refused, and what could be seen from outside."""
     model = model_of(module, config, weights).train(training)
-    model.blocks[0].train(not training)
     model.position_embedding.weight.requires_grad_(False)
     scattered = ids.t().contiguous().t()
     recorded, token = [], torch.zeros(1, 1, dtype=torch.long)

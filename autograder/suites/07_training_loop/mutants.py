@@ -2338,6 +2338,7 @@ def a_view_for_one_row(data, batch_size, context_length, generator):
     x = torch.stack([data[s : s + context_length] for s in starts]).long()
     return x, torch.stack([data[s + 1 : s + 1 + context_length] for s in starts]).long()
 
+
 MUTANTS += [
     edit(
         "tokens_compared_in_half",
@@ -2347,18 +2348,6 @@ MUTANTS += [
             "torch.zeros_like(wide).scatter(-1, targets.unsqueeze(-1), 1.0)",
             "(torch.arange(wide.shape[-1], dtype=logits.dtype) == targets.unsqueeze(-1).to(logits.dtype)).to(wide.dtype)",
         ),
-    ),
-    edit(
-        "frozen_left_out_of_sgd",
-        "SGD",
-        "Parameters that are frozen when the optimiser is made are left out for good: they may be thawed. Skip by p.grad.",
-        ("self.params = list(params)", "self.params = [p for p in params if p.requires_grad]"),
-    ),
-    edit(
-        "frozen_left_out_of_adamw",
-        "AdamW",
-        "Parameters that are frozen when the optimiser is made are left out for good: they may be thawed. Skip by p.grad.",
-        ("self.params = list(params)", "self.params = [p for p in params if p.requires_grad]"),
     ),
     edit(
         "decoded_by_numpy",
@@ -2371,18 +2360,13 @@ MUTANTS += [
         ),
     ),
     edit(
-        "another_name_by_its_suffix",
-        "save_checkpoint",
-        "The other name differs in its suffix alone, so that run.tmp is written over, and then removed: add to the name.",
-        ('unfinished = Path(f"{path}.unfinished")', 'unfinished = Path(path).with_suffix(".tmp")'),
-    ),
-    edit(
         "no_last_rate_taken_for_the_usual_one",
         "train",
         "A min_lr of 0 in the config becomes another one: `or` takes 0 for nothing. Hand over what the config says.",
         ("config.max_lr, config.min_lr)", "config.max_lr, config.min_lr or config.max_lr / 10)"),
     ),
 ]
+
 
 # The other file of the module has a file of its own for its variants.
 AUTOGRAD = runpy.run_path(str(Path(__file__).with_name("autograd_mutants.py")))

@@ -124,12 +124,10 @@ def optimizers_side_by_side(module, name, values, arguments, gradients):
 
 
 def optimizer_surroundings(module, name, arguments, dtypes):
-    """What steps changed around them, after a real backward pass; whether dtypes stayed and numbers are finite. The first
-    parameter was frozen when the optimiser was made."""
+    """What steps changed around them, after a real backward pass; whether dtypes stayed and numbers are finite."""
     before = surroundings()
-    params = [nn.Parameter(torch.ones(3, dtype=dtype), requires_grad=i > 0) for i, dtype in enumerate(dtypes)]
+    params = [nn.Parameter(torch.ones(3, dtype=dtype)) for dtype in dtypes]
     optimizer = getattr(module, name)((p for p in params), **arguments)
-    params[0].requires_grad_(True)
     for _ in range(3):
         optimizer.zero_grad()
         sum((p.square() * 0.5).sum().double() for p in params).backward()
@@ -385,8 +383,7 @@ def saved_over(module, seed, n, relative, as_text):
         if relative:
             os.chdir(home)
         try:
-            name = "run.v1.tmp" if as_text else "run.v1.pt"
-            path = Path(name) if relative else home / name
+            path = Path("run.v1.pt") if relative else home / "run.v1.pt"
             path = str(path) if as_text else path
             run, other, readers, listings, progress = Run(seed), Run(seed + 1), [], [], []
             for i in range(n):

@@ -1,7 +1,7 @@
 """Hidden tests: saving and loading. A run that goes on has to do to the last bit what it would have done."""
 
 from autograder.testing import assert_equal, exercise
-from autograder.testing.strategies import example, given, seeds, settings, sizes, st
+from autograder.testing.strategies import given, seeds, settings, sizes, st
 
 from . import scenarios
 
@@ -57,14 +57,12 @@ def test_saving_changes_nothing(student, seed):
 
 @exercise("save_checkpoint", points=1)
 @settings(max_examples=2)
-@example(seed=1, relative=False, as_text=True)
 @given(seed=seeds(), relative=st.booleans(), as_text=st.booleans())
 def test_a_new_checkpoint_takes_the_place_of_the_old_one_in_one_piece(student, seed, relative, as_text):
     """Who had opened the old file reads on in the old file; nothing else appears in the folder; the last one counts."""
     seen = student.run(scenarios.saved_over, seed, 3, relative, as_text)
-    listing = ["notes.txt", "run.v1.tmp" if as_text else "run.v1.pt"]
-    hint = "nothing stays behind, and the other name is another for every path: Path(path).with_suffix may give path itself"
-    assert_equal(seen["listings"], [listing] * 3, what="the files in the folder after each save", hint=hint)
+    listing = ["notes.txt", "run.v1.pt"]
+    assert_equal(seen["listings"], [listing] * 3, what="the files in the folder after each save", hint="nothing stays behind")
     hint = "never write into the old file: write another one and os.replace it"
     readers = seen["a reader of the old file reads on"]
     assert_equal(readers, [True] * 3, what="whether readers of the three files read what these held", hint=hint)

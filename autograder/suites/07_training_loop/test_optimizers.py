@@ -97,8 +97,7 @@ def updates_in_place(student, name, arguments, seed):
     dtypes = [torch.float64, torch.float32, torch.bfloat16]
     seen = student.run(scenarios.optimizer_surroundings, name, arguments, dtypes)
     wanted = {"changed": [], "dtypes": dtypes, "finite and moved": [True] * 3, "a graph": False}
-    what = "what three steps changed, the dtypes after them, and whether a graph was kept"
-    assert_equal(seen, wanted, what=f"{what}, where the first of three parameters was frozen until the optimiser was made")
+    assert_equal(seen, wanted, what="what three steps changed, the dtypes after them, and whether a graph was kept")
 
 
 def state_is_a_snapshot(student, name, arguments, others, seed):
