@@ -693,6 +693,26 @@ MUTANTS = [
             "return ((rotated > 0).long() << torch.arange(n_buckets // 2)).sum(-1) % n_buckets",
         ),
     ),
+    *(
+        edit(f"gradients_in_double_precision_only_{where}", name,
+             "Only in float64 do gradients come back: training is done in float32 and less. Detach nothing, in no dtype.",
+             (old, f"{names} = ({names}) if {first}.dtype == torch.float64 else ({detached})\n    {old}"))
+        for where, name, old, names, first, detached in (
+            ("in_attention", SDPA, "if scale is None:", "q, k", "q", "q.detach(), k.detach()"),
+            ("of_weights", ENTROPY, "log_weights =", "weights", "weights", "weights.detach()"),
+            ("in_buckets", BUCKETS, "output, _ = attend_in_buckets(", "q, k", "q", "q.detach(), k.detach()"),
+            ("in_rounds", LSH, "if n_buckets == 1:", "q, k", "q", "q.detach(), k.detach()"),
+        )
+    ),
+    edit("lowest_number_added_to_the_scores", SDPA,
+         "The lowest number of the dtype was added to hidden scores. In float16 that makes -inf of negative ones, and a row of "
+         "nothing else NaN: replace the scores, torch.where(mask, scores, lowest).",
+         ("scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)",
+          "scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, torch.finfo(scores.dtype).min)"),
+         ("weights = torch.where(mask, scores.softmax(-1), 0.0)", "weights = scores.softmax(-1) * mask")),
+    edit("bucket_numbers_in_a_byte", BUCKETS,
+         "Bucket numbers went through 8 bits, and different buckets meet from 256 on. Leave the numbers alone.",
+         ("q_buckets, k_buckets, causal)\n    return", "q_buckets.byte(), k_buckets.byte(), causal)\n    return")),
 ]
 
 

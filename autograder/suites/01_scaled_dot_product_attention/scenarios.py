@@ -48,7 +48,7 @@ def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False):
             for label in labels:
                 place = (label.get_position()[axis] - start) / (end - start) * n - 0.5
                 if abs(place - round(place)) < 1e-3:
-                    found[round(place)] = label.get_text()
+                    found[round(place)] = label.get_text().replace(r"\$", "$")  # a dollar that starts no formula
             return [found.get(i, "") for i in range(n)]
 
         (x_low, x_high), (y_low, y_high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())

@@ -272,6 +272,11 @@ def test_hashed_attention_broadcasts_and_keeps_the_dtype(student, shape, n_bucke
         q_wide, k_wide, v_wide = (x.double() for x in low)
         expected = attention(q_wide, k_wide, v_wide, same_side(q_wide, k_wide, causal=True)).to(dtype)
         assert_close(actual, expected, what=f"output in {dtype}", rtol=0, atol=room)
+        run = student.run(scenarios.attend_gradients, *low, n_buckets, seed, expected, n_rounds=2, causal=True)
+        assert None not in run["gradients"] or not expected.any(), (
+            f"in {dtype} q, k and v have the gradients {['none' if x is None else 'some' for x in run['gradients']]}\n"
+            "  hint: detach nothing, in no dtype"
+        )
     q, k = (300.0 * torch.sign(x) for x in (q, k))  # along one diagonal: all scores that count are equal
     actual = student.run(scenarios.attend, q, k, v, n_buckets, seed, n_rounds=2, causal=True)
     counts = same_side(q, k, causal=True)
