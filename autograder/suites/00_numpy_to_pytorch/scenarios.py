@@ -72,13 +72,20 @@ def written_both_ways(module, values, layout, to_array, to_tensor):
 
 
 def read_only(module, values):
-    """as_tensor of a read-only array: its values, and whether the array can be written to afterwards."""
+    """as_tensor of a read-only array: its values, and whether the array can be written to and warnings are shown as before."""
     array = values.numpy().copy()
     array.flags.writeable = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch warns where it shares; that is expected here
+    with warnings.catch_warnings(record=True):  # PyTorch warns where it shares; that is expected here
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
         tensor = module.as_tensor(array).clone()
-    return tensor, array.flags.writeable
+        same = warnings.filters == before
+    return tensor, array.flags.writeable, same
+
+
+def kinds_of_sizes(module, a, b):
+    """The types of the numbers that broadcast_shape gives, by name."""
+    return [type(size).__name__ for size in module.broadcast_shape(a, b)]
 
 
 def odd_memory(module, values, kind):
