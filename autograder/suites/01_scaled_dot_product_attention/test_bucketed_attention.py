@@ -149,6 +149,11 @@ def test_bucketed_gradients_are_right_and_finite(student, case):
     actual = none_as_zeros(actual, expected)
     hint = of_gradients(actual)
     assert_close(actual, expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
+    one = case.seed % 3  # the others are constants
+    alone = student.run(gradients, "bucketed_attention", [*inputs, case.causal], wrt=[one], seed=case.seed)["gradients"]
+    alone = none_as_zeros(alone, expected[one : one + 1])
+    what, hint = f"the gradient of {'qkv'[one]}, which alone requires one", "q, k and v each get their gradient"
+    assert_close(alone[0], expected[one], what=what, hint=hint, rtol=1e-8, atol=1e-10)
 
 
 @exercise("bucketed_attention", points=2)

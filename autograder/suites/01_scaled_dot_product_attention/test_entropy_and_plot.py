@@ -123,6 +123,11 @@ def test_entropy_leaves_the_weights_alone(student, reference, seed):
     assert_inputs_untouched(student, hint="make a new tensor: weights[weights == 0] = 1, say, changes the caller's")
     assert_close(student.run(strided, "attention_entropy", [weights]), expected, what="entropy of strided weights")
     assert_close(expected, reference.attention_entropy(weights), what="entropy")
+    output, tensors, recording = student.run(scenarios.unrecorded, "attention_entropy", [weights])
+    hint = "the weights may hold other numbers than in an earlier call: keep nothing"
+    assert_close(output, expected, what="entropy under torch.no_grad(), after other weights", hint=hint)
+    assert_equal(tensors, [weights], what="the weights after a call under torch.no_grad()")
+    assert not recording, "under torch.no_grad() the weights or the entropy came to require a gradient"
     changed = student.run(changed_around, "attention_entropy", [weights])
     assert_equal(changed, [], what="what the call changed outside its result")
 
