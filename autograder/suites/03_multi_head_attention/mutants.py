@@ -1764,6 +1764,19 @@ MUTANTS += [
         ("heads.append(out)", "heads.append(out)\n        module.head_outputs = heads"),
     ),
     edit(
+        "empty_sides_filled_where_nothing_is_recorded",
+        MERGE,
+        "An lse of -inf was replaced in the caller's tensor where no gradients are recorded: no_grad() does not make it yours.",
+        (TOP, "if not torch.is_grad_enabled():\n        lse_a.clamp_(min=-1e3)\n    " + TOP),
+    ),
+    edit(
+        "scaled_in_place_where_nothing_is_recorded",
+        DIVIDE,
+        "The caller's q was scaled in place where no gradients are recorded: no_grad() does not make a tensor yours.",
+        (PIECES, PIECES + "\n    if not torch.is_grad_enabled():\n        q /= math.sqrt(q.shape[-1])\n"
+         "        q = q * math.sqrt(q.shape[-1])"),
+    ),
+    edit(
         "difference_added_to_the_first_side",
         MERGE,
         "out_a + share * (out_b - out_a) loses out_b where out_a is large, also where out_a's set is empty: weigh each side "

@@ -128,17 +128,17 @@ def left_behind(module, name, args):
 
 
 def with_other_numbers(module, name, args):
-    """The results, with gradients recorded and without, of later calls with the very tensors of the first ones, other
+    """The results, without gradients recorded and with, of later calls with the very tensors of the first ones, other
     numbers in them by now."""
     held = [others_than(x) for x in args]
-    for recorded in (True, False):
+    for recorded in (False, True):
         with torch.set_grad_enabled(recorded):
             getattr(module, name)(*held)
     for tensor, x in zip(held, args):
         if isinstance(x, torch.Tensor):
             tensor.copy_(x)
     results = []
-    for recorded in (True, False):
+    for recorded in (False, True):
         with torch.set_grad_enabled(recorded):
             results.append(getattr(module, name)(*held))
     return results

@@ -273,7 +273,7 @@ def test_large_scores_dtype_and_inputs(student, case, block, scale):
     assert_equal(student.run(scenarios.left_behind, NAME, arguments), [], what="what the call changed")
     again = student.run(scenarios.with_other_numbers, NAME, arguments)
     hint = "keep nothing of a call for the next"
-    what = "the result once the inputs hold other numbers, [with gradients, without]"
+    what = "the result once the inputs hold other numbers, [without gradients, with]"
     assert_close(again, [expected] * 2, what=what, hint=hint, **room)
     for dtype in (torch.bfloat16, torch.float16):
         half = [x.to(dtype) for x in (case.q, case.k, case.v)]

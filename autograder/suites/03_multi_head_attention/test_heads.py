@@ -82,7 +82,7 @@ def test_split_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads,
     assert_inputs_untouched(student)
     assert_equal(student.run(scenarios.left_behind, "split_heads", [x, n_heads]), [], what="what the call changed")
     again = student.run(scenarios.with_other_numbers, "split_heads", [x, n_heads])
-    what = "split_heads(x) once x holds other numbers than in an earlier call, [with gradients, without]"
+    what = "split_heads(x) once x holds other numbers than in an earlier call, [without gradients, with]"
     assert_equal(again, [heads_by_slices(x, n_heads)] * 2, what=what, hint=ANEW)
     got = student.run(scenarios.strided, "split_heads", x, n_heads)
     assert_equal(got, heads_by_slices(x, n_heads), what="split_heads(x), where x is part of a larger tensor")
@@ -135,7 +135,7 @@ def test_merge_heads_keeps_dtype_and_input_at_any_layout(student, b, t, n_heads,
     assert_inputs_untouched(student)
     assert_equal(student.run(scenarios.left_behind, "merge_heads", [x]), [], what="what the call changed")
     again = student.run(scenarios.with_other_numbers, "merge_heads", [x])
-    what = "merge_heads(x) once x holds other numbers than in an earlier call, [with gradients, without]"
+    what = "merge_heads(x) once x holds other numbers than in an earlier call, [without gradients, with]"
     assert_equal(again, [expected] * 2, what=what, hint=ANEW)
     got = student.run(scenarios.strided, "merge_heads", x)
     assert_equal(got, expected, what="merge_heads(x), where x is part of a larger tensor")
