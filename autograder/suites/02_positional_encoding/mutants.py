@@ -1716,6 +1716,13 @@ class OffsetThatSticks(nn.Module):
         return x + self.weight[self.last : self.last + x.shape[-2]].to(x.dtype)
 
 
+@mutant("position_signature", "Rows are scaled in the table itself where no gradients are recorded: work on a copy, always.")
+def rows_normalised_in_place_under_no_grad(table, n_bits, generator):
+    if not torch.is_grad_enabled():
+        table /= table.norm(dim=1, keepdim=True)
+    return table @ torch.randn(table.shape[1], n_bits, generator=generator, dtype=table.dtype) > 0
+
+
 @mutant("LearnedPositionalEmbedding", "The layer counts on from one call to the next: without an offset every text begins at 0.")
 class PositionsCountedOn(nn.Module):
     seen = 0
