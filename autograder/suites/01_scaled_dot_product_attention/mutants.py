@@ -738,6 +738,11 @@ MUTANTS = [
             ("in_rounds", LSH, "if n_buckets == 1:"),
         )
     ),
+    edit("lowest_number_added_and_zeros_put_afterwards", SDPA,
+         "The values are right, the gradient is NaN: in float16 the lowest number added to a negative score is -inf, and zeros "
+         "were put after the softmax. Replace the scores before it.",
+         ("scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)",
+          "scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, torch.finfo(scores.dtype).min)")),
     edit("bucket_numbers_in_a_byte", BUCKETS,
          "Bucket numbers went through 8 bits, and different buckets meet from 256 on. Leave the numbers alone.",
          ("q_buckets, k_buckets, causal)\n    return", "q_buckets.byte(), k_buckets.byte(), causal)\n    return")),

@@ -233,6 +233,11 @@ def test_scores_of_any_size_give_the_right_weights(student, dtype, sign, n_k, d_
     hint = if_nan("the lowest number of float16 added to a score below 0 is -inf: replace the score, add nothing", half)
     what = f"weights of scores of {4096 * sign / math.sqrt(d_k):.0f} in float16, the first query blind"
     assert_close(half, expected.half(), what=what, hint=hint, rtol=0, atol=2e-3)
+    pulled = student.run(gradients, "scaled_dot_product_attention", [q, k, v.half()], {"mask": mask})["gradients"]
+    hint = of_gradients(pulled)
+    finite = [x is not None and bool(x.isfinite().all()) for x in pulled]
+    what = "whether the gradients of q, k and v are finite for low scores in float16, the first query blind"
+    assert_equal(finite, [True] * 3, what=what, hint=hint)
     q = normal(seed + 1, 3, d_k) * torch.tensor([[1e-2], [10.0], [1e5]], dtype=torch.float64)
     k, v = normal(seed + 2, n_k, d_k), v.double()
     hint = (
