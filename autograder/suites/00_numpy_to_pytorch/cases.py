@@ -34,7 +34,7 @@ def assert_in_turn(actual, first, anew, what, **room):
     hint = ON_ITS_OWN * (bool(difference(kept, first, what, *limits)) != bool(difference(again, anew, what, *limits)))
     assert_close(kept, first, f"{what} once another call was made", hint, **room)
     assert_equal(changed, [], "what the calls changed outside their results", LEFT_ALONE)
-    assert_close(again, anew, f"{what} of a new input", hint, **room)
+    assert_close(again, anew, f"{what} of a new input, under torch.no_grad()", hint, **room)
 
 
 def if_cut_off(gradients, hint=CUT_OFF):

@@ -458,7 +458,55 @@ MUTANTS = [
     edit("points_with_a_graph", "numerical_gradient",
          "The points that f gets take part in a graph, and point.numpy() fails in f: no gradient machinery is needed.",
          ("copy=True)\n", "copy=True).requires_grad_().clone()\n")),
+    *(
+        edit(f"gradients_in_double_precision_only_{where}", name,
+             "Only in float64 do gradients come back: training is done in float32 and less. Detach nothing, in no dtype.",
+             (old, f"{names} = ({names}) if {names[0]}.dtype == torch.float64 else ({detached})\n    {old}"))
+        for where, name, old, names, detached in (
+            ("of_factors", "batched_matmul", "products = a.unsqueeze", "a, b", "a.detach(), b.detach()"),
+            ("of_windows", "sliding_windows", "*leading, stride =", "x", "x.detach()"),
+        )
+    ),
+    edit("table_learns_in_double_precision_only", "gather_rows",
+         "Only a float64 table gets a gradient: training is done in float32 and less. Detach nothing, in no dtype.",
+         ("return table[ids]", "return (table if table.dtype == torch.float64 else table.detach())[ids]")),
+    *(
+        edit(f"gradients_of_{name}_in_long_precisions_only", name,
+             "In half precision no gradient comes back: training is done in float32 and less. Detach nothing, in no dtype.",
+             ("peak = x.detach()", "x = x if x.element_size() > 2 else x.detach()\n    peak = x.detach()"))
+        for name in ("logsumexp", "softmax")
+    ),
+    edit("sum_clamped_at_1e_12", "softmax",
+         "The sum is raised to 1e-12, which is 0 in float16: a slice of nothing but -inf is 0 / 0 there. Divide by 1.",
+         ("total.masked_fill(total == 0, 1)", "total.clamp(min=1e-12)")),
+    edit("sum_in_the_log_clamped_at_1e_30", "logsumexp",
+         "The sum is raised to 1e-30, which is 0 in float16: the slope of log is infinite there. Take the log of 1.",
+         ("total.masked_fill(nothing, 1)", "total.clamp(min=1e-30)")),
+    edit("changed_where_nothing_is_recorded", "softmax",
+         "x is changed in place where no gradients are recorded: no_grad() does not make a tensor yours. Write x - peak.",
+         ("peak = x.detach()", "if not torch.is_grad_enabled():\n        x -= x.amax(dim, keepdim=True)\n    peak = x.detach()")),
+    edit("widened_where_nothing_is_recorded", "batched_matmul",
+         "Under torch.no_grad() the product has another dtype: whether gradients are recorded makes no difference to values.",
+         ("return products.sum(-1, dtype=a.dtype)",
+          "return products.sum(-1, dtype=a.dtype if torch.is_grad_enabled() else torch.float32)")),
+    edit("copied_where_nothing_is_recorded", "sliding_windows",
+         "Under torch.no_grad() the windows are a copy: they are a view of x whether gradients are recorded or not.",
+         ("return x.as_strided(", "return (x if torch.is_grad_enabled() else x.clone()).as_strided(")),
+    edit("y_learns_with_x_only", "pairwise_distances",
+         "y gets its gradient only where x requires one, too. Either may be trained alone.",
+         ("x_squared = x.square", "y = y if x.requires_grad else y.detach()\n    x_squared = x.square")),
+    edit("warnings_silenced", "as_tensor",
+         "Warnings are hidden from the whole program after the call: with warnings.catch_warnings() all is put back.",
+         ("    try:", "    import warnings\n    warnings.simplefilter('ignore')\n    try:")),
 ]  # fmt: skip
+
+
+@mutant("broadcast_shape", "The sizes are NumPy's integers: .tolist() makes them Python's ints, as those of x.shape are.")
+def sizes_are_numpy_integers(a, b):
+    x, y = (np.array((1,) * (max(len(a), len(b)) - len(shape)) + shape, dtype=np.int64) for shape in (a, b))
+    if ((x != y) & (x != 1) & (y != 1)).any():
+        raise ValueError(f"shapes {a} and {b} do not broadcast")
+    return tuple(np.where(x == 1, y, x))
 
 
 @mutant(

@@ -72,13 +72,20 @@ def written_both_ways(module, values, layout, to_array, to_tensor):
 
 
 def read_only(module, values):
-    """as_tensor of a read-only array: its values, and whether the array can be written to afterwards."""
+    """as_tensor of a read-only array: its values, and whether the array can be written to and warnings are shown as before."""
     array = values.numpy().copy()
     array.flags.writeable = False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch warns where it shares; that is expected here
+    with warnings.catch_warnings(record=True):  # PyTorch warns where it shares; that is expected here
+        warnings.simplefilter("always")
+        before = list(warnings.filters)
         tensor = module.as_tensor(array).clone()
-    return tensor, array.flags.writeable
+        same = warnings.filters == before
+    return tensor, array.flags.writeable, same
+
+
+def kinds_of_sizes(module, a, b):
+    """The types of the numbers that broadcast_shape gives, by name."""
+    return [type(size).__name__ for size in module.broadcast_shape(a, b)]
 
 
 def odd_memory(module, values, kind):
@@ -122,7 +129,8 @@ def gradient_and_view(module, x, size, step, cotangent):
 
 
 def in_turn(module, name, first, second):
-    """A call's result once another one was made, what both changed beside it, and the call anew, its first input reversed."""
+    """A call's result once another one was made, what both changed beside it, and the call anew, its first input reversed.
+    The second and the third are made while no gradients are recorded."""
     call, first = getattr(module, name), [x.clone() if isinstance(x, torch.Tensor) else x for x in first]
     torch.set_grad_enabled(True)  # an earlier call may have left it off
     before = surroundings()
@@ -136,7 +144,12 @@ def in_turn(module, name, first, second):
         changed.append("whether an input requires a gradient")
     result = result.clone()
     first[0].detach().copy_(first[0].detach().flip(0))
-    return result, changed, call(*first)
+    given = [x.clone() if isinstance(x, torch.Tensor) else x for x in first]
+    with torch.no_grad():
+        again = call(*first)
+    if not all(torch.equal(x, y) for x, y in zip(first, given) if isinstance(x, torch.Tensor)):
+        changed.append("an input, under torch.no_grad()")
+    return result, changed, again
 
 
 def gradient_to_itself(module, points, cotangent):
@@ -168,7 +181,8 @@ def windows_of(module, values, layout, size, step):
 
 def windows_of_expanded(module, values, n_rows, size):
     """sliding_windows of one row seen n_rows times, with stride 0, before and after the row is written to."""
-    windows = module.sliding_windows(values.expand(n_rows, -1), size)
+    with torch.no_grad():
+        windows = module.sliding_windows(values.expand(n_rows, -1), size)
     before = windows.clone()
     values += 1
     return before, windows.clone()

@@ -69,6 +69,8 @@ def test_the_array_is_left_as_it_is(student, shape, layout, seed):
     actual = student.run(scenarios.read_only, values)
     assert_equal(actual[0], values, "the tensor of a read-only array")
     assert_equal(actual[1], False, "whether the read-only array has become writable")
+    hint = "which warnings are shown is the program's business: with warnings.catch_warnings() all is put back"
+    assert_equal(actual[2], True, "whether the filters of warnings are as before the call", hint)
     new = numbers(seed + 1, shape)
     actual = student.run(scenarios.converted_twice, values, "reversed", new)
     assert_equal(actual[0], values, "the tensor of a reversed array")
@@ -174,5 +176,9 @@ def test_gradients_add_up_where_windows_overlap(student, case, seed):
     (expected,) = torch.autograd.grad(windows_by_hand(tracked, size, step), tracked, cotangent)
     gradient, windows_of_it = student.run(scenarios.gradient_and_view, x, size, step, cotangent)
     assert_close(gradient, expected, "the gradient of x", if_cut_off([gradient]))
+    for dtype in (torch.float32, torch.bfloat16):  # small whole numbers, whose sums are exact
+        (expected,) = torch.autograd.grad(windows_by_hand(tracked, size, step), tracked, cotangent.round())
+        actual = student.run(scenarios.gradient, "sliding_windows", [x.to(dtype), size, step], cotangent.round().to(dtype))
+        assert_equal(actual, [expected.to(dtype)], f"the gradient of x in {dtype}", if_cut_off(actual))
     hint = "an x that requires a gradient is viewed as any other: nothing is copied"
     assert_equal(windows_of_it, windows_by_hand(x + 1, size, step), "the windows after 1 was added to x", hint)

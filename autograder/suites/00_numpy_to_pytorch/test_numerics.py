@@ -94,6 +94,10 @@ def test_gradients_are_right_and_finite_at_distance_zero(student, case, seed):
     expected = scenarios.gradient(TORCH, "pairwise_distances", [x, y], cotangent, (0, 1))
     actual = student.run(scenarios.gradient, "pairwise_distances", [x, y], cotangent, (0, 1))
     assert_close(actual, expected, "the gradients of (x, y)", if_cut_off(actual), rtol=1e-8, atol=1e-9)
+    for i in (0, 1):  # where only one of the two requires a gradient
+        alone = student.run(scenarios.gradient, "pairwise_distances", [x, y], cotangent, (i,))
+        hint = if_cut_off(alone, "either of the two may be trained alone")
+        assert_close(alone, expected[i : i + 1], f"the gradient of {'xy'[i]} alone", hint, rtol=1e-8, atol=1e-9)
     # Equal points: with whole numbers the sum under the root is exactly 0, with others rounding makes it a little less or more.
     # A matrix product adds up many squares in another order than a sum does, on any processor.
     finite = True

@@ -72,6 +72,8 @@ def test_the_result_is_a_tuple_as_every_shape_is(student, shapes):
     actual = student.broadcast_shape(a, b)
     kind = type(actual).__name__
     require(isinstance(actual, tuple), f"the result should be a tuple, as x.shape is, and not a {kind}")
+    kinds = student.run(scenarios.kinds_of_sizes, a, b)
+    assert_equal(kinds, ["int"] * len(actual), "the types of the sizes", "Python's own ints, as in x.shape")
     assert_equal(actual, tuple(np.broadcast_shapes(a, b)), f"the shape of {a} with {b}")
 
 
@@ -138,6 +140,13 @@ def test_gradients_reach_both_factors(student, case, seed):
     for i in (0, 1):  # where only one of the two requires a gradient
         alone = student.run(scenarios.gradient, "batched_matmul", [a, b], cotangent, (i,))
         assert_close(alone, expected[i : i + 1], f"the gradient of {'ab'[i]} alone", "both factors can be trained")
+    a, b, cotangent = a.round(), b.round(), cotangent.round()  # small whole numbers, whose sums are exact
+    expected = scenarios.gradient(TORCH, "batched_matmul", [a, b], cotangent, (0, 1))
+    for dtype in (torch.float32, torch.float16):
+        low = [x.to(dtype) for x in (a, b)]
+        actual = student.run(scenarios.gradient, "batched_matmul", low, cotangent.to(dtype), (0, 1))
+        what = f"the gradients of (a, b) in {dtype}"
+        assert_close(actual, [x.to(dtype) for x in expected], what, if_cut_off(actual), rtol=2e-3, atol=2e-3)
 
 
 @exercise("batched_matmul", points=1)

@@ -191,6 +191,27 @@ def check_dtype_and_input(student, name, x, truth):
     assert_close(getattr(student, name)(x, 0), expected, f"the {name} of {x.dtype}", **tolerance)
     assert_inputs_untouched(student)
     assert_close(student.run(strided, name, [x, 0]), expected, f"the {name} of a strided x", **tolerance)
+    if x.dtype in HALF:
+        check_empty_slice_in_half(student, name, x, truth)
+
+
+def check_empty_slice_in_half(student, name, x, truth):
+    """Value and gradient where the first slice holds nothing but -inf."""
+    room = {"rtol": 8 * HALF[x.dtype], "atol": 8 * HALF[x.dtype]}
+    x = x.clone()
+    x[:, 0] = -INF
+    expected = truth(x.double(), 0).nan_to_num(0.0, neginf=-INF)
+    actual = getattr(student, name)(x, 0)
+    hint = if_nan("1e-12 is 0 in float16: a guard against 0 has to be a number of x's dtype, 1 say", actual)
+    assert_close(actual, expected.to(x.dtype), f"the {name} in {x.dtype}, one slice nothing but -inf", hint, **room)
+    cotangent = normal(1, *expected.shape, dtype=x.dtype)
+    actual = student.run(scenarios.gradient, name, [x, 0], cotangent)
+    require(actual is not None, f"no gradient flows in {x.dtype}\n  hint: {CUT_OFF}")
+    message = f"the gradient in {x.dtype} is not finite where a slice holds nothing but -inf"
+    require(actual[0].isfinite().all(), f"{message}\n  hint: 1e-30 is 0 in float16, and the slope of log there is infinite")
+    others = x[:, 1:].double().requires_grad_()
+    (expected,) = torch.autograd.grad(truth(others, 0), others, cotangent[..., 1:].double())
+    assert_close(actual[0][:, 1:], expected.to(x.dtype), f"the gradient in {x.dtype}", **room)
 
 
 def check_empty_and_in_turn(student, name, truth, generator):

@@ -432,7 +432,7 @@ def cells_with_corners_at_whole_numbers(weights, query_tokens, key_tokens=None, 
     return figure
 
 
-@alternative(PLOT, "The tokens are labels of minor ticks, and major ticks draw the grid between the cells.")
+@alternative(PLOT, "The tokens, dollars escaped, are labels of minor ticks; major ticks draw the grid between the cells.")
 def labels_at_minor_ticks(weights, query_tokens, key_tokens=None):
     from matplotlib.ticker import FixedFormatter, FixedLocator
 
@@ -448,7 +448,7 @@ def labels_at_minor_ticks(weights, query_tokens, key_tokens=None):
             axis.set_major_locator(FixedLocator([i - 0.5 for i in range(len(tokens) + 1)]))
             axis.set_major_formatter("")
             axis.set_minor_locator(FixedLocator(list(range(len(tokens)))))
-            axis.set_minor_formatter(FixedFormatter(list(tokens)))
+            axis.set_minor_formatter(FixedFormatter([token.replace("$", r"\$") for token in tokens]))
             axis.grid(True, which="major", color="w")
     return figure
 

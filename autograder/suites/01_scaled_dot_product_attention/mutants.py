@@ -693,6 +693,59 @@ MUTANTS = [
             "return ((rotated > 0).long() << torch.arange(n_buckets // 2)).sum(-1) % n_buckets",
         ),
     ),
+    *(
+        edit(f"gradients_in_double_precision_only_{where}", name,
+             "Only in float64 do gradients come back: training is done in float32 and less. Detach nothing, in no dtype.",
+             (old, f"{names} = ({names}) if {first}.dtype == torch.float64 else ({detached})\n    {old}"))
+        for where, name, old, names, first, detached in (
+            ("in_attention", SDPA, "if scale is None:", "q, k", "q", "q.detach(), k.detach()"),
+            ("of_weights", ENTROPY, "log_weights =", "weights", "weights", "weights.detach()"),
+            ("in_buckets", BUCKETS, "output, _ = attend_in_buckets(", "q, k", "q", "q.detach(), k.detach()"),
+            ("in_rounds", LSH, "if n_buckets == 1:", "q, k", "q", "q.detach(), k.detach()"),
+        )
+    ),
+    edit("lowest_number_added_to_the_scores", SDPA,
+         "The lowest number of the dtype was added to hidden scores. In float16 that makes -inf of negative ones, and a row of "
+         "nothing else NaN: replace the scores, torch.where(mask, scores, lowest).",
+         ("scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)",
+          "scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, torch.finfo(scores.dtype).min)"),
+         ("weights = torch.where(mask, scores.softmax(-1), 0.0)", "weights = scores.softmax(-1) * mask")),
+    edit("weights_changed_where_nothing_is_recorded", ENTROPY,
+         "Zeros are replaced in the caller's weights where no gradients are recorded: no_grad() does not make a tensor yours.",
+         ("log_weights =", "if not torch.is_grad_enabled():\n        weights.clamp_(min=1e-9)\n    log_weights =")),
+    edit("logarithms_remembered", ENTROPY,
+         "Logarithms are kept for the tensor that gave them, but a caller may change it in place. Compute anew in each call.",
+         ("log_weights = torch.where(weights > 0, weights, 1.0).log()",
+          "kept = attention_entropy.__dict__.setdefault('kept', {})\n"
+          "    log_weights, _ = kept.setdefault(id(weights), (torch.where(weights > 0, weights, 1.0).log(), weights))")),
+    edit("normalised_in_place_where_nothing_is_recorded", HASH,
+         "x is normalised in place where no gradients are recorded: no_grad() does not make a tensor yours.",
+         ("rotated = x @ rotation",
+          "if not torch.is_grad_enabled():\n        x /= x.norm(dim=-1, keepdim=True)\n    rotated = x @ rotation")),
+    edit("one_round_where_nothing_is_recorded", LSH,
+         "Under torch.no_grad() there is one round only: do as many as n_rounds says, recorded or not.",
+         ("check_shapes(q, k, v)", "check_shapes(q, k, v)\n    n_rounds = n_rounds if torch.is_grad_enabled() else 1")),
+    edit("keys_and_values_remembered", LSH,
+         "Keys and values are kept for the tensors that held them, but a caller may change those in place. Read them anew.",
+         ("check_shapes(q, k, v)", "check_shapes(q, k, v)\n    kept = lsh_attention.__dict__.setdefault('kept', {})\n"
+          "    k, v, *_ = kept.setdefault((id(k), id(v)), (k.clone(), v.clone(), k, v))")),
+    *(
+        edit(f"constant_queries_stop_the_gradient_{where}", name,
+             "Where q requires no gradient, k gets none. Each of q, k and v has its own: leave that to autograd.",
+             (old, f"k = k if q.requires_grad else k.detach()\n    {old}"))
+        for where, name, old in (
+            ("in_buckets", BUCKETS, "output, _ = attend_in_buckets("),
+            ("in_rounds", LSH, "if n_buckets == 1:"),
+        )
+    ),
+    edit("lowest_number_added_and_zeros_put_afterwards", SDPA,
+         "The values are right, the gradient is NaN: in float16 the lowest number added to a negative score is -inf, and zeros "
+         "were put after the softmax. Replace the scores before it.",
+         ("scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)",
+          "scores = scores + torch.zeros_like(mask, dtype=scores.dtype).masked_fill(~mask, torch.finfo(scores.dtype).min)")),
+    edit("bucket_numbers_in_a_byte", BUCKETS,
+         "Bucket numbers went through 8 bits, and different buckets meet from 256 on. Leave the numbers alone.",
+         ("q_buckets, k_buckets, causal)\n    return", "q_buckets.byte(), k_buckets.byte(), causal)\n    return")),
 ]
 
 

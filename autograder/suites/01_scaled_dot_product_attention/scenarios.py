@@ -14,8 +14,16 @@ def attend_after_an_update(module, q, k, v, mask):
 
 def unrecorded(module, name, args):
     """A call's (first) result with no gradients recorded, the tensors it was given as they are then, and whether any of all
-    these requires a gradient."""
+    these requires a gradient. The very tensors held other numbers in an earlier call."""
+    given = [x.clone() if isinstance(x, torch.Tensor) else x for x in args]
     with torch.no_grad():
+        for x in args:
+            if isinstance(x, torch.Tensor):
+                x.copy_(x + 1 if x.is_floating_point() else x.flip(-1))
+        getattr(module, name)(*args)
+        for x, values in zip(args, given):
+            if isinstance(x, torch.Tensor):
+                x.copy_(values)
         result = getattr(module, name)(*args)
     output = result[0] if isinstance(result, tuple | list) else result
     tensors = [x for x in args if isinstance(x, torch.Tensor)]
@@ -48,7 +56,7 @@ def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False):
             for label in labels:
                 place = (label.get_position()[axis] - start) / (end - start) * n - 0.5
                 if abs(place - round(place)) < 1e-3:
-                    found[round(place)] = label.get_text()
+                    found[round(place)] = label.get_text().replace(r"\$", "$")  # a dollar that starts no formula
             return [found.get(i, "") for i in range(n)]
 
         (x_low, x_high), (y_low, y_high) = sorted(axes.get_xlim()), sorted(axes.get_ylim())
@@ -144,9 +152,13 @@ def buckets_twice(module, x, n_buckets, seed):
 
 
 def buckets_of_strided(module, x, n_buckets, seed):
-    """lsh_buckets of a view with other strides, of its copy and of one that requires grad; whether x stayed as it was."""
+    """lsh_buckets of a view with other strides, of its copy, of one that requires grad, and with no gradients recorded; whether
+    x stayed as it was."""
     view, before = torch.empty(*x.shape[:-2], x.shape[-1], x.shape[-2], dtype=x.dtype).mT.copy_(x), x.clone()
+    with torch.no_grad():
+        unrecorded = buckets(module, x, n_buckets, seed)
     return {
+        "under no_grad": unrecorded,
         "view": buckets(module, view, n_buckets, seed),
         "copy": buckets(module, x, n_buckets, seed),
         "requires grad": buckets(module, x.clone().requires_grad_(), n_buckets, seed),
@@ -170,12 +182,16 @@ def attend_many(module, q, k, v, n_buckets, seeds, **options):
 
 
 def attend_checked(module, q, k, v, n_buckets, seed, **options):
-    """Two runs from one seed and one without; whether random states and inputs are as they have to be afterwards."""
+    """A run, the negated result of another from the same seed, of negated values while no gradients are recorded, and runs
+    without a seed; whether random states and inputs are as they have to be afterwards."""
     before, copies = surroundings(), [x.clone() for x in (q, k, v)]
     first = attend(module, q, k, v, n_buckets, seed, **options)
     around = differences(before)
-    changed = [name for name, x, copy in zip("qkv", (q, k, v), copies) if not torch.equal(x, copy)]
-    again = attend(module, q, k, v, n_buckets, seed, **options)
+    with torch.no_grad():
+        v.neg_()
+        again = -attend(module, q, k, v, n_buckets, seed, **options)
+        v.neg_()
+    changed = [name for name, x, copy in zip("qkv", (q, k, v), copies) if x.requires_grad or not torch.equal(x, copy)]
     result = {"first": first, "again": again, "around": around, "changed": changed}
     given = {"given": {"generator": torch.Generator().manual_seed(seed)}, "None": {"generator": None}, "none": {}}
     for name, drawn_from in given.items():
@@ -188,9 +204,9 @@ def attend_checked(module, q, k, v, n_buckets, seed, **options):
     return result
 
 
-def attend_gradients(module, q, k, v, n_buckets, seed, cotangent, **options):
-    """The output of lsh_attention and the gradients of (output · cotangent) with respect to q, k and v."""
-    inputs = [x.clone().requires_grad_() for x in (q, k, v)]
+def attend_gradients(module, q, k, v, n_buckets, seed, cotangent, only=None, **options):
+    """The output of lsh_attention and the gradients of (output · cotangent) with respect to q, k and v, or one of them."""
+    inputs = [x.clone().requires_grad_(only in (None, i)) for i, x in enumerate((q, k, v))]
     output = attend(module, *inputs, n_buckets, seed, **options)
     if output.requires_grad:
         (output * cotangent).sum().backward()

@@ -227,6 +227,17 @@ def test_scores_of_any_size_give_the_right_weights(student, dtype, sign, n_k, d_
     what = "weights of equal large scores in bfloat16"
     hint = if_nan("bfloat16 has the range of float32", low)
     assert_close(low, expected.bfloat16(), what=what, hint=hint, rtol=0, atol=1e-2)
+    q, k, mask[0] = 64 * q.sign().half(), 64 * k.sign().half(), False
+    expected = mask / mask.sum(-1, keepdim=True).clamp(min=1)
+    half = student.scaled_dot_product_attention(q, k, v.half(), mask=mask)[1]
+    hint = if_nan("the lowest number of float16 added to a score below 0 is -inf: replace the score, add nothing", half)
+    what = f"weights of scores of {4096 * sign / math.sqrt(d_k):.0f} in float16, the first query blind"
+    assert_close(half, expected.half(), what=what, hint=hint, rtol=0, atol=2e-3)
+    pulled = student.run(gradients, "scaled_dot_product_attention", [q, k, v.half()], {"mask": mask})["gradients"]
+    hint = of_gradients(pulled)
+    finite = [x is not None and bool(x.isfinite().all()) for x in pulled]
+    what = "whether the gradients of q, k and v are finite for low scores in float16, the first query blind"
+    assert_equal(finite, [True] * 3, what=what, hint=hint)
     q = normal(seed + 1, 3, d_k) * torch.tensor([[1e-2], [10.0], [1e5]], dtype=torch.float64)
     k, v = normal(seed + 2, n_k, d_k), v.double()
     hint = (
@@ -296,8 +307,8 @@ def test_leading_dimensions_and_masks_broadcast(student, case):
     dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]),
 )
 @settings(max_examples=20)
-def test_dtype_is_kept(student, case, dtype):
-    """float32 and half-precision inputs give results of the same dtype, right to that precision."""
+def test_dtype_is_kept(student, reference, case, dtype):
+    """float32 and half-precision inputs give results of the same dtype, right to that precision, and gradients."""
     q, k, v = (0.5 * case.q).to(dtype), (0.5 * case.k).to(dtype), case.v.to(dtype)
     mask = torch.ones(case.n_q, case.n_k, dtype=torch.bool) if case.mask is None else case.mask
     output, weights = student.scaled_dot_product_attention(q, k, v, mask=case.mask)
@@ -305,6 +316,12 @@ def test_dtype_is_kept(student, case, dtype):
     room = {torch.float32: 1e-5, torch.float16: 8e-3, torch.bfloat16: 6e-2}[dtype]  # a few roundings of scores up to 4
     assert_close(output, expected, what="output", rtol=0, atol=room)
     assert_equal(str(weights.dtype), str(dtype), what="the dtype of weights")
+    name, options = "scaled_dot_product_attention", {"mask": case.mask}
+    expected = reference.run(gradients, name, [x.double() for x in (q, k, v)], options)["gradients"]
+    actual = none_as_zeros(student.run(gradients, name, [q, k, v], options)["gradients"], [x.to(dtype) for x in expected])
+    hint, room = of_gradients(actual), 8 * room  # sums of products of what was rounded
+    what = f"the gradients of q, k, v in {dtype}"
+    assert_close(actual, [x.to(dtype) for x in expected], what=what, hint=hint, rtol=room, atol=room)
 
 
 @exercise("scaled_dot_product_attention", points=1)

@@ -42,7 +42,7 @@ class Case:
         return [q, k, normal(g, *self.lead, self.n_k, self.d_v), *buckets]
 
     def buckets(self, g, *shape):
-        return 64 * torch.randint(self.n_buckets, shape, generator=g)  # with gaps in the numbering
+        return 256 * torch.randint(self.n_buckets, shape, generator=g)  # with gaps in the numbering
 
     def expected(self, q, k, v, q_buckets, k_buckets):
         return attention(q, k, v, same_bucket(q_buckets, k_buckets, self.causal).double())
@@ -149,6 +149,11 @@ def test_bucketed_gradients_are_right_and_finite(student, case):
     actual = none_as_zeros(actual, expected)
     hint = of_gradients(actual)
     assert_close(actual, expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
+    one = case.seed % 3  # the others are constants
+    alone = student.run(gradients, "bucketed_attention", [*inputs, case.causal], wrt=[one], seed=case.seed)["gradients"]
+    alone = none_as_zeros(alone, expected[one : one + 1])
+    what, hint = f"the gradient of {'qkv'[one]}, which alone requires one", "q, k and v each get their gradient"
+    assert_close(alone[0], expected[one], what=what, hint=hint, rtol=1e-8, atol=1e-10)
 
 
 @exercise("bucketed_attention", points=2)
@@ -235,6 +240,12 @@ def test_inputs_and_their_dtype_are_kept(student, case, dtype):
     expected = case.expected(*(x.double() for x in low), *buckets).to(dtype)
     room = {torch.float32: 1e-5, torch.float16: 8e-3, torch.bfloat16: 6e-2}[dtype]
     assert_close(actual, expected, what="output", rtol=0, atol=room)
+    actual = student.run(gradients, "bucketed_attention", [*low, *buckets, case.causal], seed=case.seed)["gradients"]
+    cotangent = cotangent_of(case.seed, (*case.lead, case.n_q, case.d_v))
+    wide = pulled_back(lambda *qkv: case.expected(*qkv, *buckets), [x.double() for x in low], cotangent)
+    actual = none_as_zeros(actual, [x.to(dtype) for x in wide])
+    what, hint, more = f"the gradients of q, k, v in {dtype}", of_gradients(actual), 8 * room  # sums of rounded products
+    assert_close(actual, [x.to(dtype) for x in wide], what=what, hint=hint, rtol=more, atol=more)
     changed = student.run(changed_around, "bucketed_attention", [*low, *buckets, case.causal])
     assert_equal(changed, [], what="what the call changed outside its result")
     args = [q, k, v, *buckets]

@@ -98,12 +98,19 @@ def test_gradient_is_right_and_finite(student, lead, n_q, n_k, seed):
 @given(dtype=st.sampled_from([torch.float32, torch.float16, torch.bfloat16]), seed=seeds())
 @settings(max_examples=15)
 def test_entropy_keeps_the_dtype(student, dtype, seed):
-    """The entropy has the dtype of the weights."""
+    """The entropy has the dtype of the weights, and so has their gradient."""
     weights = weights_for(seed, 2, 3, 4).to(dtype)
     wide = weights.double()
     expected = -(wide * torch.where(wide > 0, wide, 1.0).log()).sum(-1)
     room = {torch.float32: 1e-6, torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
     assert_close(student.attention_entropy(weights), expected.to(dtype), what="entropy", rtol=0, atol=room)
+    (actual,) = student.run(gradients, "attention_entropy", [weights], seed=seed)["gradients"]
+    expected = -(1 + torch.where(wide > 0, wide, 1.0).log()) * cotangent_of(seed, wide.shape[:-1])[..., None]
+    assert actual is not None or not weights.any(), f"no gradient reaches the weights in {dtype}: detach nothing, in no dtype"
+    actual = torch.zeros_like(weights) if actual is None else actual
+    assert actual.isfinite().all(), f"the gradient is not finite in {dtype}: take no log of 0, not even to discard it"
+    seen, room = wide > 0, 4 * room
+    assert_close(actual[seen], expected[seen].to(dtype), what=f"the gradient in {dtype}", rtol=room, atol=room)
 
 
 @exercise("attention_entropy", points=1)
@@ -116,6 +123,11 @@ def test_entropy_leaves_the_weights_alone(student, reference, seed):
     assert_inputs_untouched(student, hint="make a new tensor: weights[weights == 0] = 1, say, changes the caller's")
     assert_close(student.run(strided, "attention_entropy", [weights]), expected, what="entropy of strided weights")
     assert_close(expected, reference.attention_entropy(weights), what="entropy")
+    output, tensors, recording = student.run(scenarios.unrecorded, "attention_entropy", [weights])
+    hint = "the weights may hold other numbers than in an earlier call: keep nothing"
+    assert_close(output, expected, what="entropy under torch.no_grad(), after other weights", hint=hint)
+    assert_equal(tensors, [weights], what="the weights after a call under torch.no_grad()")
+    assert not recording, "under torch.no_grad() the weights or the entropy came to require a gradient"
     changed = student.run(changed_around, "attention_entropy", [weights])
     assert_equal(changed, [], what="what the call changed outside its result")
 

@@ -161,6 +161,7 @@ def test_vectors_are_left_alone(student, dtype, lead, seed):
     """x is not changed; strided views and vectors that require grad hash like their copies; every dtype is hashed."""
     result = student.run(scenarios.buckets_of_strided, normal(seed, *lead, 5, 4, dtype=dtype), 6, seed)
     assert_equal(result["view"], result["copy"], what="buckets of a strided view")
+    assert_equal(result["under no_grad"], result["copy"], what="buckets under torch.no_grad(), from the same seed")
     assert_equal(result["requires grad"], result["copy"], what="buckets of vectors that require grad")
     assert not result["changed"], "x was changed in place: normalising it is not needed"
     for low in (torch.float16, torch.bfloat16):

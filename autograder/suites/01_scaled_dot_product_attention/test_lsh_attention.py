@@ -214,6 +214,11 @@ def test_hashed_gradients_are_right_and_finite(student, n_q, n_k, n_buckets, see
     actual = none_as_zeros(run["gradients"], expected)
     hint = of_gradients(actual, "; the log-sum-exp of a query that sees nothing is -inf")
     assert_close(actual, expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
+    only = {"only": seed % 3, "n_rounds": n_rounds, "causal": causal}  # the others are constants
+    alone = student.run(scenarios.attend_gradients, q, k, v, n_buckets, seed, cotangent, **only)["gradients"]
+    alone, right = none_as_zeros(alone[seed % 3 :][:1], expected[seed % 3 :][:1]), expected[seed % 3]
+    what, hint = f"the gradient of {'qkv'[seed % 3]}, which alone requires one", "q, k and v each get their gradient"
+    assert_close(alone[0], right, what=what, hint=hint, rtol=1e-8, atol=1e-10)
 
 
 @exercise("lsh_attention", points=1)
@@ -239,13 +244,14 @@ def test_the_generator_decides_and_inputs_are_left_alone(student, n_rounds, caus
     g = torch.Generator().manual_seed(seed)
     q, k, v = normal(g, 2, 16, 4), normal(g, 2, 16, 4), normal(g, 2, 16, 3)
     result = student.run(scenarios.attend_checked, q, k, v, 4, seed, n_rounds=n_rounds, causal=causal)
-    assert_close(result["again"], result["first"], what="the output from the same seed", hint="use the generator given")
+    what = "minus the output from the same seed once v was negated, under torch.no_grad()"
+    assert_close(result["again"], result["first"], what=what, hint="use the generator given, and keep nothing of a call")
     hint = "hand the generator on to lsh_buckets, and leave global settings alone"
     assert_equal(result["around"], [], what="what the call changed outside its result", hint=hint)
     assert result["given"], "nothing was drawn from the generator itself, or it was seeded: a second call would repeat the first"
     for name, case in (("None", "with generator=None"), ("none", "without a generator")):
         assert result[name], f"{case} draw from the global random state, and do not seed it: hand None on to lsh_buckets"
-    assert_equal(result["changed"], [], what="the inputs that were changed in place")
+    assert_equal(result["changed"], [], what="the inputs that were changed in place, or made to require a gradient")
 
 
 @exercise("lsh_attention", points=1)
@@ -272,6 +278,11 @@ def test_hashed_attention_broadcasts_and_keeps_the_dtype(student, shape, n_bucke
         q_wide, k_wide, v_wide = (x.double() for x in low)
         expected = attention(q_wide, k_wide, v_wide, same_side(q_wide, k_wide, causal=True)).to(dtype)
         assert_close(actual, expected, what=f"output in {dtype}", rtol=0, atol=room)
+        run = student.run(scenarios.attend_gradients, *low, n_buckets, seed, expected, n_rounds=2, causal=True)
+        assert None not in run["gradients"] or not expected.any(), (
+            f"in {dtype} q, k and v have the gradients {['none' if x is None else 'some' for x in run['gradients']]}\n"
+            "  hint: detach nothing, in no dtype"
+        )
     q, k = (300.0 * torch.sign(x) for x in (q, k))  # along one diagonal: all scores that count are equal
     actual = student.run(scenarios.attend, q, k, v, n_buckets, seed, n_rounds=2, causal=True)
     counts = same_side(q, k, causal=True)

@@ -1716,6 +1716,29 @@ class OffsetThatSticks(nn.Module):
         return x + self.weight[self.last : self.last + x.shape[-2]].to(x.dtype)
 
 
+@mutant("position_signature", "Rows are scaled in the table itself where no gradients are recorded: work on a copy, always.")
+def rows_normalised_in_place_under_no_grad(table, n_bits, generator):
+    if not torch.is_grad_enabled():
+        table /= table.norm(dim=1, keepdim=True)
+    return table @ torch.randn(table.shape[1], n_bits, generator=generator, dtype=table.dtype) > 0
+
+
+@mutant("LearnedPositionalEmbedding", "The layer counts on from one call to the next: without an offset every text begins at 0.")
+class PositionsCountedOn(nn.Module):
+    seen = 0
+
+    def __init__(self, max_len, d_model):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(max_len, d_model) * 0.02)
+
+    def forward(self, x, offset=0):
+        start = offset or self.seen
+        if not 0 <= start <= len(self.weight) - x.shape[-2]:
+            start = offset
+        self.seen = start + x.shape[-2]
+        return add_positions(x, self.weight, start)
+
+
 @mutant("add_positions", "x is multiplied by sqrt(d_model). That is the token embedding's business: return x + rows.")
 def scaled_as_token_embeddings(x, table, offset=0):
     if not 0 <= offset <= table.shape[0] - x.shape[-2]:

@@ -194,8 +194,9 @@ def signature_bit_by_bit(module, table, n_bits, seed):
 
 
 def signature_leaves_table(module, table, n_bits, seed):
-    """The signatures of the table lying contiguous and strided in memory, and the table afterwards."""
-    bits = signature(module, table, n_bits, seed)
+    """The signatures of the table lying contiguous, with no gradients recorded, and strided, and the table afterwards."""
+    with torch.no_grad():
+        bits = signature(module, table, n_bits, seed)
     return [bits, strided(module, "position_signature", [table, n_bits, torch.Generator().manual_seed(seed)]), table]
 
 

@@ -268,9 +268,9 @@ def test_the_one_parameter_is_called_weight(student):
 @settings(max_examples=3)
 def test_each_layer_has_weights_of_its_own(student, seed):
     """Two layers, a layer and its copy, a saved layer and the one that loads it: each adds its own weight."""
-    weights = [normal(seed + i, 5, 3, dtype=torch.float32) for i in range(3)]
+    weights = [normal(seed + i, 16, 3, dtype=torch.float32) for i in range(3)]
     x = normal(seed, 2, 4, 3, dtype=torch.float32)
-    sums = [x + weight[1:] for weight in weights]
+    sums = [x + weight[1:5] for weight in weights]
     for scenario, expected, hint in [
         (scenarios.embed_two_layers, sums[:2], "every layer makes a parameter of its own in __init__"),
         (scenarios.embed_copied_layer, sums[:2], "forward reads self.weight: what it keeps elsewhere is not copied along"),

@@ -694,3 +694,12 @@ def merged_by_logsumexp(out_a, lse_a, out_b, lse_b):
     lse = sides.logsumexp(0)
     out = ((sides - lse).exp().unsqueeze(-1) * torch.stack([out_a, out_b])).sum(0)
     return out.masked_fill(empty.unsqueeze(-1), 0.0), lse.masked_fill(empty, -torch.inf)
+
+
+@alternative("merge_attention", "an attention over two keys, the lse their scores, by a matrix product")
+def merged_by_attention(out_a, lse_a, out_b, lse_b):
+    scores, values = torch.stack([lse_a, lse_b], -1), torch.stack([out_a, out_b], -2)
+    mask = scores > -torch.inf
+    scores = torch.where(mask, scores, torch.finfo(scores.dtype).min)
+    weights = torch.where(mask, scores.softmax(-1), 0.0).unsqueeze(-2)  # (..., n_q, 1, 2)
+    return (weights @ values).squeeze(-2), torch.where(mask.any(-1), scores.logsumexp(-1), -torch.inf)

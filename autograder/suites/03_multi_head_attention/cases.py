@@ -191,6 +191,17 @@ def check_precisions(
             hint = "keep to the input's dtype, or go back to it: heads that were widened do not fit w_o"
         what = f"the output in {dtype}: in training and in evaluation mode, each with gradients and without"
         assert_close(actual, [expected] * len(scenarios.MODES), what=what, hint=hint, rtol=room, atol=room)
+    alone = torch.eye(*mask.shape[-2:], dtype=torch.bool)
+    alone[1] = False
+    expected = torch_attention(wide, alone.index_fill(0, torch.tensor(1), True)).half()
+    expected[:, 1] = wide.weights["w_o.bias"].half()
+    low = LayerCase(*shape, seed=seed, dtype=torch.float16)
+    for name, value in (("w_q", 40.0), ("w_k", -40.0)):
+        low.weights[f"{name}.bias"].fill_(value)  # one visible key has all the weight, whatever its score
+    actual = call(low, alone)
+    what = "the output in torch.float16 for scores near -2000, each query with one key but the second, with none"
+    hint = if_nan("the lowest number of float16 added to -2000 is -inf: replace a hidden score, do not add to it", *actual)
+    assert_close(actual, [expected] * len(scenarios.MODES), what=what, hint=hint, rtol=room, atol=room)
 
 
 def check_gradients(call: Callable[[LayerCase], dict], right: Callable[[LayerCase], dict], n_kv_heads=None, cross=True) -> None:

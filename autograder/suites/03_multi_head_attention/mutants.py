@@ -1735,6 +1735,68 @@ MUTANTS += [
         ),
     ),
     edit(
+        "memory_read_from_its_beginning",
+        "split_heads",
+        "x was read from the beginning of its memory; a slice of a larger tensor begins later. Use reshape, not as_strided.",
+        (
+            SPLIT_LINE,
+            "b, t, _ = x.shape\n    s = x.stride()\n"
+            "    return x.as_strided((b, n_heads, t, d // n_heads), (s[0], d // n_heads * s[2], s[1], s[2]), 0)",
+        ),
+    ),
+    edit(
+        "lowest_number_added_to_the_scores",
+        MHA,
+        "The lowest number of the dtype was added to hidden scores. In float16 that makes -inf of negative ones, and a row of "
+        "nothing else NaN: replace the scores, torch.where(mask, scores, lowest).",
+        (
+            ATTEND,
+            "if mask is None:\n"
+            "            mask = torch.ones(1, 1, dtype=torch.bool)\n"
+            "        low = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, torch.finfo(q.dtype).min)\n"
+            "        heads = ((q @ k.mT / math.sqrt(self.head_dim) + low).softmax(-1) * mask) @ v",
+        ),
+    ),
+    edit(
+        "heads_left_on_the_module",
+        LOOP,
+        "The call leaves an attribute on the module: a function that uses a module does not change it.",
+        ("heads.append(out)", "heads.append(out)\n        module.head_outputs = heads"),
+    ),
+    edit(
+        "empty_sides_filled_where_nothing_is_recorded",
+        MERGE,
+        "An lse of -inf was replaced in the caller's tensor where no gradients are recorded: no_grad() does not make it yours.",
+        (TOP, "if not torch.is_grad_enabled():\n        lse_a.clamp_(min=-1e3)\n    " + TOP),
+    ),
+    edit(
+        "scaled_in_place_where_nothing_is_recorded",
+        DIVIDE,
+        "The caller's q was scaled in place where no gradients are recorded: no_grad() does not make a tensor yours.",
+        (PIECES, PIECES + "\n    if not torch.is_grad_enabled():\n        q /= math.sqrt(q.shape[-1])\n"
+         "        q = q * math.sqrt(q.shape[-1])"),
+    ),
+    edit(
+        "difference_added_to_the_first_side",
+        MERGE,
+        "out_a + share * (out_b - out_a) loses out_b where out_a is large, also where out_a's set is empty: weigh each side "
+        "by its own share.",
+        (
+            MERGED_OUT,
+            "out = out_a + (weight_b / total).unsqueeze(-1) * (out_b - out_a)\n"
+            "    out = out.masked_fill(empty.unsqueeze(-1), 0.0)",
+        ),
+    ),
+    edit(
+        "all_hidden_leading_dimensions_of_q_alone",
+        DIVIDE,
+        "Where all keys are hidden the zeros have the leading dimensions of q alone; those of q, k, v and the mask broadcast.",
+        (
+            PIECES,
+            PIECES + "\n    if mask is not None and not mask.any():\n        return q.new_zeros(*q.shape[:-1], v.shape[-1])",
+        ),
+    ),
+    edit(
         "nothing_divided",
         DIVIDE,
         "All scores are made at once, whatever the block. Halve the keys until no more than block are left.",

@@ -128,17 +128,17 @@ def left_behind(module, name, args):
 
 
 def with_other_numbers(module, name, args):
-    """The results, with gradients recorded and without, of later calls with the very tensors of the first ones, other
+    """The results, without gradients recorded and with, of later calls with the very tensors of the first ones, other
     numbers in them by now."""
     held = [others_than(x) for x in args]
-    for recorded in (True, False):
+    for recorded in (False, True):
         with torch.set_grad_enabled(recorded):
             getattr(module, name)(*held)
     for tensor, x in zip(held, args):
         if isinstance(x, torch.Tensor):
             tensor.copy_(x)
     results = []
-    for recorded in (True, False):
+    for recorded in (False, True):
         with torch.set_grad_enabled(recorded):
             results.append(getattr(module, name)(*held))
     return results
@@ -177,8 +177,13 @@ def laid_out_otherwise(x):
     """The same numbers in memory of another order, the last dimension first, with gaps between them."""
     if x is None:
         return None
-    view = x.new_zeros(*reversed(x.shape), 2)[..., 0].permute(*reversed(range(x.dim())))
+    view = x.new_zeros(*reversed(x.shape), 2)[..., 1].permute(*reversed(range(x.dim())))
     return view.copy_(x)
+
+
+def strided(module, name, x, *args):
+    """module.name of an x that is not contiguous and does not begin where its memory begins."""
+    return getattr(module, name)(laid_out_otherwise(x), *args)
 
 
 def forward_strided(module, name, config, weights, x, context=None, mask=None):
@@ -234,7 +239,7 @@ def per_head_twice(module, config, weights, x, mask):
     layer.w_v.requires_grad_(False)
     for parameter in layer.parameters():
         parameter.grad = torch.ones_like(parameter)
-    before = surroundings()
+    before, attributes = surroundings(), set(vars(layer))
     first = module.attention_per_head(layer, x, mask).detach().clone()
     second = module.attention_per_head(layer.eval(), x, mask)
     modes = [layer.training]
@@ -247,7 +252,7 @@ def per_head_twice(module, config, weights, x, mask):
         "weights": {key: value.detach() for key, value in layer.named_parameters()},
         "gradients": {key: value.grad for key, value in layer.named_parameters()},
         "frozen": sorted(key for key, value in layer.named_parameters() if not value.requires_grad),
-        "changed": differences(before),
+        "changed": differences(before) + sorted(f"the module's {name}" for name in set(vars(layer)) ^ attributes),
     }
 
 

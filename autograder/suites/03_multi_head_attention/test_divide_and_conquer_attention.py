@@ -65,10 +65,15 @@ def test_leading_dimensions_and_masks_broadcast(student, data, n_q, n_k, block, 
         expected = partial_attention(queries, x, x, keys)[0]
         what = f"the result for {len(queries)} queries, {n_k} keys and a mask {tuple(keys.shape)}"
         assert_close(student.divide_and_conquer_attention(queries, x, x, block, keys), expected, what=what)
+    zeros = torch.zeros_like(partial_attention(q, k, v, mask)[0])
+    hidden = student.divide_and_conquer_attention(q, k, v, block, torch.zeros_like(mask))
+    shapes = f"q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}, mask {tuple(mask.shape)}"
+    hint = "zeros of the same shape as any other result"
+    assert_equal(hidden, zeros, what=f"the result for {shapes}, all keys hidden", hint=hint)
     assert_close(
         student.divide_and_conquer_attention(q, k, v, block, mask=mask),
         partial_attention(q, k, v, mask)[0],
-        what=f"the result for q {tuple(q.shape)}, k {tuple(k.shape)}, v {tuple(v.shape)}, mask {tuple(mask.shape)}",
+        what=f"the result for {shapes}",
         hint="a mask of shape (n_q, 1) means every key: expand it to n_k columns before cutting it",
     )
 
@@ -141,7 +146,8 @@ def test_memory_and_work_do_not_grow_with_the_square(student, generator):
         )
         work = student.run(flops, NAME, arguments)
         once = 2 * math.prod(qkv[0].shape[:-1]) * qkv[1].shape[-2] * (qkv[1].shape[-1] + qkv[2].shape[-1])
-        assert work <= 1.2 * once, f"{work} floating-point operations, where scoring each key once takes {once}"
+        most = 1.4 * once  # merging the parts by a matrix product is a little more
+        assert work <= most, f"{work} floating-point operations, where scoring each key once takes {once}"
     n_q, n_k, block = 256, 2**14, 512
     q, k, v = (normal(generator, n, 2, dtype=torch.float32) for n in (n_q, n_k, n_k))
     measured = student.measure(NAME, q, k, v, block, warm_up=(q[:9], k[:9], v[:9], 4))
@@ -267,7 +273,7 @@ def test_large_scores_dtype_and_inputs(student, case, block, scale):
     assert_equal(student.run(scenarios.left_behind, NAME, arguments), [], what="what the call changed")
     again = student.run(scenarios.with_other_numbers, NAME, arguments)
     hint = "keep nothing of a call for the next"
-    what = "the result once the inputs hold other numbers, [with gradients, without]"
+    what = "the result once the inputs hold other numbers, [without gradients, with]"
     assert_close(again, [expected] * 2, what=what, hint=hint, **room)
     for dtype in (torch.bfloat16, torch.float16):
         half = [x.to(dtype) for x in (case.q, case.k, case.v)]
