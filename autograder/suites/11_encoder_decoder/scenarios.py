@@ -432,11 +432,12 @@ def translated_alone(module, config, weights, source, start_id, eos_id, n, lengt
 
 
 def translating_flops(module, config, weights, source, start_id, eos_id, n, mask=None, **options):
-    """The translations and the floating-point operations of the matrix products."""
-    model = model_of(module, config, weights)
+    """The translations, the floating-point operations of the matrix products, how many texts the encoder has read."""
+    model, read = model_of(module, config, weights), []
+    model.encoder_norm.register_forward_hook(lambda part, args, found: read.append(len(found)))
     with Flops() as counter:
         found = module.translate(model, source, start_id, eos_id, n, mask, **options)
-    return found, counter.n_flops
+    return found, counter.n_flops, sum(read)
 
 
 def translated_in_train_mode(module, config, weights, source, start_id, eos_id, n, **options):

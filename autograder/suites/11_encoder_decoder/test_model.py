@@ -46,10 +46,11 @@ def test_sizes_that_make_no_model_are_refused(student):
         for bad in (0, -4, 2.5, "8"):
             why = f"{name} must be a positive whole number"
             assert_refused(student.run, scenarios.config_fields, **(SMALL | {name: bad}), why=why)
-        try:
-            student.run(scenarios.config_fields, **(SMALL | {name: -1}))
-        except (ValueError, TypeError, IndexError) as error:
-            assert name in said(error), f"{name}=-1 is refused with an error that does not name {name}\n  it says: {error}"
+            try:
+                student.run(scenarios.config_fields, **(SMALL | {name: bad}))
+            except (ValueError, TypeError, IndexError) as error:
+                unnamed = f"{name}={bad!r} is refused with an error that does not name {name}\n  it says: {error}"
+                assert name in said(error), unnamed
     for n_heads, d_model in ((4, 6), (3, 64), (128, 64)):
         why = "n_heads must divide d_model"
         assert_refused(student.run, scenarios.config_fields, 9, n_heads=n_heads, d_model=d_model, why=why)
