@@ -1043,6 +1043,15 @@ MUTANTS = [
         ),
     ),
     edit(
+        "pair_detached_in_evaluation_mode",
+        "DecoderBlock",
+        "In evaluation mode keys and values are detached: the mode is about dropout, and gradients flow in both.",
+        (
+            "        mask = causal_mask",
+            "        if not self.training:\n            k, v = k.detach(), v.detach()\n        mask = causal_mask",
+        ),
+    ),
+    edit(
         "mask_of_512",
         "DecoderBlock",
         "The causal mask is cut from one of 512 positions: make it for the lengths that come.",
@@ -1349,6 +1358,12 @@ MUTANTS = [
             "self.encode(source_ids, source_mask), source_mask)[0]",
             "self.encode(source_ids, source_mask).detach(), source_mask)[0]",
         ),
+    ),
+    edit(
+        "encoder_detached_in_evaluation_mode",
+        "MiniT5",
+        "In evaluation mode what the encoder gives is detached: the mode is about dropout, and gradients flow in both.",
+        ("return self.encoder_norm(x)", "return self.encoder_norm(x if self.training else x.detach())"),
     ),
     edit(
         "shifted_inside",

@@ -191,7 +191,10 @@ def test_gradients_reach_everything(student, reference, **sizes):
     hint = where_missing(actual, expected, "is something detached?")
     assert_close(actual, expected, what="(gradients of weights, of arguments)", hint=hint, rtol=1e-7, atol=1e-9)
     actual = student.run(scenarios.gradients_through_the_pair, *args[1:])
-    what, hint = "(gradients of weights, of arguments) with the context as a pair", "those of the context itself: detach no pair"
+    what, hint = (
+        "(gradients of weights, of arguments) with the context as a pair, in evaluation mode",
+        "those of the context itself: detach no pair",
+    )
     assert_close(actual, expected, what=what, hint=hint, rtol=1e-7, atol=1e-9)
 
 

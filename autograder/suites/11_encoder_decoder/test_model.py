@@ -124,7 +124,7 @@ def test_gradients_reach_every_weight(student, reference, config, seed, n, t, pi
     assert_close(actual, expected, what="the gradient", hint=hint, rtol=1e-7, atol=1e-8)
     actual = student.run(scenarios.model_gradients_in_pieces, *call, pieces, as_pairs)
     context = "projected before" if as_pairs else "as it is"
-    what = f"the gradient of {t} tokens decoded in pieces of {pieces}, the context {context}"
+    what = f"the gradient of {t} tokens decoded in pieces of {pieces} in evaluation mode, the context {context}"
     hint = "decode detaches neither its past nor its context"
     assert_close(actual, expected, what=what, hint=hint, rtol=1e-7, atol=1e-8)
 
