@@ -130,7 +130,8 @@ def sample(logits: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     Rows are drawn independently of each other, a token of logit -inf is never drawn, and the same state of the generator gives
     the same tokens. Probabilities are float32 or better.
 
-    Shapes: (..., vocab) -> (...), int64. Each row has at least one finite logit. All randomness comes from `generator`.
+    Shapes: (..., vocab) -> (...), int64. Each row has at least one finite logit; logits may require gradients. All
+    randomness comes from `generator`.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: sample")

@@ -899,6 +899,15 @@ MUTANTS = [
         ),
     ),
     edit(
+        "first_leading_dimension_alone",
+        "repetition_penalty",
+        "Only the first of the leading dimensions is compared: all of them have to be alike.",
+        (
+            "ids.shape[:-1] != logits.shape[:-1]",
+            "ids.dim() != logits.dim() or ids.dim() > 1 and len(ids) != len(logits)",
+        ),
+    ),
+    edit(
         "unchecked_without_ids",
         "repetition_penalty",
         "Without any ids the arguments are not looked at: a penalty of 0 or other leading dimensions are ValueErrors then, too.",
@@ -1113,6 +1122,15 @@ MUTANTS = [
         "sample",
         "Darts have the logits' dtype: in half precision there are too few of them to hit every token.",
         ("dtype=line.dtype, device=line.device)", "dtype=logits.dtype, device=line.device).double()"),
+    ),
+    edit(
+        "numpy_of_recorded_logits",
+        "sample",
+        "Logits may require gradients, and NumPy refuses those: detach them.",
+        (
+            "torch.searchsorted(line, darts, right=True).squeeze(-1)",
+            "torch.from_numpy(line.numpy() <= darts.numpy()).sum(-1)",
+        ),
     ),
     edit(
         "darts_shared_along_a_dimension",
@@ -1336,6 +1354,12 @@ MUTANTS = [
         "beam_search",
         "Endings are results however improbable they are: only those among the beam_size best candidates.",
         (" or (token == eos_id and rank >= beam_size)", ""),
+    ),
+    edit(
+        "endings_count_while_the_beam_has_room",
+        "beam_search",
+        "An ending counts until the next beam is full: only those among the beam_size best candidates are results.",
+        ("token == eos_id and rank >= beam_size", "token == eos_id and len(candidates) >= beam_size"),
     ),
     edit(
         "stops_with_the_first_result",
@@ -1784,6 +1808,13 @@ MUTANTS = [
         "speculative_accept",
         "A draft with more tokens than rows is taken: shapes that do not fit together are a ValueError.",
         ("if draft_tokens.shape != (n,)", "if len(draft_tokens) < n"),
+    ),
+    edit(
+        "only_the_number_of_tokens_checked",
+        "speculative_accept",
+        "draft_tokens (n, 1) are taken for (n,): shapes that do not fit together are a ValueError.",
+        ("if draft_tokens.shape != (n,)", "if len(draft_tokens) != n"),
+        ("enumerate(draft_tokens.tolist())", "enumerate(draft_tokens.flatten().tolist())"),
     ),
     edit(
         "a_thousand_places",

@@ -184,11 +184,14 @@ def draws(module, logits, seed, calls=1):
 
 
 def draws_again(module, logits, seed):
-    """Two results of one generator, the first of a fresh one of the same seed, what else was changed, whether logits were."""
+    """Two results of one generator, the first of a fresh one of the same seed, also of logits with gradients, what else
+    was changed, whether logits were."""
     before, copy, generator = surroundings(), logits.clone(), torch.Generator().manual_seed(seed)
     first, second = module.sample(logits, generator), module.sample(logits, generator=generator)
     again = module.sample(logits, torch.Generator().manual_seed(seed))
+    recorded = module.sample(copy.clone().requires_grad_(), torch.Generator().manual_seed(seed))
     return {
+        "recorded": recorded.detach(),
         "first": first,
         "second": second,
         "again": again,

@@ -518,6 +518,8 @@ def test_the_penalty_refuses_what_makes_no_sense(student):
     for shape in ((3,), (1, 3), (3, 3), (2, 2, 3), (2, 1, 3)):
         bad = torch.zeros(shape, dtype=torch.int64)
         assert_refused(student.repetition_penalty, logits, bad, 2.0, why="the leading dimensions differ")
+    deeper, bad = torch.zeros(2, 3, 4), torch.zeros(2, 2, 3, dtype=torch.int64)
+    assert_refused(student.repetition_penalty, deeper, bad, 2.0, why="the second of the leading dimensions differs")
     nothing = torch.zeros(2, 0, dtype=torch.int64)
     assert_refused(student.repetition_penalty, logits, nothing, 0.0, why="penalty is not above 0, though there are no ids")
     assert_refused(student.repetition_penalty, logits, nothing.repeat(2, 1), 2.0, why="the leading dimensions differ")

@@ -119,6 +119,7 @@ def test_the_generator_decides_and_nothing_else(student, seed):
     """The same state gives the same tokens, the next call others, and no global random state is used."""
     found = student.run(scenarios.draws_again, normal(seed, 40, 7), seed)
     assert_equal(found["again"], found["first"], what="the tokens of a generator with the same seed")
+    assert_equal(found["recorded"], found["first"], what="the tokens where logits require gradients")
     assert not torch.equal(found["first"], found["second"]), "a second call drew the same 40 tokens: use the generator's state"
     assert_equal(found["changed"], [], what="what else changed", hint="pass generator=generator to what draws")
     assert found["untouched"], "the logits were changed in place"
@@ -228,7 +229,16 @@ def test_speculation_refuses_what_does_not_fit(student):
     """Rows too few or too many, another vocabulary, tokens outside it."""
     q, p, draft = torch.full((2, 3), 1 / 3), torch.full((3, 3), 1 / 3), torch.tensor([0, 1])
     fitting, accept = [draft, q, p], called("speculative_accept", partial(student.run, scenarios.speculate_once))
-    shapes = (2, p[:2]), (2, p[:1]), (1, q[:1]), (0, draft[:1]), (2, torch.full((3, 4), 0.25)), (2, p.repeat(2, 1))
+    shapes = (
+        (2, p[None]),
+        (0, draft[:, None]),
+        (2, p[:2]),
+        (2, p[:1]),
+        (1, q[:1]),
+        (0, draft[:1]),
+        (2, torch.full((3, 4), 0.25)),
+        (2, p.repeat(2, 1)),
+    )
     for i, bad in (*shapes, (1, q[:, :2]), (2, p[:, :2])):
         given = [*fitting[:i], bad, *fitting[i + 1 :]]
         assert_refused(accept, *given, 1, why="the shapes do not fit together")

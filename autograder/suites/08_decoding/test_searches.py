@@ -276,6 +276,7 @@ def test_a_wide_beam_is_exact(student, vocab, t, more, penalty, seed):
 @given(vocab=sizes(2, 6), beam_size=sizes(1, 5), more=sizes(1, 6), penalty=st.sampled_from([0.0, 0.0, 1.0, 2.0]), seed=seeds())
 @example(vocab=4, beam_size=2, more=5, penalty=0.0, seed=8)
 @example(vocab=3, beam_size=3, more=6, penalty=1.0, seed=9)
+@example(vocab=6, beam_size=5, more=4, penalty=0.0, seed=16)  # where many end, not all of them are among the best
 @example(vocab=2000, beam_size=4, more=3, penalty=0.0, seed=10)
 def test_a_narrow_beam_follows_the_rule(student, vocab, beam_size, more, penalty, seed):
     """The best candidates of the whole table go on; of the best beam_size those that end in eos_id are results."""
@@ -324,6 +325,7 @@ def test_the_length_penalty_divides_by_the_new_tokens(student, penalty, beam_siz
         expected = score_of(table, prefix, ids, penalty)
         assert_close(score, expected, what=f"the score of {ids}, penalty {penalty}", rtol=1e-4, atol=1e-5)
     expected = by_the_rule(table, prefix, 1, beam_size, 7, penalty)
+
     def plainly_right():
         plain = search(student, table, prefix, 1, beam_size, 7)["results"]
         assert_results(plain, by_the_rule(table, prefix, 1, beam_size, 7, 0.0), "")

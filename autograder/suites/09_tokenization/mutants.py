@@ -307,6 +307,13 @@ MUTANTS = [
         ("return default if entry is None else entry[2]", "return None if entry is None else entry[2]"),
     ),
     edit(
+        "default_by_another_name",
+        "HashMap",
+        "The second parameter of get is not called default: keep the signature.",
+        ("default: Any = None", "fallback: Any = None"),
+        ("return default if entry is None", "return fallback if entry is None"),
+    ),
+    edit(
         "get_raises",
         "HashMap",
         "get raises KeyError: it gives the default.",
@@ -1908,6 +1915,15 @@ MUTANTS = [
         ),
     ),
     edit(
+        "a_text_is_cut_by_encode",
+        "Vocabulary",
+        "encode cuts a text at its blanks: it takes tokens as they come, and those of a text are its characters.",
+        (
+            "[self._ids.get(token, unknown) for token in tokens]",
+            "[self._ids.get(t, unknown) for t in (tokens.split() if isinstance(tokens, str) else tokens)]",
+        ),
+    ),
+    edit(
         "blanks_round_tokens_removed",
         "Vocabulary",
         "A token is read without the blanks round it: ' the' is not the token 'the'.",
@@ -1958,6 +1974,15 @@ MUTANTS = [
         (
             "for i in range(start, len(text))",
             "for i in range(start, min(len(text), start + 100))",
+        ),
+    ),
+    edit(
+        "line_ends_of_words_removed",
+        "Trie",
+        "A word loses the line end that it ends with when it is inserted: a line end is a character like others.",
+        (
+            "        for character in word:\n            node = node._children.setdefault",
+            "        for character in word.rstrip('\\n'):\n            node = node._children.setdefault",
         ),
     ),
     edit(

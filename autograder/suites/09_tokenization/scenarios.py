@@ -166,6 +166,7 @@ def the_very_objects(module):
         "NaN is found by being the same object": nan in mapping and mapping.get(nan, 0) is other,
         "another NaN is another key": float("nan") not in mapping,
         "get gives the very default": mapping.get("nobody", value) is value,
+        "get gives a default by its name": mapping.get("nobody", default=value) is value,
         "there are two": len(mapping),
         "items have the very objects": any(key is first and content is value for key, content in mapping.items()),
         "deleted": [mapping.__delitem__(second), first in mapping, len(mapping)],

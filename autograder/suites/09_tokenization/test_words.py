@@ -139,6 +139,8 @@ def test_a_token_has_one_id(student):
     assert_equal(actual, expected, what="Vocabulary(['b', 'a', '<unk>', ''])", hint="in the order in which they come")
     ids = student.run(scenarios.ids_of_an_iterator, ["b", "a"], ["a", "b", "a"])
     assert_equal(ids, [1, 0, 1], what='encode(iter(["a", "b", "a"])), without "<unk>"', hint="an iterator can be walked once")
+    (ids,) = student.run(scenarios.use_vocabulary, ["b", "a", "<unk>", "b a"], None, [], ["b a"])["ids"]
+    assert_equal(ids, [0, 2, 1], what="encode of the text 'b a'", hint="a text is an iterable of characters")
     assert_refused(student.run, scenarios.make_vocabulary, ["a", "b", "a"], why="a token comes twice")
     assert_refused(student.run, scenarios.make_vocabulary, {"a": 1}, ["x", "y", "x"], why="a special comes twice")
     assert_equal(student.run(scenarios.make_vocabulary, []), 0, what="the length of an empty one")
@@ -165,7 +167,7 @@ def test_a_vocabulary_is_fixed_once_it_is_made(student):
 # Trie
 
 # á is 128 characters after a, and \uf642 65536 before 🙂
-LETTERS = ["a", "b", "á", "🙂", "e", "\u0301", "*", "$", "#", "\0", " ", ".", "A", "\uf642"]
+LETTERS = ["a", "b", "á", "🙂", "e", "\u0301", "*", "$", "#", "\0", " ", ".", "A", "\uf642", "\n"]
 
 
 def words_for(seed, n, longest=6, letters=LETTERS, mostly=2):

@@ -67,8 +67,8 @@ def corpus(seed, n_words=60, foreign=True):
 
 @functools.cache
 def vocabulary_of_lines():
-    """(vocab, merges, []) in which line ends and the white space behind them have been merged."""
-    return *byte_level_bpe.train_byte_bpe("a\n\n\nb\n   c\n\n d " * 20, 276), []
+    """(vocab, merges, []) in which line ends, the white space behind them, marks and faces have been merged."""
+    return *byte_level_bpe.train_byte_bpe("a\n\n\nb\n   c\n\n d ... !? 🙂🙂" * 20, 296), []
 
 
 def vocabulary(seed, n_merges=60, special_tokens=("<|endoftext|>",), scrambled=True, n_words=300):

@@ -1059,6 +1059,15 @@ TRAINING = [
         ),
     ),
     edit(
+        "a_mark_for_special_tokens",
+        "train_byte_bpe",
+        "Special tokens become U+0000, at which the text is split: the text may have that character, too.",
+        (
+            "_special_pattern(special_tokens).split(text)[::2]",
+            '_special_pattern(special_tokens).sub("\\0", text).split("\\0") if special_tokens else [text]',
+        ),
+    ),
+    edit(
         "special_tokens_sorted",
         "train_byte_bpe",
         "Special tokens are sorted: they keep their order.",
@@ -1706,6 +1715,23 @@ TOKENIZER = [
         "Only the last pre-token is held back: an apostrophe before it may still "
         "become a contraction with it, as ' and v become 've.",
         (HELD, "            words = words[:-1]\n"),
+    ),
+    edit(
+        "a_sentence_ends_with_its_line",
+        "GPT2Tokenizer",
+        "What ends in a full stop is given at once: the next line may begin with more, and all are one piece.",
+        ("words = words[:-2]", """words = words if words and words[-1][-1] in ".!?" else words[:-2]"""),
+    ),
+    edit(
+        "line_ends_before_words",
+        "GPT2Tokenizer",
+        "Line ends are given as one piece when a word comes next: the last of them is a piece of its own then.",
+        (
+            "            waiting.append(line)\n",
+            "            if rest.endswith('\\n') and line[:1].strip() and not waiting:\n"
+            "                yield from self._begin(rest, allowed, is_all=True)[0]\n                rest = ''\n"
+            "            waiting.append(line)\n",
+        ),
     ),
     edit(
         "holds_back_letters_only",

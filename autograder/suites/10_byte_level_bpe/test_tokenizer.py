@@ -313,9 +313,10 @@ def test_pieces_are_encoded_as_the_whole(student, reference, seed):
         what = f"[ids of a list, ids of an iterator] (allowed_special={shown(allowed)})"
         assert_each(student.run(scenarios.in_pieces, known, rows, *allowed), expected, rows, what, hint)
     rows = [["a\n", "\n", "\n", "b\n", "   c\n", "\n", " d"], ["\n", "\n", "b"], ["a\n", "   c\n"]]  # as a file is read
+    rows += [["a\n\n", "b"], ["a.", "..", " b"], ["a !", "? b"], ["b 🙂", "🙂\n"]]
     known = vocabulary_of_lines()
     expected = [[ids, ids] for ids in reference.run(scenarios.encode_all, known, ["".join(lines) for lines in rows])]
-    hint = "a line's end may go on into the next line"
+    hint = "what stands at a line's end, be it white space, a full stop or a face, may go on in the next line"
     assert_each(student.run(scenarios.in_pieces, known, rows), expected, rows, "[ids of a list, ids of an iterator]", hint)
 
 

@@ -161,6 +161,9 @@ def test_special_tokens_split_the_text(student, reference, seed):
         ("axxbX axxbX", ["X"]),
     ):
         compare(student, reference, text, 256 + 8 + 1, special_tokens, "split first, then cut each part by itself")
+    marks = "\x00\x01\x02\x03\x1f\x7f\ue000\ufffd\uffff\U0010ffff"
+    text = "".join(f"!{mark}!{mark}<s>" for mark in marks)
+    compare(student, reference, text, 302, ["<s>"], "only special tokens split; any other character may be text")
 
 
 @exercise("train_byte_bpe", points=1)

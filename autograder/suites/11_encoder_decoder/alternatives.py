@@ -307,6 +307,31 @@ def kept_first(ids, sentinel_ids, generator, corruption_rate=0.15, mean_span_len
     return torch.cat(source), torch.cat([*target, ids.new_tensor([sentinel_ids[n_spans]])])
 
 
+@alternative("span_corrupt", "Python's chance, seeded by the generator; tokens dealt out one by one, the ends seldom cut.")
+def dealt_one_by_one(ids, sentinel_ids, generator, corruption_rate=0.15, mean_span_length=3.0):
+    import random
+
+    n = ids.numel()
+    if ids.ndim != 1 or n < 2 or not 0 < corruption_rate < 1 or not mean_span_length >= 1:
+        raise ValueError(ids.shape)
+    n_cut = max(1, min(n - 1, round(n * corruption_rate)))
+    n_spans = max(1, min(round(n_cut / mean_span_length), n_cut, n - n_cut))
+    if len(sentinel_ids) < n_spans + 1:
+        raise ValueError(sentinel_ids)
+    chance = random.Random(int(torch.randint(2**62, (), generator=generator)))
+    cut, kept = [1] * n_spans, [0] + [1] * (n_spans - 1) + [0]
+    for pieces, total in ((cut, n_cut), (kept, n - n_cut)):
+        for _ in range(total - sum(pieces)):
+            pieces[chance.randrange(len(pieces))] += 1
+    source, target, at = [], [], 0
+    for before, gone, sentinel in zip(kept, cut, sentinel_ids):
+        source += [*ids[at : at + before].tolist(), sentinel]
+        target += [sentinel, *ids[at + before : at + before + gone].tolist()]
+        at += before + gone
+    source, target = [*source, *ids[at:].tolist()], [*target, sentinel_ids[n_spans]]
+    return torch.tensor(source, dtype=ids.dtype), torch.tensor(target, dtype=ids.dtype)
+
+
 @alternative("RelativePositionBias", "The bias of each diagonal is looked up once and laid out.")
 class Diagonals(nn.Module):
     def __init__(self, n_heads, bidirectional=True, n_buckets=32, max_distance=128):

@@ -99,6 +99,16 @@ MUTANTS = [
         ("lengths.numel() and", "(lengths.ndim == 0 or len(lengths)) and"),
     ),
     edit(
+        "lengths_viewed",
+        "padding_mask",
+        "Lengths in another order in memory are an error, as a transposed table: lengths[..., None], or reshape.",
+        (
+            "torch.arange(max_len, device=lengths.device) < lengths[..., None]",
+            "(torch.arange(max_len) < lengths.view(-1, 1)).view(*lengths.shape, max_len)",
+        ),
+        ("lengths = lengths.long()", "lengths = lengths.to(torch.int64)"),
+    ),
+    edit(
         "masks_remembered",
         "padding_mask",
         "One mask is given to several callers: what one of them writes into it the others see. Make a new one each time.",
@@ -1033,6 +1043,15 @@ MUTANTS = [
         ),
     ),
     edit(
+        "pair_detached_in_evaluation_mode",
+        "DecoderBlock",
+        "In evaluation mode keys and values are detached: the mode is about dropout, and gradients flow in both.",
+        (
+            "        mask = causal_mask",
+            "        if not self.training:\n            k, v = k.detach(), v.detach()\n        mask = causal_mask",
+        ),
+    ),
+    edit(
         "mask_of_512",
         "DecoderBlock",
         "The causal mask is cut from one of 512 positions: make it for the lengths that come.",
@@ -1145,6 +1164,12 @@ MUTANTS = [
         "MiniT5Config",
         "The error does not say which field is wrong: name it.",
         ('f"{name} must be a positive whole number, got {size!r}"', '"a size must be a positive whole number"'),
+    ),
+    edit(
+        "texts_compared",
+        "MiniT5Config",
+        "A size that is a text fails in a comparison, and the error names no field: ask isinstance(size, int) first.",
+        ("not isinstance(size, int) or size < 1", "size < 1 or size != int(size)"),
     ),
     edit(
         "nameless_dropout",
@@ -1333,6 +1358,12 @@ MUTANTS = [
             "self.encode(source_ids, source_mask), source_mask)[0]",
             "self.encode(source_ids, source_mask).detach(), source_mask)[0]",
         ),
+    ),
+    edit(
+        "encoder_detached_in_evaluation_mode",
+        "MiniT5",
+        "In evaluation mode what the encoder gives is detached: the mode is about dropout, and gradients flow in both.",
+        ("return self.encoder_norm(x)", "return self.encoder_norm(x if self.training else x.detach())"),
     ),
     edit(
         "shifted_inside",
@@ -2046,6 +2077,23 @@ MUTANTS = [
         "use_cache=False changes nothing: then the whole text is read again.",
         ("decoding_step(model, memory, source_mask, use_cache)", "decoding_step(model, memory, source_mask, True)"),
         ("decoding_step(model, *source, use_cache)", "decoding_step(model, *source, True)"),
+    ),
+    edit(
+        "beam_always_cached",
+        "translate",
+        "With a beam use_cache=False changes nothing: then the whole text is read again, there too.",
+        ("decoding_step(model, *source, use_cache)", "decoding_step(model, *source, True)"),
+    ),
+    edit(
+        "beam_encodes_at_every_step",
+        "translate",
+        "Without the cache a beam encodes the source for every token anew: model.decode takes what encode gave.",
+        (
+            "decoding_step(model, *source, use_cache) for source in zip(memory.split(1), masks)",
+            "decoding_step(model, *source, use_cache) if use_cache else (lambda ids, text=text, mask=source[1]: "
+            "model(text.expand(len(ids), -1), ids, mask)[:, -1].log_softmax(-1)) "
+            "for text, source in zip(source_ids.split(1), zip(memory.split(1), masks))",
+        ),
     ),
     edit(
         "first_source_for_all",

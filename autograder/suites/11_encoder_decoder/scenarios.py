@@ -124,8 +124,8 @@ def layer_gradients(module, name, sizes, weights, args, cotangent, wrt):
 
 
 def gradients_through_the_pair(module, sizes, weights, args, cotangent, wrt):
-    """The same of a CrossAttention that gets its context as the pair which it made of it before."""
-    one, args = layer(module, "CrossAttention", sizes, weights), list(args)
+    """The same of a CrossAttention in evaluation mode that gets its context as the pair which it made of it before."""
+    one, args = layer(module, "CrossAttention", sizes, weights).eval(), list(args)
     for i in wrt:
         args[i] = args[i].clone().requires_grad_()
     x, context, *rest = args
@@ -227,8 +227,9 @@ def two_continuations(module, sizes, weights, x, first, second, context):
 
 
 def gradient_through_a_past(module, sizes, weights, x, n_first, context, cotangent):
-    """The gradient of sum(rows * cotangent) with respect to x, of which the first positions are there as the past alone."""
-    block, x = layer(module, "DecoderBlock", sizes, weights), x.clone().requires_grad_()
+    """The gradient of sum(rows * cotangent) with respect to x, the first positions being there as the past alone, in
+    evaluation mode."""
+    block, x = layer(module, "DecoderBlock", sizes, weights).eval(), x.clone().requires_grad_()
     _, past = block(x[:, :n_first], context)
     (block(x[:, n_first:], context, past=past)[0] * cotangent).sum().backward()
     return zeros(x)
@@ -308,8 +309,8 @@ def model_gradients(module, config, weights, source, ids, mask, cotangent):
 
 
 def model_gradients_in_pieces(module, config, weights, source, ids, mask, cotangent, pieces, as_pairs):
-    """The same, the text decoded in pieces, with the context as it is or projected for each block."""
-    model, rows, past = model_of(module, config, weights), [], None
+    """The same in evaluation mode, the text decoded in pieces, the context as it is or projected for each block."""
+    model, rows, past = model_of(module, config, weights).eval(), [], None
     context = model.encode(source, mask)
     if as_pairs:
         context = [block.cross_attention.project_context(context) for block in model.decoder]
@@ -432,11 +433,12 @@ def translated_alone(module, config, weights, source, start_id, eos_id, n, lengt
 
 
 def translating_flops(module, config, weights, source, start_id, eos_id, n, mask=None, **options):
-    """The translations and the floating-point operations of the matrix products."""
-    model = model_of(module, config, weights)
+    """The translations, the floating-point operations of the matrix products, how many texts the encoder has read."""
+    model, read = model_of(module, config, weights), []
+    model.encoder_norm.register_forward_hook(lambda part, args, found: read.append(len(found)))
     with Flops() as counter:
         found = module.translate(model, source, start_id, eos_id, n, mask, **options)
-    return found, counter.n_flops
+    return found, counter.n_flops, sum(read)
 
 
 def translated_in_train_mode(module, config, weights, source, start_id, eos_id, n, **options):

@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
-from autograder.testing.probes import again_after_overwriting
+from autograder.testing.probes import again_after_overwriting, strided
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
@@ -46,6 +46,11 @@ def test_empty_and_full_rows(student):
     long, hint = torch.tensor([4097, 2049, 257]), "no position may be rounded: half precision ends at 2048, bfloat16 at 256"
     expected_long = torch.arange(4500) < long[:, None]
     assert_equal(student.padding_mask(long, 4500), expected_long, what="the mask of lengths of thousands in 4500", hint=hint)
+    nested = torch.tensor([[0, 2, 1], [3, 1, 0]])
+    hint = "lengths[..., None], or reshape: view needs one order in memory"
+    expected_nested = torch.arange(3) < nested[..., None]
+    found = student.run(strided, "padding_mask", [nested, 3])
+    assert_equal(found, expected_nested, what="the mask of lengths in another order in memory", hint=hint)
     again = student.run(again_after_overwriting, "padding_mask", [lengths, 300])
     assert_equal(again, expected[:, :300], what="the mask of a second call, the first one's having been written into")
     assert_equal(student.padding_mask(max_len=1, lengths=torch.tensor([0])), torch.zeros(1, 1, dtype=torch.bool), what="by name")
@@ -123,7 +128,7 @@ def test_any_pair_of_keys_and_values_serves(student, reference, seed, b, n_heads
     """Also a pair whose keys and values come from elsewhere, and one of batch 1 for a larger batch of queries."""
     d = 2 * n_heads
     x, (k, v) = normal(seed, b, n_q, d), (normal(seed + i, 1 if one else b, n_heads, n_k, 2) for i in (1, 2))
-    args = [d, n_heads], random_weights(attention_shapes(d), seed), x, k, v, random_mask(seed, n_q, n_k)
+    args = [d, n_heads], random_weights(attention_shapes(d), seed), x, k, v, random_mask(seed, b, 1, n_q, n_k)
     actual, untouched = student.run(scenarios.attended_to_any_pair, *args)
     expected, _ = reference.run(scenarios.attended_to_any_pair, *args)
     assert_close(actual, expected, what="the output for a pair", hint="(k, v): keys first; let them broadcast")
@@ -186,7 +191,10 @@ def test_gradients_reach_everything(student, reference, **sizes):
     hint = where_missing(actual, expected, "is something detached?")
     assert_close(actual, expected, what="(gradients of weights, of arguments)", hint=hint, rtol=1e-7, atol=1e-9)
     actual = student.run(scenarios.gradients_through_the_pair, *args[1:])
-    what, hint = "(gradients of weights, of arguments) with the context as a pair", "those of the context itself: detach no pair"
+    what, hint = (
+        "(gradients of weights, of arguments) with the context as a pair, in evaluation mode",
+        "those of the context itself: detach no pair",
+    )
     assert_close(actual, expected, what=what, hint=hint, rtol=1e-7, atol=1e-9)
 
 

@@ -46,10 +46,11 @@ def test_sizes_that_make_no_model_are_refused(student):
         for bad in (0, -4, 2.5, "8"):
             why = f"{name} must be a positive whole number"
             assert_refused(student.run, scenarios.config_fields, **(SMALL | {name: bad}), why=why)
-        try:
-            student.run(scenarios.config_fields, **(SMALL | {name: -1}))
-        except (ValueError, TypeError, IndexError) as error:
-            assert name in said(error), f"{name}=-1 is refused with an error that does not name {name}\n  it says: {error}"
+            try:
+                student.run(scenarios.config_fields, **(SMALL | {name: bad}))
+            except (ValueError, TypeError, IndexError) as error:
+                unnamed = f"{name}={bad!r} is refused with an error that does not name {name}\n  it says: {error}"
+                assert name in said(error), unnamed
     for n_heads, d_model in ((4, 6), (3, 64), (128, 64)):
         why = "n_heads must divide d_model"
         assert_refused(student.run, scenarios.config_fields, 9, n_heads=n_heads, d_model=d_model, why=why)
@@ -123,7 +124,7 @@ def test_gradients_reach_every_weight(student, reference, config, seed, n, t, pi
     assert_close(actual, expected, what="the gradient", hint=hint, rtol=1e-7, atol=1e-8)
     actual = student.run(scenarios.model_gradients_in_pieces, *call, pieces, as_pairs)
     context = "projected before" if as_pairs else "as it is"
-    what = f"the gradient of {t} tokens decoded in pieces of {pieces}, the context {context}"
+    what = f"the gradient of {t} tokens decoded in pieces of {pieces} in evaluation mode, the context {context}"
     hint = "decode detaches neither its past nor its context"
     assert_close(actual, expected, what=what, hint=hint, rtol=1e-7, atol=1e-8)
 
