@@ -56,6 +56,69 @@ MUTANTS = [
             "        if self.vocab_size > 65536:\n            raise ValueError('16 bits')\n        if self.d_model % self",
         ),
     ),
+    edit(
+        "cache_on_the_processor",
+        "GPT",
+        "A new cache lies on the CPU wherever the model is: it belongs on the device of the weights.",
+        ("weight.dtype, weight.device)", "weight.dtype)"),
+    ),
+    edit(
+        "copied_like_a_dict",
+        "load_gpt2_state_dict",
+        "The state may be any mapping, which need not have copy(): dict(state_dict), or go through its items().",
+        ("in state_dict.items()}", "in state_dict.copy().items()}"),
+    ),
+    edit(
+        "paths_sorted",
+        "prepare_corpus",
+        "The files are sorted: they come in the order in which they were given.",
+        ("for text in read_documents(paths)", "for text in read_documents(sorted(paths))"),
+    ),
+    edit(
+        "line_ends_changed",
+        "prepare_corpus",
+        "Line ends are made one kind: the text is encoded as it is.",
+        ("tokenizer.encode(text)", "tokenizer.encode(text.replace('\\r\\n', '\\n'))"),
+    ),
+    edit(
+        "modes_of_children_alone",
+        "evaluate",
+        "Only the modes of the model and its children are put back: children have children, model.modules() has them all.",
+        ("for part in model.modules()]", "for part in (model, *model.children())]"),
+    ),
+    edit(
+        "left_by_an_interrupt",
+        "save_checkpoint",
+        "A KeyboardInterrupt is no Exception, and leaves the unfinished file behind: finally.",
+        (
+            "    finally:\n        unfinished.unlink(missing_ok=True)",
+            "    except Exception:\n        unfinished.unlink(missing_ok=True)\n        raise",
+        ),
+    ),
+    edit(
+        "stop_after_nothing_ignored",
+        "train",
+        "stop_after=0 is taken for none: compare with None.",
+        ("if config.stop_after is None else", "if not config.stop_after else"),
+    ),
+    edit(
+        "steps_beyond_the_end",
+        "train",
+        "With a stop_after beyond total_steps, the run goes on after its end: the smaller of the two.",
+        ("min(config.stop_after, config.total_steps)", "config.stop_after"),
+    ),
+    edit(
+        "stop_by_index",
+        "generate",
+        "stop may be a set, which has no order: ask `in`.",
+        ("if token in stop:", "if any(token == stop[i] for i in range(len(stop))):"),
+    ),
+    edit(
+        "head_like_get",
+        "application",
+        "HEAD is answered as GET is: any other method gets 405.",
+        ('environ["REQUEST_METHOD"] != allowed', 'environ["REQUEST_METHOD"].replace("HEAD", "GET") != allowed'),
+    ),
     # CausalSelfAttention
     edit(
         "not_causal",

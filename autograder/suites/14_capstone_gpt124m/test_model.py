@@ -426,10 +426,9 @@ def test_what_is_too_long_is_refused_and_the_cache_stays_as_it_was(student):
         room = {} if dtype == torch.float64 else {"rtol": 1e-3, "atol": 1e-3}
         assert_close(logits, expected.to(dtype), what="the logits of the token that fits", **room)
     shape = [2, 3, 2, 8, 4]
-    wanted = [shape, torch.float32, 0, [2, 1, 2, 8, 4], True]
-    assert_equal(
-        student.run(scenarios.gpt_cache, SMALL, weights, 3), wanted, what="[keys' shape, dtype, length, …] of new caches"
-    )
+    wanted = [shape, torch.float32, 0, [2, 1, 2, 8, 4], True, "meta"]
+    what = "[keys' shape, dtype, length, …] of new caches, and the device of one whose model is elsewhere"
+    assert_equal(student.run(scenarios.gpt_cache, SMALL, weights, 3), wanted, what=what)
     config = WIDE | {"vocab_size": 50}
     weights, ids = random_weights(config, 1), random_ids(config, 1, 8, 9)
     plain = weights["wte.weight"][ids] + weights["wpe.weight"]
