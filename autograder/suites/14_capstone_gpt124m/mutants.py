@@ -57,6 +57,42 @@ MUTANTS = [
         ),
     ),
     edit(
+        "head_in_a_closure",
+        "GPT",
+        "A function that __init__ made keeps this model's own head, so a copy of the model computes with the original's.",
+        (
+            "        self.lm_head.weight = self.wte.weight\n",
+            "        self.lm_head.weight = self.wte.weight\n        self.read_out = lambda x: self.lm_head(self.ln_f(x))\n",
+        ),
+        ("self.lm_head(self.ln_f(x[:, -1:] if last_only else x))", "self.read_out(x[:, -1:] if last_only else x)"),
+    ),
+    edit(
+        "wider_in_a_closure",
+        "MLP",
+        "A function that __init__ made keeps this layer's own weights, so a copy of it computes with the original's.",
+        (
+            "        self.c_proj = nn.Linear(4 * config.d_model, config.d_model)",
+            "        self.c_proj = nn.Linear(4 * config.d_model, config.d_model)\n        self.wider = lambda x: self.c_fc(x)",
+        ),
+        ("F.gelu(self.c_fc(x), ", "F.gelu(self.wider(x), "),
+    ),
+    edit(
+        "projection_in_a_closure",
+        "CausalSelfAttention",
+        "A function that __init__ made keeps this layer's own weights, so a copy of it computes with the original's.",
+        (
+            "        self.c_proj = nn.Linear(config.d_model, config.d_model)",
+            "        self.c_proj = nn.Linear(config.d_model, config.d_model)\n        self.project = lambda x: self.c_attn(x)",
+        ),
+        ("self.c_attn(x).split", "self.project(x).split"),
+    ),
+    edit(
+        "text_normalised",
+        "prepare_corpus",
+        "Accents are joined with their letters: the text is encoded as it is.",
+        ("tokenizer.encode(text)", "tokenizer.encode(__import__('unicodedata').normalize('NFC', text))"),
+    ),
+    edit(
         "cache_on_the_processor",
         "GPT",
         "A new cache lies on the CPU wherever the model is: it belongs on the device of the weights.",

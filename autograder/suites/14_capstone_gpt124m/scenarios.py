@@ -1,6 +1,7 @@
 """Models, corpora and training runs beside the student's code."""
 
 import contextlib
+import copy
 import functools
 import importlib
 import io
@@ -123,12 +124,23 @@ def layer_in_turn(module, config, weights, x, all_pieces):
 
 
 def after_new_weights(module, config, first, second, ids):
-    """The logits of a model whose weights were changed after it had been used."""
+    """The logits of a model whose weights were changed after it had been used, and those of a copy from before."""
     model = gpt_of(module, config, first).eval()
     with torch.no_grad():
         model(ids)
+        twin = copy.deepcopy(model)
         filled(model, second)
-        return kept(model(ids)[0])
+        return kept(model(ids)[0]), kept(twin(ids)[0])
+
+
+def layer_copied(module, name, config, weights, x):
+    """The value of a copy of the layer, whose own weights are 0 by then."""
+    layer = layer_of(module, name, config, weights)
+    twin = copy.deepcopy(layer)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+        return kept(twin(x))
 
 
 def layer_gradients(module, name, config, weights, x, cotangent):

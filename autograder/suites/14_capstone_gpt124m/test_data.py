@@ -126,8 +126,14 @@ def test_a_second_corpus_takes_the_place_of_the_first(student):
     """The manifest names the new shards, and they hold the new tokens alone; the folder may be there already."""
     before = [[9] * 5, [8] * 30, [7] * 5]
     check(student, [[1, 2, 3], [4, 5], [6]], 3, twice=before)
-    hint = "the text as it is, line ends too: no strip; what has tokens is a document, the same one twice, too"
-    check(student, [[32, 65, 10], [10], [32, 9], [66], [66], [65, 13, 10, 66], [10, 67, 32]], 4, characters=True, hint=hint)
+    hint = "the text as it is, line ends and accents too: no strip; what has tokens is a document, the same one twice, too"
+    check(
+        student,
+        [[32, 65, 10], [10], [32, 9], [66], [66], [65, 13, 10, 66], [0xFEFF, 101, 0x301], [10, 67, 32]],
+        4,
+        characters=True,
+        hint=hint,
+    )
     complete = student.run(scenarios.last_shard_unwritable)
     assert not complete, (
         "the last shard could not be written, but the folder has a manifest, as if it were complete"
