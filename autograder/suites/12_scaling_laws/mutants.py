@@ -30,6 +30,15 @@ HELD = (
 FILLED = "            p.grad = torch.zeros_like(p) if p.grad is None else p.grad\n"
 
 
+PLACED = (
+    'parent, _, name = path.rpartition(".")\n'
+    "        if name.isdigit():\n"
+    "            model.get_submodule(parent)[int(name)] = {0}[layer]\n"
+    "        else:\n"
+    "            replace(model, path, {0}[layer])"
+)
+
+
 def swaps(exercise, *rows):
     """Mutants of one exercise by rows (name, old, new, says)."""
     return [edit(name, exercise, says, (old, new)) for name, old, new, says in rows]
@@ -2535,5 +2544,102 @@ MUTANTS += [
             "    parameters = [p for p in parameters if p.requires_grad]\n"
             "    if all(p.grad is None for p in parameters):\n        return\n" + BUCKETS,
         ),
+    ),
+    edit(
+        "near_in_ratio",
+        "fit_power_law",
+        "Values of x that lie near each other are refused: two different numbers are enough, however near they are.",
+        ("len(set(xs)) < 2", "len(set(xs)) < 2 or max(xs) < min(xs) * (1 + 1e-6)"),
+    ),
+    edit(
+        "roofline_without_a_graph",
+        "roofline",
+        "Gradients flow through the roofline: do not compute it under no_grad, and do not detach it.",
+        ("limited = intensity * bandwidth", "limited = torch.no_grad()(lambda: intensity * bandwidth)()"),
+    ),
+    edit(
+        "budget_without_a_graph",
+        "compute_optimal",
+        "Gradients flow through n and d: do not detach the budget.",
+        ("    G = (", "    c = c.detach() if isinstance(c, Tensor) else c\n    G = ("),
+    ),
+    edit(
+        "least_of_no_budgets",
+        "compute_optimal",
+        "min() of an empty tensor raises an error: ask all(), which is true where there is nothing.",
+        ("torch.as_tensor(c > 0).all()", "torch.as_tensor(c > 0).min()"),
+    ),
+    edit(
+        "graphs_that_gradients_had",
+        "average_gradients",
+        "A gradient that had a graph, from backward(create_graph=True), still has it: detach_() cuts it off in place.",
+        ("                p.grad.detach_()  # it is what backward(create_graph=True) left\n", "                pass\n"),
+    ),
+    edit(
+        "alone_at_once_done",
+        "average_gradients",
+        "A single process has to fill its missing gradients with zeros as well: do not return before that.",
+        (BUCKETS, "    if dist.get_world_size(group) == 1:\n        return\n" + BUCKETS),
+    ),
+    edit(
+        "deep_copy_of_all_together",
+        "ring_all_reduce",
+        "One tensor may be several chunks, and a deep copy of all together keeps them one: clone each.",
+        ("[[chunk.clone() for chunk in own] for own in chunks]", "copy.deepcopy([list(own) for own in chunks])"),
+    ),
+    edit(
+        "times_the_reciprocal",
+        "quantize_int8",
+        "The reciprocal of a very small scale is infinite: divide by the scale.",
+        ("(weight / torch.where(scale > 0, scale, 1))", "(weight * torch.where(scale > 0, scale, 1).reciprocal())"),
+    ),
+    edit(
+        "indices_for_digits",
+        "inject_lora",
+        "A name of digits need not be an index, as in an nn.ModuleDict: set it by its name.",
+        ("replace(model, path, adapters[layer])", PLACED.format("adapters")),
+    ),
+    edit(
+        "beginnings_of_paths",
+        "inject_lora",
+        "A path that begins like that of a LoRALinear need not lie in it: w_q_norm does not lie in w_q.",
+        (
+            "not isinstance(model.get_submodule(parent), LoRALinear)",
+            "not any(isinstance(m, LoRALinear) and path.startswith(at) for at, m in model.named_modules())",
+        ),
+    ),
+    edit(
+        "no_inner_layer_called_base",
+        "inject_lora",
+        "A layer of the model may be called base, inside of another module, too: ask whether that one is a LoRALinear.",
+        ("not isinstance(model.get_submodule(parent), LoRALinear)", 'not path.endswith(".base")'),
+    ),
+    edit(
+        "whatever_has_lora_a",
+        "inject_lora",
+        "Other modules may have a lora_a, and stay frozen: ask isinstance(…, LoRALinear).",
+        ("if isinstance(module, LoRALinear):", 'if hasattr(module, "lora_a"):'),
+    ),
+    edit(
+        "merged_by_index",
+        "merge_lora",
+        "A name of digits need not be an index, as in an nn.ModuleDict: set it by its name.",
+        ("replace(model, path, plain[layer])", PLACED.format("plain")),
+    ),
+    edit(
+        "like_beginnings_left",
+        "merge_lora",
+        "A path that begins like another one need not lie in it: 70 does not lie in 7. Merge every LoRALinear.",
+        (
+            "    plain = {",
+            "    found = {at: m for at, m in found.items() if not any(at != p and at.startswith(p) for p in found)}\n"
+            "    plain = {",
+        ),
+    ),
+    edit(
+        "merged_for_its_lora_a",
+        "merge_lora",
+        "Other modules may have a lora_a: ask isinstance(…, LoRALinear).",
+        ("isinstance(m, LoRALinear)", 'hasattr(m, "lora_a")'),
     ),
 ]

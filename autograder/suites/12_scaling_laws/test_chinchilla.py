@@ -241,8 +241,8 @@ def test_no_neighbour_on_the_budget_is_better(student, params, c):
 @exercise("compute_optimal", points=1)
 @settings(max_examples=8)
 @given(params=constants(), seed=seeds(), lead=st.sampled_from([(), (3,), (2, 1, 2)]))
-def test_budgets_in_a_tensor(student, params, seed, lead):
-    """Any shape; the dtype stays."""
+def test_budgets_in_a_tensor(student, reference, params, seed, lead):
+    """Any shape, also without a budget in it; the dtype stays, and gradients flow."""
     for dtype, rtol in ((torch.float64, 1e-10), (torch.float32, 1e-4), (torch.bfloat16, 0.5)):
         c = (normal(seed, *lead).exp() * 1e20).to(dtype)
         actual = student.compute_optimal(c, list(params))
@@ -253,6 +253,11 @@ def test_budgets_in_a_tensor(student, params, seed, lead):
     c = torch.tensor([600.0, 6e4], dtype=torch.float16)
     actual, wide = student.compute_optimal(c, PUBLISHED), student.compute_optimal(c.double(), PUBLISHED)
     assert_close(actual, [x.half() for x in wide], what="(n, d) of budgets in float16", rtol=2e-2, atol=0)
+    both = [side.run(gradients, "compute_optimal", [c.double(), PUBLISHED]) for side in (student, reference)]
+    found, expected = (by["gradients"] for by in both)
+    assert_close(found, expected, what="the budget's gradient", hint="gradients flow: do not detach c")
+    none = student.compute_optimal(torch.ones(0), PUBLISHED)
+    assert_equal(list(none), [torch.ones(0)] * 2, what="(n, d) of no budgets")
 
 
 @exercise("compute_optimal", points=0.5)

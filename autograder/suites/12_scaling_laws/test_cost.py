@@ -6,6 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.probes import gradients
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 from solutions.decoder_only import GPTConfig, MiniGPT
 
@@ -69,6 +70,7 @@ def test_any_positive_numbers_will_do(student):
         (torch.tensor([1, 2, 7]), (3, 4, 9), torch.tensor([1.0, 2.0, 7.0], dtype=torch.float64)),
         (torch.tensor([1e4, 1.01e4], dtype=torch.float64), [1.0, 1.001], torch.tensor([1e4, 1.01e4], dtype=torch.float64)),
         (torch.tensor([1e-9, 3e-9], dtype=torch.float64), [2.0, 3.0], torch.tensor([1e-9, 3e-9], dtype=torch.float64)),
+        ([1.0, 1.0 + 1e-9], [2.0, 3.0], torch.tensor([1.0, 1.0 + 1e-9], dtype=torch.float64)),
         ((2, 5, 2), [1.0, 2.0, 3.0], torch.tensor([2.0, 5.0, 2.0], dtype=torch.float64)),
         (torch.tensor([1.5, 4.0]), torch.tensor([2.0, 3.0]), torch.tensor([1.5, 4.0], dtype=torch.float64)),
         (x, y, torch.tensor(x, dtype=torch.float64)),
@@ -328,8 +330,10 @@ def test_any_of_the_three_may_be_a_tensor(student, lead, n, seed):
 
 
 @exercise("roofline", points=0.5)
-def test_the_dtype_of_the_roofline(student):
-    """float32 and bfloat16 intensities with a machine that is two numbers; where dtypes differ, that of PyTorch's arithmetic."""
+def test_the_dtype_of_the_roofline(student, reference):
+    """float32 and bfloat16 intensities with a machine that is two numbers; where dtypes differ, that of PyTorch's
+    arithmetic. Gradients flow.
+    """
     for dtype, rtol in ((torch.float32, 1e-6), (torch.bfloat16, 1e-2), (torch.float16, 1e-3)):
         x = torch.tensor([0.5, 3.0, 40.0], dtype=dtype)
         expected = torch.tensor([5.0, 30.0, 100.0], dtype=dtype)
@@ -350,6 +354,8 @@ def test_the_dtype_of_the_roofline(student):
             what = f"the roofline of one intensity, {intensity}, a {dtype} tensor without dimensions"
             assert_equal(single, torch.tensor(expected, dtype=dtype), what=what)
     assert_equal(student.roofline(torch.ones(0), 3.0, 2.0), torch.ones(0), what="the roofline of no intensities")
+    found, expected = (side.run(gradients, "roofline", [x, 100.0, 10.0])["gradients"] for side in (student, reference))
+    assert_close(found, expected, what="the intensity's gradient", hint="gradients flow: do not detach it")
 
 
 @exercise("roofline", points=0.5)

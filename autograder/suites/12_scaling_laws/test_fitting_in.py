@@ -271,17 +271,19 @@ def test_a_shared_layer_gets_one_update(student):
 
 @exercise("inject_lora", points=0.5)
 def test_another_injection_leaves_the_first_one(student):
-    """Its updates stay, and stay trainable; its bases are not wrapped again, whereas the model's own layer called base is."""
-    found = student.run(scenarios.injected_twice, ["w_q"], ["w_k", "base", "w_q"])
-    second = ["blocks.0.w_k", "blocks.1.w_k", "base"]
+    """Its updates stay, and stay trainable; its bases are not wrapped again, whereas the model's own layers called base
+    are; and what only has a lora_a stays frozen.
+    """
+    found = student.run(scenarios.injected_twice, ["w_q"], ["w_k", "base", "w_q", "w_q_norm", "7"])
+    second = [*(f"blocks.{i}.{name}" for i in (0, 1) for name in ("w_k", "w_q_norm")), "extra.base", "extra.7", "base"]
     assert_equal(found["returned"], second, what="what the second injection returned")
     both = PATHS["w_q",] + second
     assert_equal(found["trainable"], lora_names(both), what="what requires gradients after two injections")
     assert_close(*found["outputs"], what="the logits after the second injection")
-    for injected, _, _ in student.run(scenarios.deep, 20, ("a", "b", "c", "d", "e", "w_q"), 1):
-        paths = [*("inner." * i + "w_q" for i in range(20))]
-        assert_equal(sorted(injected), sorted(paths), what="the paths of twenty layers in a deep tree")
-    assert not torch.equal(found["draws"][0], found["draws"][2]), "without a generator, two layers have the same lora_a"
+    for injected, _, _ in student.run(scenarios.deep, 20, ("a", "b", "c", "d", "7", "70"), 1):
+        paths = ["inner." * i + name for i in range(20) for name in ("7", "70")]
+        assert_equal(sorted(injected), sorted(paths), what="the paths of forty layers in a deep tree")
+    assert not torch.equal(found["draws"][0], found["draws"][3]), "without a generator, two layers have the same lora_a"
 
 
 @exercise("inject_lora", points=0.5)
@@ -365,9 +367,9 @@ def test_a_tied_embedding_keeps_its_numbers(student):
 @exercise("merge_lora", points=0.5)
 def test_layers_that_were_put_there_by_hand_are_merged_too(student):
     """Whatever made the LoRALinear, frozen ones and new ones, those of a class that inherits from it, beside modules that have no
-    children or another merge; and twenty in a deep tree in eval mode, twice.
+    children or another merge; and forty in a deep tree in eval mode, twice.
     """
-    for injected, merged, as_before in student.run(scenarios.deep, 20, ["w_q"], 2):
+    for injected, merged, as_before in student.run(scenarios.deep, 20, ["7", "70"], 2):
         assert_equal(merged, injected, what="the paths that were merged in a deep tree")
         assert_equal(as_before, True, what="whether the keys of the state_dict are those of before")
     weight, _, a, b = numbers(6, 3, 3, 2)
@@ -469,7 +471,9 @@ def test_half_precision_is_widened_first(student, dtype, n, seed):
 
 @exercise("quantize_int8", points=0.5)
 def test_weights_of_any_strides(student):
-    """Transposed or scattered in memory, without rows, trained, as large as can be; and nothing around the call changes."""
+    """Transposed or scattered in memory, without rows, trained, as large and as small as can be; and nothing around
+    the call changes.
+    """
     weight = normal(3, 2, 4, 6)
     assert_equal(list(student.run(strided, "quantize_int8", [weight])), list(quantized(student, weight)), what="(q, scale)")
     quantized(student, torch.zeros(0, 4))
@@ -478,6 +482,10 @@ def test_weights_of_any_strides(student):
     for dtype, large in ((torch.float32, 3e38), (torch.float64, 1.7e308)):
         q, _ = quantized(student, torch.tensor([large, -large, large / 3, -large / 3], dtype=dtype))
         assert_equal(q.tolist(), [127, -127, 42, -42], what=f"q of {dtype} weights as large as {large}")
+    for dtype, small in ((torch.float32, 5e-38), (torch.float64, 5e-307)):
+        q, _ = quantized(student, torch.tensor([small, -small, small / 3, -small / 3], dtype=dtype))
+        hint = "the reciprocal of so small a scale is infinite: divide by the scale, whatever its size, unless it is 0"
+        assert_equal(q.tolist(), [127, -127, 42, -42], what=f"q of {dtype} weights as small as {small}", hint=hint)
     q, _ = quantized(student, torch.tensor([[6e4, -6e4, 2e4], [6e4, 6e4, 0.0]], dtype=torch.float16))
     rows = torch.tensor([[127, -127, 42], [127, 127, 0]], dtype=torch.int8)
     assert_equal(q, rows, what="q of float16 weights whose sum is beyond float16")

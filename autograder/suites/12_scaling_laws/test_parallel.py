@@ -117,11 +117,15 @@ def test_chunks_of_any_shape(student):
 
 @exercise("ring_all_reduce", points=0.5)
 def test_a_rank_keeps_what_it_had(student):
-    """The chunks that came in are as they were, and what goes out is in other memory."""
+    """The chunks that came in are as they were, be they one tensor many times, and what goes out is in other memory."""
     for p in (1, 2, 4):
         found = student.run(scenarios.ring, vectors(p, p, [(3,), (2,)]))
         assert_equal(found["untouched"], True, what="whether the chunks are as they were", hint="clone, then add")
         assert_equal(found["shared"], False, what="whether the result shares memory with the chunks")
+    chunk = normal(1, 3)
+    held = student.run(scenarios.ring_of_one_chunk, chunk, 3)
+    what, hint = "the chunks, all being one tensor at first", "clone each: a deep copy of all together keeps them one"
+    assert_close(held, [[(3 * chunk).expand(2, 3)] * 3] * 3, what=what, hint=hint)
 
 
 @exercise("ring_all_reduce", points=0.5)
@@ -336,7 +340,7 @@ def test_every_rank_gets_the_mean_of_all_gradients(student, n_ranks, seed):
 
 @exercise("average_gradients", points=0.75, core=True)
 def test_a_missing_gradient_counts_as_zeros(student):
-    """Missing at one rank or at all; afterwards every rank has the mean."""
+    """Missing at one rank or at all, where there is one rank too; afterwards every rank has the mean."""
     for missing in (
         [(0, 1)], [(1, 0), (1, 3)], [(0, 2), (1, 2), (2, 2)],
         [(1, i) for i in range(5)], [(r, i) for r in range(3) for i in range(5)],
@@ -346,6 +350,8 @@ def test_a_missing_gradient_counts_as_zeros(student):
         check_averages(results, ranks)
         for found in results:
             assert_equal(found["a graph"], False, what="whether a gradient has a graph", hint="zeros have none")
+    alone = gradients_of(5, 1, missing=[(0, 1)])
+    check_averages(student.run(scenarios.averaging, alone)[0], alone)
 
 
 @exercise("average_gradients", points=0.5)
@@ -357,6 +363,11 @@ def test_gradients_change_in_place_and_without_a_graph(student):
     for found in results:
         assert_equal(found["same objects"], True, what="whether each p.grad is the tensor that it was", hint="copy_ into it")
         assert_equal(found["a graph"], False, what="whether a gradient has a graph")
+    results, _ = student.run(scenarios.averaging, ranks, graphs=True)
+    check_averages(results, ranks)
+    for found in results:
+        what, hint = "whether a gradient that had a graph still has one", "detach_() cuts it off in place"
+        assert_equal(found["a graph"], False, what=what, hint=hint)
 
 
 @exercise("average_gradients", points=0.5)

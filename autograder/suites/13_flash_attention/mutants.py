@@ -162,6 +162,12 @@ MUTANTS = [
         "The dtype was changed on the way: compute in the dtype that comes in.",
         ("p = (scores - shift.unsqueeze(-1)).exp()", "p = (scores - shift.unsqueeze(-1)).float().exp().to(scores.dtype)"),
     ),
+    edit(
+        "values_viewed",
+        TILE,
+        "view needs memory in order, which v need not have: @ takes any leading dimensions and strides.",
+        ("p @ v", "(p.flatten(0, -3) @ v.view(-1, *v.shape[-2:])).view(acc.shape) if v.dim() > 3 else p @ v"),
+    ),
     # flash_attention_forward
     edit(
         "scale_forgotten",
@@ -314,9 +320,12 @@ MUTANTS = [
         "last_keys_padded_with_zeros",
         FORWARD,
         "The last tile was filled up with zeros and those counted as keys: their scores have to be -inf, not 0.",
-        ("m, l, acc = online_softmax_tile(m, l, acc, scores, v[..., left:right, :].to(dtype))", "m, l, acc = online_softmax_tile("
-         "m, l, acc, torch.nn.functional.pad(scores, (0, block_k - right + left)), "
-         "torch.nn.functional.pad(v[..., left:right, :].to(dtype), (0, 0, 0, block_k - right + left)))"),
+        (
+            "m, l, acc = online_softmax_tile(m, l, acc, scores, v[..., left:right, :].to(dtype))",
+            "m, l, acc = online_softmax_tile("
+            "m, l, acc, torch.nn.functional.pad(scores, (0, block_k - right + left)), "
+            "torch.nn.functional.pad(v[..., left:right, :].to(dtype), (0, 0, 0, block_k - right + left)))",
+        ),
     ),
     edit(
         "state_kept_between_tiles_of_queries",
@@ -531,8 +540,7 @@ MUTANTS = [
         (SEEN, "seen = n_k"),
         (
             "p = (scores - lse_tile).exp()",
-            "if causal and left >= bottom + offset:\n                break\n"
-            "            p = (scores - lse_tile).exp()",
+            "if causal and left >= bottom + offset:\n                break\n            p = (scores - lse_tile).exp()",
         ),
     ),
     edit(
@@ -717,8 +725,11 @@ MUTANTS = [
         "function_swaps_dk_and_dv",
         FUNCTION,
         "The gradients of k and v have changed places: they come in the order of forward's arguments.",
-        (RETURN, "dq, dk, dv = flash_attention_backward(grad_out, *ctx.saved_tensors, *ctx.options)\n"
-                 "        return dq, dv, dk, None, None, None, None"),
+        (
+            RETURN,
+            "dq, dk, dv = flash_attention_backward(grad_out, *ctx.saved_tensors, *ctx.options)\n"
+            "        return dq, dv, dk, None, None, None, None",
+        ),
     ),
     edit(
         "gradients_missing_for_the_options",
@@ -974,8 +985,10 @@ MUTANTS += [
         "gradients_off_for_good",
         "flash_attention_forward",
         "Gradients are switched off and stay off for the whole program: use torch.no_grad() as a context, if at all.",
-        ("    check_arguments(q, k, v, block_q, block_k)",
-         "    check_arguments(q, k, v, block_q, block_k)\n    torch.set_grad_enabled(False)"),
+        (
+            "    check_arguments(q, k, v, block_q, block_k)",
+            "    check_arguments(q, k, v, block_q, block_k)\n    torch.set_grad_enabled(False)",
+        ),
     ),
     edit(
         "acc_rounded_before_the_division",
@@ -987,18 +1000,22 @@ MUTANTS += [
         "values_broadcast",
         "flash_attention_forward",
         "The leading dimensions of v broadcast: here those of q, k and v are equal, and others are refused.",
-        ("    check_arguments(q, k, v, block_q, block_k)",
-         "    check_arguments(q, k, k[..., : v.shape[-2], :] if v.shape[-2] < k.shape[-2] else k, block_q, block_k)\n"
-         "    if k.shape[-2] != v.shape[-2]:\n        raise ValueError('lengths')"),
+        (
+            "    check_arguments(q, k, v, block_q, block_k)",
+            "    check_arguments(q, k, k[..., : v.shape[-2], :] if v.shape[-2] < k.shape[-2] else k, block_q, block_k)\n"
+            "    if k.shape[-2] != v.shape[-2]:\n        raise ValueError('lengths')",
+        ),
     ),
     edit(
         "backward_values_broadcast",
         "flash_attention_backward",
         "The leading dimensions of v broadcast: here those of q, k and v are equal, and others are refused.",
-        ("    check_arguments(q, k, v, block_q, block_k)",
-         "    check_arguments(q, k, k, block_q, block_k)\n"
-         "    if k.shape[-2] != v.shape[-2]:\n        raise ValueError('lengths')\n"
-         "    v = v.expand(*q.shape[:-2], *v.shape[-2:])"),
+        (
+            "    check_arguments(q, k, v, block_q, block_k)",
+            "    check_arguments(q, k, k, block_q, block_k)\n"
+            "    if k.shape[-2] != v.shape[-2]:\n        raise ValueError('lengths')\n"
+            "    v = v.expand(*q.shape[:-2], *v.shape[-2:])",
+        ),
     ),
     edit(
         "options_of_the_last_call",

@@ -5,7 +5,7 @@ import torch
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
 from autograder.testing.hints import if_nan
 from autograder.testing.probes import changed_around, strided
-from autograder.testing.strategies import given, leading_shapes, mask_for, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import example, given, leading_shapes, mask_for, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .cases import tile_state
@@ -122,8 +122,9 @@ def test_gradients_flow_through_the_tiles_and_are_finite(student, cuts, lead, bl
 
 
 @exercise(NAME, points=1)
+@example(lead=(2, 3), block_q=2, n_k=3, d_v=2, seed=1)
 @given(**SIZES)
-@settings(max_examples=6)
+@settings(max_examples=5)
 def test_dtype_and_memory_layout_are_kept_and_arguments_left_alone(student, lead, block_q, n_k, d_v, seed):
     """float32 stays float32, strides do not matter, and no argument is changed in place."""
     scores, v = problem(lead, block_q, n_k, d_v, seed, dtype=torch.float32)

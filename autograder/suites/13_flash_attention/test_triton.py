@@ -270,6 +270,14 @@ def test_heads_of_q_share_heads_of_k_and_v(student, generator):
         actual = student.run(attended, q, k, v, True, None, grad, between=not lead)
         what = f"q {tuple(q.shape)}, k and v {tuple(k.shape)}" + (", another problem between the passes" if not lead else "")
         compare(actual, by_definition(q, k, v, grad, True), what, hint)
+    q, k, v, grad = both = problem(generator, (1, 2, 20, 16), (1, 2, 24, 16))
+    expected = by_definition(*(x[:, :1] for x in both))
+    for x in both:
+        x[:, 1] = math.nan
+    actual = student.run(attended, q, k, v, False, None, grad)
+    actual = {name: x[:, :1] for name, x in actual.items() if name in ("out", "dq", "dk", "dv")} | {"inputs kept": True}
+    hint = "what lies beyond a head's last query belongs to the next head: mask every load, that of delta, too"
+    compare(actual, expected, "the first head, where the second one's numbers are NaN", hint)
 
 
 @exercise(NAME, points=1)
@@ -300,7 +308,7 @@ def test_any_strides_will_do(student, generator):
 
 @exercise(NAME, points=1)
 def test_scores_of_any_size_and_scale(student, generator):
-    """Scores of hundreds, below and above zero, hidden ones the largest; a scale of 0 or below is a scale like any other."""
+    """Scores of hundreds, below and above zero, hidden ones the largest, or all of -40000; a scale of 0, below, or next to 0."""
     q, k, v, grad = problem(generator, (1, 1, 20, 16), (1, 1, 70, 16), times=100.0)
     q, k = q.abs(), -k.abs()
     k[..., -1, :] *= -1  # all but the last query see nothing but scores far below 0, and must not see this one far above
@@ -308,9 +316,15 @@ def test_scores_of_any_size_and_scale(student, generator):
     # float32 rounds a score of 500 by 3e-5, which is the relative error of its weight; the gradients of k scale with q.
     compare(student.run(attended, q, k, v, True, None, grad), by_definition(q, k, v, grad, True), "large scores", hint, 5e-4)
     q, k, v, grad = problem(generator, (1, 1, 5, 16), (1, 1, 40, 16))
-    for scale in (-0.3, 0.0):
-        actual = student.run(attended, q, k, v, False, scale, grad)
-        compare(actual, by_definition(q, k, v, grad, False, scale), f"scale {scale}", "the scale is an argument")
+    for scale, causal in ((-0.3, False), (0.0, False), (1e-7, True)):
+        actual = student.run(attended, q, k, v, causal, scale, grad)
+        hint = "a hidden score is -inf: a low number times a small scale is not low" if causal else "the scale is an argument"
+        compare(actual, by_definition(q, k, v, grad, causal, scale), f"scale {scale}", hint)
+    q, k = torch.zeros_like(q), torch.zeros_like(k)
+    q[..., 0], k[..., 0] = 200, -200
+    actual, expected = student.run(attended, q, k, v, True, 1.0), by_definition(q, k, v, grad, True, 1.0)
+    expected = {name: expected[name] for name in ("out", "inputs kept")}
+    compare(actual, expected, "scores of -40000", "the running maximum starts at -inf: no other number is as low")
     assert_refused(student.run, attended, q.double(), k.double(), v.double(), why="float64 has no kernel")
 
 

@@ -237,4 +237,25 @@ MUTANTS = [
             "class TritonAttention(",
         ),
     ),
+    edited(
+        "maximum_from_a_low_number",
+        "The running maximum starts at -10000, and rows whose scores are all lower come out as 0: start at -inf.",
+        ('m = tl.full((BLOCK_Q,), float("-inf"), tl.float32)', "m = tl.full((BLOCK_Q,), -1.0e4, tl.float32)"),
+    ),
+    edited(
+        "hidden_by_a_number",
+        "Hidden scores are -1e6, which a small scale makes a score like any other: -inf.",
+        (
+            'scores = tl.where(queries[None, :] >= first_seen[:, None], scores, float("-inf"))',
+            "scores = tl.where(queries[None, :] >= first_seen[:, None], scores, -1.0e6)",
+        ),
+    ),
+    edited(
+        "delta_beyond_the_queries_read",
+        "delta is read beyond n_q, where it is the next head's or nobody's, and 0 times NaN is NaN: mask the load.",
+        (
+            "delta = tl.load(delta_ptr + queries, mask=queries < n_q, other=0.0)\n        dp",
+            "delta = tl.load(delta_ptr + queries)\n        dp",
+        ),
+    ),
 ]

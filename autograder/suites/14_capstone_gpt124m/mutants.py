@@ -56,6 +56,105 @@ MUTANTS = [
             "        if self.vocab_size > 65536:\n            raise ValueError('16 bits')\n        if self.d_model % self",
         ),
     ),
+    edit(
+        "head_in_a_closure",
+        "GPT",
+        "A function that __init__ made keeps this model's own head, so a copy of the model computes with the original's.",
+        (
+            "        self.lm_head.weight = self.wte.weight\n",
+            "        self.lm_head.weight = self.wte.weight\n        self.read_out = lambda x: self.lm_head(self.ln_f(x))\n",
+        ),
+        ("self.lm_head(self.ln_f(x[:, -1:] if last_only else x))", "self.read_out(x[:, -1:] if last_only else x)"),
+    ),
+    edit(
+        "wider_in_a_closure",
+        "MLP",
+        "A function that __init__ made keeps this layer's own weights, so a copy of it computes with the original's.",
+        (
+            "        self.c_proj = nn.Linear(4 * config.d_model, config.d_model)",
+            "        self.c_proj = nn.Linear(4 * config.d_model, config.d_model)\n        self.wider = lambda x: self.c_fc(x)",
+        ),
+        ("F.gelu(self.c_fc(x), ", "F.gelu(self.wider(x), "),
+    ),
+    edit(
+        "projection_in_a_closure",
+        "CausalSelfAttention",
+        "A function that __init__ made keeps this layer's own weights, so a copy of it computes with the original's.",
+        (
+            "        self.c_proj = nn.Linear(config.d_model, config.d_model)",
+            "        self.c_proj = nn.Linear(config.d_model, config.d_model)\n        self.project = lambda x: self.c_attn(x)",
+        ),
+        ("self.c_attn(x).split", "self.project(x).split"),
+    ),
+    edit(
+        "text_normalised",
+        "prepare_corpus",
+        "Accents are joined with their letters: the text is encoded as it is.",
+        ("tokenizer.encode(text)", "tokenizer.encode(__import__('unicodedata').normalize('NFC', text))"),
+    ),
+    edit(
+        "cache_on_the_processor",
+        "GPT",
+        "A new cache lies on the CPU wherever the model is: it belongs on the device of the weights.",
+        ("weight.dtype, weight.device)", "weight.dtype)"),
+    ),
+    edit(
+        "copied_like_a_dict",
+        "load_gpt2_state_dict",
+        "The state may be any mapping, which need not have copy(): dict(state_dict), or go through its items().",
+        ("in state_dict.items()}", "in state_dict.copy().items()}"),
+    ),
+    edit(
+        "paths_sorted",
+        "prepare_corpus",
+        "The files are sorted: they come in the order in which they were given.",
+        ("for text in read_documents(paths)", "for text in read_documents(sorted(paths))"),
+    ),
+    edit(
+        "line_ends_changed",
+        "prepare_corpus",
+        "Line ends are made one kind: the text is encoded as it is.",
+        ("tokenizer.encode(text)", "tokenizer.encode(text.replace('\\r\\n', '\\n'))"),
+    ),
+    edit(
+        "modes_of_children_alone",
+        "evaluate",
+        "Only the modes of the model and its children are put back: children have children, model.modules() has them all.",
+        ("for part in model.modules()]", "for part in (model, *model.children())]"),
+    ),
+    edit(
+        "left_by_an_interrupt",
+        "save_checkpoint",
+        "A KeyboardInterrupt is no Exception, and leaves the unfinished file behind: finally.",
+        (
+            "    finally:\n        unfinished.unlink(missing_ok=True)",
+            "    except Exception:\n        unfinished.unlink(missing_ok=True)\n        raise",
+        ),
+    ),
+    edit(
+        "stop_after_nothing_ignored",
+        "train",
+        "stop_after=0 is taken for none: compare with None.",
+        ("if config.stop_after is None else", "if not config.stop_after else"),
+    ),
+    edit(
+        "steps_beyond_the_end",
+        "train",
+        "With a stop_after beyond total_steps, the run goes on after its end: the smaller of the two.",
+        ("min(config.stop_after, config.total_steps)", "config.stop_after"),
+    ),
+    edit(
+        "stop_by_index",
+        "generate",
+        "stop may be a set, which has no order: ask `in`.",
+        ("if token in stop:", "if any(token == stop[i] for i in range(len(stop))):"),
+    ),
+    edit(
+        "head_like_get",
+        "application",
+        "HEAD is answered as GET is: any other method gets 405.",
+        ('environ["REQUEST_METHOD"] != allowed', 'environ["REQUEST_METHOD"].replace("HEAD", "GET") != allowed'),
+    ),
     # CausalSelfAttention
     edit(
         "not_causal",

@@ -178,6 +178,7 @@ def generated(module, spec, ids, n, options, seed=0, as_tensor=False, training=T
     files = part(module, "generate")
     model = StandIn(*spec).train(training)
     prompt = torch.tensor(ids) if as_tensor else list(ids)
+    options = options | {"stop": (tuple, set, list)[n % 3](options.get("stop", ()))}
     with torch.set_grad_enabled(recording):
         before = surroundings() if recording else None
         tokens = list(files.generate(model, prompt, n, generator=torch.Generator().manual_seed(seed), **options))

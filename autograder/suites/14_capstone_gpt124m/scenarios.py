@@ -1,6 +1,7 @@
 """Models, corpora and training runs beside the student's code."""
 
 import contextlib
+import copy
 import functools
 import importlib
 import io
@@ -8,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-import types
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -123,12 +124,23 @@ def layer_in_turn(module, config, weights, x, all_pieces):
 
 
 def after_new_weights(module, config, first, second, ids):
-    """The logits of a model whose weights were changed after it had been used."""
+    """The logits of a model whose weights were changed after it had been used, and those of a copy from before."""
     model = gpt_of(module, config, first).eval()
     with torch.no_grad():
         model(ids)
+        twin = copy.deepcopy(model)
         filled(model, second)
-        return kept(model(ids)[0])
+        return kept(model(ids)[0]), kept(twin(ids)[0])
+
+
+def layer_copied(module, name, config, weights, x):
+    """The value of a copy of the layer, whose own weights are 0 by then."""
+    layer = layer_of(module, name, config, weights)
+    twin = copy.deepcopy(layer)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.zero_()
+        return kept(twin(x))
 
 
 def layer_gradients(module, name, config, weights, x, cotangent):
@@ -257,7 +269,8 @@ def gpt_cache(module, config, weights, b):
     """What a new cache is like."""
     model = gpt_of(module, config, weights)
     first, second = model.new_cache(b), model.new_cache()
-    return [list(first.keys.shape), first.keys.dtype, first.length, list(second.keys.shape), first.keys is not second.keys]
+    found = [list(first.keys.shape), first.keys.dtype, first.length, list(second.keys.shape), first.keys is not second.keys]
+    return found + [model.to("meta").new_cache().keys.device.type]
 
 
 def gpt_refuses(module, config, weights, texts):
@@ -287,12 +300,28 @@ def two_models(module, configs, first, second, ids, more):
 # Published weights
 
 
+class ReadOnly(Mapping):
+    """A mapping that is no dict and cannot be changed, as a file that is read when a name is asked for may be one."""
+
+    def __init__(self, items):
+        self._items = items
+
+    def __getitem__(self, name):
+        return self._items[name]
+
+    def __iter__(self):
+        return iter(self._items)
+
+    def __len__(self):
+        return len(self._items)
+
+
 def loaded(module, config, state, ids, dtype, seed=0):
     """Load, run, and what could be seen from outside."""
     model = module.GPT(module.GPTConfig(**config), torch.Generator().manual_seed(seed)).to(dtype).eval()
     objects = {name: id(x) for name, x in model.named_parameters(remove_duplicate=False)}
     copies = {name: x.clone() for name, x in state.items()}
-    given = types.MappingProxyType(state)  # whoever changes it is told
+    given = ReadOnly(state)  # whoever changes it is told
     value = module.load_gpt2_state_dict(model, given)
     seen = {
         "it returns the model": value is model,
@@ -347,7 +376,7 @@ class Spelled:
 
 
 def write_documents(documents, folder, how, characters=False):
-    """Files with these documents: one .jsonl, one .txt each, or both kinds; returns their paths."""
+    """Files with these documents: one .jsonl, one .txt each, or both kinds; returns their paths, which no sorting keeps."""
     os.makedirs(folder, exist_ok=True)
     texts = ["".join(map(chr, ids)) if characters else " ".join(map(str, ids)) for ids in documents]
     texts = [text or " " * (i % 2) for i, text in enumerate(texts)]  # neither has a token, but one is not empty
@@ -361,7 +390,7 @@ def write_documents(documents, folder, how, characters=False):
     paths = []
     for i, group in enumerate(groups):
         as_lines = how == "jsonl" or (how == "both" and i == 0)
-        paths.append(os.path.join(folder, f"{i:03}.{'jsonl' if as_lines else 'txt'}"))
+        paths.append(os.path.join(folder, f"{999 - i}.{'jsonl' if as_lines else 'txt'}"))
         with open(paths[-1], "w") as file:
             file.write("".join(json.dumps({"text": text}) + "\n" for text in group) if as_lines else group[0])
     return paths
@@ -652,7 +681,7 @@ class TinyLM(nn.Module):
         self.frozen = nn.Parameter(torch.ones(width, width), requires_grad=False)
         self.head = nn.Linear(width, vocab, bias=False)
         self.head.weight = self.embedding.weight
-        self.dropout, self.noise, self.seen = nn.Dropout(dropout), noise, []
+        self.dropout, self.noise, self.seen = nn.Sequential(nn.Dropout(dropout)), noise, []
 
     def forward(self, ids, targets=None):
         x = self.embedding(ids)
@@ -751,7 +780,7 @@ def evaluated(module, seed, batches, n, modes=(True, True), fails_at=None, noise
     except OSError:
         value = "raised"
     left = {
-        "the modes": [model.training, model.dropout.training, model.norm.training],
+        "the modes": [model.training, model.dropout[0].training, model.norm.training],
         "how the model ran": sorted({(seen[0], seen[1]) for seen in model.seen}),
         "the position": shards.position,
         "trained": sum(parameter.requires_grad for parameter in model.parameters()),
@@ -806,26 +835,30 @@ def checkpoints(module, states, path):
 
 
 class Unwritable:
-    """Cannot be saved."""
+    """Cannot be saved, for one reason or another."""
+
+    def __init__(self, reason):
+        self.reason = reason
 
     def __reduce__(self):
-        raise OSError("the disk is full")
+        raise self.reason
 
 
 @in_a_folder
 def checkpoint_failed(module, state, path, first):
-    """Save a state, if `first`, then one that breaks down half-way: was the error passed on, what is there under path, and
-    which files are there."""
+    """Save a state, if `first`, then twice one that breaks down half-way: how many errors were passed on, what is there under
+    path, and which files are there."""
     train = part(module, "train")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     Path(path).with_name("log.jsonl").touch()  # somebody else's
     if first:
         train.save_checkpoint(path, state)
-    told = False
-    try:
-        train.save_checkpoint(path, {"weights": torch.zeros(100), "broken": Unwritable()})
-    except OSError:
-        told = True
+    told = 0
+    for reason in (OSError("the disk is full"), KeyboardInterrupt()):
+        try:
+            train.save_checkpoint(path, {"weights": torch.zeros(100), "broken": Unwritable(reason)})
+        except (OSError, KeyboardInterrupt):
+            told += 1
     found = torch.load(path, weights_only=True) if os.path.exists(path) else None
     return told, found, sorted(os.listdir(os.path.dirname(path)))
 

@@ -52,7 +52,7 @@ def check(student, documents, shard_tokens, eot_id=EOT, n_validation=None, hint=
 @given(documents=some_documents(), shard_tokens=sizes(1, 40), how=st.sampled_from(("jsonl", "txt", "both")))
 def test_shards_hold_all_documents_each_behind_its_end_of_text_token(student, documents, shard_tokens, how):
     """In order, over the ends of shards; the manifest says what is in the files."""
-    hint = "eot_id, then the document; a shard holds exactly shard_tokens tokens, only the last of a split may hold fewer"
+    hint = "files in the order given; eot_id, then the document; only the last shard of a split holds less than shard_tokens"
     check(student, documents, shard_tokens, how=how, hint=hint)
 
 
@@ -126,8 +126,14 @@ def test_a_second_corpus_takes_the_place_of_the_first(student):
     """The manifest names the new shards, and they hold the new tokens alone; the folder may be there already."""
     before = [[9] * 5, [8] * 30, [7] * 5]
     check(student, [[1, 2, 3], [4, 5], [6]], 3, twice=before)
-    hint = "the text as it is: no strip, and what has tokens is a document, the same one twice, too"
-    check(student, [[32, 65, 10], [10], [32, 9], [66], [66], [10, 67, 32]], 4, characters=True, hint=hint)
+    hint = "the text as it is, line ends and accents too: no strip; what has tokens is a document, the same one twice, too"
+    check(
+        student,
+        [[32, 65, 10], [10], [32, 9], [66], [66], [65, 13, 10, 66], [0xFEFF, 101, 0x301], [10, 67, 32]],
+        4,
+        characters=True,
+        hint=hint,
+    )
     complete = student.run(scenarios.last_shard_unwritable)
     assert not complete, (
         "the last shard could not be written, but the folder has a manifest, as if it were complete"

@@ -23,6 +23,13 @@ from .truth import (
 QUIET = {"the ids are as they were": True, "the targets are as they were": True, "changed for everyone": []}
 
 
+def check_copy(student, name, config, weights, x, value):
+    """A copy of the layer computes with weights of its own."""
+    copied = student.run(scenarios.layer_copied, name, config, weights, x)
+    what = "the value of a copy.deepcopy of the layer, whose own weights are set to 0"
+    assert_close(copied, value, what=what, hint="a function that __init__ makes keeps the self of then")
+
+
 def in_dtype(dtype):
     """Room for results that were computed in this dtype."""
     return {torch.float32: {"rtol": 1e-4, "atol": 1e-4}, torch.bfloat16: {"rtol": 0.1, "atol": 0.1}}.get(dtype, {})
@@ -81,6 +88,8 @@ def test_rows_are_those_of_causal_attention(student, config, seed, b, t):
     value, same, changed = student.run(scenarios.layer_rows, "CausalSelfAttention", config, weights, x)
     hint = "c_attn gives all queries, then all keys, then all values; channels of one head are neighbours; masked scores are -inf"
     assert_close(value, attended(x, weights, config["n_heads"]), what="the rows", hint=hint)
+    if b == 1:
+        check_copy(student, "CausalSelfAttention", config, weights, x, value)
     assert same and not changed, f"x was changed: {not same}; changed for everyone: {changed}"
 
 
@@ -191,6 +200,8 @@ def test_values_are_those_of_two_layers_and_gelu_s_tanh_form(student, config, se
     x = normal(seed + 1, *(b, t)[: seed % 3], config["d_model"], scale=2.0)
     value, same, changed = student.run(scenarios.layer_rows, "MLP", config, weights, x)
     assert_close(value, fed_forward(x, weights), what="the value", hint='F.gelu(x, approximate="tanh")')
+    if b == 1:
+        check_copy(student, "MLP", config, weights, x, value)
     assert_layer_learns(student, "MLP", config, weights, x, fed_forward)
     assert same and not changed, f"x was changed: {not same}; changed for everyone: {changed}"
     shapes = {name: list(tensor.shape) for name, tensor in sorted(weights.items())}
@@ -392,7 +403,9 @@ def test_gradients_of_the_loss_reach_every_parameter(student, reference):
     assert_close(actual, expected, what="the gradients")
     weights_then = random_weights(SMALL, 9)
     logits = student.run(scenarios.after_new_weights, SMALL, weights, weights_then, ids)
-    assert_close(logits, logits_of(SMALL, weights_then, ids), what="the logits after the weights were changed")
+    expected = logits_of(SMALL, weights_then, ids), logits_of(SMALL, weights, ids)
+    what = "the logits after the weights were changed, and those of a copy.deepcopy from before"
+    assert_close(logits, expected, what=what, hint="forward looks at self's own parts each time")
     other = SMALL | {"context_length": 6}
     second, long = random_weights(other, 8), random_ids(SMALL, 7, 2, 8)
     logits = student.run(scenarios.two_models, [SMALL, other], weights, second, long, ids)
@@ -426,10 +439,9 @@ def test_what_is_too_long_is_refused_and_the_cache_stays_as_it_was(student):
         room = {} if dtype == torch.float64 else {"rtol": 1e-3, "atol": 1e-3}
         assert_close(logits, expected.to(dtype), what="the logits of the token that fits", **room)
     shape = [2, 3, 2, 8, 4]
-    wanted = [shape, torch.float32, 0, [2, 1, 2, 8, 4], True]
-    assert_equal(
-        student.run(scenarios.gpt_cache, SMALL, weights, 3), wanted, what="[keys' shape, dtype, length, …] of new caches"
-    )
+    wanted = [shape, torch.float32, 0, [2, 1, 2, 8, 4], True, "meta"]
+    what = "[keys' shape, dtype, length, …] of new caches, and the device of one whose model is elsewhere"
+    assert_equal(student.run(scenarios.gpt_cache, SMALL, weights, 3), wanted, what=what)
     config = WIDE | {"vocab_size": 50}
     weights, ids = random_weights(config, 1), random_ids(config, 1, 8, 9)
     plain = weights["wte.weight"][ids] + weights["wpe.weight"]

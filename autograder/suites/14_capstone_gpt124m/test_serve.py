@@ -251,6 +251,7 @@ def test_what_cannot_be_answered_gets_its_status_and_a_reason(student):
         (("POST", "/health", ok), "405", "GET", None, 0),
         (("GET", "/generate", b""), "405", "POST", None, 0),
         (("DELETE", "/generate", ok), "405", "POST", None, 0),
+        (("HEAD", "/health", b""), "405", "GET", None, 0),
         (("GET", "/", b""), "404", None, None, 0),
         (("POST", "/generate/", ok), "404", None, None, 0),
         (("POST", "/nothing", ok), "404", None, None, 0),

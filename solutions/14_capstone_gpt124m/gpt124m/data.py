@@ -67,8 +67,8 @@ def prepare_corpus(
     The returned dict is what the file holds. Memory stays bounded: a shard's file is complete as soon as it is full, and no
     more than `n_validation + 1` documents and less than one shard of tokens wait at any time.
 
-    Raises ValueError for fewer than `n_validation + 1` documents with tokens, for `shard_tokens` or `n_validation` below 1,
-    and for an id (`eot_id`, too) that is not from 0 to 65535; there is no manifest in the folder then.
+    Raises ValueError for `shard_tokens` or `n_validation` below 1. It also does for fewer than `n_validation + 1` documents
+    with tokens, and for an id (`eot_id`, too) that is not from 0 to 65535; there is no manifest in the folder then.
     """
     ### BEGIN SOLUTION
     folder = Path(folder)

@@ -54,6 +54,7 @@ def decode_stream(tokenizer: Tokenizer, ids: Iterable[int]) -> Iterator[str]:
 
     A piece is yielded as soon as the ids so far end with a whole character, before the next id is asked for. So no piece ends
     with half a character, and none is empty; where a character is spread over several ids, its piece comes with the last of them.
+    (A U+FFFD at the end, even one that is in the text, counts as half a character: `decode` shows both alike.)
     When the ids end, what is left comes as one last piece, as `tokenizer.decode` gives it. All pieces together are
     `tokenizer.decode(all ids)`, whether the bytes are UTF-8 or not.
     """
