@@ -255,7 +255,7 @@ def list_of_tokens(model, ids, max_new_tokens, use_cache=True, verbose=False):
     return torch.stack(columns, dim=1)
 
 
-@alternative("generate", "A generator of tokens, the model in eval mode meanwhile; past the context the plain model reads the window.")
+@alternative("generate", "A generator of tokens, in eval mode meanwhile; past the context the plain model reads the window.")
 def generator_of_tokens(model, ids, max_new_tokens, use_cache=True):
     limit = model.config.context_length
     if not use_cache or max_new_tokens < 0 or not ids.shape[1]:

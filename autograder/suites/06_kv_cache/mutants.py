@@ -1968,18 +1968,6 @@ MUTANTS += [
         ("cache)[:, 0]", "cache)[:, 0].clamp(-30, 30)"),
     ),
     edit(
-        "one_mode_after_a_step",
-        "decode_step",
-        "train(was_training) gives one mode to all parts of the model, and they may have had several: leave them alone.",
-        ("    return prefill(", "    was = model.training\n    model.eval()\n    model.train(was)\n    return prefill("),
-    ),
-    edit(
-        "one_mode_after_generation",
-        "generate",
-        "train(was_training) gives one mode to all parts of the model, and they may have had several: leave them alone.",
-        ("    text = torch.cat(", "    was = model.training\n    model.eval()\n    model.train(was)\n    text = torch.cat("),
-    ),
-    edit(
         "short_contexts_only",
         "generate",
         "The cache is used for short contexts alone: it is long ones that need it.",
