@@ -491,8 +491,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], group: dist.ProcessGro
 
     A message has a price of its own, so gradients travel together: one collective call for each dtype that there is, and
     none where no parameter requires a gradient. `parameters` may be an iterator, such as `model.parameters()`. The
-    result has no graph, also where a gradient had one, as `backward(create_graph=True)` leaves it. It works with gloo,
-    which adds up but has no `ReduceOp.AVG`.
+    result has no graph. It works with gloo, which adds up but has no `ReduceOp.AVG`.
     """
     ### BEGIN SOLUTION
     buckets: dict[torch.dtype, list[Tensor]] = {}

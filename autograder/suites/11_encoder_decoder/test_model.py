@@ -48,9 +48,11 @@ def test_sizes_that_make_no_model_are_refused(student):
             assert_refused(student.run, scenarios.config_fields, **(SMALL | {name: bad}), why=why)
             try:
                 student.run(scenarios.config_fields, **(SMALL | {name: bad}))
-            except (ValueError, TypeError, IndexError) as error:
+            except ValueError as error:
                 unnamed = f"{name}={bad!r} is refused with an error that does not name {name}\n  it says: {error}"
                 assert name in said(error), unnamed
+            except (TypeError, IndexError):  # Python's own, of "8" < 1 say
+                pass
     for n_heads, d_model in ((4, 6), (3, 64), (128, 64)):
         why = "n_heads must divide d_model"
         assert_refused(student.run, scenarios.config_fields, 9, n_heads=n_heads, d_model=d_model, why=why)

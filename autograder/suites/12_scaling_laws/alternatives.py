@@ -391,7 +391,7 @@ def divided_first(parameters, group=None):
         if p.grad is None:
             p.grad = torch.zeros_like(p, requires_grad=False)
     for dtype in sorted({p.grad.dtype for p in trained}, key=str):
-        own = [p.grad.detach_() for p in trained if p.grad.dtype == dtype]
+        own = [p.grad for p in trained if p.grad.dtype == dtype]
         flat = torch.cat([g.detach().reshape(-1) for g in own]) / dist.get_world_size(group)
         dist.all_reduce(flat, op=dist.ReduceOp.SUM, group=group)
         start = 0
@@ -412,7 +412,7 @@ def looks_at_the_group(parameters, group=None):
     for p in parameters:
         if p.requires_grad:
             p.grad = torch.zeros_like(p.detach()) if p.grad is None else p.grad
-            kinds.setdefault(p.grad.dtype, []).append(p.grad.detach_())
+            kinds.setdefault(p.grad.dtype, []).append(p.grad.detach())
     for grads in kinds.values():
         mean = torch.cat([grad.reshape(-1).double() for grad in grads]) / len(members)
         dist.all_reduce(mean, group=group)
@@ -427,7 +427,7 @@ def gathered(parameters, group=None):
         if p.requires_grad:
             if p.grad is None:
                 p.grad = torch.zeros_like(p.data)
-            by_dtype.setdefault(p.grad.dtype, []).append(p.grad.detach_())
+            by_dtype.setdefault(p.grad.dtype, []).append(p.grad.data)
     for own in by_dtype.values():
         flat = torch.cat([g.contiguous().view(-1) for g in own])
         everybody = [torch.empty_like(flat) for _ in range(dist.get_world_size(group))]
@@ -446,7 +446,7 @@ def asynchronous(parameters, group=None):
         if not p.requires_grad:
             continue
         p.grad = torch.zeros(p.shape, dtype=p.dtype, device=p.device) if p.grad is None else p.grad
-        kinds.setdefault(p.grad.dtype, []).append(p.grad.detach_())
+        kinds.setdefault(p.grad.dtype, []).append(p.grad.detach())
     n = dist.get_world_size(group=group)
     for grads in kinds.values():
         flat = _flatten_dense_tensors([g.contiguous() for g in grads])
@@ -510,7 +510,7 @@ def gathered_into_one_tensor(parameters, group=None):
         together = flat.new_empty(world * flat.numel())
         gather(together, flat, group=group)
         for p, part in zip(own, together.view(world, -1).mean(0).split([p.numel() for p in own])):
-            p.grad.detach_()[...] = part.view_as(p)
+            p.grad[...] = part.view_as(p)
 
 
 @alternative("transformer_flops", "One block of the model, made on the meta device, says which linear layers there are.")
@@ -561,7 +561,7 @@ def futures(parameters, group=None):
     for p in parameters:
         if p.requires_grad:
             p.grad = torch.zeros_like(p) if p.grad is None else p.grad
-            kinds.setdefault(p.dtype, []).append(p.grad.detach_())
+            kinds.setdefault(p.dtype, []).append(p.grad.detach())
     under_way = []
     for dtype, own in kinds.items():
         flat = torch.cat([torch.ones(1, dtype=dtype)] + [g.flatten() for g in own])

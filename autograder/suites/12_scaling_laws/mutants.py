@@ -2570,12 +2570,6 @@ MUTANTS += [
         ("torch.as_tensor(c > 0).all()", "torch.as_tensor(c > 0).min()"),
     ),
     edit(
-        "graphs_that_gradients_had",
-        "average_gradients",
-        "A gradient that had a graph, from backward(create_graph=True), still has it: detach_() cuts it off in place.",
-        ("                p.grad.detach_()  # it is what backward(create_graph=True) left\n", "                pass\n"),
-    ),
-    edit(
         "alone_at_once_done",
         "average_gradients",
         "A single process has to fill its missing gradients with zeros as well: do not return before that.",
@@ -2586,12 +2580,6 @@ MUTANTS += [
         "ring_all_reduce",
         "One tensor may be several chunks, and a deep copy of all together keeps them one: clone each.",
         ("[[chunk.clone() for chunk in own] for own in chunks]", "copy.deepcopy([list(own) for own in chunks])"),
-    ),
-    edit(
-        "times_the_reciprocal",
-        "quantize_int8",
-        "The reciprocal of a very small scale is infinite: divide by the scale.",
-        ("(weight / torch.where(scale > 0, scale, 1))", "(weight * torch.where(scale > 0, scale, 1).reciprocal())"),
     ),
     edit(
         "indices_for_digits",
@@ -2615,12 +2603,6 @@ MUTANTS += [
         ("not isinstance(model.get_submodule(parent), LoRALinear)", 'not path.endswith(".base")'),
     ),
     edit(
-        "whatever_has_lora_a",
-        "inject_lora",
-        "Other modules may have a lora_a, and stay frozen: ask isinstance(…, LoRALinear).",
-        ("if isinstance(module, LoRALinear):", 'if hasattr(module, "lora_a"):'),
-    ),
-    edit(
         "merged_by_index",
         "merge_lora",
         "A name of digits need not be an index, as in an nn.ModuleDict: set it by its name.",
@@ -2635,11 +2617,5 @@ MUTANTS += [
             "    found = {at: m for at, m in found.items() if not any(at != p and at.startswith(p) for p in found)}\n"
             "    plain = {",
         ),
-    ),
-    edit(
-        "merged_for_its_lora_a",
-        "merge_lora",
-        "Other modules may have a lora_a: ask isinstance(…, LoRALinear).",
-        ("isinstance(m, LoRALinear)", 'hasattr(m, "lora_a")'),
     ),
 ]

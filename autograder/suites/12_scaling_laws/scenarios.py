@@ -245,14 +245,6 @@ class Block(nn.Module):
         return x + self.feed_forward(x)
 
 
-class Explorer(nn.LayerNorm):
-    """It has a lora_a and a lora_b, and is no LoRALinear."""
-
-    def __init__(self, d):
-        super().__init__(d)
-        self.lora_a, self.lora_b = nn.Parameter(torch.ones(1, d)), nn.Parameter(torch.ones(d, 1))
-
-
 class Model(nn.Module):
     """A small tree of modules: lists, dicts, sequences, and on request layers that are shared or tied."""
 
@@ -270,7 +262,7 @@ class Model(nn.Module):
             self.extra["w_k"] = self.blocks[0].w_q
             self.alias = self.twin = self.blocks[0].w_q
         if kind == "called base":
-            self.base, self.exploration = OutProjection(d, d), Explorer(d)
+            self.base, self.exploration = OutProjection(d, d), nn.LayerNorm(d)
             self.extra.update({"base": nn.Linear(d, d), "7": nn.Linear(d, d)})
         if kind == "shared block":
             self.blocks.append(self.blocks[0])
@@ -451,9 +443,7 @@ def merging(module, kind, names, dtype=torch.float64):
 
 
 class Pooling(nn.Module):
-    """A layer that merges neighbouring tokens; it has nothing to do with LoRA, whatever it calls its numbers."""
-
-    lora_a = lora_b = None
+    """A layer that merges neighbouring tokens, and has nothing to do with LoRA."""
 
     def merge(self):
         return nn.Identity()
@@ -723,10 +713,9 @@ class Elsewhere(Classroom):
         raise RuntimeError("a call went to the default group, though another group was given: group=group")
 
 
-def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided=False, deaf=None, graphs=False):
+def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided=False, deaf=None):
     """average_gradients by several ranks at once. `ranks[r]` is a list of (gradient or None, shape, dtype, requires_grad).
-    With parameters from an iterator, it is called under no_grad. With graphs, each gradient has one, as
-    `create_graph=True` leaves it.
+    With parameters from an iterator, it is called under no_grad.
 
     For each rank: the gradients afterwards, whether each tensor is still the same object, whether any has a graph; and how
     many collective calls each rank made.
@@ -740,7 +729,7 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
             if strided and gradient.dim() >= 2:
                 p = nn.Parameter(p.detach().movedim(0, -1).contiguous().movedim(-1, 0), requires_grad=requires_grad)
                 gradient = gradient.movedim(0, -1).contiguous().movedim(-1, 0)
-            p.grad = gradient.clone().requires_grad_() * 1 if graphs else gradient.clone()
+            p.grad = gradient.clone()
         return p
 
     def work(rank, parameters, ended):

@@ -271,9 +271,7 @@ def test_a_shared_layer_gets_one_update(student):
 
 @exercise("inject_lora", points=0.5)
 def test_another_injection_leaves_the_first_one(student):
-    """Its updates stay, and stay trainable; its bases are not wrapped again, whereas the model's own layers called base
-    are; and what only has a lora_a stays frozen.
-    """
+    """Its updates stay, and stay trainable; its bases are not wrapped again, whereas the model's own layers called base are."""
     found = student.run(scenarios.injected_twice, ["w_q"], ["w_k", "base", "w_q", "w_q_norm", "7"])
     second = [*(f"blocks.{i}.{name}" for i in (0, 1) for name in ("w_k", "w_q_norm")), "extra.base", "extra.7", "base"]
     assert_equal(found["returned"], second, what="what the second injection returned")
@@ -471,9 +469,7 @@ def test_half_precision_is_widened_first(student, dtype, n, seed):
 
 @exercise("quantize_int8", points=0.5)
 def test_weights_of_any_strides(student):
-    """Transposed or scattered in memory, without rows, trained, as large and as small as can be; and nothing around
-    the call changes.
-    """
+    """Transposed or scattered in memory, without rows, trained, as large as can be; and nothing around the call changes."""
     weight = normal(3, 2, 4, 6)
     assert_equal(list(student.run(strided, "quantize_int8", [weight])), list(quantized(student, weight)), what="(q, scale)")
     quantized(student, torch.zeros(0, 4))
@@ -482,10 +478,6 @@ def test_weights_of_any_strides(student):
     for dtype, large in ((torch.float32, 3e38), (torch.float64, 1.7e308)):
         q, _ = quantized(student, torch.tensor([large, -large, large / 3, -large / 3], dtype=dtype))
         assert_equal(q.tolist(), [127, -127, 42, -42], what=f"q of {dtype} weights as large as {large}")
-    for dtype, small in ((torch.float32, 5e-38), (torch.float64, 5e-307)):
-        q, _ = quantized(student, torch.tensor([small, -small, small / 3, -small / 3], dtype=dtype))
-        hint = "the reciprocal of so small a scale is infinite: divide by the scale, whatever its size, unless it is 0"
-        assert_equal(q.tolist(), [127, -127, 42, -42], what=f"q of {dtype} weights as small as {small}", hint=hint)
     q, _ = quantized(student, torch.tensor([[6e4, -6e4, 2e4], [6e4, 6e4, 0.0]], dtype=torch.float16))
     rows = torch.tensor([[127, -127, 42], [127, 127, 0]], dtype=torch.int8)
     assert_equal(q, rows, what="q of float16 weights whose sum is beyond float16")

@@ -99,12 +99,6 @@ MUTANTS = [
         ("weight.dtype, weight.device)", "weight.dtype)"),
     ),
     edit(
-        "copied_like_a_dict",
-        "load_gpt2_state_dict",
-        "The state may be any mapping, which need not have copy(): dict(state_dict), or go through its items().",
-        ("in state_dict.items()}", "in state_dict.copy().items()}"),
-    ),
-    edit(
         "paths_sorted",
         "prepare_corpus",
         "The files are sorted: they come in the order in which they were given.",
@@ -121,21 +115,6 @@ MUTANTS = [
         "evaluate",
         "Only the modes of the model and its children are put back: children have children, model.modules() has them all.",
         ("for part in model.modules()]", "for part in (model, *model.children())]"),
-    ),
-    edit(
-        "left_by_an_interrupt",
-        "save_checkpoint",
-        "A KeyboardInterrupt is no Exception, and leaves the unfinished file behind: finally.",
-        (
-            "    finally:\n        unfinished.unlink(missing_ok=True)",
-            "    except Exception:\n        unfinished.unlink(missing_ok=True)\n        raise",
-        ),
-    ),
-    edit(
-        "stop_after_nothing_ignored",
-        "train",
-        "stop_after=0 is taken for none: compare with None.",
-        ("if config.stop_after is None else", "if not config.stop_after else"),
     ),
     edit(
         "steps_beyond_the_end",
