@@ -1166,12 +1166,6 @@ MUTANTS = [
         ('f"{name} must be a positive whole number, got {size!r}"', '"a size must be a positive whole number"'),
     ),
     edit(
-        "texts_compared",
-        "MiniT5Config",
-        "A size that is a text fails in a comparison, and the error names no field: ask isinstance(size, int) first.",
-        ("not isinstance(size, int) or size < 1", "size < 1 or size != int(size)"),
-    ),
-    edit(
         "nameless_dropout",
         "MiniT5Config",
         "The error about the dropout does not name it: say dropout, and what it was.",
