@@ -58,9 +58,10 @@ def test_a_fault_is_found(said_of_faults: list[str], number: int) -> None:
 
 
 def test_a_sound_module_passes(tiny_course: Path, run_autograder) -> None:
-    done = run_autograder("verify", "--course", tiny_course)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "✓ 00_tiny: 4 mutants (4 named), 1 alternatives" in done.stdout
+    for option, mutants in ((), "4 mutants, "), (("--names", "--without-cheats"), "4 mutants (4 named), "):
+        done = run_autograder("verify", "--course", tiny_course, *option)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"✓ 00_tiny: {mutants}1 alternatives" in done.stdout
 
 
 SLOW_MUTANT = """

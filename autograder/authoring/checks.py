@@ -55,8 +55,9 @@ class Check:
     run: Callable[[int], list[Finding]]
 
 
-def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool, note: bool = False) -> list[Check]:
-    """Everything to prove about a module; with `note`, slow mutants are tried on tests that may catch them sooner.
+def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool, names: bool, note: bool) -> list[Check]:
+    """Everything to prove about a module. With `names`, whether a mutant's own sentence explains its failure is looked at, too;
+    with `note`, slow mutants are tried on tests that may catch them sooner.
 
     VariantError, SyntaxError where a file of variants is wrong.
     """
@@ -73,7 +74,7 @@ def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool, note
         found.append(Check("alternative", names, run))
     noted = caught.read(module)
     for variant in _load(module, "mutants.py"):
-        run = partial(_mutant, module, variant, noted.get(variant.name, ""), note, solution, suites, zygote)
+        run = partial(_mutant, module, variant, noted.get(variant.name, ""), names, note, solution, suites, zygote)
         found.append(Check("mutant", (variant.name,), run))
     for variant in [*_load(module, "cheats.py"), *general(module)] if cheats else []:
         files = stub | {module.main_file: variant.source}
@@ -140,6 +141,7 @@ def _mutant(
     module: Module,
     variant: Variant,
     noted: str,
+    names: bool,
     note: bool,
     solution: Mapping[str, str],
     suites: Suites,
@@ -153,7 +155,7 @@ def _mutant(
         files = _with(module, [variant], solution)
     except variants.VariantError as error:
         return [Finding(str(error))]
-    run = partial(_run, module, files, suites, zygote, slot)
+    run = partial(_run, module, files, suites, zygote, slot, diagnosed=names)
     start = time.monotonic()
     outcomes, breaches = run(counts, until_failure=True, suspected=variant.says, first=[noted, *_CAUGHT_BY])
     seconds = time.monotonic() - start

@@ -20,8 +20,11 @@ def verify(
     modules: Annotated[list[str] | None, MODULES] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only what is wrong.")] = False,
     cheats: Annotated[bool, typer.Option("--cheats/--without-cheats", help="Whether to try the cheats, too.")] = True,
+    names: Annotated[
+        bool, typer.Option("--names", help="Count the mutants whose own sentence explains the failure: it takes longer.")
+    ] = False,
     note: Annotated[
-        bool, typer.Option("--note", help="Write down which test catches each mutant (soonest): the next time it comes first.")
+        bool, typer.Option("--note", help="Write down which test catches each mutant soonest: it comes first from then on.")
     ] = False,
     course_folder: Annotated[Path | None, COURSE] = None,
 ) -> None:
@@ -31,7 +34,7 @@ def verify(
     zygote = zygote_for(course)
     from autograder.authoring.verify import verify as prove  # while the zygote warms up: it takes seconds, too
 
-    raise typer.Exit(0 if prove(course, chosen, zygote, Console(), quiet, cheats, note) else 1)
+    raise typer.Exit(0 if prove(course, chosen, zygote, Console(), quiet, cheats, names or note, note) else 1)
 
 
 def sync(

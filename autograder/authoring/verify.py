@@ -34,10 +34,12 @@ def verify(
     console: Console,
     quiet: bool = False,
     cheats: bool = True,
+    names: bool = False,
     note: bool = False,
 ) -> bool:
     """Prove the modules and print a line for each, with every problem beneath it. True when there is none.
 
+    With `names`, the mutants whose own sentence explains the failure are counted.
     With `note`, which test catches each mutant is written down for the next time; of slow mutants, which does so soonest.
     Closes the zygote.
     """
@@ -60,7 +62,7 @@ def verify(
             out_of_step = [path.name for path in stale if path.is_relative_to(module.folder)]
             problems += [f"stub: {name} is out of step with its solution: run `autograder sync`" for name in out_of_step]
             problems += [f"stub: {why}"] if why else []
-            good &= _verify_module(module, suites, zygote, console, quiet, cheats, note, problems)
+            good &= _verify_module(module, suites, zygote, console, quiet, cheats, names, note, problems)
 
     try:
         open_suites(course, modules, use, broken)
@@ -81,13 +83,14 @@ def _verify_module(
     console: Console,
     quiet: bool,
     cheats: bool,
+    names: bool,
     note: bool,
     problems: list[str],
 ) -> bool:
     start = time.monotonic()
     problems = [*problems, *(f"manifest: {problem}" for problem in manifest_problems(module, suites))]
     try:
-        checks = checks_of(module, suites, zygote, cheats, note)
+        checks = checks_of(module, suites, zygote, cheats, names, note)
     except (variants.VariantError, SyntaxError) as error:
         checks, problems = [], [*problems, str(error)]
     except FileNotFoundError as error:  # a stub: that it is out of step has been said
@@ -125,7 +128,7 @@ def _verify_module(
         caught.write(module, caught_by)
     summary = ", ".join(
         f"{counts.get(kind, 0)} {label}" for kind, label in
-        (("mutant", f"mutants ({named} named)"), ("alternative", "alternatives"), ("cheat", "cheats"))
+        (("mutant", f"mutants ({named} named)" if names else "mutants"), ("alternative", "alternatives"), ("cheat", "cheats"))
     )  # fmt: skip
     return _told(module, f"{summary}; {time.monotonic() - start:.1f} s", problems, console, quiet)
 

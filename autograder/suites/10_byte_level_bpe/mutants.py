@@ -394,8 +394,8 @@ UTF8_DECODE = [
     edit(
         "some_mistakes_only",
         "utf8_decode",
-        "After sixteen U+FFFD no more mistakes are replaced: replace all of them.",
-        (REPLACES, REPLACES.replace('errors == "replace"', 'errors == "replace" and characters.count("\\ufffd") < 16')),
+        "Where sixteen U+FFFD lie close together, no more mistakes are replaced: replace all of them.",
+        (REPLACES, REPLACES.replace('errors == "replace"', 'errors == "replace" and characters[-99:].count("\\ufffd") < 16')),
     ),
     edit(
         "surrogatepass_accepted",
