@@ -252,6 +252,40 @@ def test_control_c_says_what_is_done_and_leaves_nothing_empty(tiny_course: Path,
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["right"]
 
 
+COUNTED = """
+import sys
+from pathlib import Path
+
+from autograder.course import load_course
+from autograder.grading.grade import grade
+from autograder.intake import collect
+from autograder.worker.client import Zygote
+
+
+class Counting(Zygote):
+    def connect(self):
+        with open("workers", "a") as file:  # the processes that ask for one are forks of this one
+            file.write("+")
+        return super().connect()
+
+
+course = load_course(Path(sys.argv[1]))
+zygote = Counting()
+grade(course, [collect(Path(path), course, name=path) for path in sys.argv[2:]], zygote, lambda index, result: None)
+zygote.close()
+"""
+
+
+def test_what_cannot_be_imported_is_not_tried_again_for_each_part(tiny_course: Path, tmp_path: Path) -> None:
+    for name, text in {"right": RIGHT, "divides": RIGHT + "\n1 / 0\n"}.items():  # two: the parts of one may go side by side
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tiny.py").write_text(text)
+    command = [sys.executable, "-c", COUNTED, str(tiny_course), "right", "divides"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "workers").read_text()) == 1 + 2 + 1  # the first one shows what confines a worker
+
+
 def test_the_table_shows_scores_and_named_mistakes(graded: dict) -> None:
     assert "100 / 100" in graded["(text)"]
     assert "three times x" in graded["(text)"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 
@@ -130,7 +131,8 @@ def grade_module(
     """The result of one module; `own` holds the files of the student's earlier modules that passed.
 
     Its exercises are graded in parts, `hands` of them at a time, each by a worker and in a fork of its own; how a
-    module is parted does not depend on `hands`, so its result does not either.
+    module is parted does not depend on `hands`, so its result does not either. A file that cannot be imported is not
+    imported again for the next part: it may take all its time each time.
     """
     module = item.module
     problem = item.problem or _syntax_problem(item.files)
@@ -139,32 +141,38 @@ def grade_module(
     breaches = {breach.exercise: breach.message for breach in reversed(check(module, item.files))}
     files, substituted = with_dependencies(module, item.files, own, suites.course)
     suite = suites.by_module[module.id]
-    parts = [part for part in suite.parts if any(spec.exercise in part and tests(spec) for spec in suite.manifest)]
+    chosen = [spec for spec in suite.manifest if tests(spec)]
+    parts = [part for part in suite.parts if any(spec.exercise in part for spec in chosen)]
 
     def run(part: frozenset[str], hand: int) -> bytes:
         try:
             worker = Worker(zygote, job_for(module, files, suites, slot + AT_ONCE * hand))
             try:
-                chosen = partial(_counts, part, tests)
-                outcomes, called = suites.run(module, worker, chosen, until_failure, diagnosed)
+                counts = partial(_counts, part, tests)
+                outcomes, called = suites.run(module, worker, counts, until_failure, diagnosed)
             finally:
                 worker.close()
         except GraderError as error:
             return GRADER_FAILED + str(error).encode()
-        return json.dumps([{name: asdict(outcome) for name, outcome in outcomes.items()}, called]).encode()
+        answer = [{name: asdict(outcome) for name, outcome in outcomes.items()}, called, worker.is_loaded]
+        return json.dumps(answer).encode()
 
     outcomes: dict[str, TestOutcome] = {}
     seconds = PART_SLACK_SECONDS + PATIENCE * module.limits.module_seconds
-    for answer in _answers([partial(run, part) for part in parts], hands, seconds):
-        if isinstance(answer, Died):
-            return _rejected(suites, module, _NOT_ENDED.format(answer.why))
-        if answer.startswith(GRADER_FAILED):
-            raise GraderError(answer.removeprefix(GRADER_FAILED).decode())
-        of_part, at_run_time = json.loads(answer)
-        outcomes |= {name: TestOutcome(**outcome) for name, outcome in of_part.items()}
-        for exercise, (call, line) in at_run_time.items():
-            what = f"{call} is called in {exercise}: this exercise asks you to write it yourself."
-            breaches.setdefault(exercise, f"{module.main_file}, line {line}: {what}")
+    with closing(_answers([partial(run, part) for part in parts], hands, seconds)) as answers:
+        for answer in answers:
+            if isinstance(answer, Died):
+                return _rejected(suites, module, _NOT_ENDED.format(answer.why))
+            if answer.startswith(GRADER_FAILED):
+                raise GraderError(answer.removeprefix(GRADER_FAILED).decode())
+            of_part, at_run_time, is_loaded = json.loads(answer)
+            outcomes |= {name: TestOutcome(**outcome) for name, outcome in of_part.items()}
+            for exercise, (call, line) in at_run_time.items():
+                what = f"{call} is called in {exercise}: this exercise asks you to write it yourself."
+                breaches.setdefault(exercise, f"{module.main_file}, line {line}: {what}")
+            if not is_loaded:
+                outcomes = {spec.name: next(iter(outcomes.values())) for spec in chosen}
+                break
     well = all(outcome.outcome == "passed" for outcome in outcomes.values())
     uses = {} if well else built_on(module, item.files)
     return score_module(
@@ -172,10 +180,12 @@ def grade_module(
     )
 
 
-def _answers(parts: Sequence[Callable[[int], bytes]], hands: int, seconds: float) -> Iterable[bytes | Died]:
+def _answers(parts: Sequence[Callable[[int], bytes]], hands: int, seconds: float) -> Iterator[bytes | Died]:
     if len(parts) == 1:  # this process is a submission's own: it needs no further fork
-        return [parts[0](0)]
-    return [answer for _, answer in in_forks(parts, hands, lambda _: seconds)]
+        yield parts[0](0)
+    else:
+        with closing(in_forks(parts, hands, lambda _: seconds)) as answers:
+            yield from (answer for _, answer in answers)
 
 
 def _counts(part: frozenset[str], tests: Callable[[TestSpec], bool], spec: TestSpec) -> bool:

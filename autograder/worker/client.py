@@ -73,6 +73,7 @@ class Worker:
         self._number = 0
         self._test: Channel | None = None
         self._used = self._ready = False
+        self.is_loaded = False  # whether the student's file could ever be imported
         self._control = Channel(zygote.connect())
         config = {
             "files": job.files, "main": job.main, "compiled": job.compiled, "scenarios": job.scenarios, "rules": job.rules,
@@ -120,7 +121,7 @@ class Worker:
         if "error" in answer:
             self.stop()
             raise LoadError(answer["error"])
-        self._ready = True
+        self.is_loaded = self._ready = True
 
     def renew(self) -> None:
         """The test is over: replace its child by a fresh one, which gets ready while the next test does."""
