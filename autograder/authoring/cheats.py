@@ -80,6 +80,13 @@ _IMPORTS = {
     "closes_every_descriptor": "os.closerange(0, 100)",
 }
 
+# What takes all that it may have shows no more when it may have more.
+LESS = {
+    "never_returns": {"call_seconds": 0.1, "module_seconds": 0.2},
+    "loops_while_imported": {"load_seconds": 0.1},
+    "fills_memory": {"memory_mb": 96},
+}
+
 
 def general(module: Module) -> list[Variant]:
     """The general cheats, as submissions of this module."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from autograder.authoring import caught
-from autograder.authoring.cheats import general
+from autograder.authoring.cheats import LESS, general
 from autograder.course import Module
 from autograder.grading.grade import grade_module, job_for
 from autograder.grading.manifest import TestSpec
@@ -76,9 +76,10 @@ def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool, name
     for variant in _load(module, "mutants.py"):
         run = partial(_mutant, module, variant, noted.get(variant.name, ""), names, note, solution, suites, zygote)
         found.append(Check("mutant", (variant.name,), run))
-    for variant in [*_load(module, "cheats.py"), *general(module)] if cheats else []:
+    own, for_all = (_load(module, "cheats.py"), general(module)) if cheats else ((), ())
+    for variant, limits in [*((v, CHEAT_LIMITS) for v in own), *((v, CHEAT_LIMITS | LESS.get(v.name, {})) for v in for_all)]:
         files = stub | {module.main_file: variant.source}
-        found.append(Check("cheat", (variant.name,), partial(_cheat, module, files, suites, zygote)))
+        found.append(Check("cheat", (variant.name,), partial(_cheat, _limited(module, **limits), files, suites, zygote)))
     return found
 
 
@@ -215,10 +216,9 @@ def _alternatives(
 
 
 def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:
-    hurried = _limited(module, **CHEAT_LIMITS)
     try:
         # An exercise earns nothing unless its core tests pass, so these alone decide whether a cheat earns anything.
-        submitted = SubmittedModule(hurried, files)
+        submitted = SubmittedModule(module, files)
         result = grade_module(
             submitted, {}, suites, zygote, slot, tests=lambda spec: spec.core, until_failure=True, diagnosed=False
         )
