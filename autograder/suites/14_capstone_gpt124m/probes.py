@@ -491,30 +491,47 @@ def lines_of(module, body, tokens, pieces=None):
     return seen, exchange.status.partition(" ")[0], exchange.headers.get("content-type", "").partition(";")[0].strip()
 
 
+def comes_to_its_end(function):
+    """Call the function in a thread of its own, and tell whether it returns within four seconds.
+
+    A thread that no processor has run for a second waits for what nobody is going to do, and is not waited for any longer.
+    """
+    clocks = []
+
+    def run():
+        clocks.append(time.pthread_getcpuclockid(threading.get_ident()))
+        function()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    end, used, looks_alike = time.monotonic() + 4.0, -1, 0
+    while thread.is_alive() and time.monotonic() < end and looks_alike < 20:
+        thread.join(0.05)
+        with contextlib.suppress(IndexError, OSError):  # it has not begun yet, or has just ended
+            before, used = used, time.clock_gettime_ns(clocks[0])
+            looks_alike = looks_alike + 1 if used == before else 0
+    return not thread.is_alive()
+
+
 def taking_turns(module, body, tokens):
     """Begin to read one streamed answer, read another to its end in a thread of its own, then the rest of the first."""
     app = app_of(module, Script(tokens))
     slow = Exchange(app, "POST", "/generate", body)
     first, other = [next(slow.chunks)], []
-    thread = threading.Thread(target=lambda: other.append(Exchange(app, "POST", "/generate", body).whole()), daemon=True)
-    thread.start()
-    thread.join(4.0)
-    if not other:
+    if not comes_to_its_end(lambda: other.append(Exchange(app, "POST", "/generate", body).whole())):
         return None
     return b"".join([*first, *slow.chunks]) == other[0]
 
 
 def while_decoding(module, body, tokens):
     """Whether a second request is answered while the first one, which wants no stream, has its first id decoded."""
-    other, threads = [], []
+    other, asked = [], []
 
     class Slow(Bytes):
         def decode(self, ids):
-            if not threads:
-                ask = lambda: other.append(Exchange(app, "POST", "/generate", body).whole())  # noqa: E731
-                threads.append(threading.Thread(target=ask, daemon=True))
-                threads[0].start()
-                threads[0].join(4.0)
+            if not asked:
+                asked.append(ids)
+                comes_to_its_end(lambda: other.append(Exchange(app, "POST", "/generate", body).whole()))
                 other.append(None)
             return super().decode(ids)
 
@@ -535,10 +552,7 @@ def after_a_failure(module, bodies, tokens):
             answers.append(b"failed")
 
     for body in bodies:
-        thread = threading.Thread(target=ask, args=(body,), daemon=True)
-        thread.start()
-        thread.join(3.0)
-        if thread.is_alive():
+        if not comes_to_its_end(lambda body=body: ask(body)):
             return None
     return answers
 
