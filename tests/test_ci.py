@@ -248,6 +248,25 @@ def test_without_a_believable_result_the_author_is_told_that_it_is_not_their_doi
     assert "not your doing" in comment["body"]
 
 
+def test_where_nothing_could_be_fetched_the_author_is_told_too(
+    server: State, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"repository": "org/course", "pull": 1, "sha": server.add(1, pulls()[1])}
+    monkeypatch.setenv("GITHUB_API_URL", server.url)
+    monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
+    commands.post_failure(**asked, allow=["org/c*"])
+    assert [check["conclusion"] for check in server.checks] == ["action_required"]
+    [comment] = server.comments[1]
+    assert "not your doing" in comment["body"] and asked["sha"] in comment["body"]
+    commands.post_failure(**asked, allow=["org/other"])
+    commands.post_failure(**asked, allow=[""])
+    server.pulls[1].state = "closed"
+    commands.post_failure(**asked | {"sha": server.sha(1)}, allow=["org/c*"])
+    assert len(server.checks) == 1, "what is not to be graded is told nothing"
+    said = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["posted to org/course#1", *["nothing posted"] * 3]
+
+
 def test_remarks_on_a_notebook_stand_at_the_notebook(graded: SimpleNamespace, course) -> None:
     folder = graded.folder / "wrong"
     taken = fetched.submission(folder, fetched.read(folder), course)
@@ -477,13 +496,27 @@ def test_it_gives_up_in_a_sentence_without_the_token(server: State, faults: list
 
 
 def test_what_may_have_been_done_is_not_done_twice(server: State, api: Api) -> None:
+    server.add(1, pulls()[1])
     server.faults = [(502, {}, b"")]
     with pytest.raises(ApiError):
-        api.post("/repos/org/course/check-runs", {"output": {"annotations": []}})
+        api.post("/repos/org/course/issues/1/comments", {"body": "once"})
     assert len(server.requests) == 1
     server.faults = [(503, {}, b"")]
-    api.post("/repos/org/course/check-runs", {"output": {"annotations": []}})
-    assert len(server.checks) == 1
+    api.post("/repos/org/course/issues/1/comments", {"body": "once"})
+    assert len(server.comments[1]) == 1
+
+
+def test_a_check_whose_answer_is_lost_is_posted_again_and_the_comment_follows(server: State, api: Api) -> None:
+    note = fetched.Fetched(repository="org/course", pull=1, sha=server.add(1, pulls()[1]), modules=(), problems={})
+    for _ in range(2):  # the second time, the comment is there, and changing it is tried again, too
+        server.faults = [(502, {}, b"")]
+        post.post(api, note, post.nothing_to_grade())
+    server.faults = []
+    assert len(server.checks) == 2 and len(server.comments[1]) == 1
+    found = [(200, {}, json.dumps(answer).encode()) for answer in ({"id": 1, "app": APP}, api.get("/repos/org/course/pulls/1"))]
+    server.faults = [*found, (200, {}, json.dumps(server.comments[1]).encode()), (502, {}, b"")]
+    post.post(api, note, post.grader_failed())
+    assert len(server.comments[1]) == 1 and "did not end properly" in server.comments[1][0]["body"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

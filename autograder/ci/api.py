@@ -53,19 +53,19 @@ class Api:
         """The JSON document at `path` (which begins with a slash), at most `limit` bytes of it."""
         return self._send("GET", path, None, limit)
 
-    def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """Create something. It is tried again only where the server says that it did nothing."""
-        return self._send("POST", path, body, ANSWER_BYTES)
+    def post(self, path: str, body: Mapping[str, Any], harmless_twice: bool = False) -> Any:
+        """Create something. It is tried again only where the server says that it did nothing, unless it is harmless twice."""
+        return self._send("POST", path, body, ANSWER_BYTES, harmless_twice)
 
-    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+    def patch(self, path: str, body: Mapping[str, Any], harmless_twice: bool = False) -> Any:
         """Change something; tried again as `post` is."""
-        return self._send("PATCH", path, body, ANSWER_BYTES)
+        return self._send("PATCH", path, body, ANSWER_BYTES, harmless_twice)
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None, limit: int) -> Any:
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None, limit: int, harmless_twice: bool = True) -> Any:
         asked = f"{method} {path.partition('?')[0]}"
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._once(method, path, body, limit, asked)
+                return self._once(method, path, body, limit, asked, harmless_twice)
             except _Again as again:
                 wait = again.seconds if again.seconds is not None else 2 ** (attempt - 1) * random.uniform(0.75, 1.25)
                 if attempt == ATTEMPTS or wait > LONGEST_PAUSE:
@@ -73,21 +73,23 @@ class Api:
                 self.pause(wait)
         raise AssertionError("unreachable")
 
-    def _once(self, method: str, path: str, body: Mapping[str, Any] | None, limit: int, asked: str) -> Any:
-        url, safe = self.base + path, method == "GET"
+    def _once(
+        self, method: str, path: str, body: Mapping[str, Any] | None, limit: int, asked: str, harmless_twice: bool
+    ) -> Any:
+        url = self.base + path
         for _ in range(REDIRECTS + 1):
             try:
                 with _OPENER.open(self._request(method, url, body), timeout=TIMEOUT_SECONDS) as answer:
                     text = answer.read(limit + 1)
             except error.HTTPError as answer:
                 with answer:
-                    if answer.code in (301, 302, 307, 308) and safe:
+                    if answer.code in (301, 302, 307, 308) and method == "GET":
                         url = self._same_origin(url, answer.headers.get("Location", ""), asked)
                         continue
-                    raise _refused(answer, asked, safe) from None
+                    raise _refused(answer, asked, harmless_twice) from None
             except (OSError, http.client.HTTPException) as problem:  # a URLError is an OSError, and so is what TLS raises
                 reason = f"no answer ({type(getattr(problem, 'reason', problem)).__name__})"
-                raise _Again(reason, 0) if safe else ApiError(f"{asked}: {reason}; it may have been done") from None
+                raise _Again(reason, 0) if harmless_twice else ApiError(f"{asked}: {reason}; it may have been done") from None
             return _parsed(text, limit, asked)
         raise ApiError(f"{asked}: more than {REDIRECTS} redirects")
 
@@ -149,7 +151,7 @@ class _NoRedirects(request.HTTPRedirectHandler):
 _OPENER = request.build_opener(_NoRedirects)
 
 
-def _refused(answer: error.HTTPError, asked: str, safe: bool) -> Exception:
+def _refused(answer: error.HTTPError, asked: str, harmless_twice: bool) -> Exception:
     """429 and a 403 that names a limit say that nothing was done; so does 503. Other 5xx leave it open."""
     status, headers = answer.code, answer.headers
     limited = status == 429 or (status == 403 and (headers.get("Retry-After") or headers.get("X-RateLimit-Remaining") == "0"))
@@ -158,7 +160,7 @@ def _refused(answer: error.HTTPError, asked: str, safe: bool) -> Exception:
     if limited:
         wait = _seconds(headers)
         return _Again(f"too many requests (status {status})", status, LIMITED_PAUSE if wait is None else wait)
-    if status == 503 or (status >= 500 and safe):
+    if status == 503 or (status >= 500 and harmless_twice):
         return _Again(f"the server failed (status {status})", status, _seconds(headers))
     advice = {
         401: "the token in GITHUB_TOKEN is missing, wrong or expired",

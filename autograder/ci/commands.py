@@ -43,8 +43,7 @@ def fetch(
     course = load_course(course_folder)
     modules = [course.module(key) for key in module or ()]
     try:
-        patterns = None if allow is None else [word for text in allow for word in text.split()]  # an empty list allows none
-        fetched = take(api.from_environment(), course, repository, pull, sha, out, modules, patterns)
+        fetched = take(api.from_environment(), course, repository, pull, sha, out, modules, _patterns(allow))
     except (Refused, api.ApiError) as error:
         _fail(str(error))
     print(f"fetched {', '.join(fetched.modules) or 'nothing: no file of an exercise is changed'}")
@@ -123,6 +122,33 @@ def post(
         _fail(problem)
 
 
+@app.command("post-failure")
+def post_failure(
+    repository: Annotated[str, RepositoryOption],
+    pull: Annotated[int, PullOption],
+    sha: Annotated[str, ShaOption],
+    allow: Annotated[list[str] | None, AllowOption] = None,
+) -> None:
+    """Where not even the files could be fetched: say at the pull request that this is not its author's doing.
+
+    Where `ci fetch` would refuse to grade the pull request, nothing is posted.
+    """
+    from autograder.ci import api, fetch, fetched
+    from autograder.ci import post as posting
+
+    try:
+        asked = api.from_environment()
+        fetch.base_of(asked, repository, pull, sha, _patterns(allow))
+        note = fetched.Fetched(repository=repository, pull=pull, sha=sha, modules=(), problems={})
+        posting.post(asked, note, posting.grader_failed())
+    except fetch.Refused as refused:
+        print(f"nothing posted: {refused}")
+    except api.ApiError as error:
+        _fail(str(error))
+    else:
+        print(f"posted to {repository}#{pull}: {posting.grader_failed().title}")
+
+
 @app.command()
 def lint(course_folder: Annotated[Path | None, CourseOption] = None) -> None:
     """Check the workflow files; no network is needed."""
@@ -141,6 +167,11 @@ def lint(course_folder: Annotated[Path | None, CourseOption] = None) -> None:
 def register(parent: typer.Typer) -> None:
     """Add the commands."""
     parent.add_typer(app, name="ci")
+
+
+def _patterns(allow: list[str] | None) -> list[str] | None:
+    """The words of all options; none at all allow no repository."""
+    return None if allow is None else [word for text in allow for word in text.split()]
 
 
 def _fail(message: str) -> None:

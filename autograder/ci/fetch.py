@@ -68,10 +68,9 @@ def fetch(
             not its head.
         ApiError: the API did not answer as it should.
     """
-    _check(repository, pull, sha, out)
-    if allow is not None and not any(fnmatchcase(repository.lower(), pattern.lower()) for pattern in allow):
-        raise Refused(f"{repository} is not among the repositories that are graded here")
-    base = _left_at(api, repository, _base_of(api, repository, pull, sha), sha)
+    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        raise UsageError(f"{printable(out)}: is there already; name a new or empty folder")
+    base = _left_at(api, repository, base_of(api, repository, pull, sha, allow), sha)
     head_tree, base_tree = _Tree(api, repository, sha), _Tree(api, repository, base)
     wanted = list(modules) or [module for module in course.modules if _differs(module, head_tree, base_tree)]
     problems: dict[str, str] = {}
@@ -102,19 +101,19 @@ def head_of(api: Api, repository: str, pull: int) -> str:
     return str(_table(answer.get("head")).get("sha")) if answer.get("state") == "open" else ""
 
 
-def _check(repository: str, pull: int, sha: str, out: Path) -> None:
+def base_of(api: Api, repository: str, pull: int, sha: str, allow: Sequence[str] | None = None) -> str:
+    """The commit of the base of a pull request that is to be graded at `sha`. Raises as `fetch` does.
+
+    That `sha` is this very pull request's head keeps anyone from having another's work graded as theirs.
+    """
     if not is_repository(repository):
         raise UsageError(f"{ascii(repository[:80])}: is not a repository; name it as OWNER/NAME")
     if not is_sha(sha):
         raise UsageError(f"{ascii(sha[:80])}: is not a commit; give all 40 hexadecimal digits")
     if pull < 1:
         raise UsageError(f"{pull}: is not the number of a pull request")
-    if out.is_symlink() or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
-        raise UsageError(f"{printable(out)}: is there already; name a new or empty folder")
-
-
-def _base_of(api: Api, repository: str, pull: int, sha: str) -> str:
-    """The base's commit. That `sha` is this very pull request's head keeps anyone from having another's work graded as theirs."""
+    if allow is not None and not any(fnmatchcase(repository.lower(), pattern.lower()) for pattern in allow):
+        raise Refused(f"{repository} is not among the repositories that are graded here")
     answer = _table(api.get(f"/repos/{repository}/pulls/{pull}"))
     head, base = _table(answer.get("head")), _table(answer.get("base"))
     into = _table(base.get("repo")).get("full_name")

@@ -93,6 +93,7 @@ def post(api: Api, fetched: Fetched, told: Verdict) -> str:
             "conclusion": told.conclusion,
             "output": {**output, "annotations": first},
         },
+        harmless_twice=True,  # of two with one name at a commit, the newer one counts
     )
     number, app = _number(run, "the check run"), _app(run)
     for batch in rest:
@@ -127,7 +128,7 @@ def _comment(api: Api, fetched: Fetched, app: Mapping[str, Any], body: str) -> N
             raise ApiError("the list of comments is none")
         for comment in found:
             if _is_ours(comment, app):
-                api.patch(f"/repos/{fetched.repository}/issues/comments/{_number(comment, 'the comment')}", {"body": body})
+                api.patch(f"/repos/{fetched.repository}/issues/comments/{_number(comment, 'the comment')}", {"body": body}, True)
                 return
         if len(found) < COMMENTS_AT_ONCE:
             break
