@@ -233,6 +233,27 @@ def test_only_an_untouched_release_is_replaced(source: Path, tmp_path: Path) -> 
         release(source, source)
 
 
+def test_only_the_zip_of_a_release_is_replaced(source: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "out.zip"
+    assert release(tmp_path / "out", source, zip_too=True) == release(tmp_path / "out", source, zip_too=True) == 0
+    with zipfile.ZipFile(archive, "a") as file:
+        file.writestr("llms-from-scratch/mine.txt", "my work")
+    kept = archive.read_bytes()
+    with pytest.raises(UsageError, match="holds more than a release, such as llms-from-scratch/mine.txt"):
+        release(tmp_path / "out", source, zip_too=True)
+    assert archive.read_bytes() == kept
+    archive.write_bytes(b"my homework")
+    with pytest.raises(UsageError, match="out.zip is no release.* would take its place: move it"):
+        release(tmp_path / "out", source, zip_too=True)
+    assert archive.read_bytes() == b"my homework"
+    assert release(tmp_path / "out", source) == 0, "without --zip it is in nobody's way"
+    archive.unlink()
+    archive.mkdir()
+    with pytest.raises(UsageError, match="out.zip is a folder"):
+        release(tmp_path / "out", source, zip_too=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.zip", "source"]
+
+
 @pytest.mark.parametrize(
     ("place", "says"),
     [

@@ -90,8 +90,10 @@ def _make(
     course = load_course(course_folder)
     selection = releases.select(course, modules, solved)
     out = Path(os.path.abspath(out))
+    archive = out.parent / f"{out.name}.zip"
+    if zip_too:
+        releases.refuse_to_lose_zip(archive)
     work = _folder_beside(out)
-    archive = out.with_name(f"{out.name}.zip")
     try:
         contents = releases.contents_of(course, selection)
         built = work / "release"

@@ -24,7 +24,7 @@ from autograder.authoring.generated import without_solution
 from autograder.authoring.stubs import sync
 from autograder.course import Course, Module
 from autograder.intake import UsageError
-from autograder.student.manifest import NAME, Definition, Manifest, ReleaseError, digest, parse, parts_of
+from autograder.student.manifest import NAME, Definition, Manifest, ReleaseError, digest, parse, parts_of, read_release
 
 HOUSE = Path(autograder.__file__).resolve().parent.parent
 FILES = Path(__file__).parent / "release_files"
@@ -158,6 +158,22 @@ def refuse_to_lose(out: Path) -> None:
     for path in sorted(path.as_posix() for path in here):
         if path != NAME and manifest.files.get(path) != digest((out / path).read_bytes()):
             raise UsageError(f"{out} holds more than a release: {path} is new or has been changed. Name a new folder")
+
+
+def refuse_to_lose_zip(archive: Path) -> None:
+    """UsageError where `archive` is there and anything but the zip of an earlier release."""
+    if not archive.exists():
+        return
+    try:
+        if archive.is_dir():
+            raise ReleaseError(f"{archive} is a folder")
+        of_a_release = {f"{TOP_FOLDER}/{name}" for name in read_release(archive)[1]}
+        with zipfile.ZipFile(archive) as file:
+            more = sorted(set(file.namelist()) - of_a_release)
+        if more:
+            raise ReleaseError(f"{archive} holds more than a release, such as {more[0]}")
+    except ReleaseError as error:
+        raise UsageError(f"{error}, and the zip would take its place: move it elsewhere or name another OUT") from error
 
 
 def move_there(built: Path, out: Path) -> None:
