@@ -16,6 +16,7 @@ FAULTS = (  # file, what is replaced in it, by what, and what `verify` then says
     (HIDDEN, "points=30, core=True", "points=30", "Halver: has no core test"),
     (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("2 * x", "x + x")', "mutant tripled: passes every test of double"),
     (f"{SUITE}/mutants.py", '("2 * x", "3 * x")', '("9 * x", "3 * x")', "    mutant tripled: '9 * x' occurs 0 times"),
+    ("exercises/00_tiny/module.toml", "preload = []", 'preload = ["torhc.nn"]', "preloads torhc.nn, which cannot be"),
     (f"{SUITE}/alternatives.py", "value + value", "value", "alternative one_by_one: "),
     (f"{SUITE}/alternatives.py", "value + value", "torch.ldexp(value, torch.ones(()))", "torch.ldexp is not allowed"),
     (SOLUTION, "return 2 * x", "return 3 * x - x + x", "    reference: scores 100, but not every test passes: double "),

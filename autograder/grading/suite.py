@@ -339,7 +339,11 @@ def open_suites(
 
 def _suite(course: Course, module: Module, items: list[pytest.Item], session: _Session) -> Suite:
     for name in module.preload:  # the solution needs it as the student's code does, and so does each fork that diagnoses
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            raise GraderError(f"module.toml of {module.id} preloads {name}, which cannot be imported here ({why})") from error
     solution = module.solution_folder / module.main_file
     session.references[module.suite_folder.name] = LocalModule(_imported(f"solutions.{module.dotted}", solution))
     names = frozenset(exercise.name for exercise in module.exercises)
