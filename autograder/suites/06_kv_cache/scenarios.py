@@ -62,10 +62,12 @@ def state_of(target, x):
     }
 
 
-def changed_in(target, x, before):
-    """The names of what is no longer as it was: `before` is what `state_of` gave."""
+def changed(arguments, called, target, x, before, around):
+    """What is no longer as it was: of the arguments, by name and whether they still are; of the target, called a layer or
+    a model, where `before` is what `state_of` gave; and around it, where `around` is what `surroundings` gave."""
     after = state_of(target, x)
-    return [name for name in before if after[name] != before[name]]
+    changes = [name for name, is_kept in arguments.items() if not is_kept]
+    return changes + [f"the {called}: {name}" for name in before if after[name] != before[name]] + differences(around)
 
 
 def session(module, kind, sizes, operations, count):
@@ -279,11 +281,8 @@ def attended_scattered(module, sizes, weights, x, training=True, recording=True)
         state, before = state_of(attention, x), surroundings()
         rows = kept(module.attend_with_cache(attention, scattered, cache, 0))
         refused(module.attend_with_cache, attention, scattered, cache, 0, also=(RuntimeError,))
-        return rows, {
-            "x is as it was": torch.equal(scattered, x) and scattered.requires_grad,
-            "changed for everyone": differences(before),
-            "changed in the layer": changed_in(attention, x, state),
-        }
+        is_kept = torch.equal(scattered, x) and scattered.requires_grad
+        return rows, changed({"x": is_kept}, "layer", attention, x, state, before)
 
 
 def attended_past_the_end(module, sizes, weights, x, too_long):
@@ -365,11 +364,8 @@ def ids_untouched(module, config, weights, ids, training=True, recording=True):
         state, before = state_of(model, ids), surroundings()
 
         def left():
-            return {
-                "ids are as they were": torch.equal(scattered, ids) and torch.equal(token_ids, ids[:, 0]),
-                "changed for everyone": differences(before),
-                "changed in the model": changed_in(model, ids, state),
-            }
+            are_kept = {"ids": torch.equal(scattered, ids), "token_ids": torch.equal(token_ids, ids[:, 0])}
+            return changed(are_kept, "model", model, ids, state, before)
 
         refused(module.prefill, model, scattered, small, also=(RuntimeError,))
         logits = kept(module.prefill(model=model, ids=scattered, cache=cache))
@@ -456,14 +452,8 @@ def generated(module, config, weights, ids, n, use_cache=None, training=True, re
         options = {} if use_cache is None else {"use_cache": use_cache}
         refused(module.generate, model, scattered, -1, also=(RuntimeError,))
         value = module.generate(model, scattered, n, **options)
-        changed = differences(before)
-    return {
-        "ids": kept(value),
-        "the prompt is as it was": torch.equal(scattered, ids),
-        "a graph was recorded": any(recorded),
-        "changed in the model": changed_in(model, token, state),
-        "changed for everyone": changed,
-    }
+        changes = changed({"the prompt": torch.equal(scattered, ids)}, "model", model, token, state, before)
+    return {"ids": kept(value), "a graph was recorded": any(recorded), "changed": changes}
 
 
 def trained_on_generated(module, config, weights, trained, ids, other, n, use_cache):

@@ -115,6 +115,12 @@ def assert_products(count: int, needed: int) -> None:
     assert count >= needed / 2, f"{said}\n  hint: compute with PyTorch's operators, in the model's own layers"
 
 
+def assert_left_alone(changed: list, by: str) -> None:
+    """Nothing but the result, and a cache, is another than before."""
+    hint = "nothing but the result and the cache may be different afterwards"
+    assert not changed, f"{by} changed {'; '.join(changed)}\n  hint: {hint}"
+
+
 class Refused(Exception):
     """The model cache refuses an operation."""
 
