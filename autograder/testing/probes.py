@@ -48,8 +48,8 @@ def gradients(module, name, args, kwargs=None, wrt=None, seed=0):
 
 
 def strided(module, name, args, kwargs=None):
-    """Call module.name with tensor arguments that are not contiguous: every second element of a larger, permuted storage."""
-    return getattr(module, name)(*map(_scattered, args), **{key: _scattered(x) for key, x in (kwargs or {}).items()})
+    """Call module.name with tensor arguments that are not contiguous, as `scattered` lays them out."""
+    return getattr(module, name)(*map(scattered, args), **{key: scattered(x) for key, x in (kwargs or {}).items()})
 
 
 def expanded(module, name, args, sizes, kwargs=None):
@@ -242,11 +242,13 @@ def _is_float(x):
     return isinstance(x, torch.Tensor) and x.is_floating_point()
 
 
-def _scattered(x):
+def scattered(x):
+    """The same numbers, every second one of a larger tensor whose dimensions lie the other way round in memory, and which
+    begins before them."""
     if not isinstance(x, torch.Tensor) or x.dim() == 0:
         return x
     larger = torch.zeros([2 * size for size in reversed(x.shape)], dtype=x.dtype)
-    view = larger[tuple(slice(None, None, 2) for _ in x.shape)].permute(*reversed(range(x.dim())))
+    view = larger[tuple(slice(1, None, 2) for _ in x.shape)].permute(*reversed(range(x.dim())))
     view.copy_(x)
     return view
 

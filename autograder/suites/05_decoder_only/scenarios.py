@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from autograder.testing.probes import Largest, changed_around, differences, sets_a_seed, strided, surroundings
+from autograder.testing.probes import Largest, changed_around, differences, scattered, sets_a_seed, strided, surroundings
 
 
 def config_fields(module, *args, **sizes):
@@ -120,7 +120,7 @@ def forward_before_and_after(module, sizes, weights, others, ids):
 
 
 def forward_of_scattered_ids(module, sizes, weights, ids, targets):
-    """(logits, loss) for ids and targets that lie in memory column by column, and whether both are as they were."""
+    """(logits, loss) for ids and targets that lie scattered in memory, and whether both are as they were."""
     read, goals = scattered(ids), scattered(targets)
     logits, loss = loaded(module, sizes, weights)(ids=read, targets=goals)
     return logits, loss, bool(torch.equal(read, ids) and torch.equal(goals, targets))
@@ -381,11 +381,6 @@ def log_prob_without_gradients(module, embedding, output, context_length, ids):
         model, before = Toy(embedding, output, context_length), surroundings()
         value = module.sequence_log_prob(model, ids)
         return any(model.recorded) or value.requires_grad, differences(before)
-
-
-def scattered(ids):
-    """The same ids, column by column in memory."""
-    return ids.t().contiguous().t()
 
 
 def log_prob_gradients(module, embedding, output, context_length, ids, cotangent):

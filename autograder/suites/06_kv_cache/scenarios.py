@@ -6,7 +6,7 @@ import tracemalloc
 
 import torch
 
-from autograder.testing.probes import FORMULAS, Flops, InThreads, differences, surroundings
+from autograder.testing.probes import FORMULAS, Flops, InThreads, differences, scattered, surroundings
 
 REFUSALS = (ValueError, TypeError, IndexError)
 
@@ -16,12 +16,6 @@ def kept(value):
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
     return tuple(map(kept, value)) if isinstance(value, tuple | list) else value
-
-
-def scatter(x):
-    """A copy that lies in memory in another order."""
-    backwards = tuple(reversed(range(x.ndim)))
-    return x.permute(backwards).clone(memory_format=torch.contiguous_format).permute(backwards)
 
 
 def refused(call, *args, also=()):
@@ -113,15 +107,15 @@ def cache_copies_in(module, sizes, k, v, more):
     else could be seen from outside. Some arguments are given by name."""
     before = surroundings()
     cache = module.KVCache(**sizes, dtype=k.dtype)
-    scattered = [scatter(x).requires_grad_() for x in (k, v)]
+    given = [scattered(x).requires_grad_() for x in (k, v)]
     cache.truncate(length=0)
-    cache.update(0, *scattered)
+    cache.update(0, *given)
     seen = {
-        "k and v are as they were": torch.equal(scattered[0], k) and torch.equal(scattered[1], v),
-        "k and v still require gradients": all(x.requires_grad for x in scattered),
+        "k and v are as they were": torch.equal(given[0], k) and torch.equal(given[1], v),
+        "k and v still require gradients": all(x.requires_grad for x in given),
     }
     with torch.no_grad():
-        for x in scattered:
+        for x in given:
             x.zero_()
         cache.update(layer=0, k=more[:, :, :0], v=more[:, :, :0])
         seen["gradients stay off where they are off"] = not torch.is_grad_enabled()
@@ -269,19 +263,19 @@ def keys_after_attending(module, sizes, weights, x, pieces):
 
 
 def attended_scattered(module, sizes, weights, x, training=True, recording=True):
-    """attend_with_cache, gradients being recorded or not, on an x that lies in memory in another order and requires them;
+    """attend_with_cache, gradients being recorded or not, on an x that lies scattered in memory and requires them;
     and what it, and another call that has no room, left behind."""
     attention = attention_of(module, sizes, weights).train(training)
     attention.w_k.train(not training)
     attention.w_v.weight.requires_grad_(False)
     attention.w_o.weight.grad = torch.ones_like(attention.w_o.weight)
     cache = attention_cache(module, attention, 1, len(x), x.shape[1], x.dtype)
-    scattered = x.permute(2, 1, 0).contiguous().permute(2, 1, 0).requires_grad_()
+    given = scattered(x).requires_grad_()
     with torch.set_grad_enabled(recording):
         state, before = state_of(attention, x), surroundings()
-        rows = kept(module.attend_with_cache(attention, scattered, cache, 0))
-        refused(module.attend_with_cache, attention, scattered, cache, 0, also=(RuntimeError,))
-        is_kept = torch.equal(scattered, x) and scattered.requires_grad
+        rows = kept(module.attend_with_cache(attention, given, cache, 0))
+        refused(module.attend_with_cache, attention, given, cache, 0, also=(RuntimeError,))
+        is_kept = torch.equal(given, x) and given.requires_grad
         return rows, changed({"x": is_kept}, "layer", attention, x, state, before)
 
 
@@ -352,23 +346,23 @@ def error_of_the_model(module, config, weights, b, max_len, operations):
 
 
 def ids_untouched(module, config, weights, ids, training=True, recording=True):
-    """The logits of ids that lie in memory column by column, then those of a step, gradients being recorded or not; and
+    """The logits of ids that lie scattered in memory, then those of a step, gradients being recorded or not; and
     what was left behind, also by calls that have no room. The arguments are given by name."""
     model = model_of(module, config, weights).train(training)
     model.position_embedding.weight.requires_grad_(False)
     model.final_norm.weight.grad = torch.ones_like(model.final_norm.weight)
     dtype = next(iter(weights.values())).dtype
     small, cache = (model_cache(module, config, len(ids), max_len, dtype) for max_len in (1, ids.shape[1] + 1))
-    scattered, token_ids = ids.t().contiguous().t(), ids[:, 0].clone()
+    given, token_ids = scattered(ids), ids[:, 0].clone()
     with torch.set_grad_enabled(recording):
         state, before = state_of(model, ids), surroundings()
 
         def left():
-            are_kept = {"ids": torch.equal(scattered, ids), "token_ids": torch.equal(token_ids, ids[:, 0])}
+            are_kept = {"ids": torch.equal(given, ids), "token_ids": torch.equal(token_ids, ids[:, 0])}
             return changed(are_kept, "model", model, ids, state, before)
 
-        refused(module.prefill, model, scattered, small, also=(RuntimeError,))
-        logits = kept(module.prefill(model=model, ids=scattered, cache=cache))
+        refused(module.prefill, model, given, small, also=(RuntimeError,))
+        logits = kept(module.prefill(model=model, ids=given, cache=cache))
         after_prefill = left()
         step = kept(module.decode_step(model=model, token_ids=token_ids, cache=cache))
         refused(module.decode_step, model, token_ids, cache, also=(RuntimeError,))
@@ -442,7 +436,7 @@ def generated(module, config, weights, ids, n, use_cache=None, training=True, re
     """generate on a MiniGPT, after a call that is refused, and what could be seen from outside."""
     model = model_of(module, config, weights).train(training)
     model.position_embedding.weight.requires_grad_(False)
-    scattered = ids.t().contiguous().t()
+    given = scattered(ids)
     recorded, token = [], torch.zeros(1, 1, dtype=torch.long)
     model.final_norm.weight.grad = torch.ones_like(model.final_norm.weight)
     model.final_norm.register_forward_hook(lambda norm, args, value: recorded.append(value.requires_grad))
@@ -450,9 +444,9 @@ def generated(module, config, weights, ids, n, use_cache=None, training=True, re
         state, before = state_of(model, token), surroundings()
         del state["what attributes it has"]  # generate promises less than prefill
         options = {} if use_cache is None else {"use_cache": use_cache}
-        refused(module.generate, model, scattered, -1, also=(RuntimeError,))
-        value = module.generate(model, scattered, n, **options)
-        changes = changed({"the prompt": torch.equal(scattered, ids)}, "model", model, token, state, before)
+        refused(module.generate, model, given, -1, also=(RuntimeError,))
+        value = module.generate(model, given, n, **options)
+        changes = changed({"the prompt": torch.equal(given, ids)}, "model", model, token, state, before)
     return {"ids": kept(value), "a graph was recorded": any(recorded), "changed": changes}
 
 
@@ -488,14 +482,14 @@ def pool_keeps_copies(module, sizes, k, v, other):
     before = surroundings()
     names = ("n_blocks", "block_size", "n_kv_heads", "head_dim")
     pool, second_pool = (module.PagedKVCache(*(sizes[name] for name in names)) for _ in range(2))
-    scattered = [scatter(x).requires_grad_() for x in (k, v)]
-    pool.append("a", *scattered)
+    given = [scattered(x).requires_grad_() for x in (k, v)]
+    pool.append("a", *given)
     left = {
-        "k and v are as they were": torch.equal(scattered[0], k) and torch.equal(scattered[1], v),
-        "k and v still require gradients": all(x.requires_grad for x in scattered),
+        "k and v are as they were": torch.equal(given[0], k) and torch.equal(given[1], v),
+        "k and v still require gradients": all(x.requires_grad for x in given),
     }
     with torch.no_grad():
-        for x in scattered:
+        for x in given:
             x.zero_()
         second_pool.append("a", other, other)
         left["gradients stay off where they are off"] = not torch.is_grad_enabled()

@@ -7,7 +7,7 @@ import difflib
 import torch
 from torch import nn
 
-from autograder.testing.probes import Flops, Largest, differences, sets_a_seed, surroundings
+from autograder.testing.probes import Flops, Largest, differences, scattered, sets_a_seed, surroundings
 
 
 def kept(value):
@@ -19,12 +19,9 @@ def kept(value):
     return value
 
 
-def scattered(x):
-    """A copy that lies in memory in another order."""
-    if not isinstance(x, torch.Tensor):
-        return type(x)(map(scattered, x)) if isinstance(x, tuple | list) else x
-    backwards = tuple(reversed(range(x.ndim)))
-    return x.permute(backwards).clone(memory_format=torch.contiguous_format).permute(backwards)
+def all_scattered(x):
+    """Nested tensors, each scattered in memory."""
+    return type(x)(map(all_scattered, x)) if isinstance(x, tuple | list) else scattered(x)
 
 
 def load(target, weights):
@@ -80,7 +77,7 @@ def called_after_a_change(module, name, sizes, weights, others, args):
 
 def called_scattered(module, name, sizes, weights, args):
     """What the layer gives for arguments in another order in memory; whether they are as they were; what else changed."""
-    one, read = layer(module, name, sizes, weights), scattered(args)
+    one, read = layer(module, name, sizes, weights), all_scattered(args)
     before = surroundings()
     found = kept(one(*read))
     changed = differences(before)
@@ -354,7 +351,7 @@ def changed_by_building(module, config):
 def logits_of_scattered(module, config, weights, source, ids, mask, training):
     """The logits for arguments in another order in memory, and what the call changed."""
     model = model_of(module, config, weights).train(training)
-    read = scattered([source, ids, mask])
+    read = all_scattered([source, ids, mask])
     before = surroundings()
     found = model(*read)
     changed = differences(before) + ([] if same(read, [source, ids, mask]) else ["the arguments"])
