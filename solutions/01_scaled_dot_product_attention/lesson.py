@@ -239,7 +239,9 @@ plt.show()
 # %% [markdown]
 # What do the buckets throw away? Below are 96 tokens that speak of twelve topics. To the left is full attention in
 # the order of the text: the weights look scattered. To the right are the same weights with the tokens sorted by
-# bucket. They fall into blocks, and `bucketed_attention` computes the framed blocks and nothing else.
+# bucket. They fall into blocks, and `bucketed_attention` computes the framed blocks and nothing else. (The colours show
+# square roots, so that small weights can be seen.) What a token gives to itself, the dark diagonal, is always in a
+# block, so look at the last number below, too.
 
 # %%
 
@@ -270,6 +272,8 @@ plt.show()
 same_bucket = buckets[:, None] == buckets
 print(f"scores computed: {same_bucket.float().mean():.0%} of the table")
 print(f"attention that lies in the blocks: {weights[same_bucket].sum() / weights.sum():.0%}")
+to_others = weights.clone().fill_diagonal_(0)
+print(f"of what tokens give to others: {to_others[same_bucket].sum() / to_others.sum():.0%}")
 
 # %% [markdown]
 # ## Several rounds
