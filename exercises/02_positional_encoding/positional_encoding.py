@@ -50,8 +50,8 @@ def add_positions(x: torch.Tensor, table: torch.Tensor, offset: int = 0) -> torc
 class LearnedPositionalEmbedding(nn.Module):
     """A table of positions that is learned with the rest of the model (GPT-2, BERT).
 
-    Its one parameter is `weight`, `(max_len, d_model)`, float32. GPT-2 starts it as normal noise of standard deviation
-    0.02; any finite start will do.
+    Its one parameter is `weight`, `(max_len, d_model)`, float32. It commonly starts as normal noise of standard
+    deviation 0.02 (GPT-2's own code takes 0.01); any finite start will do.
     """
 
     def __init__(self, max_len: int, d_model: int) -> None:
@@ -68,9 +68,9 @@ class LearnedPositionalEmbedding(nn.Module):
 def shift_matrix(offset: int, d_model: int, base: float = 10000.0) -> torch.Tensor:
     """The matrix M with `table[p + offset] == M @ table[p]` at every position p of the sinusoidal table.
 
-    One linear map moves every position by the same distance: this is why the paper hoped that a model "would easily
-    learn to attend by relative positions". M turns each (sine, cosine) pair by the angle that its clock covers in
-    `offset` positions; a negative `offset` goes back.
+    One linear map moves every position by the same distance: this is why the paper hoped that the table "would allow
+    the model to easily learn to attend by relative positions". M turns each (sine, cosine) pair by the angle that its
+    clock covers in `offset` positions; a negative `offset` goes back.
 
     Returns float32 `(d_model, d_model)`, a new tensor at each call. Raises ValueError when `d_model` is odd: the last sine
     has no cosine, and no such M exists.
@@ -115,7 +115,7 @@ def position_signature(table: torch.Tensor, n_bits: int, generator: torch.Genera
 
 
 def apply_rope(x: torch.Tensor, positions: torch.Tensor, base: float = 10000.0) -> torch.Tensor:
-    """Rotary position embedding (Su et al. 2021, section 3.4): turn each pair of channels by its clock's angle.
+    """Rotary position embedding (Su et al. 2021, section 3.2): turn each pair of channels by its clock's angle.
 
         (y[2i], y[2i + 1]) = (x[2i] cos a - x[2i + 1] sin a,  x[2i] sin a + x[2i + 1] cos a)
         a = position * base ** (-2i / d)

@@ -21,7 +21,7 @@ def sinusoids(max_len, d_model):
 
 @exercise("sinusoidal_encoding")
 def test_sinusoidal_encoding_of_width_4_by_hand(student):
-    """Three positions read off two clocks, one turning by 1 radian and one by 1/100 radian a position."""
+    """Two positions read off two clocks, one turning by 1 radian and one by 1/100 radian a position."""
     assert_close(
         student.sinusoidal_encoding(2, 4),
         torch.tensor([[0.0, 1.0, 0.0, 1.0], [SIN1, COS1, SIN_SLOW, COS_SLOW]]),

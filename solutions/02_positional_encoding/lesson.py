@@ -166,9 +166,9 @@ plt.show()
 # %% exercise shift_matrix
 
 # %% [markdown]
-# Along the diagonal stand the clocks' small rotations. After 1 step only the fast ones have turned, after 100 nearly
-# all. To the right, a walk of 1000 steps of 1, by nothing but matrix products: it never leaves the table by more than
-# rounding.
+# Along the diagonal stand the clocks' small rotations. After 1 step only the fast ones have turned, after 100 all but
+# the slowest. To the right, a walk of 1000 steps of 1, by nothing but matrix products: it never leaves the table by
+# more than rounding.
 
 # %%
 figure, panels = plt.subplots(1, 4, figsize=(11, 2.9), width_ratios=[1, 1, 1, 1.5])
@@ -339,7 +339,7 @@ plt.show()
 # %% exercise plot_encoding
 
 # %% [markdown]
-# Fast clocks to the left, slow ones to the right, and sine and cosine side by side. Half of the channels hardly
+# Fast clocks to the left, slow ones to the right, and sine and cosine side by side. A third of the channels hardly
 # change in a hundred positions. They are there for longer texts.
 
 # %%
