@@ -161,8 +161,8 @@ plt.show()
 # ### Are all of them needed?
 #
 # A head that is silenced (its columns of `w_o` set to zero) leaves the others as they were. So we can ask of each
-# head what the layer would miss without it. Michel et al. (2019) did this to trained translation models, and could
-# remove most heads.
+# head what the layer would miss without it. Michel et al. (2019) did this to a trained translation model and to BERT:
+# most heads, taken away one at a time, were hardly missed.
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 3.2))
@@ -248,7 +248,7 @@ print(f"furthest from full attention: {furthest:.1e}")
 
 # %% [markdown]
 # We record the largest tensor that comes up on the way. With all scores at once it grows with the square of the
-# length. In blocks of 64 keys it grows like the length. Both compute the same numbers of scores, and the same result.
+# length. In blocks of 64 keys it grows like the length. Both compute the same number of scores, and the same result.
 
 # %%
 
