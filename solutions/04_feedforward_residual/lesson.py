@@ -118,7 +118,8 @@ plt.show()
 # %% [markdown]
 # ## Widen, bend, narrow
 #
-# Most parameters of a Transformer are in its feed-forward layers. They see one position at a time.
+# Two thirds of a block's parameters are in its feed-forward layer, if that is four times as wide as the stream. It sees
+# one position at a time.
 
 # %% exercise FeedForward
 
@@ -176,8 +177,8 @@ plt.show()
 # Stack 24 blocks, fresh from Xavier's initialisation, and send a gradient back through them, from right to left. The
 # left picture shows how strong it is at each layer, the right one how large the stream is on its way forward.
 # Post-norm keeps the stream at one size, but each norm divides the gradient by the size that the stream had before
-# it, and soon three quarters of it are gone. In pre-norm nothing stands in its way, and every layer only adds to it.
-# The price is a stream that grows.
+# it, and soon three quarters of it are gone; only in the first layers does it grow back. In pre-norm nothing stands in
+# its way, and every layer only adds to it. The price is a stream that grows.
 
 # %%
 depth, width = 24, 32
@@ -211,7 +212,8 @@ plt.show()
 
 # %% [markdown]
 # How many ways lead through a grid, from the top left to the bottom right, by steps right and down? The function
-# below has two lines. Without memory it is called as often as there are ways; with memory, once for each field.
+# below has two lines. Without memory it is called almost twice as often as there are ways; with memory, once for each
+# field.
 
 # %%
 
