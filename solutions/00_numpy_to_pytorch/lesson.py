@@ -2,7 +2,7 @@
 # # From NumPy to PyTorch
 #
 # A language model is arrays, a few operations on them, and gradients that flow back through those operations. Ten small
-# tools are enough to build one, and you will write them here: each exercise is a function with its specification in the
+# tools are enough to begin with, and you will write them here: each exercise is a function with its specification in the
 # docstring, followed by a cell that runs its public tests. Between them are experiments. They use what you have just
 # written, so they fail until you have written it.
 #
