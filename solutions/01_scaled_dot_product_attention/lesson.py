@@ -107,8 +107,8 @@ plt.show()
 # %% [markdown]
 # ### Why divide by $\sqrt{d_k}$?
 #
-# Take random queries and keys and let them become wider. The dot product of two random vectors of width $d_k$ has
-# standard deviation $\sqrt{d_k}$: the wider they are, the larger the scores. To the left, the number of keys that a
+# Take random queries and keys and let them become wider. The dot product of two vectors of $d_k$ standard normal numbers
+# has standard deviation $\sqrt{d_k}$: the wider they are, the larger the scores. To the left, the number of keys that a
 # query looks at, out of 64. To the right, the gradient that comes back to the scores. (With the identity matrix for
 # keys and a scale of 1, the scores are the queries themselves, so that this gradient can be read off.)
 
