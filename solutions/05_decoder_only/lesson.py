@@ -233,7 +233,7 @@ plt.show()
 
 # %% [markdown]
 # Before training, all orders of the words are alike to the model. Afterwards the real line stands far to the right of
-# all others, near 0: the model is almost certain of it, and finds its shufflings unlikely, although they are made of
+# all others, near 0: the model knows it almost by heart, and finds its shufflings unlikely, although they are made of
 # the same words.
 #
 # ## Writing
