@@ -196,7 +196,8 @@ def generate(model: MiniGPT, ids: Tensor, max_new_tokens: int, use_cache: bool =
 
 def cache_bytes(n_layers: int, n_kv_heads: int, head_dim: int, seq_len: int, batch_size: int, dtype: torch.dtype) -> int:
     """Bytes of the keys and values of `batch_size` texts of `seq_len` tokens, without allocating any; an int.
-    Of any dtype, int8 among them: some caches are quantised.
+
+    The dtype may be any, int8 among them: some caches are quantised.
 
     This is what limits how many texts one machine can serve at a time. GPT-2 small needs 36 KiB a token in float16.
     """

@@ -116,9 +116,9 @@ with torch.no_grad():
 # %% [markdown]
 # ### What one token costs
 #
-# The time for one more token after a text of n tokens, on your machine. Without a cache the curve bends upward. With
-# one it is almost level: the linear layers see one token however long the text is, and attention to n keys is cheap
-# beside them.
+# The time for one more token after a text of n tokens, on your machine; mind the logarithmic axis. Without a cache the
+# time grows with the text, in the end faster than the text does. With one it is almost level: the linear layers see one
+# token however long the text is, and attention to n keys is cheap beside them.
 
 # %%
 
