@@ -3,8 +3,8 @@
 A computation is a graph. Each result remembers its parents, the arrays that it was computed from, and for each of them a
 *pullback*: the function that makes of a gradient with respect to the result one with respect to the parent. The derivative of
 a product y = a b by a is b, so the pullback to a is g -> g b. `backward` walks through the graph once, from the result to where
-it came from, and applies every pullback on the way. What reaches an array on several ways is added up: the chain rule. One
-walk gives the derivatives by all the inputs, however many there are, for about the price of computing the result.
+it came from, and applies every pullback on the way. What reaches an array in several ways is added up: the chain rule. One
+walk gives the derivatives by all the inputs, however many there are, for about twice the price of computing the result.
 
 Sources: Linnainmaa 1970, who had it first; Baydin et al. 2018, "Automatic differentiation in machine learning: a survey".
 

@@ -79,7 +79,7 @@ print(f"loss {cross_entropy(logits, target):.4f}, the gradient's sum {cross_entr
 # A loss of two weights, thirty times as steep in one direction as in the other, and forty steps from the same place.
 # Plain descent has to take steps that are small enough for the steep direction, and creeps along the other one. Momentum
 # swings, and gets there. AdamW divides each weight's step by the size of its gradients, so both directions look alike
-# to it, and it walks straight towards the bottom. To the right the same valley, turned. SGD does not notice: its paths are
+# to it, and it sets out along both at the same pace. To the right the same valley, turned. SGD does not notice: its paths are
 # turned, too. AdamW measures each weight by itself, and a valley that lies across is neither one's.
 
 # %%
@@ -157,7 +157,7 @@ plt.show()
 # %% [markdown]
 # ### A cliff
 #
-# One weight on a slope that ends at a wall. Where the path touches the wall, the gradient is a hundred times as long; the
+# One weight on a slope that ends at a wall. Where the path touches the wall, the gradient is fifty times as long; the
 # unclipped step throws the weight back by more than it had come. With clipping the same step is just a step.
 
 # %%
@@ -345,7 +345,7 @@ print(write(model, 300))
 # %% [markdown]
 # ### One batch or four passes
 #
-# The same run with the batch in one pass and in four. Where arithmetic were exact, so would be the agreement; as it is, the
+# The same run with the batch in one pass and in four. If arithmetic were exact, so would the agreement be; as it is, the
 # sums are taken in another order, and the last digits of float32 show it.
 
 # %%
