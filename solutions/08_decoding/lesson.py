@@ -303,8 +303,9 @@ for name, change in settings.items():
 # A model that sees one word must go round in circles: as soon as a word comes back, so does everything after it. Real
 # models see thousands of words and still fall into loops, for a sentence that stands there twice makes a third time
 # more probable. The picture counts the different words in the first n. Greedy texts stop having any new ones. With a
-# penalty they go on, but the penalty does not know that "the" is needed more often than "tile". A drawn text uses
-# about as many words as the handouts do.
+# penalty that takes longer, but it does come: a word that was said ten times is penalised no more than one that was said
+# once. Nor does the penalty know that "the" is needed more often than "tile". A drawn text uses about as many words as the
+# handouts do.
 
 # %%
 
