@@ -134,7 +134,7 @@ plt.show()
 # To the left: how often the words of the handouts occur, from the most frequent to the rarest. On a double logarithmic
 # scale that is nearly a straight line (Zipf's law), here as in any text: the word of rank r occurs about 1/r times as
 # often as the first. To the right: the share of the words of *this* handout that a vocabulary of the others does
-# not have. However many words it takes in, a good part stays unknown, and to a model all of these are one and the same
+# not have. However many words it takes in, some stay unknown, and to a model all of these are one and the same
 # `<unk>`.
 
 # %%
@@ -312,8 +312,8 @@ for word in ("tokenization", "unreadable", "gradients", "hashing", "zebra"):
 # ### How much is a token?
 #
 # To the left: characters for each token, against the number of merges. On the handouts it learnt from, it
-# goes up to the mean length of a word; on this handout, which it has not seen, the last merges bring little, for they
-# are words that only the others have. To the right: what the same 1000 merges make of texts they were not learnt from.
+# goes up to the mean length of a word; on this handout, which it has not seen, it stays below, for some of the merges
+# make words that only the others have. To the right: what the same 1000 merges make of texts they were not learnt from.
 # A tokenizer is fitted to its training text, and whoever writes something else pays for it: with longer
 # sequences, that is, with time, memory and a shorter context.
 
@@ -362,13 +362,13 @@ plt.show()
 # %% [markdown]
 # ### Learning the probabilities
 #
-# We take the characters and the symbols of 1200 merges as pieces, and give each a probability by its frequency. Then,
-# a few times: cut all words in the most probable way, count the pieces, and take these counts for the next
+# We take the characters and the symbols of 1200 merges as pieces, all equally probable to begin with. Then, a few
+# times: cut all words in the most probable way, count the pieces, and take these counts for the next
 # probabilities. (Kudo's method weighs all cuts by their probability and throws pieces away; this is its simplest
 # relative.)
 #
-# The picture is the word "retraining": every arc is a piece that fits, with its log-probability, and the coloured
-# path is the best. The sum along it is greater than along any other.
+# The picture is the word "retraining": every arc is a piece that fits, with its log-probability (single letters
+# are left out), and the coloured path is the best. The sum along it is greater than along any other.
 
 # %%
 known = {letter: 1.0 for word in counts for letter in word} | {symbol: 1.0 for symbol in new_symbols[:1200]}
