@@ -2,7 +2,7 @@
 # # Byte-level BPE
 #
 # The tokenizer of GPT-2, whole: from the bits of a character to a stream of ids that never ends. Along the way you see
-# why the same sentence costs one language three times what it costs another.
+# why the same sentence costs one language several times what it costs another.
 
 # %% given
 
@@ -39,7 +39,7 @@ for character in "aé€🙂":
 # ### What a sentence costs
 #
 # The same sentence (the first article of the Universal Declaration of Human Rights begins with it) in characters and in
-# bytes. To a model that reads bytes, Hindi is three times as long as English before anything is learnt.
+# bytes. To a model that reads bytes, Hindi is nearly four times as long as English before anything is learnt.
 
 # %%
 sentences = {
@@ -66,8 +66,8 @@ plt.show()
 # ### Cut anywhere, damaged anywhere
 #
 # One byte of a text is overwritten, at each place in turn. UTF-8 finds its feet at the next character: however the byte
-# is changed, at most a few characters are lost. To the right, each pair of a first and a second byte: how many of the
-# two-byte beginnings lead anywhere.
+# is changed, the character that it belongs to is lost, and no other. To the right, each pair of a first and a second
+# byte: how many of the two-byte beginnings lead anywhere.
 
 # %%
 sample = utf8_encode("naïve café, 10 €, 日本 🙂!")
@@ -251,8 +251,8 @@ plt.show()
 #
 # ### A long word, and a stream
 #
-# To the left: encoding one word of n letters with your heap, and by looking for the best pair again before each merge.
-# And a stream: characters are printed as soon as all their bytes are there, never half of one.
+# First, one word of n letters, encoded with your heap, and by looking for the best pair again before each merge. Then
+# a stream: characters are printed as soon as all their bytes are there, never half of one.
 
 # %%
 
