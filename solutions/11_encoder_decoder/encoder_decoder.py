@@ -527,8 +527,8 @@ def translate(
     get alone.
 
     `beam_size=1` is greedy search: the likeliest token each time, whatever the length penalty. Otherwise it is the best
-    result of module 08's `beam_search`, with its rule and its `length_penalty`, of which tokens of equal score are
-    taken is left open.
+    result of module 08's `beam_search`, with its rule and its `length_penalty`. Which of several tokens of equal score
+    is taken is left open.
 
     The source is encoded once. With `use_cache`, keys and values of the source are computed once too, and each token of
     a text goes through the decoder once; without, the decoder reads the whole text again for every token, which is

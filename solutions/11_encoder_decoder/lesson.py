@@ -249,8 +249,8 @@ for hypothesis in tries:
 print(f"\n{bleu(spelled, [[' '.join(spoken(number))] for number in held_out]):6.1f}  the numbers above, as a corpus")
 
 # %% [markdown]
-# The third line has every word right and hardly any order; smoothing alone keeps it above nothing. The fourth has no
-# run of four words, and by the rule that is a 0. Over a whole corpus such accidents average out, and that is what the
-# score was made for.
+# The third line has every word right and no run of four; smoothing alone keeps it above nothing. The fourth is only
+# three words long, so there are no runs of four to count, and by the rule that is a 0. Over a whole corpus such accidents
+# average out, and that is what the score was made for.
 #
 # With real sentences and a vocabulary of word pieces the same code learns French: `python benchmarks/translation.py`.
