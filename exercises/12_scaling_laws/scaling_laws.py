@@ -314,7 +314,7 @@ def column_parallel_linear(x: Tensor, weight: Tensor, bias: Tensor | None, n_sha
     sent. Gradients flow to x, weight and bias; backward, x's gradient is the sum of all shards'.
 
     Raises ValueError when n_shards is not from 1 to `out`.
-    Source: Shoeybi et al. 2019, section 3 (the first half of their figure 3).
+    Source: Shoeybi et al. 2019, section 3 (the first layer in their figure 3a).
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: column_parallel_linear")
@@ -329,7 +329,7 @@ def row_parallel_linear(xs: Sequence[Tensor], weight: Tensor, bias: Tensor | Non
     No tensor holds all inputs. Gradients flow to xs, weight and bias.
 
     Raises ValueError when xs is empty or the widths of xs do not add up to `in`.
-    Source: Shoeybi et al. 2019, section 3 (the second half of their figure 3).
+    Source: Shoeybi et al. 2019, section 3 (the second layer in their figure 3a).
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: row_parallel_linear")
@@ -345,7 +345,8 @@ def average_gradients(parameters: Iterable[nn.Parameter], group: dist.ProcessGro
 
     A message has a price of its own, so gradients travel together: one collective call for each dtype that there is, and
     none where no parameter requires a gradient. `parameters` may be an iterator, such as `model.parameters()`. The
-    result has no graph. It works with gloo, which adds up but has no `ReduceOp.AVG`.
+    result has no graph. It works with any group that adds up, so without `ReduceOp.AVG`, which older versions of gloo
+    do not have.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: average_gradients")

@@ -185,7 +185,7 @@ plt.show()
 # Along a curve the budget is the same, and the model grows to the right while its training gets shorter. Each curve has
 # its lowest point, and these lie on a line. Gopher had 280 billion parameters and 300 billion tokens. For the same
 # money, this formula wants a smaller model and more text. That is what Hoffmann et al. built, and called Chinchilla; the two
-# other ways in which they estimated it put the best size at 70 billion. The formula's own is smaller still.
+# other ways in which they estimated it put the best size between 60 and 70 billion. The formula's own is smaller still.
 
 # %%
 figure, axes = plt.subplots(figsize=(7, 4.2))
@@ -289,8 +289,8 @@ print(f"the last run: predicted {chinchilla_loss(*study[-1][:2], fitted):.3f}, m
 # %% [markdown]
 # ### Our speller learns to shout
 #
-# The largest model of the study has never seen much text in capitals. Its text and its new task differ, and its
-# attention and feed-forward layers get updates of rank 4. Then they are merged, and nothing remains of the surgery.
+# The largest model of the study has never seen much text in capitals. That is its new task: its attention and
+# feed-forward layers get updates of rank 4. Then they are merged, and nothing remains of the surgery.
 
 # %%
 upper = torch.tensor([index.get(c.upper(), index[c]) if len(c.upper()) == 1 else index[c] for c in alphabet])
