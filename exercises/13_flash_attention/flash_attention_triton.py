@@ -11,9 +11,9 @@ output in registers; tiles of keys and values pass through the fast shared memor
                   a program for each tile of queries, a loop over the keys        →  dq
 
 The backward pass walks twice, so that no two programs add to the same place: no atomics, and the same bits every time.
-Three things make the loops fast (Dao 2023, sections 3.1 and 3.3). Exponentials are powers of two, which the hardware has,
-and the factor log2(e) hides in the scale. The output is divided by the running sum once, at the end. And only the
-tiles that the causal diagonal or the end of the keys cuts through are masked: all others are seen whole or never loaded.
+Three things make the loops fast. Exponentials are powers of two, which the hardware has, and the factor log2(e) hides in
+the scale. The output is divided by the running sum once, at the end. And only the tiles that the causal diagonal or the
+end of the keys cuts through are masked: all others are seen whole or never loaded (for these two: Dao 2023, section 3.1).
 
 With TRITON_INTERPRET=1 in the environment, before this file is imported, the kernels run on the CPU, slowly and readably:
 `print` and a debugger work in them. Not handled: dropout, masks other than the causal one, widths of v other than k's.

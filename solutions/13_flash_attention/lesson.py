@@ -156,8 +156,8 @@ plt.show()
 # ### Exact
 #
 # Many fast attentions are approximations: module 01's hashing was one. This one is not. Take float64 as the truth and
-# ask how far everything else is from it. In float32 the tiles are as good as the whole. In bfloat16, which has three
-# digits, they are *better*: a tile in the small memory can afford float32, and is rounded once, at the end. Standard
+# ask how far everything else is from it. In float32 the tiles are as good as the whole. In bfloat16, which has two
+# to three digits, they are *better*: a tile in the small memory can afford float32, and is rounded once, at the end. Standard
 # attention rounds its scores and its weights too, because it has to write them down.
 
 # %%
