@@ -65,8 +65,7 @@ plt.show()
 # %% exercise MLP
 
 # %% [markdown]
-# The two GELUs are hard to tell apart by eye. Their difference is small, and large enough to spoil the fourth digit of
-# every logit.
+# The two GELUs are hard to tell apart by eye. Their difference is small, and large enough to be seen in the logits.
 
 # %%
 z = torch.linspace(-5, 5, 400)

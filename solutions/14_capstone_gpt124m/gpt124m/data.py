@@ -2,7 +2,7 @@
 
 Training reads the same tokens in order, again and again, from many processes, and stops in the middle. So the text is encoded
 once, into files of plain 16-bit numbers ("shards"), and a manifest says what there is. A process maps the files into its
-memory and reads only the pages it needs; where it is in the data is one number, which is all that a checkpoint has to
+memory and reads only the pages it needs; where it is in the data is two numbers, epoch and step, which a checkpoint has to
 remember.
 
     corpus folder    manifest.json  train_00000.bin  train_00001.bin  ...  validation_00000.bin
