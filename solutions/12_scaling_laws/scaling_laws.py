@@ -491,8 +491,7 @@ def average_gradients(parameters: Iterable[nn.Parameter], group: dist.ProcessGro
 
     A message has a price of its own, so gradients travel together: one collective call for each dtype that there is, and
     none where no parameter requires a gradient. `parameters` may be an iterator, such as `model.parameters()`. The
-    result has no graph. It works with any group that adds up, so without `ReduceOp.AVG`, which older versions of gloo
-    do not have.
+    result has no graph.
     """
     ### BEGIN SOLUTION
     buckets: dict[torch.dtype, list[Tensor]] = {}

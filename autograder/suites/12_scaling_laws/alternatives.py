@@ -420,6 +420,20 @@ def looks_at_the_group(parameters, group=None):
             grad.copy_(part.view(grad.shape))
 
 
+@alternative("average_gradients", "The group itself takes the mean.")
+def averaged_by_the_group(parameters, group=None):
+    kinds = {}
+    for p in filter(lambda p: p.requires_grad, parameters):
+        p.grad = p.data.new_zeros(p.shape) if p.grad is None else p.grad
+        kinds.setdefault(p.grad.dtype, []).append(p.grad.data)
+    for grads in kinds.values():
+        mean = torch.cat([grad.ravel() for grad in grads])
+        dist.all_reduce(mean, dist.ReduceOp.AVG, group)
+        for grad in grads:
+            part, mean = mean[: grad.numel()], mean[grad.numel() :]
+            grad.copy_(part.reshape(grad.shape))
+
+
 @alternative("average_gradients", "All ranks' gradients are gathered, and every rank takes the mean by itself.")
 def gathered(parameters, group=None):
     by_dtype = {}

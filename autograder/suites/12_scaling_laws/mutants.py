@@ -1619,10 +1619,10 @@ MUTANTS += [
             "The sum is divided by the number of all processes, also where some had no gradient.",
         ),
         (
-            "average_with_reduce_op_avg",
-            "        dist.all_reduce(bucket, group=group)\n        bucket /= dist.get_world_size(group)\n",
-            "        dist.all_reduce(bucket, op=dist.ReduceOp.AVG, group=group)\n",
-            "gloo has no ReduceOp.AVG: add up, then divide.",
+            "divided_twice",
+            "dist.all_reduce(bucket, group=group)",
+            "dist.all_reduce(bucket, op=dist.ReduceOp.AVG, group=group)",
+            "ReduceOp.AVG has divided already.",
         ),
         (
             "strides_taken_for_granted",

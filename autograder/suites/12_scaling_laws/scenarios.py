@@ -666,13 +666,14 @@ class Classroom(dist.ProcessGroup):
 
     def allreduce(self, tensors, options=None):
         kind = getattr(options, "reduceOp", dist.ReduceOp.SUM)
-        if kind != dist.ReduceOp.SUM:
-            raise RuntimeError("this group only adds up")
+        if kind != dist.ReduceOp.SUM and kind != dist.ReduceOp.AVG:  # the enum's own == does not know this kind
+            raise RuntimeError("this group adds up and takes means, and nothing else")
         seen = self.swap(tensors)
 
         def deliver():
             for i, x in enumerate(tensors):
-                x.copy_(sum(brought[i] for brought in seen))
+                total = sum(brought[i] for brought in seen)
+                x.copy_(total if kind == dist.ReduceOp.SUM else total / self.n_ranks)
 
         return Message(deliver, tensors)
 
