@@ -189,17 +189,21 @@ def test_the_command_lines_make_a_corpus_a_run_a_text_and_an_export(tmp_path: Pa
 
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
-    def command(name: str, *arguments: str) -> str:
+    def command(name: str, *arguments: str, status: int = 0) -> str:
         line = [sys.executable, "-m", f"solutions.gpt124m.{name}", *arguments]
         done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=240, env=environment)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return done.stdout
+        assert done.returncode == status, done.stderr[-2000:]
+        return done.stderr if status else done.stdout
 
     run, corpus = str(tmp_path / "run"), str(tmp_path / "corpus")
     assert "train: 4 documents" in command("data", str(texts), "--folder", corpus)
     sizes = "--vocab-size 257 --context-length 16 --n-layers 1 --n-heads 2 --d-model 8 --batch-size 2".split()
     said = command("train", "--folder", corpus, "--out", run, *sizes, "--total-steps", "3", "--warmup-steps", "1")
     assert said.startswith("3 steps, loss 5.")
+    described = (tmp_path / "run/config.json").read_text()
+    said = command("train", "--folder", corpus, "--out", run, *sizes, "--n-layers", "2", status=2)
+    assert "holds the run of a model with n_layers 1; name another folder" in said
+    assert (tmp_path / "run/config.json").read_text() == described, "the run that is there is not lost"
     assert command("generate", run, "--prompt", "All", "--max-new-tokens", "5", "--seed", "1").startswith("All")
     command("generate", run, "--export", str(tmp_path / "exported"))
     assert sorted(path.name for path in (tmp_path / "exported").iterdir()) == ["config.json", "model.safetensors"]

@@ -301,6 +301,12 @@ def main(arguments: list[str] | None = None) -> None:
             parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     parser.add_argument("--compile", action="store_true")
     chosen = vars(parser.parse_args(arguments))
+    sizes = {name: chosen[name] for name in GPTConfig().__dict__}
+    out = Path(chosen["out"])
+    if (out / "config.json").exists():
+        there = json.loads((out / "config.json").read_text(encoding="utf-8"))
+        if other := ", ".join(f"{name} {there.get(name)}" for name in sizes if there.get(name) != sizes[name]):
+            parser.error(f"--out {out}: holds the run of a model with {other}; name another folder for this one")
 
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if torch.cuda.is_available() else torch.device("cpu")
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
@@ -309,15 +315,14 @@ def main(arguments: list[str] | None = None) -> None:
     if device.type == "cuda":
         torch.cuda.set_device(device)
         torch.set_float32_matmul_precision("high")
-    model = GPT(GPTConfig(**{name: chosen[name] for name in GPTConfig().__dict__}), torch.Generator().manual_seed(chosen["seed"]))
-    out = Path(chosen["out"])
+    model = GPT(GPTConfig(**sizes), torch.Generator().manual_seed(chosen["seed"]))
     out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(json.dumps(model.config.__dict__) + "\n", encoding="utf-8")
+    (out / "config.json").write_text(json.dumps(sizes) + "\n", encoding="utf-8")
     fields = {name: chosen[name] for name in TrainConfig().__dict__ if name in chosen}
     config = TrainConfig(**fields, checkpoint_path=str(out / "checkpoint.pt"), log_path=str(out / "log.jsonl"))
-    sizes = chosen["batch_size"], chosen["context_length"], rank, world_size
-    shards = TokenShards(chosen["folder"], "train", *sizes, shuffle_seed=chosen["shuffle_seed"])
-    validation = TokenShards(chosen["folder"], "validation", *sizes) if config.eval_every else None
+    shape = chosen["batch_size"], chosen["context_length"], rank, world_size
+    shards = TokenShards(chosen["folder"], "train", *shape, shuffle_seed=chosen["shuffle_seed"])
+    validation = TokenShards(chosen["folder"], "validation", *shape) if config.eval_every else None
     history = train(model.to(device), shards, config, validation)
     if rank == 0:
         steps, validation = len(history["loss"]), history["validation"][-1:] or "not asked for"
