@@ -204,7 +204,7 @@ class DecoderBlock(nn.Module):
 
 @dataclass
 class MiniT5Config:
-    """The sizes of a model, checked once so that nothing later has to.
+    """The sizes of a model, checked once. (Whether buckets and distances fit is for `relative_position_bucket` to say.)
 
     `d_ff=None` stands for `4 * d_model` and is replaced by that number.
 
