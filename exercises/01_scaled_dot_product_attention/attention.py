@@ -73,10 +73,10 @@ def scaled_dot_product_attention(
     """The mean of the values, weighted by softmax(scale · q kᵀ): `(output (..., n_q, d_v), weights (..., n_q, n_k))`.
 
     `scale` defaults to 1 / sqrt(d_k). `mask` is boolean, broadcasts to the scores `(..., n_q, n_k)`, and is True where
-    a query may attend. A query that may attend to nothing gets zero weights and a zero output. Large scores neither
-    overflow nor cost the weights their digits. Leading dimensions of q, k and v broadcast; dtype is kept, inputs are not
-    changed, gradients flow and are finite. Shapes that do not fit and a mask that is not boolean are refused. Source:
-    Vaswani et al. 2017, equation 1.
+    a query may attend. A query that may attend to nothing gets zero weights and a zero output. Scores as large as their
+    dtype can hold neither overflow nor cost the weights their digits. Leading dimensions of q, k and v broadcast; dtype is
+    kept, inputs are not changed, gradients flow and are finite. Shapes that do not fit and a mask that is not boolean are
+    refused. Source: Vaswani et al. 2017, equation 1.
     """
     check_shapes(q, k, v, mask)
     # TODO: your code goes here, in place of the next line.

@@ -211,7 +211,7 @@ def check_order(order, parents, wanted):
 
 @exercise("topological_order")
 def test_a_diamond(student):
-    """a leads to d on two ways, and comes once."""
+    """a leads to d in two ways, and comes once."""
     parents = {"a": "", "b": "a", "c": "a", "d": "bc", "e": "d"}
     check_order(student.run(in_order, parents, "d"), parents, "abcd")
 
@@ -247,7 +247,7 @@ def test_sums_products_and_their_gradients(student):
     x, y = drawn(1, 2, 3), drawn(2, 2, 3)
     check(student, "x + y", x, y, hint="+ hands g to both")
     check(student, "x * y", x, y, hint="to each, g times the other")
-    check(student, "x * y + x", x, y, hint="what arrives on several ways is added up")
+    check(student, "x * y + x", x, y, hint="what arrives in several ways is added up")
 
 
 @exercise("Array")

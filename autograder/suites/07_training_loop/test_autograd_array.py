@@ -88,7 +88,7 @@ X, Y = normal(1, 2, 3), normal(2, 3)
 @example(case=graph_of([X.sum(), X], [["*", [0, 1], {}]]))
 def test_gradients_of_sums_and_products(student, case):
     """Graphs of + and * with broadcasting: values and all gradients, however often and on whatever ways a node is used."""
-    hint = "gradients that come on several ways are added up; a node's turn comes when all its children have had theirs"
+    hint = "gradients that come in several ways are added up; a node's turn comes when all its children have had theirs"
     compare(student.run(probes.graph, *case.arguments), truth(*case.arguments), "a graph of + and *", hint)
 
 
