@@ -244,11 +244,11 @@ def _is_float(x):
 
 def scattered(x):
     """The same numbers, every second one of a larger tensor whose dimensions lie the other way round in memory, and which
-    begins before them."""
+    begins before them: by an even number, which `torch.view_as_complex` asks for."""
     if not isinstance(x, torch.Tensor) or x.dim() == 0:
         return x
-    larger = torch.zeros([2 * size for size in reversed(x.shape)], dtype=x.dtype)
-    view = larger[tuple(slice(1, None, 2) for _ in x.shape)].permute(*reversed(range(x.dim())))
+    larger = torch.zeros([2 * size + 2 for size in reversed(x.shape)], dtype=x.dtype)
+    view = larger[tuple(slice(2, None, 2) for _ in x.shape)].permute(*reversed(range(x.dim())))
     view.copy_(x)
     return view
 
