@@ -1,5 +1,9 @@
 """What is read of a process's memory is what its code holds, and not what the allocator makes of it."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 from autograder.grading.lookout import Lookout
 from autograder.grading.remote import RemoteModule
 from autograder.worker.client import Job, Worker
@@ -80,3 +84,27 @@ def test_the_processor_time_of_threads_counts(zygote):
     finally:
         worker.close()
     assert 0.27 < measured.cpu_seconds < 0.6
+
+
+COLLECTING = """
+import gc
+
+
+def is_collected():
+    return gc.isenabled()
+"""
+
+
+def test_garbage_is_collected_and_new_memory_comes_in_small_pages(zygote):
+    """Imports are done without the one, and in large pages: a submission runs as anywhere else."""
+    worker = Worker(zygote, Job(files={"collecting.py": COLLECTING}, main="collecting"))
+    try:
+        assert worker.request(op="call", name="is_collected", args=(), kwargs={})["value"] is True
+        assert "THP_enabled:\t0\n" in Path(f"/proc/{worker.pid}/status").read_text()
+    finally:
+        worker.close()
+
+
+def test_a_settled_process_collects_garbage_again():
+    code = "import gc; gc.disable(); from autograder.worker import pages; pages.settle(); print(gc.isenabled())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60).stdout == "True\n"

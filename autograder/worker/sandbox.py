@@ -26,7 +26,7 @@ NAMESPACES = {"network": CLONE_NEWNET, "mount": CLONE_NEWNS, "pid": CLONE_NEWPID
 MS_REC_PRIVATE = 0x4000 | 0x40000
 MS_NOSUID_NODEV_NOEXEC = 2 | 4 | 8
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_SET_DUMPABLE, PR_SET_SECUREBITS = 1, 24, 38, 4, 28
-PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 47, 4
+PR_SET_THP_DISABLE, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL = 41, 47, 4
 SECUREBITS_LOCKED = 0b11101111  # NOROOT, NO_SETUID_FIXUP, KEEP_CAPS off, NO_CAP_AMBIENT_RAISE; all locked
 CAPABILITY_VERSION_3 = 0x20080522
 FIRST_UID = 60000  # a slot's own user: nothing on the system belongs to it
@@ -117,6 +117,11 @@ def limit(memory_mb: int, cpu_seconds: float, processes: int) -> None:
         bounds = [each for each in (value, hard) if each != resource.RLIM_INFINITY]
         if bounds:
             resource.setrlimit(kind, (min(bounds), min(bounds)))
+
+
+def take_small_pages() -> None:
+    """New memory comes in pages of 4 KiB whatever the system prefers, so that a process holds what it has written to."""
+    _libc.prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0)
 
 
 def can_be_another_user(paths: Iterable[str]) -> bool:

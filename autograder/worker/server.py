@@ -163,6 +163,7 @@ def _confine(config: dict, namespaces: list[str], readable: list[str], own_user:
     tempfile.tempdir = None  # where temporary files go was found out in the zygote
     sys.path[:0] = [folder]
     alone = own_user or ("pid" in namespaces and os.geteuid() != 0)  # whether no one else's processes count
+    sandbox.take_small_pages()
     sandbox.limit(config["memory_mb"], config["cpu_seconds"], sandbox.PROCESSES if alone else resource.RLIM_INFINITY)
     in_force.append("resource limits")
     if not alone and not sandbox.processes_are_bounded():

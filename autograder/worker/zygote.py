@@ -8,6 +8,7 @@ it, and the zygote, before or after that, the worker's process number as seen fr
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -19,29 +20,31 @@ from functools import partial
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-M_MMAP_THRESHOLD, OWN_MEMORY_BYTES = -3, 64 << 10
+OWN_MEMORY_BYTES = 64 << 10
 SEED = 0  # of the global random states: every test's child starts with the same
 
 
 def main() -> None:
+    gc.disable()  # until `pages.settle()`: there is hardly any garbage, and looking for it takes a fifth of the imports' time
     os.environ.update(THREADS)
     os.environ["TRITON_INTERPRET"] = "1"  # read when triton is first imported, which torch does; a worker has no GPU
     # What modules do at a fork (random takes a new seed, logging renews its locks) has no use in a process without
     # threads, costs a third of a fork, and would give each test another random state.
     os.register_at_fork = lambda **handlers: None
-    import ctypes
     import random
+
+    from autograder.worker import pages
 
     # Tensors get memory of their own and give it back at once, so that peaks are what the code holds and nothing else: in the
     # heap, aligned as they are, they leave pieces behind that the next ones do not fit into.
-    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, OWN_MEMORY_BYTES)
+    pages.begin(OWN_MEMORY_BYTES)
     control = socket.socket(fileno=int(sys.argv[1]))
     private, preload, folder = json.loads(sys.argv[2]), json.loads(sys.argv[3]), sys.argv[4]
     import numpy as np
     import torch
     import torch.utils.flop_counter  # noqa: F401  for the probes
 
-    from autograder.worker import pages, sandbox, seccomp, server
+    from autograder.worker import sandbox, seccomp, server
     from autograder.worker.channel import Channel
 
     for name in preload:
