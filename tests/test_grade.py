@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 from tiny import make_course
 
+from autograder.grading.grade import _together
 from autograder.reports.results import schema
 
 RIGHT = "def double(x):\n    return x + x\n\n\nclass Halver:\n    def __call__(self, x):\n        return x / 2\n"
@@ -284,6 +285,20 @@ def test_what_cannot_be_imported_is_not_tried_again_for_each_part(tiny_course: P
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert len((tmp_path / "workers").read_text()) == 1 + 2 + 1  # the first one shows what confines a worker
+
+
+def test_what_was_earned_before_an_import_fails_is_not_spread_over_the_rest() -> None:
+    """A file may be imported for one part and not for the next: by the clock, or at random."""
+
+    def answer(loaded: bool, **outcomes: str) -> bytes:
+        return json.dumps([{name: {"outcome": outcome} for name, outcome in outcomes.items()}, {}, loaded]).encode()
+
+    rest = iter([answer(True, one="passed", two="failed"), answer(False, three="error"), answer(True, four="passed")])
+    outcomes, _ = _together(rest, ["one", "two", "three", "four"])
+    assert {name: outcome.outcome for name, outcome in outcomes.items()} == {
+        "one": "passed", "two": "failed", "three": "error", "four": "error",
+    }  # fmt: skip
+    assert len(list(rest)) == 1, "the last part is not asked for"
 
 
 def test_the_table_shows_scores_and_named_mistakes(graded: dict) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -27,6 +27,10 @@ SLACK_SECONDS, PART_SLACK_SECONDS = 60, 20  # beyond its modules' own limits, a 
 GRADER_FAILED = b"!"  # begins the answer of a task in which not the submission failed, but the grader
 REQUIRED = ("Landlock", "seccomp")
 _NOT_ENDED = "grading this submission did not end properly: {}. Ask your instructor to look at it."
+
+
+class _NotEnded(Exception):
+    """A part's process died."""
 
 
 def grade(
@@ -157,22 +161,15 @@ def grade_module(
         answer = [{name: asdict(outcome) for name, outcome in outcomes.items()}, called, worker.is_loaded]
         return json.dumps(answer).encode()
 
-    outcomes: dict[str, TestOutcome] = {}
     seconds = PART_SLACK_SECONDS + PATIENCE * module.limits.module_seconds
-    with closing(_answers([partial(run, part) for part in parts], hands, seconds)) as answers:
-        for answer in answers:
-            if isinstance(answer, Died):
-                return _rejected(suites, module, _NOT_ENDED.format(answer.why))
-            if answer.startswith(GRADER_FAILED):
-                raise GraderError(answer.removeprefix(GRADER_FAILED).decode())
-            of_part, at_run_time, is_loaded = json.loads(answer)
-            outcomes |= {name: TestOutcome(**outcome) for name, outcome in of_part.items()}
-            for exercise, (call, line) in at_run_time.items():
-                what = f"{call} is called in {exercise}: this exercise asks you to write it yourself."
-                breaches.setdefault(exercise, f"{module.main_file}, line {line}: {what}")
-            if not is_loaded:
-                outcomes = {spec.name: next(iter(outcomes.values())) for spec in chosen}
-                break
+    try:
+        with closing(_answers([partial(run, part) for part in parts], hands, seconds)) as answers:
+            outcomes, called = _together(answers, [spec.name for spec in chosen])
+    except _NotEnded as ended:
+        return _rejected(suites, module, _NOT_ENDED.format(ended))
+    for exercise, (call, line) in called.items():
+        what = f"{call} is called in {exercise}: this exercise asks you to write it yourself."
+        breaches.setdefault(exercise, f"{module.main_file}, line {line}: {what}")
     well = all(outcome.outcome == "passed" for outcome in outcomes.values())
     uses = {} if well else built_on(module, item.files)
     return score_module(
@@ -186,6 +183,29 @@ def _answers(parts: Sequence[Callable[[int], bytes]], hands: int, seconds: float
     else:
         with closing(in_forks(parts, hands, lambda _: seconds)) as answers:
             yield from (answer for _, answer in answers)
+
+
+def _together(
+    answers: Iterable[bytes | Died], chosen: Sequence[str]
+) -> tuple[dict[str, TestOutcome], dict[str, tuple[str, int]]]:
+    """The outcomes and the forbidden calls of all parts. What remains after one whose file cannot be imported has its outcome.
+
+    Raises _NotEnded for a part that did not answer, GraderError for one in which the grader failed.
+    """
+    outcomes: dict[str, TestOutcome] = {}
+    called: dict[str, tuple[str, int]] = {}
+    for answer in answers:
+        if isinstance(answer, Died):
+            raise _NotEnded(answer.why)
+        if answer.startswith(GRADER_FAILED):
+            raise GraderError(answer.removeprefix(GRADER_FAILED).decode())
+        of_part, called_there, is_loaded = json.loads(answer)
+        found = {name: TestOutcome(**outcome) for name, outcome in of_part.items()}
+        outcomes |= found
+        called = called_there | called
+        if not is_loaded:
+            return dict.fromkeys(chosen, next(iter(found.values()))) | outcomes, called
+    return outcomes, called
 
 
 def _counts(part: frozenset[str], tests: Callable[[TestSpec], bool], spec: TestSpec) -> bool:
