@@ -66,7 +66,7 @@ _BODIES = {
     """,
     "starts_a_survivor": "if os.fork() == 0:\n        os.setsid()\n        time.sleep(600)\n    return args[0] if args else 0",
     "runs_a_program": "import subprocess\n    return subprocess.check_output(['/bin/sh', '-c', 'cat /etc/passwd']).decode()",
-    "fills_memory": "keep = []\n    while True:\n        keep.append(torch.ones(1 << 24))",
+    "fills_memory": "keep = []\n    while True:\n        keep.append(torch.ones(1 << 22))",
     "recurses": "sys.setrecursionlimit(10**9)\n    return answer(*args, **kwargs)",
     "never_returns": "while True:\n        pass",
 }
@@ -84,7 +84,7 @@ _IMPORTS = {
 LESS = {
     "never_returns": {"call_seconds": 0.1, "module_seconds": 0.2},
     "loops_while_imported": {"load_seconds": 0.1},
-    "fills_memory": {"memory_mb": 96},
+    "fills_memory": {"memory_mb": 64},
 }
 
 

@@ -31,7 +31,7 @@ from autograder.worker.client import GraderError, Worker, Zygote
 # of the same kind, and a test that catches one most likely catches the next.
 _CAUGHT_BY: list[str] = []
 SLOW_SECONDS, TRIED = 0.25, 3  # a mutant that takes longer is worth a look at what else catches it, and at how many tests
-CHEAT_LIMITS = {"call_seconds": 0.5, "load_seconds": 0.5, "module_seconds": 1.0, "memory_mb": 256}
+CHEAT_LIMITS = {"call_seconds": 0.5, "load_seconds": 0.5, "module_seconds": 2.0, "memory_mb": 256}
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote
         # An exercise earns nothing unless its core tests pass, so these alone decide whether a cheat earns anything.
         submitted = SubmittedModule(module, files)
         result = grade_module(
-            submitted, {}, suites, zygote, slot, tests=lambda spec: spec.core, until_failure=True, diagnosed=False
+            submitted, {}, suites, zygote, slot, tests=lambda spec: spec.core, until_failure=True, diagnosed=False, parted=False
         )
     except GraderError as error:
         return [Finding(f"broke the grader: {error}")]

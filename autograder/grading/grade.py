@@ -131,12 +131,13 @@ def grade_module(
     tests: Callable[[TestSpec], bool] = lambda _: True,
     until_failure: bool = False,
     diagnosed: bool = True,
+    parted: bool = True,
 ) -> ModuleResult:
     """The result of one module; `own` holds the files of the student's earlier modules that passed.
 
     Its exercises are graded in parts, `hands` of them at a time, each by a worker and in a fork of its own; how a
     module is parted does not depend on `hands`, so its result does not either. A file that cannot be imported is not
-    imported again for the next part: it may take all its time each time.
+    imported again for the next part: it may take all its time each time. What is not `parted` is graded in one part, here.
     """
     module = item.module
     problem = item.problem or _syntax_problem(item.files)
@@ -146,7 +147,8 @@ def grade_module(
     files, substituted = with_dependencies(module, item.files, own, suites.course)
     suite = suites.by_module[module.id]
     chosen = [spec for spec in suite.manifest if tests(spec)]
-    parts = [part for part in suite.parts if any(spec.exercise in part for spec in chosen)]
+    everything = frozenset(spec.exercise for spec in chosen)
+    parts = [part for part in suite.parts if part & everything] if parted else [everything]
 
     def run(part: frozenset[str], hand: int) -> bytes:
         try:
