@@ -65,6 +65,29 @@ def test_a_sound_module_passes(tiny_course: Path, run_autograder) -> None:
         assert f"✓ 00_tiny: {mutants}1 alternatives" in done.stdout
 
 
+TELLTALE_MUTANT = """
+
+@mutant("double", "Four times x, and a file where it may write one: not in a worker.")
+def telltale(x):
+    import contextlib
+    import pathlib
+
+    with contextlib.suppress(OSError):
+        pathlib.Path({path!r}).touch()
+    return 4 * x
+"""
+
+
+def test_mistakes_are_looked_for_only_where_their_names_are_asked_for(tmp_path: Path, run_autograder) -> None:
+    mutants, looked_for = make_course(tmp_path) / SUITE / "mutants.py", tmp_path / "looked_for"
+    mutants.write_text(mutants.read_text() + TELLTALE_MUTANT.format(path=str(looked_for)))
+    assert run_autograder("sync", "--course", tmp_path).returncode == 0
+    for option, looked in ((), False), (("--names",), True):
+        done = run_autograder("verify", "--course", tmp_path, "--without-cheats", *option)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert looked_for.exists() == looked
+
+
 SLOW_MUTANT = """
 
 @mutant("double", "Three times x, in place, and slowly unless x has three values.")

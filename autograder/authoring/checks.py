@@ -69,9 +69,8 @@ def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool, name
     ]
     uses = built_on(module, solution)
     for together in _of_unlike_exercises(_load(module, "alternatives.py")):
-        names = tuple(variant.name for variant in together)
         run = partial(_alternatives, uses, module, together, solution, suites, zygote)
-        found.append(Check("alternative", names, run))
+        found.append(Check("alternative", tuple(variant.name for variant in together), run))
     noted = caught.read(module)
     for variant in _load(module, "mutants.py"):
         run = partial(_mutant, module, variant, noted.get(variant.name, ""), names, note, solution, suites, zygote)
