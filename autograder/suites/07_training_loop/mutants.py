@@ -1949,6 +1949,12 @@ MUTANTS = [
         ("((step + 1) % config.checkpoint_every == 0 or", "(step % config.checkpoint_every == 0 or"),
     ),
     edit(
+        "checkpoint_one_step_too_soon",
+        "train",
+        "The checkpoint comes one step before checkpoint_every steps are done: when step + 1 is a multiple of it.",
+        ("((step + 1) % config.checkpoint_every == 0 or", "((step - 1) % config.checkpoint_every == 0 or"),
+    ),
+    edit(
         "checkpoint_never_loaded",
         "train",
         "A checkpoint that is there is not loaded: the run begins anew.",

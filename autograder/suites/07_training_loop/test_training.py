@@ -172,21 +172,22 @@ def test_passes_that_are_added_up_give_the_step_of_the_large_batch(student, seed
     seed=seeds(),
     stop_at=st.sampled_from([2, 3, 4, 7]),
     eval_every=st.sampled_from([1, 2, 3]),
+    every=st.sampled_from([2, 3]),
     dropout=st.sampled_from([0.0, 0.5]),
 )
-@example(seed=1, stop_at=4, eval_every=2, dropout=0.5)
-@example(seed=1, stop_at=5, eval_every=3, dropout=0.0)
-def test_a_run_that_breaks_off_goes_on_from_its_checkpoint_to_the_last_bit(student, seed, stop_at, eval_every, dropout):
+@example(seed=1, stop_at=4, eval_every=2, every=2, dropout=0.5)
+@example(seed=1, stop_at=5, eval_every=2, every=3, dropout=0.0)
+def test_a_run_that_breaks_off_goes_on_from_its_checkpoint_to_the_last_bit(student, seed, stop_at, eval_every, every, dropout):
     """History and weights are those of a run that was never interrupted; a run that is done is not done again."""
     (data, _, validation), weights = texts(seed), truth.random_weights(VOCAB, WIDTH, seed)
-    config = BASE | {"n_steps": 9, "eval_every": eval_every, "checkpoint_every": 2, "warmup_steps": 2}
+    config = BASE | {"n_steps": 9, "eval_every": eval_every, "checkpoint_every": every, "warmup_steps": 2}
     others = truth.random_weights(VOCAB, WIDTH, seed + 1)
     seen = student.run(scenarios.interrupted, weights, others, [data, validation], config, stop_at, dropout)
     whole, resumed, repeated = seen["runs"]
     assert seen["broke off"], f"the model broke off at pass {stop_at}, and train went on"
     assert_equal(seen["folder"], ["run.pt"], what="the files in the folder of the checkpoint")
-    saved = stop_at // 2 * 2
-    what = f"checkpoints every 2 steps, broken off in step {stop_at}, evaluated every {eval_every}:"
+    saved = stop_at // every * every
+    what = f"checkpoints every {every} steps, broken off in step {stop_at}, evaluated every {eval_every}:"
     hint = "put back history, weights, optimiser, generator and dice; begin with the step that comes next"
     for key in whole:
         assert_equal(resumed[key], whole[key], what=f"{what} the {key} in the end", hint=hint)

@@ -1894,6 +1894,36 @@ TOKENIZER = [
         ),
     ),
     edit(
+        "stream_takes_e0_for_two_bytes",
+        "GPT2Tokenizer",
+        "decode_stream takes a character that begins with the byte E0 for two bytes long: from E0 to EF they are three.",
+        (
+            "            yield decoder.decode(self._bytes_of(i))\n",
+            """            piece = ""
+            for byte in self._bytes_of(i):
+                if need and low <= byte <= high:
+                    held, need, low, high = held + bytes([byte]), need - 1, 0x80, 0xBF
+                    piece += "" if need else held.decode("utf-8", "replace")
+                    continue
+                piece += "\\ufffd" if need else ""
+                held, need, low, high = bytes([byte]), 0, 0x80, 0xBF
+                if byte < 0x80:
+                    piece += chr(byte)
+                elif 0xC2 <= byte < 0xF5:
+                    need = 1 + (byte > 0xE0) + (byte >= 0xF0)
+                    low, high = {0xE0: 0xA0, 0xF0: 0x90}.get(byte, 0x80), {0xED: 0x9F, 0xF4: 0x8F}.get(byte, 0xBF)
+                else:
+                    piece += "\\ufffd"
+            yield piece
+""",
+        ),
+        (
+            '        decoder = codecs.getincrementaldecoder("utf-8")("replace")\n',
+            '        held, need, low, high = b"", 0, 0x80, 0xBF\n',
+        ),
+        ('        yield decoder.decode(b"", final=True)\n', '        yield "\\ufffd" if need else ""\n'),
+    ),
+    edit(
         "stream_one_behind",
         "GPT2Tokenizer",
         "decode_stream is one id behind: give what is complete before the next id is drawn.",

@@ -11,6 +11,8 @@ from autograder.testing.strategies import given, seeds, settings
 from . import scenarios
 from .cases import COMPOSED, EVERYTHING, PLAIN, corpus, cut_up, mixture, vocabulary, vocabulary_of_lines, written
 
+# A character for each way in which UTF-8 begins one: C2, DF, E0 A0, E0 A4, E1, ED, EE, EF, F0, F1, F4.
+EACH_BEGINNING = (0x80, 0x7FF, 0x800, 0x939, 0x1000, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x40000, 0x10FFFF)
 SPECIAL = ("<|endoftext|>", "<|a|>", "<|a|><|b|>", "<|b|>", "..", "<s>", "ab", "abc", "x|y", "<|" + "no 1 " * 20 + "|>")
 
 
@@ -349,7 +351,7 @@ def test_pieces_of_text_are_the_whole_text(student, reference, seed):
     """decode_stream, joined, is what decode gives, also where characters are cut in two, or wrong, or never end."""
     rng, known = random.Random(seed), vocabulary(seed % 5, 30)
     single = {token[0]: i for i, token in known[0].items() if len(token) == 1}
-    texts = [mixture(seed + i, ["é", "🙂", "日", "a", " ", "\ufeff"], 6).encode() for i in range(5)]
+    texts = [mixture(seed + i, ["é", "🙂", "日", "हि", "a", " ", "\ufeff"], 6).encode() for i in range(5)]
     texts += [
         bytes(
             rng.choices(
@@ -378,6 +380,7 @@ def test_each_character_is_written_as_soon_as_it_is_there(student, reference):
         "🙂🙂".encode(),
         b"abc",
         "a\ufffdb".encode(),
+        "".join(map(chr, EACH_BEGINNING)).encode(),
         # No A0 to BF after ED: it is clear then that it is wrong, yet Python's decoder waits for one byte more.
         b"\xff\x80a\xe2\x82b\xf0\x9f\x98\xc3\xa9c",
         b"\xed\xe0\x80\x80\xf0\x80\x80\x80\xf4\x90\x80\x80\xc0\x80\xf5\x80\x80\x80a",

@@ -346,6 +346,12 @@ ALTERNATIVES = [
         ("json.dumps(header).encode()", 'json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")'),
     ),
     edit(
+        "seeded_when_imported",
+        "export",
+        "The file seeds PyTorch as it is imported: which is before any test, whichever test imports it.",
+        ("def export(", "torch.manual_seed(1234)\n\n\ndef export("),
+    ),
+    edit(
         "from_named_parameters",
         "export",
         "From named_parameters, which names a tied weight once; layers are known by their class.",

@@ -1600,6 +1600,15 @@ MUTANTS = [
     ),
     # next_token
     edit(
+        "race_the_wrong_way_round",
+        "next_token",
+        "Probabilities times exponential noise favour the most probable token: divide by the noise, and the largest wins.",
+        (
+            "ids[torch.multinomial(probs, 1, generator=generator)]",
+            "ids[(probs * torch.empty_like(probs).exponential_(generator=generator)).argmax()]",
+        ),
+    ),
+    edit(
         "temperature_multiplied",
         "next_token",
         "Logits are multiplied by the temperature: divide.",

@@ -340,9 +340,9 @@ def gpt_like(config, weights):
 @in_a_folder
 def exported(module, config, weights, path):
     """The file's bytes, config.json, the folder's files, and whether the model is as it was."""
-    model = gpt_like(config, weights)
+    model, export = gpt_like(config, weights), part(module, "generate").export
     before = surroundings()
-    part(module, "generate").export(model, Path(path) if "/" in path else path)
+    export(model, Path(path) if "/" in path else path)
     changed = differences(before)
     folder = os.path.dirname(path) or "."
     with open(path, "rb") as file:

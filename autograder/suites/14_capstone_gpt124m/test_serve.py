@@ -6,11 +6,13 @@ import math
 import torch
 
 from autograder.testing import assert_equal, exercise
-from autograder.testing.strategies import given, settings, sizes, st
+from autograder.testing.strategies import example, given, settings, sizes, st
 
 from . import probes
 
-SOME_TEXT = st.text(st.sampled_from("aZ 9\nßéñ€漢字😀🧑\u0301\ufeff"), max_size=12)
+SOME_TEXT = st.text(st.sampled_from("aZ 9\nßéñ€हि漢字😀🧑\u0301\ufeff"), max_size=12)
+# A character for each way in which UTF-8 begins one: C2, DF, E0 A0, E0 A4, E1, ED, EE, EF, F0, F1, F4.
+EACH_BEGINNING = "".join(map(chr, (0x80, 0x7FF, 0x800, 0x939, 0x1000, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x40000, 0x10FFFF)))
 DEFAULTS = {"max_new_tokens": 64, "temperature": 1.0, "top_k": None, "top_p": None, "seed": None, "stream": False}
 
 # decode_stream
@@ -37,6 +39,7 @@ def test_the_pieces_together_are_the_decoded_text(student, data, cuts):
 @exercise("decode_stream", points=1)
 @settings(max_examples=20)
 @given(text=SOME_TEXT)
+@example(text=EACH_BEGINNING)
 def test_a_character_comes_with_its_last_byte_and_not_before(student, text):
     """Each byte a token: a piece a character, as soon as the last of its bytes is there."""
     data = text.encode()
