@@ -1581,6 +1581,14 @@ MUTANTS = [
         ("(text := tokenizer.decode(waiting))", "(text := tokenizer.decode(waiting).rstrip('\\ufffd'))"),
     ),
     edit(
+        "all_of_it_once_more",
+        "decode_stream",
+        "Where a character never ends, the whole text comes once more at the end: only what has not been shown is left.",
+        ("    waiting: list[int] = []\n", "    waiting: list[int] = []\n    everything: list[int] = []\n"),
+        ("        waiting.append(token)\n", "        waiting.append(token)\n        everything.append(token)\n"),
+        ("if waiting and (text := tokenizer.decode(waiting)):", "if waiting and (text := tokenizer.decode(everything)):"),
+    ),
+    edit(
         "list_made_first",
         "decode_stream",
         "All ids are asked for before the first piece: a stream then streams nothing.",

@@ -21,6 +21,7 @@ DEFAULTS = {"max_new_tokens": 64, "temperature": 1.0, "top_k": None, "top_p": No
 @exercise("decode_stream", points=2, core=True)
 @settings(max_examples=30)
 @given(data=st.one_of(st.binary(max_size=14), SOME_TEXT.map(str.encode)), cuts=st.lists(sizes(0, 13), max_size=6))
+@example(data=b"abc\xf0\x9f", cuts=[2, 2, 4])  # a character that never ends, after text that has been shown
 def test_the_pieces_together_are_the_decoded_text(student, data, cuts):
     """Whatever the bytes are and however tokens cut them; no piece is empty; all ids are read, and not before the first piece."""
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
