@@ -34,7 +34,7 @@ def test_a_mask_gives_its_memory_back_whatever_was_allocated_after_it(zygote):
             held.append(worker.usage()[0])
     finally:
         worker.close()
-    assert (held[1] - held[0]) / MIB < 12  # of 25: some masks fit into what the heap has free at its end
+    assert (held[1] - held[0]) / MIB < 18  # of 25: what the heap has free at its end, 8 to 12 of them, takes some masks
 
 
 BALLAST = """
