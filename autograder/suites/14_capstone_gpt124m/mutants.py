@@ -2011,6 +2011,12 @@ MUTANTS = [
     ),
     # parse_request
     edit(
+        "top_k_of_one_refused",
+        "parse_request",
+        "A top_k of 1 is refused: whole numbers are allowed from 1 on.",
+        ("whole(x, 1, math.inf)", "whole(x, 2, math.inf)"),
+    ),
+    edit(
         "true_is_a_number",
         "parse_request",
         "true is accepted as a number: in Python, bool is a kind of int.",

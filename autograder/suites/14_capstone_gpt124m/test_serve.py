@@ -83,6 +83,8 @@ def body_of(**fields):
     stream=st.booleans(),
     left_out=st.sets(sizes(0, 5)),
 )
+@example(prompt="a", n=0, temperature=0.0, k=1, p=1.0, seed=0, stream=True, left_out=set())
+@example(prompt="a", n=50, temperature=1e300, k=10**6, p=1e-3, seed=2**63 - 1, stream=False, left_out=set())
 def test_all_fields_are_there_with_their_values_or_defaults(student, prompt, n, temperature, k, p, seed, stream, left_out):
     """In any order; null where it is allowed; the limit is one for the default, too."""
     given_fields = dict(zip(DEFAULTS, (n, temperature, k, p, seed, stream)))
