@@ -27,6 +27,21 @@ def distribution(logits, temperature=1.0, top_k=None, top_p=None):
     return result / result.sum()
 
 
+def check_frequencies(student, logits, seed, options, given=""):
+    """Of 500 draws, each token has its share, five standard deviations more or less; and nothing else changed."""
+    tokens, left = student.run(probes.draws, logits, 500, seed, options)
+    wanted = {"all are ints": True, "logits are as they were": True, "changed for everyone": []}
+    assert_equal({key: left[key] for key in wanted}, wanted, what="what next_token left behind")
+    expected, found = distribution(logits, **options), tokens.bincount(minlength=len(logits)).double() / 500
+    for token in range(len(logits)):
+        far = 5 * math.sqrt(expected[token] * (1 - expected[token]) / 500)
+        assert abs(found[token] - expected[token]) <= far, (
+            f"with {given or options}, token {token} should come with probability {expected[token]:.3f},"
+            f" it came in {found[token]:.3f} of 500 draws"
+            "\n  hint: divide by the temperature, keep top_k, renormalise, keep the nucleus, draw"
+        )
+
+
 @exercise("next_token", points=0.5, core=True)
 @settings(max_examples=4)
 @given(
@@ -38,20 +53,8 @@ def distribution(logits, temperature=1.0, top_k=None, top_p=None):
 )
 def test_tokens_come_as_often_as_their_probability_after_the_filters_says(student, seed, vocab, temperature, k, p):
     """Temperature, then top-k, then the nucleus of what is left, renormalised; ints; logits as they were."""
-    drawn = normal(seed, vocab, scale=1.5, dtype=torch.float64 if seed % 2 else torch.float32)
-    one_of_seven = torch.tensor([0.4, *[0.1] * 6], dtype=torch.float64).log()  # the best of many, where a race is easily lost
-    for logits, options in ((drawn, {"temperature": temperature, "top_k": k or None, "top_p": p}), (one_of_seven, {})):
-        tokens, left = student.run(probes.draws, logits, 500, seed, options)
-        wanted = {"all are ints": True, "logits are as they were": True, "changed for everyone": []}
-        assert_equal({key: left[key] for key in wanted}, wanted, what="what next_token left behind")
-        expected, found = distribution(logits, **options), tokens.bincount(minlength=len(logits)).double() / 500
-        for token in range(len(logits)):
-            far = 5 * math.sqrt(expected[token] * (1 - expected[token]) / 500)
-            assert abs(found[token] - expected[token]) <= far, (
-                f"with {options}, token {token} should come with probability {expected[token]:.3f},"
-                f" it came in {found[token]:.3f} of 500 draws"
-                "\n  hint: divide by the temperature, keep top_k, renormalise, keep the nucleus, draw"
-            )
+    logits = normal(seed, vocab, scale=1.5, dtype=torch.float64 if seed % 2 else torch.float32)
+    check_frequencies(student, logits, seed, {"temperature": temperature, "top_k": k or None, "top_p": p})
 
 
 @exercise("next_token", points=1)
@@ -80,7 +83,9 @@ def test_the_most_probable_token_is_taken_without_chance(student, seed, vocab):
 
 @exercise("next_token", points=0.5, core=True)
 def test_filters_leave_what_they_should_in_this_order(student):
-    """Temperature before the filters, top-k before the nucleus, which is the smallest that reaches top_p."""
+    """Temperature before the filters, top-k before the nucleus, which is the smallest that reaches top_p; or none."""
+    seven = torch.tensor([0.4, *[0.1] * 6], dtype=torch.float64).log()
+    check_frequencies(student, seven, 1, {}, given="probabilities of 0.4 and six times 0.1, and no filters")
     four = torch.tensor([0.4, 0.3, 0.2, 0.1], dtype=torch.float64).log()
     tokens, _ = student.run(probes.draws, four, 60, 1, {"top_k": 2, "top_p": 0.5})
     assert_equal(sorted(set(tokens.tolist())), [0], what="the tokens drawn of 0.4, 0.3, 0.2, 0.1 with top_k=2 and then top_p=0.5")
