@@ -5,7 +5,7 @@ import torch
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
 from autograder.testing.hints import if_nan, unless_finite
 from autograder.testing.probes import strided
-from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .cases import CUT_OFF, assert_in_turn, require, slices
@@ -27,6 +27,9 @@ def holed(draw):
     x.view(len(x), -1)[:, 0] = -INF
     x = x.movedim(0, dim).contiguous()
     return x, dim, (x == -INF).all(dim, keepdim=True)
+
+
+ONE_EMPTY = (torch.tensor([[-INF, -INF, -INF], [0.5, -INF, 1.5]], dtype=torch.float64), 1, torch.tensor([[True], [False]]))
 
 
 @exercise("logsumexp", points=4, core=True)
@@ -148,6 +151,7 @@ def test_slices_of_nothing_but_minus_infinity_give_zeros(student, case, offset):
 @exercise("softmax", points=2)
 @settings(max_examples=22)
 @given(case=holed(), near=OFFSETS, seed=seeds())
+@example(case=ONE_EMPTY, near=(torch.float64, 1000.0), seed=0)
 def test_the_gradient_of_softmax_is_finite_everywhere(student, case, near, seed):
     """The gradient is torch.softmax's, of large values too, and finite on slices of nothing but -inf."""
     (dtype, offset), (x, dim, empty) = near, case

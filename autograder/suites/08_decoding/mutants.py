@@ -1557,6 +1557,12 @@ MUTANTS = [
         ("topk(min(2 * beam_size, totals.numel()))", "topk(min(beam_size + 1, totals.numel()))"),
     ),
     edit(
+        "one_short_of_twice_as_many",
+        "beam_search",
+        "Where all of the best beam_size end, too few go on: look at twice as many candidates, not at one fewer.",
+        ("topk(min(2 * beam_size, totals.numel()))", "topk(min(2 * beam_size - 1, totals.numel()))"),
+    ),
+    edit(
         "probabilities_underflow",
         "beam_search",
         "Texts are dropped whose probability as a number is 0: their log-probability is finite, so add logs and form no product.",

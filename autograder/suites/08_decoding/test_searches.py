@@ -15,9 +15,12 @@ from . import scenarios
 INF = math.inf
 
 
-def table_for(seed, vocab, dropped=0.0, scale=1.5, likely=None):
-    """Log-probabilities of the next token for every text; some tokens are impossible, one is likelier than others."""
-    n_texts = min(200, 100_000 // vocab)
+def table_for(seed, vocab, dropped=0.0, scale=1.5, likely=None, rows=200):
+    """Log-probabilities of the next token for every text; some tokens are impossible, one is likelier than others.
+
+    Long texts need more rows: a text that comes back to one could take its turns in any order, all with the same score.
+    """
+    n_texts = min(rows, 100_000 // vocab)
     logits = normal(seed, n_texts, vocab, scale=scale)
     if likely is not None:
         logits[:, likely] += 2
@@ -277,6 +280,7 @@ def test_a_wide_beam_is_exact(student, vocab, t, more, penalty, seed):
 @example(vocab=4, beam_size=2, more=5, penalty=0.0, seed=8)
 @example(vocab=3, beam_size=3, more=6, penalty=1.0, seed=9)
 @example(vocab=6, beam_size=5, more=4, penalty=0.0, seed=16)  # where many end, not all of them are among the best
+@example(vocab=6, beam_size=5, more=4, penalty=0.0, seed=19)  # the tenth best still goes on: five before it end
 @example(vocab=2000, beam_size=4, more=3, penalty=0.0, seed=10)
 def test_a_narrow_beam_follows_the_rule(student, vocab, beam_size, more, penalty, seed):
     """The best candidates of the whole table go on; of the best beam_size those that end in eos_id are results."""
@@ -348,6 +352,7 @@ def assert_right(student, vocab, beam_size, more):
 @exercise("beam_search", points=1)
 @settings(max_examples=10)
 @given(vocab=sizes(2, 5), beam_size=sizes(1, 9), more=sizes(1, 4), seed=seeds())
+@example(vocab=3, beam_size=9, more=3, seed=0)  # fewer texts are possible than the beam has room for
 def test_impossible_tokens_are_in_no_result(student, vocab, beam_size, more, seed):
     """A candidate of log-probability -inf is none, even where there is room in the beam."""
     table = table_for(seed, vocab, dropped=0.6)
@@ -374,7 +379,7 @@ def test_the_ends_of_a_search(student, beam_size, t, seed):
         assert_results(found["results"], [[prefix, 0.0]], f"a prefix of max_len tokens, penalty {penalty}")
         assert_equal(len(found["calls"]), 0, what="how often step was called for it")
     for start, eos_id, max_len in (([2], 2, 5), ([2, 2], 2, 5), ([0], -1, 5), ([0] * 20, 3, 90)):
-        table = table_for(seed + 1, 3)
+        table = table_for(seed + 1, 3, rows=200 if max_len < 90 else 5003)
         found = search(student, table, start, eos_id, beam_size, max_len)["results"]
         expected = by_the_rule(table, start, eos_id, beam_size, max_len, 0.0)
         assert_results(found, expected, f"a beam of {beam_size} after {start}, eos_id {eos_id}")
