@@ -32,6 +32,7 @@ from autograder.grading.solutions import compiled_solutions
 from autograder.grading.uses import used_by_tests
 from autograder.policy import runtime_rules
 from autograder.testing import messages, probes, strategies  # noqa: F401  (strategies: registers the profiles)
+from autograder.testing.dealing import deal
 from autograder.testing.diagnose import Explanations, Known, known_mistakes
 from autograder.testing.local import LocalModule
 from autograder.testing.plugin import MARK, seed_for
@@ -195,6 +196,7 @@ class Suites:
     def _test(self, suite: Suite, item: pytest.Item, spec: TestSpec) -> TestOutcome:
         run = self._session.run
         run.student = None
+        deal(seed_for(self.course.settings.grading_seed, item.name))
         start = time.monotonic()
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             error = _error_of(item)

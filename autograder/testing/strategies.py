@@ -11,12 +11,14 @@ import math
 from dataclasses import dataclass, field
 
 import torch
-from hypothesis import HealthCheck, Phase, assume, example, given, settings
+from hypothesis import HealthCheck, Phase, assume, example, settings
 from hypothesis import strategies as st
 
+from autograder.testing.dealing import SEEDS, composite, given
+
 __all__ = [
-    "AttentionCase", "assume", "attention_cases", "example", "float_dtypes", "given", "leading_shapes", "mask_for",
-    "normal", "seeds", "settings", "sizes", "st", "broadcastable",
+    "AttentionCase", "assume", "attention_cases", "broadcastable", "composite", "example", "float_dtypes", "given",
+    "leading_shapes", "mask_for", "normal", "seeds", "settings", "sizes", "st",
 ]  # fmt: skip
 
 settings.register_profile(
@@ -41,7 +43,7 @@ def sizes(smallest: int = 1, largest: int = 9) -> st.SearchStrategy[int]:
 
 def seeds() -> st.SearchStrategy[int]:
     """A seed for `normal` or for a torch.Generator made by the test."""
-    return st.integers(0, 2**31 - 1)
+    return st.integers(*SEEDS)
 
 
 def float_dtypes(half: bool = False) -> st.SearchStrategy[torch.dtype]:
@@ -105,7 +107,7 @@ class AttentionCase:
             object.__setattr__(self, name, value)
 
 
-@st.composite
+@composite
 def attention_cases(
     draw: st.DrawFn,
     masks: tuple[str, ...] = ("none", "shared", "full"),

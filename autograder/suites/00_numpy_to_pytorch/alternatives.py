@@ -43,11 +43,14 @@ def by_asarray(array, /, *, copy=None):
     return torch.asarray(array)
 
 
-@alternative("as_tensor", "Undoes the negative strides on a view, converts that, and flips the tensor, which copies.")
+@alternative("as_tensor", "Undoes the negative strides on a view, and copies that into a flipped view of new memory.")
 def flipped_twice(array):
     axes = [axis for axis, stride in enumerate(array.strides) if stride < 0]
-    tensor = torch.from_numpy(np.flip(array, axes) if axes else array)
-    return tensor.flip(axes) if axes else tensor
+    if not axes:
+        return torch.from_numpy(array)
+    copied = np.empty(array.shape, array.dtype)
+    np.flip(copied, axes)[...] = np.flip(array, axes)
+    return torch.from_numpy(copied)
 
 
 @alternative("broadcast_shape", "Recursion on the last dimension, with sets.")

@@ -4,7 +4,7 @@ import torch
 
 from autograder.testing import assert_close, assert_equal
 from autograder.testing.assertions import difference
-from autograder.testing.strategies import normal, seeds, sizes, st
+from autograder.testing.strategies import composite, normal, seeds, sizes, st
 
 SHAPES = st.lists(st.integers(0, 4), max_size=3).map(tuple)  # () and sizes of 0 among them
 FULL_SHAPES = st.lists(st.integers(1, 4), max_size=3).map(tuple)
@@ -42,7 +42,7 @@ def if_cut_off(gradients, hint=CUT_OFF):
     return hint * (gradients is None or any(gradient is None for gradient in gradients))
 
 
-@st.composite
+@composite
 def slices(draw, smallest=1, largest=6, dims=3, scale=3.0):
     """(x, dim): a tensor of one to `dims` dimensions and one of them, counted from the front or from the end."""
     shape = draw(st.lists(sizes(smallest, largest), min_size=1, max_size=dims))
@@ -50,7 +50,7 @@ def slices(draw, smallest=1, largest=6, dims=3, scale=3.0):
     return normal(draw(seeds()), *shape, scale=scale), dim
 
 
-@st.composite
+@composite
 def windows(draw, dims=2):
     """(x, size, step) with at least one window; leading sizes of 0 among them."""
     lead = draw(st.lists(st.integers(0, 3), max_size=dims))

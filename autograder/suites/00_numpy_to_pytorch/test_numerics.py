@@ -6,7 +6,18 @@ import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import largest_tensor, strided
-from autograder.testing.strategies import broadcastable, float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import (
+    broadcastable,
+    composite,
+    float_dtypes,
+    given,
+    leading_shapes,
+    normal,
+    seeds,
+    settings,
+    sizes,
+    st,
+)
 
 from . import scenarios
 from .cases import LEFT_ALONE, SHAPES, assert_in_turn, if_cut_off, numbers, require
@@ -19,7 +30,7 @@ def by_hand(x, y):
     return (x.unsqueeze(-2) - y.unsqueeze(-3)).square().sum(-1).sqrt()
 
 
-@st.composite
+@composite
 def point_sets(draw, largest=6):
     """(x, y): sets of n and m points of width d under leading dimensions that broadcast."""
     lead = draw(leading_shapes())

@@ -7,7 +7,18 @@ import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.probes import strided
-from autograder.testing.strategies import broadcastable, example, given, leading_shapes, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import (
+    broadcastable,
+    composite,
+    example,
+    given,
+    leading_shapes,
+    normal,
+    seeds,
+    settings,
+    sizes,
+    st,
+)
 
 from . import scenarios
 from .cases import SHAPES, assert_in_turn, if_cut_off, require
@@ -16,14 +27,14 @@ DTYPES = "the dtype is that of a and b; sum turns int32 into int64 unless it is 
 TORCH = types.SimpleNamespace(batched_matmul=torch.matmul)
 
 
-@st.composite
+@composite
 def compatible(draw, largest=4):
     """Two shapes that broadcast to a third, sizes of 0 and different lengths among them."""
     shape = draw(st.lists(st.integers(0, largest), max_size=4).map(tuple))
     return draw(broadcastable(shape)), draw(broadcastable(shape))
 
 
-@st.composite
+@composite
 def incompatible(draw):
     """Two shapes that differ in one aligned dimension where neither is 1; all others would broadcast."""
     size, other = draw(st.lists(st.sampled_from([0, 2, 3, 4, 6]), min_size=2, max_size=2, unique=True))
@@ -92,7 +103,7 @@ def test_shapes_are_worked_out_without_making_arrays(student, shapes):
     assert_equal(actual, expected, f"the shape of {a} with {b}", hint)
 
 
-@st.composite
+@composite
 def matmul_cases(draw, smallest=1, dtype=torch.float64):
     """(a, b): matrices (n, k) and (k, m) under leading dimensions that broadcast."""
     lead = draw(leading_shapes())

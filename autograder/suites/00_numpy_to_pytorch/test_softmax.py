@@ -5,7 +5,7 @@ import torch
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, exercise
 from autograder.testing.hints import if_nan, unless_finite
 from autograder.testing.probes import strided
-from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import composite, example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .cases import CUT_OFF, assert_in_turn, require, slices
@@ -18,7 +18,7 @@ OFFSETS = st.sampled_from([(torch.float64, 0.0), (torch.float64, 1000.0), (torch
 HALF = {torch.float16: 2**-10, torch.bfloat16: 2**-7}  # the distance from 1 to the next number
 
 
-@st.composite
+@composite
 def holed(draw):
     """(x, dim, empty): `empty` marks, with dim kept, the slices that hold nothing but -inf; at least one of them."""
     x, dim = draw(slices())

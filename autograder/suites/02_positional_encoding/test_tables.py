@@ -7,7 +7,7 @@ import torch
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.assertions import difference
 from autograder.testing.probes import changed_around, gradients, requires_grad, strided
-from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import composite, example, given, leading_shapes, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .cases import sinusoids
@@ -119,7 +119,7 @@ def test_impossible_sizes_are_refused(student):
     assert_refused(student.sinusoidal_encoding, -3, -2, why="both sizes are impossible")
 
 
-@st.composite
+@composite
 def added(draw):
     """(x, table, offset) with room to spare before and after the rows that are used."""
     t, d, offset, spare = draw(sizes(1, 7)), draw(sizes(1, 6)), draw(sizes(0, 5)), draw(sizes(0, 4))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from autograder.testing import assert_close
 from autograder.testing.assertions import difference
 from autograder.testing.hints import if_nan, if_right
-from autograder.testing.strategies import mask_for, normal, seeds, sizes, st
+from autograder.testing.strategies import composite, mask_for, normal, seeds, sizes, st
 
 from . import scenarios
 
@@ -96,7 +96,7 @@ def draw_weights(generator: torch.Generator, d: int, d_kv: int, bias: bool, dtyp
     return weights
 
 
-@st.composite
+@composite
 def layer_cases(
     draw: st.DrawFn,
     grouped: bool = False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from autograder.testing.strategies import sizes, st
+from autograder.testing.strategies import composite, sizes, st
 
 SMALL = {
     "vocab_size": 7,
@@ -15,7 +15,7 @@ SMALL = {
 }
 
 
-@st.composite
+@composite
 def model_sizes(draw: st.DrawFn, layers: int = 3, context: int = 7) -> dict[str, int | bool | None]:
     """The fields of a GPTConfig: odd sizes and 1 among them, d_ff given or not, tied or not."""
     n_heads = draw(sizes(1, 3))

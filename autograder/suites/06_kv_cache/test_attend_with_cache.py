@@ -6,7 +6,7 @@ import torch
 
 from autograder.testing import assert_close, assert_equal, exercise
 from autograder.testing.hints import hinted
-from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import composite, example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .truth import assert_left_alone, attention_rows
@@ -14,7 +14,7 @@ from .truth import assert_left_alone, attention_rows
 HINT = "new queries against all cached keys, with the causal mask aligned bottom-right"
 
 
-@st.composite
+@composite
 def layer_sizes(draw, grouped=False):
     """The arguments of a MultiHeadAttention or a GroupedQueryAttention."""
     n_kv_heads, group = draw(sizes(1, 3)), draw(sizes(1, 3)) if grouped else 1

@@ -6,7 +6,7 @@ import torch
 
 from autograder.testing import assert_equal, exercise
 from autograder.testing.hints import hinted
-from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import composite, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .operations import answers, judge, session
@@ -14,7 +14,7 @@ from .operations import answers, judge, session
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
-@st.composite
+@composite
 def cache_sizes(draw, smallest=1):
     """The arguments of a KVCache."""
     return {

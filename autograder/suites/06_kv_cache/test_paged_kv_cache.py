@@ -6,13 +6,13 @@ import torch
 
 from autograder.testing import assert_equal, assert_refused, exercise
 from autograder.testing.hints import called, passes
-from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import composite, example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
 from .operations import answers, describe, judge, session
 
 
-@st.composite
+@composite
 def pool_sizes(draw, smallest=1):
     """The arguments of a PagedKVCache."""
     return {

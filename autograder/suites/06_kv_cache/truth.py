@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autograder.testing.strategies import sizes, st
+from autograder.testing.strategies import composite, sizes, st
 
 Sizes = dict[str, int | bool | None]
 Weights = dict[str, Tensor]
@@ -14,7 +14,7 @@ Weights = dict[str, Tensor]
 SMALL = {"vocab_size": 11, "context_length": 9, "n_layers": 2, "n_heads": 2, "d_model": 6, "d_ff": 5}
 
 
-@st.composite
+@composite
 def model_sizes(draw: st.DrawFn, context: tuple[int, int] = (1, 9), layers: int = 3) -> Sizes:
     """The fields of a GPTConfig: one head and one layer among them, tied or not."""
     n_heads = draw(sizes(1, 3))

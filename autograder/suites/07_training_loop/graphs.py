@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from autograder.testing.strategies import normal, st
+from autograder.testing.strategies import composite, normal, st
 
 from .probes import index_of
 
@@ -152,7 +152,7 @@ def walked(leaves: list, operations: list, calls: list) -> list:
 SHAPES = st.lists(st.integers(1, 4), max_size=3).map(tuple)
 
 
-@st.composite
+@composite
 def graphs_of_sums_and_products(draw: st.DrawFn) -> Graph:
     """Up to nine operations + and * on leaves of shapes that broadcast: some constant, some used often, some not at all."""
     whole = draw(SHAPES)
@@ -181,7 +181,7 @@ def with_weights(draw: st.DrawFn, leaves: list, operations: list, seed: int) -> 
 NAMES = "+ - * / @ with neg ** sum mean reshape transpose T exp log tanh relu []".split()
 
 
-@st.composite
+@composite
 def graphs_of_everything(draw: st.DrawFn) -> Graph:
     """Up to twelve operations of any kind, all numbers of a size at which rounding means little."""
     seed = draw(st.integers(0, 2**31 - 1))
@@ -264,7 +264,7 @@ def axes_of(n_dims: int) -> st.SearchStrategy:
     return st.one_of(st.none(), one, several)
 
 
-@st.composite
+@composite
 def indices_of(draw: st.DrawFn, shape: tuple[int, ...]) -> list:
     """What may stand between the brackets for an array of this shape; nothing that selects nothing."""
     kind = draw(st.sampled_from(["integers", "slices", "mask", "array", "arrays"]))

@@ -5,7 +5,7 @@ from itertools import permutations
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
-from autograder.testing.strategies import example, given, normal, seeds, settings, st
+from autograder.testing.strategies import composite, example, given, normal, seeds, settings, st
 
 from . import probes
 from .graphs import (
@@ -56,7 +56,7 @@ def positive(x):
     return x.abs() + 0.3
 
 
-@st.composite
+@composite
 def reductions(draw):
     """(shape, axis)."""
     shape = draw(SHAPES)

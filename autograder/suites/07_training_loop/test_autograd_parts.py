@@ -3,14 +3,14 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
-from autograder.testing.strategies import example, float_dtypes, given, normal, seeds, settings, st
+from autograder.testing.strategies import composite, example, float_dtypes, given, normal, seeds, settings, st
 
 from . import probes
 
 SHAPES = st.lists(st.integers(1, 4), max_size=4).map(tuple)
 
 
-@st.composite
+@composite
 def broadcasts(draw, sizes=SHAPES):
     """(shape, what it is broadcast to)."""
     whole = draw(sizes)
@@ -101,7 +101,7 @@ def test_shapes_that_do_not_broadcast_are_refused(student):
 # topological_order
 
 
-@st.composite
+@composite
 def dags(draw, most=14):
     """For each node the numbers of its parents, which are earlier ones, some of them twice; and a root."""
     parents = [[]]
@@ -228,7 +228,7 @@ def test_a_chain_of_100_000_nodes(student):
 # gradcheck
 
 
-@st.composite
+@composite
 def problems(draw):
     """Shapes of inputs and a seed."""
     return draw(st.lists(st.lists(st.integers(1, 3), max_size=2).map(tuple), min_size=1, max_size=3)), draw(seeds())

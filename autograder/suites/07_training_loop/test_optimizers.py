@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
-from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
+from autograder.testing.strategies import composite, example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios, truth
 
@@ -33,7 +33,7 @@ def check(student, name, values, arguments, operations, hint="", layout="plain",
     return actual
 
 
-@st.composite
+@composite
 def adam_arguments(draw):
     """Numbers at which every part of the rule matters."""
     return {

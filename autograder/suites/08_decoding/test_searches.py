@@ -321,6 +321,8 @@ def test_a_round_is_one_call_of_step(student, vocab, beam_size, more, seed):
 @exercise("beam_search", points=1.5)
 @settings(max_examples=10)
 @given(penalty=st.sampled_from([0.5, 1.0, 3, -1.0]), beam_size=sizes(2, 6), seed=seeds())
+@example(penalty=3, beam_size=4, seed=0)
+@example(penalty=0.5, beam_size=5, seed=1)
 def test_the_length_penalty_divides_by_the_new_tokens(student, penalty, beam_size, seed):
     """A score is the log-probability by the number of new tokens (eos_id counted, the prefix not) to the power of the penalty."""
     table, prefix = table_for(seed, 3), [0, 2, 1]

@@ -6,7 +6,7 @@ import itertools
 import random
 
 from autograder.testing import assert_equal, exercise
-from autograder.testing.strategies import given, seeds, settings
+from autograder.testing.strategies import example, given, seeds, settings
 
 from . import scenarios
 from .cases import COMPOSED, EVERYTHING, PLAIN, corpus, cut_up, mixture, vocabulary, vocabulary_of_lines, written
@@ -164,8 +164,10 @@ IDS_OF_GPT2 = [
 
 
 @exercise("GPT2Tokenizer", points=3)
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(seed=seeds())
+@example(seed=12)
+@example(seed=13)
 def test_files_are_read_in_their_published_form(student, reference, seed):
     """encoder.json and vocab.bpe, as str or Path: ids are those of the file, # may be a token, what no merge makes is special."""
     rng, known = random.Random(seed), vocabulary(seed % 5, 60, special_tokens=(*SPECIAL[: seed % 3 + 1], "[é🙂]"))

@@ -1,7 +1,7 @@
 """Hidden tests: UTF-8. The truth is Python's own."""
 
 from autograder.testing import assert_equal, exercise
-from autograder.testing.strategies import example, given, seeds, settings, st
+from autograder.testing.strategies import composite, example, given, seeds, settings
 
 from . import scenarios
 from .cases import EDGES, code_points, wrong_bytes
@@ -31,7 +31,7 @@ def assert_by_hand(seen, elements, hint):
 # utf8_encode
 
 
-@st.composite
+@composite
 def four_texts(draw):
     """Of characters of all lengths."""
     seed = draw(seeds())

@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from autograder.testing.strategies import normal, sizes, st
+from autograder.testing.strategies import composite, normal, sizes, st
 
 SMALL = {"vocab_size": 9, "n_layers": 2, "n_heads": 2, "d_model": 6, "d_ff": 5, "n_buckets": 8, "max_distance": 12}
 DEEP = SMALL | {"n_layers": 3, "n_heads": 3}
 
 
-@st.composite
+@composite
 def model_sizes(draw: st.DrawFn, layers: int = 2) -> dict[str, int | None]:
     """The fields of a MiniT5Config: odd sizes and 1 among them, d_ff given or not."""
     n_heads = draw(sizes(1, 3))

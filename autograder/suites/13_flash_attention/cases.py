@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from autograder.testing.strategies import leading_shapes, normal, seeds, sizes, st
+from autograder.testing.strategies import composite, leading_shapes, normal, seeds, sizes, st
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class FlashCase:
         return f"{self.n_q} queries, {self.n_k} keys, blocks {self.block_q} and {self.block_k}{causal}, scale={self.scale}"
 
 
-@st.composite
+@composite
 def flash_cases(
     draw: st.DrawFn,
     causal: bool | None = None,

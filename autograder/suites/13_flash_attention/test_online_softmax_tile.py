@@ -84,6 +84,7 @@ def test_a_row_that_has_seen_nothing_keeps_the_first_state(student, lead, block_
 
 @exercise(NAME, points=2)
 @given(cuts=CUTS, scale=st.sampled_from([1e3, 1e6]), shift=st.sampled_from([0.0, -2000.0, 2000.0, -1e300]), **SIZES)
+@example(cuts=[2], scale=1e3, shift=-1e300, lead=(), block_q=2, n_k=5, d_v=2, seed=0)
 @settings(max_examples=12)
 def test_extreme_scores_neither_overflow_nor_vanish(student, cuts, scale, shift, lead, block_q, n_k, d_v, seed):
     """Scores of thousands or millions, all far below zero, even at -1e300, or far above: the state is as defined."""

@@ -3,7 +3,7 @@
 import torch
 
 from autograder.testing import assert_equal, exercise
-from autograder.testing.strategies import given, seeds, settings, sizes, st
+from autograder.testing.strategies import composite, given, seeds, settings, sizes, st
 
 from . import scenarios
 from .truth import batch, stream
@@ -11,7 +11,7 @@ from .truth import batch, stream
 EOT = 500
 
 
-@st.composite
+@composite
 def some_documents(draw, least=2, most=8):
     """Documents of ids, none of them empty."""
     n = draw(sizes(least, most))
@@ -155,7 +155,7 @@ def cut(tokens, seed):
     return shards
 
 
-@st.composite
+@composite
 def layouts(draw, most_steps=3):
     """(tokens, shards, batch_size, context_length, world_size, batches of an epoch)."""
     size, t, world, steps = draw(sizes(1, 3)), draw(sizes(1, 5)), draw(sizes(1, 3)), draw(sizes(1, most_steps))

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autograder.testing.strategies import sizes, st
+from autograder.testing.strategies import composite, sizes
 
 SMALL = {"vocab_size": 11, "context_length": 8, "n_layers": 2, "n_heads": 2, "d_model": 8}
 
 
-@st.composite
+@composite
 def model_sizes(draw, context=(1, 7)):
     """The fields of a GPTConfig."""
     n_heads = draw(sizes(1, 3))
