@@ -7,6 +7,7 @@ Dealt from a deck, no value comes again before all have come. Source: McKay, Bec
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable, Hashable
 from itertools import count
@@ -14,24 +15,32 @@ from typing import Any
 
 import hypothesis
 from hypothesis import strategies as st
-from hypothesis.internal.conjecture.engine import ConjectureRunner
 
 MOST_VALUES = 16  # of a strategy that is dealt
 SEEDS = (0, 2**31 - 9)  # of a seed for a generator, the smallest and the largest; a multiple of 12 comes next
 _REMAINDERS = list(range(12))
 _dealer: _Dealer | None = None
-_mutations = getattr(ConjectureRunner, "generate_mutations_from", None)
 
 
 def deal(seed: int | None) -> None:
     """From now on deal, in an order of this seed; with None, leave everything as Hypothesis draws it, so that it shrinks.
 
-    Called before each test that is graded: a deck is as good as new then. Hypothesis no longer makes examples from earlier ones.
+    Called before each test that is graded: a deck is as good as new then.
     """
-    if hasattr(ConjectureRunner, "generate_mutations_from"):
-        ConjectureRunner.generate_mutations_from = _mutations if seed is None else lambda runner, data: None
     global _dealer
     _dealer = None if seed is None else _Dealer(seed)
+    if _dealer:
+        _draw_all_anew()
+
+
+@functools.cache
+def _draw_all_anew() -> None:
+    """Keep Hypothesis from making examples out of parts of earlier ones while values are dealt: most would come out alike."""
+    from hypothesis.internal.conjecture.engine import ConjectureRunner  # not in its public interface; never needed locally
+
+    made_of_parts = getattr(ConjectureRunner, "generate_mutations_from", None)
+    if made_of_parts:
+        ConjectureRunner.generate_mutations_from = lambda *args: None if _dealer else made_of_parts(*args)
 
 
 def given(**arguments: st.SearchStrategy[Any]) -> Callable:
@@ -45,6 +54,7 @@ def given(**arguments: st.SearchStrategy[Any]) -> Callable:
 def composite(function: Callable) -> Callable:
     """Hypothesis' `composite`; what it draws from few values is dealt."""
 
+    @functools.wraps(function)
     def drawing(draw: st.DrawFn, *args: Any, **kwargs: Any) -> Any:
         places = count()
 
@@ -112,11 +122,12 @@ def _values(strategy: st.SearchStrategy[Any]) -> list[Any]:
     if isinstance(kind, _BOOLEANS):
         values = [False, True]
     elif isinstance(kind, _INTEGERS):
-        if (kind.start, kind.end) == SEEDS:
+        start, end = getattr(kind, "start", None), getattr(kind, "end", None)
+        if (start, end) == SEEDS:
             return _REMAINDERS
-        if None not in (kind.start, kind.end) and kind.end - kind.start < MOST_VALUES:
-            values = list(range(kind.start, kind.end + 1))
-    elif isinstance(kind, _SAMPLED) and not kind._transformations:
+        if None not in (start, end) and end - start < MOST_VALUES:
+            values = list(range(start, end + 1))
+    elif isinstance(kind, _SAMPLED) and not getattr(kind, "_transformations", True):
         values = list(kind.elements)
     return values if 1 < len(values) <= MOST_VALUES else []
 
