@@ -1559,7 +1559,7 @@ MUTANTS = [
     edit(
         "one_short_of_twice_as_many",
         "beam_search",
-        "Where all of the best beam_size end, too few go on: look at twice as many candidates, not at one fewer.",
+        "Where beam_size of the best candidates end, the last that goes on is the one at twice beam_size: look at that one, too.",
         ("topk(min(2 * beam_size, totals.numel()))", "topk(min(2 * beam_size - 1, totals.numel()))"),
     ),
     edit(
