@@ -46,6 +46,21 @@ def test_few_values_are_used_equally_often_and_no_example_twice(seed):
     assert len({(x["kind"], x["flag"]) for x in seen}) == 6
 
 
+def test_what_a_test_draws_in_its_own_body_is_used_equally_often():
+    seen = []
+
+    @settings(GRADED, max_examples=24)
+    @given(n=sizes(1, 3), seed=seeds(), data=st.data())
+    def test(n, seed, data):
+        seen.append((n, data.draw(sizes(0, 3)), data.draw(st.sampled_from("ab"), "letter")))
+
+    deal(5)
+    test()
+    assert Counter(number for _, number, _ in seen) == dict.fromkeys(range(4), 6)
+    assert Counter(letter for *_, letter in seen) == {"a": 12, "b": 12}
+    assert len({(number, letter) for _, number, letter in seen}) == 8
+
+
 def test_the_first_example_is_the_smallest_and_a_seed_decides_the_rest():
     arguments = {"n": sizes(1, 6), "pair": pairs(), "seed": seeds()}
     first, *_ = once = examples(7, **arguments)

@@ -45,6 +45,7 @@ def _draw_all_anew() -> None:
 
 def given(**arguments: st.SearchStrategy[Any]) -> Callable:
     """Hypothesis' `given`, its arguments by name. Those with few values are dealt, unless that is all there is to draw."""
+    arguments = {name: _dealing(s, name) if isinstance(_made(s), _DATA) else s for name, s in arguments.items()}
     values = {name: _values(strategy) for name, strategy in arguments.items()}
     if all(of and of is not _REMAINDERS for of in values.values()):
         return hypothesis.given(**arguments)  # Hypothesis goes through a small space without coming back, and ends there
@@ -64,6 +65,24 @@ def composite(function: Callable) -> Callable:
         return function(one, *args, **kwargs)
 
     return st.composite(drawing)
+
+
+class _Data:
+    """Hypothesis' `data()` in a test's hand; what it draws from few values is dealt."""
+
+    def __init__(self, data: st.DataObject, name: str) -> None:
+        self._data, self._name, self._places = data, name, count()
+
+    def draw(self, strategy: st.SearchStrategy[Any], label: Any = None) -> Any:
+        return self._data.draw(_dealt(strategy, (self._name, next(self._places))), label)
+
+    def __repr__(self) -> str:
+        return repr(self._data)
+
+
+@st.composite
+def _dealing(draw: st.DrawFn, data: st.SearchStrategy[st.DataObject], name: str) -> _Data:
+    return _Data(draw(data), name)
 
 
 @st.composite
@@ -136,4 +155,6 @@ def _made(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return getattr(strategy, "wrapped_strategy", strategy)  # Hypothesis makes most strategies only when they are used
 
 
-_BOOLEANS, _INTEGERS, _SAMPLED = (type(_made(s)) for s in (st.booleans(), st.integers(0, 1), st.sampled_from((0, 1))))
+_BOOLEANS, _INTEGERS, _SAMPLED, _DATA = (
+    type(_made(s)) for s in (st.booleans(), st.integers(0, 1), st.sampled_from((0, 1)), st.data())
+)
