@@ -73,6 +73,10 @@ TESTS = {
     "undiagnosed": a_test("test_a", message=SECRET),
     "diagnosed": a_test("test_b", message=SECRET, diagnosis=MISTAKE),
     "public": a_test("test_c", tier="public", max_points=0, message=PUBLIC),
+    "public too": a_test("test_d", tier="public", max_points=0, message="expected 4, got 5"),
+    "public and right": a_test("test_e", tier="public", max_points=0, outcome="passed", message="a warning"),
+    "public and silent": a_test("test_f", tier="public", max_points=0),
+    "untitled": a_test("test_g", title="", message=SECRET),
 }
 
 
@@ -92,6 +96,12 @@ TESTS = {
         ("nothing", ["diagnosed"], MISTAKE, UNSEEN),
         ("title", ["public"], PUBLIC, PUBLIC),
         ("nothing", ["public"], PUBLIC, PUBLIC),
+        ("title", ["public", "diagnosed"], SECRET, MISTAKE),
+        ("nothing", ["public", "public too"], "expected 4, got 5", "expected 4, got 5"),
+        ("title", ["public and right", "undiagnosed"], SECRET, "A hidden test does not pass: test_a in words"),
+        ("title", ["public and silent", "undiagnosed"], SECRET, "A hidden test does not pass: test_a in words"),
+        ("nothing", ["public and silent", "undiagnosed"], SECRET, UNSEEN),
+        ("title", ["untitled"], SECRET, "A hidden test does not pass: test_g"),
     ],
 )
 def test_what_is_read_first_says_no_more_than_the_setting_allows(setting, tests, first, advice) -> None:
@@ -99,7 +109,7 @@ def test_what_is_read_first_says_no_more_than_the_setting_allows(setting, tests,
     [exercise] = visible(whole, setting).modules[0].exercises
     assert exercise.message == advice
     assert {test.name for test in exercise.tests} == {
-        TESTS[name].name for name in tests if setting != "nothing" or name == "public"
+        TESTS[name].name for name in tests if setting != "nothing" or name.startswith("public")
     }
 
 
@@ -266,6 +276,26 @@ def test_junit_is_xml_with_every_test_of_the_manifest() -> None:
     assert "<&>]]>" in suite[1][0].text
 
 
+def test_junit_says_of_each_test_what_to_read_first_and_then_the_rest() -> None:
+    tests = (
+        a_test("test_a", diagnosis=MISTAKE, message=SECRET, seconds=1.5),
+        a_test("test_b", message="first line\nsecond line"),
+        a_test("test_c", outcome="todo"),
+        a_test("test_d", outcome="crashed", title=""),
+    )
+    root = ElementTree.fromstring(junit(results(an_exercise(*tests))))
+    suite = root[0]
+    assert (root.get("name"), suite.get("name")) == ("alice", "00_tiny")
+    assert {case.get("classname") for case in suite} == {"00_tiny.double"}
+    assert [case.get("time") for case in suite] == ["1.5", "0", "0", "0"]
+    assert [(case[0].tag, case[0].get("message"), case[0].text or "") for case in suite] == [
+        ("failure", MISTAKE, f"{MISTAKE}\n{SECRET}"),
+        ("failure", "first line", "first line\nsecond line"),
+        ("skipped", "test_c in words", ""),
+        ("error", "crashed", ""),
+    ]
+
+
 def test_gradescope_gets_points_by_exercise_and_plain_text() -> None:
     document = json.loads(gradescope(results(*EXERCISES)))
     assert document["score"] == 0 and document["output_format"] == document["test_output_format"] == "text"
@@ -273,6 +303,9 @@ def test_gradescope_gets_points_by_exercise_and_plain_text() -> None:
         ("00_tiny: double", 0, 70, "failed"), ("00_tiny: Halver", 0, 30, "failed"),
     ]  # fmt: skip
     assert document["tests"][0]["output"] == MISTAKE
+    assert document["output"] == "0 of 100 points"
+    rejected = json.loads(gradescope(results(*EXERCISES, status="rejected", message="tiny.py is empty")))
+    assert rejected["output"] == "0 of 100 points\n00_tiny: tiny.py is empty"
 
 
 def test_a_table_of_points_runs_nothing_in_a_spreadsheet() -> None:
