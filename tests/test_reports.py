@@ -256,11 +256,35 @@ def test_markdown_has_a_table_and_the_words_below_it() -> None:
     assert text.index("| `Halver`") < text.index(MISTAKE) and "```text\na note\n```" in text
 
 
+def test_markdown_has_words_for_graded_exercises_that_need_them_only() -> None:
+    unneeded = (
+        an_exercise(name="right", status="passed", message="unneeded"),
+        an_exercise(name="later", status="todo", message="unneeded"),
+        an_exercise(name="silent", message=" \n"),
+    )
+    text = markdown(results(EXERCISES[0], *unneeded, substituted=["01_a", "02_b"]))
+    whole, advice = text.split("Graded on the course's own `01_a`, `02_b`, since this submission's does not pass")
+    assert whole.count("\n| `") == 4 and "\n| `right` | ✅ passed | 0 / 70 |\n" in whole
+    assert advice.partition("\n")[2] == f"\n`double` in `00_tiny`\n\n```text\n{MISTAKE}\n```\n"
+
+
+def test_markdown_says_why_there_is_no_table() -> None:
+    rejected = markdown(results(*EXERCISES, status="rejected", message="tiny.py is empty"))
+    assert rejected.endswith("### `00_tiny`: 0 of 100\n\nThis module could not be graded:\n\n```text\ntiny.py is empty\n```\n")
+    nothing = results().model_copy(update={"modules": []})
+    assert markdown(nothing) == "**0 of 0 points**\n\nNo module of the course was found in this submission.\n"
+
+
 def test_markdown_fits_into_what_github_takes() -> None:
     many = [an_exercise(name=f"e{n}", message="`" * 3999, max_score=1) for n in range(200)]
     text = markdown(results(*many), limit=20_000)
     assert len(text) <= 20_000 and "exercises are left out" in text and "| `e199` |" in text
     assert len(markdown(results(*many), limit=500)) <= 500
+    two = results(*EXERCISES[:1], an_exercise(name="triple", message="é" * 5000))
+    whole = markdown(two)
+    assert whole.count("é") == 1499 and "é…\n" in whole and markdown(two, limit=len(whole)) == whole
+    shortened = markdown(two, limit=len(whole) - 1)
+    assert MISTAKE in shortened and shortened.endswith("\n\nThere is more to say than fits here: 1 exercise is left out.\n")
 
 
 def test_junit_is_xml_with_every_test_of_the_manifest() -> None:

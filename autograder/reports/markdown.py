@@ -63,10 +63,11 @@ def _advice(module: ModuleResult, exercise: ExerciseResult) -> str:
 
 
 def _within(tables: list[str], advice: list[str], limit: int) -> str:
-    kept, left_out = list(advice), "There is more to say than fits here: {} exercises are left out."
+    kept = list(advice)
     while True:
         missing = len(advice) - len(kept)
-        closing = [left_out.format(missing)] if missing else []
+        left_out = "1 exercise is" if missing == 1 else f"{missing} exercises are"
+        closing = [f"There is more to say than fits here: {left_out} left out."] if missing else []
         text = "\n\n".join([*tables, *kept, *closing]) + "\n"
         if len(text) <= limit:
             return text
