@@ -209,7 +209,9 @@ def test_remarks_stand_where_the_student_wrote(course) -> None:
     ("message", "line"),
     [
         ("tiny.py, line 3: torch.ldexp is called in double", 3),
-        ("tiny.py, line 99: beyond the end", 6),
+        ("tiny.py, line 1: import os", 1),
+        ("tiny.py, line 13: the last one", 13),
+        ("tiny.py, line 14: beyond the end", 6),
         ("tiny.py, line 0: before the start", 6),
         ("../../etc/passwd.py, line 3: not the module's", 6),
         ("no line at all", 6),
@@ -218,6 +220,12 @@ def test_remarks_stand_where_the_student_wrote(course) -> None:
 def test_a_breach_stands_at_the_line_it_names_if_there_is_one(course, message: str, line: int) -> None:
     [remark] = annotations(results(an_exercise(status="policy", message=message)), course, {FILE: SOURCE})
     assert (remark.path, remark.line, remark.level) == (FILE, line, "failure")
+
+
+def test_what_passes_has_no_remark_and_what_says_nothing_has_a_sentence(course) -> None:
+    [remark] = annotations(results(an_exercise(), an_exercise(name="Halver", status="passed")), course, {})
+    assert (remark.line, remark.message) == (1, "double does not pass yet.")
+    assert annotations(results(an_exercise(), id="99_elsewhere"), course, {FILE: SOURCE}) == []
 
 
 def test_a_rejected_module_has_one_remark(course) -> None:

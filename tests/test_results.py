@@ -301,6 +301,56 @@ def test_a_submission_without_modules_is_shown():
     assert "no module" in printed(results(modules=[], score=0, max_score=0))
 
 
+PAGE = """\
+alice  4 / 4
+sandbox: landlock; seccomp
+
+01_attention  4 / 4
+  ✓     f  4 / 4
+
+bob  4 / 26.5
+sandbox: none
+
+02_masks  4 / 26.5
+  graded on the course's own 01_attention, since this submission's does not pass
+  or is not part of it
+  ✓     f                                  4 / 4
+  ✗     softmax_whose_name_is_rather_l  0 / 12.5  one
+        ong                                       two
+                                                  three
+                                                  hint: look at the axis
+  TODO  later                             0 / 10
+
+03_heads  0 / 4
+  not graded: heads.py is not UTF-8
+
+submission     score  exercises passed
+alice          4 / 4            1 of 1
+bob         4 / 26.5            2 of 4
+"""
+
+
+def test_a_page_is_easy_on_the_eye():
+    lines = "\n".join(["one", "two", "three", "four", "five", "hint: look at the axis"])
+    exercises = [
+        an_exercise(),
+        an_exercise(name="softmax_whose_name_is_rather_long", status="failed", score=0, max_score=12.5, message=lines),
+        an_exercise(name="later", status="todo", score=0, max_score=10),
+    ]
+    graded = a_module(id="02_masks", max_score=26.5, substituted=["01_attention"], exercises=exercises)
+    rejected = a_module(id="03_heads", status="rejected", score=0, message="heads.py is not UTF-8")
+    bob = results(submission=Identity(name="bob", digest="x"), sandbox=[], max_score=26.5, modules=[graded, rejected])
+    page = printed(results(), bob)
+    assert [line.rstrip() for line in page.splitlines()] == PAGE.splitlines()
+
+
+def test_what_holds_for_every_module_is_said_once():
+    rejected = [a_module(id=name, status="rejected", score=0, message="too large") for name in ("01_a", "02_b")]
+    assert printed(results(modules=rejected)).count("not graded: too large") == 1
+    assert printed(results(modules=[*rejected, a_module()])).count("not graded: too large") == 2
+    assert printed(results(modules=rejected[:1])).splitlines()[3:5] == ["01_a  0 / 4", "  not graded: too large"]
+
+
 def test_several_submissions_end_in_a_summary():
     bob = results(submission=Identity(name="bob", digest="x"), score=1.5)
     last = printed(results(), bob).splitlines()[-2:]
