@@ -2108,3 +2108,23 @@ MUTANTS += [
         ("    return ids", "    torch.set_grad_enabled(was)\n    return ids"),
     ),
 ]
+
+MUTANTS += [
+    edit(
+        "d_ff_of_the_default_width",
+        "GPTConfig",
+        "A d_ff that is left out is 256 whatever d_model is: its default is None, for 4 * d_model.",
+        ("    d_ff: int | None = None  # width", "    d_ff: int | None = 256  # width"),
+    ),
+    edit(
+        "compared_in_float32",
+        "most_likely_sequence",
+        "Scores that differ in the eighth digit are equal in float32: compare in the tables' own dtype.",
+        (
+            "        best, previous = (best[:, None] + transition_log_probs).max(dim=0)\n",
+            "        scores = best[:, None] + transition_log_probs\n        previous = scores.float().argmax(dim=0)\n"
+            "        best = scores.gather(0, previous[None])[0]\n",
+        ),
+        ("    log_prob, token = best.max(dim=0)\n", "    token = best.float().argmax()\n    log_prob = best[token]\n"),
+    ),
+]

@@ -37,6 +37,12 @@ def test_the_defaults_are_a_two_layer_model_of_width_64(student):
         "tie_embeddings": True,
     }  # fmt: skip
     assert_equal(student.run(scenarios.config_fields, 65, 128), expected, what="the fields of GPTConfig(65, 128)")
+    assert_equal(
+        student.run(scenarios.config_fields, 65, 128, d_model=32),
+        expected | {"d_model": 32, "d_ff": 128},
+        what="the fields of GPTConfig(65, 128, d_model=32)",
+        hint="a d_ff that is left out is 4 * d_model",
+    )
     hint = "the fields stand in this order"
     largest = (1_000_003, 10_000_001, 1001, 3, 900_003, 4_000_001, True)
     for values in ((128256, 8192, 24, 32, 4096, 14336, False), (1, 1, 1, 1, 1, 1, True), largest):

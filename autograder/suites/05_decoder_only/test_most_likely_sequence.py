@@ -91,6 +91,9 @@ def test_any_number_of_tokens_and_any_of_several_best_sequences_will_do(student)
     initial[290], transition[290, 131], transition[131, 258], transition[258, 299] = -1.0, -1.0, -2.0, -0.5
     arguments = {"initial_log_probs": initial, "transition_log_probs": transition, "length": 4}
     assert_best(student.most_likely_sequence(**arguments), initial, transition, 4, -4.5)
+    for tables in ([-5.0, -5.0 + 1e-7], [-5.0 + 1e-7, -5.0]):  # the same number in float32
+        initial, transition = torch.tensor(tables, dtype=torch.float64), torch.eye(2, dtype=torch.float64).log()
+        assert_best(student.most_likely_sequence(initial, transition, 3), initial, transition, 3, -5.0 + 1e-7)
     initial, transition = chain(5, 3)
     best = best_by_powers(initial, transition, 240)
     assert_best(student.most_likely_sequence(initial, transition, 240), initial, transition, 240, best)
