@@ -2378,3 +2378,35 @@ MUTANTS += [
 AUTOGRAD = runpy.run_path(str(Path(__file__).with_name("autograd_mutants.py")))
 MUTANTS += AUTOGRAD["MUTANTS"]
 globals().update({name: value for name, value in AUTOGRAD.items() if hasattr(value, "__variant__")})
+
+
+@mutant(
+    "SGD",
+    "The first velocity is the gradient's own tensor, which changes with the next gradient that is written into it: begin with a copy.",
+)
+class FirstVelocityOfTheGradient:
+    def __init__(self, params, lr, momentum=0.0):
+        self.params, self.lr, self.momentum = list(params), lr, momentum
+        if not self.params or not lr >= 0 or not 0 <= momentum < 1:
+            raise ValueError("arguments")
+        self.kept = [None for _ in self.params]
+
+    @torch.no_grad()
+    def step(self):
+        for i, p in enumerate(self.params):
+            if p.grad is not None:
+                self.kept[i] = p.grad if self.kept[i] is None else self.momentum * self.kept[i] + p.grad
+                p -= self.lr * self.kept[i]
+
+    def zero_grad(self):
+        for p in self.params:
+            p.grad = None
+
+    def state_dict(self):
+        return {"lr": self.lr, "momentum": self.momentum, "kept": [None if v is None else v.clone() for v in self.kept]}
+
+    def load_state_dict(self, state):
+        if len(state["kept"]) != len(self.params):
+            raise ValueError("parameters")
+        self.lr, self.momentum = state["lr"], state["momentum"]
+        self.kept = [None if v is None else v.clone() for v in state["kept"]]
