@@ -160,7 +160,7 @@ def min_p_filter(logits: torch.Tensor, min_p: float) -> torch.Tensor:
         raise ValueError(f"min_p must be from 0 to 1, not {min_p}")
     if min_p == 0:
         return logits.clone()
-    distance = logits.amax(-1, keepdim=True) - logits  # log of how many times as probable the best is
+    distance = logits.amax(-1, keepdim=True).double() - logits  # log of how many times as probable the best is
     return logits.masked_fill(distance > -math.log(min_p), -math.inf)
     ### END SOLUTION
 

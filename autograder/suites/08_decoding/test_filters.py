@@ -387,7 +387,9 @@ def test_min_p_keeps_the_dtype(student, dtype, rank, seed):
     stays, last, following = above(logits, rank)
     near = torch.tensor([0.0, -1e-3], dtype=dtype)
     hint = "in half precision two probabilities that differ may be one number: compare logits, or go through float32"
-    check_filter(student, "min_p_filter", (logits, (last + following) / 2, stays), (near, 1.0, near == 0, hint))
+    far = torch.tensor([9.0, 0.0], dtype=dtype)
+    edges = [(near, 1.0, near == 0, hint), (far, math.exp(-8.999), far == 9, hint), (far, math.exp(-9.001), far < 10, hint)]
+    check_filter(student, "min_p_filter", (logits, (last + following) / 2, stays), *edges)
 
 
 @exercise("min_p_filter", points=0.5)
@@ -514,7 +516,8 @@ def test_the_penalty_refuses_what_makes_no_sense(student):
         for row in (0, 1):
             bad = ids.clone()
             bad[row, 1] = wrong
-            assert_refused(student.repetition_penalty, logits, bad, 2.0, why="an id is outside")
+            for penalty in (2.0, 1.0):
+                assert_refused(student.repetition_penalty, logits, bad, penalty, why="an id is outside")
     for shape in ((3,), (1, 3), (3, 3), (2, 2, 3), (2, 1, 3)):
         bad = torch.zeros(shape, dtype=torch.int64)
         assert_refused(student.repetition_penalty, logits, bad, 2.0, why="the leading dimensions differ")

@@ -204,6 +204,8 @@ def test_greedy_leaves_the_prefix_alone(student, t, seed):
     assert_equal(found["prefix"], prefix, what="the prefix afterwards")
     assert_equal(found["ids"].dtype, torch.int64, what="the dtype of the text")
     assert_equal(found["changed"], [], what="what else greedy_search changed")
+    found = student.run(scenarios.search_greedily, table_for(seed, 4, dropped=0.5), prefix.clone(), 3, t + 3)
+    assert_equal(found["changed"], [], what="what greedy_search changed where tokens are impossible")
     arguments = table_for(seed, 4), prefix, 3, t + 3
     text = student.run(scenarios.search_a_recorded_model, "greedy_search", *arguments)
     expected, what = greedily(table_for(seed, 4), prefix.tolist(), 3, t + 3), "the text where what step gives requires gradients"
@@ -239,6 +241,8 @@ def test_beam_search_leaves_the_prefix_alone(student, t, seed):
         found = search(student, table_for(seed, 3), prefix, 2, 3, max_len)
         assert_equal(found["prefix"].tolist(), prefix, what="the prefix afterwards")
         assert_equal(found["changed"], [], what="what else beam_search changed")
+        changed = search(student, table_for(seed, 3, dropped=0.5), prefix, 2, 3, max_len)["changed"]
+        assert_equal(changed, [], what="what beam_search changed where tokens are impossible")
         assert found["is_list"], "the results should be a list of pairs (ids, score)"
         expected = [["torch.int64, 1 dimension", True]] * len(found["kinds"])
         what = "[what the ids of a result are, whether the score is a plain number]"
@@ -281,6 +285,7 @@ def test_a_wide_beam_is_exact(student, vocab, t, more, penalty, seed):
 @example(vocab=3, beam_size=3, more=6, penalty=1.0, seed=9)
 @example(vocab=6, beam_size=5, more=4, penalty=0.0, seed=16)  # where many end, not all of them are among the best
 @example(vocab=6, beam_size=5, more=4, penalty=0.0, seed=19)  # the tenth best still goes on: five before it end
+@example(vocab=3, beam_size=1, more=4, penalty=1.0, seed=12)  # a beam of one goes on after a text that ends
 @example(vocab=2000, beam_size=4, more=3, penalty=0.0, seed=10)
 def test_a_narrow_beam_follows_the_rule(student, vocab, beam_size, more, penalty, seed):
     """The best candidates of the whole table go on; of the best beam_size those that end in eos_id are results."""
@@ -385,6 +390,11 @@ def test_the_ends_of_a_search(student, beam_size, t, seed):
         found = search(student, table, start, eos_id, beam_size, max_len)["results"]
         expected = by_the_rule(table, start, eos_id, beam_size, max_len, 0.0)
         assert_results(found, expected, f"a beam of {beam_size} after {start}, eos_id {eos_id}")
+    table = torch.tensor([[0.0, -INF, -INF]]).repeat(200, 1)  # after the second token all texts end
+    table[2] = torch.tensor([0.2, 0.5, 0.3]).log()
+    expected = by_the_rule(table, [1], 0, beam_size, 6, 0.0)
+    found = search(student, table, [1], 0, beam_size, 6)["results"]
+    assert_results(found, expected, f"a beam of {beam_size} in which all texts end before max_len")
 
 
 @exercise("beam_search", points=0.5)
