@@ -2243,3 +2243,13 @@ def read_by_numpy(model, ids, max_new_tokens, use_cache=True):
         logits = norm(x[:, -1], "final_norm") @ w["lm_head.weight"].T
         text = np.concatenate([text, logits.argmax(-1)[:, None]], 1)
     return torch.from_numpy(text)
+
+
+MUTANTS += [
+    edit(
+        "bits_of_half_a_complex_number",
+        "cache_bytes",
+        "The bits that torch.finfo names are those of one part of a complex number: dtype.itemsize counts both.",
+        ("dtype.itemsize", "(dtype.itemsize if not dtype.is_complex else torch.finfo(dtype).bits // 8)"),
+    ),
+]

@@ -353,7 +353,7 @@ def test_the_cost_of_an_update_does_not_grow_with_what_the_cache_holds(student):
 def test_bytes_are_those_of_real_tensors(student, counts):
     """Keys and values for every layer, head, position, text and channel, in any dtype."""
     n_layers, n_kv_heads, head_dim, seq_len, batch_size = counts
-    for dtype in (*DTYPES, torch.int8, torch.uint8, torch.int32):
+    for dtype in (*DTYPES, torch.int8, torch.uint8, torch.int32, torch.complex64):
         real = torch.empty(2, *counts, dtype=dtype)
         actual = student.cache_bytes(n_layers, n_kv_heads, head_dim, seq_len, batch_size, dtype)
         hint = "keys and values; dtype.itemsize bytes for each number, of any dtype"

@@ -2379,10 +2379,37 @@ AUTOGRAD = runpy.run_path(str(Path(__file__).with_name("autograd_mutants.py")))
 MUTANTS += AUTOGRAD["MUTANTS"]
 globals().update({name: value for name, value in AUTOGRAD.items() if hasattr(value, "__variant__")})
 
+MUTANTS += [
+    edit(
+        "parameters_saved_as_float32",
+        "save_checkpoint",
+        "Parameters are saved as float32: those of a float64 model come back rounded.",
+        (
+            '"model": model.state_dict(),',
+            '"model": model.state_dict() | {name: p.detach().float() for name, p in model.named_parameters()},',
+        ),
+    ),
+    edit(
+        "gradients_replaced_behind_their_tensors",
+        "clip_grad_norm",
+        "`grad.data = …` gives the gradient other memory: scale the numbers where they are, in place.",
+        ("grad.mul_(max_norm / norm)", "grad.data = grad * (max_norm / norm)"),
+    ),
+    edit(
+        "bar_on_stdout",
+        "train",
+        "The progress bar is written to stdout, where results go, and only its end to sys.stderr.",
+        (
+            'print(bar, end="" if step + 1 < config.n_steps else "\\n", file=sys.stderr, flush=True)',
+            'print(bar, end="", flush=True)\n            print(file=sys.stderr)',
+        ),
+    ),
+]
+
 
 @mutant(
     "SGD",
-    "The first velocity is the gradient's own tensor, which changes with the next gradient that is written into it: begin with a copy.",
+    "The first velocity is the gradient's own tensor, into which the next gradient is written: begin with a copy.",
 )
 class FirstVelocityOfTheGradient:
     def __init__(self, params, lr, momentum=0.0):

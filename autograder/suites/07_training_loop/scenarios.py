@@ -183,7 +183,7 @@ def clip(module, gradients, max_norm, as_generator=False, times=1, layout="plain
     params = [nn.Parameter(torch.ones((), dtype=torch.float32) if g is None else torch.ones_like(g)) for g in gradients]
     for p, gradient in zip(params, gradients, strict=True):
         p.grad = None if gradient is None else scatter(gradient) if layout == "scattered" else gradient.clone()
-    tensors = [p.grad for p in params]
+    tensors, places = [p.grad for p in params], [p.grad.data_ptr() for p in params if p.grad is not None]
     before = surroundings()
     given = {"max_norm": max_norm}
     norms = [module.clip_grad_norm(params=iter(params) if as_generator else params, **given) for _ in range(times)]
@@ -191,7 +191,8 @@ def clip(module, gradients, max_norm, as_generator=False, times=1, layout="plain
         "norms": list(map(float, norms)),
         "scalars": all(not isinstance(norm, torch.Tensor) or norm.dim() == 0 for norm in norms),
         "gradients": [None if p.grad is None else p.grad.clone() for p in params],
-        "in place": all(p.grad is tensor for p, tensor in zip(params, tensors)),
+        "in place": all(p.grad is tensor for p, tensor in zip(params, tensors))
+        and [p.grad.data_ptr() for p in params if p.grad is not None] == places,
         "parameters as they were": all(bool((p == 1).all()) and p.requires_grad for p in params),
         "changed": differences(before),
     }
@@ -320,9 +321,9 @@ class Momentum:
 class Run:
     """A model, an optimiser and a generator; global randomness goes in by dropout."""
 
-    def __init__(self, seed, optimizer=Momentum, lr=0.1, dropout=0.5):
+    def __init__(self, seed, optimizer=Momentum, lr=0.1, dropout=0.5, dtype=torch.float32):
         torch.manual_seed(seed)
-        self.model = Net(dropout=dropout)
+        self.model, self.dtype = Net(dropout=dropout).to(dtype), dtype
         self.optimizer = optimizer([p for p in self.model.parameters() if p.requires_grad], lr)
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -330,7 +331,7 @@ class Run:
         """n steps; the losses, and everything in the model afterwards."""
         losses = []
         for _ in range(n):
-            x = torch.randn(5, 4, generator=self.generator)
+            x = torch.randn(5, 4, generator=self.generator, dtype=self.dtype)
             loss = (self.model(x) - x.flip(1)).square().mean()
             loss.backward()
             self.optimizer.step()
@@ -347,22 +348,22 @@ def folder():
         yield Path(name)
 
 
-def resumed(module, seed, before, after, progress, name="run.pt", optimizer=None, dropout=0.5):
+def resumed(module, seed, before, after, progress, name="run.pt", optimizer=None, **kinds_of_run):
     """A run is saved in the middle and goes on; another one, of other weights and other dice, loads that and goes on.
 
     Gives what both did, and what the first one does when nobody saves it.
     """
     kinds = {None: Momentum, "SGD": lambda params, lr: module.SGD(params, lr, 0.9)}
     kind = kinds.get(optimizer) or (lambda params, lr: module.AdamW(params, lr))
-    undisturbed = Run(seed, kind, dropout=dropout)
+    undisturbed = Run(seed, kind, **kinds_of_run)
     undisturbed.go(before)
     wanted = undisturbed.go(after)
     with folder() as home:
-        first = Run(seed, kind, dropout=dropout)
+        first = Run(seed, kind, **kinds_of_run)
         first.go(before)
         module.save_checkpoint(home / name, first.model, first.optimizer, first.generator, progress)
         went_on = first.go(after)
-        other = Run(seed + 1, kind, lr=0.3, dropout=dropout)
+        other = Run(seed + 1, kind, lr=0.3, **kinds_of_run)
         other.go(before + 2)
         found = copy.deepcopy(module.load_checkpoint(home / name, other.model, other.optimizer, other.generator))
         loaded = other.go(after)

@@ -1,5 +1,7 @@
 """Hidden tests: saving and loading. A run that goes on has to do to the last bit what it would have done."""
 
+import torch
+
 from autograder.testing import assert_equal, exercise
 from autograder.testing.strategies import given, seeds, settings, sizes, st
 
@@ -28,7 +30,7 @@ def checked(seen, key, what, hint=""):
 @given(seed=seeds(), before=sizes(1, 4), after=sizes(2, 4))
 def test_a_run_that_was_saved_goes_on_elsewhere_to_the_last_bit(student, seed, before, after):
     """Weights, buffers, the optimiser, the generator, and the progress."""
-    seen = student.run(scenarios.resumed, seed, before, after, PROGRESS, dropout=0.0)
+    seen = student.run(scenarios.resumed, seed, before, after, PROGRESS, dropout=0.0, dtype=torch.float64)
     hint = "what does the next step depend on? Weights, buffers, optimiser, generator"
     checked(seen, "after loading", "after loading into another run", hint)
     assert_equal(seen["progress"], PROGRESS, what="progress, as it came back")

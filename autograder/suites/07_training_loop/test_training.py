@@ -143,7 +143,8 @@ def test_a_progress_bar_is_shown_on_a_terminal_and_nowhere_else(student):
         piped = student.run(scenarios.printed, weights, [data, validation], BASE, (stdout, False))
         what = f"characters on (stdout, stderr), stderr being no terminal{' and stdout one' if stdout else ''}"
         assert_equal(piped, [0, 0], what=what, hint="sys.stderr.isatty()")
-    _, err = student.run(scenarios.printed, weights, [data, validation], BASE, (False, True))
+    out, err = student.run(scenarios.printed, weights, [data, validation], BASE, (False, True))
+    assert_equal(out, 0, what="characters on stdout where stderr is a terminal", hint="the bar goes to sys.stderr")
     assert err > 0, "sys.stderr says that it is a terminal, and no progress bar was written to it"
 
 

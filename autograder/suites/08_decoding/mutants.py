@@ -2135,6 +2135,7 @@ def all_as_probable_as_the_last(logits, p):
     n = (falling.cumsum(-1) - falling < p).sum(-1, keepdim=True).clamp(min=1)
     return logits.masked_fill(probs < falling.gather(-1, n - 1), -math.inf)
 
+
 MUTANTS += [
     edit(
         "min_p_compared_in_half",
@@ -2146,19 +2147,28 @@ MUTANTS += [
         "penalty_of_1_checks_nothing",
         "repetition_penalty",
         "With a penalty of 1 ids outside the vocabulary are not refused: check the arguments first.",
-        ("    if ids.numel() and not 0 <=", "    if penalty == 1:\n        return logits.clone()\n    if ids.numel() and not 0 <="),
+        (
+            "    if ids.numel() and not 0 <=",
+            "    if penalty == 1:\n        return logits.clone()\n    if ids.numel() and not 0 <=",
+        ),
     ),
     edit(
         "beam_of_one_stops_at_the_first_end",
         "beam_search",
         "A beam of one goes on after a text that ends: with a length penalty a longer text may score higher.",
-        ("        beam = candidates[:beam_size]\n", "        beam = candidates[: beam_size if beam_size > 1 or not len(results) else 0]\n"),
+        (
+            "        beam = candidates[:beam_size]\n",
+            "        beam = candidates[: beam_size if beam_size > 1 or not len(results) else 0]\n",
+        ),
     ),
     edit(
         "one_result_of_a_beam_that_ends",
         "beam_search",
         "Where all texts of the beam have ended, the best beam_size of all results are returned, not the first alone.",
-        ("    return [(ids, score) for score, ids in results.items()]", "    return [(ids, score) for score, ids in results.items()][: None if beam else 1]"),
+        (
+            "    return [(ids, score) for score, ids in results.items()]",
+            "    return [(ids, score) for score, ids in results.items()][: None if beam else 1]",
+        ),
     ),
     edit(
         "impossible_tokens_made_improbable_in_place",

@@ -3699,3 +3699,55 @@ MUTANTS += [
         ),
     ),
 ]
+
+MUTANTS += [
+    edit(
+        "hash_of_the_first_letters",
+        "HashMap",
+        "Texts that begin alike have one hash: hash(key) looks at all of it.",
+        ("        hashed = hash(key)", "        hashed = hash(key[:8] if isinstance(key, str) else key)"),
+        ("(hash(key), key, value)", "(hash(key[:8] if isinstance(key, str) else key), key, value)"),
+    ),
+    edit(
+        "specials_that_come_twice_dropped",
+        "Vocabulary",
+        "A special that comes twice is dropped in silence: a token has one id, so it is refused like any other.",
+        ("return cls([*specials, *sorted(", "return cls([*dict.fromkeys(specials), *sorted("),
+    ),
+    edit(
+        "ranks_by_place_and_length",
+        "encode_bpe",
+        "Ranks are remembered by where the list lies and how long it is: its pairs may have changed meanwhile.",
+        (
+            "    ranks: dict[Pair, int] = {}  # made",
+            "    _, ranks = vars(encode_bpe).setdefault((id(merges), len(merges)), (merges, {}))  # made",
+        ),
+        ("in enumerate(merges):\n        ranks", "in enumerate([] if ranks else merges):\n        ranks"),
+    ),
+    edit(
+        "a_word_that_merges_make_is_whole",
+        "encode_bpe",
+        "A word that some pair would make is returned whole: whether that pair comes about is for the ranks to say.",
+        (
+            "    symbols = list(ids)\n",
+            "    symbols = list(ids)\n    whole = [a + b for a, b in merges if a + b in ids] if isinstance(ids, str) else []\n"
+            "    if ids in whole:\n        return [ids]\n",
+        ),
+    ),
+    edit(
+        "text_that_spells_unk",
+        "max_match",
+        "A text that spells unk is taken for one piece: unk stands in place of one character each time, whatever it is.",
+        (
+            "        pieces.append(word or unk)\n        start += len(word) or 1\n",
+            "        pieces.append(word or unk)\n"
+            "        start += len(word) or (len(unk) if unk and text.startswith(unk, start) else 1)\n",
+        ),
+    ),
+    edit(
+        "longest_last_piece",
+        "unigram_segment",
+        "The longest piece that ends at a place is taken: the most probable way to get there counts.",
+        ("            if log_prob > best[end]:\n", "            if best[end] == -math.inf < log_prob:\n"),
+    ),
+]

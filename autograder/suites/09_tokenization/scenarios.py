@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import itertools
 import sys
 import types
 
@@ -258,12 +259,18 @@ def map_work(module, hashes, phases):
     return seen
 
 
-def of_many(module, n):
-    """How many of 2n keys are found in a map of n entries; nothing is counted here, so that there may be many."""
-    mapping, scattered = module.HashMap(), [(i + 1) * 0x9E3779B97F4A7C15 % (2**61 - 1) for i in range(2 * n)]
+def of_many(module, n, texts=False):
+    """How many of 2n keys are found in a map of n entries; nothing is counted here, so that there may be many.
+
+    Keys are numbers, or texts: every other one begins as all of these do, the others have the same letters.
+    """
+    mapping, keys = module.HashMap(), [(i + 1) * 0x9E3779B97F4A7C15 % (2**61 - 1) for i in range(2 * n)]
+    if texts:
+        letters = itertools.permutations("abcdefghi")
+        keys = [key for i in range(n) for key in (f"https://example.org/{i}", "".join(next(letters)))]
     for i in range(n):
-        mapping[scattered[i]] = i
-    return sum(number in mapping for number in scattered), len(mapping)
+        mapping[keys[i]] = i
+    return sum(key in mapping for key in keys), len(mapping)
 
 
 def inside(*roots):
@@ -540,10 +547,14 @@ def in_a_row(module, name, calls):
 
 
 def encoded_meanwhile(module, word, merges, more):
-    """encode_bpe with a list of merges, and again after more have been appended to it; with a tuple of them all."""
+    """encode_bpe with a list of merges, and again after more have been appended to it; with a tuple of them all; and with the
+    list when its first and its last pair have changed places.
+    """
     first = module.encode_bpe(word, merges)
     merges.extend(more)
-    return [first, module.encode_bpe(word, merges), module.encode_bpe(word, tuple(merges))]
+    found = [first, module.encode_bpe(word, merges), module.encode_bpe(word, tuple(merges))]
+    merges[0], merges[-1] = merges[-1], merges[0]
+    return [*found, module.encode_bpe(word, merges)]
 
 
 def with_equal_objects(module, name, ids, pair, new_id):

@@ -348,6 +348,7 @@ def test_rank_decides_and_not_place_or_length(student):
              ("lower", [("l", "o"), ("lo", "w"), ("e", "r")]),
              ("abab", [("a", "b"), ("ab", "ab")]), ("aaab", [("a", "b"), ("a", "a")]),
              ("abcd", [("b", "c"), ("a", "b"), ("bc", "d"), ("a", "bc")]),
+             ("cd", [("a", "b"), ("a", "b"), ("c", "d")]), ("abcd", [("ab", "cd"), ("a", "b"), ("a", "b"), ("c", "d")]),
              ("ab", []), ("", [("a", "b")]), ("a", [("a", "a")]), ("a b ", [(" ", "b"), ("a", " b")]),
              (letters * 3, [(letters[:i], letters[i]) for i in range(1, 26)])]  # fmt: skip
     for word, merges in cases:
@@ -400,7 +401,8 @@ def test_encoding_changes_nothing_and_remembers_nothing(student):
     growing = [(long[:i], long[i]) for i in range(1, 60)]
     for word_, merges_, more in ((word, merges, others), ("abc", [("b", "c")], [("a", "bc")]), (long, growing[:5], growing[5:])):
         expected = [encoded(word_, merges_), *[encoded(word_, [*merges_, *more])] * 2]
-        what = f"{word_!r} with {shown(merges_)}, with more merges in the same list, and in a tuple"
+        expected.append(encoded(word_, [more[-1], *merges_[1:], *more[:-1], merges_[0]]))
+        what = f"{word_!r} with {shown(merges_)}, with more merges in the same list, in a tuple, with its ends exchanged"
         assert_equal(student.run(scenarios.encoded_meanwhile, word_, merges_, more), expected, what=what)
     many = student.encode_bpe("ab" * 1050, [("a", "b")])
     assert_equal(many, ["ab"] * 1050, what="1050 times ab", hint="a loop: Python allows 1000 calls in each other")

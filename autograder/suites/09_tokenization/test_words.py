@@ -320,7 +320,8 @@ def test_every_unknown_character_is_an_unk_of_its_own(student):
     cases = [("xxabxx", ["ab"]), ("", ["a"]), ("", []), ("🙂é", []), ("e\u0301", ["e"]),
              ("x\u0301y", ["y"]), (" a  b ", ["a", "b"]),
              ("abx", ["a", "abc"]), ("x", ["xx"]),
-             ("aaaa", ["aaa"]), ("abcab", ["abcd", "b"]), ("\tab\r\n", ["ab"]), ("ab" * 90, ["ab" * 80])]  # fmt: skip
+             ("aaaa", ["aaa"]), ("abcab", ["abcd", "b"]), ("\tab\r\n", ["ab"]), ("ab" * 90, ["ab" * 80]),
+             ("<unk>", []), ("a<unk>", ["a", "un"])]  # fmt: skip
     for text, words in cases:
         actual = student.run(scenarios.match, text, words, "<unk>")
         what = f"the pieces of {text!r} with the words {words}"

@@ -2188,3 +2188,39 @@ LONG_RUNS = (
 
 MUTANTS = [*UTF8_ENCODE, *UTF8_DECODE, *TABLE, *PRETOKENIZE, *TRIE, *TRAINING, *TOKENIZER]
 MUTANTS.sort(key=lambda variant: variant.name in LONG_RUNS)
+
+MUTANTS += [
+    edit(
+        "right_neighbours_alone_looked_at",
+        "GPT2Tokenizer",
+        "A pair whose left half has become part of a longer token is merged all the same: both halves must still be there.",
+        (
+            "            if self._ranks.get((ids[i], ids[j])) != rank:",
+            "            if ids[i] is None or self._ranks.get((ids[i], ids[j])) is None and ids[j] != self._rights[rank]:",
+        ),
+        (
+            "        self._remembered = lru_cache(2**12)(self._merge)\n",
+            "        self._remembered = lru_cache(2**12)(self._merge)\n        self._rights = [first[b] for _, b in merges]\n",
+        ),
+    ),
+    edit(
+        "words_that_are_tokens_looked_up",
+        "GPT2Tokenizer",
+        "A pre-token that is a token is taken whole: whether its bytes are merged so far is for the order of the merges to say.",
+        (
+            "            ids += self._remembered(word) if",
+            "            whole = self._whole.get(word.encode())\n"
+            "            ids += [whole] if whole is not None and word not in self._special else self._remembered(word) if",
+        ),
+        (
+            "        self._remembered = lru_cache(2**12)(self._merge)\n",
+            "        self._remembered = lru_cache(2**12)(self._merge)\n        self._whole = first\n",
+        ),
+    ),
+    edit(
+        "last_place_of_a_pair_counts",
+        "GPT2Tokenizer",
+        "A pair that is in the merges twice counts as at its last place: it stands first where it stands first.",
+        ("for rank, (a, b) in reversed([*enumerate(merges)])}", "for rank, (a, b) in enumerate(merges)}"),
+    ),
+]

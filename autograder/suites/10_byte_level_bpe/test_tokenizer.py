@@ -15,6 +15,17 @@ from .cases import COMPOSED, EVERYTHING, PLAIN, corpus, cut_up, mixture, vocabul
 EACH_BEGINNING = (0x80, 0x7FF, 0x800, 0x939, 0x1000, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x40000, 0x10FFFF)
 SPECIAL = ("<|endoftext|>", "<|a|>", "<|a|><|b|>", "<|b|>", "..", "<s>", "ab", "abc", "x|y", "<|" + "no 1 " * 20 + "|>")
 
+# A text, and merges that no corpus teaches: whole words, and pairs whose halves are taken apart, have no right of their own.
+UNUSUAL_MERGES = (
+    ("theh", ("h", "e"), ("t", "he"), ("t", "h")),
+    ("abc", ("b", "c"), ("a", "b"), ("ab", "c")),
+    ("abc", ("a", "b"), ("b", "c"), ("a", "b")),
+    (
+        "whole",
+        ("o", "l"),
+    ),
+)
+
 
 def shown(value):
     text = ascii(value)
@@ -72,6 +83,12 @@ def test_texts_have_their_ids(student, reference, seed):
     expected = reference.run(scenarios.encode_all, known, texts)
     hint = "the pair that stands first in the merges, at each of its places, until none is left; ids from the vocabulary"
     assert_each(student.run(scenarios.encode_all, known, texts), expected, texts, "the ids", hint)
+    for text, *merges in UNUSUAL_MERGES:
+        pairs = [tuple(map(str.encode, pair)) for pair in merges]
+        tokens = [*(bytes([byte]) for byte in range(256)), *dict.fromkeys(a + b for a, b in pairs), b"whole"]
+        given = dict(enumerate(tokens)), pairs, []
+        expected, what = reference.run(scenarios.encode_all, given, [text]), f"with the merges {merges}, the ids"
+        assert_each(student.run(scenarios.encode_all, given, [text]), expected, [text], what, hint)
 
 
 @exercise("GPT2Tokenizer", points=2.5, core=True)

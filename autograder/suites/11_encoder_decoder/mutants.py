@@ -2528,3 +2528,68 @@ def longest_ngrams_alone(hypotheses, references, max_order=4):
         matched += (count_ngrams(tokens, max_order) & allowed).total()
         total += count_ngrams(tokens, max_order).total()
     return 100 * math.exp(min(0.0, 1 - wanted / written)) * matched / total if total else 0.0
+
+
+MUTANTS += [
+    edit(
+        "first_span_always_short",
+        "span_corrupt",
+        "One of the places where spans can be cut apart is never drawn: of `total` tokens there are total - 1.",
+        (
+            "torch.randperm(total - 1, generator=generator)[: n_pieces - 1]",
+            "torch.randperm(max(total - 2, n_pieces - 1), generator=generator)[: n_pieces - 1]",
+        ),
+    ),
+    edit(
+        "all_logits_times_zero",
+        "label_smoothed_loss",
+        "Where nothing counts all logits are added up and multiplied by 0: their sum overflows, and infinity times 0 is NaN.",
+        ("    logits, targets = logits[counted]", "    all_logits = logits\n    logits, targets = logits[counted]"),
+        ("return logits.sum()  # of nothing", "return all_logits.sum() * 0  # of nothing"),
+    ),
+    edit(
+        "losses_times_the_mask",
+        "label_smoothed_loss",
+        "Losses at ignored positions are multiplied by 0: where one is infinite that is NaN. Leave them out.",
+        (
+            "    logits, targets = logits[counted]",
+            "    all_logits, all_targets = logits, targets\n    logits, targets = logits[counted]",
+        ),
+        (
+            "    log_probs = logits.log_softmax(-1)\n",
+            "    log_probs = all_logits.log_softmax(-1)\n"
+            "    of_targets = log_probs.gather(-1, all_targets.masked_fill(~counted, 0)[..., None])[..., 0]\n"
+            "    losses = (1 - smoothing) * of_targets + smoothing * log_probs.mean(-1)\n"
+            "    return -(losses * counted).sum() / counted.sum()\n",
+        ),
+    ),
+    edit(
+        "detached_once_there_is_a_past",
+        "DecoderBlock",
+        "The pair that is returned is detached once there is a past: the third piece's gradients end at the second.",
+        (
+            "        return x + self.dropout(self.feed_forward(self.norm_3(x))), (k, v)",
+            "        pair = (k, v) if past is None else (k.detach(), v.detach())\n"
+            "        return x + self.dropout(self.feed_forward(self.norm_3(x))), pair",
+        ),
+    ),
+    edit(
+        "full_stops_split_off",
+        "bleu",
+        "Full stops are split off their tokens: tokens are what stands between white space.",
+        (
+            "tokens, others = hypothesis.split(), [reference.split() for reference in several]",
+            "tokens, others = hypothesis.replace('.', ' . ').split(), [text.replace('.', ' . ').split() for text in several]",
+        ),
+    ),
+    edit(
+        "differences_of_small_integers",
+        "padding_mask",
+        "In uint8 5 - 200 is 61: compare lengths with max_len, or subtract in int64.",
+        (
+            "    lengths = lengths.long()  # a max_len of 300 has no place among uint8\n"
+            "    if lengths.numel() and not 0 <= lengths.min() <= lengths.max() <= max_len:",
+            "    if (lengths < 0).any() or (max_len - lengths < 0).any():",
+        ),
+    ),
+]

@@ -224,11 +224,15 @@ def two_continuations(module, sizes, weights, x, first, second, context):
 
 
 def gradient_through_a_past(module, sizes, weights, x, n_first, context, cotangent):
-    """The gradient of sum(rows * cotangent) with respect to x, the first positions being there as the past alone, in
-    evaluation mode."""
+    """The gradient of sum(rows * cotangent) with respect to x, the first positions being there as the past alone, the others
+    coming one by one, in evaluation mode."""
     block, x = layer(module, "DecoderBlock", sizes, weights).eval(), x.clone().requires_grad_()
     _, past = block(x[:, :n_first], context)
-    (block(x[:, n_first:], context, past=past)[0] * cotangent).sum().backward()
+    rows = []
+    for position in range(n_first, x.shape[1]):
+        row, past = block(x[:, position : position + 1], context, past=past)
+        rows.append(row)
+    (torch.cat(rows, dim=1) * cotangent).sum().backward()
     return zeros(x)
 
 

@@ -61,6 +61,8 @@ def test_lengths_that_do_not_fit_are_refused(student):
     """Negative ones, and those above max_len, wherever they stand."""
     for lengths, n in (([-1, 4], 3), ([2, -1], 3), ([4, 1], 3), ([1, 4], 3), ([1], 0), ([[-1], [0]], 2), ([[0], [3]], 2)):
         assert_refused(student.padding_mask, torch.tensor(lengths), n, why="a length is outside 0..max_len")
+    lengths = torch.tensor([3, 200], dtype=torch.uint8)  # in whose dtype 5 - 200 is 61
+    assert_refused(student.padding_mask, lengths, 5, why="a length is outside 0..max_len")
 
 
 # CrossAttention

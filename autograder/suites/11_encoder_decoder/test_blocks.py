@@ -236,7 +236,7 @@ def test_a_decoder_blocks_gradients(student, reference):
     actual, expected = (each.run(scenarios.gradient_through_a_past, *call) for each in (student, reference))
     hint = "detach neither the pair that is returned nor the past: the gradients are those of the text in one piece"
     hint = where_missing(actual[:, :2], expected[:, :2], hint)
-    what = "the gradient of the last 2 of 4 rows, the first 2 being the past, in evaluation mode"
+    what = "the gradient of the last 2 of 4 rows, one after the other, the first 2 being the past, in evaluation mode"
     assert_close(actual, expected, what=what, hint=hint)
 
 

@@ -101,6 +101,9 @@ def test_ignored_positions_do_not_count(student, b, t, smoothing, ignored, seed)
     check_loss(student, logits, targets, smoothing, ignored)
     if ignored == -100:
         check_loss(student, logits, targets, smoothing)
+    logits[-1, -1, 0] = -torch.inf
+    hint = "leave the ignored positions out, or replace their losses: infinity times 0 is NaN"
+    check_loss(student, logits, targets, smoothing, ignored, of=" where an ignored position rules a token out", hint=hint)
 
 
 @exercise("label_smoothed_loss", points=1)
@@ -113,6 +116,9 @@ def test_no_counted_position_is_a_loss_of_zero(student, smoothing, shape, dtype)
     hint = "the mean of nothing is NaN; the sum of nothing is 0, and has a graph"
     assert_close(loss, torch.zeros((), dtype=dtype), what="the loss where nothing counts", hint=hint)
     assert_equal(gradient, torch.zeros_like(logits), what="its gradient", hint=hint)
+    large, _, *_ = student.run(scenarios.loss_and_gradient, torch.full_like(logits, torch.finfo(dtype).max), targets, smoothing)
+    hint = "the sum of all logits overflows, and infinity times 0 is NaN"
+    assert_close(large, loss, what="the loss where nothing counts and logits are as large as can be", hint=hint)
 
 
 @exercise("label_smoothed_loss", points=1)
@@ -259,6 +265,10 @@ def test_spans_vary_from_draw_to_draw(student):
     assert len(longer) == 2, f"the first of two spans was {'always' if True in longer else 'never'} the longer one in 80 draws"
     gaps = {after[0] - before[1] for before, after in spans}
     assert len(gaps) > 4, f"between two spans there were only {sorted(gaps)} tokens in 80 draws"
+    few, _ = student.run(scenarios.corrupted, ids[:6], sentinels, 5, 0.5, 1.5, times=80)
+    (first, *_), *_ = spans = [spans_of(ids[:6], sentinels, *each) for each in few]
+    lengths = {stop - start for (start, stop), *_ in spans}
+    assert lengths == {1, 2}, f"3 of 6 tokens in 2 spans: the first span was never of {3 - max(lengths)} in 80 draws"
     other, _ = student.run(scenarios.corrupted, ids, sentinels, 6, 0.3, 3.0, times=80)
     assert any(not torch.equal(a[0], b[0]) for a, b in zip(found, other)), "another seed gives the same 80 draws"
 
