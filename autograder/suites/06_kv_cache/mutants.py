@@ -368,7 +368,7 @@ MUTANTS = [
     edit(
         "dtype_of_the_first_keys",
         "KVCache",
-        "The cache takes the dtype of the first keys: it has its own, and keys of another are converted.",
+        "What comes back has the dtype of the keys that were given: the cache has its own, and keys of another are converted.",
         (
             "        start = self._lengths[layer]\n",
             "        if max(self._lengths) == 0:\n"
@@ -2251,5 +2251,18 @@ MUTANTS += [
         "cache_bytes",
         "The bits that torch.finfo names are those of one part of a complex number: dtype.itemsize counts both.",
         ("dtype.itemsize", "(dtype.itemsize if not dtype.is_complex else torch.finfo(dtype).bits // 8)"),
+    ),
+]
+
+MUTANTS += [
+    edit(
+        "other_dtypes_refused",
+        "KVCache",
+        "Keys of another dtype are refused: they take that of the cache.",
+        (
+            "        start = self._lengths[layer]\n",
+            "        if k.dtype != self._keys.dtype:\n            raise ValueError(k.dtype)\n"
+            "        start = self._lengths[layer]\n",
+        ),
     ),
 ]

@@ -277,6 +277,8 @@ def test_the_cache_has_the_dtype_it_was_made_with(student):
             operations += [("truncate", 0), ("update", 0, *then)]
             actual = seen_of(student, cache | ({"dtype": dtype} if dtype else {}), operations)
             what = f"of a cache with dtype={dtype}, given {given_dtype} and infinities,"
+            refusals = [[name, entry["refused"]] for (name, *_), entry in zip(operations, actual, strict=True)]
+            assert_equal(refusals, [[name, False] for name, *_ in operations], what=f"what was refused {what}")
             assert_equal(actual[0]["value"], (k.to(own), v.to(own)), what=f"(k_all, v_all) {what}")
             hint = "copy the rows as they are: 0 times infinity is NaN"
             assert_equal(actual[2]["value"], (k[swap].to(own), v[swap].to(own)), what=f"those {what} after reorder", hint=hint)
