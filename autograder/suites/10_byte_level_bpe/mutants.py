@@ -844,7 +844,7 @@ TRIE = [
     edit(
         "everything_is_copied",
         "ByteTrie",
-        "All data from `start` on is copied for each walk: step through it with an index.",
+        "All data from `start` on is looked at, or copied, for each walk: step through it, and stop where no word goes on.",
         (
             "        for i in range(start, len(data)):\n            node = node._children.get(data[i])\n",
             "        for i, byte in enumerate(data[start:], start):\n            node = node._children.get(byte)\n",

@@ -363,7 +363,7 @@ MUTANTS = [
     edit(
         "masked_by_a_sum",
         "CrossAttention",
-        "A number is added to masked scores, and a large score stays large: replace it, masked_fill with the lowest number.",
+        "A large score that is masked still counts: replace it, masked_fill with the lowest number, before anything else.",
         (
             "scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)",
             "scores = scores + (~mask).to(scores.dtype) * -1e4",
