@@ -189,8 +189,9 @@ Pair = tuple[Symbol, Symbol]
 def count_pairs(words: Mapping[Word, int]) -> dict[Pair, int]:
     """How often each two symbols stand next to each other, in this order.
 
-    `words` says how often each word occurs, and every place in it counts that often. Places may overlap: "aaa" has the pair
-    ("a", "a") twice. Neighbours are neighbours in a word, never across words. Pairs that do not occur are not in the result.
+    `words` says how often each word occurs, at least once, and every place in it counts that often. Places may overlap: "aaa"
+    has the pair ("a", "a") twice. Neighbours are neighbours in a word, never across words. Pairs that do not occur are not in
+    the result.
     """
     # TODO: your code goes here, in place of the next line.
     raise NotImplementedError("TODO: count_pairs")
