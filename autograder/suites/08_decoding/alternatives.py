@@ -73,7 +73,7 @@ ALTERNATIVES = [
         "min_p_filter",
         "Probabilities against a share of the largest, in float64.",
         (
-            "    distance = logits.amax(-1, keepdim=True) - logits  # log of how many times as probable the best is\n"
+            "    distance = logits.amax(-1, keepdim=True).double() - logits  # log of how many times as probable the best is\n"
             "    return logits.masked_fill(distance > -math.log(min_p), -math.inf)\n",
             "    log_probs = logits.double().log_softmax(-1)\n"
             "    kept = log_probs >= log_probs.max(dim=-1, keepdim=True).values + math.log(min_p)\n"
