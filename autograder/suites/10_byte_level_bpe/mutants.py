@@ -2217,10 +2217,4 @@ MUTANTS += [
             "        self._remembered = lru_cache(2**12)(self._merge)\n        self._whole = first\n",
         ),
     ),
-    edit(
-        "last_place_of_a_pair_counts",
-        "GPT2Tokenizer",
-        "A pair that is in the merges twice counts as at its last place: it stands first where it stands first.",
-        ("for rank, (a, b) in reversed([*enumerate(merges)])}", "for rank, (a, b) in enumerate(merges)}"),
-    ),
 ]
