@@ -249,6 +249,24 @@ ALTERNATIVES = [
         ),
     ),
     edit(
+        "a_random_state_for_each_process",
+        "train",
+        "The checkpoint has the random states of all processes, and each goes on from its own.",
+        (
+            'set_random_state(state["random"], device)',
+            'set_random_state(state["random"][dist.get_rank() if dist.is_initialized() else 0], device)',
+        ),
+        (
+            "            if config.checkpoint_path is not None and is_main and due:\n",
+            "            states = [random_state(device)]\n"
+            "            if dist.is_initialized():\n"
+            "                states *= dist.get_world_size()\n"
+            "                dist.all_gather_object(states, states[0])\n"
+            "            if config.checkpoint_path is not None and is_main and due:\n",
+        ),
+        ('"random": random_state(device),', '"random": states,'),
+    ),
+    edit(
         "decoded_from_scratch",
         "decode_stream",
         "The whole text is decoded at every id, and what is new in it is yielded.",

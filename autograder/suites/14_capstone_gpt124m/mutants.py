@@ -223,6 +223,17 @@ MUTANTS = [
         ),
     ),
     edit(
+        "masked_scores_of_minus_1e4",
+        "CausalSelfAttention",
+        "Masked scores are -1e4: where the others are lower still, a token sees what comes after it. Masked scores are -inf.",
+        (
+            "        y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=t == n > 1)\n",
+            "        s = q @ k.mT / (d // self.n_heads) ** 0.5\n"
+            "        s = s.masked_fill(torch.ones(t, n, dtype=torch.bool).triu(n - t + 1), -1e4)\n"
+            "        y = F.dropout(s.softmax(-1), dropout) @ v\n",
+        ),
+    ),
+    edit(
         "dropout_when_alone_only",
         "CausalSelfAttention",
         "Weights are dropped only where one token attends.",
@@ -953,6 +964,18 @@ MUTANTS = [
         ),
     ),
     edit(
+        "epoch_moved_then_refused",
+        "TokenShards",
+        "The epoch is set before the state is checked: a position that is refused leaves both as they were.",
+        ("        own = {**self.sizes,", '        self.epoch = state["epoch"]\n        own = {**self.sizes,'),
+    ),
+    edit(
+        "rank_noted_in_the_state",
+        "TokenShards",
+        "The state holds the rank, so each process has another one: the position is the same for all of them.",
+        ('return {"epoch": self.epoch,', 'return {"rank": self.rank, "epoch": self.epoch,'),
+    ),
+    edit(
         "too_short_accepted",
         "TokenShards",
         "Too few tokens for one batch are accepted.",
@@ -1321,6 +1344,22 @@ MUTANTS = [
         "train",
         "The model trains in evaluation mode.",
         ("    model.train()\n    with open_log", "    model.eval()\n    with open_log"),
+    ),
+    edit(
+        "training_mode_at_step_zero_alone",
+        "train",
+        "The model is set to training mode before step 0 alone: a run that goes on from a checkpoint trains in it, too.",
+        ("    model.train()\n    with open_log", "    if not history['loss']:\n        model.train()\n    with open_log"),
+    ),
+    edit(
+        "stopped_between_two_checkpoints",
+        "train",
+        "With checkpoint_every, a run that stop_after ends between two checkpoints saves none at its end.",
+        (
+            "due = done == last or (config.checkpoint_every and done % config.checkpoint_every == 0)",
+            "due = done % config.checkpoint_every == 0 if config.checkpoint_every else done == last\n"
+            "            due = due or done == config.total_steps",
+        ),
     ),
     edit(
         "left_in_training_mode",
@@ -2166,6 +2205,15 @@ MUTANTS = [
         "application",
         "A seed of 0 is taken for none.",
         ('if request["seed"] is not None else', 'if request["seed"] else'),
+    ),
+    edit(
+        "temperature_of_zero_ignored",
+        "application",
+        "A temperature of 0 is taken for none: 0 is a number that may be asked for.",
+        (
+            'request[name] for name in ("temperature", "top_k", "top_p")}',
+            'request[name] or {"temperature": 1.0}.get(name) for name in ("temperature", "top_k", "top_p")}',
+        ),
     ),
     edit(
         "always_the_same_text",

@@ -528,7 +528,8 @@ def followed(module, shards, size, t, n, seed=None, rank=0, world=1):
 @in_a_folder
 def resumed(module, shards, size, t, before, after, seed=None, world=1):
     """The batches of one TokenShards, after `before` others; those of a second and of another rank that take its state, which has
-    been through JSON, and of the first one itself, sent back."""
+    been through JSON, and of the first one itself, sent back; whether a state stays as it is; and whether those of
+    both ranks are alike."""
     data = part(module, "data")
     folder = write_corpus({"train": shards})
     make = [data.TokenShards(folder, "train", size, t, rank, world, shuffle_seed=seed) for rank in (0, 0, world - 1, world - 1)]
@@ -536,7 +537,7 @@ def resumed(module, shards, size, t, before, after, seed=None, world=1):
         for _ in range(before):
             own.next_batch()
     state = make[0].state_dict()
-    text = json.dumps(state)
+    text, alike = json.dumps(state), state == make[3].state_dict()
     runs = [[kept(own.next_batch()) for _ in range(after)] for own in (make[0], make[3])]
     make[0].state_dict()  # a later one, which is another
     unchanged = json.dumps(state) == text
@@ -545,15 +546,19 @@ def resumed(module, shards, size, t, before, after, seed=None, world=1):
         own.load_state_dict(given)
         runs.append([kept(own.next_batch()) for _ in range(after)])
         unchanged &= json.dumps(given) == text
-    return runs, unchanged
+    return runs, unchanged, alike
 
 
 @in_a_folder
-def states_refused(module, shards, first, others):
-    """Whether the state of TokenShards(**first) is refused by those with other options, and the next batch's position then."""
+def states_refused(module, shards, first, others, n):
+    """Whether the state of TokenShards(**first) after n batches is refused by those with other options, and the next batch's
+    position then."""
     data = part(module, "data")
     folder = write_corpus({"train": shards, "validation": shards})
-    state = data.TokenShards(folder, **first).state_dict()
+    source = data.TokenShards(folder, **first)
+    for _ in range(n):
+        source.next_batch()
+    state = source.state_dict()
     answers = []
     for options in others:
         own = data.TokenShards(folder, **options)
@@ -631,6 +636,9 @@ class Pretended(dist.ProcessGroup):
             for rank, output in enumerate(all_of_it):  # sizes have to agree, so DistributedDataParallel gets the same twice
                 output.copy_(x if rank == self.rank() or not x.is_floating_point() else torch.zeros_like(x))
         return self.done(outputs)
+
+    def gather(self, outputs, inputs, options=None):
+        return self.allgather(outputs, inputs)
 
     def barrier(self, options=None, **others):
         return self.done([])
@@ -862,19 +870,19 @@ def run(module, seed, batches, config, model=None, validation=None, training=Tru
 @in_a_folder
 def interrupted(module, seed, batches, config, stops, model=None, validation=None):
     """As `run`, in several goes: each builds everything anew, from another seed, and ends after so many steps; the last one finds
-    that all is done."""
-    train, lengths = part(module, "train"), []
+    that all is done. `same`: whether each left its model in the checkpoint. All but the first get theirs in evaluation mode."""
+    train, lengths, same = part(module, "train"), [], True
     for go, stop in enumerate([*stops, None, None]):
-        lm = tiny(seed if go == 0 else seed + 50 + go, **(model or {}))
+        lm = tiny(seed if go == 0 else seed + 50 + go, **(model or {})).train(go == 0)
         shards = Batches(batches)
         torch.manual_seed(seed if go == 0 else seed + 1000 * go)
         held_out = None if validation is None else Batches(validation)
         history = train.train(lm, shards, train.TrainConfig(**config, stop_after=stop, checkpoint_path="run/c.pt"), held_out)
         lengths.append(len(history["loss"]))
+        saved = torch.load("run/c.pt", weights_only=True)["model"] if os.path.exists("run/c.pt") else {}
+        same = same and all(name in saved and torch.equal(x, saved[name]) for name, x in lm.state_dict().items())
     history = {key: [list(x) if isinstance(x, tuple) else x for x in value] for key, value in history.items()}
     files = sorted(os.listdir("run"))
-    saved = torch.load("run/c.pt", weights_only=True)["model"]
-    same = all(torch.equal(x, saved[name]) for name, x in lm.state_dict().items())
     return {"state": state_of(lm), "history": history, "position": shards.position}, files, same, lengths
 
 
@@ -892,11 +900,12 @@ def joined(module, seed, batches, config, rank):
 
 @in_a_folder
 def joined_again(module, seed, batches, config, rank):
-    """As one of two processes that go on from a checkpoint after the first step: the steps that are done at the end, and the
+    """As one of two processes that go on from their checkpoint after the first step: the steps that are done at the end, and the
     passes that it took."""
     train = part(module, "train")
     options = {**config, "checkpoint_path": "c.pt"}
-    train.train(tiny(seed), Batches(batches), train.TrainConfig(**options, stop_after=1), Batches(batches))
+    with one_of_two_processes(0):
+        train.train(tiny(seed), Batches(batches), train.TrainConfig(**options, stop_after=1), Batches(batches))
     lm = tiny(seed + 1)
     with one_of_two_processes(rank):
         history = train.train(lm, Batches(batches), train.TrainConfig(**options), Batches(batches))

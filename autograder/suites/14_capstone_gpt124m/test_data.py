@@ -255,11 +255,12 @@ def test_a_seed_gives_every_epoch_an_order_of_its_own(student, seed, size, t, wo
 def test_a_restored_position_is_followed_by_the_same_batches(student, layout, before, after, seed):
     """In a new object, in another process, back in the same one; through JSON; with an order of the seed's or without."""
     tokens, shards, size, t, world, steps = layout
-    runs, unchanged = student.run(scenarios.resumed, shards, size, t, before, after, seed=seed, world=world)
+    runs, unchanged, alike = student.run(scenarios.resumed, shards, size, t, before, after, seed=seed, world=world)
     first, last, new, new_last, back = runs
     assert_equal(new, first, what="the batches of a new object that was sent to the position")
     assert_equal(new_last, last, what=f"the batches of rank {world - 1}, sent to rank 0's position")
     assert_equal(back, first, what="the batches of the same object, sent back")
+    assert alike, f"state_dict() of ranks 0 and {world - 1} of {world} differ: the position is the same for all processes"
     assert unchanged, "a state changed when it was loaded or later batches were taken: copy the numbers, in and out"
     if seed is None:
         expected = [batch(tokens, (before + i) % steps, size, t, 0, world) for i in range(after)]
@@ -273,13 +274,13 @@ def test_a_position_in_other_batches_is_refused(student):
     first = {"split": "train", "batch_size": 2, "context_length": 4, "rank": 1, "world_size": 2, "shuffle_seed": 5}
     other = [{"split": "validation"}, {"batch_size": 3}, {"context_length": 3}, {"rank": 1, "world_size": 3}]
     other += [{"shuffle_seed": None}, {"shuffle_seed": 6}, {"rank": 0}, {}]
-    answers = student.run(scenarios.states_refused, shards, first, [first | change for change in other])
+    answers = student.run(scenarios.states_refused, shards, first, [first | change for change in other], 8)
     for change, (was_refused, position) in zip(other, answers, strict=True):
         wanted = bool(change) and change != {"rank": 0}
         assert was_refused == wanted, (
             f"a state should{'' if wanted else ' not'} be refused by shards that differ in {change or 'nothing'}"
         )
-        assert_equal(position, [0, 1] if wanted else [0, 0], what="[epoch, step] afterwards")
+        assert_equal(position, [0, 1] if wanted else [1, 2], what="[epoch, step] afterwards")
 
 
 @exercise("TokenShards", points=1)

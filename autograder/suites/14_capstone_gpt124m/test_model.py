@@ -115,7 +115,7 @@ def test_with_a_cache_pieces_give_the_rows_of_the_whole(student, config, seed, b
 
 @exercise("CausalSelfAttention", points=0.5)
 def test_texts_may_be_longer_than_gpt2_s_context(student):
-    """1100 tokens at once, and 1090 of them before the last 10; a layer of 12 heads reads one text after the other."""
+    """1100 tokens at once, or the last 10 after 1090; 12 heads, text after text; scores so low that a mask may be above them."""
     weights, x = of_block(random_weights(LONG, 3), "h.0.attn."), normal(4, 1, 1100, 2)
     expected = attended(x, weights, 1)
     many = {"vocab_size": 2, "context_length": 9, "n_layers": 1, "n_heads": 12, "d_model": 24}
@@ -128,6 +128,13 @@ def test_texts_may_be_longer_than_gpt2_s_context(student):
         rows, _ = student.run(scenarios.layer_in_pieces, "CausalSelfAttention", LONG, weights, x, pieces)
         hint = "a mask's size is not 1024: it goes by the queries and keys that there are, or by config.context_length"
         assert_close(rows, expected, what=f"the rows of pieces of {pieces} tokens", hint=hint)
+    low = {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
+    low["c_attn.weight"] = torch.cat([1e4 * torch.eye(2), -1e4 * torch.eye(2), torch.eye(2)]).double()
+    low["c_proj.weight"] = torch.eye(2).double()
+    x = torch.tensor([[[10.0, 10.0], [10.0, 10.0], [1.0, 1.0]]]).double()
+    rows, _, _ = student.run(scenarios.layer_rows, "CausalSelfAttention", LONG, low, x)
+    hint = "masked scores are -inf, and no number"
+    assert_close(rows, attended(x, low, 1), what="the rows of a text whose scores are below -1e8", hint=hint)
 
 
 @exercise("CausalSelfAttention", points=1)

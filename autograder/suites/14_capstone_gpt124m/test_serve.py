@@ -183,11 +183,12 @@ def post(length="right", **fields):
     n=sizes(0, 30),
     seed=st.sampled_from((0, 5, 2**40)),
     k=st.sampled_from((None, 3)),
+    temperature=st.sampled_from((0.5, 0.0)),
 )
-def test_a_request_is_answered_with_the_text_of_the_generated_ids(student, text, prompt, n, seed, k):
+def test_a_request_is_answered_with_the_text_of_the_generated_ids(student, text, prompt, n, seed, k, temperature):
     """generate gets the prompt's ids and all options; a seed decides the numbers that are drawn; characters are whole."""
     tokens = list(text.encode())
-    fields = {"prompt": prompt, "max_new_tokens": n, "temperature": 0.5, "top_k": k, "top_p": 0.75, "seed": seed}
+    fields = {"prompt": prompt, "max_new_tokens": n, "temperature": temperature, "top_k": k, "top_p": 0.75, "seed": seed}
     answers, calls, changed = student.run(probes.answered, [post(**fields)] * 2, tokens, options={"stop": [256], "limit": 40})
     expected_text = bytes(tokens[:n]).decode("utf-8", errors="replace")
     wanted = {"status": "200", "type": "application/json", "allow": None, "length": True, "read": len(body_of(**fields))}
@@ -199,7 +200,7 @@ def test_a_request_is_answered_with_the_text_of_the_generated_ids(student, text,
         "n": n,
         "drawn": drawn,
         "model": "the model",
-        "temperature": 0.5,
+        "temperature": temperature,
         "top_k": k,
         "top_p": 0.75,
     }

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, exercise
-from autograder.testing.strategies import given, seeds, settings, sizes, st
+from autograder.testing.strategies import example, given, seeds, settings, sizes, st
 
 from . import scenarios
 from .truth import learning_rate, trained
@@ -229,6 +229,7 @@ def test_several_passes_make_the_step_of_one_large_batch(student, seed, passes, 
 @exercise("train", points=2)
 @settings(max_examples=4)
 @given(seed=seeds(), passes=sizes(1, 2), stops=st.lists(sizes(1, 6), min_size=1, max_size=2, unique=True), every=sizes(0, 2))
+@example(seed=0, passes=1, stops=[3], every=2)
 def test_a_run_that_was_interrupted_ends_as_one_that_was_not(student, seed, passes, stops, every):
     """Bit for bit, with dropout: weights, moments, schedule, position, random state and history; in one file that is whole."""
     config = PLAIN | {"total_steps": 7, "accumulation_steps": passes, "eval_every": 3, "eval_batches": 2}
@@ -239,12 +240,12 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(student, seed, pass
         scenarios.interrupted, seed, batches, config | {"checkpoint_every": every}, stops, model=model, validation=batches
     )
     expected = {key: whole[key] for key in pieces}
-    hint = "what a step depends on: weights, optimiser, position, random state, the number of steps done"
+    hint = "what a step depends on: weights, optimiser, position, random state, steps done; and the model trains in training mode"
     assert_equal(pieces, expected, what=f"the run that was stopped after {stops} steps", hint=hint)
     done = [min(stop, 7) for stop in stops] + [7, 7]
     assert_equal(lengths, done, what="the steps that were done at the end of each run")
     assert_equal(files, ["c.pt"], what="the files in the checkpoint's folder")
-    assert same, 'torch.load(path)["model"] should be the state of the model at the end'
+    assert same, 'torch.load(path)["model"] should be the state of the model at the end of each run, one with stop_after, too'
     short = student.run(scenarios.run, seed, batches, PLAIN | {"total_steps": 2, "stop_after": 9})
     assert_equal(short["position"], 2, what="the steps of a run of 2 with stop_after=9")
     again, n_read, logged, intact = student.run(scenarios.crashed, seed, batches, PLAIN | {"total_steps": 7}, 2, 3)
