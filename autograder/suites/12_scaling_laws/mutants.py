@@ -1921,6 +1921,14 @@ MUTANTS += [
             "Where lora_b is zero, merge gave base itself: make a new layer, always.",
         ),
         (
+            "bias_of_zeros_not_merged",
+            "        merged = copy.deepcopy(self.base)\n",
+            "        merged = copy.deepcopy(self.base)\n"
+            "        if merged.bias is not None and not merged.bias.any():\n            merged.reset_parameters()\n",
+            "What is merged hangs on a tensor's numbers, and on the meta device there are none to ask by any() or item(): copy "
+            "the bias whatever is in it.",
+        ),
+        (
             "one_merged_layer_for_ever",
             "        merged = copy.deepcopy(self.base)\n",
             "        merged = getattr(self, '_m', None) or [copy.deepcopy(self.base)]\n"
@@ -2239,6 +2247,13 @@ MUTANTS += [
     *swaps(
         "growth_exponent",
         (
+            "one_point_for_each_size",
+            FITTED,
+            "    costs = {size: function(size) for size in sizes}\n"
+            "    return fit_power_law(list(costs), list(costs.values()))[1]",
+            "A size that comes twice is counted once: all points count alike, so do not collect them in a dict or set.",
+        ),
+        (
             "eight_sizes_at_most",
             FITTED,
             "    sizes = sizes[:8]\n" + FITTED,
@@ -2280,6 +2295,18 @@ MUTANTS += [
         "chinchilla_loss",
         "Where d is a number, n gets no gradient: do not detach it.",
         (LAW, "    if isinstance(n, Tensor) and not isinstance(d, Tensor):\n        n = n.detach()\n" + LAW),
+    ),
+    edit(
+        "begun_at_the_least_squares",
+        "fit_chinchilla",
+        "With a large delta at first, all starts end at the least sum of squares, and from there in one valley of Huber's sum, "
+        "not always the lowest: minimise that sum itself from many places.",
+        (
+            "    for _ in range(150):\n",
+            "    for i in range(250):\n        delta = 1.0 if i < 100 else 1e-3\n"
+            "        damping = torch.full_like(damping, 1e-2) if i == 100 else damping\n",
+        ),
+        ("        if step.abs().nan_to_num().max() < 1e-5:  # every start has arrived\n            break\n", ""),
     ),
     edit(
         "two_hundred_and_fifty_six_runs_at_most",

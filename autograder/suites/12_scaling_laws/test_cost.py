@@ -143,14 +143,19 @@ def test_every_size_pulls_on_the_slope(student, n, seed):
 
 @exercise("growth_exponent", points=1)
 def test_the_function_is_called_once_for_each_size(student):
-    """With the very ints that were given, in a list or a tuple; a counted cost may be an int, of any size, or a tensor with
-    one number.
+    """With the very ints that were given, in a list or a tuple, a size that comes twice being two points; a counted cost may be
+    an int, of any size, or a tensor with one number.
     """
     ns, costs = [64, 8, 32], [64**2, 8**2, 32**2]
     for as_tensors, given_ns in ((False, ns), (True, tuple(ns)), (False, tuple(ns))):
         exponent, calls = student.run(scenarios.growth, given_ns, costs, as_tensors)
         assert_equal(sorted(calls), sorted(ns), what="what the function was called with")
         assert_close(exponent, 2.0, what="the exponent", rtol=1e-9)
+    ns = [2, 2, 4, 8]
+    costs = [float(n * n + 100) for n in ns]
+    exponent, _ = student.run(scenarios.growth, ns, costs)
+    slope = line_through(torch.tensor(ns).double(), torch.tensor(costs).double())[1]
+    assert_close(exponent, slope, what=f"the exponent of n**2 + 100 for the sizes {ns}", rtol=1e-9, hint="all points count alike")
     exponent, _ = student.run(scenarios.growth, [1, 10**20 + 1], [10**25, 10**45])
     assert_close(exponent, 1.0, what="the exponent of sizes and costs beyond 64 bits", rtol=1e-9)
     exponent = student.run(scenarios.growth_of_cubes, [10**6, 10**9, 10**7])
