@@ -152,6 +152,14 @@ MUTANTS = [
         ),
     ),
     edited(
+        "ds_of_rounded_products",
+        "p dp and p delta are rounded to the inputs' dtype before they are subtracted: subtract in float32, then round ds.",
+        (
+            "        ds = p * (dp - delta[None, :])\n",
+            "        ds = (p * dp).to(q.dtype) - (p * delta[None, :]).to(q.dtype)\n",
+        ),
+    ),
+    edited(
         "columns_beyond_the_keys_read",
         "Columns from head_dim on belong to something else, and 0 times NaN is NaN: load k with PADDED, so that they are 0.",
         (
