@@ -10,13 +10,13 @@ ALTERNATIVES = [
         "mean_removed_first",
         "channel_frequencies",
         "Takes each channel's mean off before the transform.",
-        ("torch.fft.rfft(table, dim=0)", "torch.fft.rfft(table - table.mean(dim=0), dim=0)"),
+        ("torch.fft.rfft(table.double(), dim=0)", "torch.fft.rfft(table - table.mean(dim=0), dim=0)"),
     ),
     edit(
         "power_in_double",
         "channel_frequencies",
         "Compares powers, in double precision.",
-        ("torch.fft.rfft(table, dim=0).abs()", "torch.fft.rfft(table.double(), dim=0, norm='ortho').abs().square()"),
+        ("torch.fft.rfft(table.double(), dim=0).abs()", "torch.fft.rfft(table.double(), dim=0, norm='ortho').abs().square()"),
     ),
     edit(
         "bit_at_zero",

@@ -262,7 +262,7 @@ MUTANTS = [
         "transform_along_the_channels",
         "channel_frequencies",
         "The transform runs along the channels: each column is a signal, so transform along the positions, dim 0.",
-        ("torch.fft.rfft(table, dim=0)", "torch.fft.rfft(table, dim=1)"),
+        ("torch.fft.rfft(table.double(), dim=0)", "torch.fft.rfft(table, dim=1)"),
     ),
     edit(
         "divided_by_the_number_of_coefficients",
@@ -292,7 +292,7 @@ MUTANTS = [
         "largest_dot_product",
         "nearest_position",
         "This is the row with the largest dot product, which favours long rows: take the smallest distance.",
-        ("(table - vector).square().sum(dim=-1).argmin()", "(table @ vector).argmax()"),
+        ("(table.double() - vector).square().sum(dim=-1).argmin()", "(table @ vector).argmax()"),
     ),
     edit(
         "farthest_row",
@@ -316,7 +316,7 @@ MUTANTS = [
         "half_the_channels_compared",
         "nearest_position",
         "Only the first channels are compared, and those come round again every few positions: compare all of them.",
-        ("(table - vector)", "(table - vector)[:, :2]"),
+        ("(table.double() - vector)", "(table.double() - vector)[:, :2]"),
     ),
     edit(
         "planes_off_the_origin",
@@ -611,19 +611,22 @@ MUTANTS = [
         "square_table_on_its_side",
         "channel_frequencies",
         "In a square table the channels are transformed: positions run along dim 0, however many there are.",
-        ("rfft(table, dim=0)", "rfft(table if table.shape[0] != table.shape[1] else table.T, dim=0)"),
+        ("rfft(table.double(), dim=0)", "rfft(table if table.shape[0] != table.shape[1] else table.T, dim=0)"),
     ),
     edit(
         "sines_only",
         "nearest_position",
         "Every second channel is left out: two rows may differ in just those.",
-        ("(table - vector)", "(table - vector)[:, ::2]"),
+        ("(table.double() - vector)", "(table.double() - vector)[:, ::2]"),
     ),
     edit(
         "distance_as_a_share_of_the_length",
         "nearest_position",
         "Distances are divided by the length of the row, which favours long rows: compare them as they are.",
-        ("(table - vector).square().sum(dim=-1)", "((table - vector).square().sum(dim=-1) / table.square().sum(dim=-1))"),
+        (
+            "(table.double() - vector).square().sum(dim=-1)",
+            "((table.double() - vector).square().sum(dim=-1) / table.square().sum(dim=-1))",
+        ),
     ),
     edit(
         "rotation_under_other_names",
@@ -1044,14 +1047,14 @@ MUTANTS += [
         "largest_cosine",
         "nearest_position",
         "This is the row at the smallest angle, and rows of one direction have the same: take the smallest distance.",
-        ("(table - vector).square().sum(dim=-1).argmin()",
+        ("(table.double() - vector).square().sum(dim=-1).argmin()",
          "torch.nn.functional.cosine_similarity(table, vector[None], dim=-1).argmax()"),
     ),
     edit(
         "distances_in_half_precision",
         "nearest_position",
         "In half precision rows that lie close together are one: measure distances in the table's own precision.",
-        ("(table - vector)", "(table.half() - vector.half())"),
+        ("(table.double() - vector)", "(table.half() - vector.half())"),
     ),
     edit(
         "position_of_another_type",
@@ -1255,33 +1258,33 @@ MUTANTS += [
         "The sizes of real and imaginary part are added up, so the phase still decides: abs() of the complex number is "
         "the root of the sum of their squares.",
         (
-            "spectrum = torch.fft.rfft(table, dim=0).abs()",
-            "parts = torch.view_as_real(torch.fft.rfft(table, dim=0))\n    spectrum = parts.abs().sum(dim=-1)",
+            "spectrum = torch.fft.rfft(table.double(), dim=0).abs()",
+            "parts = torch.view_as_real(torch.fft.rfft(table.double(), dim=0))\n    spectrum = parts.abs().sum(dim=-1)",
         ),
     ),
     edit(
         "table_has_to_be_contiguous",
         "channel_frequencies",
         "A transposed or sliced table fails: view needs contiguous memory, reshape does not.",
-        ("rfft(table, dim=0)", "rfft(table.view(table.numel()).view(table.shape), dim=0)"),
+        ("rfft(table.double(), dim=0)", "rfft(table.view(table.numel()).view(table.shape), dim=0)"),
     ),
     edit(
         "dimensions_squeezed_away",
         "nearest_position",
         "squeeze() removes the channels, too, if there is only one of them: leave it out, or name the dimension.",
-        ("(table - vector).square().sum(dim=-1)", "(table - vector).squeeze().norm(dim=-1)"),
+        ("(table.double() - vector).square().sum(dim=-1)", "(table.double() - vector).squeeze().norm(dim=-1)"),
     ),
     edit(
         "far_vectors_have_no_position",
         "nearest_position",
         "A vector far from all rows gets no position: some row is always the nearest.",
-        ("    return", "    if (table - vector).norm(dim=-1).min() > 10:\n        return -1\n    return"),
+        ("    return", "    if (table.double() - vector).norm(dim=-1).min() > 10:\n        return -1\n    return"),
     ),
     edit(
         "squares_cancel",
         "nearest_position",
         "Among rows close together the wrong one is found: the squares, multiplied out, cancel. Subtract first, then square.",
-        ("(table - vector).square().sum(dim=-1)", "(table.square().sum(dim=-1) - 2 * table @ vector)"),
+        ("(table.double() - vector).square().sum(dim=-1)", "(table.square().sum(dim=-1) - 2 * table @ vector)"),
     ),
     edit(
         "rows_normalised_in_place",
@@ -1454,13 +1457,13 @@ MUTANTS += [
         "transform_along_the_longer_dimension",
         "channel_frequencies",
         "In a table wider than long the channels are transformed: positions run along dim 0, however many there are.",
-        ("rfft(table, dim=0)", "rfft(table if table.shape[0] >= table.shape[1] else table.T, dim=0)"),
+        ("rfft(table.double(), dim=0)", "rfft(table if table.shape[0] >= table.shape[1] else table.T, dim=0)"),
     ),
     edit(
         "at_most_256_rows_searched",
         "nearest_position",
         "Rows from 256 on are never found: compare the vector with all of them.",
-        ("(table - vector)", "(table[:256] - vector)"),
+        ("(table.double() - vector)", "(table[:256] - vector)"),
     ),
     edit(
         "last_channel_of_an_odd_width_ignored",
@@ -1611,26 +1614,26 @@ MUTANTS += [
         "first_1024_positions_heard",
         "channel_frequencies",
         "Only the first 1024 positions are transformed: a tone may begin later.",
-        ("rfft(table, dim=0)", "rfft(table[:1024], dim=0)"),
+        ("rfft(table.double(), dim=0)", "rfft(table[:1024], dim=0)"),
         ("/ table.shape[0]", "/ min(1024, table.shape[0])"),
     ),
     edit(
         "mean_of_a_double_table_removed_in_place",
         "channel_frequencies",
         "A float64 table is changed: double() makes no copy of it, so take the mean off with x - mean and not x -= mean.",
-        ("rfft(table, dim=0)", "rfft(table.double().sub_(table.double().mean(0)), dim=0)"),
+        ("rfft(table.double(), dim=0)", "rfft(table.double().sub_(table.double().mean(0)), dim=0)"),
     ),
     edit(
         "at_most_1024_rows_searched",
         "nearest_position",
         "Rows from 1024 on are never found: compare the vector with all of them.",
-        ("(table - vector)", "(table[:1024] - vector)"),
+        ("(table.double() - vector)", "(table[:1024] - vector)"),
     ),
     edit(
         "float_table_changed",
         "nearest_position",
         "A float32 table is changed: float() makes no copy of it, so subtract with table - vector and not in place.",
-        ("(table - vector)", "table.float().sub_(vector)"),
+        ("(table.double() - vector)", "table.float().sub_(vector)"),
     ),
     edit(
         "first_64_channels_projected",
@@ -1681,7 +1684,7 @@ MUTANTS += [
         "learned_tables_fail",
         "channel_frequencies",
         "A learned table requires gradients, and NumPy refuses it: take table.detach(), or torch.fft.",
-        ("torch.fft.rfft(table, dim=0)", "torch.fft.rfft(torch.from_numpy(table.numpy()), dim=0)"),
+        ("torch.fft.rfft(table.double(), dim=0)", "torch.fft.rfft(torch.from_numpy(table.numpy()), dim=0)"),
     ),
     edit(
         "sixty_four_slopes",
@@ -1699,6 +1702,90 @@ MUTANTS += [
             "    if id(table) in kept:\n        return kept[id(table)][0]\n    figure = Figure",
         ),
         ("    return figure", "    kept[id(table)] = figure, table\n    return figure"),
+    ),
+]
+
+
+MUTANTS += [
+    edit(
+        "x_handed_back_where_it_is_empty",
+        "add_positions",
+        "Where x is empty it comes back itself: return a new tensor in every case.",
+        ("    return x", "    if not x.numel():\n        return x\n    return x"),
+    ),
+    edit(
+        "weight_in_double",
+        "LearnedPositionalEmbedding",
+        "weight is float64: a new layer's parameter is float32, as torch.randn makes it.",
+        ("torch.randn(max_len, d_model)", "torch.randn(max_len, d_model, dtype=torch.float64)"),
+    ),
+    edit(
+        "rows_kept_in_the_dtype_of_x",
+        "LearnedPositionalEmbedding",
+        "Rows that were cast to x's dtype are used again after weight has changed: cast them in each call.",
+        ("* 0.02)", "* 0.02)\n        self.rows = {}"),
+        (
+            "        return add_positions(x, self.weight, offset)",
+            "        if x.dtype == self.weight.dtype:\n"
+            "            return add_positions(x, self.weight, offset)\n"
+            "        rows = self.rows.setdefault(x.dtype, self.weight.to(x.dtype))\n"
+            "        return add_positions(x, rows, offset)",
+        ),
+    ),
+    edit(
+        "goes_on_in_evaluation_mode",
+        "LearnedPositionalEmbedding",
+        "In evaluation mode a text without an offset goes on where the one before it ended: the default is 0 in every call.",
+        (
+            "        return add_positions(x, self.weight, offset)",
+            "        start = offset or (0 if self.training else self.__dict__.get('seen', 0))\n"
+            "        self.seen = offset + x.shape[-2] if offset else 0\n"
+            "        return add_positions(x, self.weight, start)",
+        ),
+    ),
+    edit(
+        "imaginary_parts_only",
+        "channel_frequencies",
+        "Only the imaginary parts are compared, so the phase decides: abs() of the complex number has both.",
+        (".abs()  # (max_len // 2 + 1, d_model)", ".imag.abs()"),
+    ),
+    edit(
+        "first_row_that_is_close",
+        "nearest_position",
+        "The first row that allclose takes for equal is returned, though another may be nearer: compare all distances.",
+        (
+            "    return",
+            "    for p, row in enumerate(table.double()):\n"
+            "        if torch.allclose(row, vector.double()):\n            return p\n    return",
+        ),
+    ),
+    edit(
+        "first_row_within_a_millionth",
+        "nearest_position",
+        "The first row within a small distance is returned, though another may be nearer: compare all distances.",
+        (
+            "    return",
+            "    near = ((table.double() - vector).norm(dim=-1) < 1e-6).nonzero()\n"
+            "    if len(near):\n        return near[0].item()\n    return",
+        ),
+    ),
+    edit(
+        "largest_difference_alone",
+        "nearest_position",
+        "Only the largest difference of a row counts: add up the squares of all of them.",
+        (".square().sum(dim=-1)", ".abs().amax(dim=-1)"),
+    ),
+    edit(
+        "positions_as_float32",
+        "apply_rope",
+        "Positions become float32, which has no odd numbers above 2^24: where x is float64 the angles begin in float64.",
+        ("positions[..., None] *", "positions.float()[..., None] *"),
+    ),
+    edit(
+        "picture_shown",
+        "plot_encoding",
+        "The picture is shown: return the figure, and leave it to the caller what becomes of it.",
+        ("return figure", "import matplotlib.pyplot as plt\n    plt.show()\n    return figure"),
     ),
 ]
 
@@ -1754,7 +1841,7 @@ def fastest_tone_is_negative(table):
 
 @mutant("nearest_position", "argmin runs over all numbers of the table: make one distance of each row first.")
 def argmin_of_all_numbers(vector, table):
-    return (table - vector).abs().argmin().item()
+    return (table.double() - vector).abs().argmin().item()
 
 
 @mutant("apply_rope", "The turned pairs are stacked, (..., d / 2, 2): flatten the last two dimensions.")

@@ -34,6 +34,11 @@ def again_after_overwriting(module, name, args):
     return results
 
 
+def hands_x_back(module, x, table):
+    """Whether the sum is x itself."""
+    return module.add_positions(x, table) is x
+
+
 def after_change(module, name, first, args):
     """The results, with gradients recorded and without, for tensors that held `first` in an earlier call; and the tensors."""
     results, tensors = [], [x for x in args if isinstance(x, torch.Tensor)]
@@ -96,10 +101,13 @@ def embed_two_layers(module, weights, x):
 
 
 def embed_after_an_offset(module, weights, x):
-    """The sums from row 0 on, of a layer that was asked for another row before."""
-    layer = _layer(module, weights[0])
-    layer(x, 1)
-    return [layer(x)]
+    """The sums from row 0 on, in training and in evaluation mode, of a layer that was asked for another row before."""
+    layer, sums = _layer(module, weights[0]), []
+    for training in (True, False):
+        layer.train(training)
+        layer(x, 1)
+        sums.append(layer(x))
+    return sums
 
 
 def embed_copied_layer(module, weights, x):
@@ -226,11 +234,12 @@ def type_of_position(module, vector, table):
 
 
 def _drawn(module, table):
-    """The figure, and how often drawing it showed or saved a picture."""
+    """The figure, and whether drawing it has "shown" or "saved" a picture."""
     calls, kept = [], (pyplot.show, Figure.show, Figure.savefig, matplotlib.image.imsave)
-    pyplot.show = Figure.show = Figure.savefig = matplotlib.image.imsave = lambda *args, **kwargs: calls.append(args)
+    pyplot.show = Figure.show = lambda *args, **kwargs: calls.append("shown")
+    Figure.savefig = matplotlib.image.imsave = lambda *args, **kwargs: calls.append("saved")
     try:
-        return module.plot_encoding(table=table), len(calls)
+        return module.plot_encoding(table=table), calls
     finally:
         pyplot.show, Figure.show, Figure.savefig, matplotlib.image.imsave = kept
 

@@ -137,6 +137,9 @@ def test_double_precision_is_kept_in_the_angles(student, t, d, seed):
     student.apply_rope(x.float(), positions)  # which leaves nothing behind
     hint = "angles made from a float32 arange have seven digits, and a large position uses them up"
     assert_close(student.apply_rope(x, positions), rotated(x, positions), rtol=0.0, atol=1e-9, hint=hint)
+    x, positions = normal(seed, 1, 2), torch.tensor([2**24 + 1])
+    what, hint = "x turned at position 2^24 + 1", "float32 has no odd numbers above 2^24: the angles of a float64 x are float64"
+    assert_close(student.apply_rope(x, positions), rotated(x, positions), rtol=0.0, atol=1e-6, what=what, hint=hint)
 
 
 @exercise("apply_rope", points=1)

@@ -261,6 +261,14 @@ def test_rows_of_any_length_lead_back_to_their_positions(student, n, d, p, seed)
     noise = normal(seed + 1, d)
     noisy = close[p] + noise / noise.norm() * 0.2 * apart(close)
     assert_equal(int(student.nearest_position(noisy, close)), p, what="the position of a noisy row of several close together")
+    steps = torch.arange(6.0, dtype=torch.float64)[:, None].expand(6, d)
+    for rows in (1000 + 5e-3 * steps, 1e-7 * steps):
+        what = f"the position of row 4 of 6 rows that lie {rows[1, 0] - rows[0, 0]:.1g} apart in every channel"
+        hint = "other rows may be nearly equal to the vector: take the nearest of all, not the first that is near enough"
+        assert_equal(int(student.nearest_position(rows[4], rows)), 4, what=what, hint=hint)
+    actual = int(student.nearest_position(2.0 * torch.eye(100)[0], torch.tensor([[0.0], [1.0]]).expand(2, 100)))
+    what = "the position of (2, 0, 0, ...), beside a row of 100 zeros and a row of 100 ones"
+    assert_equal(actual, 0, what=what, hint="the distance takes the differences of all channels together")
     column = table[:, :1] + 100.0 * torch.arange(n)[:, None]  # a width of 1
     assert_equal(int(student.nearest_position(column[p], column)), p, what="the position of a row of one channel")
 

@@ -188,6 +188,8 @@ def test_a_text_may_reach_the_last_row_and_may_be_empty(student):
     assert_close(student.add_positions(zeros[:, :0], table), zeros[:, :0], what="the sum for no tokens")
     what, hint = "the sum for no tokens, after the last row", "where there is no token, none stands past the end"
     assert_close(student.add_positions(zeros[:, :0], table, 5), zeros[:, :0], what=what, hint=hint)
+    same = student.run(scenarios.hands_x_back, zeros[:, :0], table)
+    assert_equal(same, False, what="whether the sum for no tokens is x itself", hint="return a new tensor in every case")
     for lead in [(0,), (2, 0), (2, 1, 3), (1, 2, 1, 2)]:
         x = normal(4, *lead, 3, 2)
         assert_close(student.add_positions(x, table, 1), x + table[1:4], what=f"the sum for x {tuple(x.shape)}")
@@ -274,7 +276,7 @@ def test_each_layer_has_weights_of_its_own(student, seed):
     for scenario, expected, hint in [
         (scenarios.embed_two_layers, sums[:2], "every layer makes a parameter of its own in __init__"),
         (scenarios.embed_copied_layer, sums[:2], "forward reads self.weight: what it keeps elsewhere is not copied along"),
-        (scenarios.embed_after_an_offset, [x + weights[0][:4]], "an offset counts for its own call, and the default is 0"),
+        (scenarios.embed_after_an_offset, [x + weights[0][:4]] * 2, "an offset counts for its own call, and the default is 0"),
         (scenarios.embed_restored_layer, [sums[0], sums[0]], "what state_dict saves, load_state_dict brings back"),
         (scenarios.embed_replaced_weight, sums[1:2], "forward reads self.weight anew in each call"),
     ]:
@@ -340,8 +342,9 @@ def test_the_layer_keeps_the_dtype_of_x(student, seed):
             actual = student.run(scenarios.embed, weight, x, dtype=own)
             assert_close(actual, expected, rtol=0.0, atol=room, what=f"the sum of {dtype} x in a layer of {own}")
         expected = (x.double() + weight[:3].float().double()).to(dtype)
-        sums = student.run(scenarios.embed_again, weight, weight, x, 0)[:4]
-        what = f"layer(x) for {dtype} x in [training, training under no_grad, evaluation, evaluation under no_grad]"
+        sums = student.run(scenarios.embed_again, weight + 1.0, weight, x, 0)[:4]
+        modes = "[training, training under no_grad, evaluation, evaluation under no_grad]"
+        what = f"layer(x) for {dtype} x in {modes}, after the weights have changed"
         assert_close(sums, [expected] * 4, rtol=0.0, atol=room, what=what)
         made, used, after = student.run(scenarios.embedding_leaves, weight, x)
         assert_equal(after, x, what="x after the call")
@@ -422,6 +425,6 @@ def test_a_learned_table_can_be_drawn(student):
         assert_equal(picture["table"], [table, True], what="[the table, whether it is trained] after it was drawn")
         assert_equal(picture["changed"], [], what="what drawing the table changed")
         hint = "return the figure, and leave it to the caller what becomes of it"
-        assert_equal(picture["shown or saved"], 0, what="how often a picture was shown or saved", hint=hint)
+        assert_equal(picture["shown or saved"], [], what="what was done with the picture", hint=hint)
     for table in [normal(3, 1, 4, dtype=torch.float32), torch.zeros(4, 1)]:
         shown(student.run(scenarios.picture, table), table)
