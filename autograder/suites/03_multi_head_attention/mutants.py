@@ -1129,6 +1129,46 @@ MUTANTS += [
         ("    return out, (top", "    out = torch.where(empty.unsqueeze(-1), out_a, out)\n    return out, (top"),
     ),
     edit(
+        "mean_where_both_are_empty",
+        MERGE,
+        "Where both sets are empty the mean of out_a and out_b comes back: what stands there counts for nothing, the result is "
+        "zero.",
+        ("    return out, (top", "    out = torch.where(empty.unsqueeze(-1), (out_a + out_b) / 2, out)\n    return out, (top"),
+    ),
+    edit(
+        "lowest_number_taken_for_empty",
+        MERGE,
+        "An lse of the dtype's lowest finite number is taken for that of an empty set: only -inf says that a set is empty.",
+        (
+            "    return out, (top",
+            "    empty = torch.maximum(lse_a, lse_b) <= torch.finfo(lse_a.dtype).min\n"
+            "    out = out.masked_fill(empty.unsqueeze(-1), 0.0)\n    return out, (top",
+        ),
+    ),
+    edit(
+        "merged_into_the_first_side_of_several_heads",
+        MERGE,
+        "In a batch with heads the result is written into the caller's out_a: make a new tensor, whatever the dimensions.",
+        (
+            "    return out, (top",
+            "    if out.ndim > 3 and out.shape == out_a.shape and not out.requires_grad:\n"
+            "        out = out_a.copy_(out)\n    return out, (top",
+        ),
+    ),
+    edit(
+        "four_keys_at_least",
+        DIVIDE,
+        "Pieces of four keys are not cut any more where block is less: a piece has at most block keys, however few those are.",
+        ("if stop - start > block:", "if stop - start > max(block, 4):"),
+    ),
+    edit(
+        "maximum_kept_above_minus_ten_thousand",
+        DIVIDE,
+        "The maximum that is subtracted was limited from below, so that lower scores vanish in exp: subtract it as it is, and "
+        "0 only where it is -inf.",
+        ("amax(-1, keepdim=True)", "amax(-1, keepdim=True).clamp(min=-1e4)"),
+    ),
+    edit(
         "one_dimensional_mask_for_queries",
         DIVIDE,
         "A mask (n_k,) is taken for one of queries where both lengths are equal: it broadcasts from the right, over keys.",

@@ -132,6 +132,7 @@ def test_memory_and_work_do_not_grow_with_the_square(student, generator):
         [*batch, 33, None],
         [*(normal(generator, 2, 2, 16, 1) for _ in range(3)), 4, mask_for(generator, 2, 2, 16, 16)],
         [normal(generator, 40, 1), *(normal(generator, 24, 1) for _ in range(2)), 4, None],
+        [normal(generator, 40, 1), *(normal(generator, 4, 1) for _ in range(2)), 2, None],
         [*(normal(generator, 34, 2, dtype=torch.float32) for _ in range(3)), 8, mask_for(generator, 34)],
     ):
         *qkv, block, mask = arguments

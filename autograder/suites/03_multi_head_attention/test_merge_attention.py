@@ -157,6 +157,10 @@ def test_scores_of_any_size_neither_overflow_nor_vanish(student, n_q, d_v, shift
             out, _ = student.merge_attention(*sides)
             hint = if_right("drop no side, however small its share: what it stands for may be large", out, near)
             assert_close(out, near + share, what=f"out of 0 and exp({gap:g}), lse {gap:g} apart", hint=hint, rtol=1e-6)
+    lowest = torch.full_like(lse_a, torch.finfo(torch.float64).min)
+    _, lse = student.merge_attention(out_a, lowest, out_b, lowest)
+    what, hint = "whether lse is finite where both are the lowest finite number", "only an lse of -inf says that a side is empty"
+    assert_equal(bool(lse.isfinite().all()), True, what=what, hint=hint)
     far = student.merge_attention(out_a, lse_a, out_b, lse_b - 1e6)
     assert_close(far, (out_a, lse_a), what="(out, lse) when b lies a million below a")
     far = student.merge_attention(out_a, lse_a - 1e6, out_b, lse_b)
@@ -233,3 +237,7 @@ def test_dtype_inputs_and_layout_do_not_matter(student, dtype, n_q, d_v, seed):
     assert_close(got, [expected] * 2, what=what, hint=hint, rtol=room, atol=room)
     got = student.run(strided, "merge_attention", sides)
     assert_close(got, expected, what="(out, lse) of strided inputs", rtol=room, atol=room)
+    several, expected = ([x.expand(2, 3, *x.shape).clone() for x in tensors] for tensors in (sides, expected))
+    what = f"(out, lse) of a batch of 2 with 3 heads in {dtype}"
+    assert_close(student.merge_attention(*several), expected, what=what, rtol=room, atol=room)
+    assert_inputs_untouched(student)
