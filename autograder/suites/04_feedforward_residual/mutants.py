@@ -2193,6 +2193,112 @@ MUTANTS += [
 ]
 
 
+BISECTION = """
+    n = len(costs)
+    if not n:
+        return [0], 0
+
+    def cut(limit):
+        boundaries, filled = [0], 0
+        for i, cost in enumerate(costs):
+            if filled + cost > limit and i > boundaries[-1]:
+                boundaries.append(i)
+                filled = 0
+            filled += cost
+        return [*boundaries, n]
+
+"""
+PEAK_OF_THEM = "    return boundaries, max(sum(costs[a:b]) for a, b in pairwise(boundaries))\n"
+
+MUTANTS += [
+    edit(
+        "upper_case_accepted",
+        "gelu",
+        '"Tanh" or "NONE" is accepted: approximate is "none" or "tanh", and any other spelling is refused.',
+        ('    if approximate == "none"', '    approximate = getattr(approximate, "lower", str)()\n    if approximate == "none"'),
+    ),
+    edit(
+        "x_centred_in_place",
+        "layer_norm_backward",
+        "x is centred in place: the caller's x is changed. Write x - mean, not x -= mean.",
+        ("centred = x - x.mean(-1, keepdim=True)", "centred = x.sub_(x.mean(-1, keepdim=True))"),
+    ),
+    edit(
+        "x_of_a_batch_centred_in_place",
+        "layer_norm_backward",
+        "x is centred in place where it has leading dimensions: the caller's x is changed. Write x - mean, not x -= mean.",
+        (
+            "centred = x - x.mean(-1, keepdim=True)",
+            "centred = x.sub_(x.mean(-1, keepdim=True)) if x.ndim > 2 else x - x.mean(-1, keepdim=True)",
+        ),
+    ),
+    edit(
+        "unhashable_keywords_let_through",
+        "memoize",
+        "Unhashable keyword arguments are computed without the memory: they are a TypeError, as positional ones are.",
+        (
+            "        key = args",
+            "        try:\n"
+            "            hash(tuple(kwargs.values()))\n"
+            "        except TypeError:\n"
+            "            return function(*args, **kwargs)\n"
+            "        key = args",
+        ),
+    ),
+    edit(
+        "keyword_names_and_values_apart",
+        "memoize",
+        "The names and the values of the keyword arguments are in the key apart from each other: f(a=1, b=2) and f(a=2, b=1) "
+        "answer alike. Keep the pairs.",
+        ("frozenset(kwargs.items())", "frozenset(kwargs), frozenset(kwargs.values())"),
+    ),
+    edit(
+        "as_deep_as_the_stack",
+        "residual_path_counts",
+        "The recursion is as deep as the stack, which is too deep for hundreds of layers: go from n - 1 layers to n in a loop.",
+        (
+            "    counts = [1]\n",
+            "    @functools.cache\n"
+            "    def paths(n, length):\n"
+            "        return 1 if length in (0, n) else paths(n - 1, length - 1) + paths(n - 1, length)\n\n"
+            "    return [paths(n_layers, length) for length in range(n_layers + 1)]\n"
+            "    counts = [1]\n",
+        ),
+    ),
+    edit(
+        "limits_by_subtraction",
+        "optimal_checkpoints",
+        "The segments' costs are differences of running totals, and those may be rounded to less than the costs add up to: what "
+        "just fits is refused. Compare costs that were worked out in the same way.",
+        (
+            "\n    n = len(costs)\n",
+            BISECTION
+            + "    total = [0, *accumulate(costs)]\n"
+            "    for limit in sorted(total[b] - total[a] for a in range(n) for b in range(a + 1, n + 1)):\n"
+            "        boundaries = cut(limit)\n"
+            "        if limit >= max(costs) and len(boundaries) <= n_segments + 1:\n"
+            "            break\n"
+            "    else:\n"
+            "        boundaries = [0, n]\n" + PEAK_OF_THEM + "    n = len(costs)\n",
+        ),
+    ),
+    edit(
+        "bisection_by_whole_numbers",
+        "optimal_checkpoints",
+        "The limit of a segment's cost is looked for among whole numbers: costs may be fractions.",
+        (
+            "\n    n = len(costs)\n",
+            BISECTION
+            + "    low, high = max(costs), sum(costs)\n"
+            "    while low < high:\n"
+            "        limit = (low + high) // 2\n"
+            "        low, high = (low, limit) if len(cut(limit)) <= n_segments + 1 else (limit + 1, high)\n"
+            "    boundaries = cut(high)\n" + PEAK_OF_THEM + "    n = len(costs)\n",
+        ),
+    ),
+]
+
+
 @mutant("gelu", "What x was is remembered by the tensor, whose numbers may change: keep nothing from call to call.")
 def remembered_by_the_tensor(x, approximate="none"):
     memory = globals().setdefault("_remembered", {})

@@ -113,6 +113,6 @@ def test_gelu_leaves_its_input_alone(student, generator):
 def test_gelu_refuses_an_unknown_approximation(student):
     """A misspelt `approximate` is an error, not a silent default."""
     x = torch.ones(3)
-    names = ("Tanh", "tan", "tanh ", " none", "NONE", "exact", "erf", "gelu_tanh", "none at all", "new", "", "sigmoid")
+    names = ("tan", "Tanh", "tanh ", " none", "NONE", "exact", "erf", "gelu_tanh", "none at all", "new", "", "sigmoid")
     for wrong in (*names, None, True, False, 0):
         assert_refused(student.gelu, x, wrong, why='approximate is "none" or "tanh"')

@@ -34,8 +34,8 @@ def only_rounded(actual, expected):
 
 @exercise("residual_path_counts", points=2)
 def test_path_counts_are_exact_for_deep_stacks(student):
-    """64, 100 and 300 layers: exact integers (not floats, not 64 bits), without walking 2^n paths."""
-    for n in (40, 64, 100, 300):
+    """64, 100, 300 and 600 layers: exact integers (not floats, not 64 bits), without walking 2^n paths."""
+    for n in (40, 64, 100, 300, 600):
         expected = [math.comb(n, length) for length in range(n + 1)]
         actual = student.residual_path_counts(n)
         hint = "Python ints are exact at any size, floats and 64 bits are not" if only_rounded(actual, expected) else ""
@@ -166,6 +166,10 @@ def test_costs_may_be_floats_or_very_large(student):
         _, peak = student.optimal_checkpoints(tenths, n_segments)
         what = f"the peak for costs {tenths} in {n_segments} segments"
         assert_close(peak, least_peak(tenths, n_segments), what=what, hint=exact, rtol=1e-12, atol=0.0)
+    for costs, n_segments in (([0.65, 0.65, 0.14], 2), ([0.58, 0.11, 0.57], 2), ([0.13, 0.21, 0.55, 0.72, 0.78], 4)):
+        boundaries, peak = student.optimal_checkpoints(costs, n_segments)
+        what, hint = f"the peak for costs {costs} in {n_segments} segments", peak_hint(peak, costs, n_segments)
+        assert_close(peak, least_peak(costs, n_segments), what=what, hint=hint, rtol=1e-12, atol=0.0)
     mixed = [1, 2.5, 0.25, 3, 0.5]
     for n_segments in (1, 2, 4):
         boundaries, peak = student.optimal_checkpoints(mixed, n_segments)
