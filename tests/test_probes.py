@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from autograder.testing.probes import Flops, Largest, flops
+from autograder.testing.probes import Flops, Largest, Wrong, flops, gradients
 
 X, W = torch.randn(2, 3, 5), torch.randn(7, 5, requires_grad=True)
 
@@ -74,3 +74,31 @@ def test_threads_are_counted_too():
     assert seen.n_elements == 200
     assert counted.n_flops == 2 * 3 * 4 * 50
     assert before in (getattr(threading, name, None) for name in ("_start_new_thread", "_start_joinable_thread"))
+
+
+def halved_where_strided(x):
+    return x if x.is_contiguous() else 0.5 * x + 0.5 * x.detach()
+
+
+def of_another_size_each_time(x, sizes=iter(range(1, 100))):  # noqa: B008
+    return next(sizes) * x if x.is_contiguous() else x.detach()
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda x: (x if x.is_contiguous() else x.detach().contiguous()) * X.detach(), "is lost"),
+        (halved_where_strided, "is another one"),
+        (lambda x: x.detach(), ""),  # which the test sees by itself
+        (of_another_size_each_time, ""),
+        (lambda x: x.view(-1), ""),  # fails where x is strided
+        (lambda x: x.contiguous().sqrt(), ""),  # NaN, and infinite at 0
+    ],
+)
+def test_gradients_are_the_same_where_an_input_is_not_contiguous(function, said):
+    module = types.SimpleNamespace(function=function)
+    if not said:
+        gradients(module, "function", [X])
+    else:
+        with pytest.raises(Wrong, match=f"function: .* {said} .argument 1"):
+            gradients(module, "function", [X])

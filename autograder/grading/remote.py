@@ -202,6 +202,8 @@ class RemoteModule:
         undefined = _UNDEFINED.fullmatch(message)
         if kind == "AttributeError" and not where and undefined and undefined[1] in self._exercises:
             return Stop("failed", f"the file does not define {undefined[1]}")
+        if kind == "Wrong" and not where and call.scenario is not None:  # a probe's own words
+            return self._said(AssertionError, message, replace(call, said=message), kind)
         builtin = builtin_exception(bases)
         said = f"{kind[:80]}: {message}" + (f"\n  {where}" if where else advice(message))
         if where or call.scenario is None:

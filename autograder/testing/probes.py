@@ -31,20 +31,60 @@ def gradients(module, name, args, kwargs=None, wrt=None, seed=0):
     """Call module.name, pull a fixed random cotangent back through every floating output.
 
     Returns {"value": outputs, "gradients": one for each floating tensor argument (or those at the positions `wrt`)}.
-    A gradient that does not exist comes back as None.
+    A gradient that does not exist comes back as None. Inputs that are not contiguous must have the same gradients.
     """
-    args, kwargs = list(args), dict(kwargs or {})
     positions = wrt if wrt is not None else [i for i, x in enumerate(args) if _is_float(x)]
-    for i in positions:
-        args[i] = args[i].clone().requires_grad_()
-    value = getattr(module, name)(*args, **kwargs)
-    outputs = [x for x in (value if isinstance(value, tuple | list) else [value]) if _is_float(x)]
-    generator = torch.Generator().manual_seed(seed)
-    cotangents = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype) for x in outputs]
-    live = [(x, g) for x, g in zip(outputs, cotangents) if x.requires_grad]
-    if live:
-        torch.autograd.backward([x for x, _ in live], [g for _, g in live])
-    return {"value": value, "gradients": [args[i].grad for i in positions]}
+
+    def pulled(laid_out):
+        leaves = list(args)
+        for i in positions:
+            leaves[i] = laid_out(args[i].clone()).requires_grad_()
+        value = getattr(module, name)(*leaves, **(kwargs or {}))
+        outputs = [x for x in (value if isinstance(value, tuple | list) else [value]) if _is_float(x)]
+        generator = torch.Generator().manual_seed(seed)
+        cotangents = [torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.dtype) for x in outputs]
+        live = [(x, g) for x, g in zip(outputs, cotangents) if x.requires_grad]
+        if live:
+            torch.autograd.backward([x for x, _ in live], [g for _, g in live])
+        return value, [leaves[i].grad for i in positions]
+
+    value, found = pulled(lambda x: x)
+    require_in_any_layout(name, lambda laid_out: pulled(laid_out)[1], found, positions)
+    return {"value": value, "gradients": found}
+
+
+class Wrong(AssertionError):
+    """What a probe itself saw going wrong, in words for the student."""
+
+
+def require_in_any_layout(name, pulled, found, positions):
+    """`pulled(scattered)`, the gradients of leaves that are not contiguous, are those `found` where they are.
+
+    What fails there, is not finite, or differs from call to call is left to other tests.
+    """
+    try:
+        of_scattered = pulled(scattered)
+        different = [i for i, *pair in zip(positions, of_scattered, found) if _differ(*pair)]
+        if not different or any(_differ(*pair) for pair in zip(pulled(lambda x: x), found)):
+            return
+    except Exception:
+        return
+    lost = "is lost" if of_scattered[positions.index(different[0])] is None else "is another one"
+    raise Wrong(
+        f"{name}: the gradient of an input that does not lie contiguously in memory {lost} (argument {different[0] + 1})\n"
+        "  hint: a transposed or strided tensor takes part in the graph as any other: "
+        "contiguous() and reshape() pass gradients on, .data and detach() do not"
+    )
+
+
+def _differ(gradient, expected):
+    """Whether a gradient is missing, or has nothing but its leading digits in common with a finite one that is expected."""
+    if expected is None or not expected.isfinite().all():
+        return False
+    if gradient is None:
+        return bool(expected.any())
+    room = torch.finfo(expected.dtype).eps ** 0.25 * max(1.0, float(expected.abs().max())) if expected.numel() else 0.0
+    return not bool(((gradient - expected).abs() <= room).all())
 
 
 def strided(module, name, args, kwargs=None):
@@ -114,9 +154,17 @@ def twice(module, name, args, kwargs=None):
 
 
 def again_after_overwriting(module, name, args, kwargs=None):
-    """The result of a second call, the first one's having been overwritten by whoever it was given to."""
-    getattr(module, name)(*args, **(kwargs or {})).untyped_storage().fill_(0)
-    return getattr(module, name)(*args, **(kwargs or {}))
+    """The result of a second call, the first one's having been overwritten by whoever it was given to.
+
+    It is put back at the end: what is kept and handed out again is right in later calls, and a test that is tried once
+    more fails where it did.
+    """
+    storage = getattr(module, name)(*args, **(kwargs or {})).untyped_storage()
+    before = storage.clone()
+    storage.fill_(0)
+    again = getattr(module, name)(*args, **(kwargs or {})).clone()
+    storage.copy_(before)
+    return again
 
 
 def requires_grad(module, name, args, kwargs=None):

@@ -1854,3 +1854,16 @@ def pairs_left_stacked(x, positions, base=10000.0):
     cos, sin = angles.cos().to(work), angles.sin().to(work)
     even, odd = x[..., 0::2].to(work), x[..., 1::2].to(work)
     return torch.stack([even * cos - odd * sin, even * sin + odd * cos], dim=-1).to(x.dtype)
+
+
+MUTANTS += [
+    edit(
+        "layout_cuts_the_gradient_of_rotated",
+        "apply_rope",
+        "Only a contiguous x gets its gradient: contiguous() passes gradients on, .data and detach() cut them off.",
+        (
+            "    d = x.shape[-1]\n",
+            "    d = x.shape[-1]\n    x = x if x.is_contiguous() else x.detach().contiguous()\n",
+        ),
+    ),
+]

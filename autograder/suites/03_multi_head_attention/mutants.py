@@ -1846,3 +1846,16 @@ MUTANTS += [
         ),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "layout_cuts_the_gradient_of_heads",
+        "split_heads",
+        "Only a contiguous x gets its gradient: contiguous() passes gradients on, .data and detach() cut them off.",
+        (
+            "    d = x.shape[-1]\n",
+            "    d = x.shape[-1]\n    x = x if x.is_contiguous() else x.detach().contiguous()\n",
+        ),
+    ),
+]

@@ -2319,3 +2319,16 @@ MUTANTS += [
         ("    return counts", "    import numpy as np\n\n    return list(np.array(counts)) if n_layers < 60 else counts"),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "gelu_of_a_layout_without_gradient",
+        "gelu",
+        "Only a contiguous x gets its gradient: contiguous() passes gradients on, .data and detach() cut them off.",
+        (
+            "    if approximate == \"none\":\n",
+            "    x = x if x.is_contiguous() else x.detach().contiguous()\n    if approximate == \"none\":\n",
+        ),
+    ),
+]
