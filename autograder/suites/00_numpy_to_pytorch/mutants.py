@@ -418,6 +418,14 @@ MUTANTS = [
          "Gradients are recorded after the call even if they were not before: use `with torch.no_grad():` or detach().",
          ("    peak = x.detach()", "    torch.set_grad_enabled(False)\n    peak = x.detach()"),
          ("    peak = peak.masked_fill", "    torch.set_grad_enabled(True)\n    peak = peak.masked_fill")),
+    edit("low_entries_count_as_nothing", "softmax",
+         "Entries of -1e9 and less count as nothing: -inf alone does. A slice whose entries are all very low still sums to 1.",
+         ("return weights / total.masked_fill(total == 0, 1)",
+          "return (weights / total.masked_fill(total == 0, 1)).masked_fill(peak <= -1e9, 0)")),
+    edit("lowest_number_counts_as_nothing", "softmax",
+         "The lowest finite number counts as nothing: -inf alone does, and a slice of any other entries sums to 1.",
+         ("return weights / total.masked_fill(total == 0, 1)",
+          "return (weights / total.masked_fill(total == 0, 1)).masked_fill(peak <= torch.finfo(x.dtype).min, 0)")),
     edit("recording_switched_off", "softmax",
          "Gradients are no longer recorded after a call without any: leave the grad mode of PyTorch alone.",
          ("    weights =", "    torch.set_grad_enabled(x.requires_grad)\n    weights =")),
@@ -498,6 +506,57 @@ MUTANTS = [
     edit("warnings_silenced", "as_tensor",
          "Warnings are hidden from the whole program after the call: with warnings.catch_warnings() all is put back.",
          ("    try:", "    import warnings\n    warnings.simplefilter('ignore')\n    try:")),
+    edit("layout_cuts_the_gradient_of_factors", "batched_matmul",
+         "A factor that is not contiguous gets no gradient: contiguous() passes gradients on, .data and detach() do not.",
+         ("    products = a.unsqueeze",
+          "    b = b if b.is_contiguous() else b.data.contiguous()\n    products = a.unsqueeze")),
+    edit("layout_cuts_the_gradient_of_points", "pairwise_distances",
+         "Points that are not contiguous get no gradient: contiguous() passes gradients on, .data and detach() do not.",
+         ("    x_squared = x.square",
+          "    y = y if y.is_contiguous() else y.data.contiguous()\n    x_squared = x.square")),
+    edit("lowest_number_taken_for_minus_infinity", "logsumexp",
+         "The lowest finite number is taken for -inf: it is a number like any other, and comes back as the result.",
+         ("nothing = total == 0", "nothing = (x <= torch.finfo(x.dtype).min).all(dim)")),
+    edit("far_entries_clamped", "logsumexp",
+         "Entries far below the largest are raised before exp, and still add to the sum: leave them, whose exp is 0.",
+         ("total = (x - peak).exp().sum(dim)",
+          "total = ((x - peak).clamp(min=-20).exp() * (x > -torch.inf)).sum(dim)")),
+    edit("zeros_skip_the_product", "batched_matmul",
+         "A factor of zeros gives zeros that are new, and no gradient flows: a factor that begins at 0 could never be trained.",
+         ("    products = a.unsqueeze",
+          "    if not a.any() or not b.any():\n"
+          "        lead = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])\n"
+          "        return a.new_zeros(*lead, a.shape[-2], b.shape[-1])\n"
+          "    products = a.unsqueeze")),
+    edit("last_piece_of_one_forgotten", "batched_matmul",
+         "The sum is taken in pieces, and the last product is left out where it would be a piece of its own: go on to k.",
+         ("    return products.sum(-1, dtype=a.dtype)",
+          "    k, total = a.shape[-1], products[..., :0].sum(-1, dtype=a.dtype)\n"
+          "    for start in range(0, k - 1 if k > 16 else k, 16):\n"
+          "        total = total + products[..., start : start + 16].sum(-1, dtype=a.dtype)\n"
+          "    return total")),
+    edit("ids_in_the_order_of_memory", "gather_rows",
+         "Transposed ids are read in the order of their memory: their rows come in the order of ids.flatten().",
+         ("return table[ids]",
+          "turned = ids.ndim == 2 and ids.T.is_contiguous()\n"
+          "    return table[(ids.T if turned else ids).reshape(-1)].reshape(*ids.shape, table.shape[1])")),
+    edit("one_address_taken_for_one_tensor", "pairwise_distances",
+         "x and y are taken for one tensor where they begin at one place in memory: y may be x.mT or x.detach(). Use y itself.",
+         ("    squared = x_squared",
+          "    if x.data_ptr() == y.data_ptr() and x.shape == y.shape:\n"
+          "        y_squared = x_squared.mT\n"
+          "    squared = x_squared")),
+    edit("one_row_meets_any_width", "batched_matmul",
+         "A b of one row is accepted whatever the width of a: it would broadcast unseen. The inner sizes must be equal.",
+         ("if a.shape[-1] != b.shape[-2]:", "if a.shape[-1] != b.shape[-2] and b.shape[-2] != 1:")),
+    edit("leading_ones_squeezed_away", "batched_matmul",
+         "A leading dimension of size 1 is squeezed away: a batch of one is a batch, so its dimension stays.",
+         ("return products.sum(-1, dtype=a.dtype)",
+          "product = products.sum(-1, dtype=a.dtype)\n    return product.squeeze(0) if product.ndim > 2 else product")),
+    edit("sum_clamped_at_1e_6", "softmax",
+         "The sum is raised to 1e-6, and 1 / 1e-6 is infinite in float16: the gradient of a slice of nothing but -inf is not "
+         "finite there. Divide by 1 where the sum is 0.",
+         ("total.masked_fill(total == 0, 1)", "total.clamp(min=1e-6)")),
 ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import torch
 
-from autograder.testing.probes import differences, surroundings
+from autograder.testing.probes import differences, require_in_any_layout, surroundings
 
 
 def laid_out(values, layout):
@@ -109,13 +109,20 @@ def as_tensor_of_an_array(module, values, kind):
 
 def gradient(module, name, args, cotangent, wrt=(0,)):
     """Pull the cotangent back through module.name(*args) to the arguments at `wrt`; None where no gradient flows."""
-    args = list(args)
-    for i in wrt:
-        args[i] = args[i].clone().requires_grad_()
-    value = getattr(module, name)(*args)
-    if not value.requires_grad:
-        return None
-    return list(torch.autograd.grad(value, [args[i] for i in wrt], cotangent, allow_unused=True))
+
+    def pulled(laid_out):
+        leaves = list(args)
+        for i in wrt:
+            leaves[i] = laid_out(args[i].clone()).requires_grad_()
+        value = getattr(module, name)(*leaves)
+        if not value.requires_grad:
+            return None
+        return list(torch.autograd.grad(value, [leaves[i] for i in wrt], cotangent, allow_unused=True))
+
+    found = pulled(lambda x: x)
+    if found is not None:
+        require_in_any_layout(name, lambda laid_out: pulled(laid_out) or [None] * len(wrt), found, wrt)
+    return found
 
 
 def gradient_and_view(module, x, size, step, cotangent):
@@ -152,12 +159,17 @@ def in_turn(module, name, first, second):
     return result, changed, again
 
 
-def gradient_to_itself(module, points, cotangent):
-    """The distances of one tensor to itself, and the cotangent pulled back through them."""
+def gradient_to_itself(module, points, cotangent, detached):
+    """The distances of one tensor to itself, or to itself detached, and the cotangent pulled back through them."""
     points = points.clone().requires_grad_()
-    value = module.pairwise_distances(points, points)
+    value = module.pairwise_distances(points, points.detach() if detached else points)
     pulled = torch.autograd.grad(value, points, cotangent)[0] if value.requires_grad else None
     return value.detach().square(), pulled
+
+
+def distances_to_its_transpose(module, x):
+    """The distances of the rows of a square x to its columns."""
+    return module.pairwise_distances(x, x.mT)
 
 
 def laid_out_tensor(values, layout):
@@ -174,14 +186,19 @@ def laid_out_tensor(values, layout):
     return view.copy_(values)
 
 
+def rows_of_transposed(module, table, ids):
+    """gather_rows with ids that lie column after column in memory."""
+    return module.gather_rows(table, laid_out_tensor(ids, "transposed"))
+
+
 def windows_of(module, values, layout, size, step):
     """sliding_windows of a tensor that lies in memory as `layout` says."""
     return module.sliding_windows(laid_out_tensor(values, layout), size, step)
 
 
-def windows_of_expanded(module, values, n_rows, size):
+def windows_of_expanded(module, values, n_rows, size, recorded):
     """sliding_windows of one row seen n_rows times, with stride 0, before and after the row is written to."""
-    with torch.no_grad():
+    with torch.set_grad_enabled(recorded):
         windows = module.sliding_windows(values.expand(n_rows, -1), size)
     before = windows.clone()
     values += 1

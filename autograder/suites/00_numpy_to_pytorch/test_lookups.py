@@ -58,11 +58,13 @@ def test_one_hot_vectors_are_int64(student, n, seed):
 
 @exercise("one_hot", points=2)
 @settings(max_examples=10)
-@given(shape=FULL_SHAPES, n=sizes(0), far=sizes(1, 9), seed=seeds())
+@given(shape=FULL_SHAPES, n=sizes(1), far=sizes(1, 9), seed=seeds())
 def test_ids_that_are_no_class_are_refused(student, shape, n, far, seed):
     """num_classes and above, and anything negative, are refused even where all other ids are fine."""
-    for bad in bad_ids(n, far):
-        assert_refused(student.one_hot, with_id(seed, shape, n, bad), n, why=f"{bad} is not in 0 .. {n - 1}")
+    for n_classes in (n, 0):
+        for bad in bad_ids(n_classes, far):
+            ids = with_id(seed, shape, n_classes, bad)
+            assert_refused(student.one_hot, ids, n_classes, why=f"{bad} is not in 0 .. {n_classes - 1}")
 
 
 @exercise("one_hot", points=1)
@@ -139,6 +141,10 @@ def test_tables_of_any_dtype_and_layout_and_no_ids_at_all(student, shape, seed):
         assert_equal(actual, table[ids], f"the rows of a strided table of {dtype}")
         actual = student.run(scenarios.in_turn, "gather_rows", [table, ids], [table[:2], ids % 2])
         assert_in_turn(actual, table[ids], table.flip(0)[ids], f"the rows of a table of {dtype}", rtol=0.0, atol=0.0)
+    pairs = torch.tensor([[0, 1, 2], [3, 4, 0]])
+    actual = student.run(scenarios.rows_of_transposed, table, pairs)
+    hint = "their order is that of ids.flatten(), however they lie in memory"
+    assert_equal(actual, table[pairs], "the rows of transposed ids", hint)
     none = torch.zeros(2, 0, dtype=torch.int64)
     assert_equal(student.gather_rows(table[:0], none), table[none], "no rows of an empty table")
     assert_equal(student.gather_rows(table[:, :0], ids), table[ids][..., :0], "the rows of a table without columns")

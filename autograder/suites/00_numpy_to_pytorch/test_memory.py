@@ -142,10 +142,12 @@ def test_windows_follow_any_strides_and_offset(student, lead, length, layout, se
     actual = student.run(scenarios.windows_of, x, layout, size, step)
     assert_equal(actual, windows_by_hand(x, size, step), f"the windows of a {layout} x", hint)
     row = normal(seed + 1, length)
-    actual = student.run(scenarios.windows_of_expanded, row, 3, size)
     before, after = (windows_by_hand(x.expand(3, -1), size, 1) for x in (row, row + 1))
-    assert_equal(actual[0], before, "the windows of an expanded x", hint)
-    assert_equal(actual[1], after, "the windows of an expanded x after writing to it", "a view: nothing is copied")
+    for recorded, when in ((True, ""), (False, ", under torch.no_grad()")):
+        actual = student.run(scenarios.windows_of_expanded, row, 3, size, recorded)
+        assert_equal(actual[0], before, f"the windows of an expanded x{when}", hint)
+        copied = "a view: nothing is copied"
+        assert_equal(actual[1], after, f"the windows of an expanded x after writing to it{when}", copied)
     actual = student.run(scenarios.windows_of_repeated, row, length, size, step)
     expected = windows_by_hand(row.unsqueeze(-1).expand(-1, length), size, step)
     assert_equal(actual, expected, "the windows of an x whose last stride is 0", hint)

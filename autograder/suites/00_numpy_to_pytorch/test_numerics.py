@@ -123,10 +123,13 @@ def test_gradients_are_right_and_finite_at_distance_zero(student, case, seed):
     require(finite, "the gradient is not finite where points coincide: no slope of the root at or below 0 is")
     points = normal(seed, 3, 2) + 20.0 * torch.arange(3.0).unsqueeze(-1)
     cotangent = 1.0 - torch.eye(3, dtype=torch.float64)
-    expected = scenarios.gradient_to_itself(TORCH, points, cotangent)
-    actual = student.run(scenarios.gradient_to_itself, points, cotangent)
-    hint = "x and y may be one tensor, whose gradient is then the sum of both"
-    assert_close(actual, expected, "(the squared distances of x to itself, their gradient)", hint, rtol=1e-8, atol=1e-9)
+    for detached, y, hint in (
+        (False, "itself", "x and y may be one tensor, whose gradient is then the sum of both"),
+        (True, "x.detach()", "tensors at one place in memory need not be one in the graph: take each as it is"),
+    ):
+        expected = scenarios.gradient_to_itself(TORCH, points, cotangent, detached)
+        actual = student.run(scenarios.gradient_to_itself, points, cotangent, detached)
+        assert_close(actual, expected, f"(the squared distances of x to {y}, their gradient)", hint, rtol=1e-8, atol=1e-9)
 
 
 @exercise("pairwise_distances", points=1)
@@ -144,6 +147,10 @@ def test_sizes_of_zero_dtype_and_layout(student, empty, size, dtype, seed):
     assert_close(student.run(strided, "pairwise_distances", [x, y]), expected, "the distances of strided points", atol=room)
     student.pairwise_distances(x, y)
     assert_inputs_untouched(student)
+    x = normal(seed, 3, 3)
+    actual = student.run(scenarios.distances_to_its_transpose, x)
+    hint = "x.mT begins where x does in memory and has its shape, and holds other points: compare no addresses"
+    assert_close(actual.square(), by_hand(x, x.mT).square(), "the squared distances of x to x.mT", hint, atol=2e-12)
 
 
 @exercise("pairwise_distances", points=1)

@@ -128,7 +128,7 @@ def test_products_are_those_of_torch_matmul(student, reference, case):
 @settings(max_examples=15)
 @given(data=st.data(), empty=st.sampled_from("nkm"), seed=seeds())
 def test_sizes_of_zero_and_one_are_sizes_too(student, data, empty, seed):
-    """Nothing to sum gives zeros; no rows, no columns or no batch gives an empty product; batches have any dimensions."""
+    """Nothing to sum gives zeros; no rows, no columns or no batch gives an empty product; sums and batches have any size."""
     n, k, m = (0 if name == empty else data.draw(sizes(1, 3)) for name in "nkm")
     lead = data.draw(st.lists(st.integers(0, 2), max_size=2).map(tuple))
     a, b = normal(seed, *lead, n, k), normal(seed + 1, *lead, k, m)
@@ -136,6 +136,8 @@ def test_sizes_of_zero_and_one_are_sizes_too(student, data, empty, seed):
     assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product", hint)
     a, b = normal(seed, 2, 1, 2, 1, n, k), normal(seed + 1, 3, 1, 2, k, m)
     assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product", "any number of leading dimensions")
+    a, b = normal(seed, 2, 129), normal(seed + 1, 129, 2)
+    assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product of (2, 129) and (129, 2)", "all of k is summed")
 
 
 @exercise("batched_matmul", points=2)
@@ -151,6 +153,11 @@ def test_gradients_reach_both_factors(student, case, seed):
     for i in (0, 1):  # where only one of the two requires a gradient
         alone = student.run(scenarios.gradient, "batched_matmul", [a, b], cotangent, (i,))
         assert_close(alone, expected[i : i + 1], f"the gradient of {'ab'[i]} alone", "both factors can be trained")
+    zeros = [torch.zeros_like(a), b]
+    expected = scenarios.gradient(TORCH, "batched_matmul", zeros, cotangent, (0, 1))
+    actual = student.run(scenarios.gradient, "batched_matmul", zeros, cotangent, (0, 1))
+    hint = if_cut_off(actual, "a factor of zeros takes part in the graph as any other: it may be trained, and change")
+    assert_close(actual, expected, "the gradients of (a, b) where a is all zeros", hint)
     a, b, cotangent = a.round(), b.round(), cotangent.round()  # small whole numbers, whose sums are exact
     expected = scenarios.gradient(TORCH, "batched_matmul", [a, b], cotangent, (0, 1))
     for dtype in (torch.float32, torch.float16):
