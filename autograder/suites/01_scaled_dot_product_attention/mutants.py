@@ -1829,3 +1829,80 @@ def generator_made_once(
     lse = torch.stack(lses)
     share = torch.where(lse > -torch.inf, lse, torch.finfo(lse.dtype).min).softmax(0)
     return (share[..., None] * torch.stack(outputs)).sum(0)
+
+
+MUTANTS += [
+    edit(
+        "layout_cuts_the_gradient_of_keys",
+        "scaled_dot_product_attention",
+        "Only contiguous keys get their gradient: contiguous() passes gradients on, .data and detach() cut them off.",
+        (
+            "    scores = (q * scale) @ k.mT",
+            "    k = k if k.is_contiguous() else k.detach().contiguous()\n    scores = (q * scale) @ k.mT",
+        ),
+    ),
+    edit(
+        "layout_cuts_the_gradient_of_hashed_keys",
+        LSH,
+        "Only contiguous keys get their gradient: contiguous() passes gradients on, .data and detach() cut them off.",
+        (
+            "    outputs, lses = [], []\n",
+            "    k = k if k.is_contiguous() else k.detach().contiguous()\n    outputs, lses = [], []\n",
+        ),
+    ),
+    edit(
+        "logarithm_detached",
+        ENTROPY,
+        "The logarithm is detached, so the gradient lacks its 1: it is -(1 + log w). Detach nothing.",
+        ("-(weights * log_weights)", "-(weights * log_weights.detach())"),
+    ),
+    edit(
+        "heads_drawn_in_their_own_dtype",
+        PLOT,
+        "Weights of several heads are drawn in their own dtype, and NumPy has no bfloat16. Call .float() for them as well.",
+        ("weights.detach().float()", "(weights.detach().float() if weights.ndim == 2 else weights.detach())"),
+    ),
+    edit(
+        "generator_unused_for_two_buckets",
+        HASH,
+        "With two buckets the generator is not used. Draw with it however few buckets there are.",
+        ("generator=generator", "generator=generator if n_buckets > 2 else None"),
+    ),
+    edit(
+        "hashed_in_float32",
+        HASH,
+        "The vectors are hashed in float32, where very long ones are infinite and very short ones 0. Keep their dtype.",
+        ("rotated = x @ rotation", "rotated = x.float() @ rotation.float()"),
+    ),
+    edit(
+        "one_bucket_without_its_leading_dimensions",
+        BUCKETS,
+        "Where all is one bucket, the leading dimensions of the buckets are lost. They broadcast with those of q, k and v.",
+        (
+            "    output, _ = attend_in_buckets",
+            "    if not (q_buckets.any() or k_buckets.any()):\n"
+            "        mask = causal_mask(q.shape[-2], k.shape[-2]) if causal else None\n"
+            "        return scaled_dot_product_attention(q, k, v, mask)[0]\n"
+            "    output, _ = attend_in_buckets",
+        ),
+    ),
+    edit(
+        "one_bucket_of_queries_taken_for_all",
+        BUCKETS,
+        "Where all queries have one bucket, they see every key. The keys may have other buckets: look at those, too.",
+        (
+            "    output, _ = attend_in_buckets",
+            "    if (q_buckets == q_buckets.flatten()[:1]).all():\n"
+            "        k_buckets = torch.full_like(k_buckets, int(q_buckets.flatten()[0]))\n"
+            "    output, _ = attend_in_buckets",
+        ),
+    ),
+]
+
+
+@mutant(BUCKETS, "A query whose keys are all later sees them all: their scores are equally low. Put zeros where nothing is seen.")
+def equally_low_scores_of_a_blind_query(q, k, v, q_buckets, k_buckets, causal=False):
+    check_shapes(q, k, v, None, q_buckets, k_buckets)
+    output, lse = attend_in_buckets(q, k, v, q_buckets, k_buckets, causal)
+    mean, _ = attend_in_buckets(torch.zeros_like(q), k, v, q_buckets, k_buckets, False)
+    return torch.where((lse == -torch.inf)[..., None], mean, output)

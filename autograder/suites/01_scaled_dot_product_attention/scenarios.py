@@ -2,7 +2,7 @@
 
 import torch
 
-from autograder.testing.probes import differences, surroundings
+from autograder.testing.probes import differences, require_in_any_layout, surroundings
 
 
 def attend_after_an_update(module, q, k, v, mask):
@@ -206,11 +206,17 @@ def attend_checked(module, q, k, v, n_buckets, seed, **options):
 
 def attend_gradients(module, q, k, v, n_buckets, seed, cotangent, only=None, **options):
     """The output of lsh_attention and the gradients of (output · cotangent) with respect to q, k and v, or one of them."""
-    inputs = [x.clone().requires_grad_(only in (None, i)) for i, x in enumerate((q, k, v))]
-    output = attend(module, *inputs, n_buckets, seed, **options)
-    if output.requires_grad:
-        (output * cotangent).sum().backward()
-    return {"output": output, "gradients": [x.grad for x in inputs]}
+
+    def pulled(laid_out):
+        inputs = [laid_out(x.clone()).requires_grad_(only in (None, i)) for i, x in enumerate((q, k, v))]
+        output = attend(module, *inputs, n_buckets, seed, **options)
+        if output.requires_grad:
+            (output * cotangent).sum().backward()
+        return output, [x.grad for x in inputs]
+
+    output, found = pulled(lambda x: x)
+    require_in_any_layout("lsh_attention", lambda laid_out: pulled(laid_out)[1], found, range(3))
+    return {"output": output, "gradients": found}
 
 
 def attend_strided(module, q, k, v, n_buckets, seed, **options):

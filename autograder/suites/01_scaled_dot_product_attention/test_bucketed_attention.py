@@ -95,6 +95,10 @@ def test_one_bucket_gives_full_attention(student, case):
     actual = student.bucketed_attention(q, k, v, torch.zeros(150).long(), torch.zeros(300).long(), causal=True)
     what = "output for a causal bucket of 150 queries and 300 keys"
     assert_close(actual, attention(q, k, v, not_later(150, 300).double()), what=what, hint=hint)
+    q, k, v = q[:4], k[:5], v[:5]
+    actual = student.bucketed_attention(q, k, v, torch.zeros(4).long(), torch.zeros(3, 5).long())
+    what, expected = "output for one bucket, the keys' given three times over", F.scaled_dot_product_attention(q, k, v)
+    assert_close(actual, expected.expand(3, 4, 2), what=what, hint="leading dimensions of the buckets count as well")
 
 
 @exercise("bucketed_attention", points=3)

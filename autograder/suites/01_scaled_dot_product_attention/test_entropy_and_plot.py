@@ -232,6 +232,7 @@ def test_weights_straight_from_the_model_can_be_drawn(student):
     expected |= {"settings changed": [], "other figures closed or changed": False}
     hint = "return the Figure, do not show it; draw a copy of the weights; leave rcParams and other figures alone"
     assert_equal(result, expected, what="the result", hint=hint)
-    for dtype in (torch.float16, torch.bfloat16):
-        weights = weights_for(2, 2, 4).to(dtype)
-        assert_drawn(student.run(scenarios.drawn, weights, WORDS[:2], WORDS[:4], requires_grad=True), [weights])
+    for dtype, lead in ((torch.float16, ()), (torch.bfloat16, ()), (torch.bfloat16, (2,))):
+        weights = weights_for(2, *lead, 2, 4).to(dtype)
+        heads = list(weights) if lead else [weights]
+        assert_drawn(student.run(scenarios.drawn, weights, WORDS[:2], WORDS[:4], requires_grad=True), heads)
