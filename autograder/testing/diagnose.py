@@ -259,7 +259,8 @@ def _answers(version: Version, calls: Sequence[Recorded], module_name: str, room
 
 
 def _seeded() -> tuple:
-    """The global random states, set to what every test's child begins with."""
+    """The global random states, set to what every test's child begins with; gradients are recorded there."""
+    torch.set_grad_enabled(True)
     random.seed(SEED)
     np.random.seed(SEED)
     torch.default_generator.manual_seed(SEED)  # torch.manual_seed writes down where it was called from: 6 ms in a test
