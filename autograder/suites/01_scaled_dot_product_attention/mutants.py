@@ -1869,12 +1869,6 @@ MUTANTS += [
         ("generator=generator", "generator=generator if n_buckets > 2 else None"),
     ),
     edit(
-        "hashed_in_float32",
-        HASH,
-        "The vectors are hashed in float32, where very long ones are infinite and very short ones 0. Keep their dtype.",
-        ("rotated = x @ rotation", "rotated = x.float() @ rotation.float()"),
-    ),
-    edit(
         "one_bucket_without_its_leading_dimensions",
         BUCKETS,
         "Where all is one bucket, the leading dimensions of the buckets are lost. They broadcast with those of q, k and v.",

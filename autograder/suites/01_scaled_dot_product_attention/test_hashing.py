@@ -24,7 +24,7 @@ def test_bucket_depends_on_direction_alone(student, lead, n, d, n_buckets, seed)
     """Buckets are int64 in [0, n_buckets), one a vector, and scaling a vector by a positive number changes nothing."""
     x = normal(seed, *lead, n, d)
     lengths = 10 ** (2 * normal(seed + 1, *lead, n, 1))
-    scaled = torch.cat([x, x * lengths, 2.0**200 * x, 2.0**-200 * x], dim=-2)
+    scaled = torch.cat([x, x * lengths, 2.0**60 * x, 2.0**-60 * x], dim=-2)
     buckets = student.run(scenarios.buckets, scaled, n_buckets, seed)
     assert_equal(str(buckets.dtype), "torch.int64", what="the dtype of the buckets")
     assert_equal(list(buckets.shape), [*lead, 4 * n], what="the shape of the buckets")
@@ -34,8 +34,8 @@ def test_bucket_depends_on_direction_alone(student, lead, n, d, n_buckets, seed)
     of_x, of_scaled, of_longer, of_shorter = buckets.split(n, dim=-1)
     assert_equal(of_scaled, of_x, what="buckets of scaled vectors", hint="argmax does not care for length")
     hint = "leave x its dtype, round nothing, and take the argmax of xR itself"
-    assert_equal(of_longer, of_x, what="buckets of vectors 2**200 times as long", hint=hint)
-    assert_equal(of_shorter, of_x, what="buckets of vectors 2**200 times as short", hint=hint)
+    assert_equal(of_longer, of_x, what="buckets of vectors 2**60 times as long", hint=hint)
+    assert_equal(of_shorter, of_x, what="buckets of vectors 2**60 times as short", hint=hint)
 
 
 @exercise("lsh_buckets", points=2)
