@@ -346,9 +346,9 @@ class CharVocabulary:
 def save_checkpoint(path: str | Path, model: nn.Module, optimizer, generator: torch.Generator, progress: dict) -> None:
     """Write all that a run needs to go on, bit for bit, as if it had never stopped, into the file `path`.
 
-    That is the parameters and buffers of `model.state_dict()`, `optimizer.state_dict()` (dicts, lists, tuples, numbers, strings,
-    tensors), the generator's state, PyTorch's global random state (dropout draws from it), and `progress`: a dict of numbers,
-    strings, lists and dicts with strings as keys. None of them is changed.
+    That is the parameters and buffers in the model's `state_dict`, `optimizer.state_dict()` (dicts, lists, tuples, numbers,
+    strings, tensors), the generator's state, PyTorch's global random state (dropout draws from it), and `progress`: a dict of
+    numbers, strings, lists and dicts with strings as keys. None of them is changed.
 
     The write is atomic: whoever reads `path` finds the whole old file or the whole new one at any moment. The new one is written
     beside the old one, in the same folder, under another name. Where saving fails, for a full disk or for something in `progress`
