@@ -266,8 +266,7 @@ def test_spans_vary_from_draw_to_draw(student):
     gaps = {after[0] - before[1] for before, after in spans}
     assert len(gaps) > 4, f"between two spans there were only {sorted(gaps)} tokens in 80 draws"
     few, _ = student.run(scenarios.corrupted, ids[:6], sentinels, 5, 0.5, 1.5, times=80)
-    (first, *_), *_ = spans = [spans_of(ids[:6], sentinels, *each) for each in few]
-    lengths = {stop - start for (start, stop), *_ in spans}
+    lengths = {stop - start for (start, stop), _ in (spans_of(ids[:6], sentinels, *each) for each in few)}
     assert lengths == {1, 2}, f"3 of 6 tokens in 2 spans: the first span was never of {3 - max(lengths)} in 80 draws"
     other, _ = student.run(scenarios.corrupted, ids, sentinels, 6, 0.3, 3.0, times=80)
     assert any(not torch.equal(a[0], b[0]) for a, b in zip(found, other)), "another seed gives the same 80 draws"
