@@ -194,6 +194,12 @@ SOFTMAX = [
     "class target:\n    def __init__(self):\n        self.f = nn.Softmax(-1)\n",
     "class target(torch.Tensor):\n    def go(self):\n        return self.softmax(-1)\n",
     "def _help(x):\n    return x.softmax(-1)\n" + body("return globals()['_help'](x)"),
+    "def _help(x):\n    return x.softmax(-1)\n" + body("return globals().get('_help')(x)"),
+    "def _help(x):\n    return x.softmax(-1)\n" + body("return globals().__getitem__('_help')(x)"),
+    "_s = F.softmax\n" + body("return globals()['_s'](x, dim)"),
+    body("s = F.softmax", "return locals()['s'](x, dim)"),
+    body("return (lambda y=torch.softmax(x, dim): y)()"),
+    body("def inner(*, y=x.softmax(dim)):", "    return y", "return inner()"),
     "from torch import softmax as _old\n_s = _old\ndef _old(x):\n    return x\n" + body("return _s(x, dim)"),
     "async def target(x):\n    return torch.softmax(x, -1)\n",
 ]  # fmt: skip
@@ -274,6 +280,9 @@ INNOCENT = [
     "    def forward(self, x):\n        return self.softmax(x)\n",
     "class target:\n    softmax = 3\n    def get(self):\n        return self.softmax\n",
     "def target(x, options: dict):\n    return options.softmax\n",
+    body("return getattr(torch), globals().get(), operator.attrgetter()(x), eval()"),
+    body("return eval('softmax(x')"),
+    body("return globals()[x], globals().get(x)('softmax')"),
 ]  # fmt: skip
 
 
@@ -292,6 +301,8 @@ def test_a_method_of_the_students_own_does_not_hide_the_tensors():
     """
     assert breaches(source, "torch.softmax")
     assert breaches(source.replace("torch.Tensor", "Tensor | None"), "torch.softmax")
+    assert breaches(source.replace("x.softmax", "operator.attrgetter('softmax')(x)"), "torch.softmax")
+    assert breaches(source.replace("x.softmax(dim)", "getattr(x, 'softmax')(dim)"), "torch.softmax")
     assert breaches(
         source.replace("x: torch.Tensor", "x").replace("x.softmax", "torch.exp(x).T.softmax"), "torch.softmax"
     )
@@ -482,6 +493,10 @@ def test_each_exercise_answers_for_itself():
         f"work.py, line {breach.line}: @ is not allowed in third (reached through _helper): "
         "this exercise asks you to write it yourself."
     )
+    (breach,) = breaches(body("exec('y = 1\\n\\n\\ny = x.softmax(-1)')", "return y"), "torch.softmax")
+    assert breach.line == HEAD.count("\n") + 2  # of the text that is run: where it stands
+    (breach,) = breaches("\n\nfrom torch import softmax as target\n", "torch.softmax")
+    assert breach.line == HEAD.count("\n") + 3
 
 
 def test_a_later_exercise_is_a_helper_of_an_earlier_one():
@@ -556,6 +571,8 @@ def test_what_another_file_puts_in_an_exercises_place_is_reached():
         assert [(breach.exercise, breach.file, breach.line) for breach in found] == [("target", "loop.py", 3)], lines
     innocent = "from exercises import engine\ndef mine(x): return engine.target(x)\n"
     assert check(rules, {"engine.py": engine, "loop.py": helper + innocent}) == []
+    third = {"engine.py": engine, "more.py": engine, "loop.py": helper + "from exercises import more\nmore.target = mine\n"}
+    assert check(rules.model_copy(update={"files": tuple(third)}), third) == []
 
 
 def test_a_missing_or_broken_file_has_no_breaches():

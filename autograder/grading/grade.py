@@ -25,6 +25,7 @@ from autograder.worker.client import PATIENCE, GraderError, Job, Worker, Zygote
 AT_ONCE = machine.at_once()
 SLACK_SECONDS, PART_SLACK_SECONDS = 60, 20  # beyond its modules' own limits, a submission's grading is stopped, or a part's
 GRADER_FAILED = b"!"  # begins the answer of a task in which not the submission failed, but the grader
+CHANGE = "a change of "  # so begins what `worker.audit` says of code that changes what it is watched with
 REQUIRED = ("Landlock", "seccomp")
 _NOT_ENDED = "grading this submission did not end properly: {}. Ask your instructor to look at it."
 
@@ -170,7 +171,10 @@ def grade_module(
     except _NotEnded as ended:
         return _rejected(suites, module, _NOT_ENDED.format(ended))
     for exercise, (call, line) in called.items():
-        what = f"{call} is called in {exercise}: this exercise asks you to write it yourself."
+        if call.startswith(CHANGE):
+            what = f"{call} counts against {exercise}: your code may use it, and not put something else in its place."
+        else:
+            what = f"{call} is called in {exercise}: this exercise asks you to write it yourself."
         breaches.setdefault(exercise, f"{module.main_file}, line {line}: {what}")
     well = all(outcome.outcome == "passed" for outcome in outcomes.values())
     uses = {} if well else built_on(module, item.files)

@@ -170,6 +170,8 @@ class RemoteModule:
             raise Stop(stopped.kind, f"{_whose(call)}: {stopped}") from None
         except (TypeError, WireError) as error:
             raise TypeError(f"the test sends what cannot cross the boundary: {error}") from None
+        finally:
+            self._note_breaches(self._worker.told())
         self._note_breaches(reply.get("breaches"))
         if "error" in reply:
             raise self._exception(call, reply["error"])
@@ -180,6 +182,7 @@ class RemoteModule:
         return value
 
     def _note_breaches(self, breaches: Any) -> None:
+        """Keep what a reply says, or was told before it: a list in the worker could be emptied by the code that it is about."""
         for breach in breaches[:20] if isinstance(breaches, list) else []:
             match breach:
                 case (str(exercise), str(name), int(line)) if exercise in self._exercises and 0 < line < 1_000_000:

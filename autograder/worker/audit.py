@@ -10,16 +10,25 @@ product.
 
 from __future__ import annotations
 
+import _signal
 import _thread
+import builtins
 import ctypes
 import dis
 import inspect
+import itertools
+import json
+import logging
+import math
 import os
+import struct
 import sys
 import sysconfig
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import is_
 from sys import _getframe  # as it is now, whatever is put in its place later
 from typing import Any
 
@@ -35,13 +44,21 @@ from autograder.worker import callables, imports
 
 Rules = dict[str, dict[str, list[str]]]
 
-# What hides calls from the modes, hands out a mode that counts them, or an operator as C has it. PyTorch has uses for them; a
-# student's own code has none.
+# What hides calls from the modes, hands out a mode that counts them, an operator as C has it, or the variables of functions
+# that are not one's own. PyTorch and Python have uses for them; a student's own code has none.
 BLINDFOLDS = {
     torch._C: "_DisableTorchDispatch DisableTorchFunction DisableTorchFunctionSubclass _ExcludeDispatchKeyGuard"
     " _AutoDispatchBelowAutograd _pop_torch_function_stack _pop_torch_dispatch_stack _unset_dispatch_mode"
     " _dispatch_tls_set_dispatch_key_excluded _len_torch_dispatch_stack _len_torch_function_stack _get_dispatch_stack_at"
-    " _get_function_stack_at _jit_get_operation _get_operation_overload",
+    " _get_function_stack_at _jit_get_operation _get_operation_overload _dispatch_call_boxed"
+    " _dispatch_get_computed_kernel_for_dispatch_key",
+    torch._C._DispatchOperatorHandle: "redispatch_boxed",
+    torch._C._SafeKernelFunction: "call_boxed",
+    OpOverload: "redispatch",
+    torch.library: "get_kernel",
+    inspect: "getclosurevars",
+    logging: "currentframe",
+    traceback: "walk_stack",
     torch.utils._python_dispatch: "_disable_current_modes _pop_mode _pop_mode_temporarily _get_dispatch_stack_at"
     " _get_current_dispatch_mode _get_current_dispatch_mode_stack",
     torch.overrides: "_pop_mode _pop_mode_temporarily _get_function_stack_at _get_current_function_mode"
@@ -50,12 +67,19 @@ BLINDFOLDS = {
 # Where PyTorch has its operators once more, in Python and of other operators.
 WRITTEN_AGAIN = ("torch._refs", "torch._refs.nn.functional", "torch._refs.special", "torch._refs.linalg",
                  "torch._decomp.decompositions")  # fmt: skip
+# What PyTorch, Python and the grader itself go by, which a student's code may use and not change.
+FOUNDATIONS = (builtins, itertools, json, json.decoder, json.JSONDecoder, json.encoder, json.JSONEncoder, math, np, os, struct,
+               torch, torch.autograd, torch.nn.functional, torch.nn.Module, torch.Tensor)  # fmt: skip
+# Of these, what PyTorch itself changes when parts of it are loaded that were not.
+REPLACED_LATE = {torch: ("manual_seed", "Storage"), torch.nn.Module: ("__init__", "__setstate__")}
 # Python's own audit events of native code, and of code that can say it comes from another file.
 UNSEEN_CODE = frozenset(
     "ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle ctypes.call_function ctypes.cdata code.__new__ marshal.loads".split()
 )
 # And those of a look at other code's variables, a scenario's counters among them, which nobody needs for an exercise.
-LOOKS_AROUND = frozenset("sys._getframe sys._current_frames gc.get_objects gc.get_referrers gc.get_referents".split())
+LOOKS_AROUND = frozenset(
+    "sys._getframe sys._current_frames sys.setprofile sys.settrace gc.get_objects gc.get_referrers gc.get_referents".split()
+)
 FRAMES = frozenset({"tb_frame", "gi_frame", "cr_frame", "ag_frame"})  # attributes that are a frame
 HEARD = UNSEEN_CODE | LOOKS_AROUND | {"import", "compile", "object.__getattr__"}
 HERE = _getframe().f_code.co_filename
@@ -68,6 +92,7 @@ LOOKED_PAST = {  # by kind of event
     "import": LIBRARIES, "ctypes": (os.path.dirname(ctypes.__file__),), "sys": (inspect.__file__,),
 }  # fmt: skip
 MATRIX_PRODUCTS, BINARY_OP = ("__matmul__", "__rmatmul__", "__imatmul__"), dis.opmap["BINARY_OP"]
+_all, _map = all, map  # as they are now
 THREAD_STARTERS = ("start_new_thread", "start_new", "start_joinable_thread")
 
 
@@ -76,6 +101,7 @@ class Audit:
 
     def __init__(self, rules: Rules):
         self.breaches: list[tuple[str, str, int]] = []
+        self.tell: Callable[[tuple[str, str, int]], None] = lambda breach: None  # at once: what is told cannot be taken back
         self.files: frozenset[str] = frozenset()
         self.importing = False  # whether the student's module is being imported
         self._exercises = set(rules)
@@ -87,6 +113,8 @@ class Audit:
         self._watched: tuple[str | None, int] | None = None  # what is called now and its line, where it is watched
         self._unseen: list[tuple[str, str, int]] = []  # what was done out of sight before anything was watched
         self._sealed: tuple | None = None
+        self._foundations: list[tuple[Callable, list[str], list[Any]]] = []
+        self._over = False  # whether the student's code has returned, and what it gave is being written down
         self._absent: imports.Absent | None = None
         self._looking = False  # whether the hook itself is looking at frames
         for exercise, forbidden in rules.items():
@@ -110,27 +138,50 @@ class Audit:
         return bool(self._exercises) if called is None else called in self._exercises
 
     @contextmanager
-    def watch(self, called: str | None, line: int = 0) -> Iterator[None]:
+    def watch(self, called: str | None, line: int = 0) -> Iterator[Callable[[], None]]:
         """A context in which forbidden calls are noted; `called` is the exercise that was called, None for a scenario.
 
         `line` is where a thread was started, or the exercise is defined, for what is called without any frame of the
-        student's.
+        student's. What the context gives is to be called when the student's code has returned: what is forbidden and done by it
+        from then on, while the grader looks at what it gave, counts wherever it stands, and what the grader does does not.
         """
         if not self._exercises:
-            yield
+            yield lambda: None
             return
         sealed = self._sealed or self._seal()
         self._watched, outer = (called, line), self._watched
         operators = _OperatorWatch(self, called, line)
         try:
             with _FunctionWatch(self, called, line), operators:
-                yield
+                yield self._is_over
         finally:
-            self._watched = outer
-            self.breaches += self._unseen
+            self._watched, self._over = outer, False
+            for breach in self._unseen:
+                self._add(breach)
+            changed = ""
             if self._seal() != sealed or not operators.are_harmless():
-                # the code went through frames to get here, and changed what is forbidden
-                self.breaches = [(name, "a change of the grader's own objects", line or 1) for name in self._exercises]
+                changed = "the grader's own objects"  # the code went through frames to get here, and changed what is forbidden
+            elif not self._is_founded():
+                changed = "what PyTorch or Python itself consists of"
+            if changed:
+                self.breaches = []
+                for name in self._exercises:
+                    self._add((name, f"a change of {changed}", line or 1))
+
+    def _is_over(self) -> None:
+        self._over = True
+
+    def _is_founded(self) -> bool:
+        """Whether everything that was in the foundations is still there; more may have been loaded since."""
+        for look, names, values in self._foundations:
+            if not _all(_map(is_, _map(look, names), values)):
+                return False
+        added = vars(torch.Tensor).keys() - self._foundations[-1][1] if self._foundations else ()
+        return not any(hasattr(torch._C.TensorBase, name) for name in added)
+
+    def _add(self, breach: tuple[str, str, int]) -> None:
+        self.breaches.append(breach)
+        self.tell(breach)
 
     def guard(self) -> None:
         """From now on the student's threads are watched as well, and what would hide calls from the watch is a breach.
@@ -140,7 +191,7 @@ class Audit:
         for home, names in BLINDFOLDS.items():
             for name in names.split():
                 if hasattr(home, name):
-                    noted = self._noted(f"{home.__name__}.{name}", self._exercises)
+                    noted = self._noted(f"{home.__name__}.{name}", self._exercises, always=True)
                     setattr(home, name, noted(getattr(home, name), name))
         for name in THREAD_STARTERS:
             if hasattr(_thread, name):
@@ -149,6 +200,7 @@ class Audit:
                     for alias in (name, f"_{name}"):
                         if hasattr(home, alias):
                             setattr(home, alias, started)
+        _signal.signal = _without_frames(_signal.signal)  # which `signal.signal` calls
         for kind in (OpOverload, OpOverloadPacket):
             callables.place_in_class(kind, "__call__", self._told(kind.__call__))
         for name, exercises in self._callables.items():
@@ -159,14 +211,22 @@ class Audit:
             self._absent.follow()
         if self._exercises:
             sys.addaudithook(self._hook)
+        for home in FOUNDATIONS:
+            kept = {name: value for name, value in vars(home).items() if name not in REPLACED_LATE.get(home, ())}
+            self._foundations.append((vars(home).get, [*kept], [*kept.values()]))
         self._sealed = self._seal()
 
-    def _noted(self, name: str, forbidden_in: set[str]) -> Callable[[Callable, str], Callable]:
-        """What makes a function one that tells of its calls; `alias` is the name that its callers know it by."""
+    def _noted(self, name: str, forbidden_in: set[str], always: bool = False) -> Callable[[Callable, str], Callable]:
+        """What makes a function one that tells of its calls, those before anything is watched included if it does so `always`;
+        `alias` is the name that its callers know it by.
+        """
 
         def made(function: Callable, alias: str) -> Callable:
             def noted(*args: Any, **kwargs: Any) -> Any:
-                if self._watched is not None and self._is_students(_getframe(1), alias):
+                if self._watched is None:
+                    if always and self._is_students(_getframe(1), alias):
+                        self._note_or_keep(name, forbidden_in, _getframe(1))
+                elif self._is_students(_getframe(1), alias):
                     self._note(name, forbidden_in, *self._watched)
                 return function(*args, **kwargs)
 
@@ -222,7 +282,9 @@ class Audit:
         elif len(self._unseen) < 20:
             line, exercise = self._place(frame)
             blamed = forbidden_in & ({exercise} if exercise else forbidden_in)
-            self._unseen += [(each, name, line or 1) for each in sorted(blamed)]
+            for each in sorted(blamed):
+                self._unseen.append((each, name, line or 1))
+                self.tell(self._unseen[-1])
 
     def _is_students(self, frame: Any, alias: str = "", passed: tuple[str, ...] = ()) -> bool:
         """Whether it is the student's code that calls what goes by `alias` there, and not a library for itself.
@@ -288,12 +350,14 @@ class Audit:
     def _note(self, name: str, forbidden_in: set[str], called: str | None, line: int = 0) -> None:
         """A breach, unless no code of the student's is on the stack and `line` is 0."""
         here, exercise = self._place(_getframe(2))
-        line, blamed = here or line, [exercise or called]
+        line, blamed = here or line * (not self._over), [exercise or called]
+        if self._over and called is None and not exercise:
+            blamed = sorted(forbidden_in)
         if exercise and self._order.get(called, len(self._order)) < self._order[exercise]:
             blamed.append(called)  # a later exercise that it calls is a helper
         for each in blamed:
             if line and each in forbidden_in and len(self.breaches) < 20:
-                self.breaches.append((each, name, line))
+                self._add((each, name, line))
 
     def _place(self, frame: Any) -> tuple[int, str]:
         """The student's line nearest on the stack (0 if there is none), and the exercise that it belongs to ("" if to none)."""
@@ -341,6 +405,15 @@ class _OperatorWatch(TorchDispatchMode):
         """Whether the operators that are looked past are those that were found to be forbidden to nobody."""
         known = self._harmless.items()
         return not any(key != id(operator) or self._audit._forbidden_operator(operator)[1] for key, operator in known)
+
+
+def _without_frames(set_handler: Callable) -> Callable:
+    """What sets a signal's handler, which is called with no frame: that leads into the variables of whoever was interrupted."""
+
+    def signal(number: int, handler: Any, /) -> Any:
+        return set_handler(number, (lambda number, _: handler(number, None)) if callable(handler) else handler)
+
+    return signal
 
 
 def _is_library(file: Any) -> bool:

@@ -19,6 +19,7 @@ from autograder.worker.channel import FAILED, Channel, Closed, Deadline, Deadlin
 from autograder.worker.launch import GraderError, Zygote
 
 CONFINE_SECONDS = 20
+MOST_TOLD = 100
 PATIENCE = 4  # where processors are short, a module may take so many times its seconds by the clock
 
 
@@ -72,6 +73,7 @@ class Worker:
         self.sandbox: list[str] = []
         self._number = 0
         self._test: Channel | None = None
+        self._told: list[Any] = []
         self._used = self._ready = False
         self.is_loaded = False  # whether the student's file could ever be imported
         self._control = Channel(zygote.connect())
@@ -149,6 +151,11 @@ class Worker:
             raise self._stopped("garbled", "the reply belongs to no question")
         return reply
 
+    def told(self) -> list[Any]:
+        """What the running test's child told of by the way since this was last asked: forbidden calls, as they happened."""
+        told, self._told = self._told, []
+        return told
+
     def usage(self) -> tuple[int, int, float]:
         """(resident bytes, most resident bytes, processor seconds) of the running test's child, read from outside."""
         child = self._child()
@@ -223,7 +230,8 @@ class Worker:
         try:
             try:
                 self._test.send_raw(request, deadline)
-                reply = self._test.receive(deadline)
+                while isinstance(reply := self._test.receive(deadline), dict) and reply.keys() == {"told"}:
+                    self._told = [*self._told, reply["told"]][:MOST_TOLD]
             finally:
                 self._asked = asked + time.monotonic() - start
         except DeadlinePassed:

@@ -23,6 +23,7 @@ import tempfile
 import time
 import traceback
 import types
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from typing import Any
 
@@ -298,6 +299,7 @@ def _become_test(descriptor: int, config: dict, audit: Audit, scenarios: dict, b
 
 
 def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types.ModuleType]) -> None:
+    audit.tell = lambda breach: channel.send({"told": list(breach)})
     try:
         audit.importing = True
         module = importlib.import_module(f"exercises.{main}")
@@ -317,30 +319,50 @@ def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types
             else:
                 value, changed = _call(module, request, audit if audited else None)
             reply.update(value=value, changed=changed)
+        except _NotPlain as error:
+            reply["error"] = _returned(error)
         except BaseException as error:
             reply["error"] = describe(error, audit.files)
         reply["breaches"] = audit.breaches
         try:
             frame = wire.encode(reply)
-        except Exception as error:  # a value of the student's own making can fail in any way when it is looked at
-            returned = {"type": "AssertionError", "returned": str(error)[:MAX_MESSAGE], "message": "", "where": ""}
-            frame = wire.encode({"id": request["id"], "error": returned, "breaches": audit.breaches})
+        except Exception as error:
+            frame = wire.encode({"id": request["id"], "error": _returned(error), "breaches": audit.breaches})
         channel.send_raw(frame)
+
+
+class _NotPlain(Exception):
+    """What the student's code gave cannot be written down; the message says why."""
+
+
+def _plain(value: Any) -> Any:
+    """The value as data with no code of the student's in it, which might do later what is watched now. _NotPlain."""
+    try:
+        return wire.plain(value)
+    except Exception as error:  # a value of the student's own making can fail in any way when it is looked at
+        raise _NotPlain(str(error)) from None
+
+
+def _returned(error: Exception) -> dict[str, str]:
+    return {"type": "AssertionError", "returned": str(error)[:MAX_MESSAGE], "message": "", "where": ""}
 
 
 def _call(module: types.ModuleType, request: dict, audit: Audit | None) -> tuple[Any, list[str]]:
     args, kwargs = list(request["args"]), request["kwargs"]
     function = getattr(module, request["name"])
     before = copied([*args, *kwargs.values()])
-    if audit:
-        line = getattr(getattr(function, "__code__", None), "co_firstlineno", 1)
-        with audit.watch(request["name"], line):
-            value = function(*args, **kwargs)
-    else:
+
+    def called(is_over: Callable[[], None] = lambda: None) -> tuple[Any, list[str]]:
         value = function(*args, **kwargs)
-    names = [*(position(function, i) for i in range(len(args))), *kwargs]
-    changed = [key for key, a, b in zip(names, before, [*args, *kwargs.values()], strict=True) if not same_bits(a, b)]
-    return value, changed
+        is_over()
+        names = [*(position(function, i) for i in range(len(args))), *kwargs]
+        return value, [key for key, a, b in zip(names, before, [*args, *kwargs.values()], strict=True) if not same_bits(a, b)]
+
+    if not audit:
+        return called()
+    line = getattr(getattr(function, "__code__", None), "co_firstlineno", 1)
+    with audit.watch(request["name"], line) as is_over:
+        return _plain(called(is_over))
 
 
 def _run(module: types.ModuleType, request: dict, scenarios: dict, audit: Audit | None) -> Any:
@@ -349,8 +371,10 @@ def _run(module: types.ModuleType, request: dict, scenarios: dict, audit: Audit 
         scenarios[key] = _scenarios(key, request["code"])
     scenario = getattr(scenarios[key], request["name"])
     if audit:
-        with audit.watch(None):
-            return scenario(module, *request["args"], **request["kwargs"])
+        with audit.watch(None) as is_over:
+            value = scenario(module, *request["args"], **request["kwargs"])
+            is_over()
+            return _plain(value)
     return scenario(module, *request["args"], **request["kwargs"])
 
 
