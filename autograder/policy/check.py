@@ -331,7 +331,7 @@ class _Analysis:
 def _covers(forbidden: Family, path: str) -> bool:
     public = canonical(path)
     parts = public.split(".")
-    if parts[:3] == ["torch", "ops", "aten"] and len(parts) > 3:
+    if parts[:2] == ["torch", "ops"] and len(parts) > 3:  # `aten`, and PyTorch's libraries such as `mkldnn`
         operator = parts[3].rstrip("_")
         return operator in forbidden.operators or f"torch.{operator}" in forbidden.names
     if path.startswith(_OPERATORS_IN_PYTHON) and not forbidden.operators.isdisjoint({parts[-1], parts[-1].strip("_")}):

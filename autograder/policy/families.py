@@ -113,7 +113,11 @@ FAMILIES: tuple[Family, ...] = (
         " operator.matmul operator.imatmul operator.__matmul__ operator.__imatmul__",
         f"{_PRODUCTS} smm sspaddmm __matmul__ __rmatmul__ __imatmul__",
         f"{_PRODUCTS} einsum tensordot chain_matmul bilinear _trilinear linear linalg_matmul linalg_multi_dot"
-        " linalg_vecdot _int_mm _scaled_mm _grouped_mm _addmm_activation _sparse_mm smm hspmm sspaddmm mkldnn_linear",
+        " linalg_vecdot _int_mm _scaled_mm _grouped_mm _addmm_activation _sparse_mm smm hspmm sspaddmm mkldnn_linear"
+        " _scaled_mm_v2 _scaled_grouped_mm _scaled_grouped_mm_v2 _foreach_mm _sparse_addmm _mm_plus_mm _mkl_linear"
+        " _linear_pointwise _convolution_pointwise _convolution_pointwise_ _convolution_transpose_pointwise"
+        " _weight_int8pack_mm _mixed_dtypes_linear linear_dynamic linear_dynamic_fp16 fbgemm_linear_fp16_weight"
+        " fbgemm_linear_fp16_weight_fp32_activation wrapped_fbgemm_linear_fp16_weight",
         keys="@ torch.matmul torch.Tensor.matmul torch.linalg.matmul numpy.matmul operator.matmul",
         at_sign=True,
     ),

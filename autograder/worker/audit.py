@@ -18,6 +18,7 @@ import dis
 import inspect
 import itertools
 import json
+import linecache
 import logging
 import math
 import os
@@ -91,6 +92,7 @@ LIBRARIES = tuple({
 LOOKED_PAST = {  # by kind of event
     "import": LIBRARIES, "ctypes": (os.path.dirname(ctypes.__file__),), "sys": (inspect.__file__,),
 }  # fmt: skip
+READS_SOURCE = linecache.updatecache.__code__  # for a warning or a traceback that shows the lines that it is about
 MATRIX_PRODUCTS, BINARY_OP = ("__matmul__", "__rmatmul__", "__imatmul__"), dis.opmap["BINARY_OP"]
 _all, _map = all, map  # as they are now
 THREAD_STARTERS = ("start_new_thread", "start_new", "start_joinable_thread")
@@ -294,13 +296,16 @@ class Audit:
         """
         while frame is not None:
             code = frame.f_code
-            if code.co_filename in self.files:
-                return True
+            if code.co_filename in self.files or (code is READS_SOURCE and self._is_source(frame.f_locals.get("filename"))):
+                return code is not READS_SOURCE
             if _is_library(code.co_filename):
                 if not code.co_filename.startswith(passed) if not alias else _mentions(frame, alias):
                     return False
             frame = frame.f_back
         return self._watched is not None and self._watched[0] is not None
+
+    def _is_source(self, file: Any) -> bool:
+        return file in self.files or _is_library(file)
 
     def _followed(self, start: Callable) -> Callable:
         def started(function: Callable, *rest: Any, **options: Any) -> Any:
