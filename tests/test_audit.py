@@ -138,3 +138,58 @@ def test_operators_that_pytorch_takes_apart_or_has_written_again_are_seen() -> N
         "", "torch._refs.softmax", "torch._decomp.decompositions._softmax", "aten::one_hot", "aten::one_hot",
         "torch._C._jit_get_operation",
     ]  # fmt: skip
+
+
+def test_what_pytorch_and_python_consist_of_has_to_stay() -> None:
+    found = run_guarded(
+        {"functions": ["torch.softmax"]},
+        "import os; before = os.write; os.write = print; os.write = before",
+        "torch.Tensor.mine = 3",
+        "import torch._dynamo, torch.fx",
+        "import os; os.write = lambda *arguments: len(arguments[1])",
+        "import os; os.write = os.readv; torch.Tensor.numpy = torch.Tensor.tolist",
+    )
+    assert found == ["", "", "", *["a change of what PyTorch or Python itself consists of"] * 2]
+
+
+def test_frames_are_given_to_nobody_unheard() -> None:
+    assert run_guarded(
+        {"functions": ["torch.softmax"]},
+        "import traceback; traceback.format_stack(); traceback.print_exc",
+        "import logging; logging.getLogger('a').debug('b')",
+        "import signal; signal.signal(signal.SIGINT, lambda number, frame: print(frame)); signal.raise_signal(signal.SIGINT)",
+        "import traceback; traceback.walk_stack(None)",
+        "import logging; logging.currentframe()",
+        "import sys; sys.setprofile(None)",
+        "import sys; sys.settrace(None)",
+        "import inspect; inspect.getclosurevars(len)",
+    ) == ["", "", "None", "", "traceback.walk_stack", "logging.currentframe", "sys.setprofile (the variables of other code)",
+          "sys.settrace (the variables of other code)", "inspect.getclosurevars"]  # fmt: skip
+
+
+def test_what_is_noted_is_told_at_once_and_what_the_grader_does_afterwards_is_its_own() -> None:
+    audit, told = Audit({"call": {"operators": ["_softmax"]}}), []
+    audit.tell = told.append
+    audit.files = frozenset({"call.py"})
+    scope = {"x": X}
+    exec(compile("def late():\n    x.softmax(0)\n\n\ndef call():\n    x.softmax(0)\n", "call.py", "exec"), scope)
+    with audit.watch("call", 1):
+        scope["call"]()
+        assert told == [("call", "aten::_softmax", 6)]
+        audit.breaches.clear()
+    for called in ("call", None):
+        told.clear()
+        with audit.watch(called, 1) as is_over:
+            is_over()
+            X.softmax(0)
+            assert told == []
+            scope["late"]()
+        assert told == [("call", "aten::_softmax", 2)]
+
+
+def test_lines_that_a_warning_shows_are_nobodys_decoding() -> None:
+    assert run_guarded(
+        {"python": ["codecs"]},
+        "import linecache; linecache.clearcache(); linecache.getlines(linecache.__file__)",
+        "import linecache, codecs; getattr(codecs, 'getreader')('utf-8')",
+    ) == ["", "codecs"]
