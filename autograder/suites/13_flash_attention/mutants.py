@@ -1250,4 +1250,24 @@ MUTANTS += [
         ("block_q: int = 64", "block_q: int = 32"),
         ("block_k: int = 64", "block_k: int = 128"),
     ),
+    edit(
+        "second_derivative_dropped",
+        FUNCTION,
+        "A second derivative is neither computed nor refused: under no_grad it is left out without a word. Put "
+        "@once_differentiable under @staticmethod.",
+        ("    @once_differentiable\n", ""),
+        (RETURN, "with torch.no_grad():\n            " + RETURN),
+    ),
+    edit(
+        "lse_of_no_query_in_half_precision",
+        FORWARD,
+        "Without a query lse came in half precision; it is float32 there, too.",
+        ("lse = q.new_empty(q.shape[:-1], dtype=dtype)", "lse = q.new_empty(q.shape[:-1], dtype=dtype if n_q else q.dtype)"),
+    ),
+    edit(
+        "masked_tile_left_out",
+        TILE,
+        "A tile that is masked throughout was left out, and its scores and v have no gradient at all: it has to be 0.",
+        ("    m_new = torch.maximum", "    if scores.isneginf().all():\n        return m, l, acc\n    m_new = torch.maximum"),
+    ),
 ]

@@ -114,7 +114,9 @@ def tile_gradients(module, scores, v, cuts, cotangent_out, cotangent_lse):
     total = torch.where(seen, l, torch.ones_like(l))
     out = acc / total.unsqueeze(-1)
     lse = torch.where(seen, m + total.log(), torch.zeros_like(m))
-    ((out * cotangent_out).sum() + (lse * cotangent_lse).sum()).backward()
+    loss = (out * cotangent_out).sum() + (lse * cotangent_lse).sum()
+    if loss.requires_grad:
+        loss.backward()
     return {"scores": scores.grad, "v": v.grad}
 
 
@@ -173,12 +175,12 @@ def without_gradients(module, q, k, v, options):
 
 
 def second_derivative(module, q, k, v):
-    """What asking for a second derivative gives: "refused", or the gradient of the squared gradient."""
+    """What asking for a second derivative gives: "refused", or the gradient of out and of the squared gradient together."""
     q = q.clone().requires_grad_()
     out = module.FlashAttention.apply(q, k, v)
     try:  # to refuse the graph of the first is to refuse the second
         (first,) = torch.autograd.grad(out.square().sum(), q, create_graph=True)
-        first.square().sum().backward()
+        (out.sum() + first.square().sum()).backward()
     except Exception:
         return "refused"
     return q.grad

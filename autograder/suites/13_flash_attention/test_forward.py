@@ -146,8 +146,13 @@ def test_queries_that_see_nothing_get_zeros(student, case, missing):
             assert_equal(list(actual[0].shape), [*q.shape[:-1], v.shape[-1]], what=f"the shape of out with {missing} keys")
         hint = if_nan(why, actual) or "a query that sees nothing gets zeros, and -inf for its lse"
         assert_close(actual, expected, what=what, hint=hint)
-    empty = student.flash_attention_forward(q[..., :0, :], case.k, case.v, True, case.block_q, case.block_k)
-    assert_equal([list(x.shape) for x in empty], [[*case.lead, 0, case.d_v], [*case.lead, 0]], what="shapes without a query")
+    for dtype, lse_dtype in ((q.dtype, q.dtype), (torch.float16, torch.float32)):
+        inputs = (x.to(dtype) for x in (q[..., :0, :], case.k, case.v))
+        empty = student.flash_attention_forward(*inputs, True, case.block_q, case.block_k)
+        shapes = [[*case.lead, 0, case.d_v], [*case.lead, 0]]
+        assert_equal([list(x.shape) for x in empty], shapes, what="shapes without a query")
+        hint = "lse is float32 for half-precision inputs, without a query, too"
+        assert_equal([x.dtype for x in empty], [dtype, lse_dtype], what=f"the dtypes without a query in {dtype}", hint=hint)
     none = student.flash_attention_forward(*(x.unsqueeze(0)[:0] for x in case.inputs), *case.options)
     shapes = [[0, *case.lead, case.n_q, case.d_v], [0, *case.lead, case.n_q]]
     assert_equal([list(x.shape) for x in none], shapes, what="shapes of a batch of nothing")

@@ -112,6 +112,11 @@ def test_gradients_flow_through_the_tiles_and_are_finite(student, cuts, lead, bl
     actual = student.run(scenarios.tile_gradients, scores, v, cuts, *cotangents)
     hint = "nothing may be detached but the maximum, everywhere or nowhere; NaN: replace -inf before exp, not after"
     assert_close(actual, {"scores": leaves[0].grad, "v": leaves[1].grad}, what=f"the gradients, cuts {cuts}", hint=hint)
+    blind = torch.full_like(scores, -torch.inf)
+    actual = student.run(scenarios.tile_gradients, blind, v, cuts, *cotangents)
+    expected = {"scores": torch.zeros_like(scores), "v": torch.zeros_like(v)}
+    why = "a tile that is masked takes part like any other; its gradients are 0, neither missing nor NaN"
+    assert_close(actual, expected, what=f"the gradients where all scores are -inf, cuts {cuts}", hint=why)
     m, l, acc = normal(generator, *lead, block_q), normal(generator, *lead, block_q).abs() + 0.5, cotangents[0] * 0.7
     l_, acc_ = l.clone().requires_grad_(), acc.clone().requires_grad_()
     top = torch.maximum(m, scores.amax(-1))

@@ -18,8 +18,8 @@ CAUSAL = "query i sees the keys up to i + n_k - n_q, in every tile; a tile that 
 ENDS = "loads beyond n_q and n_k must give 0, and the scores of keys beyond n_k must be -inf before the maximum is taken"
 
 
-def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("plain",) * 4, between=False):
-    """out, with `grad` the gradients of q, k and v too, from the module's Triton file, and whether the inputs are as before.
+def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("plain",) * 4, between=False, wrt=(0, 1, 2)):
+    """out, with `grad` the gradients of those of q, k and v at `wrt`, from the module's Triton file, and whether inputs are kept.
 
     The layouts are those of q, k, v and `grad`. Beside what is scattered there is NaN, and whether a kernel loaded any of it
     is told. `between` the two passes another problem of the same shapes may come.
@@ -41,7 +41,7 @@ def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("pla
             return wide.requires_grad_(wanted)[..., rows, columns]
         return x.clone().requires_grad_(wanted)
 
-    inputs = [laid_out(x, layout, grad is not None) for x, layout in zip((q, k, v), layouts)]
+    inputs = [laid_out(x, layouts[i], grad is not None and i in wrt) for i, x in enumerate((q, k, v))]
     before = [x.detach().clone() for x in inputs]
     from triton.runtime.interpreter import interpreter_builder as builder
 
@@ -60,14 +60,27 @@ def attended(module, q, k, v, causal=False, scale=None, grad=None, layouts=("pla
         if between:
             kernels.flash_attention(-q, v, k, not causal, 0.1)
         if grad is not None:
-            gradients = torch.autograd.grad(out, inputs, laid_out(grad, layouts[3], False))
-            result |= dict(zip(("dq", "dk", "dv"), gradients))
+            wanted, gradients = [inputs[i] for i in wrt], [None] * len(wrt)
+            if out.requires_grad or len(wrt) == 3:
+                gradients = torch.autograd.grad(out, wanted, laid_out(grad, layouts[3], False), allow_unused=len(wrt) < 3)
+            result |= dict(zip([("dq", "dk", "dv")[i] for i in wrt], gradients))
     finally:
         builder.create_masked_load = load
     result["inputs kept"] = all(torch.equal(a, b) for a, b in zip(before, inputs))
     if "scattered" in layouts:
         result["nothing beside them read"] = not any(beside)
     return result
+
+
+def lse_of(module, q, k, v, scale):
+    """lse as the given `attention_forward` of the module's Triton file returns it, where that is still there; else None."""
+    import importlib
+    import os
+
+    os.environ["TRITON_INTERPRET"] = "1"
+    kernels = importlib.import_module(module.__name__.rpartition(".")[0] + ".flash_attention_triton")
+    forward = getattr(kernels, "attention_forward", None)
+    return forward and forward(*(x[None, None] for x in (q, k, v)), False, scale)[1][0, 0]
 
 
 def work_of(module, q, k, v):
@@ -212,13 +225,19 @@ def test_half_precision_is_summed_in_float32(student, generator):
     actual, expected = student.run(attended, q, k, v, False, math.log(2)), {"out": 0 * q, "inputs kept": True}
     expected["out"][0, 0] = 64 / 64.25
     compare(actual, expected, "float16, many small weights after large ones", hint, 1e-3)
+    k[:], k[1:, 0] = 0, -1  # a weight of 1, then many of 0.5002, all of which float16 makes 0.5
+    weight = 0.5 + 0.4 / 2048
+    lse, expected = student.run(lse_of, q, k[:256], v[:256], -math.log(weight)), math.log(1 + 255 * weight)
+    if lse is not None:
+        assert_close(lse, torch.tensor([expected]), what="lse of 256 keys in float16", hint=hint, rtol=0.0, atol=1e-5)
 
 
 @exercise(NAME, points=1)
-def test_gradients_of_half_precision_are_summed_in_float32(student):
+def test_gradients_of_half_precision_are_summed_in_float32(student, generator):
     """8000 + 2 - 8000, one tile each: float16 makes 0 of it. All weights are equal, and every number is exact.
 
-    A second column adds 4 · 32768 to dp and to delta, more than float16 can hold, and nothing to their difference.
+    A second column adds 4 · 32768 to dp and to delta, more than float16 can hold, and nothing to their difference. Of random
+    numbers their difference is too large for float16 as well, but not ds.
     """
 
     def first_column(*parts):
@@ -233,6 +252,10 @@ def test_gradients_of_half_precision_are_summed_in_float32(student):
         v[:, 1], grad[:, 1] = 32768, 4
         actual, expected = student.run(attended, q, k, v, False, 1.0, grad), by_definition(q, k, v, grad, False, 1.0)
         compare(actual, expected, f"float16, {len(q)} queries and {len(k)} keys", hint)
+    parts = problem(generator, (20, 16), (20, 16), torch.float16)
+    q, k, v, grad = (x * times for x, times in zip(parts, (1e-3, 1e-3, 100, 250)))
+    actual, expected = student.run(attended, q, k, v, False, None, grad), by_definition(q, k, v, grad)
+    compare(actual, expected, "float16, large v and gradient of out", hint)
 
 
 @exercise(NAME, points=5, core=True)
@@ -260,7 +283,10 @@ def test_products_of_float32_keep_their_digits(student, generator):
 
 @exercise(NAME, points=2)
 def test_heads_of_q_share_heads_of_k_and_v(student, generator):
-    """With 4 heads of q and 2 of k and v, neighbours share, dk and dv sum over those that share; and batches do not mix."""
+    """With 4 heads of q and 2 of k and v, neighbours share, dk and dv sum over those that share; batches do not mix.
+
+    Each of q, k and v may be the only one that wants a gradient.
+    """
     hint = (
         "head h of q belongs to head h // group of k and v; dk and dv are sums over the group's heads; out has q's shape;\n"
         "  what backward needs is kept in ctx, for each call anew"
@@ -270,6 +296,11 @@ def test_heads_of_q_share_heads_of_k_and_v(student, generator):
         actual = student.run(attended, q, k, v, True, None, grad, between=not lead)
         what = f"q {tuple(q.shape)}, k and v {tuple(k.shape)}" + (", another problem between the passes" if not lead else "")
         compare(actual, by_definition(q, k, v, grad, True), what, hint)
+    expected = by_definition(q, k, v, grad, True)
+    for i, name in enumerate(("dq", "dk", "dv")):
+        actual = student.run(attended, q, k, v, True, None, grad, wrt=(i,))
+        alone = {key: expected[key] for key in ("out", name, "inputs kept")}
+        compare(actual, alone, f"the only gradient that is wanted being {name}", "each input may want a gradient alone")
     q, k, v, grad = both = problem(generator, (1, 2, 20, 16), (1, 2, 24, 16))
     expected = by_definition(*(x[:, :1] for x in both))
     for x in both:

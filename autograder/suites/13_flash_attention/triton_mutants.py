@@ -266,4 +266,23 @@ MUTANTS = [
             "delta = tl.load(delta_ptr + queries)\n        dp",
         ),
     ),
+    edited(
+        "gradients_only_when_q_wants_one",
+        "k and v got no gradient because q wants none: leave out autograd only where no input wants a gradient, or nowhere.",
+        (
+            "    return attention.apply(q4, k4, v4, causal, scale)",
+            "    if not q.requires_grad:\n        return attention_forward(q4, k4, v4, causal, scale)[0].reshape(q.shape)\n"
+            "    return attention.apply(q4, k4, v4, causal, scale)",
+        ),
+    ),
+    edited(
+        "factors_of_ds_in_half_precision",
+        "p and dp - delta were rounded before they were multiplied; dp - delta may be more than float16 holds: round ds alone.",
+        ("ds = p * (dp - delta[None, :])", "ds = p.to(q.dtype) * (dp - delta[None, :]).to(q.dtype)"),
+    ),
+    edited(
+        "rounded_weights_summed",
+        "The weights were rounded to the inputs' dtype before l summed them: round them for tl.dot alone.",
+        ("l = l * rescale + tl.sum(p, 1)", "l = l * rescale + tl.sum(p.to(q.dtype).to(tl.float32), 1)"),
+    ),
 ]
