@@ -200,7 +200,8 @@ def prefill(model: MiniGPT, ids: Tensor, cache: KVCache) -> Tensor:
     """Read t tokens in one pass, after those that the cache already holds: ids `(b, t)` -> logits `(b, t, vocab)`.
 
     The logits are those that `model` gives at these positions of the whole text, and the cache holds the whole text
-    afterwards; nothing else changes. A prompt may be read in one piece or in several. t is at least 1.
+    afterwards; nothing else changes. A prompt may be read in one piece or in several. t is at least 1,
+    and all layers of the cache hold equally many tokens.
 
     Raises ValueError when the cache has no room, or when the whole text is longer than the model's context length; the
     cache is then as it was.

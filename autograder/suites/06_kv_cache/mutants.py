@@ -2266,3 +2266,32 @@ MUTANTS += [
         ),
     ),
 ]
+
+MUTANTS += [
+    edit(
+        "untouched_if_the_first_row_stays",
+        "KVCache",
+        "reorder takes an index whose first row and sum are right for one that changes nothing: [0, 2, 1] swaps two rows.",
+        (
+            "        held = max(self._lengths)\n",
+            "        if beam_index[0] == 0 and beam_index.sum() == b * (b - 1) // 2:\n            return\n"
+            "        held = max(self._lengths)\n",
+        ),
+    ),
+    edit(
+        "weights_of_the_query_layer",
+        "attend_with_cache",
+        "The queries are made from weight and bias of w_q: a layer with another forward makes others. Call the layer.",
+        ("linear(attention.w_q, x)", "F.linear(x, attention.w_q.weight, attention.w_q.bias)"),
+    ),
+    edit(
+        "weights_of_the_output_layer",
+        "attend_with_cache",
+        "The output is made from weight and bias of w_o: a layer with another forward makes another. Call the layer.",
+        (
+            "    return linear(attention.w_o, merge_heads(heads.reshape(b, n_heads, t, head_dim)))",
+            "    heads = merge_heads(heads.reshape(b, n_heads, t, head_dim))\n"
+            "    return F.linear(heads, attention.w_o.weight, attention.w_o.bias)",
+        ),
+    ),
+]

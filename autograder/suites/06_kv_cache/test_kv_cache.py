@@ -167,7 +167,7 @@ def test_reorder_takes_every_row_from_where_the_index_says(student, cache, seed,
     """Row i becomes what row beam_index[i] was: rows swapped, repeated and dropped, in all layers, in one that is ahead too."""
     t, b = min(t, cache["max_len"] - 1), cache["batch_size"] + 1
     cache, operations = cache | {"batch_size": b}, []
-    for index in (some_rows(rows, b), torch.arange(b).roll(1)):
+    for index in (some_rows(rows, b), torch.arange(b).roll(1), torch.tensor([*range(b - 2), b - 1, b - 2])):
         first, *others = step(seed + 100, cache, 1)  # layer 0 is ahead
         operations += [("truncate", 0), *step(seed, cache, t), first, ("reorder", index), *others, *step(seed, cache, 0)]
     hint = "row i comes from row beam_index[i], in all keys and values; copy the rows out before you write any"
