@@ -215,7 +215,8 @@ class GPT2Tokenizer:
 
         A special token in the text is text like any other, unless it is in `allowed_special`, a set or list of special tokens, or
         "all" for all of them. Those allowed split the text, from left to right, the longest where several fit, and each is one
-        id; what lies between them is encoded as if it stood alone. ValueError (or KeyError) for a name that is no special token.
+        id; what lies between them is encoded as if it stood alone. ValueError (or KeyError) for a name that is no special token,
+        and for a str other than "all".
         """
         # TODO: your code goes here, in place of the next line.
         raise NotImplementedError("TODO: GPT2Tokenizer.encode")

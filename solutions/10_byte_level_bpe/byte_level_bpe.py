@@ -381,7 +381,8 @@ class GPT2Tokenizer:
 
         A special token in the text is text like any other, unless it is in `allowed_special`, a set or list of special tokens, or
         "all" for all of them. Those allowed split the text, from left to right, the longest where several fit, and each is one
-        id; what lies between them is encoded as if it stood alone. ValueError (or KeyError) for a name that is no special token.
+        id; what lies between them is encoded as if it stood alone. ValueError (or KeyError) for a name that is no special token,
+        and for a str other than "all".
         """
         ### BEGIN SOLUTION
         return self._begin(text, self._allowed(allowed_special), is_all=True)[0]
@@ -445,6 +446,8 @@ class GPT2Tokenizer:
         """The special tokens that count as such."""
         if allowed_special == "all":
             return list(self._special)
+        if isinstance(allowed_special, str):
+            raise ValueError(f'a set or list of special tokens, or "all", not {allowed_special!r}')
         allowed = list(allowed_special)
         if unknown := set(allowed) - set(self._special):
             raise ValueError(f"not among the special tokens: {unknown}")

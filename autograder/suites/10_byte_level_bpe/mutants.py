@@ -2218,3 +2218,25 @@ MUTANTS += [
         ),
     ),
 ]
+
+MUTANTS += [
+    edit(
+        "order_mark_at_the_beginning_dropped",
+        "GPT2Tokenizer",
+        "decode drops U+FEFF at the beginning of a text: it is a character like any other.",
+        (
+            'return b"".join(map(self._bytes_of, ids)).decode("utf-8", errors="replace")',
+            'return b"".join(map(self._bytes_of, ids)).decode("utf-8", errors="replace").removeprefix("\\ufeff")',
+        ),
+    ),
+    edit(
+        "one_name_without_a_list",
+        "GPT2Tokenizer",
+        'A single name in place of a list is taken for a list of it: refuse a str other than "all".',
+        (
+            "        if isinstance(allowed_special, str):\n",
+            "        if isinstance(allowed_special, str):\n"
+            "            if allowed_special in self._special:\n                return [allowed_special]\n",
+        ),
+    ),
+]

@@ -89,7 +89,7 @@ def test_texts_have_their_ids(student, reference, seed):
 def test_ids_have_their_text(student, reference, seed):
     """What was encoded is decoded to the same; any ids are decoded by joining their bytes, and wrong bytes become U+FFFD."""
     rng, known = random.Random(seed), vocabulary(seed % 5, 60)
-    texts = [text for text in texts_of(seed) if text]
+    texts = [text for text in texts_of(seed) if text] + ["\ufeffab", "\ufeff\ufeff"]
     assert_each(student.run(scenarios.there_and_back, known, texts), texts, texts, "decode(encode(text))")
     rows = [rng.choices(list(known[0]), k=rng.randint(0, 8)) for _ in range(8)] + [[], [max(known[0])]]
     rows += [[rng.choice([i for i, token in known[0].items() if max(token) > 127]) for _ in range(5)] for _ in range(4)]
@@ -488,7 +488,7 @@ def test_what_the_vocabulary_does_not_have_is_refused(student):
             seen,
             ["refused"] * 3,
             what=f"encode and encode_iterable (twice) with allowed_special={allowed!r}",
-            hint="each name has to be that of a special token",
+            hint='each name has to be that of a special token, and a str is "all" or no set of names',
         )
     seen = student.run(scenarios.encode_with, known, [("a", ["as a set", "<|nobody|>"]), ("a", ["as a set", "<|endoftext|>"])])
     assert_equal(seen[0], "refused", what="encode with allowed_special={'<|nobody|>'}", hint="a set may name what is not there")
