@@ -2177,3 +2177,17 @@ MUTANTS += [
         ("step(ids[None])", "step(ids[None]).clamp_(min=-1e30)"),
     ),
 ]
+
+MUTANTS += [
+    edit(
+        "threshold_rounded_to_half",
+        "min_p_filter",
+        "The largest logit plus log(min_p) is rounded to half precision, and a logit just below it stays: compare in float32.",
+        (
+            "    distance = logits.amax(-1, keepdim=True).double() - logits  # log of how many times as probable the best is\n"
+            "    return logits.masked_fill(distance > -math.log(min_p), -math.inf)\n",
+            "    threshold = logits.amax(-1, keepdim=True).double() + math.log(min_p)\n"
+            "    return logits.masked_fill(logits < threshold.to(logits.dtype), -math.inf)\n",
+        ),
+    ),
+]

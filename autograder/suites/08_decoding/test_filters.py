@@ -389,6 +389,9 @@ def test_min_p_keeps_the_dtype(student, dtype, rank, seed):
     hint = "in half precision two probabilities that differ may be one number: compare logits, or go through float32"
     far = torch.tensor([9.0, 0.0], dtype=dtype)
     edges = [(near, 1.0, near == 0, hint), (far, math.exp(-8.999), far == 9, hint), (far, math.exp(-9.001), far < 10, hint)]
+    near = torch.tensor([0.0, -2.0], dtype=dtype)
+    hint = "in half precision the largest logit plus log(min_p) is another threshold: compare in float32 or better"
+    edges += [(near, math.exp(-1.9999), near == 0, hint), (near, math.exp(-2.0001), near < 1, hint)]
     check_filter(student, "min_p_filter", (logits, (last + following) / 2, stays), *edges)
 
 
