@@ -2278,20 +2278,4 @@ MUTANTS += [
             "        held = max(self._lengths)\n",
         ),
     ),
-    edit(
-        "weights_of_the_query_layer",
-        "attend_with_cache",
-        "The queries are made from weight and bias of w_q: a layer with another forward makes others. Call the layer.",
-        ("linear(attention.w_q, x)", "F.linear(x, attention.w_q.weight, attention.w_q.bias)"),
-    ),
-    edit(
-        "weights_of_the_output_layer",
-        "attend_with_cache",
-        "The output is made from weight and bias of w_o: a layer with another forward makes another. Call the layer.",
-        (
-            "    return linear(attention.w_o, merge_heads(heads.reshape(b, n_heads, t, head_dim)))",
-            "    heads = merge_heads(heads.reshape(b, n_heads, t, head_dim))\n"
-            "    return F.linear(heads, attention.w_o.weight, attention.w_o.bias)",
-        ),
-    ),
 ]
