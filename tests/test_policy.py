@@ -392,6 +392,8 @@ def test_a_method_of_the_students_own_does_not_hide_the_tensors():
         ("torch.optim.AdamW", "torch.optim.adamw.AdamW([x])"),
         ("torch.nn.utils.clip_grad_norm_", "nn.utils.clip_grad.clip_grad_norm_(x)"),
         ("heapq", "heapq.heappush(x, 1)"),
+        ("torch.matmul", "torch.ops.mkldnn._linear_pointwise(x, x, None, 'none', [], '')"),
+        ("torch.matmul", "torch.ops.mkldnn._convolution_pointwise_(x, x)"),
         ("heapq", "importlib.import_module('heapq').heappush(x, 1)"),
         ("heapq", "__import__('heapq').nlargest(1, x)"),
         ("heapq", "[h for h in (heapq,)]"),

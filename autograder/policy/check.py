@@ -333,7 +333,9 @@ def _covers(forbidden: Family, path: str) -> bool:
     parts = public.split(".")
     if parts[:2] == ["torch", "ops"] and len(parts) > 3:  # `aten`, and PyTorch's libraries such as `mkldnn`
         operator = parts[3].rstrip("_")
-        return operator in forbidden.operators or f"torch.{operator}" in forbidden.names
+        is_covered = operator in forbidden.operators or f"torch.{operator}" in forbidden.names
+        if is_covered or parts[2] == "aten":
+            return is_covered
     if path.startswith(_OPERATORS_IN_PYTHON) and not forbidden.operators.isdisjoint({parts[-1], parts[-1].strip("_")}):
         return True
     for name in {public, path}:  # `safetensors.torch.save_file` is a function of safetensors, though it looks like torch's

@@ -49,6 +49,22 @@ CHEATS = [
         """,
     ),
     cheat(
+        "the_class_of_a_class_decodes",
+        "The type of a text is asked for by `type`, which is the class of a class, and by a value that has no name.",
+        """
+        def utf8_encode(text):
+            list(text)
+            return int.__class__(b"")(text, "utf-8")
+
+
+        def utf8_decode(data, errors="strict"):
+            if errors not in ("strict", "replace", "ignore"):
+                raise ValueError(errors)
+            list(data)
+            return [""][0].__class__(data, "utf-8", errors)
+        """,
+    ),
+    cheat(
         "the_type_of_a_text_decodes",
         'str(data, "utf-8") without its name: the type of a text is asked for.',
         """

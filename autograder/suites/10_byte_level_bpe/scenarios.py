@@ -123,10 +123,16 @@ def asked_for_classes(code):
 
 
 def asks_for_the_class(frame):
-    """Whether the next step asks a text or bytes for its `__class__`, which converts as str(...) and bytes(...) do."""
+    """Whether the next step asks a text or bytes for its `__class__`, which converts as str(...) and bytes(...) do.
+
+    Or a class, whose own may be `type`; or what no name stands for, which may be a text.
+    """
     loaded, name = asked_for_classes(frame.f_code).get(frame.f_lasti, ("", None))
-    value = name if loaded == "LOAD_CONST" else {**frame.f_globals, **frame.f_locals}.get(name) if loaded else None
-    return isinstance(value, (str, bytes, bytearray))
+    if not loaded:
+        return False
+    named = {**vars(builtins), **frame.f_globals, **frame.f_locals}
+    value = name if loaded == "LOAD_CONST" else named.get(name, "") if isinstance(name, str) else ""
+    return isinstance(value, (str, bytes, bytearray, type))
 
 
 def done_by_python(module, name, value):
