@@ -1,10 +1,12 @@
 """Shared by the machine's tests: the tiny course and the command line, run as a user would run it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 settings.register_profile("machine", derandomize=True, deadline=None, database=None)  # a run says the same as the last
@@ -13,6 +15,9 @@ settings.load_profile("machine")
 sys.path.insert(0, str(Path(__file__).parent))
 
 from tiny import make_course  # noqa: E402
+
+torch.set_num_threads(1)  # tests run side by side, and would wait for each other's threads
+os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 # The files that take longest, which two processes share out one by one: a long one at the end would leave the other idle.
 LONGEST = "lessons samples release attacks package_modules student nbgrader milestone_gpt124m grade verify policy"

@@ -8,8 +8,9 @@ import types
 import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from autograder.worker import callables
+from autograder.worker import callables, namespaces
 from autograder.worker.audit import Audit
+from autograder.worker.namespaces import Namespace
 
 X = torch.eye(3)
 
@@ -146,10 +147,13 @@ def test_what_pytorch_and_python_consist_of_has_to_stay() -> None:
         "import os; before = os.write; os.write = print; os.write = before",
         "torch.Tensor.mine = 3",
         "import torch._dynamo, torch.fx",
+        "torch.Tensor.relu = torch.Tensor.exp",
+        "del torch.Tensor.relu",
         "import os; os.write = lambda *arguments: len(arguments[1])",
         "import os; os.write = os.readv; torch.Tensor.numpy = torch.Tensor.tolist",
     )
-    assert found == ["", "", "", *["a change of what PyTorch or Python itself consists of"] * 2]
+    changed = "a change of what PyTorch or Python itself consists of"
+    assert found == ["", "", "", changed, "", changed, changed]
 
 
 def test_frames_are_given_to_nobody_unheard() -> None:
@@ -193,3 +197,31 @@ def test_lines_that_a_warning_shows_are_nobodys_decoding() -> None:
         "import linecache; linecache.clearcache(); linecache.getlines(linecache.__file__)",
         "import linecache, codecs; getattr(codecs, 'getreader')('utf-8')",
     ) == ["", "codecs"]
+
+
+def test_where_python_numbers_its_dictionaries_no_change_of_a_namespace_goes_unseen() -> None:
+    class Home:
+        given = 1
+
+    namespace = Namespace(Home).keep(but=["__doc__"])
+    assert not namespace.is_unchanged()  # it is not known yet to be as expected
+    namespace.settle()
+    assert namespace.is_unchanged() == namespaces.ARE_NUMBERED == (sys.version_info < (3, 14))
+    Home.more = 2
+    assert not namespace.is_unchanged() and namespace.is_kept() and namespace.added() == {"more", "__doc__"}
+    Home.given, kept = 3, Home.given
+    assert not namespace.is_unchanged() and not namespace.is_kept()
+    Home.given = kept
+    assert not namespace.is_unchanged() and namespace.is_kept()
+    del Home.given
+    assert not namespace.is_kept()
+
+
+def test_a_namespace_whose_dictionary_has_no_number_is_looked_through(monkeypatch) -> None:
+    monkeypatch.setattr(namespaces, "ARE_NUMBERED", False)
+    made = types.ModuleType("made")
+    namespace = Namespace(made).keep()
+    namespace.settle()
+    assert not namespace.is_unchanged() and namespace.is_kept()
+    made.__name__ = "other"
+    assert not namespace.is_kept()

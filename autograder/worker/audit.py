@@ -29,7 +29,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from operator import is_
+from functools import cache
 from sys import _getframe  # as it is now, whatever is put in its place later
 from typing import Any
 
@@ -41,7 +41,8 @@ from torch._ops import OpOverload, OpOverloadPacket
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from autograder.worker import callables, imports
+from autograder.worker import callables, imports, namespaces
+from autograder.worker.namespaces import Namespace
 
 Rules = dict[str, dict[str, list[str]]]
 
@@ -83,7 +84,7 @@ LOOKS_AROUND = frozenset(
 )
 FRAMES = frozenset({"tb_frame", "gi_frame", "cr_frame", "ag_frame"})  # attributes that are a frame
 HEARD = UNSEEN_CODE | LOOKS_AROUND | {"import", "compile", "object.__getattr__"}
-HERE = _getframe().f_code.co_filename
+HERE = {_getframe().f_code.co_filename, namespaces.__file__}
 NATIVE_MODULES = frozenset({"cffi", "_cffi_backend", "numba", "llvmlite"})
 LIBRARIES = tuple({
     "<frozen ", os.path.dirname(os.__file__), *(os.path.dirname(os.path.dirname(home.__file__)) for home in (torch, np)),
@@ -94,8 +95,14 @@ LOOKED_PAST = {  # by kind of event
 }  # fmt: skip
 READS_SOURCE = linecache.updatecache.__code__  # for a warning or a traceback that shows the lines that it is about
 MATRIX_PRODUCTS, BINARY_OP = ("__matmul__", "__rmatmul__", "__imatmul__"), dis.opmap["BINARY_OP"]
-_all, _map = all, map  # as they are now
+TENSOR = namespaces.entries_of(torch.Tensor)
 THREAD_STARTERS = ("start_new_thread", "start_new", "start_joinable_thread")
+
+
+@cache
+def find_foundations() -> list[Namespace]:
+    """What the student's code may not change, as it is when this is first called."""
+    return [Namespace(home).keep(but=REPLACED_LATE.get(home, ())) for home in FOUNDATIONS]
 
 
 class Audit:
@@ -115,7 +122,7 @@ class Audit:
         self._watched: tuple[str | None, int] | None = None  # what is called now and its line, where it is watched
         self._unseen: list[tuple[str, str, int]] = []  # what was done out of sight before anything was watched
         self._sealed: tuple | None = None
-        self._foundations: list[tuple[Callable, list[str], list[Any]]] = []
+        self._foundations: list[Namespace] = []
         self._over = False  # whether the student's code has returned, and what it gave is being written down
         self._absent: imports.Absent | None = None
         self._looking = False  # whether the hook itself is looking at frames
@@ -175,11 +182,12 @@ class Audit:
 
     def _is_founded(self) -> bool:
         """Whether everything that was in the foundations is still there; more may have been loaded since."""
-        for look, names, values in self._foundations:
-            if not _all(_map(is_, _map(look, names), values)):
-                return False
-        added = vars(torch.Tensor).keys() - self._foundations[-1][1] if self._foundations else ()
-        return not any(hasattr(torch._C.TensorBase, name) for name in added)
+        for namespace in self._foundations:
+            if not namespace.is_unchanged():
+                hidden = namespace.entries is TENSOR and any(hasattr(torch._C.TensorBase, name) for name in namespace.added())
+                if hidden or not namespace.is_kept():
+                    return False
+        return True
 
     def _add(self, breach: tuple[str, str, int]) -> None:
         self.breaches.append(breach)
@@ -213,9 +221,11 @@ class Audit:
             self._absent.follow()
         if self._exercises:
             sys.addaudithook(self._hook)
-        for home in FOUNDATIONS:
-            kept = {name: value for name, value in vars(home).items() if name not in REPLACED_LATE.get(home, ())}
-            self._foundations.append((vars(home).get, [*kept], [*kept.values()]))
+        self._foundations = find_foundations()
+        for namespace in self._foundations:
+            namespace.expected.update(callables.placed_in(namespace.entries))
+            namespace.settle()
+        callables.settle()
         self._sealed = self._seal()
 
     def _noted(self, name: str, forbidden_in: set[str], always: bool = False) -> Callable[[Callable, str], Callable]:
@@ -265,7 +275,7 @@ class Audit:
     def _look(self, event: str, args: tuple, frame: Any) -> None:
         what = "code that the grader cannot see"
         if event in LOOKS_AROUND or event == "object.__getattr__":
-            unseen, what = self._watched is not None and frame.f_code.co_filename != HERE, "the variables of other code"
+            unseen, what = self._watched is not None and frame.f_code.co_filename not in HERE, "the variables of other code"
         elif event == "import":
             if args[1] and self._absent:
                 self._absent.loading(args[1], frame)

@@ -7,7 +7,6 @@ type is C's, methods and the operator `@` are replaced in the type itself.
 from __future__ import annotations
 
 import ctypes
-import gc
 import inspect
 import sys
 import types
@@ -18,10 +17,11 @@ import numpy as np
 from numpy._core import _multiarray_umath as umath  # NumPy's own C functions, below those that it shows
 
 from autograder.policy.families import FAMILIES, runtime
+from autograder.worker.namespaces import Namespace, entries_of
 
 # object's id → the places that hold it; found once, for to look through all modules copies their memory in a fork
 _ALIASES: dict[int, list[tuple[dict, str]]] = {}
-_PLACED: dict[tuple[int, str], tuple[Callable[[str], Any], Any]] = {}  # (place, name) → how to look, what has to be there
+_PLACED: dict[int, Namespace] = {}  # a dictionary's id → it, with what was placed in it
 
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
 _TP_AS_NUMBER, _NB_MATRIX_MULTIPLY = 12 * _POINTER, 34 * _POINTER  # CPython's Include/cpython/object.h, 3.5 and later
@@ -61,13 +61,24 @@ def replace(name: str, noted: Callable[[Callable, str], Callable]) -> None:
                 place_in_class(home, key, noted(each, key))
             elif not isinstance(each, type) or each is np.broadcast:
                 for namespace, alias in _places(each, name if each is value else ""):
-                    namespace[alias] = placed = noted(each, alias)
-                    _PLACED[id(namespace), alias] = namespace.get, placed
+                    namespace[alias] = noted(each, alias)
+                    _expect(namespace, alias)
 
 
 def in_place() -> bool:
     """Whether everything that was replaced still is."""
-    return all(look(name) is placed for (_, name), (look, placed) in _PLACED.items())
+    return all(namespace.is_kept() for namespace in _PLACED.values())
+
+
+def settle() -> None:
+    """Everything is where it has to be now, before any of the student's code runs."""
+    for namespace in _PLACED.values():
+        namespace.settle()
+
+
+def placed_in(entries: dict[str, Any]) -> dict[str, Any]:
+    """What was placed in a dictionary, by its name there."""
+    return _PLACED[id(entries)].expected if id(entries) in _PLACED else {}
 
 
 def _resolved(name: str) -> Iterator[Any]:
@@ -119,7 +130,12 @@ def _nothing_more(self: Any, *args: Any, **kwargs: Any) -> None:
 def place_in_class(kind: type, key: str, function: Callable) -> None:
     """Put a function in a class's attribute, where `in_place` will look for it."""
     setattr(kind, key, function)
-    _PLACED[id(kind), key] = vars(kind).get, function
+    _expect(entries_of(kind), key)
+
+
+def _expect(entries: dict[str, Any], key: str) -> None:
+    """Expect to stay what was just placed there."""
+    _PLACED.setdefault(id(entries), Namespace(entries)).expected[key] = entries[key]
 
 
 def _replace_in_arrays(key: str, noted: Callable[[Callable, str], Callable]) -> None:
@@ -128,9 +144,9 @@ def _replace_in_arrays(key: str, noted: Callable[[Callable, str], Callable]) -> 
     The type is C's and lets nobody set its attributes, so they are set in its dictionary. Its operator then has to do what
     that of a class of Python does: to look for the attribute.
     """
-    (namespace,) = gc.get_referents(np.ndarray.__dict__)
-    namespace[key] = placed = noted(namespace[key], key)
-    _PLACED[id(namespace), key] = namespace.get, placed
+    namespace = entries_of(np.ndarray)
+    namespace[key] = noted(namespace[key], key)
+    _expect(namespace, key)
     if key == "__matmul__" and _slots_are_where_expected():
         for kind in _and_below(np.ndarray):
             _slot(kind).value = _slot(_Pythonic).value

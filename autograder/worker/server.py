@@ -35,7 +35,7 @@ import torch.nn.functional
 from autograder.testing import probes  # noqa: F401  the one module that scenario files import from
 from autograder.testing.local import copied, position, same_bits
 from autograder.worker import callables, sandbox, seccomp, wire
-from autograder.worker.audit import Audit
+from autograder.worker.audit import Audit, find_foundations
 from autograder.worker.channel import FAILED, Channel, Closed
 
 SCRATCH = "scratch"  # the one folder that the student's code may write in
@@ -62,6 +62,7 @@ def warm_up() -> None:
     wire.decode(frame[wire.HEADER.size : wire.HEADER.size + head], frame[len(frame) - body :])
     same_bits(copied([x]), [x])
     callables.find_aliases()
+    find_foundations()
     OURS[:] = [name for name in sys.modules if name.partition(".")[0] == "autograder"]
 
 
