@@ -225,3 +225,12 @@ def test_a_namespace_whose_dictionary_has_no_number_is_looked_through(monkeypatc
     assert not namespace.is_unchanged() and namespace.is_kept()
     made.__name__ = "other"
     assert not namespace.is_kept()
+
+
+def test_pytorchs_modes_are_entered_where_they_have_something_to_look_for() -> None:
+    seen = {}
+    for kind in ("python", "functions", "operators"):
+        audit = Audit({"call": {kind: ["torch.softmax" if kind == "functions" else "_softmax"]}})
+        with audit.watch("call", 1):
+            seen[kind] = (torch._C._len_torch_function_stack(), torch._C._len_torch_dispatch_stack())
+    assert seen == {"python": (0, 0), "functions": (1, 0), "operators": (0, 1)}

@@ -28,7 +28,7 @@ import sysconfig
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from sys import _getframe  # as it is now, whatever is put in its place later
 from typing import Any
@@ -160,8 +160,11 @@ class Audit:
         sealed = self._sealed or self._seal()
         self._watched, outer = (called, line), self._watched
         operators = _OperatorWatch(self, called, line)
-        try:
-            with _FunctionWatch(self, called, line), operators:
+        try:  # a mode takes as long as most operators do, and has nothing to look for in many modules
+            with (
+                _FunctionWatch(self, called, line) if self._functions else nullcontext(),
+                operators if self._operators else nullcontext(),
+            ):
                 yield self._is_over
         finally:
             self._watched, self._over = outer, False
