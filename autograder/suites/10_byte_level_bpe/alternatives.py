@@ -577,6 +577,23 @@ ALTERNATIVES = [
     ),
     edit("a_counter", "utf8_encode", "A list of numbers, made into bytes at the end.", ("data = bytearray()", "data = []")),
     edit(
+        "with_lines_to_find_a_mistake",
+        "utf8_encode",
+        "Prints, a warning and a traceback, whose lines of source are decoded by the library that shows them.",
+        (
+            "    data = bytearray()\n",
+            "    import traceback\n"
+            "    import warnings\n\n"
+            "    print(text.__class__.__name__, f'{text!r:.20}', 'für alle Zeichen', flush=True)\n"
+            "    warnings.warn('noch nicht schön')\n"
+            "    try:\n"
+            "        raise ValueError('schön')\n"
+            "    except ValueError:\n"
+            "        traceback.print_exc()\n"
+            "    data = bytearray()\n",
+        ),
+    ),
+    edit(
         "value_error",
         "utf8_encode",
         "A plain ValueError for surrogates.",

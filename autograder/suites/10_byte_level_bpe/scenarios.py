@@ -6,9 +6,11 @@ import functools
 import gc
 import itertools
 import json
+import linecache
 import os
 import random
 import sys
+import traceback
 import tracemalloc
 import types
 from collections import UserDict
@@ -96,6 +98,7 @@ class Telling(type):
 
 CONVERTING = {builtin.__name__: Converting(builtin.__name__, (builtin,), {}) for builtin in (str, bytes, bytearray)}
 NOTING = {**CONVERTING, "type": Telling("type", (type,), {})}
+CALLED = ("__name__", "__qualname__")  # what is asked of a class to say what it is called
 # C's functions that encode or decode: of Python's codecs, and the one with which NumPy calls methods of texts.
 CONVERTERS = {"utf_8_encode", "utf_8_decode", "_vec_string"}
 
@@ -113,12 +116,15 @@ def noting_instead(names):
 
 @functools.cache
 def asked_for_classes(code):
-    """For each place where the code asks for a `__class__`, what came before: how it was loaded, and its name or value."""
+    """For each place where the code asks for a `__class__`, what came before: how it was loaded, and its name or value.
+
+    To say what a class is called nobody needs more of it.
+    """
     steps = [step for step in dis.get_instructions(code) if step.opname != "CACHE"]
     return {
         step.offset: (before.opname, before.argval)
-        for before, step in itertools.pairwise(steps)
-        if step.opname in ("LOAD_ATTR", "LOAD_METHOD") and step.argval == "__class__"
+        for before, step, then in zip(steps, steps[1:], steps[2:])
+        if step.opname in ("LOAD_ATTR", "LOAD_METHOD") and step.argval == "__class__" and then.argval not in CALLED
     }
 
 
@@ -135,10 +141,21 @@ def asks_for_the_class(frame):
     return isinstance(value, (str, bytes, bytearray, type))
 
 
+def shows_source(frame, module):
+    """Whether a library looks a line of source up and shows it, as a warning or a traceback does."""
+    while frame is not None and frame.f_globals is not vars(module):
+        if frame.f_code.co_filename == traceback.__file__:
+            return True
+        if frame.f_code is linecache.updatecache.__code__:
+            return frame.f_locals["filename"].startswith((module.__file__, os.path.dirname(os.__file__)))
+        frame = frame.f_back
+    return False
+
+
 def done_by_python(module, name, value):
     """What the function gives, whether Python's own methods do the work, there or in a library, and whether anybody looks at
     the single elements."""
-    n_steps, calls = [0], set()
+    n_steps = [0]
     noting = NOTING | noting_instead(vars(module))
     own = {key: vars(module)[key] for key in noting if key in vars(module)}
 
@@ -152,10 +169,9 @@ def done_by_python(module, name, value):
         return trace
 
     def profile(frame, event, argument):
-        if event == "c_call" and argument.__name__ in CONVERTERS:
-            Converting.n += 1
-        if event == "c_call" and isinstance(getattr(argument, "__self__", None), (str, bytes, bytearray)):
-            calls.add(argument.__name__)
+        converts = event == "c_call" and argument.__name__ in {"encode", "decode"} | CONVERTERS
+        if converts and not shows_source(frame, module):
+            Converting.n += argument.__name__ in CONVERTERS or isinstance(getattr(argument, "__self__", None), (str, bytes, bytearray))
         if event == "c_call" and argument.__name__ == "frombuffer" and frame.f_globals is vars(module):
             Touched.n += 1  # who computes with an array of all bytes at once takes no steps of Python
 
@@ -174,7 +190,7 @@ def done_by_python(module, name, value):
         vars(module).update(own)
     return {
         "value": list(map(ord, result)) if isinstance(result, str) else result,
-        "encoded or decoded by a method": bool(calls & {"encode", "decode"}) or Converting.n > 0,
+        "encoded or decoded by a method": Converting.n > 0,
         "nobody looked at it": Touched.n == 0 and n_steps[0] < len(value) // 2,
     }
 
