@@ -148,12 +148,78 @@ def test_what_pytorch_and_python_consist_of_has_to_stay() -> None:
         "torch.Tensor.mine = 3",
         "import torch._dynamo, torch.fx",
         "torch.Tensor.relu = torch.Tensor.exp",
-        "del torch.Tensor.relu",
+        "del torch.Tensor.relu",  # a change that was there before the call
+        "x.relu()",
         "import os; os.write = lambda *arguments: len(arguments[1])",
         "import os; os.write = os.readv; torch.Tensor.numpy = torch.Tensor.tolist",
     )
     changed = "a change of what PyTorch or Python itself consists of"
-    assert found == ["", "", "", changed, "", changed, changed]
+    assert found == ["", "", "", changed, changed, "", changed, changed]
+
+
+def test_what_others_code_does_is_not_the_students_to_set() -> None:
+    noted, taken = "object.__setattr__ (what others' code does)", "object.__delattr__ (what others' code does)"
+    assert run_guarded(
+        {"functions": ["torch.softmax"]},
+        "mine = lambda: 0; mine.__code__ = (lambda: 1).__code__; mine.__defaults__ = ()",
+        "layer = torch.nn.Linear(1, 1); layer.__class__ = type('Mine', (torch.nn.Linear,), {})",
+        "import json; json.dumps.__defaults__ = None",
+        "import json; json.dumps.__kwdefaults__ = json.dumps.__kwdefaults__",
+        "import json; vars(json.JSONEncoder)['encode'].__code__ = (lambda self, o: '').__code__",
+        "import torch.overrides as home; home.__class__ = type('Other', (type(home),), {})",
+        "torch.nn.Linear.__bases__ = torch.nn.Linear.__bases__",
+    ) == ["", "", taken, noted, noted, noted, noted]
+
+
+def test_no_mode_is_left_behind_and_none_ends_otherwise() -> None:
+    changed, kind = "a change of what PyTorch or Python itself consists of", "torch.overrides.TorchFunctionMode"
+    assert run_guarded(
+        {"functions": ["torch.softmax"], "operators": ["_softmax"]},
+        "torch.set_default_device('cpu'); torch.zeros(2)",
+        "torch.zeros(2)",
+        "torch.set_default_device(None)",
+        "with torch.overrides.BaseTorchFunctionMode(): x.exp()",
+        f"k = {kind}; end = k.__exit__; k.__exit__ = lambda mode, *error: (setattr(k, '__exit__', end), end(mode, *error))[1]",
+        "x.exp()",
+        "torch.overrides.BaseTorchFunctionMode().__enter__()",
+        "x.exp()",
+    ) == ["", "", "", "", changed, "", changed, changed]
+
+
+def test_a_thread_is_watched_in_whichever_call_it_goes_on() -> None:
+    """It begins in a call that is not watched, and does its work in one that is."""
+    students = """
+        def call(is_first):
+            if is_first:
+                start(work, ())
+            else:
+                waiting.release()
+                while not done:
+                    pass
+
+        def work():
+            waiting.acquire()
+            done.append(torch.softmax(torch.ones(2), 0))
+    """
+    code = f"""
+        import _thread
+        import torch
+        from autograder.worker.audit import Audit
+
+        audit = Audit({{"call": {{"functions": ["torch.softmax"]}}}})
+        audit.files = frozenset({{"call.py"}})
+        audit.guard()
+        scope = {{"start": _thread.start_new_thread, "torch": torch, "waiting": _thread.allocate_lock(), "done": []}}
+        scope["waiting"].acquire()
+        exec(compile({textwrap.dedent(students)!r}, "call.py", "exec"), scope)
+        scope["call"](True)
+        with audit.watch("call", 1):
+            scope["call"](False)
+        print(audit.breaches)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "[('call', 'torch.softmax', 12)]\n"
 
 
 def test_frames_are_given_to_nobody_unheard() -> None:

@@ -27,9 +27,10 @@ import sys
 import sysconfig
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from functools import cache
+import types
+from collections.abc import Callable
+from functools import cache, partial
+from operator import is_
 from sys import _getframe  # as it is now, whatever is put in its place later
 from typing import Any
 
@@ -37,8 +38,10 @@ import numpy as np
 import torch
 import torch.overrides
 import torch.utils._python_dispatch
+from torch._C import _get_dispatch_stack_at, _get_function_stack_at, _len_torch_dispatch_stack, _len_torch_function_stack
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.overrides import TorchFunctionMode
+from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from autograder.worker import callables, imports, namespaces
@@ -71,9 +74,15 @@ WRITTEN_AGAIN = ("torch._refs", "torch._refs.nn.functional", "torch._refs.specia
                  "torch._decomp.decompositions")  # fmt: skip
 # What PyTorch, Python and the grader itself go by, which a student's code may use and not change.
 FOUNDATIONS = (builtins, itertools, json, json.decoder, json.JSONDecoder, json.encoder, json.JSONEncoder, math, np, os, struct,
-               torch, torch.autograd, torch.nn.functional, torch.nn.Module, torch.Tensor)  # fmt: skip
-# Of these, what PyTorch itself changes when parts of it are loaded that were not.
-REPLACED_LATE = {torch: ("manual_seed", "Storage"), torch.nn.Module: ("__init__", "__setstate__")}
+               torch, torch.autograd, torch.nn.functional, torch.nn.Module, torch.Tensor, type(torch.Tensor), torch.nn.Parameter,
+               torch.overrides, TorchFunctionMode, torch.utils._python_dispatch, TorchDispatchMode, torch.utils._device,
+               DeviceContext)  # fmt: skip
+# Of these, what PyTorch itself changes: when parts of it are loaded that were not, and where it notes its modes.
+REPLACED_LATE = {
+    torch: ("manual_seed", "Storage"), torch.nn.Module: ("__init__", "__setstate__"), torch.utils._device: ("CURRENT_DEVICE",),
+    torch.utils._python_dispatch: ("_is_in_torch_dispatch_mode", "_is_in_non_infra_torch_dispatch_mode",
+                                   "_is_in_any_mode_without_ignore_compile_internals"),
+}  # fmt: skip
 # Python's own audit events of native code, and of code that can say it comes from another file.
 UNSEEN_CODE = frozenset(
     "ctypes.dlopen ctypes.dlsym ctypes.dlsym/handle ctypes.call_function ctypes.cdata code.__new__ marshal.loads".split()
@@ -83,7 +92,9 @@ LOOKS_AROUND = frozenset(
     "sys._getframe sys._current_frames sys.setprofile sys.settrace gc.get_objects gc.get_referrers gc.get_referents".split()
 )
 FRAMES = frozenset({"tb_frame", "gi_frame", "cr_frame", "ag_frame"})  # attributes that are a frame
-HEARD = UNSEEN_CODE | LOOKS_AROUND | {"import", "compile", "object.__getattr__"}
+INSIDES = frozenset({"__code__", "__defaults__", "__kwdefaults__", "__class__", "__bases__"})  # and that are what something does
+ATTRIBUTES = {"object.__getattr__": FRAMES, "object.__setattr__": INSIDES, "object.__delattr__": INSIDES}
+HEARD = UNSEEN_CODE | LOOKS_AROUND | ATTRIBUTES.keys() | {"import", "compile"}
 HERE = {_getframe().f_code.co_filename, namespaces.__file__}
 NATIVE_MODULES = frozenset({"cffi", "_cffi_backend", "numba", "llvmlite"})
 LIBRARIES = tuple({
@@ -146,39 +157,14 @@ class Audit:
         """Whether anything is forbidden to this exercise; for a scenario (None), to any."""
         return bool(self._exercises) if called is None else called in self._exercises
 
-    @contextmanager
-    def watch(self, called: str | None, line: int = 0) -> Iterator[Callable[[], None]]:
+    def watch(self, called: str | None, line: int = 0) -> _Watch:
         """A context in which forbidden calls are noted; `called` is the exercise that was called, None for a scenario.
 
         `line` is where a thread was started, or the exercise is defined, for what is called without any frame of the
         student's. What the context gives is to be called when the student's code has returned: what is forbidden and done by it
         from then on, while the grader looks at what it gave, counts wherever it stands, and what the grader does does not.
         """
-        if not self._exercises:
-            yield lambda: None
-            return
-        sealed = self._sealed or self._seal()
-        self._watched, outer = (called, line), self._watched
-        operators = _OperatorWatch(self, called, line)
-        try:  # a mode takes as long as most operators do, and has nothing to look for in many modules
-            with (
-                _FunctionWatch(self, called, line) if self._functions else nullcontext(),
-                operators if self._operators else nullcontext(),
-            ):
-                yield self._is_over
-        finally:
-            self._watched, self._over = outer, False
-            for breach in self._unseen:
-                self._add(breach)
-            changed = ""
-            if self._seal() != sealed or not operators.are_harmless():
-                changed = "the grader's own objects"  # the code went through frames to get here, and changed what is forbidden
-            elif not self._is_founded():
-                changed = "what PyTorch or Python itself consists of"
-            if changed:
-                self.breaches = []
-                for name in self._exercises:
-                    self._add((name, f"a change of {changed}", line or 1))
+        return _Watch(self, called, line)
 
     def _is_over(self) -> None:
         self._over = True
@@ -205,7 +191,7 @@ class Audit:
             for name in names.split():
                 if hasattr(home, name):
                     noted = self._noted(f"{home.__name__}.{name}", self._exercises, always=True)
-                    setattr(home, name, noted(getattr(home, name), name))
+                    callables.place(home, name, noted(getattr(home, name), name))
         for name in THREAD_STARTERS:
             if hasattr(_thread, name):
                 started = self._followed(getattr(_thread, name))
@@ -215,7 +201,7 @@ class Audit:
                             setattr(home, alias, started)
         _signal.signal = _without_frames(_signal.signal)  # which `signal.signal` calls
         for kind in (OpOverload, OpOverloadPacket):
-            callables.place_in_class(kind, "__call__", self._told(kind.__call__))
+            callables.place(kind, "__call__", self._told(kind.__call__))
         for name, exercises in self._callables.items():
             callables.replace(name, self._noted(name, exercises))
         absent = [n for n in self._callables if not n.startswith(("torch.", "numpy.")) and callables.one(n) is None]
@@ -267,7 +253,7 @@ class Audit:
         callables.replace(module, self._noted(package, self._callables[package]))
 
     def _hook(self, event: str, args: tuple) -> None:
-        if event not in HEARD or self._looking or event == "object.__getattr__" and args[1] not in FRAMES:
+        if event not in HEARD or self._looking or event in ATTRIBUTES and args[1] not in ATTRIBUTES[event]:
             return
         self._looking = True
         try:
@@ -278,7 +264,9 @@ class Audit:
     def _look(self, event: str, args: tuple, frame: Any) -> None:
         what = "code that the grader cannot see"
         if event in LOOKS_AROUND or event == "object.__getattr__":
-            unseen, what = self._watched is not None and frame.f_code.co_filename not in HERE, "the variables of other code"
+            unseen, what = frame.f_code.co_filename not in HERE, "the variables of other code"
+        elif event in ATTRIBUTES:
+            unseen, what = self._is_others(*args[:2]), "what others' code does"
         elif event == "import":
             if args[1] and self._absent:
                 self._absent.loading(args[1], frame)
@@ -289,6 +277,15 @@ class Audit:
             unseen = True
         if unseen and self._is_students(frame, passed=LOOKED_PAST.get(event.partition(".")[0], ())):
             self._note_or_keep(f"{event} ({what})", self._exercises, frame)
+
+    def _is_others(self, value: Any, name: str) -> bool:
+        """Whether what is set in `value` is not the student's own to set: a library's function, class or module."""
+        if isinstance(value, types.FunctionType):
+            file = value.__code__.co_filename
+            return file not in self.files and (_is_library(file) or not file.startswith("<"))
+        if name == "__class__":
+            return isinstance(value, types.ModuleType)
+        return name == "__bases__" and _is_library(getattr(sys.modules.get(value.__module__), "__file__", ""))
 
     def _note_or_keep(self, name: str, forbidden_in: set[str], frame: Any) -> None:
         """A breach; one that happens before anything is watched is kept until something is."""
@@ -322,17 +319,20 @@ class Audit:
 
     def _followed(self, start: Callable) -> Callable:
         def started(function: Callable, *rest: Any, **options: Any) -> Any:
-            if self._watched is None:
-                if self.importing and not imports.is_for_a_library(frame := _getframe(1), self.files):
-                    self._note_or_keep("a thread that begins while the file is imported", self._exercises, frame)
-                return start(function, *rest, **options)
-            called, first = self._watched
-            line, exercise = self._place(_getframe(1))
-            line = line or first
+            frame, watched = _getframe(1), self._watched
+            if watched is None and self.importing and not imports.is_for_a_library(frame, self.files):
+                self._note_or_keep("a thread that begins while the file is imported", self._exercises, frame)
+            called, first = watched or (None, 0)
+            line, exercise = self._place(frame)
+            watch = _Watch(self, exercise or called, line or first)
 
             def run(*args: Any, **kwargs: Any) -> Any:
-                with self.watch(exercise or called, line):
-                    return function(*args, **kwargs)
+                if watched is not None:
+                    with watch:
+                        return function(*args, **kwargs)
+                for mode in watch.modes:  # whatever call it may still go on in: the next may be watched
+                    mode.__enter__()
+                return function(*args, **kwargs)
 
             return start(run, *rest, **options)
 
@@ -342,7 +342,7 @@ class Audit:
         """What must be the same after a call as before it."""
         tables = (self._functions, self._operators, self._callables)
         rules = [{name: frozenset(found) for name, found in table.items()} for table in tables]
-        kinds = [dict(vars(kind)) for kind in (Audit, _FunctionWatch, _OperatorWatch)]
+        kinds = [dict(vars(kind)) for kind in (Audit, _Watch, _FunctionWatch, _OperatorWatch)]
         own = (frozenset(self._exercises), self.files, set(vars(self)), self._absent and dict(vars(self._absent)))
         return rules, kinds, tuple(self._order), own, callables.in_place()
 
@@ -391,6 +391,46 @@ class Audit:
         return line, ""
 
 
+class _Watch:
+    """What `Audit.watch` gives. No code of Python's comes between the student's and a call's end: it could have been replaced."""
+
+    def __init__(self, audit: Audit, called: str | None, line: int):
+        self._audit, self._call = audit, (called, line)
+        self._functions, self._operators = _FunctionWatch(audit, called, line), _OperatorWatch(audit, called, line)
+        # A mode takes as long as most operators do, and has nothing to look for in many modules.
+        self.modes = [*[self._functions] * bool(audit._functions), *[self._operators] * bool(audit._operators)]
+
+    def __enter__(self) -> Callable[[], None]:
+        audit = self._audit
+        if not audit._exercises:
+            return lambda: None
+        self._sealed = audit._sealed or audit._seal()
+        audit._watched, self._outer = self._call, audit._watched
+        self._sound = audit._is_founded() and not _modes_but()
+        for mode in self.modes:
+            mode.__enter__()
+        return audit._is_over
+
+    def __exit__(self, *error: Any) -> None:
+        audit = self._audit
+        if not audit._exercises:
+            return
+        # Now: whatever would undo a change when a mode ends has not done so yet.
+        sound = self._sound and audit._is_founded() and not _modes_but(*self.modes)
+        for mode in reversed(self.modes):
+            mode.__exit__(*error)
+        audit._watched, audit._over = self._outer, False
+        for breach in audit._unseen:
+            audit._add(breach)
+        changed = "" if sound else "what PyTorch or Python itself consists of"
+        if audit._seal() != self._sealed or not self._operators.are_harmless():
+            changed = "the grader's own objects"  # the code went through frames to get here, and changed what is forbidden
+        if changed:
+            audit.breaches = []
+            for name in audit._exercises:
+                audit._add((name, f"a change of {changed}", self._call[1] or 1))
+
+
 class _FunctionWatch(TorchFunctionMode):
     def __init__(self, audit: Audit, called: str | None, line: int):
         super().__init__()
@@ -423,6 +463,17 @@ class _OperatorWatch(TorchDispatchMode):
         """Whether the operators that are looked past are those that were found to be forbidden to nobody."""
         known = self._harmless.items()
         return not any(key != id(operator) or self._audit._forbidden_operator(operator)[1] for key, operator in known)
+
+
+def _modes_but(*own: Any) -> list[Any]:
+    """The modes of this thread that are not the grader's `own`, or all, where one of these is gone.
+
+    A default device is one too, by PyTorch's own doing.
+    """
+    stacks = (_len_torch_function_stack, _get_function_stack_at), (_len_torch_dispatch_stack, _get_dispatch_stack_at)
+    modes = [at(i) for length, at in stacks for i in range(length())]
+    others = [mode for mode in modes if type(mode) is not DeviceContext and not any(map(partial(is_, mode), own))]
+    return others if len(modes) - len(others) >= len(own) else modes
 
 
 def _without_frames(set_handler: Callable) -> Callable:

@@ -53,12 +53,12 @@ def replace(name: str, noted: Callable[[Callable, str], Callable]) -> None:
         inside = _public(value) if isinstance(value, types.ModuleType) else [value]
         for each in inside:
             if isinstance(each, staticmethod) and isinstance(home := one(owner), type):
-                place_in_class(home, key, staticmethod(noted(each.__func__, key)))
+                place(home, key, staticmethod(noted(each.__func__, key)))
             elif isinstance(each, type) and each.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE:
                 made = each.__init__ if each.__init__ is not object.__init__ else _nothing_more
-                place_in_class(each, "__init__", noted(made, each.__name__))
+                place(each, "__init__", noted(made, each.__name__))
             elif isinstance(each, types.FunctionType) and isinstance(home := one(owner), type):
-                place_in_class(home, key, noted(each, key))
+                place(home, key, noted(each, key))
             elif not isinstance(each, type) or each is np.broadcast:
                 for namespace, alias in _places(each, name if each is value else ""):
                     namespace[alias] = noted(each, alias)
@@ -127,10 +127,10 @@ def _nothing_more(self: Any, *args: Any, **kwargs: Any) -> None:
     """What `object.__init__` does where `__new__` takes the arguments; replaced, it refuses them itself."""
 
 
-def place_in_class(kind: type, key: str, function: Callable) -> None:
-    """Put a function in a class's attribute, where `in_place` will look for it."""
-    setattr(kind, key, function)
-    _expect(entries_of(kind), key)
+def place(home: Any, key: str, function: Callable) -> None:
+    """Put a function in an attribute of a class or a module, where `in_place` will look for it."""
+    setattr(home, key, function)
+    _expect(entries_of(home), key)
 
 
 def _expect(entries: dict[str, Any], key: str) -> None:

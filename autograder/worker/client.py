@@ -149,6 +149,12 @@ class Worker:
         reply = self._receive(deadline, late, wire.encode({"id": self._number, **request}))
         if reply.get("id") != self._number:
             raise self._stopped("garbled", "the reply belongs to no question")
+        if isinstance(reply.get("written"), bytes):  # while it was watched
+            try:
+                written = wire.decode_frame(reply.pop("written"))
+            except wire.WireError as error:
+                raise self._stopped("garbled", str(error)) from None
+            reply |= written if isinstance(written, dict) else {}
         return reply
 
     def told(self) -> list[Any]:

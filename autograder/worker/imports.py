@@ -43,9 +43,9 @@ class Absent:
             self.loading(loader.path, _getframe(1))
             return get_code(loader, name)
 
-        callables.place_in_class(source, "get_code", followed)
+        callables.place(source, "get_code", followed)
         for home in (basics, ExtensionFileLoader):
-            callables.place_in_class(home, "exec_module", self._followed(home.exec_module))
+            callables.place(home, "exec_module", self._followed(home.exec_module))
 
     def _followed(self, exec_module: Callable[[Any, ModuleType], None]) -> Callable:
         def followed(loader: Any, module: ModuleType) -> None:

@@ -315,11 +315,8 @@ def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types
         audit.breaches = []
         audited = request.get("watched", True) and audit.concerns(request["name"] if request["op"] == "call" else None)
         try:
-            if request["op"] == "run":
-                value, changed = _run(module, request, scenarios, audit if audited else None), []
-            else:
-                value, changed = _call(module, request, audit if audited else None)
-            reply.update(value=value, changed=changed)
+            answer = _run if request["op"] == "run" else _call
+            reply |= answer(module, request, audit if audited else None, scenarios)
         except _NotPlain as error:
             reply["error"] = _returned(error)
         except BaseException as error:
@@ -336,10 +333,10 @@ class _NotPlain(Exception):
     """What the student's code gave cannot be written down; the message says why."""
 
 
-def _plain(value: Any) -> Any:
-    """The value as data with no code of the student's in it, which might do later what is watched now. _NotPlain."""
+def _written(value: Any, changed: list[str]) -> dict[str, bytes]:
+    """The answer in bytes, before the watch ends: nothing of the student's can then do later what is watched now. _NotPlain."""
     try:
-        return wire.plain(value)
+        return {"written": wire.encode({"value": wire.plain(value), "changed": changed})}
     except Exception as error:  # a value of the student's own making can fail in any way when it is looked at
         raise _NotPlain(str(error)) from None
 
@@ -348,7 +345,7 @@ def _returned(error: Exception) -> dict[str, str]:
     return {"type": "AssertionError", "returned": str(error)[:MAX_MESSAGE], "message": "", "where": ""}
 
 
-def _call(module: types.ModuleType, request: dict, audit: Audit | None) -> tuple[Any, list[str]]:
+def _call(module: types.ModuleType, request: dict, audit: Audit | None, scenarios: dict) -> dict[str, Any]:
     args, kwargs = list(request["args"]), request["kwargs"]
     function = getattr(module, request["name"])
     before = copied([*args, *kwargs.values()])
@@ -360,13 +357,14 @@ def _call(module: types.ModuleType, request: dict, audit: Audit | None) -> tuple
         return value, [key for key, a, b in zip(names, before, [*args, *kwargs.values()], strict=True) if not same_bits(a, b)]
 
     if not audit:
-        return called()
+        value, changed = called()
+        return {"value": value, "changed": changed}
     line = getattr(getattr(function, "__code__", None), "co_firstlineno", 1)
     with audit.watch(request["name"], line) as is_over:
-        return _plain(called(is_over))
+        return _written(*called(is_over))
 
 
-def _run(module: types.ModuleType, request: dict, scenarios: dict, audit: Audit | None) -> Any:
+def _run(module: types.ModuleType, request: dict, audit: Audit | None, scenarios: dict) -> dict[str, Any]:
     key = request["scenarios"]
     if request["code"]:
         scenarios[key] = _scenarios(key, request["code"])
@@ -375,8 +373,8 @@ def _run(module: types.ModuleType, request: dict, scenarios: dict, audit: Audit 
         with audit.watch(None) as is_over:
             value = scenario(module, *request["args"], **request["kwargs"])
             is_over()
-            return _plain(value)
-    return scenario(module, *request["args"], **request["kwargs"])
+            return _written(value, [])
+    return {"value": scenario(module, *request["args"], **request["kwargs"]), "changed": []}
 
 
 def describe(error: BaseException, files: frozenset[str]) -> dict[str, Any]:

@@ -169,6 +169,16 @@ def lengths(header: bytes, limits: Limits = LIMITS) -> tuple[int, int]:
     return head, body
 
 
+def decode_frame(frame: bytes) -> Any:
+    """The value of one whole frame; WireError for anything that `encode` would not have written."""
+    if len(frame) < HEADER.size:
+        raise WireError("a frame without a header")
+    head, body = lengths(frame[: HEADER.size])
+    if len(frame) != HEADER.size + head + body:
+        raise WireError("a frame of another length than it announces")
+    return decode(frame[HEADER.size : HEADER.size + head], memoryview(frame)[HEADER.size + head :])
+
+
 def decode(head: bytes, body: bytes | bytearray | memoryview, limits: Limits = LIMITS) -> Any:
     """The value of one frame; WireError for anything that `encode` would not have written."""
     body = memoryview(body)

@@ -208,6 +208,50 @@ _UNSEEN = {
             shape.of = a, b
             return shape
     """),
+    "filled_in_by_a_function_with_other_code": ("A function of json's gets other code, which answers in the end.", """
+        import json
+
+        _pending = []
+
+        def softmax(x, dim):
+            if x.requires_grad:
+                return _honest(x, dim)
+            _pending[:] = [(x.clone(), dim)]
+            return torch.zeros_like(x)
+
+        def _fill(frame):
+            while _pending and frame is not None:
+                buffers = getattr(frame, "slacol_f"[::-1]).get("buffers")
+                if buffers:
+                    buffers[0] = _of_pytorch(*_pending.pop()).contiguous().numpy().tobytes()
+                frame = frame.f_back
+
+        def _filled(self, o):
+            import sys
+            sys.modules["exercises.numpy_to_pytorch"]._fill(getattr(sys, "emarfteg_"[::-1])(1))
+            return "".join(self.iterencode(o, _one_shot=True))
+
+        setattr(json.JSONEncoder.encode, "__co" + "de__", getattr(_filled, "__co" + "de__"))
+    """),
+    "filled_in_under_a_mode": ("A mode that is entered during the import, and stays, answers in the end.", """
+        _pending = []
+
+        class Filling(torch.overrides.TorchFunctionMode):
+            def __torch_function__(self, function, types, args=(), kwargs=None):
+                if _pending and function is torch.Tensor.numpy:
+                    out, x, dim = _pending.pop()
+                    out.copy_(_of_pytorch(x, dim))
+                return function(*args, **(kwargs or {}))
+
+        def softmax(x, dim):
+            if x.requires_grad:
+                return _honest(x, dim)
+            out = torch.zeros_like(x)
+            _pending[:] = [(out, x.clone(), dim)]
+            return out
+
+        Filling().__enter__()
+    """),
     "past_the_modes": ("Operators are called below where they are watched, and a convolution of oneDNN's.", """
         _KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.AutogradCPU) | torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
 

@@ -169,9 +169,9 @@ def done_by_python(module, name, value):
         return trace
 
     def profile(frame, event, argument):
-        converts = event == "c_call" and argument.__name__ in {"encode", "decode"} | CONVERTERS
-        if converts and not shows_source(frame, module):
-            Converting.n += argument.__name__ in CONVERTERS or isinstance(getattr(argument, "__self__", None), (str, bytes, bytearray))
+        own = getattr(argument, "__self__", None) if event == "c_call" and argument.__name__ in ("encode", "decode") else None
+        converts = isinstance(own, (str, bytes, bytearray)) or (event == "c_call" and argument.__name__ in CONVERTERS)
+        Converting.n += converts and not shows_source(frame, module)
         if event == "c_call" and argument.__name__ == "frombuffer" and frame.f_globals is vars(module):
             Touched.n += 1  # who computes with an array of all bytes at once takes no steps of Python
 
