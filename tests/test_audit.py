@@ -180,10 +180,11 @@ def test_no_mode_is_left_behind_and_none_ends_otherwise() -> None:
         "torch.set_default_device(None)",
         "with torch.overrides.BaseTorchFunctionMode(): x.exp()",
         f"k = {kind}; end = k.__exit__; k.__exit__ = lambda mode, *error: (setattr(k, '__exit__', end), end(mode, *error))[1]",
+        "torch.overrides.BaseTorchFunctionMode().__exit__(None, None, None); torch.zeros(2)",
         "x.exp()",
         "torch.overrides.BaseTorchFunctionMode().__enter__()",
         "x.exp()",
-    ) == ["", "", "", "", changed, "", changed, changed]
+    ) == ["", "", "", "", changed, changed, "", changed, changed]
 
 
 def test_a_thread_is_watched_in_whichever_call_it_goes_on() -> None:

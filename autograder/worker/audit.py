@@ -406,7 +406,7 @@ class _Watch:
             return lambda: None
         self._sealed = audit._sealed or audit._seal()
         audit._watched, self._outer = self._call, audit._watched
-        self._sound = audit._is_founded() and not _modes_but()
+        self._sound = audit._is_founded()
         for mode in self.modes:
             mode.__enter__()
         return audit._is_over
@@ -416,8 +416,10 @@ class _Watch:
         if not audit._exercises:
             return
         # Now: whatever would undo a change when a mode ends has not done so yet.
-        sound = self._sound and audit._is_founded() and not _modes_but(*self.modes)
-        for mode in reversed(self.modes):
+        entered = _modes()
+        left = [mode for mode in self.modes if _is_among(mode, entered)]
+        sound = self._sound and audit._is_founded() and len(entered) == len(left) == len(self.modes)
+        for mode in reversed(left):
             mode.__exit__(*error)
         audit._watched, audit._over = self._outer, False
         for breach in audit._unseen:
@@ -465,15 +467,15 @@ class _OperatorWatch(TorchDispatchMode):
         return not any(key != id(operator) or self._audit._forbidden_operator(operator)[1] for key, operator in known)
 
 
-def _modes_but(*own: Any) -> list[Any]:
-    """The modes of this thread that are not the grader's `own`, or all, where one of these is gone.
-
-    A default device is one too, by PyTorch's own doing.
-    """
+def _modes() -> list[Any]:
+    """The modes that this thread is in, but for a default device, which PyTorch keeps as one."""
     stacks = (_len_torch_function_stack, _get_function_stack_at), (_len_torch_dispatch_stack, _get_dispatch_stack_at)
-    modes = [at(i) for length, at in stacks for i in range(length())]
-    others = [mode for mode in modes if type(mode) is not DeviceContext and not any(map(partial(is_, mode), own))]
-    return others if len(modes) - len(others) >= len(own) else modes
+    return [mode for length, at in stacks for i in range(length()) if type(mode := at(i)) is not DeviceContext]
+
+
+def _is_among(one: Any, others: list[Any]) -> bool:
+    """Whether it is one of these itself, and not only equal to it."""
+    return any(map(partial(is_, one), others))
 
 
 def _without_frames(set_handler: Callable) -> Callable:
