@@ -231,7 +231,7 @@ class Audit:
                     self._note(name, forbidden_in, *self._watched)
                 return function(*args, **kwargs)
 
-            return noted
+            return callables.closed(noted)
 
         return made
 
@@ -244,7 +244,7 @@ class Audit:
                 self._note(f"aten::{name}", self._operators[name], *self._watched)
             return call(operator, *args, **kwargs)
 
-        return told
+        return callables.closed(told)
 
     def _loaded_out_of_sight(self, package: str, frame: Any) -> None:
         self._note_or_keep(f"import {package}", self._callables[package], frame)
@@ -336,7 +336,7 @@ class Audit:
 
             return start(run, *rest, **options)
 
-        return started
+        return callables.closed(started)
 
     def _seal(self) -> tuple:
         """What must be the same after a call as before it."""
@@ -484,7 +484,7 @@ def _without_frames(set_handler: Callable) -> Callable:
     def signal(number: int, handler: Any, /) -> Any:
         return set_handler(number, (lambda number, _: handler(number, None)) if callable(handler) else handler)
 
-    return signal
+    return callables.closed(signal)
 
 
 def _is_library(file: Any) -> bool:

@@ -7,6 +7,7 @@ type is C's, methods and the operator `@` are replaced in the type itself.
 from __future__ import annotations
 
 import ctypes
+import functools
 import inspect
 import sys
 import types
@@ -23,9 +24,17 @@ from autograder.worker.namespaces import Namespace, entries_of
 _ALIASES: dict[int, list[tuple[dict, str]]] = {}
 _PLACED: dict[int, Namespace] = {}  # a dictionary's id → it, with what was placed in it
 
+_FUNCTIONS = (types.FunctionType, functools._lru_cache_wrapper)  # what was replaced already among them
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
 _TP_AS_NUMBER, _NB_MATRIX_MULTIPLY = 12 * _POINTER, 34 * _POINTER  # CPython's Include/cpython/object.h, 3.5 and later
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # of its flags
+
+
+def closed(function: Callable) -> Callable:
+    """The function as an object of C's that calls it and leads to none of its variables: no globals, no closure, no code."""
+    shut = functools.lru_cache(maxsize=0)(function)  # which keeps nothing, and does not ask for arguments that can be hashed
+    shut.__wrapped__ = None  # which PyTorch's compiler wants to find
+    return shut
 
 
 def find_aliases() -> None:
@@ -57,7 +66,7 @@ def replace(name: str, noted: Callable[[Callable, str], Callable]) -> None:
             elif isinstance(each, type) and each.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE:
                 made = each.__init__ if each.__init__ is not object.__init__ else _nothing_more
                 place(each, "__init__", noted(made, each.__name__))
-            elif isinstance(each, types.FunctionType) and isinstance(home := one(owner), type):
+            elif isinstance(each, _FUNCTIONS) and isinstance(home := one(owner), type):
                 place(home, key, noted(each, key))
             elif not isinstance(each, type) or each is np.broadcast:
                 for namespace, alias in _places(each, name if each is value else ""):
@@ -108,7 +117,7 @@ def _public(module: types.ModuleType) -> list[Any]:
     """The functions and classes that a module, or a package, defines and shows."""
     return [
         value for key, value in list(vars(module).items())
-        if not key.startswith("_") and isinstance(value, type | types.FunctionType | types.BuiltinFunctionType)
+        if not key.startswith("_") and isinstance(value, (type, types.BuiltinFunctionType, *_FUNCTIONS))
         and f"{value.__module__}.".startswith(f"{module.__name__}.")
     ]  # fmt: skip
 

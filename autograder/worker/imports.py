@@ -43,7 +43,7 @@ class Absent:
             self.loading(loader.path, _getframe(1))
             return get_code(loader, name)
 
-        callables.place(source, "get_code", followed)
+        callables.place(source, "get_code", callables.closed(followed))
         for home in (basics, ExtensionFileLoader):
             callables.place(home, "exec_module", self._followed(home.exec_module))
 
@@ -54,7 +54,7 @@ class Absent:
             if package:
                 self._told(package, name)
 
-        return followed
+        return callables.closed(followed)
 
     def loading(self, file: str, frame: FrameType | None) -> None:
         """A file is about to be loaded: whether it is one of the packages', and nobody could read that."""

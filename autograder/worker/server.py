@@ -47,8 +47,8 @@ OURS: list[str] = []  # the grader's own modules, as `warm_up` finds them: to lo
 def warm_up() -> None:
     """What every test's child will do, done once before the first fork, for whatever is set up at first use is then shared."""
     # What a Tensor's own constructor makes under a TorchDispatchMode cannot become a subclass, as PyTorch's causal biases do.
-    torch.nn.attention.bias.CausalBias.__new__ = lambda cls, *sizes, **named: torch.Tensor._make_subclass(
-        cls, torch.empty([*sizes, *named.values()])
+    torch.nn.attention.bias.CausalBias.__new__ = callables.closed(
+        lambda cls, *sizes, **named: torch.Tensor._make_subclass(cls, torch.empty([*sizes, *named.values()]))
     )
     audit = Audit({"call": {"functions": ["torch.softmax"], "operators": ["_softmax"]}})
     with audit.watch("call"):
