@@ -2646,3 +2646,49 @@ MUTANTS += [
         ),
     ),
 ]
+
+ZEROS = "While the bias is zero it is left out, and so it never gets a gradient: ask whether it is None."
+
+MUTANTS += [
+    edit(
+        "merged_for_many_rows",
+        "LoRALinear",
+        "For many rows of x the product of lora_b and lora_a is formed: two thin products, however many rows there are.",
+        (
+            UPDATED,
+            "        if x.shape[:-1].numel() > len(self.lora_b):\n"
+            "            return F.linear(x, self.merged_weight(), self.base.bias)\n" + UPDATED,
+        ),
+    ),
+    edit(
+        "weight_of_base_alone",
+        "LoRALinear",
+        "A base whose class inherits from nn.Linear may have a forward of its own: call base, not F.linear on its weight.",
+        (UPDATED, UPDATED.replace("self.base(x)", "F.linear(x, self.base.weight, self.base.bias)")),
+    ),
+    edit(
+        "nothing_added_while_b_is_zero",
+        "LoRALinear",
+        "While lora_b is zero the update is left out, and so neither matrix ever gets a gradient: add it always.",
+        (UPDATED, "        if not self.lora_b.any():\n            return self.base(x)\n" + UPDATED),
+    ),
+    edit(
+        "column_bias_of_zeros_left_out",
+        "column_parallel_linear",
+        ZEROS,
+        ("[None] * n_shards if bias is None else", "[None] * n_shards if bias is None or not bias.any() else"),
+    ),
+    edit(
+        "row_bias_of_zeros_left_out",
+        "row_parallel_linear",
+        ZEROS,
+        ("return total if bias is None else", "return total if bias is None or not bias.any() else"),
+    ),
+    edit(
+        "other_memory_for_the_mean",
+        "average_gradients",
+        "p.grad.data = ... gives p.grad other memory, and whoever had a view of the old one keeps old numbers: copy_ into it.",
+        ("buckets.setdefault(p.grad.dtype, []).append(p.grad.detach())", "buckets.setdefault(p.grad.dtype, []).append(p.grad)"),
+        ("grad.copy_(mean.view(grad.shape))", "grad.data = mean.view(grad.shape)"),
+    ),
+]

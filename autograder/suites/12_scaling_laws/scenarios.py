@@ -158,15 +158,17 @@ def lora_training(module, weight, bias, rank, x, goal, steps):
 
 
 def lora_flops(module, weight, a, b, x):
-    """Operations of the products of one forward pass: in training, in eval mode, without gradients, with frozen updates."""
-    counts = []
+    """Operations of the products of one forward pass: in training, in eval mode, without gradients, with frozen updates. And
+    how many matrices as large as base's weight each pass made.
+    """
+    found = []
     for mode in ("training", "eval", "no_grad", "frozen"):
-        layer, _ = adapted(module, weight, None, a, b, 1.0)
+        layer, base = adapted(module, weight, None, a, b, 1.0)
         layer.train(mode != "eval").requires_grad_(mode != "frozen")
-        with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(mode != "no_grad"):
+        with FlopCounterMode(display=False) as counter, Sizes(base.weight) as seen, torch.set_grad_enabled(mode != "no_grad"):
             layer(x)
-        counts.append(counter.get_total_flops())
-    return counts
+        found.append([counter.get_total_flops(), seen.alike])
+    return found
 
 
 def lora_elsewhere(module):
@@ -215,6 +217,19 @@ def lora_refusals(module, rank, kind="linear"):
     except REFUSALS:
         return [True, all(p.requires_grad for p in base.parameters())]
     return [False, True]
+
+
+def lora_calls_its_base(module, x):
+    """The output of a new layer and that of its base, which is a linear layer by inheritance and computes something else."""
+    base = Doubled(x.shape[-1], 2, dtype=x.dtype)
+    return [module.LoRALinear(base, 2, 1.0)(x).detach(), base(x).detach()]
+
+
+class Doubled(nn.Linear):
+    """Its outputs are twice those of a linear layer."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
 
 
 class OutProjection(nn.Linear):
@@ -543,17 +558,21 @@ def row_gradients(module, xs, weight, bias, cotangent):
 
 
 class Sizes(torch.utils._python_dispatch.TorchDispatchMode):
-    """Remembers the size of every tensor that an operator gave."""
+    """Remembers the size of every tensor that an operator gave, and counts those that are matrices of the shape of `matrix`, or
+    of its transpose, in memory of their own.
+    """
 
-    def __init__(self):
+    def __init__(self, matrix=None):
         super().__init__()
-        self.largest = 0
+        self.largest, self.alike, self.matrix = 0, 0, matrix
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         value = operator(*args, **(kwargs or {}))
         for x in value if isinstance(value, tuple | list) else [value]:
             if isinstance(x, torch.Tensor):
                 self.largest = max(self.largest, x.numel())
+                if self.matrix is not None and sorted(x.shape[-2:]) == sorted(self.matrix.shape):
+                    self.alike += x.untyped_storage().data_ptr() != self.matrix.untyped_storage().data_ptr()
         return value
 
 
@@ -718,8 +737,8 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
     """average_gradients by several ranks at once. `ranks[r]` is a list of (gradient or None, shape, dtype, requires_grad).
     With parameters from an iterator, it is called under no_grad.
 
-    For each rank: the gradients afterwards, whether each tensor is still the same object, whether any has a graph; and how
-    many collective calls each rank made.
+    For each rank: the gradients afterwards, whether each tensor is still the same object, in the same memory, whether any has a
+    graph; and how many collective calls each rank made.
     """
     group = Classroom(len(ranks), deaf)
     results, failures = [None] * len(ranks), []
@@ -737,6 +756,7 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
         group.here.rank = rank
         try:
             kept = [p.grad for p in parameters]
+            places = [None if g is None else (g.data_ptr(), g.stride()) for g in kept]
             values = [p.detach().clone() for p in parameters]
             for _ in range(rounds):
                 given = iter(parameters) if as_iterator else parameters
@@ -745,6 +765,7 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
             results[rank] = {
                 "gradients": [p.grad for p in parameters],
                 "same objects": all(old is None or p.grad is old for p, old in zip(parameters, kept)),
+                "same memory": all(g is None or (g.data_ptr(), g.stride()) == place for g, place in zip(kept, places)),
                 "a graph": any(p.grad is not None and p.grad.requires_grad for p in parameters),
                 "parameters untouched": all(torch.equal(p, value) for p, value in zip(parameters, values)),
                 "flags": [p.requires_grad for p in parameters],

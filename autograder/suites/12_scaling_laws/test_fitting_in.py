@@ -1,5 +1,7 @@
 """Hidden tests: LoRA, its injection into a model and out of it, and eight-bit weights."""
 
+import math
+
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
@@ -126,10 +128,13 @@ def test_training_changes_the_update_alone(student):
 def test_the_update_is_applied_as_two_thin_products(student):
     """rank · (in + out) multiply-adds a row beside base's own; the product of B and A is not formed."""
     weight, _, a, b = numbers(3, 40, 48, 2, dtype=torch.float32)
-    x = normal(7, 3, 40, dtype=torch.float32)
-    needed = 2 * 3 * (40 * 48 + 2 * (40 + 48))
-    for count in student.run(scenarios.lora_flops, weight, a, b, x):
-        assert 0 < count <= 1.05 * needed, f"a forward pass took {count:,} operations; {needed:,} are needed, in eval mode too"
+    for lead in ((3,), (200,), (2, 100)):
+        x, needed = normal(7, *lead, 40, dtype=torch.float32), 2 * math.prod(lead) * (40 * 48 + 2 * (40 + 48))
+        for count, formed in student.run(scenarios.lora_flops, weight, a, b, x):
+            assert 0 < count <= 1.05 * needed, f"forward took {count:,} operations; {needed:,} are enough, in eval mode too"
+            hint = "multiply x by A first, then by B, however many rows x has"
+            what = f"how many new matrices as large as base's weight a forward pass made of x {(*lead, 40)}"
+            assert_equal(formed, 0, what=what, hint=hint)
 
 
 @exercise("LoRALinear", points=1.5, core=True)
@@ -172,7 +177,7 @@ def test_a_merged_layer_goes_its_own_way(student):
 @exercise("LoRALinear", points=1)
 def test_ranks_and_bases_that_make_no_sense_are_refused(student):
     """A rank of 0, a negative or broken one, and a base that is no linear layer, not even by inheritance; it can still be
-    trained.
+    trained. One that is linear by inheritance is called as it is.
     """
     for rank in (0, -1, 1.5):
         refused, as_it_was = student.run(scenarios.lora_refusals, rank)
@@ -185,6 +190,8 @@ def test_ranks_and_bases_that_make_no_sense_are_refused(student):
     assert refused and as_it_was, "a base with a weight, a bias and in_features that is no nn.Linear should be refused, as it was"
     refused, _ = student.run(scenarios.lora_refusals, 2, "of a kind of linear")
     assert not refused, "a base of a class that inherits from nn.Linear was refused: it is an nn.Linear, too (isinstance)"
+    outputs, hint = student.run(scenarios.lora_calls_its_base, normal(1, 2, 3)), "call base: it may have a forward of its own"
+    assert_close(*outputs, what="the output at the start, base being of a class that inherits from nn.Linear", hint=hint)
 
 
 # inject_lora

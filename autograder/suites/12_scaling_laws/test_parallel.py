@@ -195,11 +195,12 @@ def test_no_device_makes_all_outputs(student):
 @given(n_out=sizes(2, 7), with_bias=st.booleans(), dtype=st.sampled_from([torch.float64, torch.float32]), seed=seeds())
 @example(n_out=5, with_bias=True, dtype=torch.float64, seed=1)
 def test_gradients_of_a_column_parallel_layer(student, n_out, with_bias, dtype, seed):
-    """x's gradient is the sum over the shards; weight and bias get the layer's."""
+    """x's gradient is the sum over the shards; weight and bias, be it of zeros, get the layer's."""
     weight, bias = layer(seed, 4, n_out, with_bias, dtype)
-    for n_shards, lead in ((2, (3,)), (1, (3,)), (n_out, (2, 1, 3)), (2, ())):
+    zeros = None if bias is None else torch.zeros_like(bias)
+    for n_shards, lead, own in ((2, (3,), bias), (1, (3,), bias), (n_out, (2, 1, 3), bias), (2, (), zeros)):
         x, cotangent = normal(seed + 2, *lead, 4, dtype=dtype), normal(seed + 3, *lead, n_out, dtype=dtype)
-        found = student.run(scenarios.column_gradients, x, weight, bias, n_shards, cotangent)
+        found = student.run(scenarios.column_gradients, x, weight, own, n_shards, cotangent)
         rows = cotangent.view(-1, n_out)
         expected = [cotangent @ weight, rows.T @ x.view(-1, 4)] + ([rows.sum(0)] if with_bias else [])
         assert_close(found, expected, what=f"the gradients of x, weight, bias with {n_shards} shards")
@@ -261,13 +262,17 @@ def test_no_device_holds_all_inputs(student):
 @exercise("row_parallel_linear", points=1)
 @settings(max_examples=6)
 @given(with_bias=st.booleans(), dtype=st.sampled_from([torch.float64, torch.float32]), seed=seeds())
+@example(with_bias=True, dtype=torch.float64, seed=1)
 def test_gradients_of_a_row_parallel_layer(student, with_bias, dtype, seed):
-    """Every shard, which is not contiguous, the weight and the bias get the layer's gradients."""
+    """Every shard, which is not contiguous, the weight and the bias, be it of zeros, get the layer's gradients."""
     weight, bias = layer(seed, 5, 4, with_bias, dtype)
-    for widths, lead in (((2, 3), (2, 3)), ((5,), (3,)), ((1, 2, 1, 1), (3,)), ((2, 2, 1), ())):
+    zeros = None if bias is None else torch.zeros_like(bias)
+    for widths, lead, own in (
+        ((2, 3), (2, 3), bias), ((5,), (3,), bias), ((1, 2, 1, 1), (3,), bias), ((2, 2, 1), (), zeros),
+    ):  # fmt: skip
         xs = [normal(seed + 2 + i, *lead, width, dtype=dtype) for i, width in enumerate(widths)]
         cotangent = normal(seed + 9, *lead, 4, dtype=dtype)
-        found = student.run(scenarios.row_gradients, xs, weight, bias, cotangent)
+        found = student.run(scenarios.row_gradients, xs, weight, own, cotangent)
         rows = cotangent.view(-1, 4)
         by_weight = rows.T @ torch.cat(xs, dim=-1).view(-1, 5)
         expected = [*(cotangent @ weight).split(widths, dim=-1), by_weight] + ([rows.sum(0)] if with_bias else [])
@@ -356,12 +361,14 @@ def test_a_missing_gradient_counts_as_zeros(student):
 
 @exercise("average_gradients", points=0.5)
 def test_gradients_change_in_place_and_without_a_graph(student):
-    """p.grad is the tensor that it was, whatever its strides; parameters may come from an iterator."""
+    """p.grad is the tensor that it was, in its memory, whatever its strides; parameters may come from an iterator."""
     ranks = gradients_of(8, 2)
     results, _ = student.run(scenarios.averaging, ranks, as_iterator=True, strided=True)
     check_averages(results, ranks)
     for found in results:
         assert_equal(found["same objects"], True, what="whether each p.grad is the tensor that it was", hint="copy_ into it")
+        hint = "copy_ into p.grad; p.grad.data = ... puts other memory in its place"
+        assert_equal(found["same memory"], True, what="whether each p.grad has the memory and strides that it had", hint=hint)
         assert_equal(found["a graph"], False, what="whether a gradient has a graph")
 
 
