@@ -970,6 +970,12 @@ MUTANTS = [
         ("        own = {**self.sizes,", '        self.epoch = state["epoch"]\n        own = {**self.sizes,'),
     ),
     edit(
+        "seed_of_zero_is_none",
+        "TokenShards",
+        "The state of shards without a shuffle_seed is taken for one with seed 0: 0 is a seed, and None is none.",
+        ("if state[name] != own[name]", "if (state[name] or 0) != (own[name] or 0)"),
+    ),
+    edit(
         "rank_noted_in_the_state",
         "TokenShards",
         "The state holds the rank, so each process has another one: the position is the same for all of them.",

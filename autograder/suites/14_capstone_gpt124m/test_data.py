@@ -274,13 +274,16 @@ def test_a_position_in_other_batches_is_refused(student):
     first = {"split": "train", "batch_size": 2, "context_length": 4, "rank": 1, "world_size": 2, "shuffle_seed": 5}
     other = [{"split": "validation"}, {"batch_size": 3}, {"context_length": 3}, {"rank": 1, "world_size": 3}]
     other += [{"shuffle_seed": None}, {"shuffle_seed": 6}, {"rank": 0}, {}]
-    answers = student.run(scenarios.states_refused, shards, first, [first | change for change in other], 8)
-    for change, (was_refused, position) in zip(other, answers, strict=True):
-        wanted = bool(change) and change != {"rank": 0}
-        assert was_refused == wanted, (
-            f"a state should{'' if wanted else ' not'} be refused by shards that differ in {change or 'nothing'}"
-        )
-        assert_equal(position, [0, 1] if wanted else [1, 2], what="[epoch, step] afterwards")
+    for seed, changes in ((5, other), (0, [{"shuffle_seed": None}, {}]), (None, [{"shuffle_seed": 0}, {}])):
+        own = first | {"shuffle_seed": seed}
+        answers = student.run(scenarios.states_refused, shards, own, [own | change for change in changes], 8)
+        for change, (was_refused, position) in zip(changes, answers, strict=True):
+            wanted = bool(change) and change != {"rank": 0}
+            assert was_refused == wanted, (
+                f"a state with shuffle_seed={seed} should{'' if wanted else ' not'} be refused by shards that differ in "
+                f"{change or 'nothing'}"
+            )
+            assert_equal(position, [0, 1] if wanted else [1, 2], what="[epoch, step] afterwards")
 
 
 @exercise("TokenShards", points=1)

@@ -212,7 +212,8 @@ class GPT(nn.Module):
         With targets `(b, t)`, the loss is the mean of -log p(target) over the targets that are not -100; otherwise it is None.
         With a cache, ids are t new tokens after those that it holds; it holds them, too, afterwards. The logits are those
         that the whole text has at these positions. With `last_only`, the logits of the last position alone are computed,
-        `(b, 1, vocab)`: generation needs no others. t is at least 1. In training, `config.dropout` of the embeddings is dropped.
+        `(b, 1, vocab)`: generation needs no others. `last_only` goes without targets. t is at least 1. In training,
+        `config.dropout` of the embeddings is dropped.
 
         Raises ValueError when the text, the cached part included, is longer than the context length, and leaves the cache as
         it was; IndexError for ids outside the vocabulary.
