@@ -2128,3 +2128,30 @@ MUTANTS += [
         ("    log_prob, token = best.max(dim=0)\n", "    token = best.float().argmax()\n    log_prob = best[token]\n"),
     ),
 ]
+
+MUTANTS += [
+    edit(
+        "view_where_all_count",
+        "next_token_loss",
+        "Where no position is ignored view is used, which fails on logits that are not contiguous: use reshape or flatten.",
+        (
+            "    logits, targets = logits[counted], targets[counted]  # (n, vocab), (n,)\n",
+            "    if counted.all():\n"
+            "        logits, targets = logits.view(-1, logits.shape[-1]), targets.reshape(-1)\n"
+            "    else:\n"
+            "        logits, targets = logits[counted], targets[counted]\n",
+        ),
+    ),
+    edit(
+        "padded_to_the_context_length",
+        "generate_greedy",
+        "The text is filled up with zeros to the context length: give the model no tokens that are not in the text.",
+        (
+            "            logits, _ = model(ids[:, -model.config.context_length :])\n",
+            "            read = ids[:, -model.config.context_length :]\n"
+            "            n_missing = model.config.context_length - read.shape[1]\n"
+            "            logits, _ = model(torch.nn.functional.pad(read, (0, n_missing)))\n"
+            "            logits = logits[:, : read.shape[1]]\n",
+        ),
+    ),
+]

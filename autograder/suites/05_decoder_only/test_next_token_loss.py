@@ -126,12 +126,13 @@ def test_targets_of_another_shape_are_refused(student, generator):
 
 @exercise("next_token_loss", points=1)
 @settings(max_examples=15)
-@given(seed=seeds(), lead=leading_shapes(4, dims=2), vocab=sizes(1, 6))
-@example(seed=0, lead=(2, 3), vocab=5)
-def test_tensors_that_are_not_contiguous_are_fine_and_left_alone(student, seed, lead, vocab):
+@given(seed=seeds(), lead=leading_shapes(4, dims=2), vocab=sizes(1, 6), ignored=st.sampled_from([-100, None]))
+@example(seed=0, lead=(2, 3), vocab=5, ignored=-100)
+@example(seed=0, lead=(2, 3), vocab=5, ignored=None)
+def test_tensors_that_are_not_contiguous_are_fine_and_left_alone(student, seed, lead, vocab, ignored):
     """ids[:, 1:] is a view into a larger tensor; logits and targets are read each time, never changed."""
-    logits, targets = problem(seed, lead, vocab, ignored=-100)
-    others, expected = problem(seed + 1, lead, vocab, ignored=-100), cross_entropy(logits, targets)
+    logits, targets = problem(seed, lead, vocab, ignored=ignored)
+    others, expected = problem(seed + 1, lead, vocab, ignored=ignored), cross_entropy(logits, targets)
     result = student.run(scenarios.read_and_left_alone, "next_token_loss", [logits, targets], others)
     assert_close(result[0], expected, what="the loss of tensors that are not contiguous")
     assert_equal(result[1], [], what="what the call changed")

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
 from autograder.testing.hints import called, hinted
-from autograder.testing.strategies import given, normal, seeds, settings, sizes
+from autograder.testing.strategies import example, given, normal, seeds, settings, sizes
 
 from . import scenarios
 from .cases import SMALL, model_sizes
@@ -202,6 +202,7 @@ def test_each_new_token_is_the_likeliest_after_all_before_it(student, seed, voca
 @exercise("generate_greedy", points=2)
 @settings(max_examples=20)
 @given(seed=seeds(), vocab=sizes(2, 9), b=sizes(1, 3), t=sizes(1, 9), n=sizes(1, 8), context=sizes(1, 5))
+@example(seed=4, vocab=6, b=2, t=2, n=3, context=12)
 def test_the_model_reads_only_the_last_tokens_that_fit(student, seed, vocab, b, t, n, context):
     """Beyond the context length the oldest tokens are no longer read; the result still begins with the whole prompt."""
     embedding, output = toy(seed, vocab)
@@ -213,6 +214,8 @@ def test_the_model_reads_only_the_last_tokens_that_fit(student, seed, vocab, b, 
     hinted(assert_equal, result["ids"], expected, what="prompt and continuation", hint=hint, when=when)
     most = result["most tokens read at once"]
     assert most <= context, f"the model was given {most} tokens at once, and its context_length is {context}"
+    hint = "give it the text alone: it may be any module, whose predictions may depend on everything that it reads"
+    assert most <= t + n, f"the model was given {most} tokens at once, but no text had more than {t + n}\n  hint: {hint}"
 
 
 @exercise("generate_greedy", points=0.5)
