@@ -2332,3 +2332,16 @@ MUTANTS += [
         ),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "a_single_argument_is_the_key",
+        "memoize",
+        "A single argument is its own key, which may be the key of another call: f(((1, 2), frozenset())) is not f(1, 2).",
+        (
+            "key = args, frozenset(kwargs.items())",
+            "key = args[0] if len(args) == 1 and not kwargs else (args, frozenset(kwargs.items()))",
+        ),
+    ),
+]

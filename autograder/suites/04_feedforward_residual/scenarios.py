@@ -267,8 +267,8 @@ def memoized_calls(module, calls):
 
 
 def memoized_look_alikes(module, marks):
-    """Calls whose keys are the same once positional and keyword arguments stand side by side with a mark between them:
-    how many there are, how often the function ran, and whether each call got its own result."""
+    """Calls whose keys are the same once positional and keyword arguments stand side by side with a mark between them, or
+    once a single argument is its own key: how many there are, how often the function ran, and how many results are wrong."""
     ran = []
 
     @module.memoize
@@ -285,6 +285,10 @@ def memoized_look_alikes(module, marks):
         for mark in (*marks, ..., dict, frozenset(), object, str, tuple):
             calls += [((mark, *flat), {}), ((mark, *sorted_items), {}), (((mark, *sorted_items),), {})]
             calls += [((mark, as_set), {})] if mark != () else []
+    calls += [((1, 2), {})]
+    for args, kwargs in ((), {}), ((1, 2), {}), ((), {"a": 1}):  # a single argument that is the whole key of another call
+        items = tuple(kwargs.items())
+        calls += [(((args, frozenset(items)),), {}), (((args, items),), {})]
     results = [probe(*args, **kwargs) for args, kwargs in calls]
     return len(calls), len(ran), [result == call for result, call in zip(results, calls)].count(False)
 
