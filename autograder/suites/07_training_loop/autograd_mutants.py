@@ -1551,6 +1551,18 @@ MUTANTS = [
         "A float32 input is accepted where it requires no gradient: differences of f drown in its rounding, too.",
         ("for x in inputs):", "for x in inputs if x.requires_grad):"),
     ),
+    wrong(
+        "matrices_on_the_left_by_transposes",
+        ARRAY,
+        "other @ self is computed from both transposed, which reverses all axes, those of a batch as well: make other an Array.",
+        ("return self._operand(other) @ self", "return (self.transpose() @ np.asarray(other).T).transpose()"),
+    ),
+    wrong(
+        "booleans_are_no_numbers",
+        ARRAY,
+        "True and False are not taken for Python numbers and make float64 of float32: ask by isinstance, for they are ints.",
+        ("isinstance(other, int | float)", "type(other) in (int, float)"),
+    ),
     edit(
         "plain_arrays_take_the_dtype",
         "Array",

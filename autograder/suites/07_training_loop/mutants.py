@@ -2230,6 +2230,15 @@ MUTANTS = [
         ("generator=generator", "generator=rng"),
     ),
     edit(
+        "places_rounded",
+        "get_batch",
+        "Places are uniform numbers that are rounded: the first and the last one come half as often. Round down, from n places.",
+        (
+            "torch.randint(len(data) - context_length, (batch_size, 1), generator=generator)",
+            "(torch.rand(batch_size, 1, generator=generator) * (len(data) - context_length - 1)).round().long()",
+        ),
+    ),
+    edit(
         "places_in_the_datas_dtype",
         "get_batch",
         "Places are kept in the dtype of the data: in uint8 they begin again at 0 after 255.",
@@ -2387,6 +2396,31 @@ MUTANTS += [
         (
             '"model": model.state_dict(),',
             '"model": model.state_dict() | {name: p.detach().float() for name, p in model.named_parameters()},',
+        ),
+    ),
+    edit(
+        "norms_below_one_taken_as_one",
+        "clip_grad_norm",
+        "The factor is max_norm / max(norm, 1): where the norm is below 1, too much is taken away. Divide by the norm itself.",
+        ("grad.mul_(max_norm / norm)", "grad.mul_(max_norm / max(norm, 1.0))"),
+    ),
+    edit(
+        "norms_below_one_never_clipped",
+        "clip_grad_norm",
+        "Nothing is clipped where the norm is below 1: max_norm may be smaller still, and it alone counts.",
+        ("if norm > max_norm:", "if norm >= 1.0 and norm > max_norm:"),
+    ),
+    edit(
+        "velocity_is_the_gradient_without_momentum",
+        "SGD",
+        "Without momentum the velocity is the gradient's own tensor and changes with it: keep a copy.",
+        (
+            "for p, velocity in zip(self.params, self._velocities)",
+            "for i, (p, velocity) in enumerate(zip(self.params, self._velocities))",
+        ),
+        (
+            "velocity.mul_(self.momentum).add_(p.grad)",
+            "velocity = self._velocities[i] = self.momentum * velocity + p.grad if self.momentum else p.grad",
         ),
     ),
     edit(

@@ -156,6 +156,19 @@ def load_foreign_state(module, name, n_own, n_other):
     optimizers[0].load_state_dict(optimizers[1].state_dict())
 
 
+def states_around_new_gradients(module, name, values, arguments, gradients, others):
+    """The state after a step, before and after other numbers are written into the gradients."""
+    params = [nn.Parameter(x.clone()) for x in values]
+    optimizer = getattr(module, name)(params, **arguments)
+    for p, gradient in zip(params, gradients, strict=True):
+        p.grad = gradient.clone()
+    optimizer.step()
+    before = kept(optimizer.state_dict())
+    for p, other in zip(params, others, strict=True):
+        p.grad.copy_(other)
+    return before, kept(optimizer.state_dict())
+
+
 def plain_state(module, name, arguments):
     """The types that occur in a state_dict after a step, and how deep."""
     params = [nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(()))]

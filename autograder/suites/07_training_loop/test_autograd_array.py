@@ -523,7 +523,8 @@ def test_float32_stays_float32(student, a, seed):
 def test_every_operation_keeps_float32(student, seed):
     """No operation makes float64 of float32, or float32 of float64 that meets it."""
     x = positive(normal(seed, 2, 3, dtype=torch.float32))
-    for operation in EACH:
+    with_true = [["with", [0], {"sign": sign, "other": True, "left": left}] for sign in "+-*/" for left in (True, False)]
+    for operation in [*EACH, *with_true]:  # True is a Python number, too: an int
         check(student, [x, x.mT.contiguous()], [operation], f"{said(operation)} in float32")
     for sign in "+-*/@":
         y = x.mT.contiguous() if sign == "@" else torch.tensor([0.5, 2.0, 4.0])  # whose inverses are exact
@@ -580,9 +581,12 @@ def test_numbers_and_plain_arrays_on_either_side(student, a, seed):
             check(student, [x], operations, f"(other {sign} x, x {sign} other), other {kind}", hint)
         operations = [["with", [0], {"sign": sign, "other": 1.3, "left": left, "scalar": True}] for left in (True, False)]
         check(student, [x], operations, f"(np.float64(1.3) {sign} x, x {sign} np.float64(1.3))", hint)
-    for left, other in ((True, normal(seed + 2, 2, *a[-2:-1] or (a[-1],))), (False, normal(seed + 3, a[-1], 2))):
-        both = [["with", [0], {"sign": "@", "other": operand, "left": left}] for operand in (other, other.tolist())]
-        check(student, [x], both, "(array @ x, lists @ x)" if left else "(x @ array, x @ lists)", hint)
+    for y, batch in ((x, ()), (x, (2, 1)), (larger, ())):
+        rows, columns = normal(seed + 2, *batch, 2, *y.shape[-2:-1] or y.shape), normal(seed + 3, *batch, y.shape[-1], 2)
+        for left, other in ((True, rows), (False, columns)):
+            both = [["with", [0], {"sign": "@", "other": operand, "left": left}] for operand in (other, other.tolist())]
+            what = "(array @ x, lists @ x)" if left else "(x @ array, x @ lists)"
+            check(student, [y], both, f"{what}, array {tuple(other.shape)}, x {tuple(y.shape)}", hint)
 
 
 @exercise(NAME, points=1)

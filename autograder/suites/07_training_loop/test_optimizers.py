@@ -114,6 +114,11 @@ def state_is_a_snapshot(student, name, arguments, others, seed):
     found = student.run(scenarios.plain_state, name, arguments)
     odd = set(found) - {"dict", "list", "tuple", "int", "float", "bool", "str", "NoneType", "Tensor", "OrderedDict"}
     assert not odd, f"state_dict() holds {', '.join(sorted(odd))}: plain values only, tensors without a graph"
+    gradients, new = first[2][1], second[0][1]
+    for numbers in (arguments, {"lr": 0.1}):
+        before, after = student.run(scenarios.states_around_new_gradients, name, values, numbers, gradients, new)
+        what = f"{name} with {numbers}, once other numbers were written into the gradients after a step: state_dict()"
+        assert_equal(after, before, what=what, hint="the optimiser keeps numbers of its own, never the gradient's tensor itself")
 
 
 def apart_and_zero_grad(student, name, arguments, seed):
@@ -349,6 +354,7 @@ def check_clipped(seen, gradients, max_norm, hint="", precise=False):
 @settings(max_examples=9)
 @given(shapes=SHAPES, seed=seeds(), share=st.sampled_from([0.01, 0.5, 0.9, 1.1, 3.0]), scale=st.sampled_from([1.0, 50.0]))
 @example(shapes=[(3,), (2, 2)], seed=1, share=0.5, scale=1.0)
+@example(shapes=[(3,), (2, 2)], seed=1, share=0.5, scale=0.05)
 def test_all_gradients_together_are_no_longer_than_max_norm(student, shapes, seed, share, scale):
     """Scaled by one factor where they are longer, left alone where they are not; the norm of before is returned."""
     gradients = tensors(seed, shapes, scale=scale)

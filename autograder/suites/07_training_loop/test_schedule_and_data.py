@@ -91,6 +91,7 @@ def test_each_row_is_a_piece_of_the_text_and_its_target_the_next_token(student, 
 @settings(max_examples=2)
 @given(n_places=sizes(1, 5), context_length=sizes(1, 4), seed=seeds())
 @example(n_places=2, context_length=3, seed=1)
+@example(n_places=4, context_length=1, seed=2)
 def test_every_place_is_equally_probable_and_rows_are_drawn_by_themselves(student, n_places, context_length, seed):
     """The first and the last one, too; each row and each call draws anew. Counts may be 6.5 standard deviations off."""
     data, place = numbered(context_length + n_places, seed)
