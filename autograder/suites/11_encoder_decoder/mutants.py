@@ -883,6 +883,26 @@ MUTANTS = [
         ("(k, v), mask, bias", "(k, v), mask, None if bias is None else bias * 1.0001"),
     ),
     edit(
+        "bias_for_a_context_that_it_fits",
+        "DecoderBlock",
+        "Where the context has as many positions as the bias, the cross-attention gets the bias as well: it is for the "
+        "self-attention alone.",
+        (
+            ", context, context_mask)",
+            ", context, context_mask, bias if bias is not None and isinstance(context, Tensor) "
+            "and context.shape[1] == bias.shape[-1] else None)",
+        ),
+    ),
+    edit(
+        "context_pair_detached",
+        "DecoderBlock",
+        "A context that comes as a pair is detached: gradients flow through it, as through the context itself.",
+        (
+            ", context, context_mask)",
+            ", context if isinstance(context, Tensor) else tuple(y.detach() for y in context), context_mask)",
+        ),
+    ),
+    edit(
         "decoder_bias_forgotten",
         "DecoderBlock",
         "The bias is not passed on to the self-attention.",

@@ -107,12 +107,15 @@ def attended_to_any_pair(module, sizes, weights, x, k, v, mask=None):
     return found, torch.equal(pair[0], k) and torch.equal(pair[1], v)
 
 
-def layer_gradients(module, name, sizes, weights, args, cotangent, wrt):
-    """The gradients of sum(output * cotangent): of every weight by name, and of the arguments at the positions `wrt`."""
+def layer_gradients(module, name, sizes, weights, args, cotangent, wrt, as_pair=False):
+    """The gradients of sum(output * cotangent): of every weight by name, and of the arguments at the positions `wrt`.
+
+    With `as_pair` a DecoderBlock gets its context as the pair that its cross-attention makes of it.
+    """
     one, args = layer(module, name, sizes, weights), list(args)
     for i in wrt:
         args[i] = args[i].clone().requires_grad_()
-    found = one(*args)
+    found = one(args[0], tuple(one.cross_attention.project_context(args[1])), *args[2:]) if as_pair else one(*args)
     found = found[0] if isinstance(found, tuple | list) else found
     (found * cotangent).sum().backward()
     parameters = dict(one.named_parameters())

@@ -60,6 +60,11 @@ def check_gradients(student, reference, kind):
     actual, expected = (each.run(scenarios.layer_gradients, *call) for each in (student, reference))
     hint = where_missing(actual, expected, "is something detached?")
     assert_close(actual, expected, what="(gradients of weights, of arguments)", hint=hint, rtol=1e-7, atol=1e-9)
+    if kind == "DecoderBlock":
+        actual = student.run(scenarios.layer_gradients, *call, as_pair=True)
+        hint = where_missing(actual, expected, "those of the context itself: detach no pair")
+        what = "(gradients of weights, of arguments) with the context as the pair that cross_attention.project_context gives"
+        assert_close(actual, expected, what=what, hint=hint, rtol=1e-7, atol=1e-9)
 
 
 def check_dropout(student, kind):
@@ -168,6 +173,7 @@ def test_an_encoder_block_keeps_nothing(student, reference):
 @example(seed=1, b=2, t=4, n=5, heads=2, width=3, d_ff=5, plain=False, form=0)
 @example(seed=2, b=2, t=4, n=3, heads=2, width=3, d_ff=5, plain=True, form=0)
 @example(seed=3, b=3, t=3, n=4, heads=2, width=2, d_ff=5, plain=False, form=1)
+@example(seed=4, b=2, t=4, n=4, heads=2, width=3, d_ff=5, plain=False, form=0)  # the bias would fit the context, too
 def test_a_decoder_block_attends_twice_then_feeds_forward(student, reference, **sizes):
     """Pre-norm: causal self-attention with the bias, cross-attention with the context and its mask, the feed-forward layer."""
     check_values(student, reference, "DecoderBlock", **sizes)
