@@ -1047,6 +1047,12 @@ MUTANTS += [
         ("lsh_buckets(both, n_buckets, generator)", "lsh_buckets(both, n_buckets + n_buckets % 2, generator)"),
     ),
     edit(
+        "fewer_than_one_bucket_taken_for_one",
+        LSH,
+        "n_buckets=-1 is taken for 1. It is an odd number other than 1: hand it to lsh_buckets, which refuses it.",
+        ("if n_buckets == 1:", "if n_buckets <= 1:"),
+    ),
+    edit(
         "leading_dimensions_concatenated",
         LSH,
         "q and k with different leading dimensions are refused: they broadcast. Flatten them before hashing both in "

@@ -297,8 +297,8 @@ def test_hashed_attention_broadcasts_and_keeps_the_dtype(student, shape, n_bucke
 
 
 @exercise("lsh_attention", points=1)
-def test_odd_numbers_of_buckets_above_one_are_refused(student):
-    """n_buckets of 3, 5 or 9 raises ValueError, as in lsh_buckets."""
+def test_odd_numbers_of_buckets_other_than_one_are_refused(student):
+    """n_buckets of 3, 5, 9, -1 or -3 raises ValueError, as in lsh_buckets."""
     q = torch.ones(4, 2)
-    for n_buckets in (3, 5, 9):
+    for n_buckets in (3, 5, 9, -1, -3):
         assert_refused(student.run, scenarios.attend, q, q, q, n_buckets, 0, why=f"n_buckets={n_buckets} is odd")
