@@ -306,7 +306,7 @@ def test_pytorchs_modes_are_entered_where_they_have_something_to_look_for() -> N
 def test_what_tells_of_calls_leads_to_none_of_the_graders_variables() -> None:
     """Neither what is replaced in libraries, nor what comes with it, is a function of Python's."""
     assert run_guarded(
-        {"functions": ["torch.softmax"], "python": ["numpy.matmul", "numpy.ndarray.dot", "operator.matmul", "heapq.merge"]},
+        {"python": ["numpy.matmul", "numpy.ndarray.dot", "operator.matmul", "heapq.merge", "sched"]},
         "import _signal, _thread, heapq, importlib.machinery as m, inspect, numpy, operator, torch._ops as o, torch.library; "
         "replaced = [numpy.matmul, numpy.ndarray.dot, operator.matmul, heapq.merge, _thread.start_new_thread, _signal.signal,"
         " inspect.getclosurevars, m.SourceFileLoader.get_code, m.SourceFileLoader.exec_module, torch.library.get_kernel,"
