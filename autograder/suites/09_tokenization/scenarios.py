@@ -28,12 +28,16 @@ class Steps:
     """Counts the lines of Python that run, but for those of this file and the grader, and stops them beyond `limit`."""
 
     def __init__(self, limit):
-        # In grading, `sys.settrace` is forbidden, and what tells of forbidden calls stands in its place: that is the grader's.
-        self.graders = getattr(sys.settrace, "__globals__", None)
+        self.graders = None
         self.limit, self.n = limit, 0
 
     def __enter__(self):
+        # In grading, `sys.settrace` is forbidden, and what tells of forbidden calls stands in its place: that is the grader's.
+        def called(frame, event, argument):
+            self.graders = frame.f_globals
+
         self.before = sys.gettrace()
+        sys.settrace(called)
         sys.settrace(self.called)
         return self
 
