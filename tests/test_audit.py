@@ -238,6 +238,24 @@ def test_frames_are_given_to_nobody_unheard() -> None:
           "sys.settrace (the variables of other code)", "inspect.getclosurevars"]  # fmt: skip
 
 
+def test_frames_are_heard_of_in_calls_that_are_not_watched() -> None:
+    code = """
+        from autograder.worker.audit import Audit
+
+        audit, told = Audit({"call": {"functions": ["torch.softmax"]}}), []
+        audit.tell = told.append
+        audit.files = frozenset({"call.py"})
+        audit.guard()
+        scope = {}
+        exec(compile("import sys\\n\\ndef call():\\n    sys._getframe()\\n", "call.py", "exec"), scope)
+        scope["call"]()
+        print(told)
+    """
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == "[('call', 'sys._getframe (the variables of other code)', 4)]\n"
+
+
 def test_what_is_noted_is_told_at_once_and_what_the_grader_does_afterwards_is_its_own() -> None:
     audit, told = Audit({"call": {"operators": ["_softmax"]}}), []
     audit.tell = told.append
