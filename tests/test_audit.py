@@ -90,6 +90,13 @@ def test_a_class_that_takes_its_arguments_in_new_still_does(monkeypatch) -> None
     assert called == ["Pair", "Pair"]
 
 
+def printed(code: str) -> list[str]:
+    """The lines that the code prints in a process of its own."""
+    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.splitlines()
+
+
 def run_guarded(rules: dict, *calls: str) -> list[str]:
     """What each call prints of its breaches, in a process of its own: what is put in the place of others' code stays there."""
     code = f"""
@@ -110,9 +117,7 @@ def run_guarded(rules: dict, *calls: str) -> list[str]:
                 scope["call"]()
             print(*sorted({{name for _, name, _ in audit.breaches}}))
     """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return run.stdout.splitlines()
+    return printed(code)
 
 
 def test_a_package_loaded_in_plain_sight_tells_of_its_calls_and_one_that_a_library_needs_is_its_own_affair() -> None:
@@ -218,9 +223,7 @@ def test_a_thread_is_watched_in_whichever_call_it_goes_on() -> None:
             scope["call"](False)
         print(audit.breaches)
     """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout == "[('call', 'torch.softmax', 12)]\n"
+    assert printed(code) == ["[('call', 'torch.softmax', 12)]"]
 
 
 def test_frames_are_given_to_nobody_unheard() -> None:
@@ -251,9 +254,7 @@ def test_frames_are_heard_of_in_calls_that_are_not_watched() -> None:
         scope["call"]()
         print(told)
     """
-    run = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout == "[('call', 'sys._getframe (the variables of other code)', 4)]\n"
+    assert printed(code) == ["[('call', 'sys._getframe (the variables of other code)', 4)]"]
 
 
 def test_what_is_noted_is_told_at_once_and_what_the_grader_does_afterwards_is_its_own() -> None:

@@ -154,7 +154,7 @@ class Worker:
                 written = wire.decode_frame(reply.pop("written"))
             except wire.WireError as error:
                 raise self._stopped("garbled", str(error)) from None
-            reply |= written if isinstance(written, dict) else {}
+            reply |= {key: written.get(key) for key in ("value", "changed")} if isinstance(written, dict) else {}
         return reply
 
     def told(self) -> list[Any]:
