@@ -32,7 +32,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 verify: $(READY)
-	@$(BIN)/autograder verify
+	@$(BIN)/autograder verify $(OPTIONS)
 
 lint: $(READY)
 	@$(BIN)/ruff check .

@@ -5,8 +5,8 @@ import torch
 from autograder.grading.lookout import Lookout
 
 
-def watched(secret: str, tests: int = 10, calls: int = 30, size: int = 4) -> list[list[int]]:
-    lookout, found = Lookout(secret), []
+def watched(secret: str, tests: int = 10, calls: int = 30, size: int = 4, thrifty: bool = False) -> list[list[int]]:
+    lookout, found = Lookout(secret, thrifty), []
     for _ in range(tests):
         lookout.begin()
         found.append([i for i in range(calls) if lookout.wants("f", ((torch.zeros(size),), {}))])
@@ -36,3 +36,11 @@ def test_of_the_others_few_are_drawn_and_the_same_ones_each_time() -> None:
     later = [sum(len(indices) - 1 for indices in watched(f"secret {i}")) for i in range(40)]
     assert 3 < sum(later) / 40 < 8  # ln 300 is 5.7; ten first calls are not among them
     assert all(later[i] for i in range(40))
+
+
+def test_a_thrifty_one_watches_the_first_call_of_all_and_no_tests_first_for_being_first() -> None:
+    for secret in "abc":
+        calls, all_calls = watched(secret, thrifty=True), watched(secret)
+        assert calls[0] == all_calls[0] and calls[0][0] == 0
+        assert [indices[1:] for indices in all_calls] == [[i for i in indices if i] for indices in calls]
+        assert sum(indices[:1] == [0] for indices in calls) < 5

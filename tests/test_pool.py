@@ -68,6 +68,21 @@ def test_no_two_running_tasks_share_a_slot() -> None:
     assert said("print(sorted(answer for _, answer in in_forks([slot] * 2, 2, lambda _: 60)))").strip() == "[b'0', b'1']"
 
 
+def test_a_task_is_made_while_the_one_before_it_runs() -> None:
+    out = said("""
+        made = []
+
+        def tasks():
+            for number in range(3):
+                made.append(number)
+                yield slot
+
+        for index, _ in in_forks(tasks(), 1, lambda _: 60):
+            print(index, made)
+    """)
+    assert out.splitlines() == ["0 [0, 1]", "1 [0, 1, 2]", "2 [0, 1, 2]"]
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"

@@ -1,11 +1,15 @@
 """The gate: it passes a sound module, and every kind of fault in a suite stops it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny import make_course, numbered
 
 from autograder.authoring.checks import shortfall
+from autograder.grading.suite import with_fewer_examples
 from autograder.reports.results import ExerciseResult, ModuleResult
 
 SUITE = "autograder/suites/00_tiny"
@@ -111,6 +115,55 @@ def test_the_test_that_catches_a_slow_mutant_soonest_is_noted(tmp_path: Path, ru
     noted = dict(line.split() for line in caught_by.read_text().splitlines()[1:])
     assert noted["slow"] == "test_the_input_is_left_alone"
     assert noted["tripled"] == "test_every_value_is_doubled"
+
+
+DISGUISED_MUTANT = """
+
+@mutant("double", "torch.ldexp doubles.")
+def disguised(x):
+    return torch.ldexp(x, torch.ones(()))
+"""
+
+
+def test_a_mutant_that_does_something_forbidden_may_pass_the_test_that_caught_it_before(tmp_path: Path, run_autograder) -> None:
+    mutants = make_course(tmp_path) / SUITE / "mutants.py"
+    mutants.write_text(mutants.read_text() + DISGUISED_MUTANT)
+    assert run_autograder("sync", "--course", tmp_path).returncode == 0
+    for noted in ("", "disguised test_every_value_is_doubled\n"):
+        (tmp_path / SUITE / "caught_by.txt").write_text(noted)
+        done = run_autograder("verify", "--course", tmp_path, "--without-cheats")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+ALTERNATIVE_THAT_FAILS_A_PUBLIC_TEST = """
+
+@alternative("double", "Wrong for 1, which only a public test asks for.")
+def wrong_for_one(x):
+    return 2 * x * (x != 1)
+"""
+
+
+def test_alternatives_are_tried_on_hidden_tests_alone_if_it_is_to_be_quick(tmp_path: Path, run_autograder) -> None:
+    alternatives = make_course(tmp_path) / SUITE / "alternatives.py"
+    alternatives.write_text(alternatives.read_text() + ALTERNATIVE_THAT_FAILS_A_PUBLIC_TEST)
+    assert run_autograder("sync", "--course", tmp_path).returncode == 0
+    for option, status, says in ((), 1, "alternative wrong_for_one: test_one_becomes_two failed"), (("--quick",), 0, "✓"):
+        done = run_autograder("verify", "--course", tmp_path, "--without-cheats", *option)
+        assert (done.returncode, says in done.stdout) == (status, True), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("examples", "tried"), [(10, 4), (3, 1), (1, 1)])
+def test_a_third_of_the_examples_are_tried_at_least_one(examples: int, tried: int) -> None:
+    seen = []
+
+    @settings(max_examples=examples)
+    @given(seed=st.integers(0, 10**9))
+    def body(seed: int) -> None:
+        seen.append(seed)
+
+    with_fewer_examples(SimpleNamespace(obj=body))
+    body()
+    assert len(seen) == tried
 
 
 def test_a_suite_that_cannot_be_collected_is_the_graders_fault(tmp_path: Path, run_autograder) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from autograder.authoring import caught
@@ -47,6 +47,18 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Scope:
+    """How much is proved: the `cheats`, too; whether a mutant's own sentence explains its failure (`names`); slow mutants are
+    tried on tests that may catch them sooner (`note`); alternatives on hidden tests and with fewer examples only (`quick`).
+    """
+
+    cheats: bool = True
+    names: bool = False
+    note: bool = False
+    quick: bool = False
+
+
+@dataclass(frozen=True)
 class Check:
     """What is proved about a module in one go: a finding for each name."""
 
@@ -55,12 +67,8 @@ class Check:
     run: Callable[[int], list[Finding]]
 
 
-def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool, names: bool, note: bool) -> list[Check]:
-    """Everything to prove about a module. With `names`, whether a mutant's own sentence explains its failure is looked at, too;
-    with `note`, slow mutants are tried on tests that may catch them sooner.
-
-    VariantError, SyntaxError where a file of variants is wrong.
-    """
+def checks_of(module: Module, suites: Suites, zygote: Zygote, scope: Scope) -> list[Check]:
+    """What is to be proved about a module. VariantError, SyntaxError where a file of variants is wrong."""
     solution = solution_files(module)
     stub = {name: (module.folder / name).read_text(encoding="utf-8") for name in module.files}
     found = [
@@ -69,13 +77,13 @@ def checks_of(module: Module, suites: Suites, zygote: Zygote, cheats: bool, name
     ]
     uses = built_on(module, solution)
     for together in _of_unlike_exercises(_load(module, "alternatives.py")):
-        run = partial(_alternatives, uses, module, together, solution, suites, zygote)
+        run = partial(_alternatives, uses, scope.quick, module, together, solution, suites, zygote)
         found.append(Check("alternative", tuple(variant.name for variant in together), run))
     noted = caught.read(module)
     for variant in _load(module, "mutants.py"):
-        run = partial(_mutant, module, variant, noted.get(variant.name, ""), names, note, solution, suites, zygote)
+        run = partial(_mutant, module, variant, noted.get(variant.name, ""), scope, solution, suites, zygote)
         found.append(Check("mutant", (variant.name,), run))
-    own, for_all = (_load(module, "cheats.py"), general(module)) if cheats else ((), ())
+    own, for_all = (_load(module, "cheats.py"), general(module)) if scope.cheats else ((), ())
     for variant, limits in [*((v, CHEAT_LIMITS) for v in own), *((v, CHEAT_LIMITS | LESS.get(v.name, {})) for v in for_all)]:
         files = stub | {module.main_file: variant.source}
         found.append(Check("cheat", (variant.name,), partial(_cheat, _limited(module, **limits), files, suites, zygote)))
@@ -141,8 +149,7 @@ def _mutant(
     module: Module,
     variant: Variant,
     noted: str,
-    names: bool,
-    note: bool,
+    scope: Scope,
     solution: Mapping[str, str],
     suites: Suites,
     zygote: Zygote,
@@ -155,16 +162,19 @@ def _mutant(
         files = _with(module, [variant], solution)
     except variants.VariantError as error:
         return [Finding(str(error))]
-    run = partial(_run, module, files, suites, zygote, slot, diagnosed=names)
     start = time.monotonic()
-    outcomes, breaches = run(counts, until_failure=True, suspected=variant.says, first=[noted, *_CAUGHT_BY])
-    seconds = time.monotonic() - start
-    failed = {name: outcome for name, outcome in outcomes.items() if outcome.outcome != "passed"}
-    _CAUGHT_BY[:] = [*failed, *(name for name in _CAUGHT_BY if name not in failed)]
-    if not failed and variant.exercise not in breaches:
+    for watched in (False, True) if noted else (True,):  # a test caught it the last time, and to watch takes longer
+        run = partial(_run, module, files, suites, zygote, slot, diagnosed=scope.names, watched=watched)
+        outcomes, breaches = run(counts, until_failure=True, suspected=variant.says, first=[noted, *_CAUGHT_BY])
+        failed = {name: outcome for name, outcome in outcomes.items() if outcome.outcome != "passed"}
+        if failed or variant.exercise in breaches:
+            break
+    else:
         return [Finding(f"passes every test of {variant.exercise}")]
+    seconds = time.monotonic() - start
+    _CAUGHT_BY[:] = [*failed, *(name for name in _CAUGHT_BY if name not in failed)]
     found = Finding(named=any(outcome.diagnosis for outcome in failed.values()), caught_by=next(iter(failed), ""))
-    if note and found.caught_by and seconds > SLOW_SECONDS:
+    if scope.note and found.caught_by and seconds > SLOW_SECONDS:
         return [_caught_sooner(found, seconds, run, counts, variant.says)]
     return [found]
 
@@ -186,6 +196,7 @@ def _caught_sooner(found: Finding, seconds: float, run: Callable, counts: Callab
 
 def _alternatives(
     uses: Mapping[str, Sequence[str]],
+    quick: bool,
     module: Module,
     together: Sequence[Variant],
     solution: Mapping[str, str],
@@ -196,7 +207,8 @@ def _alternatives(
     varied = {variant.exercise for variant in together}
 
     def concerns(spec: TestSpec) -> bool:
-        return spec.exercise in varied or not varied.isdisjoint(uses.get(spec.exercise, ()))
+        concerned = spec.exercise in varied or not varied.isdisjoint(uses.get(spec.exercise, ()))
+        return concerned and not (quick and spec.tier == "public")
 
     try:
         files = _with(module, together, solution)
@@ -205,13 +217,13 @@ def _alternatives(
     else:
         broken = [breach.message for breach in check_policy(module, files)]
         patient = _limited(module, module_seconds=module.limits.module_seconds * len(together))  # each may need its time
-        outcomes, breaches = _run(patient, files, suites, zygote, slot, concerns)
+        outcomes, breaches = _run(patient, files, suites, zygote, slot, concerns, lightly=quick)
         broken += [f"{call} is forbidden in {exercise}" for exercise, (call, _) in breaches.items()]
         broken += [f"{name} {o.outcome}: {_line(o.message)}" for name, o in outcomes.items() if o.outcome != "passed"]
         problem = "; ".join(broken)
     if not problem or len(together) == 1:
         return [Finding(problem) for _ in together]
-    return [finding for one in together for finding in _alternatives(uses, module, [one], solution, suites, zygote, slot)]
+    return [finding for one in together for finding in _alternatives(uses, quick, module, [one], solution, suites, zygote, slot)]
 
 
 def _cheat(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote, slot: int) -> list[Finding]:
@@ -242,11 +254,15 @@ def _run(
     diagnosed: bool = True,
     suspected: str = "",
     first: Sequence[str] = (),
+    watched: bool = True,
+    lightly: bool = False,
 ):
+    """What `Suites.run` gives for these files; unless they are `watched`, nothing is forbidden to them."""
     together, _ = with_dependencies(module, files, {}, suites.course)
-    worker = Worker(zygote, job_for(module, together, suites, slot))
+    job = job_for(module, together, suites, slot)
+    worker = Worker(zygote, job if watched else replace(job, rules={}))
     try:
-        return suites.run(module, worker, tests, until_failure, diagnosed, suspected, first)
+        return suites.run(module, worker, tests, until_failure, diagnosed, suspected, first, lightly)
     finally:
         worker.close()
 

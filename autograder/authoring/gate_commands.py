@@ -26,15 +26,19 @@ def verify(
     note: Annotated[
         bool, typer.Option("--note", help="Write down which test catches each mutant soonest: it comes first from then on.")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Try alternatives on the hidden tests alone, and on a third of the examples.")
+    ] = False,
     course_folder: Annotated[Path | None, COURSE] = None,
 ) -> None:
     """Prove the suites: the reference, the stub, every mutant, alternative and cheat get what they deserve."""
     course = load_course(course_folder)
     chosen = [course.module(key) for key in modules] if modules else list(course.modules)
     zygote = zygote_for(course)
-    from autograder.authoring.verify import verify as prove  # while the zygote warms up: it takes seconds, too
+    from autograder.authoring.checks import Scope  # while the zygote warms up: it takes seconds, too
+    from autograder.authoring.verify import verify as prove
 
-    raise typer.Exit(0 if prove(course, chosen, zygote, Console(), quiet, cheats, names or note, note) else 1)
+    raise typer.Exit(0 if prove(course, chosen, zygote, Console(), Scope(cheats, names or note, note, quick), quiet) else 1)
 
 
 def sync(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from autograder.authoring import caught, generated
-from autograder.authoring.checks import Check, Finding, checks_of
+from autograder.authoring.checks import Check, Finding, Scope, checks_of
 from autograder.course import Course, Module
 from autograder.grading.grade import AT_ONCE
 from autograder.grading.pool import Died, in_forks
@@ -32,16 +33,13 @@ def verify(
     modules: Sequence[Module],
     zygote: Zygote,
     console: Console,
+    scope: Scope,
     quiet: bool = False,
-    cheats: bool = True,
-    names: bool = False,
-    note: bool = False,
 ) -> bool:
     """Prove the modules and print a line for each, with every problem beneath it. True when there is none.
 
-    With `names`, the mutants whose own sentence explains the failure are counted.
-    With `note`, which test catches each mutant is written down for the next time; of slow mutants, which does so soonest.
-    Closes the zygote.
+    With `scope.names`, the mutants whose own sentence explains the failure are counted. With `scope.note`, which test catches
+    each mutant is written down for the next time; of slow mutants, which does so soonest. Closes the zygote.
     """
     good, stale, why = True, [], ""
     broken = {module.id: absent for module in modules if (absent := _without_solution(module, course))}
@@ -54,15 +52,18 @@ def verify(
     def use(suites: Suites) -> None:
         nonlocal good
         zygote.wait()
+        proofs = []
         for module in modules:
             problems = [] if (module.folder / "README.md").is_file() else [f"handout: exercises/{module.id}/README.md is missing"]
             if module.id in broken:
-                good &= _told(module, "cannot be proved", [*problems, *broken[module.id]], console, quiet)
+                proofs.append(_Proof(module, [*problems, *broken[module.id]], cannot_be=True))
                 continue
             out_of_step = [path.name for path in stale if path.is_relative_to(module.folder)]
             problems += [f"stub: {name} is out of step with its solution: run `autograder sync`" for name in out_of_step]
             problems += [f"stub: {why}"] if why else []
-            good &= _verify_module(module, suites, zygote, console, quiet, cheats, names, note, problems)
+            problems += [f"manifest: {problem}" for problem in manifest_problems(module, suites)]
+            proofs.append(_Proof(module, problems))
+        good = _prove(proofs, suites, zygote, console, scope, quiet)
 
     try:
         open_suites(course, modules, use, broken)
@@ -76,70 +77,113 @@ def _without_solution(module: Module, course: Course) -> list[str]:
     return [line for other in (*course.built_on(module), module) for line in generated.without_solution(other)]
 
 
-def _verify_module(
-    module: Module,
-    suites: Suites,
-    zygote: Zygote,
-    console: Console,
-    quiet: bool,
-    cheats: bool,
-    names: bool,
-    note: bool,
-    problems: list[str],
-) -> bool:
-    start = time.monotonic()
-    problems = [*problems, *(f"manifest: {problem}" for problem in manifest_problems(module, suites))]
-    try:
-        checks = checks_of(module, suites, zygote, cheats, names, note)
-    except (variants.VariantError, SyntaxError) as error:
-        checks, problems = [], [*problems, str(error)]
-    except FileNotFoundError as error:  # a stub: that it is out of step has been said
-        checks, problems = [], problems or [str(error)]
-    counts: dict[str, int] = {}
-    caught_by: dict[str, str] = {}
-    named = 0
-    columns = (TextColumn(module.id), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
-    progress = Progress(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal)
-    with progress:
-        task = progress.add_task("", total=sum(len(check.names) for check in checks))
+@dataclass
+class _Proof:
+    """One module's proof, before it begins, while it runs and when it is over."""
+
+    module: Module
+    problems: list[str]
+    cannot_be: bool = False
+    left: int | None = None  # findings, from when it begins
+    begun: float = 0.0
+    seconds: float = 0.0
+    counts: Counter[str] = field(default_factory=Counter)
+    named: int = 0
+    caught_by: dict[str, str] = field(default_factory=dict)
+    shown: TaskID | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.cannot_be or self.left == 0
+
+    def begin(self, suites: Suites, zygote: Zygote, scope: Scope) -> list[list[Check]]:
+        """Its checks, in batches."""
+        self.begun = time.monotonic()
+        checks: list[Check] = []
+        try:
+            checks = checks_of(self.module, suites, zygote, scope)
+        except (variants.VariantError, SyntaxError) as error:
+            self.problems.append(str(error))
+        except FileNotFoundError as error:  # a stub: that it is out of step has been said
+            self.problems = self.problems or [str(error)]
         with contextlib.suppress(variants.VariantError, SyntaxError):  # which are reported with their mutant
-            for exercise in module.exercises if checks else ():
-                byte_code(known_mistakes_of(module, exercise.name).right)  # made here, shared by the forks
-        batches = _batches(checks)
-        tasks = [partial(_answers, batch) for batch in batches]
-        pages.settle()
-        for index, answer in in_forks(tasks, AT_ONCE, lambda _: TASK_SECONDS):
-            proved = [(check.kind, name) for check in batches[index] for name in check.names]
-            if isinstance(answer, Died):
-                findings = [Finding(answer.why) for _ in proved]
-            else:
-                findings = [Finding(**found) for found in json.loads(answer)]
-            for (kind, name), finding in zip(proved, findings, strict=True):
-                counts[kind] = counts.get(kind, 0) + 1
-                named += finding.named
-                if finding.caught_by:
-                    caught_by[name] = finding.caught_by
-                if finding.problem:
-                    label = f"{kind} {name}".strip()
-                    problems.append(f"{label}: {finding.problem.removeprefix(f'{label}: ')}")
-            progress.update(task, advance=len(findings), description=" ".join(proved[-1])[:60])
+            for exercise in self.module.exercises if checks and scope.names else ():
+                byte_code(known_mistakes_of(self.module, exercise.name).right)  # made here, shared by the forks
+        self.left = sum(len(check.names) for check in checks)
+        return _batches(checks)
+
+    def add(self, proved: Sequence[tuple[str, str]], answer: bytes | Died) -> None:
+        """What a batch's fork found out about these, each a kind and a name."""
+        if isinstance(answer, Died):
+            findings = [Finding(answer.why) for _ in proved]
+        else:
+            findings = [Finding(**found) for found in json.loads(answer)]
+        for (kind, name), finding in zip(proved, findings, strict=True):
+            self.counts[kind] += 1
+            self.named += finding.named
+            if finding.caught_by:
+                self.caught_by[name] = finding.caught_by
+            if finding.problem:
+                label = f"{kind} {name}".strip()
+                self.problems.append(f"{label}: {finding.problem.removeprefix(f'{label}: ')}")
+        self.left -= len(proved)
+        self.seconds = time.monotonic() - self.begun
+
+    def summary(self, names: bool) -> str:
+        """What was proved, in a line."""
+        if self.cannot_be:
+            return "cannot be proved"
+        mutants = f"mutants ({self.named} named)" if names else "mutants"
+        kinds = (("mutant", mutants), ("alternative", "alternatives"), ("cheat", "cheats"))
+        return f"{', '.join(f'{self.counts[kind]} {label}' for kind, label in kinds)}; {self.seconds:.1f} s"
+
+
+def _prove(proofs: Sequence[_Proof], suites: Suites, zygote: Zygote, console: Console, scope: Scope, quiet: bool) -> bool:
+    """Run the proofs one after the other, the next one's first checks beside the last of the one before, and tell of each in
+    this order.
+    """
+    columns = (TextColumn("{task.fields[module]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    progress = Progress(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal)
+    begun: list[tuple[_Proof, list[tuple[str, str]]]] = []
+    waiting = list(proofs)
+
+    def tasks() -> Iterator[Callable[[int], bytes]]:
+        for proof in proofs:
+            if proof.cannot_be:
+                continue
+            batches = proof.begin(suites, zygote, scope)
+            proof.shown = progress.add_task("", total=proof.left, module=proof.module.id)
+            pages.settle()
+            for batch in batches:
+                begun.append((proof, [(check.kind, name) for check in batch for name in check.names]))
+                yield partial(_answers, batch)
+
+    def tell() -> None:
+        while waiting and waiting[0].is_over:
+            proof = waiting.pop(0)
+            if proof.shown is not None:
+                progress.remove_task(proof.shown)
+            if scope.note:
+                caught.write(proof.module, proof.caught_by)
+            _told(proof.module, proof.summary(scope.names), proof.problems, console, quiet)
+
+    with progress:
+        for index, answer in in_forks(tasks(), AT_ONCE, lambda _: TASK_SECONDS):
+            proof, proved = begun[index]
+            proof.add(proved, answer)
+            progress.update(proof.shown, advance=len(proved), description=" ".join(proved[-1])[:60])
+            tell()
             progress.refresh()
-    if note:
-        caught.write(module, caught_by)
-    summary = ", ".join(
-        f"{counts.get(kind, 0)} {label}" for kind, label in
-        (("mutant", f"mutants ({named} named)" if names else "mutants"), ("alternative", "alternatives"), ("cheat", "cheats"))
-    )  # fmt: skip
-    return _told(module, f"{summary}; {time.monotonic() - start:.1f} s", problems, console, quiet)
+        tell()
+    return not any(proof.problems for proof in proofs)
 
 
-def _told(module: Module, summary: str, problems: list[str], console: Console, quiet: bool) -> bool:
-    """Print a module's line and its problems beneath it. True when there is none."""
+def _told(module: Module, summary: str, problems: list[str], console: Console, quiet: bool) -> None:
+    """Print a module's line and its problems beneath it."""
     if problems or not quiet:
         console.print(f"{'✗' if problems else '✓'} {module.id}: {summary}", highlight=False, markup=False, soft_wrap=True)
         for problem in sorted(problems):
             console.print(f"    {problem}", highlight=False, markup=False, soft_wrap=True)
-    return not problems
 
 
 def manifest_problems(module: Module, suites: Suites) -> list[str]:

@@ -7,7 +7,7 @@ import resource
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,24 +33,27 @@ class _Child:
 
 
 def in_forks(
-    tasks: Sequence[Callable[[int], bytes]], at_once: int, seconds: Callable[[int], float]
+    tasks: Iterable[Callable[[int], bytes]], at_once: int, seconds: Callable[[int], float]
 ) -> Iterator[tuple[int, bytes | Died]]:
     """Run every task in a fork, at most `at_once` together, and yield (index, what it returned) as each ends.
 
     A task is called with its slot, 0 .. at_once - 1, which no other running task has. One that takes longer than
-    `seconds(index)` is killed, and so are its own forks. Forks are cheap after `pages.settle()`.
+    `seconds(index)` is killed, and so are its own forks. Forks are cheap after `pages.settle()`. The next task is asked for
+    as soon as one has begun, so that what it takes to make it is done while others run.
     """
-    waiting = list(range(len(tasks)))[::-1]
+    waiting = enumerate(tasks)
+    upcoming = next(waiting, None)
     running: dict[int, _Child] = {}
     free = list(range(at_once))[::-1]
     poll = select.poll()
     try:
-        while waiting or running:
-            while waiting and free:
-                index, slot = waiting.pop(), free.pop()
-                reader, pid = _fork(tasks[index], slot, list(running))
+        while upcoming or running:
+            while upcoming and free:
+                (index, task), slot = upcoming, free.pop()
+                reader, pid = _fork(task, slot, list(running))
                 running[reader] = _Child(index, slot, pid, time.monotonic() + seconds(index))
                 poll.register(reader, select.POLLIN | select.POLLHUP)
+                upcoming = next(waiting, None)
             for reader, _ in poll.poll(200):
                 child = running[reader]
                 piece = os.read(reader, 1 << 20)

@@ -40,6 +40,7 @@ from autograder.worker.client import GraderError, LoadError, Stopped, Worker
 
 HURRIED_SECONDS = 1.0  # for each call in what is left of an exercise after a test that took too long
 HURRIED = ", which is all that it gets after a test of this exercise that took too long"
+FEWER = 3  # of so many examples one is tried, where a module is looked at lightly
 NOT_RUN = "not run, since two earlier tests of this exercise did not end in time"
 
 
@@ -138,14 +139,18 @@ class Suites:
         diagnosed: bool = True,
         suspected: str = "",
         first: Sequence[str] = (),
+        lightly: bool = False,
     ) -> tuple[dict[str, TestOutcome], dict[str, tuple[str, int]]]:
         """Outcomes by test name, and forbidden calls by exercise, of one worker's module.
 
         With `until_failure`, what is left of an exercise after a failure is not run; the tests named in `first` come first.
-        Failures are compared with the known mistake that says what is `suspected` and with no other, if it is given. Call it in
-        a fork: state stays behind.
+        Failures are compared with the known mistake that says what is `suspected` and with no other, if it is given. `lightly`
+        is with a third of a property's examples, and with a watch that does not begin anew in every test. Call it in a fork:
+        state stays behind.
         """
-        lookout = Lookout(self.course.settings.grading_seed)
+        lookout = Lookout(self.course.settings.grading_seed, lightly)
+        for item in self.by_module[module.id].items if lightly else ():
+            with_fewer_examples(item)
         run = Run(worker=worker, lookout=lookout, diagnosed=diagnosed, suspected=suspected)
         return self._run(module, run, tests, until_failure, first), run.breaches
 
@@ -215,6 +220,14 @@ class Suites:
                     run.explanations[spec.exercise] = _explanations(suite.module, spec.exercise, run.suspected)
                 run.explanations[spec.exercise].look_for(spec.name, transcript(run.student).executions)
         return TestOutcome("failed", messages.failure(error), seconds=time.monotonic() - start)
+
+
+def with_fewer_examples(item: pytest.Item) -> None:
+    """From now on the test tries a third of its examples, if it is one of a property."""
+    settings = getattr(item.obj, "_hypothesis_internal_use_settings", None)  # a test that was decorated takes no others
+    if settings is not None:
+        fewer = hypothesis.settings(settings, max_examples=-(-settings.max_examples // FEWER))
+        item.obj._hypothesis_internal_use_settings = fewer
 
 
 def _explanations(module: Module, exercise: str, suspected: str) -> Explanations:

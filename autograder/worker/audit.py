@@ -187,6 +187,8 @@ class Audit:
 
         Called in the worker, before any test's process begins.
         """
+        if not self._exercises:
+            return  # nothing is forbidden
         for home, names in BLINDFOLDS.items():
             for name in names.split():
                 if hasattr(home, name):
@@ -208,8 +210,7 @@ class Audit:
         if absent:
             self._absent = imports.Absent(absent, self.files, self._loaded_out_of_sight, self._replace_in)
             self._absent.follow()
-        if self._exercises:
-            sys.addaudithook(self._hook)
+        sys.addaudithook(self._hook)
         self._foundations = find_foundations()
         for namespace in self._foundations:
             namespace.expected.update(callables.placed_in(namespace.entries))
