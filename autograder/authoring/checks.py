@@ -17,7 +17,7 @@ from autograder.authoring.cheats import LESS, general
 from autograder.course import Module
 from autograder.grading.grade import grade_module, job_for
 from autograder.grading.manifest import TestSpec
-from autograder.grading.solutions import solution_files, with_dependencies
+from autograder.grading.solutions import byte_code_of, solution_files, with_dependencies
 from autograder.grading.suite import Suites
 from autograder.intake import SubmittedModule
 from autograder.policy import built_on
@@ -30,7 +30,9 @@ from autograder.worker.client import GraderError, Worker, Zygote
 # The tests that caught the mutants before this one in a batch, the last one first: neighbours in mutants.py are often mistakes
 # of the same kind, and a test that catches one most likely catches the next.
 _CAUGHT_BY: list[str] = []
+_KEPT: dict[str, Worker] = {}  # by module, in a fork: the worker that its mutants share
 SLOW_SECONDS, TRIED = 0.25, 3  # a mutant that takes longer is worth a look at what else catches it, and at how many tests
+SHARES = 3  # of the general cheats, one for each module in a quick proof
 CHEAT_LIMITS = {"call_seconds": 0.5, "load_seconds": 0.5, "module_seconds": 2.0, "memory_mb": 256}
 
 
@@ -49,7 +51,8 @@ class Finding:
 @dataclass(frozen=True)
 class Scope:
     """How much is proved: the `cheats`, too; whether a mutant's own sentence explains its failure (`names`); slow mutants are
-    tried on tests that may catch them sooner (`note`); alternatives on hidden tests and with fewer examples only (`quick`).
+    tried on tests that may catch them sooner (`note`). A `quick` proof tries alternatives on the hidden tests of their own
+    exercise, and on fewer examples, and shares the general cheats out among the modules.
     """
 
     cheats: bool = True
@@ -75,7 +78,7 @@ def checks_of(module: Module, suites: Suites, zygote: Zygote, scope: Scope) -> l
         Check("reference", ("",), partial(_reference, module, solution, suites, zygote)),
         Check("stub", ("",), partial(_stub, module, stub, suites, zygote)),
     ]
-    uses = built_on(module, solution)
+    uses = {} if scope.quick else built_on(module, solution)
     for together in _of_unlike_exercises(_load(module, "alternatives.py")):
         run = partial(_alternatives, uses, scope.quick, module, together, solution, suites, zygote)
         found.append(Check("alternative", tuple(variant.name for variant in together), run))
@@ -84,6 +87,8 @@ def checks_of(module: Module, suites: Suites, zygote: Zygote, scope: Scope) -> l
         run = partial(_mutant, module, variant, noted.get(variant.name, ""), scope, solution, suites, zygote)
         found.append(Check("mutant", (variant.name,), run))
     own, for_all = (_load(module, "cheats.py"), general(module)) if scope.cheats else ((), ())
+    if scope.quick:
+        for_all = for_all[suites.course.modules.index(module) % SHARES :: SHARES]
     for variant, limits in [*((v, CHEAT_LIMITS) for v in own), *((v, CHEAT_LIMITS | LESS.get(v.name, {})) for v in for_all)]:
         files = stub | {module.main_file: variant.source}
         found.append(Check("cheat", (variant.name,), partial(_cheat, _limited(module, **limits), files, suites, zygote)))
@@ -163,8 +168,10 @@ def _mutant(
     except variants.VariantError as error:
         return [Finding(str(error))]
     start = time.monotonic()
-    for watched in (False, True) if noted else (True,):  # a test caught it the last time, and to watch takes longer
-        run = partial(_run, module, files, suites, zygote, slot, diagnosed=scope.names, watched=watched)
+    alone = partial(_run, module, files, suites, zygote, slot)
+    shared = partial(_run_unwatched, module, files, solution, suites, zygote, slot)
+    for run in (shared, alone) if noted else (alone,):  # a test caught it the last time
+        run = partial(run, diagnosed=scope.names)
         outcomes, breaches = run(counts, until_failure=True, suspected=variant.says, first=[noted, *_CAUGHT_BY])
         failed = {name: outcome for name, outcome in outcomes.items() if outcome.outcome != "passed"}
         if failed or variant.exercise in breaches:
@@ -254,17 +261,51 @@ def _run(
     diagnosed: bool = True,
     suspected: str = "",
     first: Sequence[str] = (),
-    watched: bool = True,
     lightly: bool = False,
 ):
-    """What `Suites.run` gives for these files; unless they are `watched`, nothing is forbidden to them."""
+    """What `Suites.run` gives for these files."""
     together, _ = with_dependencies(module, files, {}, suites.course)
-    job = job_for(module, together, suites, slot)
-    worker = Worker(zygote, job if watched else replace(job, rules={}))
+    worker = Worker(zygote, job_for(module, together, suites, slot))
     try:
         return suites.run(module, worker, tests, until_failure, diagnosed, suspected, first, lightly)
     finally:
         worker.close()
+
+
+def _run_unwatched(
+    module: Module,
+    files: dict[str, str],
+    solution: Mapping[str, str],
+    suites: Suites,
+    zygote: Zygote,
+    slot: int,
+    tests: Callable[[TestSpec], bool],
+    until_failure: bool = False,
+    diagnosed: bool = True,
+    suspected: str = "",
+    first: Sequence[str] = (),
+):
+    """As `_run`, in a worker that this process keeps for all of its mutants, and to which nothing is forbidden. No outcomes where
+    that worker is lost.
+
+    To make a worker takes as long as most mutants' tests do, and to watch it a quarter of that time.
+    """
+    if module.id not in _KEPT:
+        together, _ = with_dependencies(module, dict(solution), {}, suites.course)
+        _KEPT[module.id] = Worker(zygote, replace(job_for(module, together, suites, slot), rules={}))
+    worker = _KEPT[module.id]
+    try:
+        worker.replace(files, {name: byte_code_of(name, text) for name, text in files.items()})
+        return suites.run(module, worker, tests, until_failure, diagnosed, suspected, first)
+    except GraderError:
+        _KEPT.pop(module.id).close()
+        return {}, {}
+
+
+def close_workers() -> None:
+    """Before a fork ends: close the workers that it kept."""
+    while _KEPT:
+        _KEPT.popitem()[1].close()
 
 
 def _line(message: str) -> str:

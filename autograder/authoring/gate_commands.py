@@ -27,7 +27,7 @@ def verify(
         bool, typer.Option("--note", help="Write down which test catches each mutant soonest: it comes first from then on.")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Try alternatives on the hidden tests alone, and on a third of the examples.")
+        bool, typer.Option("--quick", help="Try less on alternatives, and fewer general cheats: see docs/writing-a-module.md.")
     ] = False,
     course_folder: Annotated[Path | None, COURSE] = None,
 ) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from autograder.authoring import caught, generated
-from autograder.authoring.checks import Check, Finding, Scope, checks_of
+from autograder.authoring.checks import Check, Finding, Scope, checks_of, close_workers
 from autograder.course import Course, Module
 from autograder.grading.grade import AT_ONCE
 from autograder.grading.pool import Died, in_forks
@@ -214,4 +214,7 @@ def _batches(checks: Sequence[Check]) -> list[list[Check]]:
 
 
 def _answers(checks: Sequence[Check], slot: int) -> bytes:
-    return json.dumps([asdict(finding) for check in checks for finding in check.run(slot)]).encode()
+    try:
+        return json.dumps([asdict(finding) for check in checks for finding in check.run(slot)]).encode()
+    finally:
+        close_workers()

@@ -36,11 +36,11 @@ def compiled_solutions(module: Module, course: Course) -> dict[str, tuple[str, b
     Most of what makes a worker is compiling, and most of what it compiles are the course's own files.
     """
     files, _ = with_dependencies(module, solution_files(module), {}, course)
-    return {name: (text, code) for name, text in files.items() if (code := _compiled(name, text))}
+    return {name: (text, code) for name, text in files.items() if (code := byte_code_of(name, text))}
 
 
 @functools.cache
-def _compiled(name: str, text: str) -> bytes:
+def byte_code_of(name: str, text: str) -> bytes:
     """The byte code, or nothing where there is none: what is wrong is said where the file is imported."""
     try:
         return marshal.dumps(compile(text.encode(), name, "exec", dont_inherit=True))

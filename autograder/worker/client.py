@@ -65,17 +65,11 @@ class Worker:
         self.job = job
         self.folder = Path(tempfile.mkdtemp(dir=zygote.folder))
         self.folder.chmod(0o711)
-        self._last = time.monotonic() + PATIENCE * job.module_seconds
-        self._spent = 0.0  # by the tests that are over
-        self._asked = self._starved = 0.0  # how long the running test's child was waited for, and it for a processor
         self.pid = 0
-        self.call_seconds = job.call_seconds  # for whoever is in a hurry to change
         self.sandbox: list[str] = []
         self._number = 0
         self._test: Channel | None = None
-        self._told: list[Any] = []
-        self._used = self._ready = False
-        self.is_loaded = False  # whether the student's file could ever be imported
+        self._begin()
         self._control = Channel(zygote.connect())
         config = {
             "files": job.files, "main": job.main, "compiled": job.compiled, "scenarios": job.scenarios, "rules": job.rules,
@@ -84,6 +78,26 @@ class Worker:
         self._confining(self._control.send, config)
         if not later:
             self.confined()
+
+    def _begin(self) -> None:
+        """No test has run yet."""
+        self._last = time.monotonic() + PATIENCE * self.job.module_seconds
+        self._spent = 0.0  # by the tests that are over
+        self._asked = self._starved = 0.0  # how long the running test's child was waited for, and it for a processor
+        self.call_seconds = self.job.call_seconds  # for whoever is in a hurry to change
+        self._told: list[Any] = []
+        self._used = self._ready = False
+        self.is_loaded = False  # whether the student's file could ever be imported
+
+    def replace(self, files: dict[str, str], compiled: dict[str, bytes]) -> None:
+        """End the running test, and begin anew with these files in the place of the job's own; those that are not named stay.
+
+        Only for what the course's authors wrote themselves: the code that is `compiled` is taken as it is.
+        """
+        self.stop()
+        self._begin()
+        self._control.send_raw(b"v")
+        self._control.send({"files": files, "compiled": compiled})
 
     def confined(self) -> Worker:
         """Wait until the worker has confined itself. GraderError when it cannot."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import importlib
 import importlib.util
+import linecache
 import marshal
 import math
 import os
@@ -74,7 +75,8 @@ def work(channel: Channel, readable: list[str], own_user: bool, bpf: bytes | Non
         audit = Audit(config["rules"])
         folder, files = config["work"], config["files"]
         audit.files = frozenset(_path(folder, name) for name in _sources(files))
-        sys.meta_path.insert(0, _Compiled(folder, files, config["compiled"]))
+        finder = _Compiled(folder, files, config["compiled"])
+        sys.meta_path.insert(0, finder)
         importlib.import_module("exercises")  # ours and empty
         scenarios = {key: _scenarios(key, code) for key, code in config["scenarios"].items()}
         audit.guard()
@@ -96,6 +98,8 @@ def work(channel: Channel, readable: list[str], own_user: bool, bpf: bytes | Non
             if child == 0:
                 _become_test(descriptor, config, audit, scenarios, bpf)
             os.close(descriptor)
+        elif command == b"v":
+            finder.replace(**channel.receive())
         elif command in b"kq" and child:
             status = _end(child)
             _empty_scratch()
@@ -207,9 +211,20 @@ class _Compiled:
     """Finds the submission's modules, compiled already, so that no test's process has to look for them and read them."""
 
     def __init__(self, folder: str, files: dict[str, str], compiled: dict[str, bytes]):
-        self._specs = {}
-        for file, text in _sources(files).items():
-            path = _path(folder, file)
+        self._folder = folder
+        self._specs: dict[str, ModuleSpec] = {}
+        self._add(_sources(files), compiled)
+
+    def replace(self, files: dict[str, str], compiled: dict[str, bytes]) -> None:
+        """From now on these are found, and their text shown, in the place of those that were written into the folder."""
+        self._add(files, compiled)
+        for file, text in files.items():
+            path = _path(self._folder, file)
+            linecache.cache[path] = len(text), None, text.splitlines(keepends=True), path
+
+    def _add(self, files: dict[str, str], compiled: dict[str, bytes]) -> None:
+        for file, text in files.items():
+            path = _path(self._folder, file)
             name = f"exercises.{file.removesuffix('.py').replace('/', '.')}".removesuffix(".__init__")
             try:
                 if file in compiled:
@@ -217,6 +232,7 @@ class _Compiled:
                 else:
                     code = _compile_apart(text, path) if _may_take_long(text) else _compile(text, path)
             except Exception:
+                self._specs.pop(name, None)
                 continue  # the import in the test's child says what is wrong
             self._specs[name] = importlib.util.spec_from_loader(name, _Loader(name, path, code))
 
