@@ -117,6 +117,15 @@ MUTANTS = [
         ("x.unflatten(", "x[..., : d // n_heads * n_heads].unflatten("),
     ),
     edit(
+        "split_as_if_contiguous",
+        "split_heads",
+        "The strides are those of an x whose rows lie one after the other: x may lie otherwise, so use reshape or unflatten.",
+        (
+            SPLIT_LINE,
+            "b, t = x.shape[:2]\n    return x.as_strided((b, n_heads, t, d // n_heads), (t * d, d // n_heads, d, 1))",
+        ),
+    ),
+    edit(
         "split_detached",
         "split_heads",
         "No gradient comes back through split_heads: do not detach, and use no .data.",
@@ -158,6 +167,15 @@ MUTANTS = [
         "merge_heads",
         "The result should be (b, t, h * head_dim): (b, h, t, head_dim) was flattened over t instead of h.",
         ("x.transpose(-3, -2).flatten(-2)", "x.flatten(-2)"),
+    ),
+    edit(
+        "merged_as_if_contiguous",
+        "merge_heads",
+        "The strides are those of an x whose heads lie one after the other: x may lie otherwise, so transpose and flatten.",
+        (
+            "return x.transpose(-3, -2).flatten(-2)",
+            "b, h, t, d = x.shape\n    return x.as_strided((b, t, h, d), (h * t * d, d, t * d, 1)).flatten(-2)",
+        ),
     ),
     edit(
         "merge_detached",

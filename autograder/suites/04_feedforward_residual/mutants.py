@@ -130,6 +130,12 @@ MUTANTS = [
         ("torch.rsqrt(variance + self.eps)", "torch.rsqrt(variance)"),
     ),
     edit(
+        "eps_is_a_floor",
+        "LayerNorm",
+        "eps is the least variance here: it is added to every variance, large or small.",
+        ("torch.rsqrt(variance + self.eps)", "torch.rsqrt(variance.clamp(min=self.eps))"),
+    ),
+    edit(
         "mean_not_subtracted",
         "LayerNorm",
         "The mean is not subtracted: that would be RMS norm.",
@@ -379,6 +385,15 @@ MUTANTS = [
         (
             "z * torch.rsqrt(z.square().mean(-1, keepdim=True) + self.eps)",
             "z / (z.square().mean(-1, keepdim=True).sqrt() + self.eps)",
+        ),
+    ),
+    edit(
+        "eps_is_a_floor_of_rms",
+        "RMSNorm",
+        "eps is the least mean square here: it is added to every mean square, large or small.",
+        (
+            "torch.rsqrt(z.square().mean(-1, keepdim=True) + self.eps)",
+            "torch.rsqrt(z.square().mean(-1, keepdim=True).clamp(min=self.eps))",
         ),
     ),
     edit(

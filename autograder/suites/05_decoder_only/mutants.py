@@ -92,7 +92,7 @@ MUTANTS = [
     edit(
         "negative_targets_ignored",
         "next_token_loss",
-        "Every negative target is ignored: only ignore_index is, and any other one outside the vocabulary is an error.",
+        "A negative target gets through: only ignore_index may be negative, and any other target below 0 is an error.",
         ("targets != ignore_index", "(targets != ignore_index) & (targets >= 0)"),
     ),
     edit(
@@ -150,7 +150,7 @@ MUTANTS = [
     edit(
         "one_hot_times_log_probs",
         "next_token_loss",
-        "0 * -inf is NaN: pick the target's log-probability with gather instead of multiplying by a one-hot matrix.",
+        "0 * -inf is NaN: pick the log-probabilities that count, by gather or an index, instead of multiplying others by 0.",
         (
             "return -logits.log_softmax(-1).gather(-1, targets[:, None]).mean()",
             "one_hot = torch.nn.functional.one_hot(targets, logits.shape[-1])\n"
@@ -160,7 +160,7 @@ MUTANTS = [
     edit(
         "negative_targets_wrap",
         "next_token_loss",
-        "A target of -1 is not the last token: refuse targets below 0.",
+        "A target of -1 is not the last token: refuse targets below 0 other than ignore_index.",
         ("targets.min() < 0 or ", ""),
         (".gather(-1, targets[:, None])", ".gather(-1, targets[:, None] % logits.shape[-1])"),
     ),
@@ -203,7 +203,7 @@ MUTANTS = [
     edit(
         "ignored_targets_overwritten",
         "next_token_loss",
-        "The caller's targets are changed: do not write into your arguments.",
+        "The caller's logits or targets are changed: do not write into your arguments.",
         (
             "    logits, targets = logits[counted]",
             "    everything = targets.masked_fill_(~counted, 0)\n    logits, targets = logits[counted]",
@@ -415,7 +415,7 @@ MUTANTS = [
         "Targets come shifted already: pass logits and targets to next_token_loss as they are.",
         (
             "next_token_loss(logits, targets)",
-            "next_token_loss(logits[:, : max(n_tokens - 1, 1)], targets[:, -max(n_tokens - 1, 1) :])",
+            "next_token_loss(logits[:, :-1], targets[:, 1:])",
         ),
     ),
     edit(
@@ -1203,13 +1203,13 @@ MUTANTS += [
     edit(
         "put_into_training",
         "initialise",
-        "The model is left in training mode, whatever it was in before.",
+        "The model is put into training or evaluation mode: leave it in the mode that it was in.",
         ("return model", "return model.train()"),
     ),
     edit(
         "put_into_evaluation",
         "initialise",
-        "The model is left in evaluation mode, whatever it was in before.",
+        "The model is put into evaluation or training mode: leave it in the mode that it was in.",
         ("return model", "return model.eval()"),
     ),
     edit(

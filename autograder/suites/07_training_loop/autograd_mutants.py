@@ -1198,6 +1198,12 @@ MUTANTS = [
         ("1e-6 + 1e-4 * abs(numeric)", "1e-6"),
     ),
     wrong(
+        "larger_of_the_two_allowances",
+        CHECK,
+        "The room is the larger of 1e-6 and 1e-4 |numeric|: it should be their sum, which is up to twice as much.",
+        ("1e-6 + 1e-4 * abs(numeric)", "max(1e-6, 1e-4 * abs(numeric))"),
+    ),
+    wrong(
         "too_generous",
         CHECK,
         "Differences of a hundredth pass: the room is 1e-6 + 1e-4 |numeric|.",
