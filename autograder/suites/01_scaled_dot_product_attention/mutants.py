@@ -1573,6 +1573,21 @@ MUTANTS += [
         ("    rotated =", "    torch.set_default_dtype(torch.float64)\n    rotated ="),
     ),
     edit(
+        "whole_causal_mask",
+        BUCKETS,
+        "The whole causal mask is formed, (n_q, n_k): compare the positions of one bucket's queries and keys instead.",
+        ("    return output", "    if causal:\n        causal_mask(q.shape[-2], k.shape[-2])\n    return output"),
+    ),
+    edit(
+        "as_many_buckets_as_there_are_different_ones",
+        BUCKETS,
+        "Not every number need occur: go through the buckets that do, not through range(how many different ones there are).",
+        (
+            "    return output",
+            "    return output * (q_buckets < torch.cat([q_buckets.flatten(), k_buckets.flatten()]).unique().numel())[..., None]",
+        ),
+    ),
+    edit(
         "values_shared_by_all_keys",
         BUCKETS,
         "One value is accepted for any number of keys. Keep the check: each key has a value of its own.",
