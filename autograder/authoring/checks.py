@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from autograder.authoring import caught
 from autograder.authoring.cheats import LESS, general
@@ -257,17 +258,13 @@ def _run(
     zygote: Zygote,
     slot: int,
     tests: Callable[[TestSpec], bool],
-    until_failure: bool = False,
-    diagnosed: bool = True,
-    suspected: str = "",
-    first: Sequence[str] = (),
-    lightly: bool = False,
+    **how: Any,
 ):
-    """What `Suites.run` gives for these files."""
+    """What `Suites.run` gives for these files, run in the way that it is told."""
     together, _ = with_dependencies(module, files, {}, suites.course)
     worker = Worker(zygote, job_for(module, together, suites, slot))
     try:
-        return suites.run(module, worker, tests, until_failure, diagnosed, suspected, first, lightly)
+        return suites.run(module, worker, tests, **how)
     finally:
         worker.close()
 
@@ -280,10 +277,7 @@ def _run_unwatched(
     zygote: Zygote,
     slot: int,
     tests: Callable[[TestSpec], bool],
-    until_failure: bool = False,
-    diagnosed: bool = True,
-    suspected: str = "",
-    first: Sequence[str] = (),
+    **how: Any,
 ):
     """As `_run`, in a worker that this process keeps for all of its mutants, and to which nothing is forbidden. No outcomes where
     that worker is lost.
@@ -296,7 +290,7 @@ def _run_unwatched(
     worker = _KEPT[module.id]
     try:
         worker.replace(files, {name: byte_code_of(name, text) for name, text in files.items()})
-        return suites.run(module, worker, tests, until_failure, diagnosed, suspected, first)
+        return suites.run(module, worker, tests, **how)
     except GraderError:
         _KEPT.pop(module.id).close()
         return {}, {}

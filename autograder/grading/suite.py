@@ -426,4 +426,3 @@ def _prepare(item: pytest.Item, secret: str, session: _Session) -> None:
         return inner(*args, **kwargs)
 
     handle.inner_test = noted
-
