@@ -1,8 +1,9 @@
 """What `verify` proves about a module: the reference, the stub, every mutant, alternative and cheat get what they deserve.
 
-Each runs as a submission would, in a confined worker: mutants against the tests of their own exercise, alternatives also
+Each runs in a confined worker, as a submission would: mutants against the tests of their own exercise, alternatives also
 against those of the exercises that use it, since a right answer must not cost points anywhere. Alternatives of several
-exercises are proved in one file, which a student may well write; where that fails, each is tried alone.
+exercises are proved in one file, which a student may well write; where that fails, each is tried alone. Mutants that a test
+caught the last time share a worker; one that passes there is tried in a worker of its own.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def _prove(proofs: Sequence[_Proof], suites: Suites, zygote: Zygote, console: Co
             tell()
             progress.refresh()
         tell()
-    return not any(proof.problems for proof in proofs)
+    return all(proof.is_over and not proof.problems for proof in proofs)
 
 
 def _told(module: Module, summary: str, problems: list[str], console: Console, quiet: bool) -> None:
