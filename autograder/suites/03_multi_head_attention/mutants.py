@@ -554,6 +554,18 @@ MUTANTS = [
         ("return out, (top + total.log()).masked_fill(empty, -torch.inf)", "return out"),
     ),
     edit(
+        "one_side_detached",
+        MERGE,
+        "lse_a was cut from the graph: both sides' lse need gradients. Only the maximum may be detached.",
+        ("weight_a, weight_b = (lse_a - top).exp()", "weight_a, weight_b = (lse_a.detach() - top).exp()"),
+    ),
+    edit(
+        "other_side_detached",
+        MERGE,
+        "lse_b was cut from the graph: both sides' lse need gradients. Only the maximum may be detached.",
+        (", (lse_b - top).exp()", ", (lse_b.detach() - top).exp()"),
+    ),
+    edit(
         "weights_detached",
         MERGE,
         "The weights were cut from the graph: lse_a and lse_b need gradients too. Only the maximum may be detached.",
