@@ -308,6 +308,84 @@ def test_a_method_of_the_students_own_does_not_hide_the_tensors():
     )
 
 
+HEAPS = """\
+def _get():
+    return heapq
+class _Box:
+    h = heapq
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "heapq.heappush(x, 1)",
+        "sys.modules['heapq'].heappush(x, 1)",
+        "sys.modules.get('heapq').heappush(x, 1)",
+        "vars(heapq)['heappush'](x, 1)",
+        "heapq.__dict__['heappush'](x, 1)",
+        "heapq.__dict__.get('heappush')(x, 1)",
+        "heapq.__dict__.pop('heappush')(x, 1)",
+        "heapq.__getattribute__('heappush')(x, 1)",
+        "{'h': heapq}['h'].heappush(x, 1)",
+        "{'h': heapq}.get('h').heappush(x, 1)",
+        "{'a': x, 'h': heapq}[dim].heappush(x, 1)",
+        "{None: x, 'h': heapq}[dim].heappush(x, 1)",
+        "[x, heapq][1].heappush(x, 1)",
+        "(x, heapq)[-1].heappush(x, 1)",
+        "(x, heapq)[dim].heappush(x, 1)",
+        "(heapq if dim else x).heappush(x, 1)",
+        "(x if dim else heapq).heappush(x, 1)",
+        "(x or heapq).heappush(x, 1)",
+        "(h := heapq).heappush(x, 1)",
+        "(lambda: heapq)().heappush(x, 1)",
+        "(lambda: heapq.heappush)()(x, 1)",
+        "_get().heappush(x, 1)",
+        "_Box.h.heappush(x, 1)",
+        "getattr(heapq, 'heap' + 'push')(x, 1)",
+        "getattr(heapq, f\"{'heap'}push\")(x, 1)",
+        "getattr(heapq, ''.join(['heap', 'push']))(x, 1)",
+        "getattr(heapq, 'heappush' if dim else 'heapify')(x, 1)",
+        "globals()['heapq'].heappush(x, 1)",
+        "globals().get('heapq').heappush(x, 1)",
+        "operator.attrgetter('heappush')(heapq)(x, 1)",
+        "importlib.import_module('heapq').heappush(x, 1)",
+        "importlib.__import__('heapq').heappush(x, 1)",
+        "__import__('heapq').heappush(x, 1)",
+        "type(heapq).heappush(heapq)",
+        "eval('heapq.heappush')(x, 1)",
+    ],
+)
+def test_a_function_that_is_no_tensors_method_is_found_where_its_module_leads(line):
+    assert [breach.call for breach in breaches(HEAPS + body(f"return {line}"), "heapq.heappush")] == ["heapq.heappush"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "heapq.heappushpop(x, 1)",
+        "{'h': heapq, 'o': operator}['o'].heappush(x, 1)",
+        "[operator, heapq][0].heappush(x, 1)",
+        "(operator, heapq)[-2].heappush(x, 1)",
+        "getattr(operator, 'heappush')(x)",
+        "vars(operator)['heappush'](x)",
+        "sys.path['heapq'].heappush",
+        "heapq.__dict__.update('heappush')",
+        "heapq.__dict__.get()",
+        "getattr(heapq, '-'.join(['heap', 'push']))",
+        "getattr(heapq, 'heap' * 2)",
+        "''.join('heapq').heappush",
+        "'heapq'.join(['a']).heappush(x)",
+        "'heapq'.heappush",
+        "type('heapq', (), {}).heappush(x)",
+        "type(heapq, 'heappush', x)",
+        "getattr(heapq), getattr('heappush'), getattr(), vars(), type(), operator.attrgetter()",
+    ],
+)
+def test_what_does_not_lead_to_it_is_not_taken_for_it(line):
+    assert breaches(HEAPS + body(f"return {line}"), "heapq.heappush") == []
+
+
 @pytest.mark.parametrize(
     ("forbidden", "line"),
     [

@@ -178,6 +178,8 @@ class Resolver:
                 return self._attribute(self.values(node.value, depth), node.attr, depth)
             case ast.Call():
                 return self._call(node, depth)
+            case ast.Subscript(value=ast.Call(func=ast.Name(id="globals"))):
+                return self.module_entries(node.value, node.slice, depth)
             case ast.Subscript():
                 return self._item(self.values(node.value, depth), node.slice, depth)
             case ast.Constant(value=str(text)):
@@ -251,7 +253,13 @@ class Resolver:
         return frozenset(found)
 
     def _item_of_display(self, node: ast.AST | None, key: ast.expr, depth: int) -> Values:
-        wanted = key.value if isinstance(key, ast.Constant) else None
+        match key:
+            case ast.Constant(value=wanted):
+                pass
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int(from_the_end))):
+                wanted = -from_the_end
+            case _:
+                wanted = key  # which equals no constant
         if isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values)
             parts = [item for at, item in pairs if isinstance(at, ast.Constant) and at.value == wanted] or node.values
@@ -324,9 +332,7 @@ class Resolver:
         for value in self.values(function.value, depth):
             if value.kind == "tensor":
                 found.add(value)
-            elif (
-                value.kind == "namespace" and function.attr in ("get", "__getitem__", "pop", "setdefault") and node.args
-            ):
+            elif function.attr in ("get", "__getitem__", "pop", "setdefault") and node.args:
                 found |= self._item(frozenset({value}), node.args[0], depth)
             elif value.kind == "path" and function.attr in ("__getattribute__", "__getattr__") and node.args:
                 for text in self._texts(node.args[0], depth):
