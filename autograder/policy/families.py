@@ -163,8 +163,9 @@ FAMILIES: tuple[Family, ...] = (
         " torch.func.hessian torch.func.linearize functorch torch.autograd.Variable._execution_engine"
         " torch.autograd.variable.Variable._execution_engine torch._C._EngineBase torch._C._ImperativeEngine"
         # The engine is no operator, and so no mode sees it where a script calls it, or an operator by its name.
-        " torch.jit.CompilationUnit torch._C.CompilationUnit torch._C._jit_get_operation torch._C._jit_script_compile",
-        "backward",
+        " torch.jit.CompilationUnit torch._C.CompilationUnit torch._C._jit_get_operation torch._C._jit_script_compile"
+        " torch._make_dual",
+        "backward grad_fn",
         "backward _backward",
     ),
     _family(

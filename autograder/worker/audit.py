@@ -38,7 +38,13 @@ import numpy as np
 import torch
 import torch.overrides
 import torch.utils._python_dispatch
-from torch._C import _get_dispatch_stack_at, _get_function_stack_at, _len_torch_dispatch_stack, _len_torch_function_stack
+from torch._C import (
+    _current_autograd_node,
+    _get_dispatch_stack_at,
+    _get_function_stack_at,
+    _len_torch_dispatch_stack,
+    _len_torch_function_stack,
+)
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
@@ -55,7 +61,7 @@ BLINDFOLDS = {
     torch._C: "_DisableTorchDispatch DisableTorchFunction DisableTorchFunctionSubclass _ExcludeDispatchKeyGuard"
     " _AutoDispatchBelowAutograd _pop_torch_function_stack _pop_torch_dispatch_stack _unset_dispatch_mode"
     " _dispatch_tls_set_dispatch_key_excluded _len_torch_dispatch_stack _len_torch_function_stack _get_dispatch_stack_at"
-    " _get_function_stack_at _jit_get_operation _get_operation_overload _dispatch_call_boxed"
+    " _get_function_stack_at _jit_get_operation _get_operation_overload _dispatch_call_boxed _current_autograd_node"
     " _dispatch_get_computed_kernel_for_dispatch_key",
     torch._C._DispatchOperatorHandle: "redispatch_boxed",
     torch._C._SafeKernelFunction: "call_boxed",
@@ -107,6 +113,7 @@ LOOKED_PAST = {  # by kind of event
 READS_SOURCE = linecache.updatecache.__code__  # for a warning or a traceback that shows the lines that it is about
 MATRIX_PRODUCTS, BINARY_OP = ("__matmul__", "__rmatmul__", "__imatmul__"), dis.opmap["BINARY_OP"]
 TENSOR = namespaces.entries_of(torch.Tensor)
+ENGINE = "_backward"  # the operator that stands for autograd's engine, which no name leads to when nodes of a graph run
 THREAD_STARTERS = ("start_new_thread", "start_new", "start_joinable_thread")
 
 
@@ -152,6 +159,8 @@ class Audit:
             again = (name for name in again if inspect.isfunction(_resolve(name)))
             for name in (*forbidden.get("python", ()), *forbidden.get("classes", ()), *again):
                 self._callables.setdefault(name, set()).add(exercise)
+
+        self._without_engine = frozenset(self._operators.get(ENGINE, ()))
 
     def concerns(self, called: str | None) -> bool:
         """Whether anything is forbidden to this exercise; for a scenario (None), to any."""
@@ -206,6 +215,9 @@ class Audit:
             callables.place(kind, "__call__", self._told(kind.__call__))
         for name, exercises in self._callables.items():
             callables.replace(name, self._noted(name, exercises))
+        if self._without_engine:  # from the student's own node of a graph to PyTorch's, which can be called
+            noted = self._noted("torch.autograd, the graph", set(self._without_engine))
+            callables.replace_getter(torch._C._FunctionBase, "next_functions", noted)
         absent = [n for n in self._callables if not n.startswith(("torch.", "numpy.")) and callables.one(n) is None]
         if absent:
             self._absent = imports.Absent(absent, self.files, self._loaded_out_of_sight, self._replace_in)
@@ -344,7 +356,8 @@ class Audit:
         tables = (self._functions, self._operators, self._callables)
         rules = [{name: frozenset(found) for name, found in table.items()} for table in tables]
         kinds = [dict(vars(kind)) for kind in (Audit, _Watch, _FunctionWatch, _OperatorWatch)]
-        own = (frozenset(self._exercises), self.files, set(vars(self)), self._absent and dict(vars(self._absent)))
+        own = (frozenset(self._exercises), self._without_engine, self.files, set(vars(self)),
+               self._absent and dict(vars(self._absent)))  # fmt: skip
         return rules, kinds, tuple(self._order), own, callables.in_place()
 
     def function(self, function: Callable, called: str | None, line: int = 0) -> None:
@@ -361,6 +374,17 @@ class Audit:
         if forbidden_in:
             self._note(f"aten::{name}", forbidden_in, called, line)
         return not forbidden_in
+
+    def engine(self, called: str | None, line: int = 0) -> None:
+        """A breach, if an operator is run by a node of PyTorch's own in a backward pass, and the student's code began that.
+
+        A node of a student's own `autograd.Function` runs what its `backward` says, which the student wrote.
+        """
+        frame = _getframe(2)
+        while frame is not None and _is_library(frame.f_code.co_filename):
+            frame = frame.f_back
+        if (frame is None or frame.f_code.co_filename in self.files) and type(_current_autograd_node()).__base__ is object:
+            self._note("torch.autograd, the engine", self._without_engine, called, line)
 
     def _forbidden_operator(self, operator: Any) -> tuple[str, set[str]]:
         name = operator._schema.name.partition("::")[2]
@@ -460,6 +484,8 @@ class _OperatorWatch(TorchDispatchMode):
     def __torch_dispatch__(self, operator: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if id(operator) not in self._harmless and self._audit.operator(operator, self._called, self._line):
             self._harmless[id(operator)] = operator
+        if self._audit._without_engine and _current_autograd_node() is not None:
+            self._audit.engine(self._called, self._line)
         return operator._op(*args, **(kwargs or {}))
 
     def are_harmless(self) -> bool:
@@ -505,8 +531,10 @@ def _is_out_of_sight(function: Any) -> bool:
 
 
 def _resolve(name: str) -> Any:
-    """The object that a dotted name under torch stands for, or None."""
+    """The callable that a dotted name under torch stands for, or that a mode is asked for where it is an attribute; or None."""
     value: Any = torch
     for part in name.split(".")[1:]:
         value = getattr(value, part, None)
+    if isinstance(value, types.GetSetDescriptorType):
+        return value.__get__
     return value if callable(value) else None

@@ -162,6 +162,14 @@ def _replace_in_arrays(key: str, noted: Callable[[Callable, str], Callable]) -> 
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(np.ndarray))
 
 
+def replace_getter(kind: type, key: str, noted: Callable[[Callable, str], Callable]) -> None:
+    """An attribute that a type of C's computes, in its dictionary, since nobody may set it."""
+    namespace = entries_of(kind)
+    namespace[key] = property(noted(namespace[key].__get__, key))
+    _expect(namespace, key)
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
+
+
 class _Pythonic:
     """What the operator `@` of a class of Python looks like from C."""
 
