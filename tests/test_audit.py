@@ -269,6 +269,7 @@ def test_what_is_noted_is_told_at_once_and_what_the_grader_does_afterwards_is_it
         audit.breaches.clear()
     for called in ("call", None):
         told.clear()
+        audit.breaches.clear()
         with audit.watch(called, 1) as is_over:
             is_over()
             X.softmax(0)

@@ -183,7 +183,7 @@ class RemoteModule:
 
     def _note_breaches(self, breaches: Any) -> None:
         """Keep what a reply says, or was told before it: a list in the worker could be emptied by the code that it is about."""
-        for breach in breaches[:20] if isinstance(breaches, list) else []:
+        for breach in breaches if isinstance(breaches, list) else []:
             match breach:
                 case (str(exercise), str(name), int(line)) if exercise in self._exercises and 0 < line < 1_000_000:
                     self._breaches.setdefault(exercise, (printable(name[:80]), line))

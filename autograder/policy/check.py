@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from autograder.course import Module
-from autograder.policy.families import BUILTIN_METHODS, NOTHING, Family, canonical, forbids, squashed
+from autograder.policy.families import BUILTIN_METHODS, NOTHING, Family, canonical, forbids, is_strange, squashed
 from autograder.policy.scopes import Binder, Binding, Scope, position_of, scope_of
 from autograder.policy.source import SyntaxProblem, parse
 from autograder.policy.values import TENSOR, Resolver
@@ -90,6 +90,7 @@ class _Analysis:
         for file, tree in trees.items():
             self.binders[file].bind(tree.body)
         self.resolver = Resolver(self.binders)
+        self.own_packages = {path.partition(".")[0] for path in self.resolver.own}
         self.own_attributes = frozenset().union(*(binder.attributes for binder in self.binders.values()))
         self.order = {(module.file_of(exercise), exercise.name): index for index, exercise in enumerate(module.exercises)}
         self.facts: dict[Binding, _Facts] = {}
@@ -310,7 +311,10 @@ class _Analysis:
             case "@":
                 return "@" if forbidden.at_sign else None
             case "path":
-                return mention.name if _covers(forbidden, mention.name) else None
+                package = mention.name.partition(".")[0]
+                if _covers(forbidden, mention.name):
+                    return mention.name
+                return package if is_strange(package) and package not in self.own_packages else None
         name = mention.name
         base = name if name in forbidden.methods else name.rstrip("_")
         if base not in forbidden.methods:
@@ -367,8 +371,8 @@ def _breach_by_prying(exercise: str, file: str, line: int, name: str) -> Breach:
 
 def _breach(exercise: str, mention: _Mention, call: str, helper: str) -> Breach:
     via = f" (reached through {helper})" if helper else ""
-    message = (
-        f"{mention.file}, line {mention.line}: {call} is not allowed in {exercise}{via}: "
-        "this exercise asks you to write it yourself."
-    )
+    why = "this exercise asks you to write it yourself"
+    if call.isidentifier() and is_strange(call):
+        why = "exercises are written with Python, NumPy and PyTorch"
+    message = f"{mention.file}, line {mention.line}: {call} is not allowed in {exercise}{via}: {why}."
     return Breach(exercise, mention.file, mention.line, call, message)

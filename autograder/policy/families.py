@@ -11,6 +11,7 @@ from __future__ import annotations
 import builtins
 import functools
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,18 @@ BUILTIN_TYPES = ("str", "bytes", "bytearray", "int", "float", "list", "tuple", "
 BUILTIN_METHODS = frozenset(
     name for type_name in BUILTIN_TYPES for name in dir(getattr(builtins, type_name)) if not name.startswith("__")
 )
+
+# What an exercise may be made of besides Python's own modules: the course's libraries, and what shows something or computes
+# with numbers, where a module does not forbid it.
+ALLOWED = frozenset(
+    "exercises solutions numpy torch triton matplotlib mpl_toolkits regex scipy pandas seaborn PIL einops jaxtyping beartype"
+    " typing_extensions rich tqdm IPython ipywidgets pytest hypothesis".split()
+)
+
+
+def is_strange(package: str) -> bool:
+    """Whether a package is neither Python's own nor among what an exercise may be made of: somebody else's answer, perhaps."""
+    return package not in ALLOWED and package not in sys.stdlib_module_names
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,7 @@ class Family:
 
 
 NOTHING = Family(frozenset())
+ANY = "*"  # any operator at all, for the check at run time
 
 
 def _family(names: str = "", methods: str = "", operators: str = "", keys: str = "", at_sign: bool = False) -> Family:
@@ -83,15 +97,20 @@ _ATTENTION_OPERATORS = (
     "_scaled_dot_product_cudnn_attention _scaled_dot_product_fused_attention_overrideable _flash_attention_forward "
     "_efficient_attention_forward _cudnn_attention_forward"
 )
+_BATCH_NORMS = (
+    "native_batch_norm cudnn_batch_norm _native_batch_norm_legit _native_batch_norm_legit_functional "
+    "_native_batch_norm_legit_no_training _batch_norm_impl_index _batch_norm_with_update _batch_norm_with_update_functional "
+    "_batch_norm_no_update"
+)
 
 FAMILIES: tuple[Family, ...] = (
     _function(
         "softmax",
         "Softmax Softmax2d Softmin",
-        "_softmax _safe_softmax _masked_softmax prepare_softmax_online",
+        "_softmax _safe_softmax _masked_softmax prepare_softmax_online _sparse_softmax _nested_tensor_softmax_with_shape",
         "scipy.special.softmax torch.nn.functional.softmin torch.nn.functional.gumbel_softmax torch.softmin",
     ),
-    _function("log_softmax", "LogSoftmax", "_log_softmax", "scipy.special.log_softmax"),
+    _function("log_softmax", "LogSoftmax", "_log_softmax _sparse_log_softmax", "scipy.special.log_softmax"),
     _family(
         "torch.logsumexp torch.special.logsumexp torch.logcumsumexp scipy.special.logsumexp",
         "logsumexp logcumsumexp",
@@ -101,6 +120,7 @@ FAMILIES: tuple[Family, ...] = (
         " ".join(f"torch.{name}" for name in _PRODUCTS.split())
         + " torch.einsum torch.tensordot torch.chain_matmul torch.bilinear torch.smm torch.sspaddmm torch.hspmm"
         " torch._int_mm torch._scaled_mm torch._grouped_mm torch._addmm_activation torch.sampled_addmm"
+        " torch._compute_linear_combination"
         " torch.linalg.matmul torch.linalg.multi_dot torch.linalg.vecdot"
         " torch.nn.functional.linear torch.nn.functional.bilinear"
         " torch.nn.Linear torch.nn.LazyLinear torch.nn.Bilinear"
@@ -117,7 +137,8 @@ FAMILIES: tuple[Family, ...] = (
         " _scaled_mm_v2 _scaled_grouped_mm _scaled_grouped_mm_v2 _foreach_mm _sparse_addmm _mm_plus_mm _mkl_linear"
         " _linear_pointwise _convolution_pointwise _convolution_pointwise_ _convolution_transpose_pointwise"
         " _weight_int8pack_mm _mixed_dtypes_linear linear_dynamic linear_dynamic_fp16 fbgemm_linear_fp16_weight"
-        " fbgemm_linear_fp16_weight_fp32_activation wrapped_fbgemm_linear_fp16_weight",
+        " fbgemm_linear_fp16_weight_fp32_activation wrapped_fbgemm_linear_fp16_weight _compute_linear_combination"
+        " matmul_backward linear_backward mkldnn_linear_backward_input mkldnn_linear_backward_weights",
         keys="@ torch.matmul torch.Tensor.matmul torch.linalg.matmul numpy.matmul operator.matmul",
         at_sign=True,
     ),
@@ -152,7 +173,8 @@ FAMILIES: tuple[Family, ...] = (
     ),
     _family(
         "torch.broadcast_shapes torch.broadcast_tensors numpy.broadcast_shapes numpy.broadcast numpy.broadcast_arrays"
-        " numpy.lib.stride_tricks.broadcast_shapes numpy.lib.stride_tricks.broadcast_arrays",
+        " numpy.lib.stride_tricks.broadcast_shapes numpy.lib.stride_tricks.broadcast_arrays numpy.lib._stride_tricks_impl"
+        " numpy.nditer numpy.nested_iters",
         "",
         "broadcast_tensors",
     ),
@@ -189,6 +211,16 @@ FAMILIES: tuple[Family, ...] = (
         "torch.layer_norm torch.native_layer_norm torch.nn.functional.layer_norm torch.nn.LayerNorm",
         "",
         "layer_norm native_layer_norm",
+    ),
+    replace(
+        _family(
+            "torch.nn.functional.batch_norm torch.batch_norm torch.batch_norm_update_stats"
+            + " ".join(f" torch.{name}" for name in _BATCH_NORMS.split()),
+            "",
+            f"batch_norm batch_norm_update_stats {_BATCH_NORMS}",
+            keys="torch.batch_norm torch.nn.functional.batch_norm torch.nn.BatchNorm1d torch.nn.BatchNorm2d torch.nn.BatchNorm3d",
+        ),
+        layers=frozenset({"batchnorm"}),
     ),
     _function("rms_norm", "RMSNorm", "_fused_rms_norm", method=False),
     _function("gelu", "GELU", "_addmm_activation", "torch._addmm_activation", method=False),
@@ -239,7 +271,8 @@ FAMILIES: tuple[Family, ...] = (
 
 # Callables of modules that are forbidden as a whole, for the check at run time.
 _CALLABLES = {
-    "heapq": "heappush heappop heapify heapreplace heappushpop nlargest nsmallest merge",
+    "heapq": "heappush heappop heapify heapreplace heappushpop nlargest nsmallest merge _siftdown _siftup _siftdown_max"
+    " _siftup_max _heappop_max _heapreplace_max _heapify_max",
     "bisect": "bisect bisect_left bisect_right insort insort_left insort_right",
     "queue": "Queue LifoQueue PriorityQueue SimpleQueue",
 }
@@ -351,11 +384,12 @@ def forbids(entries: Iterable[str]) -> Family:
 def runtime(family: Family) -> dict[str, list[str]]:
     """The family as plain data for a check at run time (see `autograder.policy.runtime_rules`)."""
     functions, classes, python = set(), set(), set()
-    for name in family.names - {"torch"}:  # the worker itself is made of torch: as a whole it is found in the source alone
+    for name in family.names - {"torch"}:  # the worker itself is made of torch: as a whole it is found by its operators
         if name.startswith("torch."):
             is_function = name.startswith("torch.Tensor.") or not _CLASS_OR_MODULE.search(name)
             (functions if is_function else classes).add(name)
         elif not re.match(rf"builtins\.({'|'.join(BUILTIN_TYPES)})\.", name):
             python.update([f"{name}.{inner}" for inner in _CALLABLES.get(name, "").split()] or [name])
-    rules = {"functions": functions, "operators": family.operators, "python": python, "classes": classes}
+    operators = family.operators | ({ANY} if "torch" in family.names else set())
+    rules = {"functions": functions, "operators": operators, "python": python, "classes": classes}
     return {key: sorted(names) for key, names in rules.items()}

@@ -31,7 +31,7 @@ import types
 from collections.abc import Callable
 from functools import cache, partial
 from operator import is_
-from sys import _getframe  # as it is now, whatever is put in its place later
+from sys import _getframe, gettrace  # as they are now, whatever is put in their place later
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from autograder.policy.families import ANY
 from autograder.worker import callables, imports, namespaces
 from autograder.worker.namespaces import Namespace
 
@@ -59,7 +60,8 @@ Rules = dict[str, dict[str, list[str]]]
 # that are not one's own. PyTorch and Python have uses for them; a student's own code has none.
 BLINDFOLDS = {
     torch._C: "_DisableTorchDispatch DisableTorchFunction DisableTorchFunctionSubclass _ExcludeDispatchKeyGuard"
-    " _AutoDispatchBelowAutograd _pop_torch_function_stack _pop_torch_dispatch_stack _unset_dispatch_mode"
+    " _construct_storage_from_data_pointer _AutoDispatchBelowAutograd _pop_torch_function_stack _pop_torch_dispatch_stack"
+    " _unset_dispatch_mode"
     " _dispatch_tls_set_dispatch_key_excluded _len_torch_dispatch_stack _len_torch_function_stack _get_dispatch_stack_at"
     " _get_function_stack_at _jit_get_operation _get_operation_overload _dispatch_call_boxed _current_autograd_node"
     " _dispatch_get_computed_kernel_for_dispatch_key",
@@ -128,7 +130,7 @@ class Audit:
 
     def __init__(self, rules: Rules):
         self.breaches: list[tuple[str, str, int]] = []
-        self.tell: Callable[[tuple[str, str, int]], None] = lambda breach: None  # at once: what is told cannot be taken back
+        self.tell: Callable[[tuple[str, str, int]], None] = lambda breach: None
         self.files: frozenset[str] = frozenset()
         self.importing = False  # whether the student's module is being imported
         self._exercises = set(rules)
@@ -137,6 +139,7 @@ class Audit:
         self._names: dict[Any, str] = {}
         self._operators: dict[str, set[str]] = {}
         self._callables: dict[str, set[str]] = {}
+        self._present: dict[str, set[str]] = {}  # packages that are loaded, and who must not use some of what is in them
         self._watched: tuple[str | None, int] | None = None  # what is called now and its line, where it is watched
         self._unseen: list[tuple[str, str, int]] = []  # what was done out of sight before anything was watched
         self._sealed: tuple | None = None
@@ -161,6 +164,12 @@ class Audit:
                 self._callables.setdefault(name, set()).add(exercise)
 
         self._without_engine = frozenset(self._operators.get(ENGINE, ()))
+
+    def tell_by(self, tell: Callable[[tuple[str, str, int]], None]) -> None:
+        """What each breach is told by, at once: what is told cannot be taken back."""
+        self.tell = tell
+        if self._sealed:
+            self._sealed = self._seal()
 
     def concerns(self, called: str | None) -> bool:
         """Whether anything is forbidden to this exercise; for a scenario (None), to any."""
@@ -219,9 +228,12 @@ class Audit:
             noted = self._noted("torch.autograd, the graph", set(self._without_engine))
             callables.replace_getter(torch._C._FunctionBase, "next_functions", noted)
         absent = [n for n in self._callables if not n.startswith(("torch.", "numpy.")) and callables.one(n) is None]
-        if absent:
-            self._absent = imports.Absent(absent, self.files, self._loaded_out_of_sight, self._replace_in)
-            self._absent.follow()
+        for name, exercises in self._callables.items():
+            if name not in absent:
+                self._present.setdefault(callables.package_of(name), set()).update(exercises)
+        imports.forget_graders_own()
+        self._absent = imports.Absent(absent, self._present, self.files, self._loaded_out_of_sight, self._replace_in)
+        self._absent.follow()
         sys.addaudithook(self._hook)
         self._foundations = find_foundations()
         for namespace in self._foundations:
@@ -260,7 +272,8 @@ class Audit:
         return callables.closed(told)
 
     def _loaded_out_of_sight(self, package: str, frame: Any) -> None:
-        self._note_or_keep(f"import {package}", self._callables[package], frame)
+        blamed = self._callables.get(package) or self._present.get(package) or self._exercises
+        self._note_or_keep(f"import {package}", blamed, frame)
 
     def _replace_in(self, package: str, module: str) -> None:
         callables.replace(module, self._noted(package, self._callables[package]))
@@ -276,6 +289,8 @@ class Audit:
 
     def _look(self, event: str, args: tuple, frame: Any) -> None:
         what = "code that the grader cannot see"
+        if event == "sys.settrace" and getattr(getattr(gettrace(), "__self__", None), "gives_up", False):
+            return  # a tracer that raises is taken away by Python itself
         if event in LOOKS_AROUND or event == "object.__getattr__":
             unseen, what = frame.f_code.co_filename not in HERE, "the variables of other code"
         elif event in ATTRIBUTES:
@@ -304,10 +319,10 @@ class Audit:
         """A breach; one that happens before anything is watched is kept until something is."""
         if self._watched is not None:
             self._note(name, forbidden_in, *self._watched)
-        elif len(self._unseen) < 20:
+        else:
             line, exercise = self._place(frame)
             blamed = forbidden_in & ({exercise} if exercise else forbidden_in)
-            for each in sorted(blamed):
+            for each in sorted(blamed.difference(known for known, *_ in self._unseen)):
                 self._unseen.append((each, name, line or 1))
                 self.tell(self._unseen[-1])
 
@@ -356,7 +371,7 @@ class Audit:
         tables = (self._functions, self._operators, self._callables)
         rules = [{name: frozenset(found) for name, found in table.items()} for table in tables]
         kinds = [dict(vars(kind)) for kind in (Audit, _Watch, _FunctionWatch, _OperatorWatch)]
-        own = (frozenset(self._exercises), self._without_engine, self.files, set(vars(self)),
+        own = (frozenset(self._exercises), self._without_engine, self.files, set(vars(self)), self.tell,
                self._absent and dict(vars(self._absent)))  # fmt: skip
         return rules, kinds, tuple(self._order), own, callables.in_place()
 
@@ -399,7 +414,7 @@ class Audit:
         if exercise and self._order.get(called, len(self._order)) < self._order[exercise]:
             blamed.append(called)  # a later exercise that it calls is a helper
         for each in blamed:
-            if line and each in forbidden_in and len(self.breaches) < 20:
+            if line and each in forbidden_in and not any(each == known for known, *_ in self.breaches):
                 self._add((each, name, line))
 
     def _place(self, frame: Any) -> tuple[int, str]:
@@ -475,6 +490,7 @@ class _OperatorWatch(TorchDispatchMode):
         super().__init__()
         self._audit, self._called, self._line = audit, called, line
         self._harmless: dict[int, Any] = {}
+        self._forbids_any = ANY in audit._operators and (called is None or called in audit._operators[ANY])
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -484,6 +500,8 @@ class _OperatorWatch(TorchDispatchMode):
     def __torch_dispatch__(self, operator: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if id(operator) not in self._harmless and self._audit.operator(operator, self._called, self._line):
             self._harmless[id(operator)] = operator
+        if self._forbids_any:
+            self._audit._note("torch", self._audit._operators[ANY], self._called, self._line)
         if self._audit._without_engine and _current_autograd_node() is not None:
             self._audit.engine(self._called, self._line)
         return operator._op(*args, **(kwargs or {}))

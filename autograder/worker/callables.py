@@ -113,6 +113,14 @@ def one(name: str) -> Any:
     return None
 
 
+def package_of(name: str) -> str:
+    """The package that a dotted name of something loaded is in; NumPy and PyTorch, which are many modules, as a whole."""
+    top = name.partition(".")[0]
+    parts = name.split(".")
+    loaded = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return top if top in ("numpy", "torch") else next((each for each in loaded if each in sys.modules), top)
+
+
 def _public(module: types.ModuleType) -> list[Any]:
     """The functions and classes that a module, or a package, defines and shows."""
     return [

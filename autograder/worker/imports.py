@@ -1,7 +1,8 @@
-"""Forbidden packages that nothing has loaded yet: told of when the student's code loads one, and watched from then on.
+"""Packages that the student's code loads out of sight: forbidden ones, those that no exercise is made of, and second copies.
 
 An import statement in the student's file is left to the policy, which reads it and sees what is done with the package. A name
-that was computed, or an import inside of `exec`, it cannot read. All ways to load a module from its source end in
+that was computed, or an import inside of `exec`, it cannot read. What is loaded already and forbidden is watched where it is,
+and a second copy of it, under whatever name, would not be. All ways to load a module from its source end in
 `SourceLoader.get_code`, and native code in an audit event of Python's. Which module it is, its file says, whatever it is
 called there.
 """
@@ -9,6 +10,7 @@ called there.
 from __future__ import annotations
 
 import dis
+import sys
 import sysconfig
 from collections.abc import Callable, Collection
 from importlib.machinery import ExtensionFileLoader, SourceFileLoader
@@ -16,23 +18,42 @@ from sys import _getframe
 from types import FrameType, ModuleType
 from typing import Any
 
+from autograder.policy.families import is_strange
 from autograder.worker import callables
 
 IMPORT_NAME, EXTENDED_ARG = dis.opmap["IMPORT_NAME"], dis.opmap["EXTENDED_ARG"]
 ROOTS = sorted({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}, key=len, reverse=True)
+GRADERS_OWN = ("pydantic", "pydantic_core")  # loaded for the grader, and strange to an exercise
+_LOADED: set[str] = set()  # the modules that were there before any of the student's code
+
+
+def note_loaded() -> None:
+    """Note which modules there are. Done once, for a look at thousands of names in a fork copies their memory."""
+    _LOADED.update(sys.modules)
+
+
+def forget_graders_own() -> None:
+    """Take away what only the grader has loaded, so that it has to be loaded by whoever uses it."""
+    for name in [name for name in _LOADED if name.partition(".")[0] in GRADERS_OWN]:
+        sys.modules.pop(name, None)
 
 
 class Absent:
-    """The packages, and who is told: `hidden(package, frame)` of a load out of sight, `loaded(package, module)` of any."""
+    """The packages, and who is told: `hidden(package, frame)` of a load out of sight, `loaded(package, module)` of any.
+
+    `packages` are forbidden and nothing has loaded them yet; of `present` ones a second copy is told of.
+    """
 
     def __init__(
         self,
         packages: Collection[str],
+        present: Collection[str],
         files: Collection[str],
         hidden: Callable[[str, FrameType], None],
         loaded: Callable[[str, str], None],
     ):
-        self._packages, self._files, self._hidden, self._told = frozenset(packages), files, hidden, loaded
+        self._packages, self._present, self._files = frozenset(packages), frozenset(present), files
+        self._hidden, self._told = hidden, loaded
 
     def follow(self) -> None:
         """Begin to listen to Python's loaders; native code has to be told of by calling `loading`."""
@@ -51,7 +72,7 @@ class Absent:
         def followed(loader: Any, module: ModuleType) -> None:
             exec_module(loader, module)
             package, name = self._package(getattr(loader, "path", ""))
-            if package:
+            if package in self._packages:
                 self._told(package, name)
 
         return callables.closed(followed)
@@ -70,9 +91,12 @@ class Absent:
             frame = frame.f_back
 
     def _package(self, file: str) -> tuple[str, str]:
-        """Which of the packages a file belongs to ("" if to none), and the module's dotted name."""
+        """Which package a file belongs to that somebody is told of ("" if to none), and the module's dotted name."""
         name = _module_in(file)
-        return next((package for package in self._packages if f"{name}.".startswith(f"{package}.")), ""), name
+        packages = self._packages | self._present if name in _LOADED else self._packages
+        package = next((package for package in packages if f"{name}.".startswith(f"{package}.")), "")
+        top = name.partition(".")[0]
+        return package or (top if top and is_strange(top) else ""), name
 
 
 def is_for_a_library(frame: FrameType | None, files: Collection[str]) -> bool:

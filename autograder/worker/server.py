@@ -35,7 +35,7 @@ import torch.nn.functional
 
 from autograder.testing import probes  # noqa: F401  the one module that scenario files import from
 from autograder.testing.local import copied, position, same_bits
-from autograder.worker import callables, sandbox, seccomp, wire
+from autograder.worker import callables, imports, sandbox, seccomp, wire
 from autograder.worker.audit import Audit, find_foundations
 from autograder.worker.channel import FAILED, Channel, Closed
 
@@ -63,6 +63,7 @@ def warm_up() -> None:
     wire.decode(frame[wire.HEADER.size : wire.HEADER.size + head], frame[len(frame) - body :])
     same_bits(copied([x]), [x])
     callables.find_aliases()
+    imports.note_loaded()
     find_foundations()
     OURS[:] = [name for name in sys.modules if name.partition(".")[0] == "autograder"]
 
@@ -316,7 +317,7 @@ def _become_test(descriptor: int, config: dict, audit: Audit, scenarios: dict, b
 
 
 def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types.ModuleType]) -> None:
-    audit.tell = lambda breach: channel.send({"told": list(breach)})
+    audit.tell_by(lambda breach: channel.send({"told": list(breach)}))
     try:
         audit.importing = True
         module = importlib.import_module(f"exercises.{main}")

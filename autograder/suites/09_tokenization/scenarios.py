@@ -30,6 +30,7 @@ class Steps:
     def __init__(self, limit):
         self.graders = None
         self.limit, self.n = limit, 0
+        self.gives_up = False  # read by the grader, who is told when Python takes a tracer away that raises
 
     def __enter__(self):
         # In grading, `sys.settrace` is forbidden, and what tells of forbidden calls stands in its place: that is the grader's.
@@ -52,6 +53,7 @@ class Steps:
         if event == "line":
             self.n += 1
             if self.n > self.limit:
+                self.gives_up = True
                 raise TooManySteps
         return self.line
 
