@@ -2192,6 +2192,32 @@ def sorted_and_grouped(words):
     return {pair: sum(count for _, count in alike) for pair, alike in groupby(places, key=lambda place: place[0])}
 
 
+@alternative("train_bpe", "Counters, of which `+` takes out what is gone, twice at each merge.")
+def counters_without_what_is_gone(word_counts, n_merges):
+    from collections import Counter, defaultdict
+
+    if n_merges < 0:
+        raise ValueError(f"n_merges must be at least 0, not {n_merges}")
+    words = [[list(word), n] for word, n in word_counts.items()]
+    counts, where = Counter(), defaultdict(Counter)
+    for i, (word, n) in enumerate(words):
+        for pair in zip(word, word[1:]):
+            counts[pair] += n
+            where[pair][i] += 1
+    merges = []
+    while +counts and len(merges) < n_merges:
+        best = max(+counts, key=lambda pair: (counts[pair], pair))
+        merges.append(best)
+        for i in [i for i, times in where[best].items() if times > 0]:
+            word, n = words[i]
+            for sign in (-1, 1):
+                for pair, times in Counter(zip(word, word[1:])).items():
+                    counts[pair] += sign * n * times
+                    where[pair][i] += sign * times
+                word[:] = bpe_merge(word, best, best[0] + best[1]) if sign < 0 else word
+    return merges
+
+
 @alternative("Trie", "The rest of the text is cut out and gone through.")
 class what_stands_behind:
     def __init__(self):

@@ -3750,4 +3750,100 @@ MUTANTS += [
         "The longest piece that ends at a place is taken: the most probable way to get there counts.",
         ("            if log_prob > best[end]:\n", "            if best[end] == -math.inf < log_prob:\n"),
     ),
+    edit(
+        "free_places_by_equality",
+        "HashMap",
+        "Keys are compared with the mark of a free place by ==, and a key may say anything to that: ask with `is`.",
+        ("            if entry[0] == hashed and", "            if entry[1] == HashMap or entry[0] == hashed and"),
+    ),
+    edit(
+        "counted_before_the_search",
+        "HashMap",
+        "The entry is counted before the key is hashed: where it has no hash, there is one more in len than in the map.",
+        (
+            "        place = self._find(key)\n        if self._entries[place] is not None:\n            hashed, key, _",
+            "        self._n_free -= 1\n        place = self._find(key)\n        if self._entries[place] is not None:\n"
+            "            self._n_free += 1\n            hashed, key, _",
+        ),
+        (
+            "        self._entries[place] = (hash(key), key, value)\n        self._n_free -= 1\n",
+            "        self._entries[place] = (hash(key), key, value)\n",
+        ),
+    ),
+    edit(
+        "tokens_are_walked_twice",
+        "Vocabulary",
+        "The tokens are walked twice, and an iterator is at its end by then: make a list of them first.",
+        ("        if len(self._ids) < len(self._tokens):\n", "        if len(self._ids) < len(list(tokens)):\n"),
+    ),
+    edit(
+        "tuples_come_apart",
+        "bpe_merge",
+        "An id that is a tuple comes apart into its entries: append it whole.",
+        ("            merged.append(ids[i])\n", "            merged += ids[i] if isinstance(ids[i], tuple) else [ids[i]]\n"),
+    ),
+    edit(
+        "a_pair_has_one_turn",
+        "encode_bpe",
+        "A pair has no second turn once it was merged: later merges may bring it about again.",
+        (
+            "        symbols = bpe_merge(symbols, best, best[0] + best[1])\n",
+            "        symbols = bpe_merge(symbols, best, best[0] + best[1])\n        del ranks[best]\n",
+        ),
+    ),
+    edit(
+        "pieces_of_earlier_tables",
+        "unigram_segment",
+        "Pieces are remembered by the table's id: what was taken out of the table since is still used. Keep nothing.",
+        (
+            "    longest = max(map(len, log_probs), default=0)\n",
+            "    known = vars(unigram_segment).setdefault(id(log_probs), (log_probs, {}))[1]\n    known.update(log_probs)\n"
+            "    log_probs = known\n    longest = max(map(len, log_probs), default=0)\n",
+        ),
+    ),
+    edit(
+        "given_up_in_a_gap",
+        "unigram_segment",
+        "The search gives up where no piece has ended for a while: a long piece may reach beyond that.",
+        (
+            "    for end in range(1, len(text) + 1):\n",
+            "    for end in range(1, len(text) + 1):\n        if end > 40 and max(best[end - 40 : end]) == -math.inf:\n"
+            '            raise ValueError("no pieces make up the text")\n',
+        ),
+    ),
+    edit(
+        "a_bar_ends_the_word",
+        "Trie",
+        "The character ▁, SentencePiece's, marks the end of a word, and words may have it: mark an end with what is no text.",
+        ("        node._is_word = True\n", '        node._children.setdefault("▁", Trie())\n'),
+        ("        return node._is_word\n", '        return "▁" in node._children\n'),
+        ("            if node._is_word:\n", '            if "▁" in node._children:\n'),
+    ),
 ]
+
+
+@mutant("unigram_segment", 'A character marks the end of a piece in the trie, and pieces may have it, too: use None or "".')
+def a_dollar_ends_the_piece(text, log_probs):
+    root = {}
+    for piece, log_prob in sorted(log_probs.items(), reverse=True):
+        node = root
+        for character in piece:
+            node = node.setdefault(character, {})
+        if piece and log_prob > -math.inf:
+            node["$"] = log_prob
+    best, last = [0.0] + [-math.inf] * len(text), [0] * (len(text) + 1)
+    for start in range(len(text)):
+        node = root if best[start] > -math.inf else {}
+        for end in range(start + 1, len(text) + 1):
+            node = node.get(text[end - 1])
+            if not isinstance(node, dict):
+                break
+            if best[start] + node.get("$", -math.inf) > best[end]:
+                best[end], last[end] = best[start] + node["$"], start
+    if best[-1] == -math.inf:
+        raise ValueError("no pieces make up the text")
+    pieces, end = [], len(text)
+    while end > 0:
+        pieces.insert(0, text[last[end] : end])
+        end = last[end]
+    return pieces, best[-1]

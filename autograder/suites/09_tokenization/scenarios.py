@@ -94,6 +94,17 @@ class Key:
         return isinstance(other, Key) and self.number == other.number
 
 
+class Choosy(Key):
+    """A key that is only ready to be compared with other keys."""
+
+    __hash__ = Key.__hash__
+
+    def __eq__(self, other):
+        if not isinstance(other, Key):
+            raise TypeError(f"a key was compared with a {type(other).__name__}")
+        return super().__eq__(other)
+
+
 class Untouchable:
     """A value of which nothing can be asked."""
 
@@ -138,12 +149,12 @@ def use_map(module, operations):
     return [outcome(perform, mapping, name, args) for name, *args in operations]
 
 
-def use_map_of_keys(module, hashes, operations):
+def use_map_of_keys(module, hashes, operations, choosy=False):
     """The same with numbers for keys: number i stands for an object of hash hashes[i], made anew each time."""
-    mapping, seen = module.HashMap(), []
+    mapping, seen, kind = module.HashMap(), [], Choosy if choosy else Key
     for name, *args in operations:
         if args:
-            args[0] = Key(args[0], hashes[args[0]])
+            args[0] = kind(args[0], hashes[args[0]])
         value = outcome(perform, mapping, name, args)
         if name == "keys":
             value = [key.number for key in value]
@@ -205,6 +216,15 @@ def is_like_others(mapping, key):
     seen += [key in mapping, mapping[key] is key, mapping.get(key) is key, sum(one is key for one in mapping), len(mapping)]
     del mapping[key]
     return [*seen, key in mapping, len(mapping)] == [False, True, True, True, True, 1, 1, False, 0]
+
+
+def counted_beside_refused_keys(module):
+    """The length of a map, and how many entries it gives, once keys without a hash were to be set, deleted and set again."""
+    mapping, seen = module.HashMap(), []
+    for name, key in (("set", []), ("set", "a"), ("delete", []), ("set", "b"), ("set", {}), ("delete", "a")):
+        outcome(perform, mapping, name, [key, 1] if name == "set" else [key])
+        seen.append([len(mapping), len(list(mapping.items()))])
+    return seen
 
 
 def refused_without_harm(module, hashes):
@@ -384,8 +404,13 @@ def use_vocabulary(module, tokens, specials=None, asked=(), texts=(), ids=(), **
 def make_vocabulary(module, tokens, specials=None):
     """The length of a vocabulary made of tokens, or from counts."""
     if specials is None:
-        return len(module.Vocabulary(iter(tokens)))
+        return len(module.Vocabulary(tokens))
     return len(module.Vocabulary.from_counts(tokens, specials))
+
+
+def vocabulary_of_an_iterator(module, tokens):
+    """The length of a vocabulary made of an iterator over the tokens."""
+    return len(module.Vocabulary(iter(tokens)))
 
 
 def vocabulary_once_made(module, counts, specials):
@@ -561,6 +586,13 @@ def encoded_meanwhile(module, word, merges, more):
     found = [first, module.encode_bpe(word, merges), module.encode_bpe(word, tuple(merges))]
     merges[0], merges[-1] = merges[-1], merges[0]
     return [*found, module.encode_bpe(word, merges)]
+
+
+def segmented_meanwhile(module, text, table, piece):
+    """unigram_segment with a table, and again once a piece was taken out of it."""
+    first = module.unigram_segment(text, table)
+    del table[piece]
+    return [first, module.unigram_segment(text, table)]
 
 
 def with_equal_objects(module, name, ids, pair, new_id):

@@ -128,6 +128,12 @@ def test_keys_may_be_anything_with_a_hash(student, seed, n):
     values = [["set", "a", None], ["in", "a"], ["get", "a", 5], ["look up", "a"], ["set", "b", False], ["get", "b", 5], ["len"],
               ["set", "a", 0], ["get", "a", 5], ["items"], ["delete", "a"], ["get", "a"], ["len"]]  # fmt: skip
     assert_as_dict(student.run(scenarios.use_map, values), values, "a map of None and False", "ask for the key, not its value")
+    if seed == 8:  # once
+        operations = [[name, i, i][: 3 if name == "set" else 2] for i in range(40) for name in ("in", "set", "get")]
+        operations += [["delete", 7], ["keys"], ["in", 7], ["set", 40, 40], ["items"], ["len"]]
+        seen = student.run(scenarios.use_map_of_keys, [i // 2 for i in range(41)], operations, choosy=True)
+        hint = "ask for a free place with `is`: a key need not be ready to be compared with what is none" * ("refused" in seen)
+        assert_as_dict(seen, operations, "a map of keys that refuse to be compared with anything but keys", hint)
 
 
 @exercise("HashMap", points=1.5)
@@ -156,6 +162,9 @@ def test_a_key_that_is_not_there_is_a_key_error(student):
         assert_equal(errors, ["KeyError"] * 3, what="what was raised by map[key], del map[key] and map[key]")
         assert_equal(items, [[i, i] for i in range(len(hashes))], what="the items after that")
         assert_equal(length, len(hashes), what="len after that", hint="count down only once the key was found")
+    for length, n_entries in student.run(scenarios.counted_beside_refused_keys):
+        hint = "count a key once it is there: one without a hash never is"
+        assert_equal(length, n_entries, what="len, beside how many entries there are, after keys without a hash", hint=hint)
     operations = [["look up", "a"], ["delete", "a"], ["get", "a"], ["get", "a", 3], ["in", "a"], ["len"], ["keys"], ["items"]]
     assert_as_dict(student.run(scenarios.use_map, operations), operations, "an empty map")
 

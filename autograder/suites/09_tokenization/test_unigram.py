@@ -151,9 +151,20 @@ def test_texts_are_long_and_of_any_characters(student):
     for found, (text, used) in zip(seen, calls, strict=True):
         assert_way(found, text, used, max(all_ways(text, used))[0], f"{text} in {used}", "keep nothing between calls")
     assert student.run(scenarios.called, "unigram_segment", ["aab", table])["untouched"], "the table was changed"
+    changing = {"a": -1.0, "b": -1.0, "ab": -1.5}
+    found = student.run(scenarios.segmented_meanwhile, "ab", changing, "ab")
+    expected, hint = [(["ab"], -1.5), (["a", "b"], -2.0)], "keep nothing between calls: a table may change"
+    assert_close(found, expected, what=f"'ab' in {changing}, and in the same table without 'ab'", hint=hint)
+    marks = [*map(chr, range(256)), *"•■▁\ue000\ufffd\uffff\U0010ffff"]  # whatever marks the end of a piece
+    calls = [[f"w{mark}", {"w": -1.0, f"w{mark}": -1.5, mark: -1.0}] for mark in marks if mark != "w"]
+    for found, (text, used) in zip(student.run(scenarios.in_a_row, "unigram_segment", calls), calls, strict=True):
+        assert_way(found, text, used, -1.5, f"{text!r} in {used}", "a piece may have any character: none can mark its end")
     table = {"a": -1.0, "b": -1.0, "ab" * 150: -3.0}
     found = student.unigram_segment("a" + "ab" * 151, table)
     assert_way(found, "a" + "ab" * 151, table, -6.0, "303 characters with a piece of 300", "pieces may be long")
+    table = {"ab" * 150: -3.0}
+    found = student.unigram_segment("ab" * 300, table)
+    assert_way(found, "ab" * 300, table, -6.0, "twice the only piece, which has 300 characters", "nothing shorter is a piece")
 
 
 def viterbi(text, table):

@@ -141,10 +141,12 @@ def test_a_token_has_one_id(student):
     assert_equal(ids, [1, 0, 1], what='encode(iter(["a", "b", "a"])), without "<unk>"', hint="an iterator can be walked once")
     (ids,) = student.run(scenarios.use_vocabulary, ["b", "a", "<unk>", "b a"], None, [], ["b a"])["ids"]
     assert_equal(ids, [0, 2, 1], what="encode of the text 'b a'", hint="a text is an iterable of characters")
-    assert_refused(student.run, scenarios.make_vocabulary, ["a", "b", "a"], why="a token comes twice")
+    for make in (scenarios.make_vocabulary, scenarios.vocabulary_of_an_iterator):
+        assert_refused(student.run, make, ["a", "b", "a"], why="a token comes twice")
     assert_refused(student.run, scenarios.make_vocabulary, {"a": 1}, ["x", "y", "x"], why="a special comes twice")
     assert_equal(student.run(scenarios.make_vocabulary, []), 0, what="the length of an empty one")
-    assert_equal(student.run(scenarios.make_vocabulary, ["b", "a"]), 2, what="the length of one that is made from an iterator")
+    length = student.run(scenarios.vocabulary_of_an_iterator, ["b", "a"])
+    assert_equal(length, 2, what="the length of one that is made from an iterator")
 
 
 @exercise("Vocabulary", points=0.5)
@@ -255,7 +257,7 @@ def test_places_outside_of_the_text_are_refused(student):
         what = f"['' refused, '' in the trie, starts {starts} of {text!r} refused, prefixes, '' in no words, refused there]"
         assert_equal(actual, expected, what=what, hint="text[-1] is no error in Python: look at start first")
     # None of the characters is a mark, whatever marks the end of a word.
-    others = [*map(chr, range(128)), "\uffff", "\U0010ffff"]
+    others = [*map(chr, range(256)), *"•■▁\ue000\ufffd\uffff\U0010ffff"]
     stems = [f"w{i}{other}z" for i, other in enumerate(others)], [f"v{i}{other}z" for i, other in enumerate(others)]
     words = [*stems[0], *stems[1], *(stem[:-2] for stem in stems[1])]
     asked = [stem[:end] for stem in (*stems[0], *stems[1]) for end in (-2, -1, None)]
