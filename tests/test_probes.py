@@ -3,12 +3,13 @@
 import threading
 import types
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from autograder.testing.probes import Flops, Largest, Wrong, flops, gradients
+from autograder.testing.probes import Flops, Largest, Wrong, changed_around, flops, gradients
 
 X, W = torch.randn(2, 3, 5), torch.randn(7, 5, requires_grad=True)
 
@@ -74,6 +75,28 @@ def test_threads_are_counted_too():
     assert seen.n_elements == 200
     assert counted.n_flops == 2 * 3 * 4 * 50
     assert before in (getattr(threading, name, None) for name in ("_start_new_thread", "_start_joinable_thread"))
+
+
+CHANGES = {
+    "PyTorch's random state": [lambda: torch.rand(1), lambda: torch.manual_seed(0)],
+    "NumPy's random state": [np.random.rand],
+    "the default dtype": [lambda: torch.set_default_dtype(torch.float64)],
+    "whether gradients are recorded": [lambda: torch.set_grad_enabled(False)],
+    "the precision of float32 products": [
+        lambda: torch.set_float32_matmul_precision("high"),
+        lambda: setattr(torch.backends.cuda.matmul, "allow_tf32", True),
+    ],
+    "whether algorithms are deterministic": [lambda: torch.use_deterministic_algorithms(True, warn_only=True)],
+    "how PyTorch prints": [lambda: torch.set_printoptions(sci_mode=False), lambda: torch.set_printoptions(precision=2)],
+    "how NumPy prints": [lambda: np.set_printoptions(suppress=True)],
+}
+
+
+@pytest.mark.parametrize(("name", "change"), [(name, change) for name in CHANGES for change in CHANGES[name]])
+def test_what_a_call_changes_for_everyone_is_named_each_time(name, change):
+    module = types.SimpleNamespace(change=change, nothing=lambda: torch.ones(2) @ torch.ones(2))
+    assert [changed_around(module, "change", ()) for _ in range(2)] == [[name], [name]]
+    assert changed_around(module, "nothing", ()) == []
 
 
 def halved_where_strided(x):

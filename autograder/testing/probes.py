@@ -27,6 +27,9 @@ FORMULAS = flop_registry | {  # a copy, before any of the student's code runs; w
 }
 
 
+_NUMPY_PRINTS = np.get_printoptions()
+
+
 def gradients(module, name, args, kwargs=None, wrt=None, seed=0):
     """Call module.name, pull a fixed random cotangent back through every floating output.
 
@@ -107,6 +110,10 @@ def random_state_untouched(module, name, args, kwargs=None):
 def surroundings():
     """Everything global that a call might change without being asked to, away from where an earlier call left it."""
     torch.set_default_dtype(torch.float32)
+    torch.set_float32_matmul_precision("highest")
+    torch.use_deterministic_algorithms(False)
+    torch.set_printoptions(profile="default")
+    np.set_printoptions(**_NUMPY_PRINTS)
     torch.rand(1), np.random.rand(), random.random()
     return global_state()
 
@@ -119,7 +126,18 @@ def global_state():
         "Python's random state": random.getstate(),
         "the default dtype": torch.get_default_dtype(),
         "whether gradients are recorded": torch.is_grad_enabled(),
+        "the precision of float32 products": _matmul_precision(),
+        "whether algorithms are deterministic": torch.get_deterministic_debug_mode(),
+        "how PyTorch prints": dict(vars(torch._tensor_str.PRINT_OPTS)),
+        "how NumPy prints": np.get_printoptions(),
     }
+
+
+def _matmul_precision():
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # it was set for one backend alone
+        return torch.backends.cuda.matmul.fp32_precision
 
 
 def differences(before):
