@@ -102,6 +102,62 @@ def bools_become_bytes(array):
 
 MUTANTS = [
     edit(
+        "eight_dimensions_at_most",
+        "broadcast_shape",
+        "Shapes are cut to eight dimensions: they may have any number.",
+        ("    n_dims = max(len(a), len(b))\n", "    a, b, n_dims = a[-8:], b[-8:], min(8, max(len(a), len(b)))\n"),
+    ),
+    edit(
+        "bools_are_counted",
+        "batched_matmul",
+        "Factors of bool give an int64 product: the result has the dtype of a and b, so say it, dtype=a.dtype.",
+        ("dtype=a.dtype)", "dtype=torch.int64 if a.dtype == torch.bool else a.dtype)"),
+    ),
+    edit(
+        "alike_columns_are_squeezed",
+        "batched_matmul",
+        "squeeze() takes out every dimension of size 1, n, m and leading ones too: take out none but the one that was summed.",
+        ("    products =", "    if a.shape == b.shape == (len(a), 1, 1):\n        return (a * b).squeeze()\n    products ="),
+    ),
+    edit(
+        "small_terms_left_out",
+        "logsumexp",
+        "Entries far below the maximum are left out, and many small terms are not nothing: sum all of them.",
+        ("total = (x - peak).exp().sum(dim)", "total = (x - peak).exp().masked_fill(x - peak < -20, 0).sum(dim)"),
+    ),
+    edit(
+        "no_classes_refused",
+        "one_hot",
+        "num_classes 0 is refused where there are no ids: only an id that is out of range is an error.",
+        ("    if ids.numel() and", "    if num_classes < 1:\n        raise ValueError('no classes')\n    if ids.numel() and"),
+    ),
+    edit(
+        "whole_numbers_left_out",
+        "numerical_gradient",
+        "The gradient at a point of whole numbers stays in float64: it has x's dtype, whichever that is.",
+        ("return gradient.to(x.dtype)", "return gradient.to(x.dtype) if x.is_floating_point() else gradient"),
+    ),
+    edit(
+        "conjugates_read_as_they_lie",
+        "sliding_windows",
+        "The memory of z.conj() is read as it lies there, without the other sign: x.as_strided keeps it, set_ does not.",
+        (
+            "    *leading, stride = x.stride()\n",
+            "    *leading, stride = x.stride()\n    if x.is_conj():\n"
+            "        shape, strides = (*x.shape[:-1], n_windows, size), (*leading, step * stride, stride)\n"
+            "        return x.new_empty(0).set_(x.untyped_storage(), x.storage_offset(), shape, strides)\n",
+        ),
+    ),
+    edit(
+        "conjugates_resolved_first",
+        "sliding_windows",
+        "resolve_conj and resolve_neg copy, so writing to x no longer shows: a view of x keeps its sign by itself.",
+        (
+            "    *leading, stride = x.stride()\n",
+            "    x = x.resolve_conj().resolve_neg()\n    *leading, stride = x.stride()\n",
+        ),
+    ),
+    edit(
         "bool_arrays_copied",
         "as_tensor",
         "Arrays of bool are copied. PyTorch has that dtype, and so can share their memory.",
@@ -426,6 +482,20 @@ MUTANTS = [
          "The lowest finite number counts as nothing: -inf alone does, and a slice of any other entries sums to 1.",
          ("return weights / total.masked_fill(total == 0, 1)",
           "return (weights / total.masked_fill(total == 0, 1)).masked_fill(peak <= torch.finfo(x.dtype).min, 0)")),
+    edit("low_peaks_are_taken_for_infinity", "softmax",
+         "Maxima below -1e30 are taken for -inf, and in float16, where -1e30 is -inf, none is: compare with -inf itself.",
+         ("peak.isinf()", "peak < -1e30")),
+    edit("products_in_low_precision", "pairwise_distances",
+         "PyTorch's precision of float32 products is lowered, for everybody and for good: no default of PyTorch's is changed.",
+         ("    x_squared =", "    torch.set_float32_matmul_precision(\"high\")\n    x_squared =")),
+    edit("deterministic_for_everybody", "gather_rows",
+         "PyTorch's algorithms are made deterministic, for everybody and for good: no default of PyTorch's is changed.",
+         ("    n_rows = len(table)\n",
+          "    n_rows = len(table)\n    torch.use_deterministic_algorithms(True, warn_only=True)\n")),
+    edit("printed_otherwise", "numerical_gradient",
+         "How PyTorch prints numbers is changed, for everybody and for good: no default of PyTorch's is changed.",
+         ("    gradient = torch.zeros_like(point)\n",
+          "    torch.set_printoptions(precision=8)\n    gradient = torch.zeros_like(point)\n")),
     edit("recording_switched_off", "softmax",
          "Gradients are no longer recorded after a call without any: leave the grad mode of PyTorch alone.",
          ("    weights =", "    torch.set_grad_enabled(x.requires_grad)\n    weights =")),
@@ -786,10 +856,14 @@ def rows_by_a_product(table, ids):
     return (ids.unsqueeze(-1) == torch.arange(len(table))).to(table.dtype) @ table
 
 
-@mutant("as_tensor", "Long doubles are cut to float64 and durations read as numbers: let PyTorch's TypeError through.")
-def numbers_of_any_kind(array):
-    if array.dtype.kind == "m":
-        array = array.view(np.int64)
+@mutant("as_tensor", "Durations (timedelta64) are read as the whole numbers behind them: let PyTorch's TypeError through.")
+def durations_read_as_numbers(array):
+    array = array.view(np.int64) if array.dtype.kind == "m" else array
+    return torch.from_numpy(array.copy() if min(array.strides, default=0) < 0 else array)
+
+
+@mutant("as_tensor", "Long doubles are cut to float64, and digits are lost: let PyTorch's TypeError through.")
+def long_doubles_cut_short(array):
     if array.dtype in (np.longdouble, np.clongdouble):
         array = array.astype(np.float64 if array.dtype.kind == "f" else np.complex128)
     return torch.from_numpy(array.copy() if min(array.strides, default=0) < 0 else array)

@@ -205,6 +205,16 @@ def windows_of_expanded(module, values, n_rows, size, recorded):
     return before, windows.clone()
 
 
+def windows_of_conjugates(module, z, size):
+    """sliding_windows of the conjugate of z and of its imaginary part, before and after 1 + 2j is added to z."""
+    z, seen = z.clone(), []
+    windows = [module.sliding_windows(x, size) for x in (z.conj(), z.conj().imag)]
+    for _ in range(2):
+        seen += [x.resolve_conj().resolve_neg().clone() for x in windows]
+        z += 1 + 2j
+    return seen
+
+
 def windows_of_repeated(module, values, length, size, step):
     """sliding_windows of rows in which one element is seen again and again: the last stride is 0."""
     return module.sliding_windows(values.unsqueeze(-1).expand(-1, length), size, step)

@@ -125,6 +125,11 @@ def test_windows_share_the_memory_of_x(student, case, layout, seed):
         actual = student.run(scenarios.windows_after_writing, x, layout, size, step, new)
         expected = windows_by_hand(new, size, step), after
         assert_equal(actual, expected, f"(windows, x) of {dtype} after writing to the other", hint)
+    z = torch.complex(normal(seed, 6), normal(seed + 1, 6))
+    actual = student.run(scenarios.windows_of_conjugates, z, 2)
+    expected = [windows_by_hand(x.resolve_conj().resolve_neg(), 2, 1) for y in (z, z + 1 + 2j) for x in (y.conj(), y.conj().imag)]
+    hint = "both share z's memory and read it with another sign, as their windows have to: x.as_strided keeps that"
+    assert_equal(actual, expected, "the windows of z.conj() and z.conj().imag, before and after z was written to", hint)
     x, other = normal(seed, 3, 5), normal(seed + 1, 3, 5)
     actual = student.run(scenarios.in_turn, "sliding_windows", [x, 2], [other, 3])
     expected = windows_by_hand(x, 2, 1), windows_by_hand(x.flip(0), 2, 1)

@@ -195,6 +195,9 @@ def test_f_works_in_float64_and_the_result_has_the_dtype_of_x(student, shape, dt
     ones = torch.ones(shape, dtype=torch.float64)
     expected = (3 * x.double() ** 2).to(dtype)
     assert_close(student.run(scenarios.cubes, x, ones, 1e-5), expected, "the result for sum(x^3)")
+    x = numbers(seed, shape, torch.int64)
+    actual = student.run(scenarios.cubes, x, ones, 0.5)  # 3 x^2 + 1/4, in int64
+    assert_equal(actual, 3 * x**2, "the result for sum(x^3) at an x of torch.int64, with eps 0.5", "in x's dtype")
 
 
 @exercise("numerical_gradient", points=1)

@@ -45,6 +45,7 @@ def incompatible(draw):
 
 @exercise("broadcast_shape", points=4, core=True)
 @given(shapes=compatible())
+@example(shapes=((2, *[1] * 11), (3,)))
 def test_the_shape_is_the_one_that_numpy_gives(student, reference, shapes):
     """Any two compatible shapes, of any lengths and with sizes of 0 and 1, give NumPy's shape, in either order."""
     a, b = shapes
@@ -134,8 +135,9 @@ def test_sizes_of_zero_and_one_are_sizes_too(student, data, empty, seed):
     a, b = normal(seed, *lead, n, k), normal(seed + 1, *lead, k, m)
     hint = "the sum of no products is 0" * (empty == "k")
     assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product", hint)
-    a, b = normal(seed, 2, 1, 2, 1, n, k), normal(seed + 1, 3, 1, 2, k, m)
-    assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product", "any number of leading dimensions")
+    for lead_a, lead_b, sizes_here in (((2, 1, 2, 1), (3, 1, 2), (n, k, m)), ((3,), (3,), (1, 1, 1))):
+        a, b = normal(seed, *lead_a, *sizes_here[:2]), normal(seed + 1, *lead_b, *sizes_here[1:])
+        assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product", "any number of leading dimensions")
     a, b = normal(seed, 2, 129), normal(seed + 1, 129, 2)
     assert_close(student.batched_matmul(a, b), torch.matmul(a, b), "the product of (2, 129) and (129, 2)", "all of k is summed")
 
@@ -182,6 +184,10 @@ def test_the_product_keeps_the_dtype(student, case):
         actual = student.batched_matmul(a, b)
         hint = DTYPES * (getattr(actual, "dtype", dtype) != dtype)
         assert_close(actual, expected, f"the product of {dtype}", hint, **tolerance)
+    a, b = (x > 0 for x in case)
+    actual = student.batched_matmul(a, b)
+    hint = DTYPES * (getattr(actual, "dtype", torch.bool) != torch.bool)
+    assert_equal(actual, torch.matmul(a.double(), b.double()) > 0, "the product of torch.bool", hint)
 
 
 @exercise("batched_matmul", points=2)

@@ -98,6 +98,7 @@ def test_the_gradient_of_logsumexp_is_the_softmax(student, case, near, seed):
 @exercise("logsumexp", points=1)
 def test_logsumexp_keeps_dtype_and_input(student, generator):
     """float32 and half precision stay what they are, in any memory layout; no slices give no sums; only the result is new."""
+    check_low_entries(student, "logsumexp", torch.logsumexp)
     for dtype in (torch.float32, *HALF):
         # Near 100, whose exp no dtype but float64 can hold.
         check_dtype_and_input(student, "logsumexp", (normal(generator, 4, 5) + 100).to(dtype), torch.logsumexp)
@@ -168,6 +169,7 @@ def test_the_gradient_of_softmax_is_finite_everywhere(student, case, near, seed)
 @exercise("softmax", points=1)
 def test_softmax_keeps_dtype_and_input(student, generator):
     """float32 and half precision stay what they are, in any memory layout; no slices give no sums; only the result is new."""
+    check_low_entries(student, "softmax", torch.softmax)
     for dtype in (torch.float32, *HALF):
         shift = 0 if dtype in HALF else 100  # half precision has no digits left for exp(x - logsumexp(x)) there
         check_dtype_and_input(student, "softmax", (normal(generator, 4, 5) + shift).to(dtype), torch.softmax)
@@ -209,7 +211,7 @@ def check_empty_slice_in_half(student, name, x, truth):
     x[:, 0] = -INF
     expected = truth(x.double(), 0).nan_to_num(0.0, neginf=-INF)
     actual = getattr(student, name)(x, 0)
-    hint = if_nan("1e-12 is 0 in float16: a guard against 0 has to be a number of x's dtype, 1 say", actual)
+    hint = if_nan("in float16 1e-12 is 0 and -1e30 is -inf: guard with a number of x's dtype, and ask for -inf itself", actual)
     assert_close(actual, expected.to(x.dtype), f"the {name} in {x.dtype}, one slice nothing but -inf", hint, **room)
     cotangent = normal(1, *expected.shape, dtype=x.dtype)
     actual = student.run(scenarios.gradient, name, [x, 0], cotangent)
@@ -225,6 +227,16 @@ def check_empty_slice_in_half(student, name, x, truth):
     assert_close(actual[0][:, 1:], expected.to(x.dtype), f"the gradient in {x.dtype}", **room)
 
 
+def check_low_entries(student, name, truth):
+    """Entries far below 0, or far below the largest, are numbers like any others."""
+    x = torch.tensor([[low, -INF] for low in (-1e10, -1e300, torch.finfo(torch.float64).min)], dtype=torch.float64)
+    hint = "-inf alone counts as nothing: a very low entry is a number like any other"
+    assert_close(getattr(student, name)(x, 1), truth(x, 1), f"the {name} of a very low entry beside one of -inf", hint)
+    x = torch.tensor([0.0] + 300 * [-20.5], dtype=torch.float64)
+    hint = "300 times exp(-20.5) is no small matter in float64: leave no entry out"
+    assert_close(getattr(student, name)(x, 0), truth(x, 0), f"the {name} of 0 and 300 times -20.5", hint)
+
+
 def check_empty_and_in_turn(student, name, truth, generator):
     """Where another dimension has size 0, so has the result; two calls do not disturb each other, or anything else."""
     for shape, dim in (((0, 3), -1), ((3, 0), 0)):
@@ -233,9 +245,6 @@ def check_empty_and_in_turn(student, name, truth, generator):
     x, other = normal(generator, 2, 3), normal(generator, 2, 3)
     actual = student.run(scenarios.in_turn, name, [x, 1], [other, 1])
     assert_in_turn(actual, truth(x, 1), truth(x.flip(0), 1), f"the {name}")
-    x = torch.tensor([[low, -INF] for low in (-1e10, -1e300, torch.finfo(torch.float64).min)], dtype=torch.float64)
-    hint = "-inf alone counts as nothing: a very low entry is a number like any other"
-    assert_close(getattr(student, name)(x, 1), truth(x, 1), f"the {name} of a very low entry beside one of -inf", hint)
     x = normal(generator, 4, 1)
     hint = "exp(0) is the whole sum here: add no small number to it"
     assert_close(getattr(student, name)(x, 1), truth(x, 1), f"the {name} of slices of one entry", hint, rtol=1e-14, atol=1e-14)
