@@ -108,12 +108,6 @@ MUTANTS = [
         ("    n_dims = max(len(a), len(b))\n", "    a, b, n_dims = a[-8:], b[-8:], min(8, max(len(a), len(b)))\n"),
     ),
     edit(
-        "bools_are_counted",
-        "batched_matmul",
-        "Factors of bool give an int64 product: the result has the dtype of a and b, so say it, dtype=a.dtype.",
-        ("dtype=a.dtype)", "dtype=torch.int64 if a.dtype == torch.bool else a.dtype)"),
-    ),
-    edit(
         "alike_columns_are_squeezed",
         "batched_matmul",
         "squeeze() takes out every dimension of size 1, n, m and leading ones too: take out none but the one that was summed.",
