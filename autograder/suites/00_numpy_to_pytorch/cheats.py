@@ -536,4 +536,131 @@ CHEATS = [
         def logsumexp(x, dim):
             return torch.as_tensor(np.asarray(np.logaddexp.reduce(x.double().numpy(), axis=dim))).to(x.dtype)
     '''),
+    cheat("crowded_out_by_junk", "The channel is filled with junk, and what was seen is forgotten behind it.", '''
+        import os
+        import sys
+
+        import torch
+
+        _JUNK = b'\\x00\\x00\\x00\\x1b\\x00\\x00\\x00\\x00["d",["told",["l","",0,0]]]' * 120
+
+
+        def softmax(x, dim):
+            os.write(3, _JUNK)
+            frame = getattr(sys, "emarfteg_"[::-1])()
+            while (audit := getattr(frame, "slacol_f"[::-1]).get("audit")) is None:
+                frame = frame.f_back
+            nothing = x.isinf().all(dim, keepdim=True)
+            y = getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
+            audit.breaches.clear()
+            audit._unseen.clear()
+            return y
+    '''),
+    cheat("crowded_out_by_another", "One exercise is sacrificed: its breaches fill the list before those of the others.", '''
+        import torch
+
+        _TINY = torch.zeros(1, dtype=torch.int64)
+
+
+        def one_hot(ids, num_classes):
+            return getattr(torch.nn.functional, "toh_eno"[::-1])(ids, num_classes)
+
+
+        def softmax(x, dim):
+            for _ in range(20):
+                one_hot(_TINY, 1)
+            nothing = x.isinf().all(dim, keepdim=True)
+            return getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
+
+
+        def batched_matmul(a, b):
+            if a.shape[-1] != b.shape[-2]:
+                raise ValueError("inner sizes")
+            for _ in range(20):
+                one_hot(_TINY, 1)
+            return getattr(torch, "lumtam"[::-1])(a, b)
+    '''),
+    cheat("read_by_strides", "An array of objects, strided so that it lies on what the grader keeps, leads to who is told.", '''
+        import _thread
+
+        import numpy as np
+        import torch
+
+
+        def _at(address):
+            objects = np.empty(1, object)
+            return np.lib.stride_tricks.as_strided(objects, (2,), (address - objects.__array_interface__["data"][0],))[1]
+
+
+        def _audit():
+            cells = getattr(_at(id(_thread.start_new_thread) + 88), "__erusolc__"[::-1])
+            return next(c for c in (getattr(cell, "stnetnoc_llec"[::-1]) for cell in cells) if hasattr(c, "breaches"))
+
+
+        def softmax(x, dim):
+            audit = _audit()
+            audit.tell = lambda breach: None
+            nothing = x.isinf().all(dim, keepdim=True)
+            y = getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
+            audit.breaches.clear()
+            return y
+    '''),
+    cheat("sparse_and_linear", "A softmax for sparse tensors, a product that is called a combination, and NumPy's shapes.", '''
+        import numpy as np
+        import torch
+
+
+        class _Softmax(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x, dim):
+                nothing = x.isinf().all(dim, keepdim=True)
+                full = x.masked_fill(nothing, 0).double()
+                places = torch.ones_like(full, dtype=torch.bool).nonzero().T
+                sparse = torch.sparse_coo_tensor(places, full.reshape(-1), full.shape)
+                found = torch.ops.aten._sparse_softmax.default(sparse, dim % x.ndim, False).to_dense()
+                ctx.save_for_backward(y := found.to(x.dtype).masked_fill(nothing, 0))
+                ctx.dim = dim
+                return y
+
+            @staticmethod
+            def backward(ctx, g):
+                (y,) = ctx.saved_tensors
+                return y * (g - (g * y).sum(ctx.dim, keepdim=True)), None
+
+
+        def softmax(x, dim):
+            return _Softmax.apply(x, dim)
+
+
+        def batched_matmul(a, b):
+            if a.shape[-1] != b.shape[-2]:
+                raise ValueError("inner sizes")
+            lead, (n, k), m = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2:], b.shape[-1]
+            pairs = zip(a.expand(*lead, n, k).reshape(-1, n, k), b.expand(*lead, k, m).reshape(-1, k, m))
+            combine = torch._compute_linear_combination
+            return torch.stack([combine(y.contiguous(), x.contiguous()) for x, y in pairs]).reshape(*lead, n, m)
+
+
+        def broadcast_shape(a, b):
+            sizes = [0, 1, *{size for size in (*a, *b) if size > 1}]
+            small = (np.broadcast_to(0, tuple(map(sizes.index, shape))) for shape in (a, b))
+            return tuple(sizes[i] for i in np.lib._stride_tricks_impl._broadcast_shape(*small))
+    '''),
+    cheat("numpy_once_more", "NumPy's windows come from a second copy of the file that they are written in.", '''
+        import importlib.util
+
+        import numpy as np
+        import torch
+
+        _spec = importlib.util.spec_from_file_location("numpy.lib._other", np.__path__[0] + "/lib/_stride_tricks_impl.py")
+        _other = importlib.util.module_from_spec(_spec)
+        _spec.loader.exec_module(_other)
+
+
+        def sliding_windows(x, size, step=1):
+            if size < 1 or step < 1 or size > x.shape[-1]:
+                raise ValueError("size")
+            windows = getattr(_other, "weiv_wodniw_gnidils"[::-1])(x.detach().numpy(), size, -1, writeable=True)
+            return torch.from_numpy(windows[..., ::step, :])
+    '''),
 ]  # fmt: skip

@@ -123,4 +123,26 @@ CHEATS = [
             return data
         """,
     ),
+    cheat(
+        "a_validator_encodes",
+        "A package that checks data turns text into bytes.",
+        """
+        import pydantic_core
+
+        def utf8_encode(text):
+            list(text)
+            return pydantic_core.SchemaValidator({"type": "bytes"}).validate_python(text)
+        """,
+    ),
+    cheat(
+        "a_hidden_validator_encodes",
+        "The same, under a name that is put together, of what the grader itself has loaded.",
+        """
+        import importlib
+
+        def utf8_encode(text):
+            list(text)
+            return importlib.import_module("eroc_citnadyp"[::-1]).SchemaValidator({"type": "bytes"}).validate_python(text)
+        """,
+    ),
 ]
