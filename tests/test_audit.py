@@ -102,8 +102,10 @@ def run_guarded(rules: dict, *calls: str) -> list[str]:
     code = f"""
         import json, sys
         import torch, torch._decomp, torch._refs
+        from autograder.worker import imports
         from autograder.worker.audit import Audit
 
+        imports.note_loaded()
         audit = Audit({{"call": {rules}}})
         audit.files = frozenset({{"call.py"}})
         audit.guard()
@@ -334,3 +336,130 @@ def test_what_tells_of_calls_leads_to_none_of_the_graders_variables() -> None:
         "names = ['__globals__', '__closure__', '__code__', '__wrapped__']; "
         "print([f for f in replaced for name in names if getattr(f, name, None) is not None])",
     ) == ["[]", ""]
+
+
+AUTOGRAD = {"operators": ["_backward", "backward"], "functions": ["torch.Tensor.grad_fn", "torch._make_dual"]}
+
+
+def test_nodes_of_a_graph_that_the_students_code_runs_are_seen_by_whatever_name() -> None:
+    graph = "import torch, io; a = x.clone().requires_grad_(); y = a.exp(); "
+    engine = "torch.autograd.Variable._execution_engine.run_backward"
+    last = "type('F', (torch.autograd.Function,), dict(forward=staticmethod(lambda ctx, y: found.append(ctx) or y.clone())))"
+    assert run_guarded(
+        AUTOGRAD,
+        graph + "a.detach().exp(); str(y)",
+        graph + f"{engine}((y,), (x,), False, False, (a,), allow_unreachable=False, accumulate_grad=False)",
+        graph + "torch.autograd.grad(y.sum(), a)",
+        graph + "y.grad_fn(x)",
+        graph + "torch.autograd.graph.get_gradient_edge(y)",
+        graph + f"found = []; {last}.apply(y); found[0].next_functions",
+        "import torch.autograd.forward_ad as f; level = f.enter_dual_level(); f.make_dual(x, x); f.exit_dual_level()",
+    ) == [
+        "",
+        "torch.autograd, the engine",
+        "torch.autograd, the engine",
+        "torch.Tensor.grad_fn",
+        "torch.Tensor.grad_fn",
+        "torch.autograd, the graph",
+        "torch._make_dual",
+    ]
+
+
+def test_a_backward_pass_that_others_begin_and_what_a_students_own_function_does_in_it_is_no_breach() -> None:
+    audit = Audit({"call": {"operators": ["_backward"]}})
+    audit.files = frozenset({"call.py"})
+    source = """
+        class Twice(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx, x):
+                return 2 * x
+            @staticmethod
+            def backward(ctx, g):
+                return call(g)
+        def call(x):
+            return x * 2
+        def started(y):
+            torch.autograd.grad(y, [x])
+    """
+    scope = {"torch": torch, "x": X.clone().requires_grad_()}
+    exec(compile(textwrap.dedent(source), "call.py", "exec"), scope)
+    with audit.watch(None):
+        scope["Twice"].apply(scope["x"].exp()).exp().sum().backward()
+    assert audit.breaches == []
+    with audit.watch("call", 1):
+        scope["started"](scope["x"].exp().sum())
+    assert audit.breaches == [("call", "torch.autograd, the engine", 12)]
+
+
+def test_each_exercise_has_a_breach_of_its_own_however_many_others_have() -> None:
+    names = [f"exercise{i}" for i in range(40)]
+    audit = Audit({name: {"operators": ["_softmax"]} for name in names})
+    audit.files = frozenset({"call.py"})
+    scope = {"x": X}
+    exec(compile("".join(f"def {name}():\n    x.softmax(0)\n" for name in names), "call.py", "exec"), scope)
+    with audit.watch(None):
+        for name in [*names[:1] * 30, *names]:
+            scope[name]()
+    assert [exercise for exercise, _, _ in audit.breaches] == names
+
+
+def test_where_pytorch_as_a_whole_is_forbidden_any_operator_is_a_breach() -> None:
+    rules = {"call": {"operators": ["*"]}, "free": {"functions": ["torch.softmax"]}}
+    for called, name in (("call", "call"), (None, "call"), ("free", ""), (None, "")):
+        audit, scope = Audit(rules), {"x": X}
+        audit.files = frozenset({"call.py"})
+        exec(compile("def call():\n    x.exp()\ndef free():\n    x.exp()\n", "call.py", "exec"), scope)
+        with audit.watch(called, 1):
+            scope[name or "free"]()
+        assert [exercise for exercise, _, _ in audit.breaches] == [name] * bool(name)
+
+
+def test_strange_packages_and_second_copies_are_heard_of_when_they_are_loaded_out_of_sight() -> None:
+    again = "import importlib.util as u; s = u.spec_from_file_location('other', u.find_spec({!r}).origin); "
+    again += "s.loader.exec_module(u.module_from_spec(s))"
+    assert run_guarded(
+        {"python": ["heapq", "functools.cache"]},
+        "import importlib; importlib.import_module('annotated_doc')",
+        "import importlib; importlib.import_module('tqdm.version')",
+        "import importlib; importlib.import_module('pydantic' + '_core')",
+        again.format("heapq"),
+        again.format("functools"),
+        again.format("string"),
+        "import annotated_types",
+    ) == ["import annotated_doc", "", "import pydantic_core", "import heapq", "import functools", "", ""]
+
+
+def test_a_tracer_that_raises_is_not_taken_away_by_the_students_code() -> None:
+    """A scenario counts the steps of honest code, and stops it after too many."""
+    code = """
+        import sys
+        from autograder.worker.audit import Audit
+
+        class Steps:
+            gives_up = False
+
+            def __init__(self, knows):
+                self.knows = knows
+
+            def called(self, frame, event, argument):
+                return self.line
+
+            def line(self, frame, event, argument):
+                self.gives_up = self.knows
+                raise TimeoutError
+
+        audit = Audit({"call": {"functions": ["torch.softmax"]}})
+        audit.files = frozenset({"call.py"})
+        audit.guard()
+        scope = {}
+        exec(compile("def call():\\n    return 1\\n", "call.py", "exec"), scope)
+        for knows in (True, False):
+            with audit.watch(None):
+                sys.settrace(Steps(knows).called)
+                try:
+                    scope["call"]()
+                except TimeoutError:
+                    pass
+            print(*(name for _, name, _ in audit.breaches))
+    """
+    assert printed(code) == ["", "sys.settrace (the variables of other code)"]

@@ -615,6 +615,20 @@ def test_a_package_with_a_module_called_torch_is_not_torch():
     assert [breach.call for breach in check(subject, {"work.py": source})][:1] == ["safetensors.torch.save_file"]
 
 
+def test_packages_that_no_exercise_is_made_of_are_found_where_they_are_used():
+    head = HEAD + "import pydantic_core as core\nfrom rich import print\nfrom numpy.lib import stride_tricks\n"
+    (breach,) = breaches(body("return core.SchemaValidator(x)"), "torch.softmax", head=head)
+    assert breach.call == "pydantic_core"
+    why = "pydantic_core is not allowed in target: exercises are written with Python, NumPy and PyTorch."
+    assert breach.message == f"work.py, line {breach.line}: {why}"
+    fine = body("print(x, stride_tricks, importlib, F, sys.modules['numpy'])", "return x")
+    assert breaches(fine, "torch.softmax", head=head) == []
+    assert breaches(body("return core.SchemaValidator(x)"), head=head) == []  # where nothing is forbidden at all
+    assert [breach.call for breach in breaches(body("return __import__('attrs').x"), "torch.softmax")] == ["attrs"]
+    files = {"engine.py": "def helper(x): return x\n", "work.py": "import engine\ndef target(x): return engine.helper(x)\n"}
+    assert check(module(("target", ["torch.softmax"]), files=tuple(files), places={"target": "work.py"}), files) == []
+
+
 def test_helpers_in_another_file_of_the_module_are_reached():
     files = ("engine.py", "loop.py", "deep/inner.py")
     rules = module(("other", []), ("target", ["torch.softmax"]), files=files, places={"target": "loop.py"})

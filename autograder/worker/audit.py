@@ -396,7 +396,7 @@ class Audit:
         A node of a student's own `autograd.Function` runs what its `backward` says, which the student wrote.
         """
         frame = _getframe(2)
-        while frame is not None and _is_library(frame.f_code.co_filename):
+        while frame is not None and (_is_library(file := frame.f_code.co_filename) or file in HERE):
             frame = frame.f_back
         if (frame is None or frame.f_code.co_filename in self.files) and type(_current_autograd_node()).__base__ is object:
             self._note("torch.autograd, the engine", self._without_engine, called, line)
