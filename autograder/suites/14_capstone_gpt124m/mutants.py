@@ -715,6 +715,17 @@ MUTANTS = [
         ("        if buffer:\n            write_shard(split)", "        write_shard(split)"),
     ),
     edit(
+        "full_shard_waits",
+        "prepare_corpus",
+        "A shard that is full is written when the next token comes: its file should be complete as soon as it is full.",
+        (
+            "            buffers[split] += ids[start : start + shard_tokens]\n"
+            "            if len(buffers[split]) >= shard_tokens:\n",
+            "            buffers[split] += ids[start : start + shard_tokens]\n"
+            "            if len(buffers[split]) > shard_tokens:\n",
+        ),
+    ),
+    edit(
         "written_at_the_end",
         "prepare_corpus",
         "All tokens wait in memory until the end: take one document at a time, and write a shard as soon as it is full.",
@@ -749,6 +760,30 @@ MUTANTS = [
         "prepare_corpus",
         "A manifest from before stays while the shards change: a run that fails then looks complete.",
         ("    (folder / MANIFEST).unlink(missing_ok=True)\n", ""),
+    ),
+    edit(
+        "old_manifest_left_after_other_errors",
+        "prepare_corpus",
+        "A manifest from before is removed where something is refused, but stays when a file cannot be read or written: "
+        "remove it first.",
+        ("    (folder / MANIFEST).unlink(missing_ok=True)\n", ""),
+        (
+            '            raise ValueError(f"ids must be from 0',
+            '            (folder / MANIFEST).unlink(missing_ok=True)\n            raise ValueError(f"ids must be from 0',
+        ),
+        (
+            '        raise ValueError(f"{len(last)} documents',
+            '        (folder / MANIFEST).unlink(missing_ok=True)\n        raise ValueError(f"{len(last)} documents',
+        ),
+    ),
+    edit(
+        "ids_wrap_in_32_bits",
+        "prepare_corpus",
+        "Ids are made 32-bit numbers before they are looked at: one from 2**32 on wraps around without a word.",
+        (
+            "        if ids := list(tokenizer.encode(text)):",
+            "        if ids := np.array(tokenizer.encode(text), dtype=np.int64).astype(np.int32).tolist():",
+        ),
     ),
     edit(
         "sizes_unchecked",
@@ -1190,8 +1225,22 @@ MUTANTS = [
     edit(
         "model_mode_only",
         "evaluate",
-        "Only the model's own mode is remembered: parts of it may have been in another.",
+        "Not every part is back in the mode that it was in: remember part.training of each one, and set that alone, since "
+        "part.train(mode) sets the parts within, too.",
         ("        for part, mode in modes:\n            part.training = mode", "        model.train(modes[0][1])"),
+    ),
+    edit(
+        "modes_set_by_train",
+        "evaluate",
+        "Modes are put back by part.train(mode), which sets the parts within, too, and one of them may be shared with a part "
+        "of another mode: set part.training.",
+        ("            part.training = mode", "            part.train(mode)"),
+    ),
+    edit(
+        "evaluation_mode_if_the_root_trains",
+        "evaluate",
+        "model.eval() is left out where the model's own mode is evaluation: parts of it may be in training mode all the same.",
+        ("        model.eval()\n", "        if model.training:\n            model.eval()\n"),
     ),
     edit(
         "left_after_an_error",
@@ -1260,6 +1309,24 @@ MUTANTS = [
         ("        unfinished.unlink(missing_ok=True)", "        pass"),
     ),
     edit(
+        "rest_stays_after_other_errors",
+        "save_checkpoint",
+        "The unfinished file is removed after an OSError alone: what cannot be pickled raises others. Use finally.",
+        (
+            "    finally:\n        unfinished.unlink(missing_ok=True)",
+            "    except OSError:\n        unfinished.unlink()\n        raise",
+        ),
+    ),
+    edit(
+        "rest_stays_when_renaming_fails",
+        "save_checkpoint",
+        "A complete file stays behind where os.replace fails: it belongs into the `try`, too.",
+        (
+            "        os.replace(unfinished, path)\n    finally:\n        unfinished.unlink(missing_ok=True)",
+            "    except BaseException:\n        unfinished.unlink()\n        raise\n    os.replace(unfinished, path)",
+        ),
+    ),
+    edit(
         "error_swallowed",
         "save_checkpoint",
         "The caller is not told that saving has failed.",
@@ -1322,6 +1389,17 @@ MUTANTS = [
         ),
     ),
     edit(
+        "clipped_in_every_pass",
+        "train",
+        "Gradients are clipped after every pass, and the norm of the last time is that of gradients which are clipped already: "
+        "clip once a step, when all its passes are done.",
+        (
+            "                    loss.backward()\n",
+            "                    loss.backward()\n"
+            "                nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)\n",
+        ),
+    ),
+    edit(
         "norm_after_clipping",
         "train",
         "grad_norm is that after clipping: clip_grad_norm_ returns the one before.",
@@ -1352,6 +1430,12 @@ MUTANTS = [
         ("    model.train()\n    with open_log", "    model.eval()\n    with open_log"),
     ),
     edit(
+        "training_mode_if_the_root_evaluates",
+        "train",
+        "model.train() is left out where the model's own mode is training: parts of it may be in evaluation mode all the same.",
+        ("    model.train()\n    with open_log", "    if not model.training:\n        model.train()\n    with open_log"),
+    ),
+    edit(
         "training_mode_at_step_zero_alone",
         "train",
         "The model is set to training mode before step 0 alone: a run that goes on from a checkpoint trains in it, too.",
@@ -1371,7 +1455,13 @@ MUTANTS = [
         "left_in_training_mode",
         "train",
         "The model comes back in training mode, whatever it was in.",
-        ("    model.train(was_training)\n", ""),
+        ("    for part, mode in modes:\n        part.training = mode\n", ""),
+    ),
+    edit(
+        "parts_left_in_the_model_s_mode",
+        "train",
+        "All parts come back in the mode of the whole model: each of them in its own, as evaluate leaves them.",
+        ("    for part, mode in modes:\n        part.training = mode\n", "    model.train(modes[0][1])\n"),
     ),
     edit(
         "resumes_without_moments",
@@ -1419,12 +1509,44 @@ MUTANTS = [
         ),
     ),
     edit(
+        "evaluated_without_eval_every",
+        "train",
+        "With eval_every=0 the last step is followed by an evaluation, if there are validation data: 0 means none.",
+        (
+            "if config.eval_every and (done % config.eval_every == 0 or done == config.total_steps):",
+            "if validation is not None and (\n"
+            "                done % (config.eval_every or config.total_steps) == 0 or done == config.total_steps\n"
+            "            ):",
+        ),
+    ),
+    edit(
+        "no_last_evaluation_with_stop_after",
+        "train",
+        "The evaluation after the last step of all is left out where stop_after is set: it may be total_steps, or more.",
+        ("or done == config.total_steps):", "or done == config.total_steps and config.stop_after is None):"),
+    ),
+    edit(
+        "position_of_the_data_set_to_zero",
+        "train",
+        "A run without a checkpoint sets the data back to their beginning: it takes the batches from their position on.",
+        (
+            '        set_random_state(state["random"], device)\n',
+            '        set_random_state(state["random"], device)\n    else:\n        shards.epoch = shards.step = 0\n',
+        ),
+    ),
+    edit(
+        "every_process_logs",
+        "train",
+        "All processes write the log: process 0 alone should.",
+        ("open_log(config.log_path if is_main else None)", "open_log(config.log_path)"),
+    ),
+    edit(
         "log_overwritten",
         "train",
         "The log of the run before is overwritten: append.",
         (
             "    with open_log(config.log_path if is_main else None) as log:",
-            "    if config.log_path:\n"
+            "    if config.log_path and is_main:\n"
             "        open(config.log_path, 'w').close()\n"
             "    with open_log(config.log_path if is_main else None) as log:",
         ),
@@ -1436,12 +1558,32 @@ MUTANTS = [
         ('enabled=config.dtype == "bfloat16"', "enabled=False"),
     ),
     edit(
+        "autocast_around_the_run",
+        "train",
+        "Autocast is entered once for the whole run: it keeps its bfloat16 copies of the weights until it is left, and the model "
+        "runs with those of the first step for ever. Enter it anew for each pass.",
+        (
+            "    with open_log(config.log_path if is_main else None) as log:",
+            "    with open_log(config.log_path if is_main else None) as log, autocast:",
+        ),
+    ),
+    edit(
+        "evaluated_without_autocast",
+        "train",
+        "Evaluations do not run under autocast: with bfloat16, they do as the training does.",
+        (
+            '                with autocast:\n                    history["validation"]',
+            '                with contextlib.nullcontext():\n                    history["validation"]',
+        ),
+    ),
+    edit(
         "weights_in_bfloat16",
         "train",
         "The weights themselves become bfloat16, which loses small updates: autocast alone is asked for.",
         (
-            "    was_training = model.training\n",
-            "    model.bfloat16() if config.dtype == 'bfloat16' else None\n    was_training = model.training\n",
+            "    modes = [(part, part.training) for part in model.modules()]\n",
+            "    model.bfloat16() if config.dtype == 'bfloat16' else None\n"
+            "    modes = [(part, part.training) for part in model.modules()]\n",
         ),
     ),
     edit(
@@ -1462,19 +1604,22 @@ MUTANTS = [
             "",
         ),
         (
-            "    was_training = model.training\n",
+            "    modes = [(part, part.training) for part in model.modules()]\n",
             '    if config.dtype not in ("float32", "bfloat16") or config.accumulation_steps < 1:\n'
             "        raise ValueError(str(config))\n"
             "    if config.eval_every and validation is None:\n"
             '        raise ValueError("eval_every needs validation data")\n'
-            "    was_training = model.training\n",
+            "    modes = [(part, part.training) for part in model.modules()]\n",
         ),
     ),
     edit(
         "seeds_itself",
         "train",
         "train seeds the global random state: the caller decides about it.",
-        ("    was_training = model.training\n", "    was_training = model.training\n    torch.manual_seed(1337)\n"),
+        (
+            "    modes = [(part, part.training) for part in model.modules()]\n",
+            "    modes = [(part, part.training) for part in model.modules()]\n    torch.manual_seed(1337)\n",
+        ),
         ('        set_random_state(state["random"], device)\n', ""),
         (
             "    model.train()\n    with",
@@ -1489,7 +1634,7 @@ MUTANTS = [
             "    with open_log(config.log_path if is_main else None) as log:",
             "    lines = []\n    with open_log(config.log_path if is_main else None) as write:\n        log = lines.append",
         ),
-        ("    model.train(was_training)\n", "        [write(x) for x in lines]\n    model.train(was_training)\n"),
+        ("    for part, mode in modes:\n", "        [write(x) for x in lines]\n    for part, mode in modes:\n"),
     ),
     edit(
         "negative_accumulation",
@@ -2226,6 +2371,14 @@ MUTANTS = [
         "application",
         "Without a seed, every answer is the same: torch.Generator() always begins with the same numbers.",
         ("else generator.seed()", "else None"),
+    ),
+    edit(
+        "seeded_by_a_counter",
+        "application",
+        "Without a seed, requests are numbered, and the number is the seed: a server that is started again repeats itself. "
+        "generator.seed() takes one that nobody can know.",
+        ("    lock = threading.Lock()\n", "    lock, numbers = threading.Lock(), iter(range(10**9))\n"),
+        ("else generator.seed()", "else generator.manual_seed(next(numbers))"),
     ),
     edit(
         "global_generator",

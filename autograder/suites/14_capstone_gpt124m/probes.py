@@ -474,12 +474,12 @@ def app_of(module, script, pieces=None, **options):
     return part(module, "serve").application("the model", Bytes(pieces), generate=script, **options)
 
 
-def answered(module, requests, tokens, pieces=None, options=None):
-    """The answers to [(method, path, body, length)], and what generate was called with."""
+def answered(module, requests, tokens, pieces=None, options=None, n_apps=1):
+    """The answers of each of so many applications to [(method, path, body, length)], and what generate was called with."""
     script = Script(tokens)
-    app = app_of(module, script, pieces, **(options or {}))
+    apps = [app_of(module, script, pieces, **(options or {})) for _ in range(n_apps)]
     before = surroundings()
-    answers = [Exchange(app, *request).answer() for request in requests]
+    answers = [Exchange(app, *request).answer() for app in apps for request in requests]
     return answers, script.calls, differences(before)
 
 

@@ -458,12 +458,17 @@ def corpora_refused(module, cases):
 
 @in_a_folder
 def last_shard_unwritable(module):
-    """Whether there is a manifest after a run whose last shard could not be written."""
-    data = part(module, "data")
-    os.makedirs("corpus/validation_00000.bin")  # a folder stands where the file should go
-    with contextlib.suppress(Exception):
-        data.prepare_corpus(write_documents([[1], [2], [3]], "texts", "jsonl"), Spelled(), "corpus", 8, 0)
-    return os.path.exists("corpus/manifest.json")
+    """Whether there is a manifest after a run whose last shard could not be written, where there was one before and where not."""
+    data, answers = part(module, "data"), []
+    for folder in ("used", "new"):
+        if folder == "used":
+            data.prepare_corpus(write_documents([[1], [2]], "before", "jsonl"), Spelled(), folder, 8, 0)
+            os.remove("used/validation_00000.bin")
+        os.makedirs(f"{folder}/validation_00000.bin")  # a folder stands where the file should go
+        with contextlib.suppress(Exception):
+            data.prepare_corpus(write_documents([[1], [2], [3]], "texts", "jsonl"), Spelled(), folder, 8, 0)
+        answers.append(os.path.exists(f"{folder}/manifest.json"))
+    return answers
 
 
 def write_corpus(splits, folder="corpus"):
@@ -668,6 +673,7 @@ class TinyLM(nn.Module):
         self.head = nn.Linear(width, vocab, bias=False)
         self.head.weight = self.embedding.weight
         self.dropout, self.noise, self.seen = nn.Sequential(nn.Dropout(dropout)), noise, []
+        self.again = nn.Sequential(self.dropout[0])  # a part of two others
 
     def forward(self, ids, targets=None):
         x = self.embedding(ids)
@@ -676,7 +682,7 @@ class TinyLM(nn.Module):
             x = x + 0.1 * torch.randn(x.shape).to(x)
         logits = self.head(self.dropout(x) * self.scale)
         autocast = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
-        self.seen.append((self.training, torch.is_grad_enabled(), autocast, logits.dtype))
+        self.seen.append((self.training, torch.is_grad_enabled(), autocast, logits.dtype, self.dropout[0].training))
         return logits, None if targets is None else F.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
 
@@ -695,10 +701,18 @@ class Batches:
     """Stands in for TokenShards: batches that are given, again and again from the beginning."""
 
     def __init__(self, batches, fails_at=None):
-        self.batches, self.position, self.fails_at = batches, 0, fails_at
+        self.batches, self.epoch, self.step, self.fails_at = batches, 0, 0, fails_at
 
     def __len__(self):
         return len(self.batches)
+
+    @property
+    def position(self):
+        return self.epoch * len(self) + self.step
+
+    @position.setter
+    def position(self, n):
+        self.epoch, self.step = divmod(n, len(self))
 
     def batch(self, step, epoch=0):
         if step == self.fails_at:
@@ -707,8 +721,9 @@ class Batches:
         return x.clone(), y.clone()
 
     def next_batch(self):
+        step = self.step
         self.position += 1
-        return self.batch((self.position - 1) % len(self.batches))
+        return self.batch(step)
 
     def state_dict(self):
         return {"position": self.position}
@@ -766,8 +781,8 @@ def evaluated(module, seed, batches, n, modes=(True, True), fails_at=None, noise
     except OSError:
         value = "raised"
     left = {
-        "the modes": [model.training, model.dropout[0].training, model.norm.training],
-        "how the model ran": sorted({(seen[0], seen[1]) for seen in model.seen}),
+        "the modes": [model.training, model.dropout[0].training, model.norm.training, model.again.training],
+        "how the model ran": sorted({(seen[0], seen[4], seen[1]) for seen in model.seen}),
         "the position": shards.position,
         "trained": sum(parameter.requires_grad for parameter in model.parameters()),
         "gradients": [float(parameter.grad.sum()) for parameter in model.parameters() if parameter.grad is not None],
@@ -823,32 +838,49 @@ def checkpoints(module, states, path):
 class Unwritable:
     """Cannot be saved."""
 
+    def __init__(self, error):
+        self.error = error
+
     def __reduce__(self):
-        raise OSError("the disk is full")
+        raise self.error
 
 
 @in_a_folder
-def checkpoint_failed(module, state, path, first):
-    """Save a state, if `first`, then one that breaks down half-way: was the error passed on, what is there under path, and
-    which files are there."""
+def checkpoint_failed(module, state, path, first, full):
+    """Save a state, if `first`, then one that breaks down half-way, since the disk is `full` or since it has a part that nobody
+    can pickle: was the error passed on, what is there under path, and which files are there."""
     train = part(module, "train")
     os.makedirs(os.path.dirname(path), exist_ok=True)
     Path(path).with_name("log.jsonl").touch()  # somebody else's
     if first:
         train.save_checkpoint(path, state)
-    told = False
+    told, error = False, OSError("the disk is full") if full else TypeError("cannot pickle this")
     try:
-        train.save_checkpoint(path, {"weights": torch.zeros(100), "broken": Unwritable()})
-    except OSError:
+        train.save_checkpoint(path, {"weights": torch.zeros(100), "broken": Unwritable(error)})
+    except (OSError, TypeError):
         told = True
     found = torch.load(path, weights_only=True) if os.path.exists(path) else None
     return told, found, sorted(os.listdir(os.path.dirname(path)))
 
 
-def run(module, seed, batches, config, model=None, validation=None, training=True, stale=False, position=0, global_seed=None):
-    """train on a tiny model: its state, the history, the position, what it saw, whether the config is as it was."""
+@in_a_folder
+def checkpoint_in_the_way(module):
+    """The files in the folder when there is a folder under the path, so that no file can take that name."""
+    os.makedirs("runs/checkpoint.pt")
+    with contextlib.suppress(Exception):
+        part(module, "train").save_checkpoint("runs/checkpoint.pt", {"step": 1})
+    return sorted(os.listdir("runs"))
+
+
+def run(
+    module, seed, batches, config, model=None, validation=None, training=True, dropping=None, stale=False, position=0,
+    global_seed=None, dtype=torch.float64,
+):  # fmt: skip
+    """train on a tiny model: its state, the history, the position, what it saw, whether the config is as it was. training and
+    dropping: the modes of the model and of its dropout before."""
     train = part(module, "train")
-    lm = tiny(seed, **(model or {})).train(training)
+    lm = tiny(seed, **(model or {})).train(training).to(dtype)
+    lm.dropout.train(training if dropping is None else dropping)
     if stale:
         for parameter in lm.parameters():
             if parameter.requires_grad:  # an optimiser knows no others
@@ -863,7 +895,8 @@ def run(module, seed, batches, config, model=None, validation=None, training=Tru
     seen = [list(map(str, notes)) for notes in lm.seen]
     history = {key: [list(x) if isinstance(x, tuple) else x for x in value] for key, value in history.items()}
     same = vars(given) == before
-    found = {"state": state_of(lm), "history": history, "position": shards.position, "training": lm.training, "seen": seen}
+    modes = [lm.training, lm.dropout[0].training, lm.norm.training]
+    found = {"state": state_of(lm), "history": history, "position": shards.position, "training": modes, "seen": seen}
     return found | {"the config is as it was": same}
 
 

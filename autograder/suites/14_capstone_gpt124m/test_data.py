@@ -87,12 +87,14 @@ def test_less_than_a_shard_waits_in_memory(student, seed, shard_tokens, n_valida
     """Whenever a document is read, all but the last shard and the documents that may be held out are on the disk."""
     generator = torch.Generator().manual_seed(seed)
     documents = [[i] + [1] * n for i, n in enumerate(torch.randint(0, 11, (120,), generator=generator).tolist())]
-    most = student.run(scenarios.waiting, documents, shard_tokens, n_validation)
-    limit = shard_tokens + 12 * (n_validation + 1)
-    assert most <= limit, (
-        f"with shards of {shard_tokens} tokens, {most} tokens waited in memory; at most {limit} need to"
-        "\n  hint: write a shard as soon as it is full; read one document at a time; only the last n_validation wait"
-    )
+    just_full = [[i] + [1] * (shard_tokens - 2) for i in range(n_validation + 5)]  # each fills a shard, and no more
+    for given_documents, largest in ((documents, 12), (just_full, shard_tokens)):
+        most = student.run(scenarios.waiting, given_documents, shard_tokens, n_validation)
+        limit = shard_tokens - 1 + largest * (n_validation + 1)
+        assert most <= limit, (
+            f"with shards of {shard_tokens} tokens, {most} tokens waited in memory; at most {limit} need to"
+            "\n  hint: write a shard as soon as it is full; read one document at a time; only the last n_validation wait"
+        )
 
 
 @exercise("prepare_corpus", points=1)
@@ -110,6 +112,7 @@ def test_what_makes_no_corpus_is_refused_and_leaves_no_manifest(student):
         "n_validation=-1": (good, 8, 0, -1),
         "the id 65536": ([[1, 65536], [3], [4]], 8, 0, 1),
         "the id 65536 in what is held out": ([[1], [3, 65536]], 8, 0, 1),
+        "the id 2**32": ([[1, 2**32], [3], [4]], 8, 0, 1),
         "the id -1": ([[1], [-1], [2]], 8, 0, 1),
         "eot_id=65536": (good, 8, 65536, 1),
         "eot_id=-1": (good, 8, -1, 1),
@@ -134,11 +137,10 @@ def test_a_second_corpus_takes_the_place_of_the_first(student):
         characters=True,
         hint=hint,
     )
-    complete = student.run(scenarios.last_shard_unwritable)
-    assert not complete, (
-        "the last shard could not be written, but the folder has a manifest, as if it were complete"
-        "\n  hint: write the manifest when all shards are there"
-    )
+    again, complete = student.run(scenarios.last_shard_unwritable)
+    said = "the last shard could not be written, but the folder has a manifest, as if it were complete"
+    assert not complete, f"{said}\n  hint: write the manifest when all shards are there"
+    assert not again, f"{said}\n  hint: remove the manifest from before first, whatever may come"
 
 
 # TokenShards

@@ -333,6 +333,8 @@ def test_requests_take_turns_token_by_token(student):
     whole = json.loads(answers[1])
     assert_equal(whole, {"text": "hello" * 4, "n_tokens": 20}, what="an answer among four at once")
     assert answers[0] == answers[2] and answers[1] == answers[3], "the same request got different answers at the same time"
-    _, calls, _ = student.run(probes.answered, [post(prompt="a")] * 3, text)
-    assert len({tuple(call["drawn"]) for call in calls}) == 3, "without a seed, two requests drew the same numbers"
+    _, calls, _ = student.run(probes.answered, [post(prompt="a")] * 3, text, n_apps=2)
+    drawn = [tuple(call["drawn"]) for call in calls]
+    assert len(set(drawn[:3])) == 3, "without a seed, two requests drew the same numbers"
+    assert len(set(drawn)) == 6, "without a seed, a second application drew the numbers that the first one drew"
     assert all(call["own generator"] for call in calls), "without a seed, a request should have a generator of its own, too"

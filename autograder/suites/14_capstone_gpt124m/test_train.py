@@ -128,14 +128,15 @@ def test_it_leaves_no_trace(student):
             value, left = student.run(scenarios.evaluated, 2, batches, 3, modes=modes, fails_at=fails_at, noise=True)
             assert (value == "raised") == (fails_at is not None), "an error of the data should be passed on"
             wanted = {
-                "the modes": [*modes, modes[0]],
-                "how the model ran": [(False, False)],
+                "the modes": [*modes, modes[0], modes[0]],
+                "how the model ran": [(False, False, False)],
                 "the position": 1,
                 "trained": 6,
                 "gradients": [1.0],
                 "changed for everyone": [],
             }
-            assert_equal(left, wanted, what="[(training, recording a graph)] and what evaluate left behind")
+            what = "[(training, its dropout training, recording a graph)] and what evaluate left behind"
+            assert_equal(left, wanted, what=what)
 
 
 @exercise("evaluate", points=1)
@@ -176,13 +177,16 @@ def test_the_newest_state_is_there_and_nothing_else(student, generator):
 def test_a_save_that_fails_leaves_the_old_checkpoint_and_no_other_file(student, generator):
     """The caller hears of it."""
     state = {"weights": torch.rand(4, generator=generator)}
-    for first in (True, False):
-        told, found, files = student.run(scenarios.checkpoint_failed, state, "runs/checkpoint.pt", first)
+    for first, full in ((True, True), (False, True), (True, False), (False, False)):
+        told, found, files = student.run(scenarios.checkpoint_failed, state, "runs/checkpoint.pt", first, full)
         assert told, "the error should be passed on to the caller"
         hint = "write under another name in the same folder, then os.replace; clean up in `finally`"
         assert_equal(found, state if first else None, what="what is there under the path afterwards", hint=hint)
         wanted = ["checkpoint.pt", "log.jsonl"] if first else ["log.jsonl"]
         assert_equal(files, wanted, what="the files in the folder, where log.jsonl is another's", hint=hint)
+    files = student.run(scenarios.checkpoint_in_the_way)
+    hint = "os.replace may fail, too: clean up in `finally`"
+    assert_equal(files, ["checkpoint.pt"], what="what is in the folder when checkpoint.pt is a folder itself", hint=hint)
 
 
 # train
@@ -206,9 +210,10 @@ def test_steps_are_those_of_adamw_with_clipping_and_the_schedule(student, seed, 
     """Weights and history; matrices decay; what is frozen stays; gradients from before count for nothing."""
     config = PLAIN | {"total_steps": steps, "warmup_steps": min(warmup, steps), "clip_norm": clip}
     batches = some_batches(seed, 4)
-    actual = student.run(scenarios.run, seed, batches, config, stale=stale)
-    check(actual, expected_run(seed, batches, config))
-    assert_equal(actual["position"], steps, what="the number of batches that were taken")
+    first = seed % 3
+    actual = student.run(scenarios.run, seed, batches, config, stale=stale, position=first)
+    check(actual, expected_run(seed, batches[first:] + batches[:first], config))
+    assert_equal(actual["position"] - first, steps, what="the number of batches that were taken")
     assert actual["the config is as it was"], "the config was changed: it is the caller's"
 
 
@@ -246,8 +251,14 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(student, seed, pass
     assert_equal(lengths, done, what="the steps that were done at the end of each run")
     assert_equal(files, ["c.pt"], what="the files in the checkpoint's folder")
     assert same, 'torch.load(path)["model"] should be the state of the model at the end of each run, one with stop_after, too'
-    short = student.run(scenarios.run, seed, batches, PLAIN | {"total_steps": 2, "stop_after": 9})
-    assert_equal(short["position"], 2, what="the steps of a run of 2 with stop_after=9")
+    for stop in (9, 2):
+        options = PLAIN | {"total_steps": 2, "stop_after": stop, "eval_every": 9, "eval_batches": 1}
+        short = student.run(scenarios.run, seed, batches, options, validation=batches)
+        assert_equal(short["position"], 2, what=f"the steps of a run of 2 with stop_after={stop}")
+        steps = [step for step, _ in short["history"]["validation"]]
+        hint = "after the last step of all, whether stop_after is set or not"
+        what = f"the steps at which a run of 2 was evaluated with stop_after={stop} and eval_every=9"
+        assert_equal(steps, [2], what=what, hint=hint)
     again, n_read, logged, intact = student.run(scenarios.crashed, seed, batches, PLAIN | {"total_steps": 7}, 2, 3)
     whole = student.run(scenarios.run, seed, batches, PLAIN | {"total_steps": 7})
     assert_equal(again, {key: whole[key] for key in again}, what="a run that went on from a checkpoint of its own, after a crash")
@@ -261,29 +272,32 @@ def test_a_run_that_was_interrupted_ends_as_one_that_was_not(student, seed, pass
 @given(seed=seeds(), every=sizes(1, 4), training=st.booleans())
 def test_evaluation_comes_when_it_should_and_leaves_no_trace(student, seed, every, training):
     """After every eval_every steps and after the last one, once; the run is the one without; the model's mode is as it was."""
-    config, batches = PLAIN | {"total_steps": 6}, some_batches(seed, 5)
+    config, batches = PLAIN | {"total_steps": 6, "eval_batches": 2}, some_batches(seed, 5)
     held_out = some_batches(seed + 1, 3)
     model = {"dropout": 0.3, "noise": True}
-    plain = student.run(scenarios.run, seed, batches, config, model=model, training=training)
-    options = config | {"eval_every": every, "eval_batches": 2}
-    actual = student.run(scenarios.run, seed, batches, options, model=model, validation=held_out, training=training)
+    given = {"model": model, "validation": held_out, "training": training, "dropping": not training}
+    plain = student.run(scenarios.run, seed, batches, config, **given)
+    options = config | {"eval_every": every}
+    actual = student.run(scenarios.run, seed, batches, options, **given)
     steps = [step for step, _ in actual["history"].pop("validation")]
     assert_equal(steps, sorted({*range(every, 7, every), 6}), what="the steps at which it was evaluated")
-    plain["history"].pop("validation")
+    hint = "eval_every 0 means none, also with validation data"
+    assert_equal(plain["history"].pop("validation"), [], what="the evaluations with eval_every=0", hint=hint)
     for run in (plain, actual):
-        assert_equal(run["training"], training, what="whether the model is in training mode afterwards")
+        what = "whether [the model, its dropout, its norm] is in training mode afterwards, as before"
+        assert_equal(run["training"], [training, not training, training], what=what)
         modes = run.pop("seen")
-        n_trained = sum(notes[0] == "True" for notes in modes)
+        n_trained = sum(notes[0] == notes[4] == "True" for notes in modes)
         assert_equal(
-            n_trained, 6, what="the passes in training mode", hint="evaluate leaves evaluation mode; training needs its own"
+            n_trained, 6, what="the passes in training mode, dropout's too", hint="model.train() sets the mode of every part"
         )
     assert_equal(actual, plain, what="the run with evaluations")
-    other = student.run(scenarios.run, seed, batches, config, model=model, training=training, global_seed=seed + 1)
+    other = student.run(scenarios.run, seed, batches, config, global_seed=seed + 1, **given)
     alike = other["history"]["loss"] == plain["history"]["loss"]
     assert not alike, (
         "with dropout, two global random states gave the same run\n  hint: no torch.manual_seed in train: the caller decides"
     )
-    options = config | {"eval_every": 6, "eval_batches": 2}
+    options = config | {"eval_every": 6}
     actual = student.run(scenarios.run, seed, batches, options, validation=held_out)
     end = scenarios.filled(scenarios.tiny(seed), actual["state"]).eval()
     expected = [[6, sum(losses_of(end, held_out[:2])) / 2]]
@@ -345,7 +359,8 @@ def test_bfloat16_is_for_forward_passes_and_bad_settings_are_refused(student):
     """Autocast in every forward pass of training, weights as wide as before; what is refused changes nothing."""
     batches = some_batches(4, 4)
     for dtype in ("float32", "bfloat16"):
-        actual = student.run(scenarios.run, 1, batches, PLAIN | {"dtype": dtype, "accumulation_steps": 2})
+        options = PLAIN | {"dtype": dtype, "accumulation_steps": 2, "eval_every": 4, "eval_batches": 1}
+        actual = student.run(scenarios.run, 1, batches, options, validation=batches)
         seen = {notes[2] for notes in actual["seen"]}
         wanted = "torch.bfloat16" if dtype == "bfloat16" else "None"
         assert_equal(sorted(seen), [wanted], what=f"what the model ran in under autocast with dtype={dtype!r}")
@@ -355,6 +370,10 @@ def test_bfloat16_is_for_forward_passes_and_bad_settings_are_refused(student):
     exact = expected_run(1, batches, PLAIN | {"accumulation_steps": 2})
     room = {"rtol": 0.05, "atol": 0.05}
     assert_close(actual["history"]["loss"], exact["history"]["loss"], what="the losses in bfloat16, roughly", **room)
+    options = PLAIN | {"total_steps": 6, "warmup_steps": 0, "min_lr": 0.05, "dtype": "bfloat16"}
+    exact_now = expected_run(1, batches[:2], options)["history"]["loss"]
+    actual = student.run(scenarios.run, 1, batches[:2], options, dtype=torch.float32)["history"]["loss"]
+    assert_close(actual, exact_now, what="the losses of float32 weights in bfloat16, roughly", **room)
     n_runs, losses, names, own = student.run(scenarios.compiled, 1, batches, PLAIN | {"accumulation_steps": 2})
     assert n_runs >= 10, f"with compile=True, 10 passes should run what torch.compile gave; {n_runs} did"
     assert_close(losses, exact["history"]["loss"], what="the losses with compile=True", rtol=1e-6, atol=1e-9)

@@ -151,8 +151,8 @@ def train(
     - clips its total norm, over all parameters, to `clip_norm`;
     - updates by AdamW (`betas`, eps 1e-8) with the `param_groups`, at the learning rate of `cosine_schedule` for this step.
 
-    With `eval_every`, `evaluate(model, validation, eval_batches)` follows when the number of steps done is a multiple of it,
-    and after the last step of all (once, if both fall together). It leaves no trace in the run.
+    With `eval_every`, `evaluate(model, validation, eval_batches)` follows, under the same autocast, when the number of steps
+    done is a multiple of it, and after the last step of all (once, if both fall together). It leaves no trace in the run.
 
     The history is a dict of lists: "loss" (the mean loss of each step, before its update), "lr", "grad_norm" (before
     clipping), one entry a step; "validation", a list of [number of steps done, loss]. With `log_path`, lines of JSON are
@@ -166,8 +166,9 @@ def train(
     for bit on a CPU. With `stop_after`, the run ends when so many steps are done in all, with a checkpoint; the schedule is
     that of `total_steps` all the same.
 
-    The model comes back in the mode in which it was. In a group of processes, started by torchrun, all processes train one model:
-    the gradient is the mean over processes, and process 0 alone writes files. Progress goes to sys.stderr if that is a terminal.
+    Every submodule comes back in the mode in which it was. In a group of processes, started by torchrun, all processes train one
+    model: the gradient is the mean over processes, and process 0 alone writes files. Progress goes to sys.stderr if that is a
+    terminal.
 
     Raises ValueError for a dtype that is neither "float32" nor "bfloat16", for `accumulation_steps` below 1, and for
     `eval_every` without validation; the model is then as it was.
@@ -189,7 +190,7 @@ def train(
         history = state["history"]
         set_random_state(state["random"], device)
 
-    was_training = model.training
+    modes = [(part, part.training) for part in model.modules()]
     runner = torch.compile(model) if config.compile else model
     if dist.is_initialized():
         runner = DistributedDataParallel(runner, device_ids=[device.index] if device.type == "cuda" else None)
@@ -239,7 +240,8 @@ def train(
                     },
                 )
             show_progress(done, config.total_steps, history, speed, end=done == last)
-    model.train(was_training)
+    for part, mode in modes:
+        part.training = mode
     return history
     ### END SOLUTION
 
