@@ -442,6 +442,22 @@ MUTANTS = [
         ),
     ),
     edit(
+        "half_precision_rotated_in_place",
+        "apply_rope",
+        "A half-precision x is changed in place where no gradients flow: make a new tensor for every dtype.",
+        (
+            "return turned.flatten(-2).to(x.dtype)",
+            "turned = turned.flatten(-2)\n"
+            "    return x.copy_(turned) if x.dtype.itemsize == 2 and not x.requires_grad else turned.to(x.dtype)",
+        ),
+    ),
+    edit(
+        "no_tokens_handed_back",
+        "apply_rope",
+        "Where there are no tokens, x itself is returned: return a new tensor in every case.",
+        ("    frequencies = base", "    if not x.numel():\n        return x\n    frequencies = base"),
+    ),
+    edit(
         "rotation_returns_float32",
         "apply_rope",
         "Half-precision x comes back as float32: cast the result to x's dtype.",
@@ -559,6 +575,17 @@ MUTANTS = [
         "The arguments have other names than in the signature that was given, and cannot be passed by name.",
         ("max_len: int, d_model: int,", "n: int, width: int,"),
         ("    if max_len < 0", "    max_len, d_model = n, width\n    if max_len < 0"),
+    ),
+    edit(
+        "half_precision_added_in_place",
+        "add_positions",
+        "A half-precision x is changed in place where no gradients flow: write x + rows for every dtype, not x.add_(rows).",
+        (
+            "    return x + ",
+            "    if x.dtype.itemsize == 2 and not (x.requires_grad or table.requires_grad):\n"
+            "        return x.add_(table[offset : offset + t].to(x))\n"
+            "    return x + ",
+        ),
     ),
     edit(
         "added_in_place_where_nothing_is_recorded",
@@ -1057,6 +1084,13 @@ MUTANTS += [
         ("(table.double() - vector)", "(table.half() - vector.half())"),
     ),
     edit(
+        "distances_in_float32",
+        "nearest_position",
+        "The differences of a float64 table are squared in float32, where small squares vanish: measure distances in the "
+        "table's own precision.",
+        ("(table.double() - vector)", "(table.float() - vector.float())"),
+    ),
+    edit(
         "position_of_another_type",
         "nearest_position",
         "The position is NumPy's integer and not Python's: .item() makes it an int.",
@@ -1250,6 +1284,17 @@ MUTANTS += [
         (
             "return spectrum.argmax(dim=0).to(table.dtype) / table.shape[0]",
             "return torch.linspace(0, 0.5, len(spectrum), dtype=table.dtype)[spectrum.argmax(dim=0)]",
+        ),
+    ),
+    edit(
+        "one_sided_spectrum_doubled",
+        "channel_frequencies",
+        "The coefficients are doubled for the negative frequencies, but not those of 0 and 1/2, and a tone of 1/2 seems "
+        "smaller than it is: compare |coefficient| as it is.",
+        (
+            "spectrum = torch.fft.rfft(table.double(), dim=0).abs()",
+            "spectrum = torch.fft.rfft(table.double(), dim=0).abs()\n"
+            "    spectrum[1 : (len(table) + 1) // 2] *= 2",
         ),
     ),
     edit(

@@ -152,8 +152,9 @@ def test_short_dtypes_keep_their_dtype_and_exact_angles(student, dtype, d, seed)
     hint = "bfloat16 cannot tell position 2000 from 2001: compute the angles in float32 and cast at the end"
     expected = rotated(x, positions).to(dtype)
     assert_close(student.apply_rope(x, positions), expected, rtol=0.0, atol=room, hint=hint)
-    _, unrecorded, _ = student.run(scenarios.after_change, "apply_rope", [x, positions], [x, positions])
+    _, unrecorded, after = student.run(scenarios.after_change, "apply_rope", [x, positions], [x, positions])
     assert_close(unrecorded, expected, rtol=0.0, atol=room, what="x turned under no_grad", hint=hint)
+    assert_equal(after, [x, positions], what=f"[{dtype} x, the positions] after x was turned", hint="make a new tensor")
 
 
 @exercise("apply_rope", points=1)
@@ -197,6 +198,8 @@ def test_x_is_left_alone_however_it_lies_in_memory(student, lead, t, d, seed):
     kept = student.run(scenarios.arguments_after_overwriting, "apply_rope", [x, 0 * positions])
     hint = "hand out a new tensor, also where nothing turns"
     assert_equal(kept[0], x, what="x, after x turned at positions 0 was overwritten", hint=hint)
+    same = student.run(scenarios.hands_x_back, "apply_rope", [x[..., :0, :], positions[:0]])
+    assert_equal(same, False, what="whether no tokens turned are x itself", hint="return a new tensor in every case")
 
 
 def visible(n_q, n_k):

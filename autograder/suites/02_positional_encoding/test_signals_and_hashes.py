@@ -161,6 +161,9 @@ def test_the_largest_part_of_a_mixture_is_named(student, low, high, size):
     frequencies = torch.tensor([low] * 3 + [high] * 3 + [low, high], dtype=torch.float64) / n
     actual = student.channel_frequencies((size * torch.stack(mixtures, dim=1)).float())
     assert_within_one_bin(actual, frequencies, n)
+    # up, down, up, down has one coefficient, of n times its size; another tone has two, of half as much each
+    column = size * (0.8 * (n / 2 * turns).cos() + (12 * turns).cos())[:, None]
+    assert_within_one_bin(student.channel_frequencies(column), torch.tensor([0.5], dtype=torch.float64), n)
     for n, k in [(2, 1), (3, 1), (4, 1), (4, 2), (5, 2), (8, 3)] if size == 1.0 else []:
         column = (2 * math.pi * k / n * torch.arange(n)[:, None]).cos()
         assert_within_one_bin(student.channel_frequencies(column), torch.tensor([k / n]), n)
@@ -262,9 +265,10 @@ def test_rows_of_any_length_lead_back_to_their_positions(student, n, d, p, seed)
     noisy = close[p] + noise / noise.norm() * 0.2 * apart(close)
     assert_equal(int(student.nearest_position(noisy, close)), p, what="the position of a noisy row of several close together")
     steps = torch.arange(6.0, dtype=torch.float64)[:, None].expand(6, d)
-    for rows in (1000 + 5e-3 * steps, 1e-7 * steps):
+    near = "other rows may be nearly equal to the vector: take the nearest of all, not the first that is near enough"
+    small = "the squares of such small differences are 0 in float32: measure float64 rows in float64"
+    for rows, hint in ((1000 + 5e-3 * steps, near), (1e-7 * steps, near), (1e-30 * steps, small)):
         what = f"the position of row 4 of 6 rows that lie {rows[1, 0] - rows[0, 0]:.1g} apart in every channel"
-        hint = "other rows may be nearly equal to the vector: take the nearest of all, not the first that is near enough"
         assert_equal(int(student.nearest_position(rows[4], rows)), 4, what=what, hint=hint)
     actual = int(student.nearest_position(2.0 * torch.eye(100)[0], torch.tensor([[0.0], [1.0]]).expand(2, 100)))
     what = "the position of (2, 0, 0, ...), beside a row of 100 zeros and a row of 100 ones"

@@ -157,11 +157,13 @@ def test_the_sum_has_the_dtype_of_x(student, seed):
     for x_dtype, table_dtype in itertools.product(ROOM, ROOM):
         x, table = normal(seed, 2, 3, 4, dtype=x_dtype), normal(seed + 1, 5, 4, dtype=table_dtype)
         expected = (x.double() + table[1:4].double()).to(x_dtype)
-        recorded, unrecorded, _ = student.run(scenarios.after_change, "add_positions", [x, table, 1], [x, table, 1])
+        recorded, unrecorded, after = student.run(scenarios.after_change, "add_positions", [x, table, 1], [x, table, 1])
         what = f"the sum of {x_dtype} x and a {table_dtype} table"
         hint = "cast the rows to x's dtype" * (getattr(recorded, "dtype", x_dtype) != x_dtype)
         assert_close(recorded, expected, rtol=0.0, atol=ROOM[x_dtype], what=what, hint=hint)
         assert_close(unrecorded, expected, rtol=0.0, atol=ROOM[x_dtype], what=f"{what} under no_grad", hint=hint)
+        what, hint = f"[{x_dtype} x, a {table_dtype} table] after the sum", "x + rows is a new tensor, x += rows is x"
+        assert_equal(after, [x, table], what=what, hint=hint)
 
 
 @exercise("add_positions", points=2)
@@ -188,7 +190,7 @@ def test_a_text_may_reach_the_last_row_and_may_be_empty(student):
     assert_close(student.add_positions(zeros[:, :0], table), zeros[:, :0], what="the sum for no tokens")
     what, hint = "the sum for no tokens, after the last row", "where there is no token, none stands past the end"
     assert_close(student.add_positions(zeros[:, :0], table, 5), zeros[:, :0], what=what, hint=hint)
-    same = student.run(scenarios.hands_x_back, zeros[:, :0], table)
+    same = student.run(scenarios.hands_x_back, "add_positions", [zeros[:, :0], table])
     assert_equal(same, False, what="whether the sum for no tokens is x itself", hint="return a new tensor in every case")
     for lead in [(0,), (2, 0), (2, 1, 3), (1, 2, 1, 2)]:
         x = normal(4, *lead, 3, 2)
