@@ -1564,7 +1564,8 @@ MUTANTS = [
         "runs with those of the first step for ever. Enter it anew for each pass.",
         (
             "    with open_log(config.log_path if is_main else None) as log:",
-            "    with open_log(config.log_path if is_main else None) as log, autocast:",
+            "    around = torch.autocast(device.type, torch.bfloat16, enabled=config.dtype == 'bfloat16')\n"
+            "    with open_log(config.log_path if is_main else None) as log, around:",
         ),
     ),
     edit(
