@@ -1287,17 +1287,6 @@ MUTANTS += [
         ),
     ),
     edit(
-        "one_sided_spectrum_doubled",
-        "channel_frequencies",
-        "The coefficients are doubled for the negative frequencies, but not those of 0 and 1/2, and a tone of 1/2 seems "
-        "smaller than it is: compare |coefficient| as it is.",
-        (
-            "spectrum = torch.fft.rfft(table.double(), dim=0).abs()",
-            "spectrum = torch.fft.rfft(table.double(), dim=0).abs()\n"
-            "    spectrum[1 : (len(table) + 1) // 2] *= 2",
-        ),
-    ),
-    edit(
         "real_and_imaginary_parts_added",
         "channel_frequencies",
         "The sizes of real and imaginary part are added up, so the phase still decides: abs() of the complex number is "
