@@ -110,9 +110,11 @@ def run_guarded(rules: dict, *calls: str) -> list[str]:
         audit.files = frozenset({{"call.py"}})
         audit.guard()
         library = compile("import sched", json.__file__.replace("__init__", "made"), "exec")
+        source, installed = "import importlib\\ndef load(name): importlib.import_module(name)", {{}}
+        exec(compile(source, torch.__file__.replace("__init__", "made"), "exec"), installed)
 
         for text in {calls}:
-            scope = {{"library": library, "torch": torch, "x": torch.eye(3)}}
+            scope = {{"library": library, "load": installed["load"], "torch": torch, "x": torch.eye(3)}}
             audit.breaches = []
             exec(compile(f"def call():\\n    {{text}}\\n", "call.py", "exec"), scope)
             with audit.watch("call", 1):
@@ -405,12 +407,15 @@ def test_each_exercise_has_a_breach_of_its_own_however_many_others_have() -> Non
 
 def test_where_pytorch_as_a_whole_is_forbidden_any_operator_is_a_breach() -> None:
     rules = {"call": {"operators": ["*"]}, "free": {"functions": ["torch.softmax"]}}
-    for called, name in (("call", "call"), (None, "call"), ("free", ""), (None, "")):
-        audit, scope = Audit(rules), {"x": X}
+    given = {"work": X.exp, "given": (lambda: X.exp())}  # the second is a scenario's
+    for called, name, does in (
+        ("call", "call", "work"), (None, "call", "work"), ("free", "", "work"), (None, "", "work"), ("call", "", "given"),
+    ):  # fmt: skip
+        audit, scope = Audit(rules), dict(given)
         audit.files = frozenset({"call.py"})
-        exec(compile("def call():\n    x.exp()\ndef free():\n    x.exp()\n", "call.py", "exec"), scope)
+        exec(compile(f"def call():\n    {does}()\ndef free():\n    {does}()\n", "call.py", "exec"), scope)
         with audit.watch(called, 1):
-            scope[name or "free"]()
+            scope[name or called or "free"]()
         assert [exercise for exercise, _, _ in audit.breaches] == [name] * bool(name)
 
 
@@ -426,7 +431,8 @@ def test_strange_packages_and_second_copies_are_heard_of_when_they_are_loaded_ou
         again.format("functools"),
         again.format("string"),
         "import annotated_types",
-    ) == ["import annotated_doc", "", "import pydantic_core", "import heapq", "import functools", "", ""]
+        "import sys; sys.modules.pop('annotated_doc'); load('annotated_doc')",
+    ) == ["import annotated_doc", "", "import pydantic_core", "import heapq", "import functools", "", "", ""]
 
 
 def test_a_tracer_that_raises_is_not_taken_away_by_the_students_code() -> None:

@@ -395,11 +395,19 @@ class Audit:
 
         A node of a student's own `autograd.Function` runs what its `backward` says, which the student wrote.
         """
-        frame = _getframe(2)
+        if self._is_done_by_student(_getframe(2)) and type(_current_autograd_node()).__base__ is object:
+            self._note("torch.autograd, the engine", self._without_engine, called, line)
+
+    def any_operator(self, called: str | None, line: int = 0) -> None:
+        """A breach, where all of PyTorch is forbidden, unless a function that the student was given runs the operator."""
+        if self._is_done_by_student(_getframe(2)):
+            self._note("torch", self._operators[ANY], called, line)
+
+    def _is_done_by_student(self, frame: Any) -> bool:
+        """Whether it is the student's code that the libraries work for, and not a scenario's; also where nobody can be seen."""
         while frame is not None and (_is_library(file := frame.f_code.co_filename) or file in HERE):
             frame = frame.f_back
-        if (frame is None or frame.f_code.co_filename in self.files) and type(_current_autograd_node()).__base__ is object:
-            self._note("torch.autograd, the engine", self._without_engine, called, line)
+        return frame is None or frame.f_code.co_filename in self.files
 
     def _forbidden_operator(self, operator: Any) -> tuple[str, set[str]]:
         name = operator._schema.name.partition("::")[2]
@@ -501,7 +509,7 @@ class _OperatorWatch(TorchDispatchMode):
         if id(operator) not in self._harmless and self._audit.operator(operator, self._called, self._line):
             self._harmless[id(operator)] = operator
         if self._forbids_any:
-            self._audit._note("torch", self._audit._operators[ANY], self._called, self._line)
+            self._audit.any_operator(self._called, self._line)
         if self._audit._without_engine and _current_autograd_node() is not None:
             self._audit.engine(self._called, self._line)
         return operator._op(*args, **(kwargs or {}))

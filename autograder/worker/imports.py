@@ -25,16 +25,18 @@ IMPORT_NAME, EXTENDED_ARG = dis.opmap["IMPORT_NAME"], dis.opmap["EXTENDED_ARG"]
 ROOTS = sorted({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}, key=len, reverse=True)
 GRADERS_OWN = ("pydantic", "pydantic_core")  # loaded for the grader, and strange to an exercise
 _LOADED: set[str] = set()  # the modules that were there before any of the student's code
+_GRADERS: list[str] = []  # and of these, the grader's own
 
 
 def note_loaded() -> None:
     """Note which modules there are. Done once, for a look at thousands of names in a fork copies their memory."""
     _LOADED.update(sys.modules)
+    _GRADERS[:] = [name for name in _LOADED if name.partition(".")[0] in GRADERS_OWN]
 
 
 def forget_graders_own() -> None:
     """Take away what only the grader has loaded, so that it has to be loaded by whoever uses it."""
-    for name in [name for name in _LOADED if name.partition(".")[0] in GRADERS_OWN]:
+    for name in _GRADERS:
         sys.modules.pop(name, None)
 
 
@@ -80,13 +82,14 @@ class Absent:
     def loading(self, file: str, frame: FrameType | None) -> None:
         """A file is about to be loaded: whether it is one of the packages', and nobody could read that."""
         package, name = self._package(file)
+        is_forbidden = package in self._packages or package in self._present
         while package and frame is not None:
             stated, by = _stated(frame), frame.f_code.co_filename
             if by in self._files:
                 if stated.partition(".")[0] != name.partition(".")[0]:
                     self._hidden(package, frame)
                 return
-            if stated and by.startswith((*ROOTS, "<frozen ")):
+            if (stated or not is_forbidden and _is_installed(by)) and by.startswith((*ROOTS, "<frozen ")):
                 return  # a library's own needs
             frame = frame.f_back
 
@@ -113,6 +116,12 @@ def _module_in(file: str) -> str:
         return ""
     *folders, name = file[len(root) + 1 :].split("/")
     return ".".join(part for part in (*folders, name.partition(".")[0]) if part not in ("__init__", "lib-dynload"))
+
+
+def _is_installed(file: str) -> bool:
+    """Whether a file is of a package that was installed, and not Python's own, where anybody's imports pass through."""
+    top = _module_in(file).partition(".")[0]
+    return top not in sys.stdlib_module_names and top != ""
 
 
 def _stated(frame: FrameType) -> str:
