@@ -201,15 +201,14 @@ def scattered(n):
     return [HASHES["scattered"](i) for i in range(n)]
 
 
-@exercise("HashMap", points=2.5, core=True)
+@exercise("HashMap", points=2, core=True)
 def test_a_thousand_entries_cost_no_more_steps_than_ten(student):
     """Setting and looking up takes a few steps and comparisons on average, for keys that are there and for those that are not."""
     n, most_steps, most_asked = 1000, 150, 12
     phases = [[name, [[name, i] for i in keys]]
               for name, keys in (("set", range(n)), ("get", range(n)), ("in", range(n, 2 * n)), ("set", range(n)),
                                  ("delete", range(0, n, 2)), ("look up", range(n)),
-                                 ("set", range(n, n + n // 2)), ("delete", range(1, n, 2)), ("set", range(n)),
-                                 ("len", [()] * 100))]  # fmt: skip
+                                 ("set", range(n, n + n // 2)), ("delete", range(1, n, 2)), ("set", range(n)))]  # fmt: skip
     limits = [[most_steps * len(operations), operations] for _, operations in phases]
     seen = student.run(scenarios.map_work, scattered(2 * n), limits)
     for (name, operations), (n_steps, n_compared, n_hashed) in zip(phases, seen):
@@ -237,6 +236,15 @@ def test_a_thousand_entries_cost_no_more_steps_than_ten(student):
     [(n_steps, *_)] = student.run(scenarios.map_work, list(range(250)), [[100 * len(operations), operations]])
     said = f"250 times 'set' and 'get' with keys whose hashes are 0, 1, 2, ... took more than {n_steps} lines of code"
     assert n_steps <= 100 * len(operations), f"{said}\n  hint: different hashes begin in different places"
+
+
+@exercise("HashMap", points=0.5)
+def test_the_length_is_known(student):
+    """To ask for the length takes a few steps, however many entries there are."""
+    phases = [[10**6, [["set", i] for i in range(1000)]], [15_000, [["len", 0]] * 100]]
+    _, (n_steps, *_) = student.run(scenarios.map_work, scattered(1000), phases)
+    said = f"100 times len(map) on a map of 1000 entries took more than {n_steps} lines of code, expected 150 each"
+    assert n_steps <= 15_000, f"{said}\n  hint: keep the number of entries, and change it with each that comes or goes"
 
 
 @exercise("HashMap", points=1)
