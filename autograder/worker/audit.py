@@ -52,8 +52,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from autograder.policy.families import ANY
 from autograder.worker import callables, imports, namespaces
+from autograder.worker.apart import keep_builtins, keep_class
 from autograder.worker.namespaces import Namespace
 
+keep_builtins(globals())
 Rules = dict[str, dict[str, list[str]]]
 
 # What hides calls from the modes, hands out a mode that counts them, an operator as C has it, or the variables of functions
@@ -77,6 +79,8 @@ BLINDFOLDS = {
     torch.overrides: "_pop_mode _pop_mode_temporarily _get_function_stack_at _get_current_function_mode"
     " _get_current_function_mode_stack",
 }
+# What leads to the variables of any function, by whatever name it is asked for.
+WAYS_IN = {types.FunctionType: "__globals__ __closure__ __builtins__", types.CellType: "cell_contents"}
 # Where PyTorch has its operators once more, in Python and of other operators.
 WRITTEN_AGAIN = ("torch._refs", "torch._refs.nn.functional", "torch._refs.special", "torch._refs.linalg",
                  "torch._decomp.decompositions")  # fmt: skip
@@ -226,7 +230,11 @@ class Audit:
             callables.replace(name, self._noted(name, exercises))
         if self._without_engine:  # from the student's own node of a graph to PyTorch's, which can be called
             noted = self._noted("torch.autograd, the graph", set(self._without_engine))
-            callables.replace_getter(torch._C._FunctionBase, "next_functions", noted)
+            callables.replace_attribute(torch._C._FunctionBase, "next_functions", noted)
+        for kind, names in WAYS_IN.items():
+            for name in names.split():
+                noted = self._noted(f"{name} (the variables of other code)", self._exercises, always=True)
+                callables.replace_attribute(kind, name, noted)
         absent = [n for n in self._callables if not n.startswith(("torch.", "numpy.")) and callables.one(n) is None]
         for name, exercises in self._callables.items():
             if name not in absent:
@@ -520,6 +528,10 @@ class _OperatorWatch(TorchDispatchMode):
         return not any(key != id(operator) or self._audit._forbidden_operator(operator)[1] for key, operator in known)
 
 
+for kind in (Audit, _Watch, _FunctionWatch, _OperatorWatch, Namespace):
+    keep_class(kind)
+
+
 def _modes() -> list[Any]:
     """The modes that this thread is in, but for a default device, which PyTorch keeps as one."""
     stacks = (_len_torch_function_stack, _get_function_stack_at), (_len_torch_dispatch_stack, _get_dispatch_stack_at)
@@ -545,8 +557,10 @@ def _is_library(file: Any) -> bool:
 
 
 def _mentions(frame: Any, alias: str) -> bool:
-    """Whether the frame's code calls what goes by `alias` by this name, or by the operator `@`."""
+    """Whether the frame's code calls what goes by `alias` by this name, or by the operator `@`, or asks for it by `getattr`."""
     code = frame.f_code
+    if alias.startswith("__") and alias in code.co_consts:
+        return True
     return alias in code.co_names or (alias in MATRIX_PRODUCTS and code.co_code[frame.f_lasti] == BINARY_OP)
 
 

@@ -18,8 +18,10 @@ import numpy as np
 from numpy._core import _multiarray_umath as umath  # NumPy's own C functions, below those that it shows
 
 from autograder.policy.families import FAMILIES, runtime
+from autograder.worker.apart import IMMUTABLE_TYPE, keep_builtins
 from autograder.worker.namespaces import Namespace, entries_of
 
+keep_builtins(globals())
 # object's id → the places that hold it; found once, for to look through all modules copies their memory in a fork
 _ALIASES: dict[int, list[tuple[dict, str]]] = {}
 _PLACED: dict[int, Namespace] = {}  # a dictionary's id → it, with what was placed in it
@@ -27,7 +29,7 @@ _PLACED: dict[int, Namespace] = {}  # a dictionary's id → it, with what was pl
 _FUNCTIONS = (types.FunctionType, functools._lru_cache_wrapper)  # what was replaced already among them
 _POINTER = ctypes.sizeof(ctypes.c_void_p)
 _TP_AS_NUMBER, _NB_MATRIX_MULTIPLY = 12 * _POINTER, 34 * _POINTER  # CPython's Include/cpython/object.h, 3.5 and later
-_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # of its flags
+_HEAP_TYPE = 1 << 9  # of its flags
 
 
 def closed(function: Callable) -> Callable:
@@ -63,7 +65,7 @@ def replace(name: str, noted: Callable[[Callable, str], Callable]) -> None:
         for each in inside:
             if isinstance(each, staticmethod) and isinstance(home := one(owner), type):
                 place(home, key, staticmethod(noted(each.__func__, key)))
-            elif isinstance(each, type) and each.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) == _HEAP_TYPE:
+            elif isinstance(each, type) and each.__flags__ & (_HEAP_TYPE | IMMUTABLE_TYPE) == _HEAP_TYPE:
                 made = each.__init__ if each.__init__ is not object.__init__ else _nothing_more
                 place(each, "__init__", noted(made, each.__name__))
             elif isinstance(each, _FUNCTIONS) and isinstance(home := one(owner), type):
@@ -170,10 +172,10 @@ def _replace_in_arrays(key: str, noted: Callable[[Callable, str], Callable]) -> 
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(np.ndarray))
 
 
-def replace_getter(kind: type, key: str, noted: Callable[[Callable, str], Callable]) -> None:
-    """An attribute that a type of C's computes, in its dictionary, since nobody may set it."""
+def replace_attribute(kind: type, key: str, noted: Callable[[Callable, str], Callable]) -> None:
+    """An attribute that a type of C's computes: in its dictionary, since nobody may set it."""
     namespace = entries_of(kind)
-    namespace[key] = property(noted(namespace[key].__get__, key))
+    namespace[key] = property(noted(namespace[key].__get__, key), noted(namespace[key].__set__, key))
     _expect(namespace, key)
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
 

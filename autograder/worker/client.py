@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -15,7 +16,7 @@ from typing import Any
 
 from autograder.testing.measure import cpu_seconds, memory, waiting_seconds
 from autograder.worker import wire
-from autograder.worker.channel import FAILED, Channel, Closed, Deadline, DeadlinePassed
+from autograder.worker.channel import CUT_OFF, FAILED, Channel, Closed, Deadline, DeadlinePassed
 from autograder.worker.launch import GraderError, Zygote
 
 CONFINE_SECONDS = 20
@@ -158,7 +159,7 @@ class Worker:
         if self._test is None:
             self.start()
         self._used = True
-        self._number += 1
+        self._number = secrets.randbits(60)  # which nobody can guess who has not been asked
         deadline, late = self._deadline(self.call_seconds, "the call did not return within")
         reply = self._receive(deadline, late, wire.encode({"id": self._number, **request}))
         if reply.get("id") != self._number:
@@ -304,4 +305,6 @@ def _cause(status: int) -> str:
         return names.get(number, f"it was ended by signal {number}")
     if os.WEXITSTATUS(status) == FAILED:
         return "its process could not go on, most probably since the memory that it may use was full"
+    if os.WEXITSTATUS(status) == CUT_OFF:
+        return "the code put something else in the place of the grader's channel"
     return f"it ended the process (exit status {os.WEXITSTATUS(status)}) instead of returning"

@@ -20,7 +20,9 @@ from typing import Any
 
 from autograder.policy.families import is_strange
 from autograder.worker import callables
+from autograder.worker.apart import keep_builtins
 
+keep_builtins(globals())
 IMPORT_NAME, EXTENDED_ARG = dis.opmap["IMPORT_NAME"], dis.opmap["EXTENDED_ARG"]
 ROOTS = sorted({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}, key=len, reverse=True)
 GRADERS_OWN = ("pydantic", "pydantic_core")  # loaded for the grader, and strange to an exercise

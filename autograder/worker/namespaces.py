@@ -13,6 +13,9 @@ from collections.abc import Collection
 from operator import is_
 from typing import Any
 
+from autograder.worker.apart import keep_builtins
+
+keep_builtins(globals())
 _NUMBER_AT = object.__basicsize__ + ctypes.sizeof(ctypes.c_ssize_t)  # CPython's Include/cpython/dictobject.h: behind ma_used
 _all, _map = all, map  # as they are now, whatever is put in their place later
 
