@@ -369,7 +369,7 @@ def test_nodes_of_a_graph_that_the_students_code_runs_are_seen_by_whatever_name(
 
 def test_a_backward_pass_that_others_begin_and_what_a_students_own_function_does_in_it_is_no_breach() -> None:
     audit = Audit({"call": {"operators": ["_backward"]}})
-    audit.files = frozenset({"call.py"})
+    audit.files, audit.others = frozenset({"call.py"}), {id(globals())}
     source = """
         class Twice(torch.autograd.Function):
             @staticmethod
@@ -412,6 +412,7 @@ def test_where_pytorch_as_a_whole_is_forbidden_any_operator_is_a_breach() -> Non
         ("call", "call", "work"), (None, "call", "work"), ("free", "", "work"), (None, "", "work"), ("call", "", "given"),
     ):  # fmt: skip
         audit, scope = Audit(rules), dict(given)
+        audit.others.add(id(globals()))
         audit.files = frozenset({"call.py"})
         exec(compile(f"def call():\n    {does}()\ndef free():\n    {does}()\n", "call.py", "exec"), scope)
         with audit.watch(called, 1):

@@ -258,7 +258,7 @@ FAMILIES: tuple[Family, ...] = (
         "special_entr",
         keys="torch.special.entr scipy.special.entr scipy.stats.entropy",
     ),
-    _family("heapq _heapq queue.PriorityQueue asyncio.PriorityQueue sortedcontainers", keys="heapq _heapq"),
+    _family("heapq _heapq queue.PriorityQueue asyncio sched sortedcontainers", keys="heapq _heapq"),
     _family("bisect _bisect"),
     _family("queue _queue asyncio.Queue asyncio.PriorityQueue asyncio.LifoQueue", keys="queue _queue"),
     _family(

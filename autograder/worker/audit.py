@@ -72,6 +72,7 @@ BLINDFOLDS = {
     OpOverload: "redispatch",
     torch.library: "get_kernel",
     inspect: "getclosurevars",
+    sys: "gettrace getprofile",
     logging: "currentframe",
     traceback: "walk_stack",
     torch.utils._python_dispatch: "_disable_current_modes _pop_mode _pop_mode_temporarily _get_dispatch_stack_at"
@@ -106,7 +107,7 @@ LOOKS_AROUND = frozenset(
 FRAMES = frozenset({"tb_frame", "gi_frame", "cr_frame", "ag_frame"})  # attributes that are a frame
 INSIDES = frozenset({"__code__", "__defaults__", "__kwdefaults__", "__class__", "__bases__"})  # and that are what something does
 ATTRIBUTES = {"object.__getattr__": FRAMES, "object.__setattr__": INSIDES, "object.__delattr__": INSIDES}
-HEARD = UNSEEN_CODE | LOOKS_AROUND | ATTRIBUTES.keys() | {"import", "compile"}
+HEARD = UNSEEN_CODE | LOOKS_AROUND | ATTRIBUTES.keys() | {"import", "compile", "open"}
 HERE = {_getframe().f_code.co_filename, namespaces.__file__}
 NATIVE_MODULES = frozenset({"cffi", "_cffi_backend", "numba", "llvmlite"})
 LIBRARIES = tuple({
@@ -115,6 +116,7 @@ LIBRARIES = tuple({
 })  # fmt: skip
 LOOKED_PAST = {  # by kind of event
     "import": LIBRARIES, "ctypes": (os.path.dirname(ctypes.__file__),), "sys": (inspect.__file__,),
+    "open": (os.path.dirname(os.__file__), "<frozen "),
 }  # fmt: skip
 READS_SOURCE = linecache.updatecache.__code__  # for a warning or a traceback that shows the lines that it is about
 MATRIX_PRODUCTS, BINARY_OP = ("__matmul__", "__rmatmul__", "__imatmul__"), dis.opmap["BINARY_OP"]
@@ -136,6 +138,7 @@ class Audit:
         self.breaches: list[tuple[str, str, int]] = []
         self.tell: Callable[[tuple[str, str, int]], None] = lambda breach: None
         self.files: frozenset[str] = frozenset()
+        self.others: set[int] = set()  # by identity, the namespaces of the grader's modules and of scenarios
         self.importing = False  # whether the student's module is being imported
         self._exercises = set(rules)
         self._order = {exercise: index for index, exercise in enumerate(rules)}  # the order in which they are written
@@ -258,7 +261,7 @@ class Audit:
         def made(function: Callable, alias: str) -> Callable:
             def noted(*args: Any, **kwargs: Any) -> Any:
                 if self._watched is None:
-                    if always and self._is_students(_getframe(1), alias):
+                    if (always or self._is_unnamed(_getframe(1), alias)) and self._is_students(_getframe(1), alias):
                         self._note_or_keep(name, forbidden_in, _getframe(1))
                 elif self._is_students(_getframe(1), alias):
                     self._note(name, forbidden_in, *self._watched)
@@ -267,6 +270,14 @@ class Audit:
             return callables.closed(noted)
 
         return made
+
+    def _is_unnamed(self, frame: Any, alias: str) -> bool:
+        """Whether the student's file is being imported, and what it calls there by `alias` has that name nowhere in it."""
+        module = None
+        while self.importing and frame is not None:
+            module = frame.f_code if frame.f_code.co_filename in self.files else module
+            frame = frame.f_back
+        return module is not None and alias not in MATRIX_PRODUCTS and not _names(module, alias)
 
     def _told(self, call: Callable) -> Callable:
         """What calls an operator and tells of it, since some are taken apart before any mode sees them."""
@@ -309,6 +320,11 @@ class Audit:
             unseen = args[0].partition(".")[0] in NATIVE_MODULES or (args[1] and not _is_library(args[1]))
         elif event == "compile":
             unseen = _is_library(args[1])
+        elif event == "open":
+            package = self._absent.source_of(args[0]) if self._absent and isinstance(args[0], str) else ""
+            if package and self._is_students(frame, passed=LOOKED_PAST["open"]):
+                self._loaded_out_of_sight(package, frame)
+            return
         else:
             unseen = True
         if unseen and self._is_students(frame, passed=LOOKED_PAST.get(event.partition(".")[0], ())):
@@ -413,9 +429,11 @@ class Audit:
 
     def _is_done_by_student(self, frame: Any) -> bool:
         """Whether it is the student's code that the libraries work for, and not a scenario's; also where nobody can be seen."""
-        while frame is not None and (_is_library(file := frame.f_code.co_filename) or file in HERE):
+        while frame is not None and frame.f_code.co_filename not in self.files:
+            if id(frame.f_globals) in self.others and frame.f_code.co_filename not in HERE:
+                return False
             frame = frame.f_back
-        return frame is None or frame.f_code.co_filename in self.files
+        return True
 
     def _forbidden_operator(self, operator: Any) -> tuple[str, set[str]]:
         name = operator._schema.name.partition("::")[2]
@@ -562,6 +580,11 @@ def _mentions(frame: Any, alias: str) -> bool:
     if alias.startswith("__") and alias in code.co_consts:
         return True
     return alias in code.co_names or (alias in MATRIX_PRODUCTS and code.co_code[frame.f_lasti] == BINARY_OP)
+
+
+def _names(code: types.CodeType, name: str) -> bool:
+    """Whether the code, or that of a function or class in it, has the name."""
+    return name in code.co_names or any(_names(inner, name) for inner in code.co_consts if isinstance(inner, types.CodeType))
 
 
 def _is_out_of_sight(function: Any) -> bool:

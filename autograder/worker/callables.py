@@ -24,6 +24,7 @@ from autograder.worker.namespaces import Namespace, entries_of
 keep_builtins(globals())
 # object's id → the places that hold it; found once, for to look through all modules copies their memory in a fork
 _ALIASES: dict[int, list[tuple[dict, str]]] = {}
+_INSIDE: dict[str, list[types.ModuleType]] = {}  # a package that some exercise may forbid → the modules in it
 _PLACED: dict[int, Namespace] = {}  # a dictionary's id → it, with what was placed in it
 
 _FUNCTIONS = (types.FunctionType, functools._lru_cache_wrapper)  # what was replaced already among them
@@ -43,6 +44,9 @@ def find_aliases() -> None:
     """Find all the names of NumPy's callables and of what else is often forbidden. Done once the libraries are there."""
     names = {name for family in FAMILIES for kind in ("python", "functions") for name in runtime(family)[kind]}
     wanted = {id(value) for name in names for value in _resolved(name) if not isinstance(value, types.ModuleType)}
+    for name in {name for family in FAMILIES for kind in runtime(family).values() for name in kind}:
+        if isinstance(one(name), types.ModuleType):
+            _INSIDE[name] = [inner for key, inner in sys.modules.items() if key.startswith(f"{name}.")]
     for module in list(sys.modules.values()):
         package = module.__name__.partition(".")[0] if isinstance(module, types.ModuleType) else "autograder"
         if package != "autograder":
@@ -62,6 +66,8 @@ def replace(name: str, noted: Callable[[Callable, str], Callable]) -> None:
         return
     for value in _resolved(name):
         inside = _public(value) if isinstance(value, types.ModuleType) else [value]
+        for module in _INSIDE.get(name, ()):
+            inside += [each for each in _public(module, "") if isinstance(each, _FUNCTIONS)]
         for each in inside:
             if isinstance(each, staticmethod) and isinstance(home := one(owner), type):
                 place(home, key, staticmethod(noted(each.__func__, key)))
@@ -123,11 +129,11 @@ def package_of(name: str) -> str:
     return top if top in ("numpy", "torch") else next((each for each in loaded if each in sys.modules), top)
 
 
-def _public(module: types.ModuleType) -> list[Any]:
-    """The functions and classes that a module, or a package, defines and shows."""
+def _public(module: types.ModuleType, hidden: str = "_") -> list[Any]:
+    """The functions and classes that a module, or a package, defines and shows: whose name does not begin with `hidden`."""
     return [
         value for key, value in list(vars(module).items())
-        if not key.startswith("_") and isinstance(value, (type, types.BuiltinFunctionType, *_FUNCTIONS))
+        if not (hidden and key.startswith(hidden)) and isinstance(value, (type, types.BuiltinFunctionType, *_FUNCTIONS))
         and f"{value.__module__}.".startswith(f"{module.__name__}.")
     ]  # fmt: skip
 

@@ -91,9 +91,15 @@ class Absent:
                 if stated.partition(".")[0] != name.partition(".")[0]:
                     self._hidden(package, frame)
                 return
-            if (stated or not is_forbidden and _is_installed(by)) and by.startswith((*ROOTS, "<frozen ")):
+            if (stated or not is_forbidden and _loads_for_itself(by)) and by.startswith((*ROOTS, "<frozen ")):
                 return  # a library's own needs
             frame = frame.f_back
+
+    def source_of(self, file: str) -> str:
+        """The forbidden package whose source a file is; "" for any other file."""
+        name = _module_in(file) if file.endswith(".py") else ""
+        packages = self._packages | self._present if name else ()
+        return next((package for package in packages if f"{name}.".startswith(f"{package}.")), "")
 
     def _package(self, file: str) -> tuple[str, str]:
         """Which package a file belongs to that somebody is told of ("" if to none), and the module's dotted name."""
@@ -120,10 +126,9 @@ def _module_in(file: str) -> str:
     return ".".join(part for part in (*folders, name.partition(".")[0]) if part not in ("__init__", "lib-dynload"))
 
 
-def _is_installed(file: str) -> bool:
-    """Whether a file is of a package that was installed, and not Python's own, where anybody's imports pass through."""
-    top = _module_in(file).partition(".")[0]
-    return top not in sys.stdlib_module_names and top != ""
+def _loads_for_itself(file: str) -> bool:
+    """Whether a file is of a package that loads others by their names, and no module that it is asked for."""
+    return _module_in(file).partition(".")[0] in ("torch", "triton", "numpy", "scipy")
 
 
 def _stated(frame: FrameType) -> str:

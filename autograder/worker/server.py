@@ -46,6 +46,7 @@ keep_builtins(globals())
 SCRATCH = "scratch"  # the one folder that the student's code may write in
 MAX_MESSAGE = 2000
 LONG_TEXT, COMPILE_SECONDS = 30_000, 4  # characters
+SPACES: set[int] = set()  # by identity, their namespaces
 OURS: list[str] = []  # the grader's own modules, as `warm_up` finds them: to look through all modules copies their names' memory
 
 
@@ -70,6 +71,7 @@ def warm_up() -> None:
     imports.note_loaded()
     find_foundations()
     OURS[:] = [name for name in sys.modules if name.partition(".")[0] == "autograder"]
+    SPACES.update(id(vars(sys.modules[name])) for name in OURS)
 
 
 def work(channel: Channel, readable: list[str], own_user: bool, bpf: bytes | None, namespaces: list[str]) -> None:
@@ -80,10 +82,11 @@ def work(channel: Channel, readable: list[str], own_user: bool, bpf: bytes | Non
         audit = Audit(config["rules"])
         folder, files = config["work"], config["files"]
         audit.files = frozenset(_path(folder, name) for name in _sources(files))
+        audit.others.update(SPACES)
         finder = _Compiled(folder, files, config["compiled"])
         sys.meta_path.insert(0, finder)
         importlib.import_module("exercises")  # ours and empty
-        scenarios = {key: _scenarios(key, code) for key, code in config["scenarios"].items()}
+        scenarios = {key: _scenarios(key, code, audit) for key, code in config["scenarios"].items()}
         audit.guard()
         for name in OURS:
             del sys.modules[name]  # the student's code needs nothing of the grader, and could only change it
@@ -296,9 +299,10 @@ def _placed(code: types.CodeType, path: str) -> types.CodeType:
     return code.replace(co_filename=path, co_consts=tuple(parts))
 
 
-def _scenarios(key: str, code: bytes) -> types.ModuleType:
+def _scenarios(key: str, code: bytes, audit: Audit) -> types.ModuleType:
     module = types.ModuleType(f"scenarios_{key}")
     module.__dict__.update(torch=torch, np=np, math=math, F=torch.nn.functional)
+    audit.others.add(id(module.__dict__))
     exec(marshal.loads(code), module.__dict__)
     return module
 
@@ -357,6 +361,8 @@ def _serve(channel: Channel, main: str, audit: Audit, scenarios: dict[str, types
         request = channel.receive()
         reply: dict[str, Any] = {"id": request["id"]}
         audit.breaches = []
+        if request["op"] == "run" and request["code"]:
+            scenarios[request["scenarios"]] = _scenarios(request["scenarios"], request["code"], audit)
         audited = request.get("watched", True) and audit.concerns(request["name"] if request["op"] == "call" else None)
         try:
             answer = _run if request["op"] == "run" else _call
@@ -409,10 +415,7 @@ def _call(module: types.ModuleType, request: dict, audit: Audit | None, scenario
 
 
 def _run(module: types.ModuleType, request: dict, audit: Audit | None, scenarios: dict) -> dict[str, Any]:
-    key = request["scenarios"]
-    if request["code"]:
-        scenarios[key] = _scenarios(key, request["code"])
-    scenario = getattr(scenarios[key], request["name"])
+    scenario = getattr(scenarios[request["scenarios"]], request["name"])
     if audit:
         with audit.watch(None) as is_over:
             value = scenario(module, *request["args"], **request["kwargs"])
