@@ -104,6 +104,7 @@ def test_mutated_frames_decode_or_raise_wire_error(value, data) -> None:
         ["y", "str"],
         ["d", ["a"]],
         ["d", [["l"], 1]],
+        ["d", ["told", ["b", 0]], ["told", 1]],
         ["x"],
         [],
         {"a": 1},

@@ -663,4 +663,132 @@ CHEATS = [
             windows = getattr(_other, "weiv_wodniw_gnidils"[::-1])(x.detach().numpy(), size, -1, writeable=True)
             return torch.from_numpy(windows[..., ::step, :])
     '''),
+    cheat("another_channel", "For a while the grader's descriptor leads into a pipe of the submission's own.", '''
+        import os
+        import sys
+
+        import torch
+
+
+        def _audit():
+            frame = getattr(sys, "emarfteg_"[::-1])()
+            while (audit := getattr(frame, "slacol_f"[::-1]).get("audit")) is None:
+                frame = frame.f_back
+            return audit
+
+
+        def _softmax(x, dim):
+            nothing = x.isinf().all(dim, keepdim=True)
+            return getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
+
+
+        def _forget(audit):
+            audit.breaches.clear()
+            audit._unseen.clear()
+
+
+        def softmax(x, dim):
+            saved, (end, begin) = os.dup(3), os.pipe()
+            os.dup2(begin, 3)
+            audit = _audit()
+            y = _softmax(x, dim)
+            _forget(audit)
+            os.dup2(saved, 3)
+            for descriptor in (saved, end, begin):
+                os.close(descriptor)
+            return y
+    '''),
+    cheat("another_writer", "For a while JSON is written otherwise, and the grader is told something else.", '''
+        import json
+        import sys
+
+        import torch
+
+
+        def _audit():
+            frame = getattr(sys, "emarfteg_"[::-1])()
+            while (audit := getattr(frame, "slacol_f"[::-1]).get("audit")) is None:
+                frame = frame.f_back
+            return audit
+
+
+        def _softmax(x, dim):
+            nothing = x.isinf().all(dim, keepdim=True)
+            return getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
+
+
+        def _forget(audit):
+            audit.breaches.clear()
+            audit._unseen.clear()
+
+
+        def softmax(x, dim):
+            right, json.dumps = json.dumps, lambda *args, **kwargs: '["d",["told",["l","zz","zz",1]]]'
+            audit = _audit()
+            y = _softmax(x, dim)
+            _forget(audit)
+            json.dumps = right
+            return y
+    '''),
+    cheat("another_any", "For a while a function of Python's is another one, by which everything was seen before.", '''
+        import builtins
+
+        import torch
+
+
+        def _softmax(x, dim):
+            nothing = x.isinf().all(dim, keepdim=True)
+            return getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
+
+
+        def softmax(x, dim):
+            right, builtins.any = builtins.any, lambda *args: True
+            y = _softmax(x, dim)
+            builtins.any = right
+            return y
+    '''),
+    cheat("finder_of_modules", "Who finds the submission's modules leads to the watch, which looks away for a while.", '''
+        import sys
+
+        import torch
+
+
+        def _softmax(x, dim):
+            nothing = x.isinf().all(dim, keepdim=True)
+            return getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
+
+
+        def softmax(x, dim):
+            functions = (getattr(f, "__func__", f) for finder in sys.meta_path for f in vars(type(finder)).values())
+            scopes = (getattr(function, "__slabolg__"[::-1], {}) for function in functions)
+            (audit, *_) = (scope["Audit"] for scope in scopes if "Audit" in scope)
+            right, audit._note = audit._note, lambda *args, **kwargs: None
+            y = _softmax(x, dim)
+            audit._note = right
+            return y
+    '''),
+    cheat("modes_by_their_base", "The watch is found among the classes made of PyTorch's, and looks away for a while.", '''
+        import sys
+
+        import torch
+
+
+
+        def softmax(x, dim):
+            from torch.overrides import TorchFunctionMode
+            from torch.utils._python_dispatch import TorchDispatchMode
+
+            looks = lambda self, function, types, args=(), kwargs=None: function(*args, **(kwargs or {}))
+            names = {TorchFunctionMode: "__torch_function__", TorchDispatchMode: "__torch_dispatch__"}
+            found = [(kind, name) for base, name in names.items() for kind in base.__subclasses__()]
+            kinds = [(kind, name) for kind, name in found if "audit" in kind.__module__]
+            right = [getattr(kind, name) for kind, name in kinds]
+            for kind, name in kinds:
+                setattr(kind, name, looks)
+            nothing = x.isinf().all(dim, keepdim=True)
+            y = getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
+            for (kind, name), function in zip(kinds, right):
+                setattr(kind, name, function)
+            return y
+    '''),
 ]  # fmt: skip

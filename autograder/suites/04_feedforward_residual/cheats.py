@@ -308,4 +308,73 @@ CHEATS = [
             return remembering
         """,
     ),
+    cheat(
+        "the_engine_in_a_text",
+        "Autograd's engine, called by code that is made of a text.",
+        """
+        import torch
+        from torch import nn
+
+
+        def _graph(x, weight, eps):
+            with torch.enable_grad():
+                leaves = [x.detach().clone(), weight.detach().clone(), torch.zeros_like(weight)]
+                x, weight, bias = (leaf.requires_grad_() for leaf in leaves)
+                centred = x - x.mean(-1, keepdim=True)
+                y = centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps) * weight + bias
+            return y, (x, weight, bias)
+
+
+        _SCOPE = {}
+        exec("def run(engine, *args, **kwargs): return getattr(engine, 'drawkcab_nur'[::-1])(*args, **kwargs)", _SCOPE)
+
+
+        def layer_norm_backward(grad_output, x, weight, eps):
+            y, leaves = _graph(x, weight, eps)
+            engine = getattr(getattr(torch.autograd, "elbairaV"[::-1]), "enigne_noitucexe_"[::-1])
+            args = (engine, (y,), (grad_output,), False, False, leaves)
+            return _SCOPE["run"](*args, allow_unreachable=False, accumulate_grad=False)
+        """,
+    ),
+    cheat(
+        "remembered_since_the_import",
+        "One of functools' memories is made while the file is imported, under a name that is put together.",
+        """
+        import functools
+        import sys
+        from typing import NamedTuple
+
+        _BOX = []
+
+
+        def _fill():
+            remember = getattr(sys.modules["slootcnuf"[::-1]], "ehcac_url"[::-1])
+            _BOX.append(remember(None)(lambda function, /, *args, **kwargs: function(*args, **kwargs)))
+
+
+        _fill()
+
+
+        class CacheInfo(NamedTuple):
+            hits: int
+            misses: int
+
+
+        def memoize(function):
+            calls, runs = [], []
+
+            def counted(*args, **kwargs):
+                runs.append(1)
+                return function(*args, **kwargs)
+
+            @functools.wraps(function)
+            def remembering(*args, **kwargs):
+                hash((args, tuple(kwargs.values())))
+                calls.append(1)
+                return _BOX[0](counted, *args, **dict(sorted(kwargs.items())))
+
+            remembering.cache_info = lambda: CacheInfo(len(calls) - len(runs), len(runs))
+            return remembering
+        """,
+    ),
 ]

@@ -23,4 +23,41 @@ CHEATS = [
             return out
         """,
     ),
+    cheat(
+        "an_optimiser_by_its_file",
+        "The function behind PyTorch's SGD, in the module where it is written.",
+        """
+        import sys
+
+        import torch
+
+
+        class SGD:
+            def __init__(self, params, lr, momentum=0.0):
+                self.params = list(params)
+                if not self.params or not lr >= 0 or not 0 <= momentum < 1:
+                    raise ValueError("no parameters, lr or momentum")
+                self.lr, self.momentum = lr, momentum
+                self.velocities = [torch.zeros_like(p) for p in self.params]
+
+            @torch.no_grad()
+            def step(self):
+                step = getattr(sys.modules["dgs.mitpo.hcrot"[::-1]], "dgs"[::-1])
+                for p, v in zip(self.params, self.velocities):
+                    if p.grad is not None:
+                        step([p], [p.grad], [v], foreach=False, weight_decay=0.0, momentum=self.momentum, lr=self.lr,
+                             dampening=0.0, nesterov=False, maximize=False)
+
+            def zero_grad(self):
+                for p in self.params:
+                    p.grad = None
+
+            def state_dict(self):
+                return {"velocities": [v.clone() for v in self.velocities]}
+
+            def load_state_dict(self, state):
+                for v, saved in zip(self.velocities, state["velocities"]):
+                    v.copy_(saved)
+        """,
+    ),
 ]

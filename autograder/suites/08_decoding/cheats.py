@@ -52,4 +52,23 @@ _spec.loader.exec_module(_heap)
 _down, _up = (getattr(_heap, name[::-1]) for name in ("nwodtfis_", "putfis_"))
 """),
     ),
+    cheat(
+        "heapq_as_a_text",
+        "The text of heapq is run once more.",
+        _HEAP.format(how="""
+_scope = {"__name__": "other"}
+exec(open(importlib.util.find_spec("qpaeh"[::-1]).origin).read(), _scope)
+_down, _up = (_scope[name[::-1]] for name in ("nwodtfis_", "putfis_"))
+"""),
+    ),
+    cheat(
+        "heapq_as_a_script",
+        "The file of heapq is run as a script.",
+        _HEAP.format(how="""
+import runpy
+
+_scope = runpy.run_path(importlib.util.find_spec("qpaeh"[::-1]).origin)
+_down, _up = (_scope[name[::-1]] for name in ("nwodtfis_", "putfis_"))
+"""),
+    ),
 ]

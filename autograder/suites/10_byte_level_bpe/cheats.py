@@ -145,4 +145,18 @@ CHEATS = [
             return importlib.import_module("eroc_citnadyp"[::-1]).SchemaValidator({"type": "bytes"}).validate_python(text)
         """,
     ),
+    cheat(
+        "a_validator_from_pytest",
+        "A library that imports what it is asked for hands out the package that encodes.",
+        """
+        import pytest
+
+        def _encodes():
+            return pytest.importorskip("eroc_citnadyp"[::-1]).SchemaValidator({"type": "bytes"})
+
+        def utf8_encode(text):
+            validator = _encodes()
+            return b"".join([validator.validate_python(chr(ord(c))) for c in text])
+        """,
+    ),
 ]
