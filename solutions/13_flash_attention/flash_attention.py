@@ -85,9 +85,9 @@ def flash_attention_forward(
     nothing gets zeros and an `lse` of `-inf`. Half-precision inputs are computed with in float32, one tile at a time, and
     rounded once, at the end. Lengths need not be multiples of the blocks, and may be 0.
 
-    When `n_q > block_q` or `n_k > block_k` no tensor with `n_q * n_k` elements per leading index is ever alive, masks
-    included. Causal tiles wholly above the diagonal are skipped: they cost nothing, and NaN in the k and v of such a tile
-    changes no `out` of its queries. No gradients are promised: they are the business of `FlashAttention`.
+    No tensor larger than a tile, an input or a result is ever made, masks included. Causal tiles wholly above the diagonal
+    are skipped: they cost nothing, and NaN in the k and v of such a tile changes no `out` of its queries. No gradients are
+    promised: they are the business of `FlashAttention`.
 
     Raises ValueError when the shapes do not fit together or a block is less than 1 (see `check_arguments`).
     """

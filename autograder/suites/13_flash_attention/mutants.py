@@ -1034,7 +1034,7 @@ MUTANTS += [
     edit(
         "inputs_converted_whole",
         FORWARD,
-        "All of q, k and v was converted to float32 at once, three copies of twice the size: convert each tile where it is used.",
+        "All of q, k or v was converted to float32 at once, a copy of twice the size: convert each tile where it is used.",
         (CHECK, CHECK + "    given, (q, k, v) = q.dtype, (x.to(accumulation_dtype(x.dtype)) for x in (q, k, v))\n"),
         ("return out, lse", "return out.to(given), lse"),
     ),
@@ -1263,6 +1263,48 @@ MUTANTS += [
         FORWARD,
         "Without a query lse came in half precision; it is float32 there, too.",
         ("lse = q.new_empty(q.shape[:-1], dtype=dtype)", "lse = q.new_empty(q.shape[:-1], dtype=dtype if n_q else q.dtype)"),
+    ),
+    edit(
+        "acc_of_zero_is_the_first_state",
+        TILE,
+        "An acc of 0 was taken for the first state and l was begun anew: values may be 0. Only where m is -inf was nothing seen.",
+        ("rescale = (m - shift).exp()", "rescale = torch.where((acc == 0).all(-1), 0.0, (m - shift).exp())"),
+    ),
+    edit(
+        "acc_of_zero_has_seen_nothing",
+        FORWARD,
+        "A query whose acc is 0 was taken for one that has seen nothing: values may be 0. It is m or l that says so.",
+        ("        l.masked_fill_(m", "        m = m.masked_fill((acc == 0).all(-1), -torch.inf)\n        l.masked_fill_(m"),
+    ),
+    edit(
+        "tiles_with_values_of_zero_skipped",
+        FORWARD,
+        "A tile whose values are all 0 was skipped, but its keys count in l and lse, and so in out.",
+        (
+            "            scores = q_tile",
+            "            if not v[..., left:right, :].any():\n                continue\n            scores = q_tile",
+        ),
+    ),
+    edit(
+        "mask_of_all_keys",
+        FORWARD,
+        "The mask of a tile of queries was made for all n_k keys at once: the scores come in tiles, and so does their mask.",
+        (SEEN, SEEN + "\n        hidden = torch.arange(n_k) > torch.arange(top, bottom).unsqueeze(-1) + offset"),
+        ("columns > rows + offset", "hidden[:, left:right]"),
+    ),
+    edit(
+        "mask_of_all_keys_where_causal",
+        FORWARD,
+        "The mask of a tile of queries was made for all n_k keys at once: the scores come in tiles, and so does their mask.",
+        (SEEN, SEEN + "\n        hidden = torch.arange(n_k) > torch.arange(top, bottom)[:, None] + offset if causal else None"),
+        ("columns > rows + offset", "hidden[:, left:right]"),
+    ),
+    edit(
+        "backward_converts_all_queries",
+        BACKWARD,
+        "All of q was converted to float32 at once, a copy of twice the size: convert each tile where it is used.",
+        (CHECK, CHECK + "    given, q = q.dtype, q.to(accumulation_dtype(q.dtype))\n"),
+        ("return dq, dk", "return dq.to(given), dk"),
     ),
     edit(
         "masked_tile_left_out",

@@ -6,7 +6,7 @@ import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
 from autograder.testing.assertions import difference
-from autograder.testing.hints import if_nan
+from autograder.testing.hints import hinted, if_nan
 from autograder.testing.probes import changed_around, flops, largest_tensor, strided
 from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
@@ -146,6 +146,13 @@ def test_queries_that_see_nothing_get_zeros(student, case, missing):
             assert_equal(list(actual[0].shape), [*q.shape[:-1], v.shape[-1]], what=f"the shape of out with {missing} keys")
         hint = if_nan(why, actual) or "a query that sees nothing gets zeros, and -inf for its lse"
         assert_close(actual, expected, what=what, hint=hint)
+
+    def assert_right(v, **hint):
+        actual, expected = student.flash_attention_forward(q, case.k, v, *case.options), attention(q, case.k, v, True, case.scale)
+        assert_close(actual, expected, what=f"(out, lse){' of values of 0' * (not v.any())}: {case.shown}", **hint)
+
+    hint = "lse does not depend on v; acc may be 0 where keys were seen, and it is m or l that says whether any was"
+    hinted(assert_right, 0 * case.v, hint=hint, when=lambda: assert_right(case.v))
     for dtype, lse_dtype in ((q.dtype, q.dtype), (torch.float16, torch.float32)):
         inputs = (x.to(dtype) for x in (q[..., :0, :], case.k, case.v))
         empty = student.flash_attention_forward(*inputs, True, case.block_q, case.block_k)

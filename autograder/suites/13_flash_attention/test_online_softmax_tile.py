@@ -12,6 +12,7 @@ from .cases import tile_state
 
 NAME = "online_softmax_tile"
 HINT = "l and acc were summed under the old maximum: multiply both by exp(m_old - m_new) before you add the tile's terms"
+NOT_FIRST = "acc may be 0 where keys were seen, since values may be: l is brought to the new maximum all the same"
 SIZES = {"lead": leading_shapes(2, 3), "block_q": sizes(1, 4), "n_k": sizes(1, 9), "d_v": sizes(1, 4), "seed": seeds()}
 CUTS = st.lists(sizes(1, 8), max_size=4, unique=True).map(sorted)
 
@@ -44,11 +45,12 @@ def test_one_tile_updates_any_earlier_state(student, lead, block_q, n_k, d_v, se
     generator = torch.Generator().manual_seed(seed)
     scores, v = problem(lead, block_q, n_k, d_v, seed)
     m, l = normal(generator, *lead, block_q, scale=3.0), normal(generator, *lead, block_q).abs() + 0.5
-    acc = normal(generator, *lead, block_q, d_v)
+    values = normal(generator, *lead, block_q, d_v)
     top = torch.maximum(m, scores.amax(-1))
     p, old = (scores - top.unsqueeze(-1)).exp(), (m - top).exp()
-    expected = (top, l * old + p.sum(-1), acc * old.unsqueeze(-1) + p @ v)
-    assert_close(student.online_softmax_tile(m, l, acc, scores, v), expected, what="(m, l, acc)", hint=HINT)
+    for acc, what, hint in ((values, "", HINT), (0 * values, " after an acc of 0", NOT_FIRST)):
+        expected = (top, l * old + p.sum(-1), acc * old.unsqueeze(-1) + p @ v)
+        assert_close(student.online_softmax_tile(m, l, acc, scores, v), expected, what=f"(m, l, acc){what}", hint=hint)
 
 
 @exercise(NAME, points=2)
