@@ -311,6 +311,15 @@ MUTANTS = [
         ("return self._keys.nbytes + self._values.nbytes", "return self._keys.numel() + self._values.numel()"),
     ),
     edit(
+        "nbytes_of_floats_alone",
+        "KVCache",
+        "torch.finfo knows the size of floats alone, and a cache may be int8: ask the dtype for its itemsize.",
+        (
+            "return self._keys.nbytes + self._values.nbytes",
+            "return 2 * self._keys.numel() * torch.finfo(self._keys.dtype).bits // 8",
+        ),
+    ),
+    edit(
         "nbytes_of_the_keys",
         "KVCache",
         "nbytes counts the keys and forgets the values.",
@@ -364,6 +373,18 @@ MUTANTS = [
         "The graph of every step is kept with its keys and values, and grows with the text: write k.detach().",
         ("k.detach()", "k"),
         ("v.detach()", "v"),
+    ),
+    edit(
+        "graph_in_one_buffer",
+        "KVCache",
+        "The graph of every step is kept with its keys and values, and grows with the text: write k.detach().",
+        ("self._keys = torch.empty(shape, dtype=dtype, device=device)", "shape = 2, *shape"),
+        (
+            "self._values = torch.empty(shape, dtype=dtype, device=device)",
+            "self._keys, self._values = torch.empty(shape, dtype=dtype, device=device)",
+        ),
+        ("self._keys[layer, :, :, start:stop] = k.detach()", "self._keys[layer].narrow(2, start, k.shape[2]).copy_(k)"),
+        ("self._values[layer, :, :, start:stop] = v.detach()", "self._values[layer].narrow(2, start, k.shape[2]).copy_(v)"),
     ),
     edit(
         "dtype_of_the_first_keys",
@@ -1304,7 +1325,7 @@ class ReorderedInVain:
         start, stop = self.counts[layer], self.counts[layer] + k.shape[2]
         if k.shape != v.shape or k.shape != self.k[layer, :, :, : k.shape[2]].shape or stop > self.k.shape[3]:
             raise ValueError("k, v")
-        self.k[layer, :, :, start:stop], self.v[layer, :, :, start:stop] = k, v
+        self.k[layer, :, :, start:stop], self.v[layer, :, :, start:stop] = k.detach(), v.detach()
         self.counts[layer] = stop
         return self.k[layer, :, :, :stop], self.v[layer, :, :, :stop]
 
