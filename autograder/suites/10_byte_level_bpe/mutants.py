@@ -1502,6 +1502,15 @@ TOKENIZER = [
         ),
     ),
     edit(
+        "whatever_pair_stands_there_now",
+        "GPT2Tokenizer",
+        "Where a pair is gone, the pair that stands there now is merged in its stead: it has to wait for its own turn.",
+        (
+            "            if self._ranks.get((ids[i], ids[j])) != rank:\n",
+            "            if (rank := self._ranks.get((ids[i], ids[j]))) is None:\n",
+        ),
+    ),
+    edit(
         "no_pre_tokens_in_encode",
         "GPT2Tokenizer",
         "The text is not cut before merging, so tokens reach across words: use pretokenize.",
@@ -1990,6 +1999,18 @@ TOKENIZER = [
         (
             "            return list(self._special)\n",
             "            if not self._special:\n                raise ValueError\n            return list(self._special)\n",
+        ),
+    ),
+    edit(
+        "split_at_nothing",
+        "GPT2Tokenizer",
+        'Without special tokens the pattern is empty, and "all" cuts the text into its characters: leave it whole then.',
+        (
+            "        return self._begin(text, self._allowed(allowed_special), is_all=True)[0]",
+            "        names = sorted(self._allowed(allowed_special), key=len, reverse=True)\n"
+            "        parts = re.split(f\"({'|'.join(map(re.escape, names))})\", text) if allowed_special else [text]\n"
+            "        ids = ([self._special[s]] if s in names else self._encode_words(pretokenize(s)) for s in parts)\n"
+            "        return [i for part in ids for i in part]",
         ),
     ),
     edit(

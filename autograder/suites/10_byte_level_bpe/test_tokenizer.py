@@ -15,8 +15,13 @@ from .cases import COMPOSED, EVERYTHING, PLAIN, corpus, cut_up, mixture, vocabul
 EACH_BEGINNING = (0x80, 0x7FF, 0x800, 0x939, 0x1000, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x40000, 0x10FFFF)
 SPECIAL = ("<|endoftext|>", "<|a|>", "<|a|><|b|>", "<|b|>", "..", "<s>", "ab", "abc", "x|y", "<|" + "no 1 " * 20 + "|>")
 
-# A text, and merges that no corpus teaches: a whole word, and a pair whose halves are taken apart, have no right of their own.
-UNUSUAL_MERGES = (("theh", ("h", "e"), ("t", "he"), ("t", "h")), ("whole", ("o", "l")))
+# A text, and merges. A whole word, a pair whose halves are taken apart, and a later pair where one has gone (a, bc for a, b) have
+# no right of their own.
+UNUSUAL_MERGES = (
+    ("theh", ("h", "e"), ("t", "he"), ("t", "h")),
+    ("whole", ("o", "l")),
+    ("abcd", ("b", "c"), ("a", "b"), ("bc", "d"), ("a", "bc")),
+)
 
 
 def shown(value):
@@ -266,11 +271,12 @@ def test_only_special_tokens_that_are_allowed_count_as_such(student, reference, 
     expected = reference.run(scenarios.encode_with, known, cases)
     hint = "leftmost first, longest of those; what lies between is encoded by itself; | and . are plain characters"
     assert_each(student.run(scenarios.encode_with, known, cases), expected, cases, "the ids", hint, call)
-    cases = [(text, allowed) for text in ("a <|a|>lo", "") for allowed in ("all", [])]
-    known = vocabulary(0, 0, special_tokens=())
-    expected = reference.run(scenarios.encode_with, known, cases)
-    what = "without any merges and special tokens, the ids"
-    assert_each(student.run(scenarios.encode_with, known, cases), expected, cases, what, show=call)
+    cases = [(text, allowed) for text in ("a <|a|>lo", "se  mo", "") for allowed in ("all", [])]
+    for n_merges, of_what in ((0, "merges and special tokens"), (20, "special tokens")):  # "se" and "mo" are among the 20
+        known = vocabulary(0, n_merges, special_tokens=())
+        expected = reference.run(scenarios.encode_with, known, cases)
+        what = f"without any {of_what}, the ids"
+        assert_each(student.run(scenarios.encode_with, known, cases), expected, cases, what, show=call)
 
 
 @exercise("GPT2Tokenizer", points=0.5)

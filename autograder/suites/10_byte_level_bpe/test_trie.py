@@ -148,7 +148,7 @@ def test_ids_may_be_anything_and_the_newest_counts(student):
         ["in", b"q" * 599],
         ["longest", b"q" * 700],
     ]
-    assert_same(student, student.run(scenarios.use_trie, steps), steps, "ask `is None`, not whether an id is true")
+    assert_same(student, student.run(scenarios.use_trie, steps), steps, "an id may be 0; what was not inserted has none")
 
 
 @exercise("ByteTrie", points=1)
