@@ -467,6 +467,17 @@ MUTANTS = [
         ),
     ),
     edit(
+        "more_than_k_equal_ones_go",
+        "top_k_filter",
+        "Where more than k are equal to the k-th largest these go, and fewer than k stay: k at least have to.",
+        (
+            "    return logits.masked_fill(logits < kth",
+            "    many = (logits == kth).sum(-1).max() > k\n"
+            "    kth = torch.where(many & (kth < logits.amax(-1, keepdim=True)), kth + 1e-6, kth)\n"
+            "    return logits.masked_fill(logits < kth",
+        ),
+    ),
+    edit(
         "k_of_0_accepted",
         "top_k_filter",
         "k = 0 would leave nothing to choose from: it is a ValueError.",
@@ -934,6 +945,15 @@ MUTANTS = [
         "repetition_penalty",
         "A logit close to 0 is not penalised: every token in ids is, whatever its logit.",
         ("return torch.where(seen, penalised, logits)", "return torch.where(seen & (logits.abs() > 1e-3), penalised, logits)"),
+    ),
+    edit(
+        "gradient_at_0_twice",
+        "repetition_penalty",
+        "At a logit of 0 the gradient comes through both parts, the positive and the negative: choose one with torch.where.",
+        (
+            "torch.where(logits > 0, logits / penalty, logits * penalty)",
+            "logits.clamp(min=0) / penalty + logits.clamp(max=0) * penalty",
+        ),
     ),
     # sample
     edit(
