@@ -72,7 +72,7 @@ def test_what_never_ends_is_stopped_in_time(graded: dict[str, dict], name: str) 
 def test_a_forbidden_call_costs_its_exercise_however_it_is_hidden(graded: dict[str, dict], name: str) -> None:
     double = graded[name]["modules"][0]["exercises"][0]
     assert (double["name"], double["score"]) == ("double", 0)
-    assert double["status"] == ("failed" if name == "after_patching_the_audit" else "policy")
+    assert double["status"] == "policy"
 
 
 def test_honest_submissions_beside_attacks_lose_nothing(graded: dict[str, dict]) -> None:

@@ -946,15 +946,6 @@ MUTANTS = [
         "A logit close to 0 is not penalised: every token in ids is, whatever its logit.",
         ("return torch.where(seen, penalised, logits)", "return torch.where(seen & (logits.abs() > 1e-3), penalised, logits)"),
     ),
-    edit(
-        "gradient_at_0_twice",
-        "repetition_penalty",
-        "At a logit of 0 the gradient comes through both parts, the positive and the negative: choose one with torch.where.",
-        (
-            "torch.where(logits > 0, logits / penalty, logits * penalty)",
-            "logits.clamp(min=0) / penalty + logits.clamp(max=0) * penalty",
-        ),
-    ),
     # sample
     edit(
         "penalty_up_to_5",

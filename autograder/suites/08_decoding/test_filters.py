@@ -507,9 +507,6 @@ def test_the_penalty_minds_its_own_business(student, reference, n, seed):
     ids = normal(seed, 2, 3, n).argsort(-1)[..., :4]
     for seen, penalty in ((ids, 1.3), (ids, 1.0), (ids[..., :0], 1.3)):
         check_surroundings(student, reference, "repetition_penalty", normal(seed, 2, 3, n), seen, penalty)
-    zeros = torch.zeros(2, 3, n, dtype=torch.float64)
-    gradient, right = (m.run(gradients, "repetition_penalty", [zeros, ids, 1.0])["gradients"][0] for m in (student, reference))
-    assert_close(gradient, right, what="the gradient at logits of 0 with a penalty of 1", hint="a penalty of 1 changes nothing")
 
 
 @exercise("repetition_penalty", points=0.5)
