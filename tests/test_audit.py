@@ -433,7 +433,13 @@ def test_strange_packages_and_second_copies_are_heard_of_when_they_are_loaded_ou
         again.format("string"),
         "import annotated_types",
         "import sys; sys.modules.pop('annotated_doc'); load('annotated_doc')",
-    ) == ["import annotated_doc", "", "import pydantic_core", "import heapq", "import functools", "", "", ""]
+        "import heapq; heapq.__spec__.loader.get_source('heapq')",
+        "import heapq; open(heapq.__file__).close()",
+        "import heapq, linecache; linecache.clearcache(); linecache.getlines(heapq.__file__)",
+        "import string; open(string.__file__).close()",
+        "import sys; sys.modules.pop('heapq'); import heapq, os; os.path.exists(heapq.__cached__)",
+    ) == ["import annotated_doc", "", "import pydantic_core", "import heapq", "import functools", "", "", "",
+          "import heapq", "import heapq", "", "", ""]  # fmt: skip
 
 
 def test_a_tracer_that_raises_is_not_taken_away_by_the_students_code() -> None:

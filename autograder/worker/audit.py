@@ -322,7 +322,7 @@ class Audit:
             unseen = _is_library(args[1])
         elif event == "open":
             package = self._absent.source_of(args[0]) if self._absent and isinstance(args[0], str) else ""
-            if package and self._is_students(frame, passed=LOOKED_PAST["open"]):
+            if package and self._is_read_by_student(frame):
                 self._loaded_out_of_sight(package, frame)
             return
         else:
@@ -365,6 +365,17 @@ class Audit:
                     return False
             frame = frame.f_back
         return self._watched is not None and self._watched[0] is not None
+
+    def _is_read_by_student(self, frame: Any) -> bool:
+        """Whether it is the student's code that reads a file, and no import statement, traceback or library does."""
+        while frame is not None and frame.f_code is not READS_SOURCE and not imports.stated(frame):
+            file = frame.f_code.co_filename
+            if file in self.files:
+                return True
+            if _is_library(file) and not file.startswith(LOOKED_PAST["open"]):
+                return False
+            frame = frame.f_back
+        return False
 
     def _is_source(self, file: Any) -> bool:
         return file in self.files or _is_library(file)

@@ -86,12 +86,12 @@ class Absent:
         package, name = self._package(file)
         is_forbidden = package in self._packages or package in self._present
         while package and frame is not None:
-            stated, by = _stated(frame), frame.f_code.co_filename
+            at, by = stated(frame), frame.f_code.co_filename
             if by in self._files:
-                if stated.partition(".")[0] != name.partition(".")[0]:
+                if at.partition(".")[0] != name.partition(".")[0]:
                     self._hidden(package, frame)
                 return
-            if (stated or not is_forbidden and _loads_for_itself(by)) and by.startswith((*ROOTS, "<frozen ")):
+            if (at or not is_forbidden and _loads_for_itself(by)) and by.startswith((*ROOTS, "<frozen ")):
                 return  # a library's own needs
             frame = frame.f_back
 
@@ -114,7 +114,7 @@ def is_for_a_library(frame: FrameType | None, files: Collection[str]) -> bool:
     """Whether nothing of the student's is on the stack but an import statement, so that a library acts for itself."""
     while frame is not None and frame.f_code.co_filename not in files:
         frame = frame.f_back
-    return frame is None or bool(_stated(frame))
+    return frame is None or bool(stated(frame))
 
 
 def _module_in(file: str) -> str:
@@ -131,7 +131,7 @@ def _loads_for_itself(file: str) -> bool:
     return _module_in(file).partition(".")[0] in ("torch", "triton", "numpy", "scipy")
 
 
-def _stated(frame: FrameType) -> str:
+def stated(frame: FrameType) -> str:
     """The module that the import statement names at which the frame is; "" if it is at none."""
     code, at = frame.f_code.co_code, frame.f_lasti
     if code[at] != IMPORT_NAME:
