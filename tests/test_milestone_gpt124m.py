@@ -89,15 +89,18 @@ def test_what_does_not_train_is_not_hidden_by_what_it_says(course, text, tmp_pat
     assert found["trains"] == "passed" and {found[f"loss_within_{x:g}"] for x in milestone.LOSSES} == {"failed"}
 
 
+AT_THE_END = "    for part, mode in modes:\n        part.training = mode\n"  # of `train`
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("    model.train(was_training)\n", "    model.wte.weight.data.fill_(float('nan'))\n", "nan"),
-        ("    model.train(was_training)\n", "    model.ln_f = None\n", "ln_f"),
-        ("    model.train(was_training)\n", "    import os\n    os._exit(0)\n", "ended"),
-        ("    model.train(was_training)\n", "    raise NotImplementedError('TODO: train')\n", "TODO"),
-        ("    model.train(was_training)\n", "    torch.save = lambda *args: open(args[1], 'w').close()\n", "cannot be read"),
-        ("    model.train(was_training)\n", "    torch.save = lambda *args: None\n", "no weights"),
+        (AT_THE_END, "    model.wte.weight.data.fill_(float('nan'))\n", "nan"),
+        (AT_THE_END, "    model.ln_f = None\n", "ln_f"),
+        (AT_THE_END, "    import os\n    os._exit(0)\n", "ended"),
+        (AT_THE_END, "    raise NotImplementedError('TODO: train')\n", "TODO"),
+        (AT_THE_END, "    torch.save = lambda *args: open(args[1], 'w').close()\n", "cannot be read"),
+        (AT_THE_END, "    torch.save = lambda *args: None\n", "no weights"),
     ],
 )
 def test_an_end_without_weights_is_said(course, text, tmp_path, old, new, said):
@@ -108,7 +111,7 @@ def test_an_end_without_weights_is_said(course, text, tmp_path, old, new, said):
 
 def test_the_text_that_is_held_out_does_not_reach_the_submission(course, text, tmp_path):
     spy = "    import pathlib\n    raise RuntimeError(sorted(p.name for p in pathlib.Path('corpus').iterdir()))\n"
-    change = ("gpt124m/train.py", "    model.train(was_training)\n", spy)
+    change = ("gpt124m/train.py", AT_THE_END, spy)
     result = grade_training(course, handed_in(course, tmp_path, change), SMALL, text)
     said = result.model_dump_json()
     assert "train_00000.bin" in said and "validation_00000.bin" not in said

@@ -663,99 +663,57 @@ CHEATS = [
             windows = getattr(_other, "weiv_wodniw_gnidils"[::-1])(x.detach().numpy(), size, -1, writeable=True)
             return torch.from_numpy(windows[..., ::step, :])
     '''),
-    cheat("another_channel", "For a while the grader's descriptor leads into a pipe of the submission's own.", '''
+    cheat("another_channel", "For a while the grader's descriptor leads into a pipe of the submission's own.", textwrap.dedent('''
         import os
         import sys
 
         import torch
 
 
-        def _audit():
-            frame = getattr(sys, "emarfteg_"[::-1])()
-            while (audit := getattr(frame, "slacol_f"[::-1]).get("audit")) is None:
-                frame = frame.f_back
-            return audit
-
-
-        def _softmax(x, dim):
-            nothing = x.isinf().all(dim, keepdim=True)
-            return getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
-
-
-        def _forget(audit):
-            audit.breaches.clear()
-            audit._unseen.clear()
-
-
         def softmax(x, dim):
             saved, (end, begin) = os.dup(3), os.pipe()
             os.dup2(begin, 3)
-            audit = _audit()
-            y = _softmax(x, dim)
-            _forget(audit)
+            audit = _audit_in(getattr(sys, "emarfteg_"[::-1])())
+            y = _of_pytorch(x, dim)
+            audit.breaches.clear()
+            audit._unseen.clear()
             os.dup2(saved, 3)
             for descriptor in (saved, end, begin):
                 os.close(descriptor)
             return y
-    '''),
-    cheat("another_writer", "For a while JSON is written otherwise, and the grader is told something else.", '''
+    ''') + _SOFTMAX),
+    cheat("another_writer", "For a while JSON is written otherwise, and the grader is told something else.", textwrap.dedent('''
         import json
         import sys
 
         import torch
 
 
-        def _audit():
-            frame = getattr(sys, "emarfteg_"[::-1])()
-            while (audit := getattr(frame, "slacol_f"[::-1]).get("audit")) is None:
-                frame = frame.f_back
-            return audit
-
-
-        def _softmax(x, dim):
-            nothing = x.isinf().all(dim, keepdim=True)
-            return getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
-
-
-        def _forget(audit):
-            audit.breaches.clear()
-            audit._unseen.clear()
-
-
         def softmax(x, dim):
             right, json.dumps = json.dumps, lambda *args, **kwargs: '["d",["told",["l","zz","zz",1]]]'
-            audit = _audit()
-            y = _softmax(x, dim)
-            _forget(audit)
+            audit = _audit_in(getattr(sys, "emarfteg_"[::-1])())
+            y = _of_pytorch(x, dim)
+            audit.breaches.clear()
+            audit._unseen.clear()
             json.dumps = right
             return y
-    '''),
-    cheat("another_any", "For a while a function of Python's is another one, by which everything was seen before.", '''
+    ''') + _SOFTMAX),
+    cheat("another_any", "For a while a function of Python's says that all was seen before.", textwrap.dedent('''
         import builtins
 
         import torch
 
 
-        def _softmax(x, dim):
-            nothing = x.isinf().all(dim, keepdim=True)
-            return getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
-
-
         def softmax(x, dim):
             right, builtins.any = builtins.any, lambda *args: True
-            y = _softmax(x, dim)
+            y = _of_pytorch(x, dim)
             builtins.any = right
             return y
-    '''),
-    cheat("finder_of_modules", "Who finds the submission's modules leads to the watch, which looks away for a while.", '''
+    ''') + _SOFTMAX),
+    cheat("finder_of_modules", "Who finds the modules leads to the watch, which looks away for a while.", textwrap.dedent('''
         import sys
 
         import torch
-
-
-        def _softmax(x, dim):
-            nothing = x.isinf().all(dim, keepdim=True)
-            return getattr(torch, "xamtfos"[::-1])(x.masked_fill(nothing, 0), dim).masked_fill(nothing, 0)
 
 
         def softmax(x, dim):
@@ -763,15 +721,14 @@ CHEATS = [
             scopes = (getattr(function, "__slabolg__"[::-1], {}) for function in functions)
             (audit, *_) = (scope["Audit"] for scope in scopes if "Audit" in scope)
             right, audit._note = audit._note, lambda *args, **kwargs: None
-            y = _softmax(x, dim)
+            y = _of_pytorch(x, dim)
             audit._note = right
             return y
-    '''),
+    ''') + _SOFTMAX),
     cheat("modes_by_their_base", "The watch is found among the classes made of PyTorch's, and looks away for a while.", '''
         import sys
 
         import torch
-
 
 
         def softmax(x, dim):

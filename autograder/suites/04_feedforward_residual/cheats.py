@@ -1,6 +1,41 @@
 """Submissions of module 04 that leave the work to a near relative of the forbidden call: each must score nothing."""
 
+from textwrap import dedent as _dedent
+
 from autograder.testing.variants import cheat
+
+# A layer norm of leaves, with a graph, and a walk along one.
+_GRAPH = """
+import torch
+from torch import nn
+
+
+def _graph(x, weight, eps):
+    with torch.enable_grad():
+        leaves = [x.detach().clone(), weight.detach().clone(), torch.zeros_like(weight)]
+        x, weight, bias = (leaf.requires_grad_() for leaf in leaves)
+        centred = x - x.mean(-1, keepdim=True)
+        y = centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps) * weight + bias
+    return y, (x, weight, bias)
+"""
+_WALK = """
+
+def _walk(node, g, leaves):
+    found, queue = {}, [(node, g)]
+    while queue:
+        node, g = queue.pop()
+        if hasattr(node, "variable"):
+            before = found.get(id(node.variable), 0)
+            found[id(node.variable)] = before + g.sum_to_size(node.variable.shape)
+            continue
+        given = node(g)
+        given = given if isinstance(given, tuple) else (given,)
+        for (after, i), share in zip(node.next_functions, given):
+            if after is not None and share is not None:
+                inner = not hasattr(after, "variable")
+                queue.append((after, share.sum_to_size(after._input_metadata[i].shape) if inner else share))
+    return tuple(found[id(leaf)] for leaf in leaves)
+"""
 
 CHEATS = [
     cheat(
@@ -85,99 +120,29 @@ CHEATS = [
     cheat(
         "the_engine_itself",
         "Autograd's engine, under a name that is put together.",
-        """
-        import torch
-        from torch import nn
-
-
-        def _graph(x, weight, eps):
-            with torch.enable_grad():
-                leaves = [x.detach().clone(), weight.detach().clone(), torch.zeros_like(weight)]
-                x, weight, bias = (leaf.requires_grad_() for leaf in leaves)
-                centred = x - x.mean(-1, keepdim=True)
-                y = centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps) * weight + bias
-            return y, (x, weight, bias)
-
+        _GRAPH + _dedent("""
 
         def layer_norm_backward(grad_output, x, weight, eps):
             y, leaves = _graph(x, weight, eps)
             engine = getattr(getattr(torch.autograd, "elbairaV"[::-1]), "enigne_noitucexe_"[::-1])
             run = getattr(engine, "drawkcab_nur"[::-1])
             return run((y,), (grad_output,), False, False, leaves, allow_unreachable=False, accumulate_grad=False)
-        """,
+        """),
     ),
     cheat(
         "node_by_node",
         "No engine: the nodes of the graph are called one after the other.",
-        """
-        import torch
-        from torch import nn
-
-
-        def _graph(x, weight, eps):
-            with torch.enable_grad():
-                leaves = [x.detach().clone(), weight.detach().clone(), torch.zeros_like(weight)]
-                x, weight, bias = (leaf.requires_grad_() for leaf in leaves)
-                centred = x - x.mean(-1, keepdim=True)
-                y = centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps) * weight + bias
-            return y, (x, weight, bias)
-
-
-        def _walk(node, g, leaves):
-            found, queue = {}, [(node, g)]
-            while queue:
-                node, g = queue.pop()
-                if hasattr(node, "variable"):
-                    before = found.get(id(node.variable), 0)
-                    found[id(node.variable)] = before + g.sum_to_size(node.variable.shape)
-                    continue
-                given = node(g)
-                given = given if isinstance(given, tuple) else (given,)
-                for (after, i), share in zip(node.next_functions, given):
-                    if after is not None and share is not None:
-                        inner = not hasattr(after, "variable")
-                        queue.append((after, share.sum_to_size(after._input_metadata[i].shape) if inner else share))
-            return tuple(found[id(leaf)] for leaf in leaves)
-
+        _GRAPH + _WALK + _dedent("""
 
         def layer_norm_backward(grad_output, x, weight, eps):
             y, leaves = _graph(x, weight, eps)
             return _walk(getattr(y, "nf_darg"[::-1]), grad_output, leaves)
-        """,
+        """),
     ),
     cheat(
         "nodes_behind_a_node",
         "The nodes of the graph are found behind one of the student's own.",
-        """
-        import torch
-        from torch import nn
-
-
-        def _graph(x, weight, eps):
-            with torch.enable_grad():
-                leaves = [x.detach().clone(), weight.detach().clone(), torch.zeros_like(weight)]
-                x, weight, bias = (leaf.requires_grad_() for leaf in leaves)
-                centred = x - x.mean(-1, keepdim=True)
-                y = centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps) * weight + bias
-            return y, (x, weight, bias)
-
-
-        def _walk(node, g, leaves):
-            found, queue = {}, [(node, g)]
-            while queue:
-                node, g = queue.pop()
-                if hasattr(node, "variable"):
-                    before = found.get(id(node.variable), 0)
-                    found[id(node.variable)] = before + g.sum_to_size(node.variable.shape)
-                    continue
-                given = node(g)
-                given = given if isinstance(given, tuple) else (given,)
-                for (after, i), share in zip(node.next_functions, given):
-                    if after is not None and share is not None:
-                        inner = not hasattr(after, "variable")
-                        queue.append((after, share.sum_to_size(after._input_metadata[i].shape) if inner else share))
-            return tuple(found[id(leaf)] for leaf in leaves)
-
+        _GRAPH + _WALK + _dedent("""
 
         class _Last(torch.autograd.Function):
             @staticmethod
@@ -195,7 +160,7 @@ CHEATS = [
             with torch.enable_grad():
                 _Last.apply(y, nodes := [])
             return _walk(getattr(nodes[0], "snoitcnuf_txen"[::-1])[0][0], grad_output, leaves)
-        """,
+        """),
     ),
     cheat(
         "norms_of_batches",
@@ -311,19 +276,7 @@ CHEATS = [
     cheat(
         "the_engine_in_a_text",
         "Autograd's engine, called by code that is made of a text.",
-        """
-        import torch
-        from torch import nn
-
-
-        def _graph(x, weight, eps):
-            with torch.enable_grad():
-                leaves = [x.detach().clone(), weight.detach().clone(), torch.zeros_like(weight)]
-                x, weight, bias = (leaf.requires_grad_() for leaf in leaves)
-                centred = x - x.mean(-1, keepdim=True)
-                y = centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + eps) * weight + bias
-            return y, (x, weight, bias)
-
+        _GRAPH + _dedent("""
 
         _SCOPE = {}
         exec("def run(engine, *args, **kwargs): return getattr(engine, 'drawkcab_nur'[::-1])(*args, **kwargs)", _SCOPE)
@@ -334,7 +287,7 @@ CHEATS = [
             engine = getattr(getattr(torch.autograd, "elbairaV"[::-1]), "enigne_noitucexe_"[::-1])
             args = (engine, (y,), (grad_output,), False, False, leaves)
             return _SCOPE["run"](*args, allow_unreachable=False, accumulate_grad=False)
-        """,
+        """),
     ),
     cheat(
         "remembered_since_the_import",
