@@ -382,11 +382,15 @@ def test_a_backward_pass_that_others_begin_and_what_a_students_own_function_does
             return x * 2
         def started(y):
             torch.autograd.grad(y, [x])
+        def asked(f):
+            f()
     """
     scope = {"torch": torch, "x": X.clone().requires_grad_()}
     exec(compile(textwrap.dedent(source), "call.py", "exec"), scope)
     with audit.watch(None):
         scope["Twice"].apply(scope["x"].exp()).exp().sum().backward()
+    with audit.watch("call", 1):
+        scope["asked"](lambda: torch.autograd.grad(scope["x"].exp().sum(), scope["x"]))  # a function that it was given
     assert audit.breaches == []
     with audit.watch("call", 1):
         scope["started"](scope["x"].exp().sum())
