@@ -7,12 +7,12 @@ import errno
 import importlib
 import importlib.util
 import os
-import signal
 import sys
 import traceback
 
 import typer
 
+from autograder import interrupts
 from autograder.course import CourseError
 from autograder.intake import UsageError
 
@@ -40,7 +40,7 @@ def main() -> None:
     for name in SINGLE_THREADED:  # before anything imports torch: processes with threads must not fork
         os.environ[name] = "1"
     os.environ.setdefault("TRITON_INTERPRET", "1")  # kernels are tested on the CPU; a milestone's worker says otherwise
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made is cleaned away
+    interrupts.heed()  # so that what was made is cleaned away
     _leave(_status())
 
 

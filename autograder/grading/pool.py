@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autograder import interrupts
 from autograder.worker import sandbox
 
 MEMORY_BYTES = 8 << 30  # beyond what is mapped at the fork: a bound on what a hostile reply can make a test compute
@@ -48,6 +49,7 @@ def in_forks(
     poll = select.poll()
     try:
         while upcoming or running:
+            interrupts.check()
             while upcoming and free:
                 (index, task), slot = upcoming, free.pop()
                 reader, pid = _fork(task, slot, list(running))

@@ -348,6 +348,8 @@ def open_suites(
         status = pytest.main(arguments, plugins=[session])
     if session.failure is not None:
         raise session.failure
+    if status == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     if not session.problems and status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
         raise GraderError(f"the suites cannot be collected: pytest ended with {status!r}")
 
