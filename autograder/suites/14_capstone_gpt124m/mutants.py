@@ -1552,6 +1552,28 @@ MUTANTS = [
         ),
     ),
     edit(
+        "speed_of_one_batch",
+        "train",
+        "tokens_per_second counts the tokens of one batch: a step reads accumulation_steps of them.",
+        ("n_tokens = x.numel() * config.accumulation_steps *", "n_tokens = x.numel() *"),
+    ),
+    edit(
+        "speed_by_the_clock",
+        "train",
+        "tokens_per_second is divided by what the clock shows: how long the step took is the difference of two readings.",
+        ("n_tokens / (time.perf_counter() - start)", "n_tokens / time.perf_counter()"),
+    ),
+    edit(
+        "speed_of_the_update",
+        "train",
+        "tokens_per_second is measured over the update alone, without the passes that read the tokens.",
+        (
+            "            norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)\n",
+            "            start = time.perf_counter()\n"
+            "            norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)\n",
+        ),
+    ),
+    edit(
         "autocast_forgotten",
         "train",
         'dtype="bfloat16" changes nothing: forward passes belong under autocast.',

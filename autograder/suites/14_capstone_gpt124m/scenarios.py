@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 import types
 from pathlib import Path
 
@@ -663,6 +664,8 @@ def one_of_two_processes(rank):
 class TinyLM(nn.Module):
     """Predicts the next token from the last two; has every kind of parameter, dropout, and notes what it sees."""
 
+    seconds = 0  # that each pass takes at least
+
     def __init__(self, vocab=7, width=5, dropout=0.0, noise=False):
         super().__init__()
         self.embedding = nn.Embedding(vocab, width)
@@ -676,6 +679,7 @@ class TinyLM(nn.Module):
         self.again = nn.Sequential(self.dropout[0])  # a part of two others
 
     def forward(self, ids, targets=None):
+        time.sleep(self.seconds)
         x = self.embedding(ids)
         x = x + self.mix(self.norm(torch.cat([x[:, :1], x[:, :-1]], dim=1))) @ self.frozen
         if self.noise:
@@ -1021,6 +1025,17 @@ def logged(module, seed, batches, config, validation):
         histories.append(train.train(tiny(seed + again), Batches(batches), options, Batches(validation)))
     with open("log.jsonl", encoding="utf-8") as file:
         return [json.loads(line) for line in file], [{key: list(value) for key, value in h.items()} for h in histories]
+
+
+@in_a_folder
+def speeds(module, seed, batches, config, seconds):
+    """The tokens per second in the log of a run whose passes take so many seconds at least, and how long the run took."""
+    train, lm = part(module, "train"), tiny(seed)
+    lm.seconds, start = seconds, time.perf_counter()
+    train.train(lm, Batches(batches), train.TrainConfig(**config, log_path="log.jsonl"))
+    took = time.perf_counter() - start
+    with open("log.jsonl", encoding="utf-8") as file:
+        return [json.loads(line)["tokens_per_second"] for line in file], took
 
 
 @in_a_folder

@@ -304,7 +304,7 @@ def test_evaluation_comes_when_it_should_and_leaves_no_trace(student, seed, ever
     assert_close(actual["history"]["validation"], expected, what="the validation loss after the last step")
 
 
-@exercise("train", points=1)
+@exercise("train", points=0.75)
 def test_the_log_has_a_line_for_every_step_and_every_evaluation(student):
     """JSON, as the run goes, behind what is there already; the numbers are those of the history."""
     batches = some_batches(5, 4)
@@ -323,6 +323,21 @@ def test_the_log_has_a_line_for_every_step_and_every_evaluation(student):
             assert isinstance(speed, int | float) and 0 < speed < math.inf, (
                 f"tokens_per_second should be a positive number, got {speed}"
             )
+
+
+@exercise("train", points=0.25)
+def test_the_log_says_how_many_tokens_a_second_were_read(student):
+    """Of all the batches of a step, over the time that it took: measured over one step or several, the highest figure is not
+    below that of the whole run, nor above that of the passes alone."""
+    n_tokens, seconds = 2 * 2 * 4, 0.015  # two batches of two texts of four tokens
+    config = PLAIN | {"total_steps": 3, "accumulation_steps": 2}
+    speeds, took = student.run(scenarios.speeds, 3, some_batches(5, 8), config, seconds)
+    low, high, highest = 3 * n_tokens / took, n_tokens / (2 * seconds), max(speeds)
+    assert 0.99 * low <= highest <= 1.01 * high, (
+        f"tokens_per_second should be from {low:.0f} to {high:.0f}, got {highest:.0f}: 3 steps of {n_tokens} tokens took "
+        f"{took:.3f} s in all, and each step at least {2 * seconds} s\n"
+        "  hint: the tokens of all accumulation_steps, divided by the seconds that the step took"
+    )
 
 
 @exercise("train", points=0.5)
