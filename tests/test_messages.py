@@ -73,6 +73,17 @@ def test_an_example_is_shown_whole_and_the_tests_own_code_is_not() -> None:
     assert len(example) < 300 and example.endswith("...")
 
 
+def test_what_hypothesis_says_beside_the_arguments_is_not_shown() -> None:
+    note = (
+        "Falsifying example: t(\n    # The test always failed when\n    seed=0,\n    sizes=[1,\n        2],  # or any other\n)\n"
+    )
+    error = AssertionError("the sum is wrong")
+    error.add_note(
+        note + "Explanation:\n    These lines were always and only run by failing examples:\n        /course/a.py:52\n"
+    )
+    assert messages.failure(error) == "the sum is wrong\n  with seed=0, sizes=[1, 2]"
+
+
 def test_a_forgotten_return_is_said_so() -> None:
     with pytest.raises(AssertionError, match="^the result is None, as of a function that ends without `return`\n"):
         assert_close(None, torch.zeros(2), hint="count the places")

@@ -24,6 +24,12 @@ FAULTS = (  # file, what is replaced in it, by what, and what `verify` then says
     (f"{SUITE}/alternatives.py", "value + value", "value", "alternative one_by_one: "),
     (f"{SUITE}/alternatives.py", "value + value", "torch.ldexp(value, torch.ones(()))", "torch.ldexp is not allowed"),
     (SOLUTION, "return 2 * x", "return 3 * x - x + x", "    reference: scores 100, but not every test passes: double "),
+    (
+        "exercises/00_tiny/module.toml",
+        '"torch.ldexp"',
+        '"torch.ldxep"',
+        "    module.toml: double forbids torch.ldxep: torch has no ldxep. Did you mean torch.ldexp?",
+    ),
     ("exercises/00_tiny/tiny.py", 'raise NotImplementedError("TODO: double")', "return 2 * x", "    stub: double is passed"),
     ("exercises/00_tiny/tiny.py", '"""Twice and half."""', '"""Twice."""', "out of step"),
     (TESTS, '@exercise("Halver")', '@exercise("double")', "Halver: has no public test"),

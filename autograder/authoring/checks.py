@@ -16,6 +16,7 @@ from typing import Any
 
 from autograder.authoring import caught
 from autograder.authoring.cheats import LESS, general
+from autograder.authoring.forbidden import unknown_names
 from autograder.course import Module
 from autograder.grading.grade import grade_module, job_for
 from autograder.grading.manifest import TestSpec
@@ -79,6 +80,7 @@ def checks_of(module: Module, suites: Suites, zygote: Zygote, scope: Scope) -> l
     found = [
         Check("reference", ("",), partial(_reference, module, solution, suites, zygote)),
         Check("stub", ("",), partial(_stub, module, stub, suites, zygote)),
+        Check("module.toml", ("",), partial(_names, module)),
     ]
     uses = {} if scope.quick else built_on(module, solution)
     for together in _of_unlike_exercises(_load(module, "alternatives.py")):
@@ -150,6 +152,10 @@ def _stub(module: Module, files: dict[str, str], suites: Suites, zygote: Zygote,
     if result.score:
         wrong.append(f"scores {result.score:g}")
     return [Finding(", ".join(wrong))]
+
+
+def _names(module: Module, slot: int) -> list[Finding]:
+    return [Finding("; ".join(unknown_names(module)))]  # in a fork: what is imported for it is gone with it
 
 
 def _mutant(
