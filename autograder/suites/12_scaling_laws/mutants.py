@@ -2037,7 +2037,7 @@ MUTANTS += [
             "lora_in_a_name",
             "            module.lora_a.requires_grad_(), module.lora_b.requires_grad_()\n",
             "            pass\n    for name, p in model.named_parameters():\n        p.requires_grad_('lora' in name)\n",
-            "Any name may have lora in it, and exploration does: train lora_a and lora_b of the LoRALinears.",
+            "Any name may have lora in it, and flora_norm does: train lora_a and lora_b of the LoRALinears.",
         ),
         (
             "seed_for_want_of_a_generator",
@@ -2459,13 +2459,23 @@ MUTANTS += [
             "A tensor without dimensions is a tensor: the result is one, too, where the peak, a number, is the limit.",
         ),
         (
+            "peak_in_the_dtype_of_the_intensities",
+            ROOF,
+            "    if not isinstance(below, Tensor):\n        return min(limited, peak_flops)\n"
+            "    if isinstance(limited, Tensor) and not isinstance(peak_flops, Tensor):\n"
+            "        peak_flops = torch.full_like(limited, peak_flops)\n"
+            "    return torch.where(below, limited, peak_flops)",
+            "A peak that is a number takes on the dtype of the intensities, and whole ones cut it off: leave it to torch.where.",
+        ),
+        (
             "widest_dtype",
             "    return torch.where(below, limited, peak_flops) if isinstance(below, Tensor) else min(limited, peak_flops)",
             "    if not isinstance(below, Tensor):\n"
             "        return min(limited, peak_flops)\n"
-            "    tensors = [v for v in (limited, peak_flops, bandwidth, intensity) if isinstance(v, Tensor)]\n"
+            "    lower = torch.where(below, limited, peak_flops)\n"
+            "    tensors = [v for v in (lower, peak_flops, bandwidth, intensity) if isinstance(v, Tensor)]\n"
             "    dtype = max((v.dtype for v in tensors), key=lambda dtype: (dtype.is_floating_point, dtype.itemsize))\n"
-            "    return torch.where(below, limited, peak_flops).to(dtype)",
+            "    return lower.to(dtype)",
             "A tensor without dimensions does not widen others in PyTorch's arithmetic: leave the dtype to * and torch.where.",
         ),
         (
@@ -2690,5 +2700,104 @@ MUTANTS += [
         "p.grad.data = ... gives p.grad other memory, and whoever had a view of the old one keeps old numbers: copy_ into it.",
         ("buckets.setdefault(p.grad.dtype, []).append(p.grad.detach())", "buckets.setdefault(p.grad.dtype, []).append(p.grad)"),
         ("grad.copy_(mean.view(grad.shape))", "grad.data = mean.view(grad.shape)"),
+    ),
+]
+
+MUTANTS += [
+    edit(
+        "one_x_by_its_variance",
+        "fit_power_law",
+        "The variance of equal numbers need not be 0, for their mean is rounded: count the different values of x.",
+        ("len(set(xs)) < 2", "len(xs) < 2"),
+        (SLOPE, "    if not centred @ centred > 0:\n        raise ValueError('one x')\n" + SLOPE),
+    ),
+    edit(
+        "costs_of_an_earlier_call",
+        "growth_exponent",
+        "Costs are kept from one call to the next: in every call, the function is called once for each of the sizes.",
+        ("sizes: Sequence[int])", "sizes: Sequence[int], kept={})"),
+        (
+            FITTED,
+            "    costs = kept.setdefault(function, {})\n"
+            "    costs |= {size: function(size) for size in sizes if size not in costs}\n"
+            "    return fit_power_law(sizes, [costs[size] for size in sizes])[1]",
+        ),
+    ),
+    edit(
+        "whole_floats_to_ints",
+        "training_flops",
+        "A float that happens to be whole becomes an int: floats give a float, whatever its value.",
+        (
+            "    return 6 * n_params * n_tokens",
+            "    flops = 6 * n_params * n_tokens\n"
+            "    return int(flops) if isinstance(flops, float) and flops.is_integer() else flops",
+        ),
+    ),
+    edit(
+        "tokens_in_the_dtype_of_parameters",
+        "training_flops",
+        "n_tokens takes on the dtype of n_params, and whole numbers cut it off: multiply the tensors as they are.",
+        (
+            "    return 6 * n_params * n_tokens",
+            "    if isinstance(n_params, Tensor) and isinstance(n_tokens, Tensor):\n"
+            "        n_tokens = n_tokens.to(n_params.dtype)\n"
+            "    return 6 * n_params * n_tokens",
+        ),
+    ),
+    edit(
+        "numbers_in_float32",
+        "roofline",
+        "torch.as_tensor(number) is float32, also beside float64: give it the tensors' dtype, or leave it a number.",
+        (
+            ROOF,
+            "    if isinstance(below, Tensor):\n"
+            "        return torch.minimum(torch.as_tensor(limited), torch.as_tensor(peak_flops))\n"
+            "    return min(limited, peak_flops)",
+        ),
+    ),
+    edit(
+        "frozen_before_the_rank_is_looked_at",
+        "LoRALinear",
+        "A rank of 2.0 is let through and ends in an error once base is frozen: base has to be as it was.",
+        ("not isinstance(rank, int) or rank < 1", "rank < 1 or rank != int(rank)"),
+    ),
+    edit(
+        "update_for_each_weight",
+        "inject_lora",
+        "Two layers that share a weight get one LoRALinear, around the first: a LoRALinear for each layer, not for each weight.",
+        (
+            "    adapters = {layer: LoRALinear(layer, rank, alpha, generator) for layer in dict.fromkeys(found.values())}\n",
+            "    adapters = {}\n    for layer in found.values():\n        if layer.weight not in adapters:\n"
+            "            adapters[layer.weight] = LoRALinear(layer, rank, alpha, generator)\n",
+        ),
+        ("replace(model, path, adapters[layer])", "replace(model, path, adapters[layer.weight])"),
+    ),
+    edit(
+        "base_for_a_new_one",
+        "merge_lora",
+        "A LoRALinear that has learned nothing yet is replaced by its base: by what its merge gives, which shares no memory.",
+        (
+            "{layer: layer.merge() for layer",
+            "{layer: layer.merge() if layer.lora_b.any() else layer.base for layer",
+        ),
+    ),
+    edit(
+        "empty_chunks_stay",
+        "ring_all_reduce",
+        "Where all chunks are empty exchange is not called: an empty chunk travels like any other.",
+        (
+            "    held = [[chunk.clone() for chunk in own] for own in chunks]\n",
+            "    held = [[chunk.clone() for chunk in own] for own in chunks]\n"
+            "    if not any(chunk.numel() for chunk in held[0]):\n        return held\n",
+        ),
+    ),
+    edit(
+        "recording_left_off_by_the_mean",
+        "average_gradients",
+        "Gradients are no longer recorded after the call: use torch.no_grad() with a with statement.",
+        (
+            "    buckets: dict[torch.dtype, list[Tensor]] = {}\n",
+            "    torch.set_grad_enabled(False)\n    buckets: dict[torch.dtype, list[Tensor]] = {}\n",
+        ),
     ),
 ]

@@ -44,6 +44,20 @@ def growth_of_cubes(module, sizes):
     return module.growth_exponent(lambda n: n**3, sizes)
 
 
+def growth_again(module, sizes):
+    """The exponents of n, n² and n³, by functions that come and go, and what one that stays was called with in two calls."""
+    exponents = [module.growth_exponent(lambda n, p=p: n**p, sizes) for p in (1, 2, 3)]
+    calls = []
+
+    def counted(n):
+        calls.append(n)
+        return n
+
+    module.growth_exponent(counted, sizes)
+    module.growth_exponent(counted, sizes)
+    return exponents, calls
+
+
 def flops(module, fields, lengths):
     """transformer_flops of a configuration for several lengths, and whether the configuration is as it was."""
     config = type("Config", (), fields)()  # its attributes are the class's: there is nothing in its vars()
@@ -272,12 +286,13 @@ class Model(nn.Module):
         self.head = nn.Linear(d, 7, bias=False)
         if kind == "tied":
             self.head.weight = self.embedding.weight
+            self.blocks[1].w_q.weight = self.blocks[0].w_q.weight
         if kind == "shared layer":
             self.blocks[1].w_q = self.blocks[0].w_q
             self.extra["w_k"] = self.blocks[0].w_q
             self.alias = self.twin = self.blocks[0].w_q
         if kind == "called base":
-            self.base, self.exploration = OutProjection(d, d), nn.LayerNorm(d)
+            self.base, self.flora_norm = OutProjection(d, d), nn.LayerNorm(d)
             self.extra.update({"base": nn.Linear(d, d), "7": nn.Linear(d, d)})
         if kind == "shared block":
             self.blocks.append(self.blocks[0])
@@ -292,7 +307,7 @@ class Model(nn.Module):
         if hasattr(self, "alias"):
             x = x - self.alias(x) + 2 * self.twin(x)
         if hasattr(self, "base"):
-            x = x - self.base(self.exploration(x))
+            x = x - self.base(self.flora_norm(x))
         return self.head(self.w_q(x) * self.scale)
 
 
@@ -465,8 +480,8 @@ class Pooling(nn.Module):
 
 
 def merging_by_hand(module, weights):
-    """A model with LoRALinears that were put there by hand, merged; its outputs. One is frozen, one new, and one of a kind of
-    its own.
+    """A model with LoRALinears that were put there by hand, merged; its outputs, and whether the plain layer in the place of the
+    new one shares its weight. One is frozen, one new, and one of a kind of its own.
     """
     weight, a, b, x = weights
     kind = type("Adapter", (module.LoRALinear,), {})
@@ -477,7 +492,8 @@ def merging_by_hand(module, weights):
         model[0].lora_b.copy_(b)
     model[0].requires_grad_(False)
     paths = module.merge_lora(model)
-    return paths, [type(layer).__name__ for layer in model], model[0](x)
+    shared = model[4].weight.data_ptr() == new.base.weight.data_ptr()
+    return paths, [type(layer).__name__ for layer in model], model[0](x), shared
 
 
 def merge_refused(module, after_merging):
@@ -738,7 +754,7 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
     With parameters from an iterator, it is called under no_grad.
 
     For each rank: the gradients afterwards, whether each tensor is still the same object, in the same memory, whether any has a
-    graph; and how many collective calls each rank made.
+    graph, whether gradients are recorded as before; and how many collective calls each rank made.
     """
     group = Classroom(len(ranks), deaf)
     results, failures = [None] * len(ranks), []
@@ -762,6 +778,7 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
                 given = iter(parameters) if as_iterator else parameters
                 with torch.set_grad_enabled(not as_iterator):
                     module.average_gradients(given) if default else module.average_gradients(given, group)
+                    recording = torch.is_grad_enabled()
             results[rank] = {
                 "gradients": [p.grad for p in parameters],
                 "same objects": all(old is None or p.grad is old for p, old in zip(parameters, kept)),
@@ -769,6 +786,7 @@ def averaging(module, ranks, default=False, rounds=1, as_iterator=False, strided
                 "a graph": any(p.grad is not None and p.grad.requires_grad for p in parameters),
                 "parameters untouched": all(torch.equal(p, value) for p, value in zip(parameters, values)),
                 "flags": [p.requires_grad for p in parameters],
+                "recording as before": recording is not as_iterator,
             }
             group.leave()
         except BaseException as error:

@@ -106,7 +106,8 @@ def test_what_has_no_logarithm_is_refused(student):
 @exercise("fit_power_law", points=0.5)
 def test_too_little_for_a_line_is_refused(student):
     """One point, none, several with the same x, and lists of different lengths."""
-    for x, y in (([], []), ([2.0], [3.0]), ([2.0, 2.0], [3.0, 4.0]), ([2, 2.0, 2], [3.0, 3.0, 3.0])):
+    many = [([v] * k, list(range(1, k + 1))) for v, k in ((0.1, 10), (10.0, 7), (0.7, 11), (3.0, 5))]
+    for x, y in (([], []), ([2.0], [3.0]), ([2.0, 2.0], [3.0, 4.0]), ([2, 2.0, 2], [3.0, 3.0, 3.0]), *many):
         assert_refused(student.fit_power_law, x, y, why="there are no two different x")
         assert_refused(student.fit_power_law, torch.tensor(x), torch.tensor(y), why="no two numbers in tensor x differ")
     for x, y in (([1.0, 2.0, 3.0], [1.0, 2.0]), ([1.0, 2.0], [1.0, 2.0, 3.0]), ([1.0, 2.0], [1.0])):
@@ -161,6 +162,10 @@ def test_the_function_is_called_once_for_each_size(student):
     exponent = student.run(scenarios.growth_of_cubes, [10**6, 10**9, 10**7])
     hint = "hand the function the very ints of sizes: those of NumPy and PyTorch overflow"
     assert_close(exponent, 3.0, what="the exponent of n**3 for sizes up to 10**9", rtol=1e-9, hint=hint)
+    exponents, calls = student.run(scenarios.growth_again, [2, 4, 8])
+    assert_close(exponents, [1.0, 2.0, 3.0], what="the exponents of n, n**2 and n**3, one after the other", rtol=1e-9)
+    what, hint = "what a function was called with in two calls of growth_exponent", "keep nothing from one call to the next"
+    assert_equal(sorted(calls), [2, 2, 4, 4, 8, 8], what=what, hint=hint)
 
 
 @exercise("growth_exponent", points=1)
@@ -247,12 +252,17 @@ def test_training_takes_six_operations_a_parameter_and_token(student, n, d):
 @exercise("training_flops", points=1)
 def test_training_flops_of_floats_and_tensors(student):
     """Floats give a float, tensors broadcast and keep their dtype."""
-    assert_close(student.training_flops(1.5e9, 2.5e11), 2.25e21, what="training_flops(1.5e9, 2.5e11)", rtol=1e-12)
+    flops = student.training_flops(1.5e9, 2.5e11)
+    assert_close(flops, 2.25e21, what="training_flops(1.5e9, 2.5e11)", rtol=1e-12)
+    assert isinstance(flops, float), f"training_flops(1.5e9, 2.5e11) should be a float, not {type(flops).__name__}"
     assert_close(student.training_flops(3, 0.7), 12.6, what="training_flops(3, 0.7)", rtol=1e-12)
     assert_close(student.training_flops(0.7, 3), 12.6, what="training_flops(0.7, 3)", rtol=1e-12)
     for dtype in (torch.float16, torch.bfloat16, torch.int64):
         few = torch.tensor([[1], [20]], dtype=dtype), torch.tensor([3, 5], dtype=dtype)
         assert_equal(student.training_flops(*few), 6 * few[0] * few[1], what=f"the flops of a {dtype} grid")
+    for mixed in ((torch.tensor([10, 3]), torch.tensor([0.5, 1.5])), (torch.tensor([0.5, 1.5]), torch.tensor([10, 3]))):
+        what = f"the flops where the tensors are {mixed[0].dtype} and {mixed[1].dtype}"
+        assert_close(student.training_flops(*mixed).double(), torch.tensor([30.0, 27.0]).double(), what=what, rtol=1e-6)
     single = torch.tensor(2.0)
     assert_equal(student.training_flops(single, single), torch.tensor(24.0), what="the flops of tensors without dimensions")
     assert_close(student.training_flops(1.25, 0.5), 3.75, what="training_flops(1.25, 0.5)", rtol=1e-12)

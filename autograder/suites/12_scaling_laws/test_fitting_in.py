@@ -183,6 +183,8 @@ def test_ranks_and_bases_that_make_no_sense_are_refused(student):
         refused, as_it_was = student.run(scenarios.lora_refusals, rank)
         assert refused, f"a rank of {rank} should be refused with a ValueError"
         assert as_it_was, f"base was frozen although a rank of {rank} was refused"
+    refused, as_it_was = student.run(scenarios.lora_refusals, 2.0)
+    assert as_it_was, "a rank of 2.0 ended in an error, and base was frozen by then: look at the rank first"
     refused, as_it_was = student.run(scenarios.lora_refusals, 2, "embedding")
     assert refused, "a base that is an nn.Embedding should be refused"
     assert as_it_was, "the nn.Embedding was frozen although it was refused"
@@ -271,6 +273,9 @@ def test_a_shared_layer_gets_one_update(student):
     assert_equal(len(found["returned"]), 8, what="how many paths there are where a block is used twice")
     assert_equal(found["how many different"], 6, what="how many different LoRALinears there are")
     assert_close(*found["outputs"], what="the logits after the injection")
+    found = student.run(scenarios.injection, "tied", ["w_q"])
+    what = "whether each base is the layer that was there, where two layers share a weight"
+    assert_equal(found["around the very layers"], True, what=what)
     found = student.run(scenarios.injection, "tied", ["head"])
     assert_equal(found["trainable"], lora_names(["head"]), what="what requires gradients with a tied head")
     assert_equal(found["embedding as before"], True, what="whether the embedding has the parameter that it had")
@@ -379,11 +384,13 @@ def test_layers_that_were_put_there_by_hand_are_merged_too(student):
         assert_equal(as_before, True, what="whether the keys of the state_dict are those of before")
     weight, _, a, b = numbers(6, 3, 3, 2)
     x = normal(9, 2, 3)
-    paths, kinds, output = student.run(scenarios.merging_by_hand, [weight, a, b, x])
+    paths, kinds, output, shared = student.run(scenarios.merging_by_hand, [weight, a, b, x])
     hint = "the last one's class inherits from LoRALinear: isinstance"
     assert_equal(paths, ["0", "4", "5"], what="what merge_lora returned", hint=hint)
     assert_equal(kinds, ["Linear", "Pooling", "ModuleList", *["Linear"] * 3], what="the layers after merging", hint=hint)
     assert_close(output, x @ (weight + b @ a / 2).T, what="the merged layer's output")
+    what, hint = "whether the plain layer in the place of a new one shares base's weight", "merge gives a layer of its own"
+    assert_equal(shared, False, what=what, hint=hint)
 
 
 @exercise("merge_lora", points=0.5)

@@ -104,7 +104,10 @@ def test_chunks_of_any_shape(student):
             wide = sums([[chunk.double() for chunk in own] for own in chunks])
             expected = [[chunk.to(dtype) for chunk in own] for own in wide]
             room = {torch.bfloat16: {"rtol": 2e-2, "atol": 4e-2}, torch.float16: {"rtol": 3e-3, "atol": 5e-3}}.get(dtype, {})
-            assert_close(student.run(scenarios.ring, chunks)["held"], expected, what=f"the chunks in {dtype}", **room)
+            found = student.run(scenarios.ring, chunks)
+            assert_close(found["held"], expected, what=f"the chunks in {dtype}", **room)
+            what = f"how often exchange was called with chunks of shapes {lengths}"
+            assert_equal(len(found["log"]), 2 * (p - 1), what=what, hint="an empty chunk travels like any other")
     whole = [[torch.tensor([r * 10 + c, 2**40]) for c in range(3)] for r in range(3)]
     assert_equal(student.ring_all_reduce(whole), sums(whole), what="the chunks of whole numbers")
     small = [[chunk.remainder(100).int() for chunk in own] for own in whole]
@@ -370,6 +373,9 @@ def test_gradients_change_in_place_and_without_a_graph(student):
         hint = "copy_ into p.grad; p.grad.data = ... puts other memory in its place"
         assert_equal(found["same memory"], True, what="whether each p.grad has the memory and strides that it had", hint=hint)
         assert_equal(found["a graph"], False, what="whether a gradient has a graph")
+    for found in student.run(scenarios.averaging, ranks)[0] + results:
+        hint = "torch.no_grad() in a with statement, and nothing else, changes it"
+        assert_equal(found["recording as before"], True, what="whether gradients are recorded as before the call", hint=hint)
 
 
 @exercise("average_gradients", points=0.5)
