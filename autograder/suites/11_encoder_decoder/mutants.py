@@ -2612,4 +2612,48 @@ MUTANTS += [
             "    if (lengths < 0).any() or (max_len - lengths < 0).any():",
         ),
     ),
+    edit(
+        "rows_of_queries_for_rows_of_texts",
+        "CrossAttention",
+        "A mask (n_q, n_k) is taken for one row for each text where there are as many queries as texts: let it broadcast.",
+        (
+            "        scores = q @ k.mT  # (b, h, n_q, n_k)\n",
+            "        scores = q @ k.mT  # (b, h, n_q, n_k)\n"
+            "        if isinstance(mask, Tensor) and mask.ndim == 2 and len(mask) == len(x):\n"
+            "            mask = mask[:, None, None]\n",
+        ),
+    ),
+    edit(
+        "no_mask_where_all_is_masked",
+        "EncoderBlock",
+        "A mask that allows nothing is left out, and all is attended to: who may attend to nothing gets zeros.",
+        ("normed, normed, mask, bias", "normed, normed, mask if mask is None or mask.any() else None, bias"),
+    ),
+    edit(
+        "no_mask_where_all_of_the_context_is_masked",
+        "DecoderBlock",
+        "A context_mask that allows nothing is left out, and all is attended to: who may attend to nothing gets zeros.",
+        ("context, context_mask))", "context, context_mask if context_mask is None or context_mask.any() else None))"),
+    ),
+    edit(
+        "length_of_the_second_blocks_past",
+        "MiniT5",
+        "The length of the past is that of the second block's, and a decoder of one block has none: take the first one's.",
+        ("past[0][0].shape[-2]", "past[1][0].shape[-2]"),
+    ),
+    edit(
+        "float16_losses_widened",
+        "label_smoothed_loss",
+        "float16 logits give a float32 loss: it has the dtype of the logits.",
+        (
+            "    log_probs = logits.log_softmax(-1)\n",
+            "    log_probs = logits.log_softmax(-1, dtype=torch.float32 if logits.dtype == torch.float16 else None)\n",
+        ),
+    ),
+    edit(
+        "empty_references_refused",
+        "bleu",
+        "A reference without a token is refused: what each hypothesis needs is a list with one reference at least.",
+        ("not all(len(several) for several", "not all(any(several) for several"),
+    ),
 ]

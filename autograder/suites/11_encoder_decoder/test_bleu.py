@@ -83,6 +83,8 @@ def test_what_scores_zero_and_what_a_hundred(student, reference):
     check(student, reference, ["ab c d e f"], [["a bc d e f"]], hint=hint)
     hint = "tokens are what stands between white space: a full stop belongs to its token"
     check(student, reference, ["it costs 3.14 euros now"], [["it costs 3.15 euros now"]], hint=hint)
+    hint = "a reference without a token is a reference"
+    check(student, reference, ["a b c d e", ""], [["a b c d e"], [""]], hint=hint)
     for text in ("a b c d", "a a a a a", " a\tb  c d\n"):
         assert_close(student.bleu([text, text], [["x", text], [text]]), 100.0, what=f"the score of {text!r} beside itself")
 

@@ -103,7 +103,7 @@ def check_parameters(student, kind):
 
 
 def check_memory(student, reference, kind):
-    """Arguments untouched, in any order in memory; nothing kept from call to call."""
+    """Arguments untouched, in any order in memory, a mask of False alone among them; nothing kept from call to call."""
     weights, others, args = weights_of(kind, 8), weights_of(kind, 9), arguments(kind, 10)
     found, untouched, changed = student.run(scenarios.called_scattered, kind, LAYER, weights, args)
     expected = reference.run(scenarios.called, kind, LAYER, weights, args)
@@ -118,6 +118,10 @@ def check_memory(student, reference, kind):
     actual, expected = ([first(x) for x in each.run(scenarios.called_after_a_change, *call)] for each in (student, reference))
     hint = "keep nothing that was made of weights: they learn"
     assert_close(actual, expected, what="x before and after a change of the weights", hint=hint)
+    none = arguments(kind, 1, 1, 1, 1, form=3)
+    none[2 if kind == "DecoderBlock" else 1] = torch.tensor([False])
+    actual, expected = (first(each.run(scenarios.called, kind, LAYER, weights, none)) for each in (student, reference))
+    assert_close(actual, expected, what="x where the mask allows nothing", hint="who may attend to nothing gets zeros")
     low = [{name: x.float() for name, x in weights.items()}, [x.float() if x.is_floating_point() else x for x in args]]
     found = student.run(scenarios.called, kind, LAYER, *low)
     expected = reference.run(scenarios.called, kind, LAYER, weights, args)
@@ -163,7 +167,7 @@ def test_an_encoder_blocks_parameters(student):
 
 @exercise("EncoderBlock", points=0.5)
 def test_an_encoder_block_keeps_nothing(student, reference):
-    """Arguments are left alone, and each call stands for itself."""
+    """Arguments are left alone, and each call stands for itself, also one whose mask allows nothing."""
     check_memory(student, reference, "EncoderBlock")
 
 
@@ -260,5 +264,5 @@ def test_a_decoder_blocks_parameters(student):
 
 @exercise("DecoderBlock", points=0.5)
 def test_a_decoder_block_keeps_nothing(student, reference):
-    """Arguments are left alone, and each call stands for itself."""
+    """Arguments are left alone, and each call stands for itself, also one whose mask allows nothing."""
     check_memory(student, reference, "DecoderBlock")

@@ -117,6 +117,7 @@ def test_padding_changes_nothing(student, seed, lengths, more):
 @given(config=model_sizes(), seed=seeds(), n=sizes(1, 4), t=sizes(1, 5), pieces=sizes(1, 3), as_pairs=st.booleans())
 @example(config=SMALL, seed=1, n=4, t=5, pieces=2, as_pairs=True)
 @example(config=SMALL, seed=1, n=4, t=4, pieces=3, as_pairs=False)
+@example(config=SMALL | {"n_layers": 1}, seed=1, n=2, t=2, pieces=1, as_pairs=False)
 def test_gradients_reach_every_weight(student, reference, config, seed, n, t, pieces, as_pairs):
     """Embeddings (from all three places), both tables of biases, every block and both norms; also of a text in pieces."""
     weights, args = problem(config, seed, 2, n, t)

@@ -123,15 +123,16 @@ def test_no_counted_position_is_a_loss_of_zero(student, smoothing, shape, dtype)
 
 @exercise("label_smoothed_loss", points=1)
 def test_large_logits_neither_overflow_nor_vanish(student):
-    """Thousands apart, in float32 and float64; bfloat16 logits give a bfloat16 loss."""
+    """Thousands apart, in float32 and float64; bfloat16 logits give a bfloat16 loss, float16 logits a float16 one."""
     for dtype in (torch.float32, torch.float64):
         for scale in (300.0, 1e4):
             logits = normal(3, 2, 4, 6, scale=scale, dtype=dtype)
             for each in (logits, logits + 5 * scale):
                 hint = "log_softmax(-1) is right for any logits, with nothing added or clamped"
                 check_loss(student, each, random_ids(6, 4, 2, 4), 0.1, hint=hint)
-    loss, *_ = student.run(scenarios.loss_and_gradient, normal(3, 2, 6, dtype=torch.bfloat16), torch.tensor([1, 2]))
-    assert_equal(loss.dtype, torch.bfloat16, what="the dtype of the loss of bfloat16 logits")
+    for dtype in (torch.bfloat16, torch.float16):
+        loss, *_ = student.run(scenarios.loss_and_gradient, normal(3, 2, 6, dtype=dtype), torch.tensor([1, 2]))
+        assert_equal(loss.dtype, dtype, what=f"the dtype of the loss of {dtype} logits")
 
 
 @exercise("label_smoothed_loss", points=0.5)
