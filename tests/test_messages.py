@@ -74,13 +74,12 @@ def test_an_example_is_shown_whole_and_the_tests_own_code_is_not() -> None:
 
 
 def test_what_hypothesis_says_beside_the_arguments_is_not_shown() -> None:
-    note = (
-        "Falsifying example: t(\n    # The test always failed when\n    seed=0,\n    sizes=[1,\n        2],  # or any other\n)\n"
-    )
     error = AssertionError("the sum is wrong")
     error.add_note(
-        note + "Explanation:\n    These lines were always and only run by failing examples:\n        /course/a.py:52\n"
+        "Failing test case: t(\n    # The test always failed\n    seed=0,\n    sizes=[1,\n        2],  # or any other\n)"
     )
+    for note in ("Explanation:", "    These lines were always and only run by failing test cases:", "        /course/a.py:52"):
+        error.add_note(note)
     assert messages.failure(error) == "the sum is wrong\n  with seed=0, sizes=[1, 2]"
 
 

@@ -52,8 +52,9 @@ def example(error: BaseException) -> str:
     """The arguments of the failing example, from Hypothesis's notes on the exception; empty where there are none."""
     given: list[str] = []
     for note in getattr(error, "__notes__", ()):
-        call = note.partition("\n)")[0]  # after it, Hypothesis may list lines that only failing examples ran
-        for line in (line.partition("  # or any")[0] for line in call.splitlines() if not line.lstrip().startswith("#")):
+        if given:  # what comes after them is not about them, such as the lines that only failing examples ran
+            break
+        for line in (line.partition("  # or any")[0] for line in note.splitlines() if not line.lstrip().startswith("#")):
             if re.match(r"    \w+=", line):
                 given.append(line.strip())
             elif given and (line.startswith("     ") or line == "    ),"):  # a value goes on
