@@ -35,9 +35,9 @@ def reversed_rows(module):
 @exercise("as_tensor")
 def test_values_shape_and_dtype_stay(student):
     hint = "a float64 array gives a float64 tensor: the dtype is the array's, not PyTorch's default"
-    assert_equal(student.run(convert, [[1.0], [2.0]]), torch.tensor([[1.0], [2.0]], dtype=torch.float64), hint=hint)
-    assert_equal(student.run(convert, [True, False]), torch.tensor([True, False]))
-    assert_equal(student.run(convert, 5, "int32"), torch.tensor(5, dtype=torch.int32))
+    for value, dtype in (([[1.0], [2.0]], "float64"), ([True, False], "bool"), (5, "int32")):
+        expected = torch.tensor(value, dtype=getattr(torch, dtype))
+        assert_equal(student.run(convert, value, dtype), expected, f"the tensor of the {dtype} array {value}", hint)
 
 
 @exercise("as_tensor")
@@ -49,7 +49,8 @@ def test_array_and_tensor_share_memory(student):
 @exercise("as_tensor")
 def test_a_reversed_array_is_copied(student):
     expected = torch.tensor([[4.0, 5.0], [2.0, 3.0], [0.0, 1.0]], dtype=torch.float64)
-    assert_equal(student.run(reversed_rows), expected, hint="a tensor cannot have negative strides; a copy has none")
+    hint = "a tensor cannot have negative strides; a copy has none"
+    assert_equal(student.run(reversed_rows), expected, "the tensor of the reversed view", hint)
 
 
 # broadcast_shape
@@ -57,10 +58,13 @@ def test_a_reversed_array_is_copied(student):
 
 @exercise("broadcast_shape")
 def test_broadcasting_by_example(student):
-    assert_equal(student.broadcast_shape((3, 1), (1, 4)), (3, 4))
-    assert_equal(student.broadcast_shape((5, 3), (3,)), (5, 3), hint="shapes are aligned at their last dimension")
-    assert_equal(student.broadcast_shape((), (2, 2)), (2, 2))
-    assert_equal(student.broadcast_shape((1,), (0,)), (0,), hint="a 1 yields to the other size, whatever it is")
+    for a, b, expected, hint in (
+        ((3, 1), (1, 4), (3, 4), "a 1 is stretched to the other size"),
+        ((5, 3), (3,), (5, 3), "shapes are aligned at their last dimension"),
+        ((), (2, 2), (2, 2), "no dimensions fit any shape"),
+        ((1,), (0,), (0,), "a 1 yields to the other size, whatever it is"),
+    ):
+        assert_equal(student.broadcast_shape(a, b), expected, f"broadcast_shape({a}, {b})", hint)
 
 
 @exercise("broadcast_shape")
@@ -82,7 +86,8 @@ def test_incompatible_shapes_are_refused(student):
 @exercise("batched_matmul")
 def test_a_product_by_hand(student):
     a, b = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[5.0], [6.0]])
-    assert_close(student.batched_matmul(a, b), torch.tensor([[17.0], [39.0]]), hint="row of a times column of b")
+    expected, what = torch.tensor([[17.0], [39.0]]), "[[1, 2], [3, 4]] times [[5], [6]]"
+    assert_close(student.batched_matmul(a, b), expected, what, hint="row of a times column of b")
 
 
 @exercise("batched_matmul")
@@ -108,7 +113,8 @@ def test_inner_sizes_must_agree(student):
 def test_logsumexp_by_hand(student):
     x = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
     expected = torch.tensor([0.0, 1.0]) + torch.log(torch.tensor(2.0))
-    assert_close(student.logsumexp(x, 1), expected, hint="the dimension that was summed over disappears")
+    hint = "the dimension that was summed over disappears"
+    assert_close(student.logsumexp(x, 1), expected, "logsumexp([[0, 0], [1, 1]], 1)", hint)
 
 
 @exercise("logsumexp")
@@ -116,7 +122,7 @@ def test_logsumexp_by_hand(student):
 def test_logsumexp_agrees_with_torch(student, lead, n, seed, data):
     x = normal(seed, *lead, n, scale=5.0)
     dim = data.draw(st.integers(-x.dim(), x.dim() - 1))
-    assert_close(student.logsumexp(x, dim), torch.logsumexp(x, dim))
+    assert_close(student.logsumexp(x, dim), torch.logsumexp(x, dim), f"logsumexp over dim {dim} of shape {tuple(x.shape)}")
     assert_inputs_untouched(student)
 
 
@@ -124,14 +130,15 @@ def test_logsumexp_agrees_with_torch(student, lead, n, seed, data):
 def test_logsumexp_survives_large_values_and_infinities(student):
     x = torch.tensor([[1000.0, 1000.0], [-1000.0, -1000.0], [-INF, 3.0], [-INF, -INF]], dtype=torch.float64)
     hint = "take the largest entry out before exp; where it is -inf, take out 0 instead"
-    assert_close(student.logsumexp(x, -1), torch.logsumexp(x, -1), hint=hint)
+    assert_close(student.logsumexp(x, -1), torch.logsumexp(x, -1), f"logsumexp of the rows {x.tolist()}", hint=hint)
 
 
 @exercise("softmax")
 def test_softmax_by_hand(student):
     x = torch.tensor([[1.0, 3.0], [1.0, 1.0]]).log()
-    assert_close(student.softmax(x, 1), torch.tensor([[0.25, 0.75], [0.5, 0.5]]))
-    assert_close(student.softmax(x, 0), torch.tensor([[0.5, 0.75], [0.5, 0.25]]), hint="normalise along dim")
+    for dim, expected in ((1, [[0.25, 0.75], [0.5, 0.5]]), (0, [[0.5, 0.75], [0.5, 0.25]])):
+        what = f"softmax of [[log 1, log 3], [log 1, log 1]] along dim {dim}"
+        assert_close(student.softmax(x, dim), torch.tensor(expected), what, hint="normalise along dim")
 
 
 @exercise("softmax")
@@ -139,7 +146,7 @@ def test_softmax_by_hand(student):
 def test_softmax_agrees_with_torch(student, lead, n, seed, data):
     x = normal(seed, *lead, n, scale=5.0)
     dim = data.draw(st.integers(-x.dim(), x.dim() - 1))
-    assert_close(student.softmax(x, dim), torch.softmax(x, dim))
+    assert_close(student.softmax(x, dim), torch.softmax(x, dim), f"softmax along dim {dim} of shape {tuple(x.shape)}")
     assert_inputs_untouched(student)
 
 
@@ -147,7 +154,8 @@ def test_softmax_agrees_with_torch(student, lead, n, seed, data):
 def test_softmax_survives_large_values_and_infinities(student):
     x = torch.tensor([[1000.0, 1000.0], [0.0, -INF], [-INF, -INF]], dtype=torch.float64)
     expected = torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.0, 0.0]], dtype=torch.float64)
-    assert_close(student.softmax(x, -1), expected, hint="nothing but -inf gives zeros: 0 / 0 must not happen")
+    hint = "nothing but -inf gives zeros: 0 / 0 must not happen"
+    assert_close(student.softmax(x, -1), expected, f"softmax of the rows {x.tolist()}", hint)
 
 
 # one_hot and gather_rows
@@ -156,8 +164,9 @@ def test_softmax_survives_large_values_and_infinities(student):
 @exercise("one_hot")
 def test_one_hot_by_hand(student):
     expected = torch.tensor([[0, 0, 1], [1, 0, 0]])
-    assert_equal(student.one_hot(torch.tensor([2, 0]), 3), expected, hint="the dtype is int64")
-    assert_equal(student.one_hot(torch.tensor(1), 2), torch.tensor([0, 1]), hint="ids may have any shape, () too")
+    assert_equal(student.one_hot(torch.tensor([2, 0]), 3), expected, "one_hot([2, 0], 3)", hint="the dtype is int64")
+    hint = "ids may have any shape, () too"
+    assert_equal(student.one_hot(torch.tensor(1), 2), torch.tensor([0, 1]), "one_hot of the id 1 of 2", hint)
 
 
 @exercise("one_hot")
@@ -170,7 +179,8 @@ def test_one_hot_refuses_ids_outside_the_range(student):
 def test_rows_by_hand(student):
     table = torch.tensor([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]])
     expected = torch.tensor([[[4.0, 5.0], [0.0, 1.0]], [[0.0, 1.0], [2.0, 3.0]]])
-    assert_equal(student.gather_rows(table, torch.tensor([[2, 0], [0, 1]])), expected)
+    rows = student.gather_rows(table, torch.tensor([[2, 0], [0, 1]]))
+    assert_equal(rows, expected, "the rows [[2, 0], [0, 1]] of [[0, 1], [2, 3], [4, 5]]")
 
 
 @exercise("gather_rows")
@@ -198,8 +208,10 @@ def windows_of_columns(module):
 @exercise("sliding_windows")
 def test_windows_by_hand(student):
     x = torch.tensor([1, 2, 3, 4, 5])
-    assert_equal(student.sliding_windows(x, 3), torch.tensor([[1, 2, 3], [2, 3, 4], [3, 4, 5]]))
-    assert_equal(student.sliding_windows(x, 2, step=2), torch.tensor([[1, 2], [3, 4]]), hint="5 starts no whole window")
+    expected, what = torch.tensor([[1, 2, 3], [2, 3, 4], [3, 4, 5]]), "sliding_windows([1, 2, 3, 4, 5], {})"
+    assert_equal(student.sliding_windows(x, 3), expected, what.format("3"))
+    expected, hint = torch.tensor([[1, 2], [3, 4]]), "5 starts no whole window"
+    assert_equal(student.sliding_windows(x, 2, step=2), expected, what.format("2, step=2"), hint)
 
 
 @exercise("sliding_windows")
@@ -211,7 +223,8 @@ def test_windows_are_a_view(student):
 @exercise("sliding_windows")
 def test_windows_follow_the_strides_of_x(student):
     expected = torch.tensor([[[0.0, 2.0], [2.0, 4.0], [4.0, 6.0]], [[1.0, 3.0], [3.0, 5.0], [5.0, 7.0]]])
-    assert_equal(student.run(windows_of_columns), expected, hint="ask x.stride(); it need not end in 1")
+    hint = "ask x.stride(); it need not end in 1"
+    assert_equal(student.run(windows_of_columns), expected, "the windows of a transposed matrix", hint)
 
 
 @exercise("sliding_windows")
@@ -227,7 +240,8 @@ def test_impossible_windows_are_refused(student):
 @exercise("pairwise_distances")
 def test_distances_by_hand(student):
     x, y = torch.tensor([[0.0, 0.0], [3.0, 0.0]]), torch.tensor([[0.0, 4.0]])
-    assert_close(student.pairwise_distances(x, y), torch.tensor([[4.0], [5.0]]))
+    expected = torch.tensor([[4.0], [5.0]])
+    assert_close(student.pairwise_distances(x, y), expected, "the distances of [0, 0] and [3, 0] from [0, 4]")
 
 
 @exercise("pairwise_distances")
@@ -270,7 +284,7 @@ def dtypes_that_f_sees(module):
 def test_the_gradient_of_cubes(student):
     x = torch.tensor([[1.0, -2.0], [0.5, 0.0]], dtype=torch.float64)
     hint = "(f(x + eps) - f(x - eps)) / (2 eps), one entry at a time"
-    assert_close(student.run(gradient_of_cubes, x, 1e-4), 3 * x**2, atol=2e-8, hint=hint)
+    assert_close(student.run(gradient_of_cubes, x, 1e-4), 3 * x**2, "the gradient of the sum of cubes", atol=2e-8, hint=hint)
 
 
 @exercise("numerical_gradient")
