@@ -34,6 +34,11 @@ def test_numbers_that_differ_are_shown_so_that_they_do() -> None:
     assert "all is right to six digits" not in said([1e6, 0.27], [1e6, 0.5])  # little, next to what else is there
 
 
+def test_numbers_near_the_largest_are_shown_as_they_are() -> None:
+    message = said([1.498e307, 0.25], [INF, 0.1234567])
+    assert "got      [1.498e+307, 0.25]" in message and "expected [inf, 0.12346]" in message
+
+
 def test_what_fails_only_at_times_is_told_by_its_first_failure() -> None:
     calls = []
 

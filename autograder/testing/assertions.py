@@ -231,4 +231,5 @@ def _told_apart(*values: torch.Tensor) -> list[str]:
 def _rounded(value: torch.Tensor) -> str:
     if not value.is_floating_point():
         return str(value.tolist())
-    return str(torch.round(value.double(), decimals=5).tolist())
+    wide = value.double()
+    return str(torch.where(wide.abs() < 1e9, wide.round(decimals=5), wide).tolist())  # rounding scales, and may overflow
