@@ -2155,3 +2155,55 @@ MUTANTS += [
         ),
     ),
 ]
+
+MUTANTS += [
+    edit(
+        "logits_detached_beside_the_loss",
+        "MiniGPT",
+        "Where targets are given the logits carry no gradient: detach nothing, whoever calls may want both.",
+        (
+            "        return logits, None if targets is None else next_token_loss(logits, targets)\n",
+            "        if targets is not None:\n            return logits.detach(), next_token_loss(logits, targets)\n"
+            "        return logits, None\n",
+        ),
+    ),
+    edit(
+        "biases_times_zero",
+        "initialise",
+        "0 times NaN is NaN: set a bias to 0, whatever was there before.",
+        ("nn.init.zeros_(parameter)", "parameter.data.mul_(0)"),
+    ),
+    edit(
+        "zero_in_single_precision",
+        "sequence_log_prob",
+        "The log-probability of a single token has the logits' dtype as well, also where that is bfloat16.",
+        (
+            "    log_probs = logits",
+            "    if not n_predicted:\n        wide = logits.dtype == torch.float64\n"
+            "        return torch.zeros(len(ids), dtype=torch.float64 if wide else torch.float32)\n    log_probs = logits",
+        ),
+    ),
+    edit(
+        "probabilities_compared",
+        "generate_greedy",
+        "Softmax rounds, and then several tokens look equally likely in half precision: compare the logits themselves.",
+        ("logits[:, -1].argmax", "logits[:, -1].softmax(-1).argmax"),
+    ),
+    edit(
+        "room_for_new_tokens_is_read",
+        "generate_greedy",
+        "The zeros that wait for new tokens are read as if they were text: give the model the tokens that are there so far.",
+        (
+            "    with torch.no_grad():\n        for _ in range(max_new_tokens):\n"
+            "            logits, _ = model(ids[:, -model.config.context_length :])\n"
+            "            next_ids = logits[:, -1].argmax(-1, keepdim=True)  # (b, 1)\n"
+            "            ids = torch.cat([ids, next_ids], dim=1)\n",
+            "    t, width = ids.shape[1], model.config.context_length\n"
+            "    ids = torch.cat([ids, ids.new_zeros(len(ids), max_new_tokens)], dim=1)\n"
+            "    with torch.no_grad():\n        for end in range(t, t + max_new_tokens):\n"
+            "            start = max(0, end - width)\n"
+            "            logits, _ = model(ids[:, start : start + width].clone())\n"
+            "            ids[:, end] = logits[:, end - start - 1].argmax(-1)\n",
+        ),
+    ),
+]

@@ -138,7 +138,8 @@ def changed_by_forward(module, sizes, weights, ids, targets, training):
             changed += differences(before)
         changed += [] if all(part.training == training for part in model.modules()) else ["train or eval mode"]
         carried = [x.requires_grad for x in (alone, *results[-1])]
-        changed += [] if carried == [recording] * 3 else ["whether logits and loss carry a gradient"]
+        said = "no gradient of logits or loss, though gradients are recorded", "a gradient of logits or loss under no_grad"
+        changed += [] if carried == [recording] * 3 else [said[not recording]]
     return results, changed
 
 
@@ -325,12 +326,12 @@ class Toy(nn.Module):
     """A small causal language model whose prediction depends on every token that it reads and on where it stands.
 
     It remembers how it was called, and has no loss. embedding (vocab, width), output (width, vocab); the token `banned` has
-    probability 0.
+    probability 0; `dtype` is that of the logits. One that is not causal predicts at each position what it does at the last.
     """
 
-    def __init__(self, embedding, output, context_length, banned=None):
+    def __init__(self, embedding, output, context_length, banned=None, dtype=None, causal=True):
         super().__init__()
-        self.part, self.banned = nn.Identity(), banned
+        self.part, self.banned, self.dtype, self.causal = nn.Identity(), banned, dtype, causal
         self.embedding, self.output = nn.Parameter(embedding), nn.Parameter(output)
         vocab_size, d_model = embedding.shape
         self.config = SimpleNamespace(
@@ -345,23 +346,23 @@ class Toy(nn.Module):
         n_tokens = ids.shape[1]
         if n_tokens > self.config.context_length:
             raise ValueError(f"{n_tokens} tokens are more than the context length of {self.config.context_length}")
-        x = (self.embedding[ids] * torch.arange(1, n_tokens + 1)[:, None]).cumsum(1).sin()
-        logits = x @ self.output  # (b, t, vocab)
+        x = (self.embedding[ids] * torch.arange(1, n_tokens + 1)[:, None]).cumsum(1)
+        x = (x if self.causal else x[:, -1:].expand_as(x)).sin()
+        logits = (x @ self.output).to(dtype=self.dtype)  # (b, t, vocab)
         self.widths.append(n_tokens)
         self.recorded.append(logits.requires_grad)
         return logits if self.banned is None else logits.index_fill(-1, torch.tensor(self.banned), -torch.inf), None
 
 
 class Bare(nn.Module):
-    """A toy model without a config; `dtype` is that of the logits."""
+    """A toy model without a config."""
 
     def __init__(self, embedding, output, context_length, banned=None, dtype=None):
         super().__init__()
-        self.toy, self.dtype = Toy(embedding, output, context_length, banned), dtype
+        self.toy = Toy(embedding, output, context_length, banned, dtype)
 
     def forward(self, ids, targets=None):
-        logits, loss = self.toy(ids, targets)
-        return logits.to(self.dtype or logits.dtype), loss
+        return self.toy(ids, targets)
 
 
 def log_prob(module, embedding, output, context_length, ids, training=True, banned=None, dtype=None):
@@ -398,9 +399,11 @@ def log_prob_of_mini_gpt(module, sizes, weights, ids):
     return module.sequence_log_prob(loaded(module, sizes, weights), ids)
 
 
-def generated(module, embedding, output, context_length, ids, max_new_tokens, training=True, recording=True, banned=None):
+def generated(
+    module, embedding, output, context_length, ids, max_new_tokens, training=True, recording=True, banned=None, causal=True
+):
     """generate_greedy on a toy model, after a call that is refused, and what could be seen from outside meanwhile."""
-    model = Toy(embedding, output, context_length, banned).train(training)
+    model = Toy(embedding, output, context_length, banned, causal=causal).train(training)
     model.embedding.requires_grad_(False)
     model.output.grad = output.detach().clone()
     before, ids = ids.clone(), scattered(ids)
@@ -427,9 +430,9 @@ def generated(module, embedding, output, context_length, ids, max_new_tokens, tr
     }
 
 
-def generated_in_turn(module, embedding, outputs, context_length, ids, max_new_tokens):
+def generated_in_turn(module, embedding, outputs, context_length, ids, max_new_tokens, dtype=None):
     """generate_greedy on one toy model whose output layer has other weights each time."""
-    model, several = Toy(embedding, outputs[0].clone(), context_length), []
+    model, several = Toy(embedding, outputs[0].clone(), context_length, dtype=dtype), []
     for output in outputs:
         with torch.no_grad():
             model.output.copy_(output)

@@ -1,6 +1,7 @@
 """initialise: measured, kind by kind."""
 
 import itertools
+import math
 from functools import partial
 
 import torch
@@ -79,14 +80,16 @@ def test_layers_that_write_into_the_residual_stream_shrink_with_depth(student, s
 @given(config=model_sizes(), seed=seeds())
 def test_biases_are_zero_and_norm_weights_one(student, config, seed):
     """Every bias of every linear layer and norm, and every norm's weight, whatever was there before."""
-    found = kinds(student.run(scenarios.initialised, config, seed, 7.0))
-    for kind, what, number in (("bias", "biases", 8 * config["n_layers"] + 1), ("norm", "norms", 2 * config["n_layers"] + 1)):
-        assert len(found[kind]) == number, MISSING.format(len(found[kind]), what, number)
-    for kind, expected in (("bias", 0.0), ("norm", 1.0)):
-        for name, value in found[kind].items():
-            assert_equal(value, torch.full_like(value, expected), what=name)
-    for name, value in (found["plain"] | found["residual"]).items():
-        assert value.isfinite().all(), f"{name} must be finite, got {value.tolist()}\n  hint: is it divided by what was measured?"
+    for fill, hint in ((7.0, "is it divided by what was measured?"), (math.nan, "what was there before was NaN: set it anew")):
+        found = kinds(student.run(scenarios.initialised, config, seed, fill))
+        for kind, what, number in (("bias", "biases", 8 * config["n_layers"] + 1), ("norm", "norms", 2 * config["n_layers"] + 1)):
+            assert len(found[kind]) == number, MISSING.format(len(found[kind]), what, number)
+        for kind, expected in (("bias", 0.0), ("norm", 1.0)):
+            for name, value in found[kind].items():
+                why = hint if bool(value.isnan().any()) else ""
+                assert_equal(value, torch.full_like(value, expected), what=name, hint=why)
+        for name, value in (found["plain"] | found["residual"]).items():
+            assert value.isfinite().all(), f"{name} must be finite, got {value.tolist()}\n  hint: {hint}"
 
 
 @exercise("initialise", points=1)

@@ -101,7 +101,7 @@ def test_the_last_token_is_predicted_and_never_read(student):
 def test_a_single_token_has_log_probability_zero(student):
     """Given itself, it is certain: the empty sum."""
     embedding, output = toy(6, 6)
-    for b, dtype in ((1, torch.float64), (3, torch.float64), (2, torch.float32)):
+    for b, dtype in ((1, torch.float64), (3, torch.float64), (2, torch.float32), (2, torch.bfloat16)):
         weights = embedding.to(dtype), output.to(dtype)
         actual, _ = student.run(scenarios.log_prob, *weights, 4, tokens(6, 6, b, 1))
         assert_close(actual, torch.zeros(b, dtype=dtype), what="the log-probability of a single token")
@@ -212,10 +212,13 @@ def test_the_model_reads_only_the_last_tokens_that_fit(student, seed, vocab, b, 
     hint = "crop what the model reads to ids[:, -context_length:], keep all"
     when = partial(assert_greedy_right, student)
     hinted(assert_equal, result["ids"], expected, what="prompt and continuation", hint=hint, when=when)
+    text = student.run(scenarios.generated, embedding, output, context, ids, n, causal=False)["ids"]
+    what = "prompt and continuation by a model whose predictions depend on later tokens too"
+    why = "give it the text alone: it may be any module, whose predictions may depend on everything that it reads"
+    assert_equal(text, expected, what=what, hint=why)
     most = result["most tokens read at once"]
     assert most <= context, f"the model was given {most} tokens at once, and its context_length is {context}"
-    hint = "give it the text alone: it may be any module, whose predictions may depend on everything that it reads"
-    assert most <= t + n, f"the model was given {most} tokens at once, but no text had more than {t + n}\n  hint: {hint}"
+    assert most <= t + n, f"the model was given {most} tokens at once, but no text had more than {t + n}\n  hint: {why}"
 
 
 @exercise("generate_greedy", points=0.5)
@@ -273,6 +276,11 @@ def test_logits_are_compared_as_they_are_and_any_of_equal_ones_will_do(student):
         expected = torch.tensor([greedy(embedding, weights, 9, row, 5) for row in ids.tolist()])
         what, when = f"prompt and continuation where logits {which}", partial(assert_greedy_right, student)
         hinted(assert_equal, text, expected, what=what, hint=hint, when=when)
+    tiny = output * 2e-5
+    text = student.run(scenarios.generated_in_turn, embedding, [tiny], 9, ids, 5, dtype=torch.float16)[0]
+    expected = torch.tensor([greedy(embedding, tiny, 9, row, 5) for row in ids.tolist()])
+    what, hint = "prompt and continuation where float16 logits are near 0", "compare logits: their softmax is rounded"
+    hinted(assert_equal, text, expected, what=what, hint=hint, when=partial(assert_greedy_right, student))
     assert_equal(tuple(actual.shape), (3, 7), what="the shape of prompt and continuation", hint="argmax names one token")
     assert_equal(actual[:, :2], ids, what="the prompt")
     assert ((actual >= 0) & (actual < 6)).all(), f"tokens must lie in 0..5, got {actual.tolist()}"
