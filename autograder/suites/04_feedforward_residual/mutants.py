@@ -2360,3 +2360,28 @@ MUTANTS += [
         ),
     ),
 ]
+
+
+MUTANTS += [
+    edit(
+        "layer_norm_no_eps_below_that_of_the_dtype",
+        "LayerNorm",
+        "An eps that is smaller than the dtype's own is replaced by that: add the eps that is given.",
+        ("variance + self.eps", "variance + max(self.eps, torch.finfo(z.dtype).eps)"),
+    ),
+    edit(
+        "rms_norm_no_eps_below_that_of_the_dtype",
+        "RMSNorm",
+        "An eps that is smaller than the dtype's own is replaced by that: add the eps that is given.",
+        ("keepdim=True) + self.eps", "keepdim=True) + max(self.eps, torch.finfo(z.dtype).eps)"),
+    ),
+    edit(
+        "silu_clamped_at_minus_60",
+        "SwiGLU",
+        "exp(12) already overflows in float16, and the gradient becomes NaN: use z * sigmoid(z), which needs no clamp.",
+        (
+            "F.silu(self.w_gate(x))",
+            "(lambda z: z / (1 + torch.exp(-z.clamp(-60, 60))))(self.w_gate(x))",
+        ),
+    ),
+]

@@ -250,6 +250,15 @@ def test_swiglu_stays_finite_for_large_inputs(student, generator):
         assert_close(actual["output"], swiglu_truth(weights, x), what=f"SwiGLU(x) in {dtype}", hint=hint)
         truth = pulled_back(lambda t: swiglu_truth(t, t["x"]), {"x": x, **weights}, torch.ones_like(x))
         assert_close(actual["x"], truth["x"], what=f"the gradient by x in {dtype}", hint=hint)
+    x = torch.tensor([[-100.0], [-12.0], [-1.0], [0.0], [1.0], [100.0]])
+    call = "SwiGLU", [1, 1], weights, x.half(), torch.ones_like(x).half()
+    actual = student.run(scenarios.layer_gradients, *call)
+    truth = {"output": swiglu_truth(weights, x)}
+    truth |= pulled_back(lambda t: swiglu_truth(t, t["x"]), {"x": x, **weights}, torch.ones_like(x))
+    for key, what in (("output", "SwiGLU(x)"), ("x", "the gradient by x")):
+        finite = isinstance(actual[key], torch.Tensor) and actual[key].isfinite().all()
+        hint = "" if finite else "exp(12) is more than float16 can hold: torch.sigmoid(-12) is not"
+        assert_close(actual[key], truth[key].half(), what=f"{what} in torch.float16", hint=hint, rtol=1e-2, atol=1e-2)
 
 
 @exercise("SwiGLU", points=0.5)

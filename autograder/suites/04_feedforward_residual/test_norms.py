@@ -100,6 +100,11 @@ def test_layer_norm_adds_a_default_eps_of_1e_minus_5_under_the_root(student, gen
     actual = student.run(scenarios.forward, "LayerNorm", [6, 0.0], {}, x[:6])
     what = "LayerNorm(6, eps=0.0) of rows of tiny variance"
     assert_close(actual, F.layer_norm(x[:6], (6,), eps=0.0), what=what, hint="0 is an eps too: no `eps or ...`")
+    single = x[:6].float() / 100
+    actual = student.run(scenarios.forward, "LayerNorm", [6, 1e-12], {}, single)
+    truth = F.layer_norm(single.double(), (6,), eps=1e-12).float()
+    what, hint = "LayerNorm(6, eps=1e-12) of float32 rows of tiny variance", "add the eps that is given, in any precision"
+    assert_close(actual, truth, what=what, hint=hint, rtol=1e-4, atol=1e-4)
 
 
 @exercise("LayerNorm", points=1)
@@ -271,6 +276,11 @@ def test_rms_norm_adds_a_default_eps_of_1e_minus_6_under_the_root(student, gener
     actual = student.run(scenarios.forward, "RMSNorm", [6, 0.0], {}, x[:6])
     what = "RMSNorm(6, eps=0.0) of rows near zero"
     assert_close(actual, F.rms_norm(x[:6], (6,), eps=0.0), what=what, hint="0 is an eps too: no `eps or ...`")
+    single = x[:6].float() / 100
+    actual = student.run(scenarios.forward, "RMSNorm", [6, 1e-12], {}, single)
+    truth = F.rms_norm(single.double(), (6,), eps=1e-12).float()
+    what, hint = "RMSNorm(6, eps=1e-12) of float32 rows near zero", "add the eps that is given, in any precision"
+    assert_close(actual, truth, what=what, hint=hint, rtol=1e-4, atol=1e-4)
 
 
 @exercise("RMSNorm", points=1)
