@@ -2206,4 +2206,10 @@ MUTANTS += [
             "            ids[:, end] = logits[:, end - start - 1].argmax(-1)\n",
         ),
     ),
+    edit(
+        "embeddings_held_to_a_norm",
+        "MiniGPT",
+        "max_norm shortens embeddings that are longer, and changes the weights in the forward pass: leave it out.",
+        ("nn.Embedding(config.vocab_size, config.d_model)", "nn.Embedding(config.vocab_size, config.d_model, max_norm=8.0)"),
+    ),
 ]

@@ -128,6 +128,8 @@ def test_new_weights_count_at_once(student):
         config = SMALL | {"tie_embeddings": tied}
         weights, others, ids = random_weights(config, 6), random_weights(config, 7), random_ids(config, 8, 2, 5)
         others["final_norm.weight"] *= 100
+        others["token_embedding.weight"] *= 10
+        others["position_embedding.weight"] *= 10
         actual = student.run(scenarios.forward_before_and_after, config, weights, others, ids)
         expected = [pytorch_logits(config, values, ids) for values in (weights, others, weights)]
         hint = "keep no copy of a weight, and nothing computed from one, from call to call, and no function that holds the model"
