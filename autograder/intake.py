@@ -29,7 +29,7 @@ from autograder.sources import FILE_BYTES, Refusal, Source, open_source, printab
 SUBMISSION_BYTES = 4 * 1024 * 1024
 NAME_LENGTH = 80
 NAME_BYTES = 240  # file systems take 255
-FOLDERS_LOOKED_AT = 500  # where a submission has no file of the course
+FOLDERS_LOOKED_AT, ARCHIVES_LOOKED_AT = 500, 20  # where a submission has no file of the course
 
 _IMPORT_OF_SOLUTIONS = re.compile(r"^(\s*(?:from|import)\s+)solutions\b", re.MULTILINE)
 _ASCII_SUPERSETS = {"ascii", "iso8859-1", "iso8859-15", "cp1252"}
@@ -100,35 +100,50 @@ def collect(path: Path, course: Course, modules: Sequence[Module] | None = None,
 
 
 def _instead(path: Path, kind: str, modules: Sequence[Module]) -> str:
-    """A sentence on the folders below in which files of the course lie; empty where there are none, or none were seen."""
-    found: list[str] = []
-    todo, seen = [("", 0)] if kind == "folder" else [], 0
+    """A sentence on the folders and archives below in which files of the course lie, or else on the Python files and notebooks
+    that have names of their own; empty where there are none, or none were seen."""
+    found: list[tuple[str, str]] = []
+    others: list[str] = []
+    todo, left = [("", 0)] if kind == "folder" else [], {"folder": FOLDERS_LOOKED_AT, "zip": ARCHIVES_LOOKED_AT}
     for name, depth in todo:
-        for below in _folders_in(path, name):
-            seen += 1
-            if seen <= FOLDERS_LOOKED_AT and _has_some(path / below, modules):
-                found.append(printable(below))
-            elif depth == 0:
+        for below, what in _what_lies_in(path, name):
+            if what not in left:
+                others += [printable(below)] if depth == 0 else []
+                continue
+            left[what] -= 1
+            if left[what] >= 0 and _has_some(path / below, what, modules):
+                found.append((printable(below), what))
+            elif depth == 0 and what == "folder":
                 todo.append((below, 1))
     if not found:
-        return ""
-    named = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
-    return f" Its folder {named} has some: hand that in." if len(found) == 1 else f" Its folders {named} have some: hand in each."
+        return f" It has {_listed(others)}, which the course does not know." if others else ""
+    kinds = {what for _, what in found}
+    noun = "folder" if kinds == {"folder"} else "archive" if kinds == {"zip"} else "folders and archive"
+    if len(found) == 1:
+        return f" Its {noun} {found[0][0]} has some: hand that in."
+    return f" Its {noun}s {_listed([name for name, _ in found])} have some: hand in each."
 
 
-def _folders_in(path: Path, name: str) -> list[str]:
-    """The folders in that folder of the submission, links left out, as paths in the submission."""
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _what_lies_in(path: Path, name: str) -> list[tuple[str, str]]:
+    """The folders, archives, Python files and notebooks in that folder of the submission, links left out: each as a path in the
+    submission, and its kind."""
     try:
         with os.scandir(path / name) as entries:
-            some = itertools.islice(entries, FOLDERS_LOOKED_AT)
-            return sorted(os.path.join(name, entry.name) for entry in some if entry.is_dir(follow_symlinks=False))
+            some = sorted(itertools.islice(entries, FOLDERS_LOOKED_AT), key=lambda entry: entry.name)
+            plain = [(os.path.join(name, entry.name), entry) for entry in some if not entry.is_symlink()]
+            kinds = [(below, "folder" if entry.is_dir() else below.rpartition(".")[2].lower()) for below, entry in plain]
+            return [(below, what) for below, what in kinds if what in ("folder", "zip", "py", "ipynb")]
     except OSError:
         return []
 
 
-def _has_some(folder: Path, modules: Sequence[Module]) -> bool:
+def _has_some(place: Path, kind: str, modules: Sequence[Module]) -> bool:
     try:
-        with open_source(folder, "folder") as source:
+        with open_source(place, kind) as source:
             return any(_find(source, module, module.main_file, 0) is not None for module in modules)
     except Refusal:
         return False
@@ -298,9 +313,7 @@ def _where(module: Module, then: str = "") -> str:
 
 def _digest(modules: Sequence[SubmittedModule]) -> str:
     accepted = sorted(
-        (item.module.id, file, hashlib.sha256(text.encode()).hexdigest())
-        for item in modules
-        for file, text in item.files.items()
+        (item.module.id, file, hashlib.sha256(text.encode()).hexdigest()) for item in modules for file, text in item.files.items()
     )
     refused = sorted((item.module.id, item.problem) for item in modules if item.problem)
     return hashlib.sha256(json.dumps([accepted, refused]).encode()).hexdigest()

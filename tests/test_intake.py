@@ -133,6 +133,23 @@ def test_where_the_files_lie_deeper_is_said(tmp_path):
     assert problem(tmp_path / "link").endswith(" Its folders new, new0, new1 and 2 more have some: hand in each.")
 
 
+def test_archives_in_a_folder_and_files_with_names_of_their_own_are_said(tmp_path):
+    write(tmp_path / "class/anna/attention.py")
+    zipped(tmp_path / "class/bo.zip", {"attention.py": "x = 1\n"})
+    zipped(tmp_path / "class/notes.zip", {"readme.py": "x = 1\n"})
+    assert problem(tmp_path / "class").endswith(" Its folders and archives anna, bo.zip have some: hand in each.")
+    (tmp_path / "alone").mkdir()
+    zipped(tmp_path / "alone/bo.zip", {"attention.py": "x = 1\n"})
+    assert problem(tmp_path / "alone").endswith(" Its archive bo.zip has some: hand that in.")
+    (tmp_path / "alone/bo.zip").write_bytes(b"PK")
+    (tmp_path / "alone/deeper").mkdir()
+    write(tmp_path / "alone/deeper/attn.py")
+    assert problem(tmp_path / "alone").endswith(" or as attention.py.")
+    for name in ("attn.py", "my attention.ipynb", "notes.txt"):
+        write(tmp_path / "alone" / name)
+    assert problem(tmp_path / "alone").endswith(" It has attn.py, my attention.ipynb, which the course does not know.")
+
+
 def test_only_files_that_the_course_names_are_taken(tmp_path):
     extra = [
         "conftest.py",
