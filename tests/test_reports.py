@@ -431,6 +431,18 @@ def test_the_command_draws_what_students_may_see(tiny_course: Path, tmp_path: Pa
         offering.write_text(before)
 
 
+def test_a_class_goes_into_one_table(tiny_course: Path, tmp_path: Path, run_autograder) -> None:
+    for name in ("bo", "anna"):
+        write(results(an_exercise(), name=name), tmp_path / name / "results.json")
+    (tmp_path / "empty").mkdir()
+    drawn = run_autograder("report", tmp_path, "--course", tiny_course, "--format", "csv")
+    assert [row[0] for row in table.reader(io.StringIO(drawn.stdout))][1:] == ["anna", "bo"], drawn.stderr
+    one = run_autograder("report", tmp_path, "--course", tiny_course)
+    assert one.returncode == 2 and "takes one result, not 2; only csv" in one.stderr
+    none = run_autograder("report", tmp_path / "empty", "--course", tiny_course)
+    assert none.returncode == 2 and "empty/results.json: cannot be read: No such file" in none.stderr
+
+
 @pytest.mark.parametrize(("content", "says"), [("{}", "is not a result"), ("[", "is not a result"), (None, "cannot be read")])
 def test_what_is_no_result_is_a_usage_error(tmp_path: Path, tiny_course: Path, content: str | None, says: str) -> None:
     from autograder.intake import UsageError

@@ -10,7 +10,8 @@ import typer
 
 FORMATS = ("markdown", "annotations", "junit", "gradescope", "summary", "csv", "json")
 
-ResultsArgument = typer.Argument(metavar="RESULTS", help="A results.json, or a folder with one.", show_default=False)
+RESULTS = "A results.json, a folder with one, or a folder of such folders."
+ResultsArgument = typer.Argument(metavar="RESULTS", help=RESULTS, show_default=False)
 FormatOption = typer.Option("--format", "-f", help=f"One of {', '.join(FORMATS)}.")
 SubmissionOption = typer.Option(help="The submission's folder, in which annotations look for the lines.", show_default=False)
 StaffOption = typer.Option("--staff", help="Show all of the hidden tests, whatever the course's setting show_hidden.")
@@ -42,11 +43,11 @@ def report(
     if form not in FORMATS:
         raise UsageError(f"--format {form}: there is no such form; choose one of {', '.join(FORMATS)}")
     course = load_course(course_folder)
-    found = [_read(path) for path in results]
+    found = [_read(file) for path in results for file in _files(path)]
     if not staff:
         found = [visible(each, course.settings.show_hidden) for each in found]
     if form != "csv" and len(found) > 1:
-        raise UsageError(f"--format {form} takes one result; only csv puts several into one table")
+        raise UsageError(f"--format {form} takes one result, not {len(found)}; only csv puts several into one table")
     match form:
         case "csv":
             text = csv(found)
@@ -72,14 +73,21 @@ def register(app: typer.Typer) -> None:
     app.command()(report)
 
 
-def _read(path: Path):
+def _files(path: Path) -> list[Path]:
+    """The results at `path`: a file, a folder's, or those of all that `autograder grade --out` wrote there."""
+    if not path.is_dir():
+        return [path]
+    own = path / "results.json"
+    return [own] if own.exists() else sorted(path.glob("*/results.json")) or [own]
+
+
+def _read(file: Path):
     from pydantic import ValidationError
 
     from autograder.intake import UsageError
     from autograder.reports.results import read
     from autograder.sources import printable
 
-    file = path / "results.json" if path.is_dir() else path
     try:
         return read(file)
     except OSError as error:
