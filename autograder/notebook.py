@@ -24,6 +24,7 @@ from autograder.policy.source import SyntaxProblem, parse
 from autograder.sources import FILE_BYTES, Refusal, size
 
 FROM_CELLS = "# From the cells of "
+UNREADABLE = "Python cannot read cell "
 NOTEBOOK_BYTES = 8 * 1024 * 1024
 NOTEBOOK_CELLS = 5_000
 NAMED = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -218,7 +219,7 @@ def _stand_ins(cell: Cell, problem: SyntaxProblem, exercises: Collection[str]) -
     """For each exercise in a cell that is not Python, a function that says so when it is called."""
     names = {cell.grade_id} | set(re.findall(r"^(?:def|class)\s+(\w+)", cell.source, re.MULTILINE))
     line = f", line {problem.line}" if problem.line else ""
-    says = ascii(f"Python cannot read cell {cell.number}{line}: {problem.message}"[:300])
+    says = ascii(f"{UNREADABLE}{cell.number}{line}: {problem.message}"[:300])
     for i, name in enumerate(exercise for exercise in exercises if exercise in names):
         text = f"def {name}(*args, **kwargs):\n    raise SyntaxError({says})"
         yield _Statement((cell.number, i), text, ast.parse(text).body[0], frozenset([name]), frozenset(), "solution")

@@ -237,6 +237,17 @@ def test_scenarios_may_lie_in_a_file_called_probes(tmp_path: Path, run_autograde
     assert core(json.loads((tmp_path / "results/tiny/results.json").read_text()), "Halver")["outcome"] == "passed"
 
 
+def test_a_cell_that_is_not_python_is_named_alone(tiny_course: Path, tmp_path: Path, run_autograder) -> None:
+    cells = ["def double(x:\n    return x + x", RIGHT[RIGHT.index("class") :]]
+    code = [{"cell_type": "code", "metadata": {}, "source": source, "outputs": []} for source in cells]
+    code[0]["metadata"] = {"nbgrader": {"grade_id": "double", "solution": True}}
+    (tmp_path / "tiny.ipynb").write_text(json.dumps({"nbformat": 4, "metadata": {}, "cells": code}))
+    run_autograder("grade", tmp_path / "tiny.ipynb", "--module", "tiny", "--course", tiny_course, "--out", tmp_path / "out")
+    double, halver = json.loads((tmp_path / "out/tiny/results.json").read_text())["modules"][0]["exercises"]
+    assert halver["status"] == "passed"
+    assert {test["message"] for test in double["tests"]} == {"Python cannot read cell 1, line 1: '(' was never closed"}
+
+
 def test_control_c_says_what_is_done_and_leaves_nothing_empty(tiny_course: Path, tmp_path: Path) -> None:
     paths = {name: tmp_path / f"{name}.py" for name in ("right", "waits", "waits_too")}
     for name, path in paths.items():

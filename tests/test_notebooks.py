@@ -175,14 +175,15 @@ def test_public_tests_run_on_what_the_notebook_defines(tiny):
     forbidden = right.replace("2 * x", "torch.ldexp(x, torch.tensor(1))")
     stub = student_notebook(tiny.module).cells[2].source
     cells = notebook.cells[:2]
-    for source in (right, wrong, raises, stub, forbidden, right):
+    for source in ("def double(x:", right, wrong, raises, stub, forbidden, right):
         cells += [copy.deepcopy(notebook.cells[2]), copy.deepcopy(notebook.cells[3])]
         cells[-2].source = source
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     notebook.cells = cells
     done = executed(notebook, tiny.course, tiny.module, allow_errors=True).cells
-    passed, wrong, raises, todo, forbidden, mended = (done[i].outputs[-1] for i in (3, 5, 7, 9, 11, 13))
+    unread, passed, wrong, raises, todo, forbidden, mended = (done[i].outputs[-1] for i in (3, 5, 7, 9, 11, 13, 15))
+    assert "no cell that was run defines double: run its cell" in unread.evalue
     assert passed.text == mended.text == "double: 1 public test passed\n"
     assert "torch.ldexp is not allowed" in forbidden.evalue and "scores 0" in forbidden.evalue
     assert wrong.ename == "NotYet" and "Twice 1 is 2." in wrong.evalue and "Traceback" not in "".join(wrong.traceback)

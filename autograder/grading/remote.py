@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from autograder.grading.lookout import Lookout
+from autograder.notebook import UNREADABLE
 from autograder.sources import printable
 from autograder.testing.assertions import REFUSALS, refusal_is_expected
 from autograder.testing.measure import Measurement
@@ -205,6 +206,8 @@ class RemoteModule:
         undefined = _UNDEFINED.fullmatch(message)
         if kind == "AttributeError" and not where and undefined and undefined[1] in self._exercises:
             return Stop("failed", f"the file does not define {undefined[1]}")
+        if kind == "SyntaxError" and message.startswith(UNREADABLE):  # what stands in for a cell has no line of the student's
+            return Stop("failed", message)
         if kind == "Wrong" and not where and call.scenario is not None:  # a probe's own words
             return self._said(AssertionError, message, replace(call, said=message), kind)
         builtin = builtin_exception(bases)

@@ -63,6 +63,9 @@ class LocalModule:
         except AttributeError as error:
             if error.obj is not self._module or error.name.startswith("_"):
                 raise
+            if self._module.__name__ == "__main__":
+                why = "run its cell, and mend what Python says of it"
+                raise NotDefined(f"no cell that was run defines {error.name}: {why}") from None
             raise NotDefined(f"the file does not define {error.name}") from None
 
     def measure(self, call: str | Callable, *args: Any, warm_up: tuple | None = None, **kwargs: Any) -> Measurement:
