@@ -231,6 +231,12 @@ def test_only_an_untouched_release_is_replaced(source: Path, tmp_path: Path) -> 
     assert (out / STUB).read_text() == "my work\n"
     with pytest.raises(UsageError, match="is not empty and no release"):
         release(source, source)
+    (tmp_path / "link").symlink_to(source)
+    for inside in (source / "exercises", source / "docs/new", tmp_path / "link/solutions/new"):
+        with pytest.raises(UsageError, match="lies in the course's own [a-z]+: name a folder elsewhere"):
+            release(inside, source)
+        assert not (inside / "release.json").exists()
+    assert release(source / "released", source) == 0
 
 
 def test_only_the_zip_of_a_release_is_replaced(source: Path, tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def _make(
     course = load_course(course_folder)
     selection = releases.select(course, modules, solved)
     out = Path(os.path.abspath(out))
+    releases.refuse_inside(out, course)
     archive = out.parent / f"{out.name}.zip"
     if zip_too:
         releases.refuse_to_lose_zip(archive)

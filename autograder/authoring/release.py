@@ -28,6 +28,7 @@ from autograder.student.manifest import NAME, Definition, Manifest, ReleaseError
 
 HOUSE = Path(autograder.__file__).resolve().parent.parent
 FILES = Path(__file__).parent / "release_files"
+FOLDERS = ("exercises", "solutions", "autograder", "datasets", "docs", ".github")
 STUDENT_DOCS = ("docs/students.md",)
 COPIED = ("LICENSE", "constraints.txt")
 TOP_FOLDER = "llms-from-scratch"  # inside the zip
@@ -140,6 +141,14 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 _IDENTITY = {"NAME": AUTHOR, "EMAIL": EMAIL, "DATE": DATE}
+
+
+def refuse_inside(out: Path, course: Course) -> None:
+    """UsageError where `out` lies in one of the course's own folders, among what releases are made of."""
+    place = Path(os.path.realpath(out))
+    for folder in FOLDERS:
+        if place.is_relative_to(os.path.realpath(course.root / folder)):
+            raise UsageError(f"{out} lies in the course's own {folder}: name a folder elsewhere")
 
 
 def refuse_to_lose(out: Path) -> None:
