@@ -340,6 +340,19 @@ def test_what_tells_of_calls_leads_to_none_of_the_graders_variables() -> None:
     ) == ["[]", ""]
 
 
+def test_libraries_do_not_lead_to_the_variables_of_a_scenario() -> None:
+    theirs = "made = {}; exec(compile('def f(n: \\'globals()\\'): return n', 'scenarios.py', 'exec'), made); f = made['f']; "
+    calls = (
+        theirs + "import typing; typing.get_type_hints(f)",
+        theirs + "import inspect; inspect.signature(f, eval_str=True)",
+        theirs + "import inspect, functools; inspect.signature(f); functools.wraps(f)(lambda n: f(n))(1); f.__annotations__",
+        "import typing; exec('def g(n: \\'int\\'): return n'); typing.get_type_hints(locals()['g'])",
+        "def f(n: 'int'): return n\n    import typing; typing.get_type_hints(f)",
+    )
+    way_in = "__globals__ (the variables of other code)"
+    assert run_guarded({"python": ["sched"]}, *calls) == [way_in, way_in, "", "", ""]
+
+
 AUTOGRAD = {"operators": ["_backward", "backward"], "functions": ["torch.Tensor.grad_fn", "torch._make_dual"]}
 
 

@@ -119,6 +119,7 @@ LOOKED_PAST = {  # by kind of event
     "open": (os.path.dirname(os.__file__), "<frozen "),
 }  # fmt: skip
 READS_SOURCE = linecache.updatecache.__code__  # for a warning or a traceback that shows the lines that it is about
+ANNOTATIONS = inspect.get_annotations.__code__
 MATRIX_PRODUCTS, BINARY_OP = ("__matmul__", "__rmatmul__", "__imatmul__"), dis.opmap["BINARY_OP"]
 TENSOR = namespaces.entries_of(torch.Tensor)
 ENGINE = "_backward"  # the operator that stands for autograd's engine, which no name leads to when nodes of a graph run
@@ -236,7 +237,7 @@ class Audit:
             callables.replace_attribute(torch._C._FunctionBase, "next_functions", noted)
         for kind, names in WAYS_IN.items():
             for name in names.split():
-                noted = self._noted(f"{name} (the variables of other code)", self._exercises, always=True)
+                noted = self._noted(f"{name} (the variables of other code)", self._exercises, always=True, way_in=True)
                 callables.replace_attribute(kind, name, noted)
         absent = [n for n in self._callables if not n.startswith(("torch.", "numpy.")) and callables.one(n) is None]
         for name, exercises in self._callables.items():
@@ -253,18 +254,23 @@ class Audit:
         callables.settle()
         self._sealed = self._seal()
 
-    def _noted(self, name: str, forbidden_in: set[str], always: bool = False) -> Callable[[Callable, str], Callable]:
+    def _noted(
+        self, name: str, forbidden_in: set[str], always: bool = False, way_in: bool = False
+    ) -> Callable[[Callable, str], Callable]:
         """What makes a function one that tells of its calls, those before anything is watched included if it does so `always`;
-        `alias` is the name that its callers know it by.
+        `alias` is the name that its callers know it by. A `way_in` to the grader's code is one for libraries, too.
         """
 
         def made(function: Callable, alias: str) -> Callable:
             def noted(*args: Any, **kwargs: Any) -> Any:
-                if self._watched is None:
-                    if (always or self._is_unnamed(_getframe(1), alias)) and self._is_students(_getframe(1), alias):
-                        self._note_or_keep(name, forbidden_in, _getframe(1))
-                elif self._is_students(_getframe(1), alias):
-                    self._note(name, forbidden_in, *self._watched)
+                frame = _getframe(1)
+                if self._watched is None and not always and not self._is_unnamed(frame, alias):
+                    pass
+                elif self._is_students(frame, alias) or way_in and self._is_graders(args[0]) and self._is_led(frame):
+                    if self._watched is None:
+                        self._note_or_keep(name, forbidden_in, frame)
+                    else:
+                        self._note(name, forbidden_in, *self._watched)
                 return function(*args, **kwargs)
 
             return callables.closed(noted)
@@ -365,6 +371,19 @@ class Audit:
                     return False
             frame = frame.f_back
         return self._watched is not None and self._watched[0] is not None
+
+    def _is_graders(self, value: Any) -> bool:
+        """Whether it is a function of the grader's, or of a scenario."""
+        file = value.__code__.co_filename if isinstance(value, types.FunctionType) else "<"
+        return file not in self.files and not file.startswith("<") and not _is_library(file)
+
+    def _is_led(self, frame: Any) -> bool:
+        """Whether the student's code called the library that asks: `typing.get_type_hints` runs what annotations say."""
+        if frame.f_code is ANNOTATIONS and not frame.f_locals.get("eval_str"):  # for a signature; it runs nothing
+            return False
+        while frame is not None and (_is_library(frame.f_code.co_filename) or frame.f_code.co_filename.startswith("<")):
+            frame = frame.f_back
+        return frame is not None and frame.f_code.co_filename in self.files
 
     def _is_read_by_student(self, frame: Any) -> bool:
         """Whether it is the student's code that reads a file, and no import statement, traceback or library does."""
