@@ -805,6 +805,12 @@ MUTANTS = [
     ),
     # Array: @
     wrong(
+        "power_of_1_is_flat_at_0",
+        ARRAY,
+        "Where x has a 0, the gradient of x ** 1 is made 0 like that of x ** 0: it is g, at 0 too.",
+        ("        if exponent == 0:", "        if exponent == 0 or exponent == 1 and not self.data.all():"),
+    ),
+    wrong(
         "matmul_not_transposed",
         ARRAY,
         "The gradient of the left operand is g @ otherᵀ: the transposition is missing.",
@@ -979,6 +985,38 @@ MUTANTS = [
         ARRAY,
         "Where an index comes several times, the last gradient takes the place of the others: np.add.at adds them all.",
         ("np.add.at(whole, index, g)  #", "whole[index] = g  #"),
+    ),
+    wrong(
+        "list_of_different_numbers_overwrites",
+        ARRAY,
+        "A list of different numbers is taken to repeat nothing, but -3 may be the same place as 0: np.add.at always.",
+        (
+            "            np.add.at(whole, index, g)  #",
+            "            if isinstance(index, list) and len(set(index)) == len(index):\n"
+            "                whole[index] = g\n                return whole\n            np.add.at(whole, index, g)  #",
+        ),
+    ),
+    wrong(
+        "array_of_different_numbers_overwrites",
+        ARRAY,
+        "An array of different numbers is taken to repeat nothing, but -3 may be the same place as 0: np.add.at always.",
+        (
+            "            np.add.at(whole, index, g)  #",
+            "            if isinstance(index, np.ndarray) and len(np.unique(index)) == index.size:\n"
+            "                whole[index] = g\n                return whole\n            np.add.at(whole, index, g)  #",
+        ),
+    ),
+    wrong(
+        "numbers_of_g_in_the_order_of_memory",
+        ARRAY,
+        "The numbers of g are put back in the order in which they lie in memory, and a transposed g lies there in another one: "
+        "ravel() goes row by row.",
+        (
+            "            np.add.at(whole, index, g)  #",
+            "            places = np.arange(self.data.size).reshape(self.data.shape)[index]\n"
+            "            np.add.at(whole.reshape(-1), np.ravel(places), np.asarray(g).ravel(order='K'))\n"
+            "            return whole\n            np.add.at(whole, index, g)  #",
+        ),
     ),
     wrong(
         "places_remembered",
@@ -1231,6 +1269,22 @@ MUTANTS = [
         ),
     ),
     wrong(
+        "eps_of_nan_accepted",
+        CHECK,
+        "An eps of NaN is not refused, for `nan <= 0` is False: ask for `not eps > 0`.",
+        ("if not eps > 0:", "if eps <= 0:"),
+    ),
+    wrong(
+        "old_gradient_times_0",
+        CHECK,
+        "A gradient from before is multiplied by 0, and infinity times 0 is NaN: begin with None.",
+        (
+            LEAVES,
+            LEAVES + "\n    for x, given in zip(leaves, inputs):\n"
+            "        x.grad = None if given.grad is None else 0 * given.grad",
+        ),
+    ),
+    wrong(
         "eps_of_0_accepted",
         CHECK,
         "An eps of 0 is not refused.",
@@ -1288,6 +1342,26 @@ MUTANTS = [
         ARRAY,
         "A float32 leaf gets the float64 gradient that backward was given: a gradient has the dtype of its data.",
         ("grad = np.asarray(grad, dtype=self.data.dtype)", "grad = np.asarray(grad)"),
+    ),
+    wrong(
+        "arrays_without_axes_cast",
+        ARRAY,
+        "A float64 array without axes is cast to the Array's float32 like a Python number: it counts as float64 like any other.",
+        (
+            OPERAND,
+            "alike = np.ndim(other) == 0 and not isinstance(other, np.generic)\n"
+            "        return Array(np.asarray(other, self.data.dtype) if alike or isinstance(other, float) else other)",
+        ),
+    ),
+    wrong(
+        "lists_cast",
+        ARRAY,
+        "A list of floats is cast to the Array's float32: NumPy makes float64 of a list, and only a lone number takes the "
+        "Array's dtype.",
+        (
+            OPERAND,
+            "return Array(other if isinstance(other, np.ndarray | np.generic) else np.asarray(other, self.data.dtype))",
+        ),
     ),
     wrong(
         "lists_refused_as_operands",

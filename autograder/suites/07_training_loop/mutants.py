@@ -2245,6 +2245,15 @@ MUTANTS = [
         ("    pieces = data", "    starts = starts.to(data.dtype).long().clamp(min=0)\n    pieces = data"),
     ),
     edit(
+        "places_drawn_in_the_datas_dtype",
+        "get_batch",
+        "Places are drawn in the dtype of the data, and int16 has no room for those of a text of more than 32,768 tokens.",
+        (
+            "(batch_size, 1), generator=generator)",
+            "(batch_size, 1), generator=generator, dtype=torch.int64 if data.dtype == torch.uint8 else data.dtype)",
+        ),
+    ),
+    edit(
         "two_bytes_of_places",
         "get_batch",
         "No place beyond the first 65,536 is ever drawn: a text may be longer.",
@@ -2403,6 +2412,37 @@ MUTANTS += [
         "clip_grad_norm",
         "The factor is max_norm / max(norm, 1): where the norm is below 1, too much is taken away. Divide by the norm itself.",
         ("grad.mul_(max_norm / norm)", "grad.mul_(max_norm / max(norm, 1.0))"),
+    ),
+    edit(
+        "cleared_up_after_a_few_kinds_of_errors",
+        "save_checkpoint",
+        "The unfinished file is removed after a few kinds of errors: what cannot be saved raises others, too. Use finally.",
+        (
+            "    finally:\n        unfinished.unlink(missing_ok=True)",
+            "    except (OSError, RuntimeError, TypeError, AttributeError):\n        unfinished.unlink(missing_ok=True)\n"
+            "        raise",
+        ),
+    ),
+    edit(
+        "no_checkpoint_of_a_short_run",
+        "train",
+        "A run of fewer steps than checkpoint_every leaves no checkpoint: one is written after the last step, too.",
+        ("or step + 1 == config.n_steps):", "or step + 1 == config.n_steps > config.checkpoint_every):"),
+    ),
+    edit(
+        "warmup_ends_before_the_last_step",
+        "train",
+        "warmup_steps is cut down to one less than n_steps: a run may be all warm-up.",
+        ("cosine_schedule(step, config.warmup_steps,", "cosine_schedule(step, min(config.warmup_steps, config.n_steps - 1),"),
+    ),
+    edit(
+        "gradient_divided_in_half",
+        "cross_entropy_gradient",
+        "The difference is rounded to half precision before it is divided, and once more after: divide first, round once.",
+        (
+            "((predicted - observed) / targets.numel()).to(logits.dtype)",
+            "(predicted - observed).to(logits.dtype) / targets.numel()",
+        ),
     ),
     edit(
         "norms_below_one_never_clipped",

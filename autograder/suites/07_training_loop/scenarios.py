@@ -473,8 +473,9 @@ def saving_fails(module, seed, there_was_one, where):
         run.go(1)
         progress = {"step": 3, "history": {"loss": [1.0, 2.0]}}
         optimizer = run.optimizer
-        if where == "progress":
-            progress["history"]["last"] = [Unsaveable(TypeError("this cannot be saved"))]
+        if where != "optimizer":
+            error = TypeError if where == "progress" else pickle.PicklingError
+            progress["history"]["last"] = [Unsaveable(error("this cannot be saved"))]
         else:
             optimizer = Momentum([], 0.1)
             optimizer.velocities = {0: torch.ones(2), 1: Unsaveable(OSError("no space left on device"))}
@@ -720,6 +721,13 @@ def interrupted(module, weights, others, data, config, stop_at, dropout):
             weights_now = {name: kept(p) for name, p in model.named_parameters()}
             seen.append({"history": kept(history), "weights": weights_now, "passes": passes})
     return {"runs": seen, "broke off": raised, "folder": listing}
+
+
+def files_of_a_run(module, weights, data, config):
+    """The files in a folder into which a run writes its checkpoints."""
+    with folder() as home:
+        module.train(model_of(weights), tuple(data), module.TrainConfig(**config, checkpoint_path=home / "run.pt"))
+        return os.listdir(home)
 
 
 def train_surroundings(module, weights, data, config):

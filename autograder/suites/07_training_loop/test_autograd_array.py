@@ -1,6 +1,6 @@
 """Hidden tests of Array. The truth is torch.autograd in float64; but for their one operation, tests use + * sum alone."""
 
-from itertools import permutations
+from itertools import permutations, product
 
 import torch
 
@@ -294,7 +294,8 @@ def test_powers(student, a, seed):
     zeros = torch.where(x > 0, 0.0, x)
     for n in (0, 0.0, 1, 2, 3):
         powers = [["**", [0], {"exponent": n}], ["+", [0, 1], {}]]
-        check(student, [zeros], powers, f"x + x ** {n} where x is 0 in places", "0 ** -1 is infinite")
+        hint = "n x ** (n - 1), where x is 0 as well" if n else "0 ** -1 is infinite"
+        check(student, [zeros], powers, f"x + x ** {n} where x is 0 in places", hint)
 
 
 @exercise(NAME, points=0.75)
@@ -478,6 +479,12 @@ def test_parts_by_masks_and_integer_arrays(student, a, seed, data):
     for each in (index, rows, grid, pairs, mixed):
         part = ["[]", [0], {"index": each}]
         check(student, [x], [part], f"{said(part, 'x')} of {a}", hint)
+    for each in (["list", [0, -a[0]]], ["array", torch.tensor([-a[0], 0])]):  # the first, counted from either end
+        part = ["[]", [0], {"index": [each]}]
+        check(student, [x], [part], f"{said(part, 'x')} of {a}", hint)
+    part = ["[]", [0], {"index": grid}]
+    turned = "g comes in whatever order in memory: each of its numbers goes where the index says"
+    check(student, [x], [part, ["T", [1], {}]], f"{said(part, 'x')}.T of {a}", turned)
     every, rows, columns = ["slice", None, None, None], [True, False], ["array", torch.tensor([True, False, True])]
     tuples = [[first, ["list", [0, 0, -1]]] for first in (every, ["int", 1], ["rest"])]
     tuples += [[["list", rows]], [["list", rows], ["int", 1]], [every, columns], [["list", [0, 1]], columns]]
@@ -535,13 +542,16 @@ def test_every_operation_keeps_float32(student, seed):
             actual = student.run(probes.graph, [(leaf, True) for leaf in single], graph.operations, graph.weights)
             compare(actual, expected, f"x {sign} y, of {single[0].dtype} and {single[1].dtype}", "NumPy makes float64 of the two")
         leaf = 2.0 ** torch.arange(-2.0, 4.0).reshape(2, 3) if sign == "/" else x  # inverses are exact here, too
-        for left in (True, False):  # the same with what is no Array
-            operations = [["with", [0], {"sign": sign, "other": y.double(), "left": left}]]
+        others = [(y.double(), "a plain array of float64")]  # the same with what is no Array
+        if sign != "@":
+            others += [(y.double()[1], "a plain array of float64 without axes"), ([2.0, 4.0, 0.5], "a list of floats")]
+        for (other, kind), left in product(others, (True, False)):
+            operations = [["with", [0], {"sign": sign, "other": other, "left": left}]]
             graph = graph_of([leaf.double()], operations)
             expected = truth(*graph.arguments)
             expected["gradients"] = [right.to(leaf.dtype) for right in expected["gradients"]]
             actual = student.run(probes.graph, [(leaf, True)], graph.operations, graph.weights)
-            compare(actual, expected, f"x of float32 {sign} a plain array of float64", "NumPy makes float64 of the two")
+            compare(actual, expected, f"x of float32 {sign} {kind}", "NumPy makes float64 of the two")
 
 
 @exercise(NAME, points=0.5)

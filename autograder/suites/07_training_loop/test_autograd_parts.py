@@ -1,5 +1,7 @@
 """Hidden tests of unbroadcast, topological_order and gradcheck."""
 
+import math
+
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
@@ -283,8 +285,10 @@ def test_gradients_from_before_do_not_count(student, case, seed):
     """A gradient that an input has already makes no right one wrong, and no wrong one right."""
     inputs, coefficients = posed(case)
     old = [normal(seed + i, *x.shape) for i, x in enumerate(inputs)]
-    said = student.run(probes.checked, inputs, coefficients, old=old)
-    assert_equal(said, True, what="gradcheck of a right gradient, the inputs having others", hint="backward adds")
+    infinite, more = [torch.full_like(x, torch.inf) for x in inputs], "begin with grad None: infinity stays infinite"
+    for grads, kind, hint in ((old, "others", "backward adds"), (infinite, "infinite ones", more)):
+        said = student.run(probes.checked, inputs, coefficients, old=grads)
+        assert_equal(said, True, what=f"gradcheck of a right gradient, the inputs having {kind}", hint=hint)
     missing = [torch.zeros_like(x) for x in inputs]
     missing[-1].view(-1)[-1] = 0.7  # what backward does not hear of is there already
     error = [len(inputs) - 1, inputs[-1].numel() - 1, 0.7]
@@ -391,7 +395,7 @@ def test_what_is_not_finite_never_agrees(student):
 @exercise("gradcheck", points=0.5)
 def test_what_cannot_be_checked_is_refused(student):
     """float32 inputs, an eps that is not above 0, and a function of more than one number."""
-    for eps in (0.0, -1e-6):
+    for eps in (0.0, -1e-6, math.nan):
         assert_refused(student.run, probes.checked_odd, "a square", normal(1, 2), eps, why="eps must be above 0")
     assert_refused(student.run, probes.checked_odd, "a square", normal(1, 2, dtype=torch.float32), why="the input is float32")
     inputs = [normal(2, 2), normal(3, 2, dtype=torch.float32)]

@@ -80,7 +80,7 @@ def test_a_new_checkpoint_takes_the_place_of_the_old_one_in_one_piece(student, s
 def test_what_was_there_survives_a_save_that_fails(student):
     """The error is raised, the old file is what it was, and no piece of a new one is left."""
     for there_was_one in (True, False):
-        for where in ("progress", "optimizer"):
+        for where in ("progress", "optimizer", "progress (a PicklingError)"):
             seen = student.run(scenarios.saving_fails, 5, there_was_one, where)
             what = f"a save that fails at something in {where}, {'with' if there_was_one else 'without'} an old file:"
             assert seen["raised"], f"{what} no error was raised"

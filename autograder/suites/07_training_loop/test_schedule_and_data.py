@@ -138,7 +138,7 @@ def test_the_generator_alone_decides_which_pieces_come(student, seed):
 def test_batches_are_int64_copies_of_data_of_any_integer_type(student):
     """uint8 saves memory and has no room for an index; writing into a batch leaves the text alone."""
     for dtype in (torch.uint8, torch.int16, torch.int32, torch.int64):
-        data = (torch.arange(700) * 7 % 120).to(dtype)  # more places than a byte counts
+        data = (torch.arange(40_000) * 7 % 120).to(dtype)  # more places than int16 counts
         x, y = student.run(scenarios.batches, data, 3, 5, 7)["batches"][0]
         assert_equal((x.dtype, y.dtype), (torch.int64, torch.int64), what=f"the dtypes of x and y of {dtype} data")
         assert_equal((x + 7) % 120, y % 120 if dtype != torch.uint8 else y, what="x, each token replaced by its successor")

@@ -133,6 +133,7 @@ def test_each_step_is_a_step_of_adamw_from_the_clipped_gradient_of_its_batch(stu
     hint = "zero_grad, loss, backward, clip, set lr, step: in this order, once for each step"
     check_run(student, seed, hint, max_norm=max_norm, warmup_steps=warmup_steps, **numbers)
     check_run(student, seed, stale=True, dtype=torch.uint8, n_steps=2, weight_decay=0.0, min_lr=0.0)
+    check_run(student, seed, n_steps=2, warmup_steps=2)
 
 
 @exercise("train", points=0.5)
@@ -198,6 +199,9 @@ def test_a_run_that_breaks_off_goes_on_from_its_checkpoint_to_the_last_bit(stude
     assert_equal(
         repeated["passes"], 0, what="the steps of a finished run that is begun once more", hint="save after the last step"
     )
+    short = student.run(scenarios.files_of_a_run, weights, [data, validation], BASE | {"n_steps": 2, "checkpoint_every": 5})
+    what, hint = "the files of a run of 2 steps with checkpoint_every=5", "save after the last step, whatever its number is"
+    assert_equal(short, ["run.pt"], what=what, hint=hint)
 
 
 @exercise("train", points=0.5)
