@@ -1863,6 +1863,23 @@ MUTANTS += [
         ),
     ),
     edit(
+        "mean_of_all_keys_taken_off",
+        SDPA,
+        "The keys' mean is taken off before scores are computed: one enormous key, though it is hidden, costs the others their "
+        "digits.",
+        ("    scores = (q * scale) @ k.mT", "    k = k - k.mean(-2, keepdim=True)\n    scores = (q * scale) @ k.mT"),
+    ),
+    edit(
+        "round_like_the_last_one_skipped",
+        LSH,
+        "A round in which the same queries and keys met as in the one before is skipped: each round counts in full.",
+        (
+            "        outputs.append(output)\n",
+            "        if lses and n_buckets > 2 and torch.equal(lse, lses[-1]):\n            continue\n"
+            "        outputs.append(output)\n",
+        ),
+    ),
+    edit(
         "layout_cuts_the_gradient_of_hashed_keys",
         LSH,
         "Only contiguous keys get their gradient: contiguous() passes gradients on, .data and detach() cut them off.",

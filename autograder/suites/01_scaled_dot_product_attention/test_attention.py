@@ -399,3 +399,7 @@ def test_future_tokens_do_not_change_the_past(student, case, data):
         what=f"outputs before position {t}",
         hint="does the mask reach the softmax?",
     )
+    k[..., t:, :] *= 1e16
+    after, _ = student.scaled_dot_product_attention(case.q, k, v, mask=mask)
+    what, hint = f"outputs before position {t}, later keys being enormous", "no visible digit depends on a hidden key"
+    assert_close(after[..., :t, :], before[..., :t, :], what=what, hint=hint)

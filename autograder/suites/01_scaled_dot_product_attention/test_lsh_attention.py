@@ -102,12 +102,15 @@ def two_lines(generator):
     return basis[on_second] * (sign * lengths)[:, None], on_second, sign
 
 
-def possible_counts(on_second, sign, n_rounds, causal=False):
-    """How often each query may meet each key: one table for each number of rounds in which the positive ends meet."""
+def possible_counts(on_second, sign, n_rounds, causal=False, n_buckets=2):
+    """How often each query may meet each key: one table for each number of rounds in which the positive ends meet. In the
+    others each meets the other's negative end; with more than two buckets it may also be that neither meets the other line.
+    """
     same_line, same_sign = on_second[:, None] == on_second, sign[:, None] == sign
     tables = [
-        torch.where(same_line, n_rounds * same_sign, torch.where(same_sign, m, n_rounds - m)).double()
+        torch.where(same_line, n_rounds * same_sign, torch.where(same_sign, m, others)).double()
         for m in range(n_rounds + 1)
+        for others in range(n_rounds - m if n_buckets == 2 else 0, n_rounds - m + 1)
     ]
     return torch.stack(tables) * not_later(12, 12) if causal else torch.stack(tables)
 
@@ -120,13 +123,13 @@ def best_fit(actual, possible):
 @exercise("lsh_attention", points=2, core=True)
 def test_each_round_counts_in_full(student, generator):
     """A key met in m of the rounds weighs m times: rounds are combined by their log-sum-exp, without corrections."""
-    for n_rounds, causal in [(1, False), (2, False), (3, True), (4, False)]:
+    for n_rounds, causal, n_buckets in [(1, False, 2), (2, False, 2), (3, True, 2), (4, False, 2), (4, False, 4)]:
         x, on_second, sign = two_lines(generator)
         v = normal(generator, 12, 3)
         seeds = torch.randint(2**31, (6,), generator=generator).tolist()
-        actual = student.run(scenarios.attend_many, x, x, v, 2, seeds, n_rounds=n_rounds, causal=causal)
+        actual = student.run(scenarios.attend_many, x, x, v, n_buckets, seeds, n_rounds=n_rounds, causal=causal)
         assert_equal(list(actual.shape), [6, 12, 3], what="the shape of the outputs")
-        possible = attention(x, x, v, possible_counts(on_second, sign, n_rounds, causal))
+        possible = attention(x, x, v, possible_counts(on_second, sign, n_rounds, causal, n_buckets))
         best = possible[best_fit(actual, possible)]
         hint = "weigh round r by exp(lse_r) / Σ exp(lse); a plain mean of rounds is something else"
         assert_close(
