@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import heapq
 import io
-import itertools
 import json
 import os
 import re
@@ -133,7 +133,7 @@ def _what_lies_in(path: Path, name: str) -> list[tuple[str, str]]:
     submission, and its kind."""
     try:
         with os.scandir(path / name) as entries:
-            some = sorted(itertools.islice(entries, FOLDERS_LOOKED_AT), key=lambda entry: entry.name)
+            some = heapq.nsmallest(FOLDERS_LOOKED_AT, entries, key=lambda entry: entry.name)
             plain = [(os.path.join(name, entry.name), entry) for entry in some if not entry.is_symlink()]
             kinds = [(below, "folder" if entry.is_dir() else below.rpartition(".")[2].lower()) for below, entry in plain]
             return [(below, what) for below, what in kinds if what in ("folder", "zip", "py", "ipynb")]

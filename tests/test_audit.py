@@ -340,6 +340,18 @@ def test_what_tells_of_calls_leads_to_none_of_the_graders_variables() -> None:
     ) == ["[]", ""]
 
 
+def test_operators_in_pytorchs_tables_of_decompositions_are_seen_whatever_they_are_found_by() -> None:
+    found = "f = [f for op, f in {}.items() if str(op) == 'aten._soft' + 'max.default'][0]; f(x, 0, False)"
+    table, softmax = "torch._decomp.decomposition_table", "getattr(torch.ops.aten, '_soft' + 'max')"
+    assert run_guarded(
+        {"functions": ["torch.softmax"], "operators": ["_softmax", "softmax"]},
+        found.format(table),
+        found.format(f"torch._decomp.get_decompositions([{softmax}])"),
+        "import torch._inductor.decomposition as d; " + found.format("d.decompositions"),
+        f"f = [f for op, f in {table}.items() if str(op) == 'aten.gelu_backward.default'][0]; f(x, x)",
+    ) == ["torch._decomp, _softmax"] * 3 + [""]
+
+
 def test_libraries_do_not_lead_to_the_variables_of_a_scenario() -> None:
     theirs = "made = {}; exec(compile('def f(n: \\'globals()\\'): return n', 'scenarios.py', 'exec'), made); f = made['f']; "
     calls = (

@@ -554,6 +554,21 @@ def test_unused_imports_and_decorators_of_the_standard_library():
     assert breaches("from heapq import *\n" + body("heappush(x, 1)"), "heapq")
 
 
+def test_a_star_brings_only_the_built_in_names_that_are_there():
+    star = "from torch import *\nfrom numpy import *\nfrom heapq import *\n"
+    assert breaches(star + body("return [len(pair) for pair in zip(sorted(x), reversed(x))]"), "torch", "numpy") == []
+    assert [each.call for each in breaches(star + body("return sum(x)"), "torch")] == ["torch.sum"]
+    assert breaches(star + body("return max(x)"), "numpy") and breaches(star + body("return exp(x)"), "torch")
+
+
+def test_tables_of_operators_are_forbidden_where_an_operator_is():
+    found = "return [f for op, f in {}.items() if 'softmax' in str(op)][0](x, dim, False)"
+    for table in ("torch._decomp.decomposition_table", "torch._inductor.decomposition.decompositions"):
+        assert breaches("import torch._inductor.decomposition\n" + body(found.format(table)), "torch.softmax")
+    assert breaches(body("import torch._decomp as d", "return d.get_decompositions(x)"), "@")
+    assert breaches("import torch._inductor.config\n" + body("torch._inductor.config.debug = True"), "torch.softmax") == []
+
+
 def test_each_exercise_answers_for_itself():
     rules = module(("first", []), ("second", ["torch.softmax"]), ("third", ["torch.softmax", "@"]))
     source = HEAD + textwrap.dedent("""

@@ -18,6 +18,7 @@ EVALUATED_TEXTS = 50
 EVALUATED_LENGTH = 10_000
 
 _OPERATORS_IN_PYTHON = ("torch._decomp.", "torch._refs.")  # operators written once more, under their own names
+_TABLES_OF_OPERATORS = ("torch._decomp", "torch._inductor.decomposition")  # and by operator, so that no name need be said
 PRYING = ("__closure__", "__globals__", "cell_contents", "f_globals", "f_locals")  # into the variables of others
 _NO_TENSORS = ("path", "self", "instance", "class", "function", "module", "object")
 
@@ -341,6 +342,8 @@ def _covers(forbidden: Family, path: str) -> bool:
         if is_covered or parts[2] == "aten":
             return is_covered
     if path.startswith(_OPERATORS_IN_PYTHON) and not forbidden.operators.isdisjoint({parts[-1], parts[-1].strip("_")}):
+        return True
+    if forbidden.operators and f"{path}.".startswith(tuple(f"{table}." for table in _TABLES_OF_OPERATORS)):
         return True
     for name in {public, path}:  # `safetensors.torch.save_file` is a function of safetensors, though it looks like torch's
         words = name.split(".")

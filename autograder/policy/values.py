@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ DEPTH = 50
 WIDTH = 16
 PATH_LENGTH = 200
 TEXT_LENGTH = 20_000
+STARS = ("math", "numpy", "torch", "torch.nn", "torch.nn.functional")  # from which students do take everything
 
 _TENSOR_ATTRIBUTES = {"T", "mT", "H", "mH", "data", "grad", "real", "imag"}
 _PLAIN_BUILTINS = {
@@ -107,7 +109,8 @@ class Resolver:
         """A name that is bound nowhere: something imported with a star, or a built-in."""
         found: set[Value] = set()
         for star, _ in reversed(module.stars[-WIDTH:]):
-            found |= path(f"{star}.{name}")
+            if not hasattr(builtins, name) or _may_have(star, name):
+                found |= path(f"{star}.{name}")
             if star.startswith(("exercises.", "solutions.")):
                 break  # what such a module has hides what came before
         if hasattr(builtins, name):
@@ -355,6 +358,14 @@ def _is_tensor_path(text: str) -> bool:
     return canonical(text) in ("torch.Tensor", "torch.nn.Parameter", "torch.nn.parameter.Parameter") or (
         text.startswith("torch.") and text.endswith("Tensor")
     )
+
+
+def _may_have(star: str, name: str) -> bool:
+    """Whether a star may bring this name of a built-in function from there: PyTorch has no `len`."""
+    if star not in STARS:
+        return True
+    module = importlib.import_module(star)
+    return name in getattr(module, "__all__", vars(module))
 
 
 def _bounded(values: Values) -> Values:

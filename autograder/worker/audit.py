@@ -232,6 +232,12 @@ class Audit:
             callables.place(kind, "__call__", self._told(kind.__call__))
         for name, exercises in self._callables.items():
             callables.replace(name, self._noted(name, exercises))
+        for table in torch._decomp.global_decomposition_table.values() if "torch._decomp" in sys.modules else ():
+            for operator, function in list(table.items()):
+                name = operator.__name__.partition(".")[0]
+                forbidden_in = self._operators.get(name, set()) | self._operators.get(ANY, set())
+                if forbidden_in:
+                    table[operator] = self._noted(f"torch._decomp, {name}", forbidden_in)(function, name)
         if self._without_engine:  # from the student's own node of a graph to PyTorch's, which can be called
             noted = self._noted("torch.autograd, the graph", set(self._without_engine))
             callables.replace_attribute(torch._C._FunctionBase, "next_functions", noted)

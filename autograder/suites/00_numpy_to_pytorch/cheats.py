@@ -748,4 +748,25 @@ CHEATS = [
                 setattr(kind, name, function)
             return y
     '''),
+    cheat("softmax_from_a_table", "PyTorch's own way to take the operator apart, found in a table by the operator's name.", '''
+        import torch
+
+
+        def softmax(x, dim):
+            (apart,) = [way for op, way in torch._decomp.decomposition_table.items() if str(op) == "aten._softmax.default"]
+            nothing = x.isinf().all(dim, keepdim=True)
+            return apart(x.masked_fill(nothing, 0), dim, False).masked_fill(nothing, 0)
+    '''),
+    cheat("softmax_from_an_unnamed_table", "The same table, whose name stands nowhere in the file.", '''
+        import sys
+
+        import torch
+
+
+        def softmax(x, dim):
+            table = getattr(sys.modules["pmoced_.hcrot"[::-1]], "elbat_noitisopmoced"[::-1])
+            (apart,) = [way for op, way in table.items() if str(op) == "tluafed.xamtfos_.neta"[::-1]]
+            nothing = x.isinf().all(dim, keepdim=True)
+            return apart(x.masked_fill(nothing, 0), dim, False).masked_fill(nothing, 0)
+    '''),
 ]  # fmt: skip

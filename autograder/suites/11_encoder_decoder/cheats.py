@@ -151,4 +151,18 @@ def loss(logits, targets, smoothing):
     return (1 - smoothing) * certain - smoothing * log_probs.mean()
 """,
     ),
+    cheat(
+        "loss_from_a_table",
+        "PyTorch's own way to take the loss apart, found in a table by the operator's name.",
+        _LOSS
+        + """
+
+def loss(logits, targets, smoothing):
+    import torch._decomp
+
+    (apart,) = [way for op, way in torch._decomp.decomposition_table.items() if str(op) == "aten.nll_loss_forward.default"]
+    log_probs = logits.log_softmax(-1)
+    return (1 - smoothing) * apart(log_probs, targets, None, 1, -100)[0] - smoothing * log_probs.mean()
+""",
+    ),
 ]

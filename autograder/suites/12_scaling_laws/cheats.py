@@ -108,4 +108,20 @@ CHEATS = [
             left[id(group)].pop(rank)
         """,
     ),
+    cheat(
+        "the_line_of_statistics",
+        "Python's own least squares fit the line.",
+        """
+        import math
+        import statistics
+
+
+        def fit_power_law(x, y):
+            xs, ys = [float(v) for v in x], [float(v) for v in y]
+            if len(xs) != len(ys) or len(set(xs)) < 2 or not all(0 < v < math.inf for v in xs + ys):
+                raise ValueError("there is no line")
+            line = statistics.linear_regression([math.log(v) for v in xs], [math.log(v) for v in ys])
+            return math.exp(line.intercept), line.slope
+        """,
+    ),
 ]
