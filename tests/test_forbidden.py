@@ -12,7 +12,7 @@ from autograder.authoring.forbidden import unknown_names
     [
         ("torch.sofmax", "torch has no sofmax. Did you mean torch.softmax?"),
         ("troch.softmax", "there is no troch here. Did you mean torch.softmax?"),
-        ("torch.nn.functional.pad_sequence", "torch.nn.functional has no pad_sequence."),
+        ("torch.nn.functional.pad_sequences", "torch.nn.functional has no pad_sequences."),
         ("torch.nn.functionals.relu", "torch.nn has no functionals. Did you mean torch.nn.functional?"),
         ("numpy.linalg.inverse", "numpy.linalg has no inverse. Did you mean numpy.linalg.inv?"),
         ("heapq.heapmerge", "heapq has no heapmerge. Did you mean heapq.merge?"),
@@ -26,6 +26,7 @@ def test_a_name_that_nothing_has_is_said(name, why):
 
 def test_modules_operators_and_packages_that_are_not_installed_are_names():
     names = "@ * dict str.encode heapq torch.optim torch.Tensor.unfold numpy.einsum torch._inductor torch.thnn_conv2d torch.ops"
+    names += " torch.nn.functional.pad_sequence"
     assert list(unknown_names(module(*names.split(), "jax", "scipy.special", "tensorflow", "math.sumprod"))) == []
 
 

@@ -36,6 +36,8 @@ def _unknown(name: str) -> str:
         return f"there is no {top} here. Did you mean {'.'.join([close[0], *parts])}?" if close else ""
     if top == "torch" and len(parts) == 1 and hasattr(torch.ops.aten, parts[0]):
         return ""  # an operator that only `torch.ops` leads to
+    if name.startswith("torch.nn.functional.") and hasattr(torch._C._nn, parts[-1]):
+        return ""  # and one that only C shows: its canonical name is this
     return _missing(importlib.import_module(top), top, parts)
 
 
