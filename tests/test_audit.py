@@ -8,6 +8,7 @@ import types
 import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from autograder.policy.families import KERNELS
 from autograder.worker import callables, namespaces
 from autograder.worker.audit import Audit
 from autograder.worker.namespaces import Namespace
@@ -97,11 +98,11 @@ def printed(code: str) -> list[str]:
     return run.stdout.splitlines()
 
 
-def run_guarded(rules: dict, *calls: str) -> list[str]:
+def run_guarded(rules: dict, *calls: str, loaded: str = "torch._refs") -> list[str]:
     """What each call prints of its breaches, in a process of its own: what is put in the place of others' code stays there."""
     code = f"""
         import json, sys
-        import torch, torch._decomp, torch._refs
+        import torch, torch._decomp, torch._refs, {loaded}
         from autograder.worker import imports
         from autograder.worker.audit import Audit
 
@@ -338,6 +339,17 @@ def test_what_tells_of_calls_leads_to_none_of_the_graders_variables() -> None:
         "names = ['__globals__', '__closure__', '__code__', '__wrapped__']; "
         "print([f for f in replaced for name in names if getattr(f, name, None) is not None])",
     ) == ["[]", ""]
+
+
+def test_kernels_are_seen_by_whatever_name_they_are_made_and_those_that_pytorch_makes_are_its_own_affair(monkeypatch) -> None:
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    assert run_guarded(
+        {"python": list(KERNELS)},
+        "import json, sys; sys.modules['notirt'[::-1]].jit(json.dumps)",
+        "import json, sys; getattr(sys.modules['reterpretni.emitnur.notirt'[::-1]], 'noitcnuFdeterpretnI'[::-1])(json.dumps)",
+        "import torch._inductor.runtime.triton_helpers",
+        loaded="torch._dynamo",
+    ) == ["triton.jit", "triton.runtime.interpreter", ""]
 
 
 def test_operators_in_pytorchs_tables_of_decompositions_are_seen_whatever_they_are_found_by() -> None:

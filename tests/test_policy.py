@@ -561,6 +561,19 @@ def test_a_star_brings_only_the_built_in_names_that_are_there():
     assert breaches(star + body("return max(x)"), "numpy") and breaches(star + body("return exp(x)"), "torch")
 
 
+def test_triton_is_for_modules_that_preload_it():
+    kernel = "import triton\nimport triton.language as tl\n@triton.jit\ndef kernel(x):\n    tl.softmax(x)\n"
+    found = breaches(kernel + body("kernel[(1,)](x)"), "torch.exp")
+    assert {each.call for each in found} == {"triton.jit", "triton.language.softmax"}
+    why = "(reached through kernel): exercises are written with Python, NumPy and PyTorch."
+    assert all(each.message.endswith(why) for each in found)
+    assert breaches(kernel + body("return x"), "torch.exp") == [] == breaches(kernel + body("kernel[(1,)](x)"))
+    with_kernels = module(("target", ["torch.exp"])).model_copy(update={"preload": ("triton.experimental.gluon",)})
+    assert check(with_kernels, {"work.py": HEAD + kernel + body("kernel[(1,)](x)")}) == []
+    rules = runtime_rules(module(("target", ["torch.exp"]))), runtime_rules(with_kernels)
+    assert ["triton.jit" in each["target"]["python"] for each in rules] == [True, False]
+
+
 def test_tables_of_operators_are_forbidden_where_an_operator_is():
     found = "return [f for op, f in {}.items() if 'softmax' in str(op)][0](x, dim, False)"
     for table in ("torch._decomp.decomposition_table", "torch._inductor.decomposition.decompositions"):

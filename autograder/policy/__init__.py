@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from autograder.course import Module
 from autograder.policy.check import Breach, built_on, check
-from autograder.policy.families import forbids, runtime
+from autograder.policy.families import KERNELS, forbidden_in, runtime
 from autograder.policy.source import SyntaxProblem, parse
 
 __all__ = ["Breach", "SyntaxProblem", "built_on", "check", "parse", "runtime_rules"]
@@ -23,4 +23,5 @@ def runtime_rules(module: Module) -> dict[str, dict[str, list[str]]]:
     python: dotted names of callables outside torch, or of modules, which stand for all that is in them; they need not
     be installed. classes: the same for classes and modules of torch.
     """
-    return {exercise.name: runtime(forbids(exercise.forbidden)) for exercise in module.exercises if exercise.forbidden}
+    rules = {each.name: forbidden_in(module, each, KERNELS) for each in module.exercises if each.forbidden}
+    return {name: runtime(family) for name, family in rules.items()}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from autograder.course import Module
-from autograder.policy.families import BUILTIN_METHODS, NOTHING, Family, canonical, forbids, is_strange, squashed
+from autograder.policy.families import BUILTIN_METHODS, NOTHING, Family, canonical, forbidden_in, is_strange, squashed
 from autograder.policy.scopes import Binder, Binding, Scope, position_of, scope_of
 from autograder.policy.source import SyntaxProblem, parse
 from autograder.policy.values import TENSOR, Resolver
@@ -100,7 +100,7 @@ class _Analysis:
     def breaches(self) -> list[Breach]:
         found: list[Breach] = []
         for exercise in self.module.exercises:
-            forbidden = forbids(exercise.forbidden)
+            forbidden = forbidden_in(self.module, exercise)
             file = self.module.file_of(exercise)
             if forbidden == NOTHING or file not in self.binders:
                 continue
@@ -375,7 +375,7 @@ def _breach_by_prying(exercise: str, file: str, line: int, name: str) -> Breach:
 def _breach(exercise: str, mention: _Mention, call: str, helper: str) -> Breach:
     via = f" (reached through {helper})" if helper else ""
     why = "this exercise asks you to write it yourself"
-    if call.isidentifier() and is_strange(call):
+    if call.isidentifier() and is_strange(call) or call.partition(".")[0] == "triton":
         why = "exercises are written with Python, NumPy and PyTorch"
     message = f"{mention.file}, line {mention.line}: {call} is not allowed in {exercise}{via}: {why}."
     return Breach(exercise, mention.file, mention.line, call, message)

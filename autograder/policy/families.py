@@ -15,6 +15,8 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
+from autograder.course import Exercise, Module
+
 BUILTIN_TYPES = ("str", "bytes", "bytearray", "int", "float", "list", "tuple", "dict", "set", "frozenset")
 BUILTIN_METHODS = frozenset(
     name for type_name in BUILTIN_TYPES for name in dir(getattr(builtins, type_name)) if not name.startswith("__")
@@ -26,6 +28,11 @@ ALLOWED = frozenset(
     "exercises solutions numpy torch triton matplotlib mpl_toolkits regex scipy pandas seaborn PIL einops jaxtyping beartype"
     " typing_extensions rich tqdm IPython ipywidgets pytest hypothesis".split()
 )
+
+
+# Triton's interpreter runs kernels on a CPU, where no operator of PyTorch's is seen: it is for modules that preload it. When code
+# runs, only the ways into a kernel are told of, for Triton's insides have to find each other as they are.
+KERNELS = ("triton.jit", "triton.runtime.jit.jit", "triton.runtime.interpreter")
 
 
 def is_strange(package: str) -> bool:
@@ -379,6 +386,14 @@ def forbids(entries: Iterable[str]) -> Family:
     for entry in entries:
         covered |= family_of(entry)
     return covered
+
+
+def forbidden_in(module: Module, exercise: Exercise, kernels: Iterable[str] = ("triton",)) -> Family:
+    """What an exercise's entries cover, and Triton in a module that has nothing to do with it, by these names."""
+    covered = forbids(exercise.forbidden)
+    if covered == NOTHING or any(f"{name}.".startswith("triton.") for name in module.preload):
+        return covered
+    return covered | Family(frozenset(kernels))
 
 
 def runtime(family: Family) -> dict[str, list[str]]:
