@@ -62,17 +62,14 @@ def draw(module, logits, seed, times=1):
 
 
 def search(module, name, table, prefix, eos_id, *arguments):
-    """What a search finds, as lists, and the shapes that step was called with. Row i of the table follows token i."""
+    """What a search finds, and the shapes that step was called with. Row i of the table follows token i."""
     shapes = []
 
     def step(ids):
         shapes.append(tuple(ids.shape))
         return table[ids[:, -1]].log()
 
-    found = getattr(module, name)(step, torch.tensor(prefix), eos_id, *arguments)
-    if name == "greedy_search":
-        return found.tolist(), shapes
-    return [(ids.tolist(), score) for ids, score in found], shapes
+    return getattr(module, name)(step, torch.tensor(prefix), eos_id, *arguments), shapes
 
 
 def speculate(module, draft_tokens, draft_probs, target_probs, seed):
@@ -107,6 +104,29 @@ def assert_frequencies(tokens, probs, what, hint=""):
         count, spread = tokens.count(token), math.sqrt(n * p * (1 - p))
         said = f"{what}: token {token} came {count} times of {n}, expected {n * p:.0f} give or take {3 * spread:.0f}"
         assert abs(count - n * p) <= 6 * spread, said + (f"\n  hint: {hint}" if hint else "")
+
+
+def drawn(student, logits, seed):
+    """The tokens of one call of sample, one for each row."""
+    (tokens,) = student.run(draw, logits.clone(), seed)
+    assert isinstance(tokens, torch.Tensor), f"sample should give a tensor, not {type(tokens).__name__}"
+    said = f"the shape of the tokens of logits of shape {tuple(logits.shape)}: not as expected\n  expected {{}}\n  got      {{}}"
+    right, came = tuple(logits.shape[:-1]), tuple(tokens.shape)
+    assert came == right, said.format(right, came) + "\n  hint: the last dimension goes, all others stay"
+    return tokens
+
+
+def searched(student, name, *arguments):
+    """What a search finds, as lists, and the shapes that step was called with."""
+    found, shapes = student.run(search, name, *arguments)
+    if name == "greedy_search":
+        assert isinstance(found, torch.Tensor), f"greedy_search should return a tensor of ids, not {type(found).__name__}"
+        return found.tolist(), shapes
+    pairs = isinstance(found, tuple | list) and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in found)
+    kinds = [tuple(type(part).__name__ for part in pair) for pair in found] if pairs else type(found).__name__
+    right = pairs and all(isinstance(ids, torch.Tensor) for ids, _ in found)
+    assert right, f"beam_search should return a list of pairs (ids, score), ids a tensor\n  got {kinds}"
+    return [(ids.tolist(), score) for ids, score in found], shapes
 
 
 # TopKHeap
@@ -337,7 +357,7 @@ def test_penalties_and_ids_that_make_no_sense_are_refused(student):
 def test_tokens_come_as_often_as_they_should(student):
     """6000 darts at 0.5, 0.3, 0, 0.2."""
     probs = [0.5, 0.3, 0.0, 0.2]
-    (tokens,) = student.run(draw, logits_of(*probs).expand(6000, 4).clone(), 1)
+    tokens = drawn(student, logits_of(*probs).expand(6000, 4), 1)
     hint = "each token has a stretch of the line as long as it is probable; a stretch of length 0 is never hit"
     assert_frequencies(tokens.tolist(), probs, "6000 draws", hint)
 
@@ -345,7 +365,7 @@ def test_tokens_come_as_often_as_they_should(student):
 @exercise("sample")
 def test_each_row_gets_a_dart_of_its_own(student):
     """The same distribution 1000 times over, and all distributions different."""
-    (tokens,) = student.run(draw, torch.zeros(1000, 50), 2)
+    tokens = drawn(student, torch.zeros(1000, 50), 2)
     n_different = len(set(tokens.tolist()))
     hint = "torch.rand of shape (..., 1), not one number for all"
     assert n_different > 40, f"1000 equal rows of 50 tokens gave only {n_different} different ones\n  hint: {hint}"
@@ -372,7 +392,7 @@ def test_the_generator_is_the_only_source_of_chance(student):
 @exercise("sample")
 def test_a_long_vocabulary_in_half_precision(student):
     """3000 equally probable tokens: half of the draws are from the second half."""
-    (tokens,) = student.run(draw, torch.zeros(2000, 3000, dtype=torch.bfloat16), 4)
+    tokens = drawn(student, torch.zeros(2000, 3000, dtype=torch.bfloat16), 4)
     hint = "running totals in bfloat16 stop growing; compute them in float32 or better"
     assert_frequencies([int(token >= 1500) for token in tokens.tolist()], [0.5, 0.5], "the half a token is from", hint)
 
@@ -415,7 +435,7 @@ def assert_results(actual, expected, what, hint=""):
 @exercise("greedy_search")
 def test_greedy_by_hand(student):
     """The best token each time; eos_id is kept, and the text ends."""
-    ids, shapes = student.run(search, "greedy_search", TABLE, [3], 0, 9)
+    ids, shapes = searched(student, "greedy_search", TABLE, [3], 0, 9)
     hint = "append eos_id, then stop" if spell(ids) == "^ab" else ""
     assert_equal(spell(ids), "^ab.", what="the text", hint=hint)
     assert_equal(shapes, [(1, 1), (1, 2), (1, 3)], what="the shapes that step was called with", hint="the whole text, as a batch")
@@ -425,7 +445,7 @@ def test_greedy_by_hand(student):
 def test_greedy_stops_at_max_len(student):
     """The prefix counts."""
     for max_len, text in ((5, "^aaab"), (4, "^aaa"), (6, "^aaab.")):
-        ids, _ = student.run(search, "greedy_search", TABLE, [3, 1, 1, 1], 0, max_len)
+        ids, _ = searched(student, "greedy_search", TABLE, [3, 1, 1, 1], 0, max_len)
         assert_equal(spell(ids), text, what=f"^aaa continued with max_len={max_len}")
     assert_refused(student.run, search, "greedy_search", TABLE, [3, 1, 1, 1], 0, 3, why="the prefix has 4 tokens")
 
@@ -436,7 +456,7 @@ def test_greedy_stops_at_max_len(student):
 def test_no_other_token_was_better(student, seed, vocab, n_new):
     """Each token of the text is the best after the one before; eos_id may stand in the prefix and ends nothing there."""
     table, eos_id = random_table(seed, vocab), seed % vocab
-    ids, _ = student.run(search, "greedy_search", table, [eos_id], eos_id, 1 + n_new)
+    ids, _ = searched(student, "greedy_search", table, [eos_id], eos_id, 1 + n_new)
     for before, after in zip(ids, ids[1:]):
         assert_equal(after, int(table[before].argmax()), what=f"the token after {before} in {ids}")
     assert len(ids) == 1 + n_new or (len(ids) > 1 and ids[-1] == eos_id), f"{ids} stops before eos_id {eos_id} and max_len"
@@ -449,7 +469,7 @@ def test_no_other_token_was_better(student, seed, vocab, n_new):
 @exercise("beam_search")
 def test_a_beam_of_two_by_hand(student):
     """Greedy search finds "ab." of probability 0.6 * 0.45 * 0.9; "b." has 0.4 * 0.9."""
-    results, _ = student.run(search, "beam_search", TABLE, [3], 0, 2, 4)
+    results, _ = searched(student, "beam_search", TABLE, [3], 0, 2, 4)
     expected = [("^b.", math.log(0.36)), ("^ab.", math.log(0.243))]
     assert_results(results, expected, "a beam of 2", "best first are: a, b | b., ab, aa | ab., aab, aaa")
 
@@ -457,7 +477,7 @@ def test_a_beam_of_two_by_hand(student):
 @exercise("beam_search")
 def test_the_length_penalty_orders_results(student):
     """log(0.36) / 2 is less than log(0.243) / 3: the mean of the longer text is the better one."""
-    results, _ = student.run(search, "beam_search", TABLE, [3], 0, 2, 4, 1.0)
+    results, _ = searched(student, "beam_search", TABLE, [3], 0, 2, 4, 1.0)
     expected = [("^ab.", math.log(0.243) / 3), ("^b.", math.log(0.36) / 2)]
     assert_results(results, expected, "a beam of 2 and a penalty of 1", "divide by the number of new tokens, eos_id included")
 
@@ -466,7 +486,7 @@ def test_the_length_penalty_orders_results(student):
 def test_an_end_that_is_not_among_the_best_is_dropped(student):
     """A beam of 1: "a." has 0.4 where "aa" has 0.6, so it is no result, though "aaa" ends up below it."""
     table = torch.tensor([[1.0, 0.0], [0.4, 0.6]], dtype=torch.float64)
-    results, _ = student.run(search, "beam_search", table, [1], 0, 1, 4)
+    results, _ = searched(student, "beam_search", table, [1], 0, 1, 4)
     hint = "of the beam_size best candidates, those that end in eos_id are results; those further down are not"
     assert_results(results, [("aaaa", math.log(0.216))], "a beam of 1", hint)
 
@@ -474,7 +494,7 @@ def test_an_end_that_is_not_among_the_best_is_dropped(student):
 @exercise("beam_search")
 def test_an_end_takes_no_place_in_the_beam(student):
     """At the third token "b." is the best candidate. The two best that go on are "ab" and "aa", and both are continued."""
-    _, shapes = student.run(search, "beam_search", TABLE, [3], 0, 2, 4)
+    _, shapes = searched(student, "beam_search", TABLE, [3], 0, 2, 4)
     hint = "one call for all texts of a round; the best beam_size that do not end go on"
     assert_equal(shapes[1:], [(2, 2), (2, 3)], what="the shapes that step was called with after the first round", hint=hint)
 
@@ -485,7 +505,7 @@ def test_an_end_takes_no_place_in_the_beam(student):
 def test_a_wide_beam_finds_every_text(student, seed, vocab, n_new, penalty):
     """Beside brute force: write down all texts and sort them."""
     table, eos_id = random_table(seed, vocab), 0
-    results, _ = student.run(search, "beam_search", table, [1], eos_id, vocab**n_new, 1 + n_new, penalty)
+    results, _ = searched(student, "beam_search", table, [1], eos_id, vocab**n_new, 1 + n_new, penalty)
     texts = set()
     for tokens in product(range(vocab), repeat=n_new):
         n = tokens.index(eos_id) + 1 if eos_id in tokens else n_new
@@ -503,7 +523,7 @@ def test_a_wide_beam_finds_every_text(student, seed, vocab, n_new, penalty):
 def test_a_beam_of_one_is_greedy_search(student, seed, vocab, n_new):
     """Without a length penalty."""
     table, eos_id = random_table(seed, vocab), seed % vocab
-    results, _ = student.run(search, "beam_search", table, [0, 1], eos_id, 1, 2 + n_new)
+    results, _ = searched(student, "beam_search", table, [0, 1], eos_id, 1, 2 + n_new)
     ids = [0, 1]
     while len(ids) < 2 + n_new and (len(ids) == 2 or ids[-1] != eos_id):
         ids.append(int(table[ids[-1]].argmax()))
@@ -515,7 +535,7 @@ def test_a_beam_of_one_is_greedy_search(student, seed, vocab, n_new):
 def test_a_beam_of_nothing_and_a_long_prefix_are_refused(student):
     assert_refused(student.run, search, "beam_search", TABLE, [3], 0, 0, 5, why="beam_size is below 1")
     assert_refused(student.run, search, "beam_search", TABLE, [3, 1, 1], 0, 2, 2, why="the prefix is longer than max_len")
-    results, _ = student.run(search, "beam_search", TABLE, [3, 1], 0, 2, 2)
+    results, _ = searched(student, "beam_search", TABLE, [3, 1], 0, 2, 2)
     assert_results(results, [("^a", 0.0)], "a prefix of max_len tokens", "there is nothing left to do")
 
 

@@ -2013,6 +2013,12 @@ MUTANTS = [
         ("token = step(ids[None])[0].argmax()", "token = torch.tensor(step(ids[None]).numpy()[0].argmax())"),
     ),
     edit(
+        "text_as_a_list",
+        "greedy_search",
+        "The text comes as a list: a tensor of ids, int64, is asked for.",
+        ("            break\n    return ids", "            break\n    return ids.tolist()"),
+    ),
+    edit(
         "impossible_ends_are_results",
         "beam_search",
         "A text whose end has log-probability -inf is a result. It is no candidate at all.",

@@ -18,7 +18,8 @@ HALF = (torch.float16, torch.bfloat16)
 def kept(filtered, logits, what):
     """Where a filter kept its logits; whatever it did not keep must be -inf."""
     assert isinstance(filtered, torch.Tensor), f"{what} should be a tensor, not {type(filtered).__name__}"
-    assert_equal(list(filtered.shape), list(logits.shape), what=f"the shape of {what}")
+    shapes = f"the shape of {what}: not as expected\n  expected {tuple(logits.shape)}\n  got      {tuple(filtered.shape)}"
+    assert filtered.shape == logits.shape, shapes
     assert_equal(filtered.dtype, logits.dtype, what=f"the dtype of {what}")
     stays = filtered != -INF
     assert_equal(filtered[stays], logits[stays], what=f"{what} where it is not -inf", hint="what stays, stays as it is")

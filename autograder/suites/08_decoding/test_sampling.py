@@ -61,7 +61,8 @@ def test_tokens_are_as_frequent_as_they_are_probable(student, n, scale, seed):
     """Thousands of draws follow softmax(logits)."""
     logits = normal(seed, n, scale=scale)
     tokens = student.run(scenarios.draws, logits.expand(6000, n), seed)
-    assert_equal(list(tokens.shape[1:]), [6000], what="the shape of the tokens of logits (6000, vocab)")
+    shape = tuple(tokens.shape[1:])
+    assert shape == (6000,), f"the tokens of logits of shape (6000, {n}) should have shape (6000,), not {shape}"
     assert_counts(tokens, logits.softmax(-1), "6000 rows with the same logits", "softmax(logits) says how often")
     long = torch.randperm(3000, generator=torch.Generator().manual_seed(seed)).double() / 3000
     quarters = (student.run(scenarios.draws, long.expand(400, 3000), seed)[0, :, None] == long.argsort()).nonzero()[:, 1] // 750
