@@ -79,10 +79,12 @@ def decode_step_by_step(module, vocabulary, ids):
 
 
 def first_ids(module, vocabulary, n):
-    """The first n ids of a stream that never ends."""
+    """The first n ids of a stream of 100,000 lines, and whether that many were left."""
     from itertools import islice, repeat
 
-    return list(islice(module.GPT2Tokenizer(*vocabulary).encode_iterable(repeat("low lower\n")), n))
+    lines = repeat("low lower\n", 100_000)
+    ids = list(islice(module.GPT2Tokenizer(*vocabulary).encode_iterable(lines), n))
+    return ids, next(lines, None) is not None
 
 
 def from_files(module, vocab, merges, texts, allowed):
@@ -167,8 +169,10 @@ def test_wrong_bytes_are_an_error_by_default(student):
 def test_the_table_has_the_characters_that_vocabularies_show(student):
     """Printable ones are themselves, and the space is Ġ."""
     table = student.bytes_to_unicode()
-    assert_equal(len(table), 256, what="how many bytes it has")
-    assert_equal(len(set(table.values())), 256, what="how many different characters there are")
+    few = ", ".join(map(repr, list(table)[:3]))
+    assert set(table) == set(range(256)), f"the keys should be the bytes 0 to 255, the characters the values\n  got {few}, ..."
+    hint = "where two bytes have one character, the way back is lost"
+    assert_equal(len(set(table.values())), 256, what="how many different characters there are", hint=hint)
     known = {
         33: "!",
         65: "A",
@@ -250,9 +254,11 @@ def test_the_longest_token_is_found(student):
     got, found = student.run(use_trie, tokens, asked, places)
     expected = [[5, True], [None, False], [1, True], [0, True], [None, False], [3, True], [None, False]]
     for token, actual, right in zip(asked, got, expected, strict=True):
-        assert_equal(actual, right, what=f"[trie.get({token}), {token} in trie]", hint="0 is an id like others")
+        hint = "0 is an id like others" if right[0] == 0 else "what was inserted has the id of its last insert; all else has none"
+        assert_equal(actual, right, what=f"[trie.get({token}), {token} in trie]", hint=hint)
     for place, actual, right in zip(places, found, [[1, 5], [5, 2], [None, 0], [0, 1], [None, 0], [3, 3]], strict=True):
-        assert_equal(actual, right, what=f"longest_prefix{place}", hint="remember the last token that you came past")
+        hint = "(id, length) of the last token that you came past"
+        assert_equal(actual, right, what=f"longest_prefix({', '.join(map(repr, place))})", hint=hint)
 
 
 @exercise("ByteTrie")
@@ -272,13 +278,14 @@ def test_merges_are_learnt_one_by_one(student):
     text = "low" + " low" * 4 + " lower" * 2 + " newest" * 6 + " widest" * 3
     vocab, merges = student.train_byte_bpe(text, 263, [EOT])
     expected = [(b"s", b"t"), (b"e", b"st"), (b"o", b"w"), (b"l", b"ow"), (b"w", b"est"), (b"n", b"e")]
-    for i, (actual, right) in enumerate(zip(merges, expected, strict=True)):
+    assert_equal(len(merges), 6, what="how many merges there are", hint="vocab_size counts 256 bytes and the special tokens, too")
+    for i, (actual, right) in enumerate(zip(merges, expected)):
         hint = "count every pre-token as often as it occurs; of equal counts the greatest pair of bytes"
         assert_equal(tuple(actual), right, what=f"merge {i + 1}", hint=hint)
     assert_equal(len(vocab), 263, what="the size of the vocabulary", hint="256 bytes, 6 merges, 1 special token")
-    assert_equal(
-        [vocab[97], vocab[256], vocab[261], vocab[262]], [b"a", b"st", b"ne", EOT.encode()], what="ids 97, 256, 261, 262"
-    )
+    for i, right in ((97, b"a"), (256, b"st"), (261, b"ne"), (262, EOT.encode())):
+        hint = "ids are the keys, bytes the values: first the single bytes, then the merges, then the special tokens"
+        assert_equal(vocab.get(i) if isinstance(vocab, dict) else vocab[i], right, what=f"the bytes of id {i} of 263", hint=hint)
 
 
 @exercise("train_byte_bpe")
@@ -414,11 +421,11 @@ def test_pieces_of_a_text_have_the_ids_of_the_text(student, text, seed):
 @exercise("GPT2Tokenizer")
 def test_a_stream_need_not_end(student):
     """Ids are given while lines come."""
-    actual = student.run(first_ids, VOCABULARY, 9)
+    actual, goes_on = student.run(first_ids, VOCABULARY, 9)
+    said, hint = "100,000 lines were drawn for the first 9 ids: a stream may have no end", "draw a line only when you need it"
+    assert goes_on, f"{said}\n  hint: {hint}"
     line = [ID[token] for token in (b"low", b" low", b"er", b"\n")]
-    assert_equal(
-        actual, [*line, *line, line[0]], what="the first ids of an endless stream", hint="draw a line only when you need it"
-    )
+    assert_equal(actual, [*line, *line, line[0]], what="the first ids of a stream of lines 'low lower\\n'")
 
 
 @exercise("GPT2Tokenizer")
