@@ -14,6 +14,9 @@ BLOCKS = {"block_q": sizes(1, 5), "block_k": sizes(1, 5)}
 LENGTHS = {"lead": leading_shapes(2, 2), "n_q": sizes(1, 8), "n_k": sizes(1, 8), "d_k": sizes(1, 4), "d_v": sizes(1, 4)}
 
 
+FORWARD = "return out and lse: lse is m + log(l) of the scaled scores, and scale is 1 / sqrt(d_k) where it is None"
+
+
 def pytorch_attention(q, k, v, causal=False, scale=None):
     """F.scaled_dot_product_attention with the causal mask aligned bottom-right; every query must see a key."""
     mask = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril(k.shape[-2] - q.shape[-2]) if causal else None
@@ -89,7 +92,7 @@ def test_forward_agrees_with_pytorch(student, lead, n_q, n_k, d_k, d_v, block_q,
         student.flash_attention_forward(q, k, v, False, block_q, block_k, scale),
         (pytorch_attention(q, k, v, scale=scale), scores.logsumexp(-1)),
         what=f"(out, lse) of {n_q} queries and {n_k} keys, blocks {block_q} and {block_k}",
-        hint="the last tiles may be smaller than a block",
+        hint="the last tiles may be smaller than a block" if n_q % block_q or n_k % block_k else FORWARD,
     )
 
 
@@ -186,8 +189,11 @@ def test_apply_agrees_with_pytorch_forward_and_backward(student, causal, n_q, mo
 @exercise("hbm_traffic")
 def test_the_traffic_of_two_thousand_tokens(student):
     """n = 2048, d = 64, blocks of 128, two bytes: 34.6 million bytes against 8.9 million."""
-    assert_equal(student.hbm_traffic(2048, 64, 128, 128), (34603008, 8916992), what="hbm_traffic(2048, 64, 128, 128)")
-    assert_equal(student.hbm_traffic(5, 3, 2, 4, 1), (160, 125), what="hbm_traffic(5, 3, 2, 4, 1): three tiles of queries")
+    hint = "bytes as ints: the elements of the docstring times bytes_per_element, which is 2 where it is not given"
+    actual = student.hbm_traffic(2048, 64, 128, 128)
+    assert_equal(actual, (34603008, 8916992), what="hbm_traffic(2048, 64, 128, 128)", hint=hint)
+    actual, hint = student.hbm_traffic(5, 3, 2, 4, 1), "5 queries in tiles of 2 are three tiles: round up"
+    assert_equal(actual, (160, 125), what="hbm_traffic(5, 3, 2, 4, 1)", hint=hint)
 
 
 @exercise("pick_blocks")
