@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.hints import called, if_nan
 from autograder.testing.probes import gradients, largest_tensor
 from autograder.testing.strategies import attention_cases, given, leading_shapes, normal, seeds, settings, sizes, st
 
@@ -54,7 +55,8 @@ def test_a_query_without_any_key_gets_zeros_and_no_nan(student):
     q, k, v = normal(1, 2, 4), normal(2, 3, 4), normal(3, 3, 5)
     mask = torch.tensor([[True, False, True], [False, False, False]])
     output, weights = student.scaled_dot_product_attention(q, k, v, mask)
-    hint = "softmax of a row of -inf is 0 / 0"
+    hint = if_nan("softmax of a row of -inf is 0 / 0", weights, output)
+    hint = hint or "where the mask is False no weight is left, however low all the scores of a row are"
     assert_equal(weights[1], torch.zeros(3, dtype=torch.float64), what="weights of the blind query", hint=hint)
     assert_equal(output[1], torch.zeros(5, dtype=torch.float64), what="output of the blind query", hint=hint)
     found = student.run(gradients, "scaled_dot_product_attention", [q, k, v], {"mask": mask})["gradients"]
@@ -79,7 +81,7 @@ def test_entropy_agrees_with_pytorch(student, lead, n_q, n_k, seed):
     """The entropy of each row is that of torch.distributions.Categorical."""
     weights = normal(seed, *lead, n_q, n_k).softmax(-1)
     expected = torch.distributions.Categorical(probs=weights).entropy()
-    assert_close(student.attention_entropy(weights), expected, what="entropy", hint="sum over the last dimension")
+    assert_close(student.attention_entropy(weights), expected, "entropy", hint="-Σ w log w over the keys, natural logarithm")
 
 
 @exercise("attention_entropy")
@@ -170,8 +172,9 @@ def test_buckets_come_from_the_generator(student):
 @exercise("lsh_buckets")
 def test_odd_numbers_of_buckets_are_refused(student):
     """One bucket, or three, cannot come in opposite pairs."""
-    assert_refused(student.run, hashed, torch.ones(2, 2), 1, 0, why="n_buckets=1 is odd")
-    assert_refused(student.run, hashed, torch.ones(2, 2), 3, 0, why="n_buckets=3 is odd")
+    lsh_buckets = called("lsh_buckets", lambda x, n_buckets: student.run(hashed, x, n_buckets, 0))
+    assert_refused(lsh_buckets, torch.ones(2, 2), n_buckets=1, why="n_buckets=1 is odd")
+    assert_refused(lsh_buckets, torch.ones(2, 2), n_buckets=3, why="n_buckets=3 is odd")
 
 
 @exercise("bucketed_attention")
@@ -200,7 +203,8 @@ def test_buckets_agree_with_a_mask(student, case, n_buckets):
     expected = F.scaled_dot_product_attention(case.q, case.k, case.v, attn_mask=mask | ~mask.any(-1, keepdim=True))
     expected = torch.where(mask.any(-1, keepdim=True), expected, 0.0)
     actual = student.bucketed_attention(case.q, case.k, case.v, q_buckets, k_buckets)
-    assert_close(actual, expected, what="output", hint="each leading index has its own buckets")
+    hint = "scale 1 / sqrt(d_k), keys of the query's own bucket, and each leading index has its own buckets"
+    assert_close(actual, expected, what="output", hint=hint)
 
 
 @exercise("bucketed_attention")

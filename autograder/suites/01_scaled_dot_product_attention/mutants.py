@@ -171,6 +171,22 @@ MUTANTS = [
         ("    if mask is None:\n", "    mask = None if mask is None else ~mask\n    if mask is None:\n"),
     ),
     edit(
+        "mask_inverted_with_a_billion",
+        SDPA,
+        "The mask is used the wrong way round: True means 'may attend', so masked_fill must fill where it is False. And set "
+        "the weights there to zero after the softmax, which a row of -1e9 alone needs.",
+        ("torch.where(mask, scores, torch.finfo(scores.dtype).min)", "scores.masked_fill(mask, -1e9)"),
+        ("torch.where(mask, scores.softmax(-1), 0.0)", "scores.softmax(-1)"),
+    ),
+    edit(
+        "mask_inverted_with_infinity",
+        SDPA,
+        "The mask is used the wrong way round: True means 'may attend', so masked_fill must fill where it is False. And the "
+        "softmax of a row of -inf alone is NaN: such a row needs zeros.",
+        ("torch.where(mask, scores, torch.finfo(scores.dtype).min)", "scores.masked_fill(mask, -torch.inf)"),
+        ("torch.where(mask, scores.softmax(-1), 0.0)", "scores.softmax(-1)"),
+    ),
+    edit(
         "softmax_over_queries",
         SDPA,
         "The softmax runs over the queries (dim=-2). Each query's weights over the keys must add up to 1: dim=-1.",
@@ -606,6 +622,12 @@ MUTANTS = [
         HASH,
         "x and -x share a bucket, as where the absolute value is taken. Opposite vectors are as far apart as can be.",
         ("torch.cat([rotated, -rotated], dim=-1)", "rotated.abs()"),
+    ),
+    edit(
+        "max_instead_of_argmax",
+        HASH,
+        "max(dim=-1) gives the largest values and their places, as a tuple. The bucket is the place alone: argmax.",
+        (".argmax(dim=-1)", ".max(dim=-1)"),
     ),
     edit(
         "twice_as_many_buckets",
@@ -1183,6 +1205,15 @@ MUTANTS += [
         "1e-12 was added inside the log. A softmax gives weights that are smaller, and their gradient is then wrong. "
         "Replace only zeros.",
         ("torch.where(weights > 0, weights, 1.0).log()", "(weights + 1e-12).log()"),
+    ),
+    *(
+        edit(
+            f"small_number_of_1e_{digits}_in_the_log",
+            ENTROPY,
+            f"1e-{digits} was added inside the log, which makes the entropy of other weights wrong too. Replace only zeros.",
+            ("torch.where(weights > 0, weights, 1.0).log()", f"(weights + 1e-{digits}).log()"),
+        )
+        for digits in (8, 9, 10)
     ),
     edit(
         "settings_changed",

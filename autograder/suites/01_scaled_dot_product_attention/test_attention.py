@@ -177,7 +177,7 @@ def test_gradients_are_right_and_finite(student, reference, case, blind):
     expected = reference.run(gradients, *args)["gradients"]
     actual = none_as_zeros(actual, expected)
     hint = of_gradients(actual)
-    assert_close(actual, expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
+    assert_close(actual, expected, what="the gradients of (q, k, v)", hint=hint, rtol=1e-8, atol=1e-10)
     one = case.seed % 3  # the others are constants
     alone = none_as_zeros(student.run(gradients, *args, wrt=[one])["gradients"], expected[one : one + 1])
     hint = "q, k and v each get their gradient, whichever of them require it"
@@ -322,7 +322,7 @@ def test_dtype_is_kept(student, reference, case, dtype):
     expected = reference.run(gradients, name, [x.double() for x in (q, k, v)], options)["gradients"]
     actual = none_as_zeros(student.run(gradients, name, [q, k, v], options)["gradients"], [x.to(dtype) for x in expected])
     hint, room = of_gradients(actual), 8 * room  # sums of products of what was rounded
-    what = f"the gradients of q, k, v in {dtype}"
+    what = f"in {dtype}, the gradients of (q, k, v)"
     assert_close(actual, [x.to(dtype) for x in expected], what=what, hint=hint, rtol=room, atol=room)
 
 

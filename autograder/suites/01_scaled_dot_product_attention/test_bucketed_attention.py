@@ -152,7 +152,7 @@ def test_bucketed_gradients_are_right_and_finite(student, case):
     expected = pulled_back(lambda *qkv: case.expected(*qkv, *inputs[3:]), inputs[:3], cotangent)
     actual = none_as_zeros(actual, expected)
     hint = of_gradients(actual)
-    assert_close(actual, expected, what="the gradients of q, k, v", hint=hint, rtol=1e-8, atol=1e-10)
+    assert_close(actual, expected, what="the gradients of (q, k, v)", hint=hint, rtol=1e-8, atol=1e-10)
     one = case.seed % 3  # the others are constants
     alone = student.run(gradients, "bucketed_attention", [*inputs, case.causal], wrt=[one], seed=case.seed)["gradients"]
     alone = none_as_zeros(alone, expected[one : one + 1])
@@ -248,7 +248,7 @@ def test_inputs_and_their_dtype_are_kept(student, case, dtype):
     cotangent = cotangent_of(case.seed, (*case.lead, case.n_q, case.d_v))
     wide = pulled_back(lambda *qkv: case.expected(*qkv, *buckets), [x.double() for x in low], cotangent)
     actual = none_as_zeros(actual, [x.to(dtype) for x in wide])
-    what, hint, more = f"the gradients of q, k, v in {dtype}", of_gradients(actual), 8 * room  # sums of rounded products
+    what, hint, more = f"in {dtype}, the gradients of (q, k, v)", of_gradients(actual), 8 * room  # sums of rounded products
     assert_close(actual, [x.to(dtype) for x in wide], what=what, hint=hint, rtol=more, atol=more)
     changed = student.run(changed_around, "bucketed_attention", [*low, *buckets, case.causal])
     assert_equal(changed, [], what="what the call changed outside its result")
