@@ -5,6 +5,7 @@ from itertools import permutations, product
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.strategies import composite, example, given, normal, seeds, settings, st
 
 from . import probes
@@ -105,9 +106,13 @@ def test_backward_with_and_without_a_gradient(student):
         for kind in ("array", "list") if x.numel() else ("array",):
             assert_close(student.run(probes.walked_from, x, g, kind), g, what=f"grad of a leaf that was given {g.tolist()}")
     for shape in ((2,), (0,), (1, 2), (3, 0)):
-        assert_refused(student.run, probes.refused_walk, normal(6, *shape), None, why="only a single number does without a grad")
+        x = normal(6, *shape)
+        backward = called(f"(x of shape {shape}).backward", lambda x=x: student.run(probes.refused_walk, x, None))
+        assert_refused(backward, why="only a single number does without a grad")
     for shape, other in (((2, 3), (3,)), ((2,), (2, 1)), ((2,), (1,)), ((1,), ()), ((), (1,)), ((3,), (2,)), ((2, 3), (3, 2))):
-        assert_refused(student.run, probes.refused_walk, normal(7, *shape), normal(8, *other), why="its shape is not data's")
+        x, grad = normal(7, *shape), normal(8, *other)
+        backward = called(f"(x of shape {shape}).backward", lambda grad, x=x: student.run(probes.refused_walk, x, grad))
+        assert_refused(backward, grad, why="its shape is not data's")
     x = normal(9, 3)
     assert_close(student.run(probes.after_a_refused_walk, x), 2 * x, what="the gradient of x * x after a refusal")
 

@@ -5,6 +5,7 @@ import math
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.strategies import composite, example, float_dtypes, given, normal, seeds, settings, st
 
 from . import probes
@@ -95,9 +96,10 @@ def test_shapes_that_do_not_broadcast_are_refused(student):
              ((3,), (1, 3)), ((2, 3), (2,)), ((2, 2, 3), (3, 3)), ((4,), (2,)), ((1,), (0,)), ((3,), (0,)), ((6,), (2, 3)),
              ((2, 2, 3), (2, 3, 2)), ((2, 3, 4), (3, 2, 4)), ((2, 3, 4), (6, 4)), ((2, 3), (3, 2)),
              ((1,), (1, 1)), ((2, 1), (1, 2, 1)), ((2, 3), (1, 2, 3))]  # fmt: skip
+    unbroadcast = called("unbroadcast", lambda grad, shape: student.run(probes.unbroadcasted, grad, shape)[0])
     for whole, shape in pairs:
         why = f"{shape} does not broadcast to {whole}"
-        assert_refused(student.run, probes.unbroadcasted, normal(1, *whole), list(shape), why=why)
+        assert_refused(unbroadcast, normal(1, *whole), list(shape), why=why)
 
 
 # topological_order
@@ -140,7 +142,8 @@ def check_order(order, parents, root):
     said = f"the order of root {root} in {parents}" if len(parents) < 30 else f"the order of root {root}"
     if not all(isinstance(node, int) for node in order):
         raise AssertionError(f"{said} holds what is no node: {brief(order)}")
-    assert_equal(len(order), len(set(order)), what=f"the number of different nodes in {said}", hint="each node once")
+    if len(order) != len(set(order)):
+        raise AssertionError(f"{said} has {len(order)} entries, but {len(set(order))} nodes\n  hint: each node once")
     if set(order) != wanted:
         missing, more = sorted(wanted - set(order))[:9], sorted(set(order) - wanted)[:9]
         raise AssertionError(
@@ -395,13 +398,16 @@ def test_what_is_not_finite_never_agrees(student):
 @exercise("gradcheck", points=0.5)
 def test_what_cannot_be_checked_is_refused(student):
     """float32 inputs, an eps that is not above 0, and a function of more than one number."""
+    gradcheck = called("gradcheck", lambda f, x, **eps: student.run(probes.checked_odd, f.removeprefix("f = "), x, **eps))
     for eps in (0.0, -1e-6, math.nan):
-        assert_refused(student.run, probes.checked_odd, "a square", normal(1, 2), eps, why="eps must be above 0")
-    assert_refused(student.run, probes.checked_odd, "a square", normal(1, 2, dtype=torch.float32), why="the input is float32")
+        assert_refused(gradcheck, "f = a square", normal(1, 2), eps=eps, why="eps must be above 0")
+    assert_refused(gradcheck, "f = a square", normal(1, 2, dtype=torch.float32), why="the input is float32")
     inputs = [normal(2, 2), normal(3, 2, dtype=torch.float32)]
-    assert_refused(student.run, probes.checked, inputs, inputs, why="the second input is float32")
+    with_two = called("gradcheck", lambda _, inputs: student.run(probes.checked, inputs, inputs))
+    assert_refused(with_two, "f", inputs, why="the second input is float32")
     wanted = [True, False]
-    assert_refused(student.run, probes.checked, inputs, inputs, wanted=wanted, why="the second input, a constant, is float32")
+    with_two = called("gradcheck", lambda _, inputs: student.run(probes.checked, inputs, inputs, wanted=wanted))
+    assert_refused(with_two, "f", inputs, why="the second input, a constant, is float32")
     for shape in ((2,), (3, 1)):
         for kind in ("not one number", "not one number, and constant"):
-            assert_refused(student.run, probes.checked_odd, kind, normal(4, *shape), why="f gives several numbers")
+            assert_refused(gradcheck, f"f = {kind}", normal(4, *shape), why="f gives several numbers")

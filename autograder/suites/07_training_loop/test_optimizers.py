@@ -1,8 +1,11 @@
 """Hidden tests: SGD and AdamW, each beside PyTorch's own over many steps."""
 
+from functools import partial
+
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.strategies import composite, example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios, truth
@@ -198,6 +201,7 @@ def test_two_sgd_are_apart_and_bad_arguments_are_refused(student):
     """Nothing is shared; no parameters, negative numbers, momentum of 1, and a foreign state are refused."""
     apart_and_zero_grad(student, "SGD", {"lr": 0.1, "momentum": 0.9}, 5)
     one = [torch.ones(2)]
+    sgd = called("SGD", lambda values, **arguments: student.run(scenarios.build, "SGD", values, arguments))
     for values, arguments in (
         ([], {"lr": 0.1}),
         (one, {"lr": -0.1}),
@@ -205,10 +209,13 @@ def test_two_sgd_are_apart_and_bad_arguments_are_refused(student):
         (one, {"lr": 0.1, "momentum": 1.0}),
         (one, {"lr": 0.1, "momentum": 1.5}),
     ):
-        assert_refused(student.run, scenarios.build, "SGD", values, arguments, why=f"of {arguments}, {len(values)} parameters")
+        why = "one of the numbers is out of range" if values else "there are no parameters"
+        assert_refused(sgd, values, **arguments, why=why)
     student.run(scenarios.build, "SGD", one, {"lr": 0.0, "momentum": 0.0})
     for n_own, n_other in ((1, 2), (2, 1)):
-        assert_refused(student.run, scenarios.load_foreign_state, "SGD", n_own, n_other, why="the state is of other parameters")
+        foreign = partial(student.run, scenarios.load_foreign_state, "SGD", n_own, n_other)
+        load = called("load_state_dict", lambda _, foreign=foreign: foreign())
+        assert_refused(load, "the state of another SGD", why=f"it is of {n_other} parameters, not {n_own}")
 
 
 # AdamW
@@ -301,15 +308,15 @@ def test_two_adamw_are_apart_and_bad_arguments_are_refused(student):
     one = [torch.ones(2)]
     bad_betas = ((-0.1, 0.9), (1.0, 0.9), (0.9, -0.1), (0.9, 1.0), (0.9, 1.5))
     bad = [{"lr": -0.1}, {"eps": -1e-8}, {"weight_decay": -0.1}, *({"betas": betas} for betas in bad_betas)]
+    adamw = called("AdamW", lambda values, **arguments: student.run(scenarios.build, "AdamW", values, arguments))
     for values, arguments in (([], {}), *((one, arguments) for arguments in bad)):
-        assert_refused(
-            student.run, scenarios.build, "AdamW", values, arguments, why=f"of {arguments}, {len(values)} parameters"
-        )
+        why = "one of the numbers is out of range" if values else "there are no parameters"
+        assert_refused(adamw, values, **arguments, why=why)
     student.run(scenarios.build, "AdamW", one, {"lr": 0.0, "betas": (0.0, 0.0), "eps": 0.0, "weight_decay": 0.0})
     for n_own, n_other in ((1, 2), (2, 1)):
-        assert_refused(
-            student.run, scenarios.load_foreign_state, "AdamW", n_own, n_other, why="the state is of other parameters"
-        )
+        foreign = partial(student.run, scenarios.load_foreign_state, "AdamW", n_own, n_other)
+        load = called("load_state_dict", lambda _, foreign=foreign: foreign())
+        assert_refused(load, "the state of another AdamW", why=f"it is of {n_other} parameters, not {n_own}")
 
 
 @exercise("AdamW", points=0.5)
@@ -447,4 +454,5 @@ def test_a_negative_max_norm_is_refused(student):
     """Gradients do not turn around."""
     for bad in (-1.0, -1e-9, float("-inf")):
         for gradients in ([torch.ones(2)], [torch.zeros(2)], [None]):
-            assert_refused(student.run, scenarios.clip, gradients, bad, why="max_norm must not be negative")
+            clip = called("clip_grad_norm", lambda max_norm, x=gradients: student.run(scenarios.clip, x, max_norm)["norms"][0])
+            assert_refused(clip, max_norm=bad, why="max_norm must not be negative")

@@ -1,10 +1,12 @@
 """Hidden tests: the schedule, the batches, the vocabulary."""
 
 import math
+from functools import partial
 
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.strategies import example, given, seeds, settings, sizes, st
 
 from . import scenarios, truth
@@ -48,9 +50,11 @@ def test_the_corners_of_the_schedule_are_exactly_where_they_belong(student):
 @exercise("cosine_schedule", points=1)
 def test_a_step_before_the_first_and_a_warmup_beyond_the_end_are_refused(student):
     """Negative numbers, and more warm-up than steps, at any step."""
+    cosine_schedule = called("cosine_schedule", lambda step, **said: student.run(scenarios.schedule, [step], *said.values())[0])
     for step, warmup, total in ((-1, 2, 5), (-1, 0, 5), (0, -1, 5), (3, -1, 5), (0, 6, 5), (3, 6, 5), (7, 6, 5), (0, 0, -1)):
-        why = f"of step={step}, warmup_steps={warmup}, total_steps={total}"
-        assert_refused(student.run, scenarios.schedule, [step], warmup, total, 1.0, 0.1, why=why)
+        said = {"step": step, "warmup_steps": warmup, "total_steps": total, "max_lr": 1.0, "min_lr": 0.1}
+        why = "there is no such step" if step < 0 else "warmup_steps is not from 0 to total_steps"
+        assert_refused(cosine_schedule, **said, why=why)
 
 
 # get_batch
@@ -157,6 +161,7 @@ def test_a_text_that_is_too_short_and_sizes_below_one_are_refused(student):
     """context_length + 1 tokens are just enough."""
     data = torch.arange(6)
     student.run(scenarios.batches, data, 2, 5, 1)
+    get_batch = called("get_batch", lambda data, **given: student.run(scenarios.batches, data, *given.values(), 1)["batches"][0])
     for n, batch_size, context_length in (
         (6, 2, 6),
         (6, 2, 7),
@@ -167,8 +172,8 @@ def test_a_text_that_is_too_short_and_sizes_below_one_are_refused(student):
         (6, 2, 0),
         (6, 2, -1),
     ):
-        why = f"of {n} tokens, batch_size={batch_size}, context_length={context_length}"
-        assert_refused(student.run, scenarios.batches, data[:n], batch_size, context_length, 1, why=why)
+        why = "a size is below 1" if min(batch_size, context_length) < 1 else f"{n} tokens are too few"
+        assert_refused(get_batch, data[:n], batch_size=batch_size, context_length=context_length, why=why)
 
 
 # CharVocabulary
@@ -217,9 +222,8 @@ def test_a_vocabulary_can_be_made_again_from_its_characters(student):
 def test_a_character_that_the_vocabulary_does_not_have_is_refused(student, text):
     """At the beginning, at the end, alone."""
     for unknown in ("q" + text, text + "Q", "~", text[:1] + "\f" + text[1:]):
-        assert_refused(
-            student.run, scenarios.encode, text, unknown, why=f"the vocabulary of {text!r} has not all of {unknown!r}"
-        )
+        encode = called("encode", partial(student.run, scenarios.encode, text))
+        assert_refused(encode, unknown, why=f"the vocabulary of {text!r} has not all of {unknown!r}")
 
 
 @exercise("CharVocabulary", points=1)
@@ -230,5 +234,5 @@ def test_an_id_outside_the_vocabulary_is_refused(student, text):
     n = len(set(text))
     for bad in (-1, -n, n, n + 5, -n - 1):
         for ids in ([bad], [0, bad], [bad, n - 1]):
-            why = f"ids go from 0 to {n - 1}"
-            assert_refused(student.run, scenarios.decode, text, torch.tensor(ids), why=why)
+            why = f"the ids of the vocabulary of {text!r} go from 0 to {n - 1}"
+            assert_refused(called("decode", partial(student.run, scenarios.decode, text)), torch.tensor(ids), why=why)

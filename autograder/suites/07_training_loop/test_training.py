@@ -7,6 +7,7 @@ inputs, and computed again from the batches that it drew.
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.strategies import example, given, seeds, settings, sizes, st
 
 from . import scenarios, truth
@@ -74,7 +75,8 @@ def test_a_text_with_nothing_to_predict_is_refused(student):
     """One token, or none."""
     weights = truth.random_weights(6, 3, 4)
     for n in (0, 1):
-        assert_refused(student.run, scenarios.evaluation, weights, text(n, 6, 1), 2, 4, why=f"the text has {n} tokens")
+        evaluate = called("evaluate", lambda x, **sizes: student.run(scenarios.evaluation, weights, x, **sizes)["value"])
+        assert_refused(evaluate, text(n, 6, 1), batch_size=2, context_length=4, why=f"the text has {n} tokens")
 
 
 # train
