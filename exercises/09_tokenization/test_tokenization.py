@@ -4,6 +4,7 @@ import math
 from itertools import product
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.strategies import example, given, settings, sizes, st
 
 # What runs beside your module: each function gets it as its first argument.
@@ -248,11 +249,11 @@ def test_decoding_takes_back_encoding(student, counts):
 def test_what_is_not_there_is_refused(student):
     """Unknown tokens without "<unk>", ids that no token has, tokens that come twice."""
     assert_equal(student.run(is_in_vocabulary, COUNTS, ["<unk>"], ["a", "<unk>", "yak"]), [True, True, False], what="`in`")
+    decode = called("vocabulary.decode", lambda ids: student.run(vocabulary_from, COUNTS, ["<pad>", "<unk>"], [], [ids])[2][0])
     for ids in ([-1], [7], [0, 100]):
-        why = "ids are from 0 to 6, and Python's negative indices are none"
-        assert_refused(student.run, vocabulary_from, COUNTS, ["<pad>", "<unk>"], [], [ids], why=why)
+        assert_refused(decode, ids, why="ids are from 0 to 6, and Python's negative indices are none")
     assert student.run(refuses, COUNTS, ["<pad>"], "yak"), 'yak has no id, there is no "<unk>": refuse it with a ValueError'
-    assert_refused(student.run, vocabulary_of, ["a", "b", "a"], why="a comes twice")
+    assert_refused(called("Vocabulary", lambda tokens: student.run(vocabulary_of, tokens)), ["a", "b", "a"], why="a comes twice")
 
 
 # Trie and max_match
@@ -294,9 +295,11 @@ def test_the_trie_agrees_with_trying_every_word(student, words, text, start):
 
 @exercise("Trie")
 def test_empty_words_and_impossible_places_are_refused(student):
-    assert_refused(student.run, look_up, ["a", ""], [], why="the empty word begins everywhere")
+    insert = called("trie.insert", lambda word: student.run(look_up, ["a", word], [])[0] or None)
+    assert_refused(insert, "", why="the empty word begins everywhere")
+    longest_prefix = called("trie.longest_prefix", lambda text, start: student.run(look_up, WORDS, [], [(text, start)])[1][0])
     for start in (-1, 4):
-        assert_refused(student.run, look_up, WORDS, [], [("inn", start)], why="start is from 0 to the length of the text")
+        assert_refused(longest_prefix, "inn", start=start, why="start is from 0 to the length of the text")
 
 
 @exercise("max_match")

@@ -156,9 +156,9 @@ def use_map_of_keys(module, hashes, operations, choosy=False):
         if args:
             args[0] = kind(args[0], hashes[args[0]])
         value = outcome(perform, mapping, name, args)
-        if name == "keys":
+        if name == "keys" and isinstance(value, list):
             value = [key.number for key in value]
-        if name == "items":
+        if name == "items" and isinstance(value, list):
             value = [[key.number, content] for key, content in value]
         seen.append(value)
     return seen

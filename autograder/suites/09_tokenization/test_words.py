@@ -1,8 +1,10 @@
 """Hidden tests: vocabularies, tries and the longest match. The truth is sorting, and trying every word at every place."""
 
 import random
+from functools import partial
 
 from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.strategies import example, given, seeds, settings, sizes, st
 
 from . import scenarios
@@ -142,8 +144,9 @@ def test_a_token_has_one_id(student):
     (ids,) = student.run(scenarios.use_vocabulary, ["b", "a", "<unk>", "b a"], None, [], ["b a"])["ids"]
     assert_equal(ids, [0, 2, 1], what="encode of the text 'b a'", hint="a text is an iterable of characters")
     for make in (scenarios.make_vocabulary, scenarios.vocabulary_of_an_iterator):
-        assert_refused(student.run, make, ["a", "b", "a"], why="a token comes twice")
-    assert_refused(student.run, scenarios.make_vocabulary, {"a": 1}, ["x", "y", "x"], why="a special comes twice")
+        assert_refused(called("Vocabulary", partial(student.run, make)), ["a", "b", "a"], why="a token comes twice")
+    from_counts = called("Vocabulary.from_counts", partial(student.run, scenarios.make_vocabulary))
+    assert_refused(from_counts, {"a": 1}, ["x", "y", "x"], why="a special comes twice")
     assert_equal(student.run(scenarios.make_vocabulary, []), 0, what="the length of an empty one")
     length = student.run(scenarios.vocabulary_of_an_iterator, ["b", "a"])
     assert_equal(length, 2, what="the length of one that is made from an iterator")
@@ -254,8 +257,13 @@ def test_places_outside_of_the_text_are_refused(student):
         starts = [-1, len(text) + 1, -len(text) - 2, 100]
         actual = student.run(scenarios.trie_refusals, words, text, starts)
         expected = [True, False, *[True] * len(starts), prefix_by_trying(words, text), "", False, True]
-        what = f"['' refused, '' in the trie, starts {starts} of {text!r} refused, prefixes, '' in no words, refused there]"
-        assert_equal(actual, expected, what=what, hint="text[-1] is no error in Python: look at start first")
+        asked = ["insert('') is refused", "'' is a word then", *(f"longest_prefix({text!r}, {i}) is refused" for i in starts)]
+        asked += [f"longest_prefix({text!r}, 0)", "longest_prefix without words", "'' is a word without words"]
+        asked += ["a start beyond the end is refused without words"]
+        right = actual[:2] == expected[:2]
+        hint = "text[-1] is no error in Python: look at start first" if right else "the empty word is none"
+        actual, expected = dict(zip(asked, actual, strict=True)), dict(zip(asked, expected, strict=True))
+        assert_equal(actual, expected, what=f"a trie of {words}", hint=hint)
     # None of the characters is a mark, whatever marks the end of a word.
     others = [*map(chr, range(256)), *"•■▁\ue000\ufffd\uffff\U0010ffff"]
     stems = [f"w{i}{other}z" for i, other in enumerate(others)], [f"v{i}{other}z" for i, other in enumerate(others)]
