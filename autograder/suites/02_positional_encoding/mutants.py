@@ -7,6 +7,19 @@ from autograder.testing.variants import edit, mutant
 
 MUTANTS = [
     edit(
+        "projections_as_they_are",
+        "position_signature",
+        "These are the projections themselves: a bit is the side of the plane that a row lies on, projection > 0.",
+        ("return table @ directions > 0", "return table @ directions"),
+    ),
+    edit(
+        "distances_added_over_the_rows",
+        "nearest_position",
+        "The squares are added up over the rows (dim=0), so this is a channel: add them up over the channels, dim=-1, which "
+        "leaves one distance for each row.",
+        ("square().sum(dim=-1)", "square().sum(dim=0)"),
+    ),
+    edit(
         "halves_instead_of_pairs",
         "sinusoidal_encoding",
         "This is what you get with all sines first and all cosines after them: the paper's channels alternate, "

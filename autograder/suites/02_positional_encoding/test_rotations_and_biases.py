@@ -261,7 +261,7 @@ def test_the_bias_is_float32_and_ready_to_be_added(student):
     """The bias is float32 (h, n_q, n_k), and no queries give no rows."""
     for n_heads, n_q, n_k in [(1, 1, 1), (3, 2, 5), (4, 0, 3)]:
         bias = student.alibi_bias(n_heads, n_q, n_k)
-        assert_equal([list(bias.shape), bias.dtype], [[n_heads, n_q, n_k], torch.float32], what="[shape, dtype]")
+        assert_equal([list(bias.shape), bias.dtype], [[n_heads, n_q, n_k], torch.float32], "(shape, dtype) of the bias")
     # far back it goes on, and to the last whole number
     for n_heads, n_q, n_k in [(3, 2, 2101), (1, 2, 5003), (130, 2, 3), (1, 270, 271)]:
         assert_bias(student.alibi_bias(n_heads, n_q, n_k), n_heads, n_q, n_k)

@@ -178,7 +178,7 @@ def test_frequencies_have_the_dtype_of_the_table(student, dtype, n, channels, se
     table, frequencies = tones(seed, n, channels, dtype)
     actual = student.channel_frequencies(table)
     assert_inputs_untouched(student)
-    assert_equal([list(actual.shape), actual.dtype], [[channels], dtype], what="[shape, dtype]")
+    assert_equal([list(actual.shape), actual.dtype], [[channels], dtype], what="(shape, dtype) of the frequencies")
     assert_equal(bool((actual >= 0).all()), True, what="whether every frequency is at least 0")
     assert_within_one_bin(actual, frequencies, n)
 
@@ -391,7 +391,7 @@ def test_only_the_generator_is_drawn_from(student):
 def test_signatures_are_booleans_for_tables_of_either_precision(student, dtype, n, d, n_bits, seed):
     """A bool for each row and bit; float32 and float64 tables give them alike."""
     bits = student.run(scenarios.signature, normal(seed, n, d, dtype=dtype), n_bits, seed)
-    assert_equal([list(bits.shape), bits.dtype], [[n, n_bits], torch.bool], what="[shape, dtype]")
+    assert_equal([list(bits.shape), bits.dtype], [[n, n_bits], torch.bool], what="(shape, dtype) of the bits")
     table = 3.0 * normal(seed, n, d, dtype=dtype)
     first, strided_bits, after = student.run(scenarios.signature_leaves_table, table, n_bits, seed)
     assert_equal(after, table, what="the table, after the call", hint="work on a copy: x = x * s, not x *= s")

@@ -98,7 +98,8 @@ def test_the_table_is_float32_and_may_be_empty(student):
     """The table is float32 of shape (max_len, d_model), max_len 0 and 1 among them, and does not ask for gradients."""
     for max_len, d_model in [(0, 4), (0, 3), (1, 1), (1, 2), (5, 7)]:
         table = student.sinusoidal_encoding(max_len, d_model)
-        assert_equal([list(table.shape), table.dtype], [[max_len, d_model], torch.float32], what="[shape, dtype]")
+        what = f"(shape, dtype) of sinusoidal_encoding({max_len}, {d_model})"
+        assert_equal([list(table.shape), table.dtype], [[max_len, d_model], torch.float32], what=what)
     assert_equal(student.run(changed_around, "sinusoidal_encoding", [5, 4]), [], what="what the call changed")
     again = student.run(scenarios.again_after_overwriting, "sinusoidal_encoding", [5, 4])
     expected = sinusoids(range(5), 4).float()
@@ -225,7 +226,7 @@ def test_gradients_flow_to_the_tokens_and_to_the_table(student, reference, case)
     """Both x and the table rows that were used get their gradient, of whatever dtypes they are; unused rows get zero."""
     actual = student.run(gradients, "add_positions", list(case))["gradients"]
     expected = reference.run(gradients, "add_positions", list(case))["gradients"]
-    assert_close(actual, expected, what="[gradient of x, gradient of the table]")
+    assert_close(actual, expected, what="the gradients of [x, the table]")
     x, table, offset = case
     x = x[(slice(1),) * (x.dim() - 2)]  # one text: no sums to round
     for x_dtype, table_dtype in itertools.product(ROOM, [torch.float32, torch.float64]):
