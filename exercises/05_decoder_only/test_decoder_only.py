@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.probes import gradients
 from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, sizes, st
 
@@ -230,10 +231,9 @@ def test_model_has_its_parts(student):
 
 @exercise("MiniGPT")
 def test_model_refuses_what_it_cannot_read(student):
-    assert_refused(
-        student.run, run_model, 1, [torch.zeros(1, 7, dtype=torch.long)], **SMALL, why="7 tokens do not fit into 6"
-    )
-    assert_refused(student.run, run_model, 1, [torch.tensor([[7]])], **SMALL, why="token 7 is not in 0..6")
+    model = called("MiniGPT(config)", lambda ids: student.run(run_model, 1, [ids], **SMALL)[1][0])
+    assert_refused(model, torch.zeros(1, 7, dtype=torch.long), why="7 tokens do not fit into a context_length of 6")
+    assert_refused(model, torch.tensor([[7]]), why="token 7 is not in 0..6")
 
 
 # initialise
@@ -327,10 +327,11 @@ def test_generate_keeps_a_prompt_longer_than_the_context(student):
 def test_generate_refuses_bad_arguments(student):
     bad = (
         (torch.tensor([[0]]), -1, "-1 tokens cannot be appended"),
-        (torch.zeros(1, 0, dtype=torch.long), 1, "no prompt"),
+        (torch.zeros(1, 0, dtype=torch.long), 1, "there is no token to start from"),
     )
+    generate = called("generate_greedy", lambda ids, n: student.run(with_bigram_model, CYCLE, 2, "generate_greedy", ids, n)[0])
     for prompt, n, why in bad:
-        assert_refused(student.run, with_bigram_model, CYCLE, 2, "generate_greedy", prompt, n, why=why)
+        assert_refused(generate, prompt, n, why=why)
 
 
 # most_likely_sequence
