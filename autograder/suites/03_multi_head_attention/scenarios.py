@@ -35,7 +35,7 @@ def parameters(module, name, config):
     return {
         "shapes": {key: list(value.shape) for key, value in named.items()},
         "frozen": [key for key, value in named.items() if not value.requires_grad],
-        "attributes": {key: getattr(layer, key, None) for key in ("n_heads", "n_kv_heads", "head_dim")},
+        "attributes": {x: getattr(layer, x, "missing") for x in ("n_heads", "n_kv_heads", "head_dim")},
     }
 
 

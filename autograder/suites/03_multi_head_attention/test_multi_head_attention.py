@@ -88,8 +88,8 @@ def test_the_parameters_are_those_of_four_linear_layers(student, n_heads, head_d
         expected |= {f"{layer}.bias": [d] for layer in ("w_q", "w_k", "w_v", "w_o")}
     assert_equal(got["shapes"], expected, what=f"the shapes of the parameters with bias={bias}")
     assert_equal(got["frozen"], [], what="the parameters that do not train")
-    assert_equal(got["attributes"]["n_heads"], n_heads, what="n_heads")
-    assert_equal(got["attributes"]["head_dim"], head_dim, what="head_dim", hint="d_model // n_heads, an int")
+    assert_equal(got["attributes"]["n_heads"], n_heads, what="the attribute n_heads", hint="self.n_heads = n_heads")
+    assert_equal(got["attributes"]["head_dim"], head_dim, "the attribute head_dim", "self.head_dim = d_model // n_heads")
 
 
 @exercise(NAME, points=1)
