@@ -78,6 +78,14 @@ def test_an_example_is_shown_whole_and_the_tests_own_code_is_not() -> None:
     assert len(example) < 300 and example.endswith("...")
 
 
+def test_the_lines_of_a_plain_assert_stand_where_those_of_others_do() -> None:
+    with pytest.raises(AssertionError) as failed:
+        assert not INF, "two are too many\n  expected 1\n  hint: count them"  # pytest moves these lines
+    assert messages.failure(failed.value) == "two are too many\n  expected 1\n  hint: count them"
+    for text in ("a\n  b\n    c", "a\n    b\n  c"):
+        assert messages.failure(AssertionError(text)) == text
+
+
 def test_what_hypothesis_says_beside_the_arguments_is_not_shown() -> None:
     error = AssertionError("the sum is wrong")
     error.add_note(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -33,11 +34,15 @@ def course(tmp_path: Path, run_autograder) -> Path:
 
 def check(course: Path, *options: str) -> tuple[int, str]:
     """pytest's exit status and output on the tiny exercises."""
-    (course / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
-    command = [sys.executable, "-m", "pytest", "exercises/00_tiny", "-p", "no:cacheprovider", *options]
-    environment = {**os.environ, "PYTHONPATH": str(course)}
-    done = subprocess.run(command, cwd=course, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(**command(course, *options), capture_output=True, timeout=120)
     return done.returncode, done.stdout
+
+
+def command(course: Path, *options: str) -> dict:
+    """How pytest is run on the tiny exercises."""
+    (course / "pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
+    args = [sys.executable, "-m", "pytest", "exercises/00_tiny", "-p", "no:cacheprovider", *options]
+    return {"args": args, "cwd": course, "env": {**os.environ, "PYTHONPATH": str(course)}, "text": True}
 
 
 def test_a_stub_reads_as_todo_without_a_traceback(course: Path) -> None:
@@ -94,3 +99,22 @@ def test_a_stub_is_called_once_where_hypothesis_would_call_it_again(course: Path
     (course / "exercises/00_tiny/test_tiny.py").write_text(DRAWN)
     output = check(course)[1]
     assert "double  TODO" in output and calls.read_text() == "x", output
+
+
+def test_a_test_that_takes_long_says_where_the_students_code_is(course: Path) -> None:
+    """Once; a test that ends in time says nothing, and Control-C ends the run."""
+    (course / "exercises/00_tiny/tiny.py").write_text(WRONG.replace("return x * 3", "while True:\n        x = x"))
+    (course / "conftest.py").write_text("import autograder.testing.plugin as plugin\n\nplugin.LONG_SECONDS = 0.3\n")
+    heeded = "import pytest, signal; signal.signal(signal.SIGINT, signal.default_int_handler); raise SystemExit(pytest.main())"
+    options = command(course)
+    options["args"][1:3] = ["-c", heeded]
+    with subprocess.Popen(**options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        lines = []
+        while not lines or "Control-C ends it" not in lines[-1]:
+            lines.append(process.stdout.readline())
+            assert lines[-1], "".join(lines)
+        assert lines[-2] in [f"  double: a test has run for 0.3 s, and is at tiny.py, line {line}\n" for line in (2, 3)]
+        process.send_signal(signal.SIGINT)
+        rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 2 and "KeyboardInterrupt" in rest and "has run for" not in rest
+    assert "has run for" not in check(course, "-k", "Halver")[1]

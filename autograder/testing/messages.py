@@ -31,6 +31,9 @@ def failure(error: BaseException) -> str:
     if not isinstance(error, AssertionError) and not getattr(error, "from_student", False):
         text = f"{UNUSABLE}: {type(error).__name__}: {text}" + advice(text)
     text = text.partition("\nassert ")[0]  # what pytest adds to a message is the test's own code, about its own variables
+    first, *more = text.split("\n")
+    if more and all(line.startswith("    ") for line in more):  # and it moves all lines but the first to the right
+        text = "\n".join([first, *(line[2:] for line in more)])
     text = (text or "the check failed") + example(error)
     return re.sub(r" at 0x[0-9a-f]+", "", text)  # addresses differ from run to run
 

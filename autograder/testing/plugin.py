@@ -9,11 +9,14 @@ from __future__ import annotations
 import hashlib
 import importlib
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Sequence
-from functools import cache
+from contextlib import nullcontext
+from functools import cache, partial
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -30,6 +33,7 @@ from autograder.testing.terminal import ExerciseLines
 MARK = "exercise(name, points, core): the exercise that a test belongs to"
 LOADER = pytest.StashKey[Loader]()
 LINES = "autograder-exercise-lines"
+LONG_SECONDS = 20  # a test that runs for longer says so, for its code may never end
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -85,6 +89,21 @@ def seed_for(secret: str, name: str) -> int:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Any:
+    """While an exercise's test takes long, say so once, and where the student's code is."""
+    free = hasattr(signal, "SIGALRM") and signal.getsignal(signal.SIGALRM) is signal.SIG_DFL
+    if not free or item.get_closest_marker("exercise") is None or not item.config.pluginmanager.has_plugin(LINES):
+        return (yield)
+    signal.signal(signal.SIGALRM, partial(_say_it_takes_long, item))
+    signal.setitimer(signal.ITIMER_REAL, LONG_SECONDS)
+    try:
+        return (yield)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo) -> Any:
     """An exercise's test reports its `module`, `exercise` and `title`, and, failed, its `todo`, `load` and `lesson`."""
     report = yield
@@ -125,6 +144,20 @@ def title(item: pytest.Item) -> str:
     """What a test asks for: the first line of its docstring, or else its name as a sentence."""
     text = (getattr(getattr(item, "obj", None), "__doc__", None) or "").strip().partition("\n")[0]
     return text or getattr(item, "originalname", item.name).removeprefix("test_").replace("_", " ")
+
+
+def _say_it_takes_long(item: pytest.Item, number: int, frame: FrameType | None) -> None:
+    files, place = {str(path) for path in _files(item)}, ""
+    while frame is not None and not place:
+        if frame.f_code.co_filename in files:
+            place = f", and is at {Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+        frame = frame.f_back
+    reporter, capture = map(item.config.pluginmanager.get_plugin, ("terminalreporter", "capturemanager"))
+    with capture.global_and_fixture_disabled() if capture else nullcontext():
+        name = item.get_closest_marker("exercise").args[0]
+        reporter.write_line(f"  {name}: a test has run for {LONG_SECONDS} s{place}")
+        reporter.write_line("  Control-C ends it; `autograder check` stops by itself what never ends")
+        reporter.flush()
 
 
 def _short_reports(config: pytest.Config) -> bool:
