@@ -1,5 +1,7 @@
 """What a failed check says: nothing untrue, and nothing about the test's own variables."""
 
+from typing import NamedTuple
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -94,6 +96,30 @@ def test_what_hypothesis_says_beside_the_arguments_is_not_shown() -> None:
     for note in ("Explanation:", "    These lines were always and only run by failing test cases:", "        /course/a.py:52"):
         error.add_note(note)
     assert messages.failure(error) == "the sum is wrong\n  with seed=0, sizes=[1, 2]"
+
+
+def test_large_tensors_among_the_arguments_are_told_by_their_shapes() -> None:
+    class Case(NamedTuple):
+        q: torch.Tensor
+        k: torch.Tensor
+        n: int
+
+    @given(
+        case=st.just(Case(torch.full((2, 3, 4), -INF), torch.zeros(0, 3), 4)),
+        many=st.just(torch.zeros(40, 40)),
+        few=st.just([torch.tensor([1, 2]), torch.ones(2, 1, dtype=torch.float64)]),
+        single=st.just(torch.tensor([0.5] * 40, requires_grad=True)),
+    )
+    @settings(max_examples=1)
+    def fails(case, many, few, single):
+        raise AssertionError("the sum is wrong")
+
+    with pytest.raises(AssertionError) as failed:
+        fails()
+    assert messages.failure(failed.value).split("\n  with ")[1] == (
+        "case=Case(q=tensor of shape (2, 3, 4), k=tensor of shape (0, 3), n=4), many=large tensor, "
+        "few=[tensor([1, 2]), tensor([[1.], [1.]], dtype=torch.float64)], single=tensor of shape (40,)"
+    )
 
 
 def test_a_forgotten_return_is_said_so() -> None:

@@ -14,6 +14,7 @@ LONGEST = 200  # of an example's argument
 TODO = "TODO: "
 SOMETIMES = "\n  and not each time that it is called so: something is kept, drawn or left unset"
 UNUSABLE = "the test could not use what came back"
+_TENSOR = re.compile(r"tensor\((\[[^()]*\])(?:, size=\(([\d, ]*)\))?[^()]*\)")
 _CALLED_OTHERWISE = re.compile(
     r"\(\) (takes .* but .* given|missing \d+ required|got an unexpected keyword|got multiple values|got some positional-only)"
 )
@@ -63,8 +64,27 @@ def example(error: BaseException) -> str:
             elif given and (line.startswith("     ") or line == "    ),"):  # a value goes on
                 given[-1] += " " * given[-1].endswith(",") + line.strip()
     shown = [argument.rstrip(",").replace(", )", ")") for argument in given if not argument.startswith(FIXTURES)]
+    shown = [argument if len(argument) <= LONGEST else _TENSOR.sub(_by_shape, argument) for argument in shown]
     shown = [argument if len(argument) <= LONGEST else f"{argument[:LONGEST - 3]}..." for argument in shown]
     return "\n  with " + ", ".join(shown)[:600] if shown else ""
+
+
+def _by_shape(printed: re.Match) -> str:
+    """A tensor's shape, from how it is printed, in place of its numbers."""
+    numbers, size = printed.groups()
+    if size is not None:  # it has none
+        return f"tensor of shape ({size})"
+    if "..." in numbers:
+        return "large tensor"
+    open_lists, sizes = [], {}
+    for character in numbers:
+        if character == "[":
+            open_lists.append(1)
+        elif character == "," and open_lists:
+            open_lists[-1] += 1
+        elif character == "]":
+            sizes[len(open_lists)] = open_lists.pop()
+    return f"tensor of shape {tuple(sizes[depth] for depth in sorted(sizes))}"
 
 
 def todo(error: BaseException) -> str | None:
