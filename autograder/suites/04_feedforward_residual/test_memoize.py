@@ -56,8 +56,11 @@ def test_cache_info_counts_hits_and_misses(student, arguments):
         [len(seen) - len(set(seen)), len(set(seen))] for seen in (arguments[:i] for i in range(len(arguments) + 1))
     ]
     actual = student.run(scenarios.memoized_counts, arguments)
-    assert_equal([row[:2] for row in actual], expected, what="[hits, misses] after each call")
-    assert_equal([row[2] for row in actual], [misses for _, misses in expected], what="how often the function ran")
+    for i, ((hits, misses, ran), (wanted_hits, wanted_misses)) in enumerate(zip(actual, expected, strict=True)):
+        after = f"after {i} call{'s' * (i != 1)}"
+        assert_equal(hits, wanted_hits, what=f"the hits {after}")
+        assert_equal(misses, wanted_misses, what=f"the misses {after}")
+        assert_equal(ran, wanted_misses, what=f"how often the function ran in {i} call{'s' * (i != 1)}")
 
 
 @exercise("memoize", points=0.5)
@@ -65,9 +68,11 @@ def test_the_memory_has_no_bounds(student):
     """However many different calls there were, the first is still remembered."""
     hint = "once per distinct arguments, and nothing is forgotten"
     for n in (129, 6000, 70_000):
-        actual = student.run(scenarios.memoized_many, n)
-        what = f"(whether all results are right, runs, [hits, misses]) of {n} calls, three times over"
-        assert_equal(actual, (True, n, [2 * n, n]), what=what, hint=hint)
+        right, ran, counts = student.run(scenarios.memoized_many, n)
+        said = f"{n} different calls, three times over"
+        assert right, f"some results are wrong in {said}"
+        assert_equal(ran, n, what=f"how often the function ran in {said}", hint=hint)
+        assert_equal(counts, [2 * n, n], what=f"[hits, misses] of {said}", hint=hint)
 
 
 @exercise("memoize", points=1)
