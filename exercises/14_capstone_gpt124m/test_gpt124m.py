@@ -13,7 +13,8 @@ SMALL = {"vocab_size": 11, "context_length": 8, "n_layers": 2, "n_heads": 2, "d_
 
 def fields(module, own):
     config = module.GPTConfig(**own)
-    return [config.vocab_size, config.context_length, config.n_layers, config.n_heads, config.d_model, config.dropout]
+    names = ("vocab_size", "context_length", "n_layers", "n_heads", "d_model", "dropout")
+    return {name: getattr(config, name) for name in names}
 
 
 def sizes_refused(module, all_sizes):
@@ -158,7 +159,9 @@ def groups(module):
     model[2].weight = model[0].weight
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found = train.param_groups(model, 0.1)
-    return [[[names[id(p)] for p in group["params"]], group["weight_decay"]] for group in found]
+    if not isinstance(found, list | tuple) or not all(isinstance(group, dict) and "params" in group for group in found):
+        return None
+    return [[[names.get(id(p), "?") for p in group["params"]], group.get("weight_decay")] for group in found]
 
 
 def rates(module, steps, *args):
@@ -259,7 +262,11 @@ def saved(module, state):
             train.save_checkpoint(path, {"a": torch.ones(3), "broken": Broken()})
         except OSError:
             told = True
-        return torch.load(path, weights_only=True), told, os.listdir(os.path.join(folder, "run"))
+        try:
+            found = torch.load(path, weights_only=True)
+        except Exception:  # whatever a broken file does to it
+            found = None
+        return found, told, os.listdir(os.path.join(folder, "run"))
 
 
 def text_pieces(module, text):
@@ -312,8 +319,33 @@ def file_of(module, tensors):
         return Path(folder, "x.safetensors").read_bytes()
 
 
+def parts_of(data):
+    """The header of a safetensors file, and what follows it."""
+    import json
+
+    size = int.from_bytes(data[:8], "little")
+    said = f"the first eight bytes say, little-endian, that the header has {size} bytes; the file has {len(data)} in all"
+    assert size <= len(data) - 8, said
+    try:
+        header = json.loads(data[8 : 8 + size])
+    except ValueError as error:
+        raise AssertionError(f"the header, {size} bytes after the first eight, is not JSON: {error}") from None
+    assert isinstance(header, dict), f"the header should be a JSON object, and is {header!r:.80}"
+    return header, data[8 + size :]
+
+
+def numbers_of(header, body, name, dtype):
+    """One tensor's numbers, in a row."""
+    assert name in header, f"{name!r} is not in the header, which has {', '.join(sorted(header)[:6])}, …"
+    begin, end = header[name]["data_offsets"]
+    n_bytes = torch.empty(header[name]["shape"], dtype=dtype).nbytes
+    said = f"data_offsets of {name!r} are [{begin}, {end}]: begin and end of its {n_bytes} bytes, counted from the header's end"
+    assert end - begin == n_bytes and 0 <= begin <= end <= len(body), said
+    return torch.frombuffer(bytearray(body[begin:end]), dtype=dtype)
+
+
 def exported(module, sizes):
-    """The header of an exported model, its config.json, and a weight as the file and as the model has it."""
+    """The file of an exported model, its config.json (None where there is none), and a weight as the model has it."""
     import importlib
     import json
     import tempfile
@@ -323,14 +355,9 @@ def exported(module, sizes):
     model = module.GPT(module.GPTConfig(**sizes), torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory(dir=".") as folder:
         export(model, Path(folder, "out", "model.safetensors"))
-        data = Path(folder, "out", "model.safetensors").read_bytes()
-        config = json.loads(Path(folder, "out", "config.json").read_text())
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
-    entry = header["h.0.attn.c_proj.weight"]
-    begin, end = entry["data_offsets"]
-    weight = torch.frombuffer(bytearray(data[8 + size + begin : 8 + size + end]), dtype=torch.float32).view(entry["shape"])
-    return sorted(header), config["n_embd"], weight, model.h[0].attn.c_proj.weight.detach()
+        data, config = Path(folder, "out", "model.safetensors").read_bytes(), Path(folder, "out", "config.json")
+        config = json.loads(config.read_text()) if config.exists() else None
+    return data, config, model.h[0].attn.c_proj.weight.detach()
 
 
 def request_of(module, bodies):
@@ -391,11 +418,12 @@ def answers_to(module, requests):
 @exercise("GPTConfig")
 def test_gpt2_s_sizes_are_the_defaults_and_impossible_ones_are_refused(student):
     """50257 tokens, 1024 positions, 12 layers of 12 heads, width 768."""
-    assert_equal(student.run(fields, {}), [50257, 1024, 12, 12, 768, 0.0], what="the fields")
-    refused = student.run(sizes_refused, [{"n_layers": 0}, {"d_model": 10, "n_heads": 4}, {"dropout": 1.0}, {"dropout": 0.5}])
-    assert_equal(
-        refused, [True, True, True, False], what="whether n_layers=0, 4 heads of 10, dropout=1.0, dropout=0.5 are refused"
-    )
+    expected = {"vocab_size": 50257, "context_length": 1024, "n_layers": 12, "n_heads": 12, "d_model": 768, "dropout": 0.0}
+    assert_equal(student.run(fields, {}), expected, what="the fields of GPTConfig()")
+    cases = [{"n_layers": 0}, {"d_model": 10, "n_heads": 4}, {"dropout": 1.0}, {"dropout": 0.5}]
+    for own, was_refused, wanted in zip(cases, student.run(sizes_refused, cases), [True, True, True, False]):
+        said = ", ".join(f"{name}={size}" for name, size in own.items())
+        assert was_refused == wanted, f"GPTConfig({said}) should{'' if wanted else ' not'} be refused with a ValueError"
 
 
 @exercise("CausalSelfAttention")
@@ -437,7 +465,9 @@ def test_both_parts_are_added_to_the_stream(student):
 def test_it_has_124439808_parameters(student):
     """The output layer's weight is the token embedding's, and counted once."""
     count, tied = student.run(counted)
-    assert_equal([count, tied], [124_439_808, True], what="[parameters, lm_head.weight is wte.weight]")
+    assert tied or count != 163_037_184, "lm_head.weight should be the very parameter wte.weight, and is one of its own"
+    assert_equal(count, 124_439_808, what="the number of parameters of GPT(GPTConfig.gpt2_124m())")
+    assert tied, "lm_head.weight should be the very parameter wte.weight"
 
 
 @exercise("GPT")
@@ -445,7 +475,8 @@ def test_logits_are_those_of_its_parts_in_order(student):
     """And the loss is PyTorch's cross entropy."""
     ids, targets = torch.tensor([[1, 2, 3], [4, 5, 6]]), torch.tensor([[2, 3, 4], [5, -100, 7]])
     logits, expected, loss, expected_loss = student.run(logits_by_parts, SMALL, ids, targets)
-    assert_close([logits, loss], [expected, expected_loss], what="[logits, loss]")
+    assert_close(logits, expected, what="the logits", hint="wte[ids] + wpe[positions], the blocks, ln_f, lm_head")
+    assert_close(loss, expected_loss, what="the loss", hint="the mean over the targets that are not -100")
 
 
 @exercise("GPT")
@@ -471,9 +502,9 @@ def test_three_documents_in_shards_of_four_tokens(student):
     expected = {"train_00000.bin": [256, 97, 98, 99], "train_00001.bin": [256, 100, 101], "validation_00000.bin": [256, 102]}
     assert_equal(files, expected, what="the shards")
     shards = [{"file": "train_00000.bin", "n_tokens": 4}, {"file": "train_00001.bin", "n_tokens": 3}]
-    assert_equal(
-        manifest["splits"]["train"], {"n_documents": 2, "n_tokens": 7, "shards": shards}, what="the manifest's train split"
-    )
+    assert isinstance(manifest, dict), f"prepare_corpus should return the manifest, a dict, and returned {manifest!r:.80}"
+    expected, train = {"n_documents": 2, "n_tokens": 7, "shards": shards}, manifest.get("splits", {}).get("train", {})
+    assert_equal(train, expected, what="the manifest's train split")
 
 
 @exercise("TokenShards")
@@ -482,8 +513,10 @@ def test_two_processes_share_the_windows_and_a_position_is_found_again(student):
     options = {"batch_size": 2, "context_length": 2, "world_size": 2}
     first, following, again = student.run(batches, list(range(100, 120)), 5, options, 1)
     x = [[[100, 101], [102, 103]], [[104, 105], [106, 107]]]
-    expected = [[(torch.tensor(rows), torch.tensor(rows) + 1)] for rows in x]
-    assert_equal(first, expected, what="the first batch of rank 0, and that of rank 1")
+    hint = "y is x moved on by one; rank r has the windows from step * B * W + r * B on"
+    for rank, ((batch,), rows) in enumerate(zip(first, x)):
+        expected = torch.tensor(rows), torch.tensor(rows) + 1
+        assert_equal(batch, expected, what=f"rank {rank}'s first (x, y)", hint=hint)
     assert_equal(again, following, what="the batch after the position was restored")
 
 
@@ -491,14 +524,22 @@ def test_two_processes_share_the_windows_and_a_position_is_found_again(student):
 def test_matrices_decay_and_vectors_do_not(student):
     """A tied weight is there once."""
     expected = [[["0.weight"], 0.1], [["0.bias", "1.weight", "1.bias"], 0.0]]
-    assert_equal(student.run(groups), expected, what="[[names, weight decay] of each group]")
+    found = student.run(groups)
+    assert found is not None, 'param_groups should return a list of two dicts, each {"params": […], "weight_decay": …}'
+    assert_equal(len(found), 2, what="the number of groups")
+    for i, (names, decay) in enumerate(expected):
+        said = f"of the {('first', 'second')[i]} group"
+        assert_equal(found[i][0], names, what=f"the names {said}'s params", hint="p.ndim >= 2 tells a matrix from a vector")
+        assert found[i][1] is not None, f"{said}, a dict, there is no 'weight_decay': AdamW would then take its own, 0.01"
+        assert_equal(found[i][1], decay, what=f"the weight_decay {said}")
 
 
 @exercise("cosine_schedule")
 def test_up_in_a_line_and_down_along_half_a_cosine(student):
     """Two steps of warm-up in ten, from 1.0 down to 0.2."""
-    actual = student.run(rates, [0, 1, 2, 6, 10, 11], 2, 10, 1.0, 0.2)
-    assert_close(actual, [1 / 3, 2 / 3, 1.0, 0.6, 0.2, 0.2], what="the rates of steps 0, 1, 2, 6, 10 and 11")
+    steps = [0, 1, 2, 6, 10, 11]
+    for step, rate, expected in zip(steps, student.run(rates, steps, 2, 10, 1.0, 0.2), [1 / 3, 2 / 3, 1.0, 0.6, 0.2, 0.2]):
+        assert_close(rate, expected, what=f"cosine_schedule({step}, 2, 10, 1.0, 0.2)")
 
 
 def pairs_of(n):
@@ -510,17 +551,23 @@ def pairs_of(n):
 def test_the_mean_loss_of_two_batches_and_no_trace(student):
     """In evaluation mode; every part's mode, the position and the random state stay."""
     value, expected, left = student.run(trained, "evaluate", pairs_of(3), {})
-    assert_close(value, expected, what="the loss", rtol=2e-6)
-    assert_equal(left, [True, False, 0, True], what="[model.training, norm.training, position, random state as it was]")
+    hint = "model.eval(); shards.batch(0) and shards.batch(1); the mean of the two losses"
+    assert_close(value, expected, what="the loss", hint=hint, rtol=2e-6)
+    names = ("model.training", "model.norm.training", "the shards' position", "whether the random state is as it was,")
+    for name, found, wanted in zip(names, left, [True, False, 0, True]):
+        assert_equal(found, wanted, what=f"{name} afterwards")
 
 
 @exercise("save_checkpoint")
 def test_a_failed_save_leaves_the_old_checkpoint(student):
     """And nothing else in the folder."""
     state = {"step": 3, "weights": torch.arange(3.0)}
-    assert_equal(
-        student.run(saved, state), (state, True, ["checkpoint.pt"]), what="(state, whether the error was passed on, files)"
-    )
+    found, told, files = student.run(saved, state)
+    hint = "write another file in the same folder, and os.replace it when it is complete"
+    assert found is not None, f"after a save that failed half-way, torch.load cannot read the file under path\n  hint: {hint}"
+    assert_equal(found, state, what="the state under path after a save that failed half-way", hint=hint)
+    assert told, "a save that fails should pass the error on to the caller"
+    assert_equal(files, ["checkpoint.pt"], what="the files in the folder", hint="the unfinished file goes in any case")
 
 
 @exercise("train")
@@ -528,8 +575,12 @@ def test_three_steps_of_two_passes_are_adamw_s(student):
     """With clipping and decay, at a constant rate."""
     config = {"total_steps": 3, "warmup_steps": 0, "max_lr": 0.05, "min_lr": 0.05, "weight_decay": 0.2, "accumulation_steps": 2}
     state, expected, losses, expected_losses = student.run(trained, "plain", pairs_of(6), config)
-    assert_close(losses, expected_losses, what="the losses", hint="divide each pass's loss by accumulation_steps", rtol=1e-6)
-    assert_close(state, expected, what="the weights", rtol=1e-5, atol=1e-8)
+    assert_equal(len(losses), 3, what='the number of losses in history["loss"]', hint="one a step, not one a pass")
+    hint = "a step's loss is the mean over its passes: divide each by accumulation_steps"
+    for step, (loss, wanted) in enumerate(zip(losses, expected_losses)):
+        assert_close(loss, wanted, what=f'history["loss"][{step}]', hint=hint, rtol=1e-6)
+        hint = "once a step: zero_grad, all passes backward, clip_grad_norm_ to clip_norm, the step's rate, optimizer.step()"
+    assert_close(state, expected, what="the weights", hint=hint, rtol=1e-5, atol=1e-8)
 
 
 @exercise("train")
@@ -549,9 +600,11 @@ def test_stopped_and_resumed_is_not_stopped(student):
 def test_a_character_comes_with_its_last_byte(student):
     """One, two, three and four bytes."""
     actual = student.run(text_pieces, "a\u00e9\u20ac\U0001f600")
-    assert_equal(
-        actual, [["a", 1], ["\u00e9", 3], ["\u20ac", 6], ["\U0001f600", 10]], what="[[piece, bytes asked for by then], ...]"
-    )
+    hint = "wait while the decoded text ends with U+FFFD; what was shown is not shown again"
+    assert_equal([piece for piece, _ in actual], ["a", "\u00e9", "\u20ac", "\U0001f600"], what="the pieces", hint=hint)
+    for (piece, asked), wanted in zip(actual, [1, 3, 6, 10]):
+        what, hint = f"how many bytes had been asked for when {piece!r} came", "yield a piece before you ask for the next id"
+        assert_equal(asked, wanted, what=what, hint=hint)
 
 
 @exercise("next_token")
@@ -586,31 +639,31 @@ def test_the_cache_changes_no_token_and_nothing_is_read_too_early(student):
 @exercise("write_safetensors")
 def test_a_file_of_two_tensors_is_as_the_format_says(student):
     """Length, header, numbers."""
-    import json
-
     tensors = {"a": torch.tensor([[1, 2]], dtype=torch.uint8), "w": torch.tensor([1.0, -2.0])}
     data = student.run(file_of, tensors)
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
-    assert_equal(size % 8, 0, what="the header's length modulo 8")
-    assert_equal(header.pop("__metadata__", None), {"format": "pt"}, what="the metadata")
+    header, body = parts_of(data)
+    hint = "fill it up with spaces at its end"
+    assert_equal((len(data) - len(body)) % 8, 0, what="the header's length modulo 8", hint=hint)
+    assert_equal(header.pop("__metadata__", {}), {"format": "pt"}, what='"__metadata__" in the header')
     for name, dtype in (("a", "U8"), ("w", "F32")):
-        begin, end = header[name]["data_offsets"]
-        assert_equal(
-            [header[name]["dtype"], header[name]["shape"]], [dtype, list(tensors[name].shape)], what=f"dtype and shape of {name}"
-        )
-        raw = torch.frombuffer(bytearray(data[8 + size + begin : 8 + size + end]), dtype=tensors[name].dtype)
-        assert_equal(raw, tensors[name].flatten(), what=f"the numbers of {name}")
+        assert name in header, f"the tensor {name!r} is not in the header"
+        assert_equal(header[name]["dtype"], dtype, what=f"the dtype of {name!r} in the header")
+        assert_equal(header[name]["shape"], list(tensors[name].shape), what=f"the shape of {name!r} in the header")
+        assert_equal(numbers_of(header, body, name, tensors[name].dtype), tensors[name].flatten(), what=f"the numbers of {name}")
 
 
 @exercise("export")
 def test_the_file_has_the_published_names_and_layout(student):
     """No lm_head; the square c_proj is transposed as well; config.json is beside it."""
-    names, width, weight, own = student.run(exported, SMALL)
-    assert "lm_head.weight" not in names and "wte.weight" in names and "h.1.mlp.c_fc.bias" in names, (
-        f"the names are {names[:6]}..."
-    )
-    assert_equal(width, 8, what="n_embd in config.json")
+    data, config, own = student.run(exported, SMALL)
+    header, body = parts_of(data)
+    assert "lm_head.weight" not in header, "lm_head.weight is in the file: leave it out, it is wte.weight"
+    for name in ("wte.weight", "h.1.mlp.c_fc.bias"):
+        assert name in header, f"{name!r} is not in the header, which has {', '.join(sorted(header)[:6])}, …"
+    assert config is not None, "there is no config.json beside the file"
+    assert_equal(config["n_embd"], 8, what="n_embd in config.json")
+    name = "h.0.attn.c_proj.weight"
+    weight = numbers_of(header, body, name, torch.float32).view(header[name]["shape"])
     assert_equal(weight, own.T.contiguous(), what="h.0.attn.c_proj.weight in the file")
 
 
@@ -626,7 +679,9 @@ def test_defaults_are_filled_in_and_what_is_wrong_is_named(student):
     ]
     bodies += [b'{"prompt": "a", "stop": 3}', b"hello", b'{"prompt": "a", "max_new_tokens": 101}']
     expected = [{"prompt": "a"} | defaults, "prompt", "top_k", "temperature", "stop", "body", "max_new_tokens"]
-    assert_equal(student.run(request_of, bodies), expected, what="the requests, or the fields that are wrong")
+    for body, found, wanted in zip(bodies, student.run(request_of, bodies), expected):
+        kind = "the request" if isinstance(wanted, dict) else "the field that BadRequest names"
+        assert_equal(found, wanted, what=f"for the body {body!r} with limit=100, {kind}")
 
 
 @exercise("application")
@@ -637,11 +692,10 @@ def test_answers_are_json_with_a_stream_or_without(student):
     requests = [("POST", "/generate", b'{"prompt": "a"}'), ("POST", "/generate", b'{"prompt": "a", "stream": true}')]
     requests += [("GET", "/health", b""), ("GET", "/generate", b""), ("GET", "/x", b""), ("POST", "/generate", b'{"prompt": 3}')]
     plain, stream, health, *errors = student.run(answers_to, requests)
-    assert_equal(
-        [plain[:2], json.loads(plain[2])], [["200", "application/json"], {"text": "h\u00e9llo", "n_tokens": 6}], what="the answer"
-    )
+    assert_equal(plain[:2], ["200", "application/json"], what="[status, type] of the answer")
+    assert_equal(json.loads(plain[2]), {"text": "h\u00e9llo", "n_tokens": 6}, what="the answer")
     lines = [json.loads(line) for line in stream[2].splitlines()]
-    assert_equal(stream[:2], ["200", "application/x-ndjson"], what="the stream's status and type")
+    assert_equal(stream[:2], ["200", "application/x-ndjson"], what="[status, type] of the stream")
     assert_equal(lines, [{"text": character} for character in "h\u00e9llo"] + [{"done": True, "n_tokens": 6}], what="its lines")
     assert_equal(json.loads(health[2]), {"status": "ok"}, what="the health")
     assert_equal(

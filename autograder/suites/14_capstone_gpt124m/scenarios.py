@@ -87,6 +87,10 @@ def filled(target, weights):
     target.to(next(iter(weights.values())).dtype)
     with torch.no_grad():
         for name, value in weights.items():
+            if name not in parameters:
+                others = ", ".join(sorted(parameters.keys() - weights.keys())[:4])
+                instead = f"it has {others} instead" if others else "nor another one in its place"
+                raise AttributeError(f"{type(target).__name__} has no parameter called {name}; {instead}")
             parameters[name].copy_(value)
     return target
 
@@ -758,6 +762,8 @@ def groups_of(module, weight_decay, kind):
         model.norm.bias.requires_grad_(False)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = part(module, "train").param_groups(model, weight_decay)
+    if not isinstance(groups, list | tuple) or not all(isinstance(group, dict) for group in groups):
+        return None, []
     torch.optim.AdamW(groups, lr=0.1)  # takes them
     found = [
         {"weight_decay": group["weight_decay"], "params": [names.get(id(p), "?") for p in group["params"]]} for group in groups
@@ -863,7 +869,10 @@ def checkpoint_failed(module, state, path, first, full):
         train.save_checkpoint(path, {"weights": torch.zeros(100), "broken": Unwritable(error)})
     except (OSError, TypeError):
         told = True
-    found = torch.load(path, weights_only=True) if os.path.exists(path) else None
+    try:
+        found = torch.load(path, weights_only=True) if os.path.exists(path) else None
+    except Exception:  # whatever a broken file does to it
+        found = "a file that torch.load cannot read"
     return told, found, sorted(os.listdir(os.path.dirname(path)))
 
 

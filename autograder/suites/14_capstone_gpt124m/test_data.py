@@ -181,7 +181,8 @@ def test_batches_are_the_windows_of_the_stream_shared_out_among_processes(studen
     for rank, own in enumerate(batches):
         expected = [batch(tokens, step, size, t, rank, world) for step in range(steps)]
         hint = "window i begins at token i * context_length; rank r has the windows from step * B * W + r * B on"
-        assert_equal(own, expected, what=f"the batches of rank {rank} of {world}", hint=hint)
+        for step, pair in enumerate(expected):
+            assert_equal(own[step], pair, what=f"with {world} ranks, rank {rank}'s shards.batch({step})", hint=hint)
 
 
 @exercise("TokenShards", points=1)
@@ -194,8 +195,10 @@ def test_next_batch_goes_through_the_epochs(student, layout, n):
     seen, changed, files, intact = student.run(scenarios.followed, shards, size, t, n, rank=rank, world=world)
     batches, positions = zip(*seen)
     expected = [batch(tokens, i % steps, size, t, rank, world) for i in range(n)]
-    hint = "x and y are copies: one that is changed changes nothing else"
-    assert_equal(list(batches), expected, what="the batches", hint=hint)
+    hint = ""
+    for i, pair in enumerate(expected):
+        assert_equal(batches[i], pair, what=f"batch {i + 1} of next_batch(), (x, y)", hint=hint)
+        hint = "x and y are copies: one that is changed changes nothing else"
     expected = [[(i + 1) // steps, (i + 1) % steps] for i in range(n)]
     hint = "after the last batch of an epoch, the position is the next one's beginning at once"
     assert_equal(list(positions), expected, what=f"[epoch, step] after each batch, {steps} to an epoch", hint=hint)
