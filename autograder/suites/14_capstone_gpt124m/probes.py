@@ -422,7 +422,11 @@ class Exchange:
         return lambda data: None
 
     def whole(self):
-        body = b"".join(self.chunks)
+        chunks = list(self.chunks)
+        for chunk in chunks:
+            if not isinstance(chunk, bytes | bytearray | memoryview):
+                raise TypeError(f"the application should return a list or an iterator of bytes, and gave {chunk!r:.60}")
+        body = b"".join(chunks)
         if hasattr(self.result, "close"):
             self.result.close()
         return body

@@ -88,7 +88,7 @@ def filled(target, weights):
     with torch.no_grad():
         for name, value in weights.items():
             if name not in parameters:
-                others = ", ".join(sorted(parameters.keys() - weights.keys())[:4])
+                others = ", ".join(sorted(dict(target.named_parameters()).keys() - weights.keys())[:4])
                 instead = f"it has {others} instead" if others else "nor another one in its place"
                 raise AttributeError(f"{type(target).__name__} has no parameter called {name}; {instead}")
             parameters[name].copy_(value)

@@ -182,7 +182,7 @@ def test_batches_are_the_windows_of_the_stream_shared_out_among_processes(studen
         expected = [batch(tokens, step, size, t, rank, world) for step in range(steps)]
         hint = "window i begins at token i * context_length; rank r has the windows from step * B * W + r * B on"
         for step, pair in enumerate(expected):
-            assert_equal(own[step], pair, what=f"with {world} ranks, rank {rank}'s shards.batch({step})", hint=hint)
+            assert_equal(own[step], pair, what=f"with world_size={world}, rank {rank}'s shards.batch({step})", hint=hint)
 
 
 @exercise("TokenShards", points=1)
@@ -330,7 +330,7 @@ def test_only_what_a_batch_needs_is_read(student):
     step = (n // 4 - 1) // 2  # its last window goes over to the second shard
     measured = student.measure(scenarios.batch_of_many, n, 3, 2, 4, step, tail, warm_up=(40, 3, 2, 4, 1, tail))
     x, y = measured.value
-    assert_equal([x, y], [torch.tensor([tail[:4], tail[4:]]), torch.tensor([tail[1:5], [*tail[5:], 0]])], what="(x, y)")
+    assert_equal([x, y], [torch.tensor([tail[:4], tail[4:]]), torch.tensor([tail[1:5], [*tail[5:], 0]])], what="shards.batch(step)")
     assert measured.peak_bytes < 8e6, (
         f"a batch of 8 tokens took {measured.peak_bytes / 1e6:.0f} MB of memory"
         "\n  hint: np.memmap reads pages when they are asked for"

@@ -150,15 +150,26 @@ def test_it_leaves_no_trace(student):
                 "gradients": [1.0],
                 "changed for everyone": [],
             }
-            what = "[(training, its dropout training, recording a graph)] and what evaluate left behind"
-            assert_equal(left, wanted, what=what)
+            said = {
+                "the modes": "[model, dropout, norm, the dropout's container].training after evaluate",
+                "how the model ran": "[(model.training, dropout.training, whether a graph was recorded)] while evaluate ran",
+                "the position": "the position of the shards after evaluate",
+                "trained": "how many parameters require gradients after evaluate",
+                "gradients": "the sums of the .grad that are there after evaluate",
+                "changed for everyone": "what evaluate changed for everyone",
+            }
+            for name, what in said.items():
+                assert_equal(left[name], wanted[name], what=what)
 
 
 @exercise("evaluate", points=1)
 def test_more_batches_than_there_are_are_refused_and_fewer_than_one(student):
     """All of them are not too many."""
-    answers = student.run(scenarios.evaluation_refused, some_batches(1, 3), [0, -1, 4, 1, 3])
-    assert_equal(answers, [True, True, True, False, False], what="whether 0, -1, 4, 1 and 3 of 3 batches are refused")
+    counts = [0, -1, 4, 1, 3]
+    answers = student.run(scenarios.evaluation_refused, some_batches(1, 3), counts)
+    for n, was_refused in zip(counts, answers, strict=True):
+        wanted = not 1 <= n <= 3
+        assert was_refused == wanted, f"with 3 batches, n_batches={n} should{'' if wanted else ' not'} be refused"
     batches = some_batches(2, 2)
     mean = sum(losses_of(scenarios.tiny(3), batches)) / 2
     value = student.run(scenarios.evaluated_together, 3, batches)
