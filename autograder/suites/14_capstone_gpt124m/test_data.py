@@ -330,7 +330,7 @@ def test_only_what_a_batch_needs_is_read(student):
     step = (n // 4 - 1) // 2  # its last window goes over to the second shard
     measured = student.measure(scenarios.batch_of_many, n, 3, 2, 4, step, tail, warm_up=(40, 3, 2, 4, 1, tail))
     x, y = measured.value
-    assert_equal([x, y], [torch.tensor([tail[:4], tail[4:]]), torch.tensor([tail[1:5], [*tail[5:], 0]])], what="shards.batch(step)")
+    assert_equal([x, y], [torch.tensor([tail[:4], tail[4:]]), torch.tensor([tail[1:5], [*tail[5:], 0]])], what="a batch")
     assert measured.peak_bytes < 8e6, (
         f"a batch of 8 tokens took {measured.peak_bytes / 1e6:.0f} MB of memory"
         "\n  hint: np.memmap reads pages when they are asked for"
