@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.assertions import brief
+from autograder.testing.hints import called
 from autograder.testing.strategies import given, normal, seeds, settings, sizes, st
 
 # What runs beside your module: each function gets it as its first argument.
@@ -71,7 +73,8 @@ def bias_of(module, sizes, n_q, n_k):
     n_buckets, n_heads = one.embedding.weight.shape
     with torch.no_grad():
         one.embedding.weight.copy_(torch.arange(n_buckets)[:, None] + 100 * torch.arange(n_heads))
-    return one(n_q, n_k).detach()
+    with torch.no_grad():
+        return one(n_q, n_k)
 
 
 def config_fields(module, *args, **fields):
@@ -135,11 +138,8 @@ def without_gradient(module, source, ids):
 
 
 def corrupt(module, ids, sentinels, seed, *args):
-    """(input, target) as lists, and the same again with a generator of the same seed."""
-    texts = []
-    for _ in range(2):
-        texts.append([x.tolist() for x in module.span_corrupt(ids, sentinels, torch.Generator().manual_seed(seed), *args)])
-    return texts
+    """(input, target), and the same again with a generator of the same seed."""
+    return [module.span_corrupt(ids, sentinels, torch.Generator().manual_seed(seed), *args) for _ in range(2)]
 
 
 def run_translate(module, source, n, lengths=None, seed=5, **options):
@@ -212,9 +212,10 @@ def read_positions(module, source, n, **options):
 def test_the_first_tokens_are_real(student):
     expected = torch.tensor([[True, True, False], [False, False, False], [True, True, True]])
     actual = student.padding_mask(torch.tensor([2, 0, 3]), 3)
-    assert_equal(actual, expected, what="the mask of lengths 2, 0 and 3", hint="position j is real if j < length")
+    hint = "position j is real if j < length: such a comparison is the mask, in booleans"
+    assert_equal(actual, expected, what="the mask of lengths 2, 0 and 3", hint=hint)
     nested = student.padding_mask(torch.tensor([[2], [0]]), 3)
-    assert_equal(nested, expected[:2, None], what="the mask of lengths (2, 1)", hint="lengths[..., None]")
+    assert_equal(nested, expected[:2, None], what="the mask of lengths [[2], [0]]", hint="lengths[..., None]")
     assert_inputs_untouched(student)
 
 
@@ -265,7 +266,8 @@ def test_padding_has_no_weight_and_nothing_is_zero(student):
 def test_the_attention_has_four_weights(student):
     expected = {f"{name}.weight": [6, 6] for name in ("w_q", "w_k", "w_v", "w_o")}
     assert_equal(student.run(parameter_shapes, "CrossAttention", 6, 2), expected, what="the parameters", hint="bias=False")
-    assert_refused(student.run, parameter_shapes, "CrossAttention", 6, 4, why="4 does not divide 6")
+    make = called("CrossAttention", lambda *sizes: student.run(parameter_shapes, "CrossAttention", *sizes))
+    assert_refused(make, 6, 4, why="4 heads do not divide a width of 6")
 
 
 # relative_position_bucket and RelativePositionBias
@@ -278,10 +280,9 @@ def test_buckets_by_hand(student):
     one = student.relative_position_bucket(relative, False, 8, 16)
     # 4 + log(r / 4) / log(4) * 4, rounded down: 5 is 4.64, 6 is 5.17, 7 is 5.61, 9 is 6.34, 11 is 6.92, 12 is 7.17
     expected = {0: 0, 3: 3, 4: 4, 5: 4, 6: 5, 7: 5, 9: 6, 11: 6, 12: 7, 16: 7, 19: 7}
-    found = {r: int(one[r]) for r in expected}
-    assert_equal(
-        found, expected, what="the buckets of distances before the query, one direction", hint="round down, N - 1 at most"
-    )
+    for r, bucket in expected.items():
+        hint = "distances below E = 4 have buckets of their own" if r < 4 else "round down, N - 1 at most"
+        assert_equal(int(one[r]), bucket, what=f"the bucket of -{r} with one direction, 8 buckets, max_distance=16", hint=hint)
     after = student.relative_position_bucket(torch.tensor([1, 5, 100]), False, 8, 16)
     assert_equal(after, torch.tensor([0, 0, 0]), what="the buckets of later keys, one direction", hint="they count as distance 0")
     two = student.relative_position_bucket(torch.tensor([-30, -5, -1, 0, 1, 5, 30]), True, 8, 16)
@@ -344,7 +345,8 @@ def test_an_encoder_block_has_these_parameters(student):
     names = student.run(parameter_shapes, "EncoderBlock", 6, 2, 5)
     expected = {f"attention.{name}.weight" for name in ("w_q", "w_k", "w_v", "w_o")} | {"norm_1.weight", "norm_2.weight"}
     expected |= {f"feed_forward.{name}.{kind}" for name in ("w_in", "w_out") for kind in ("weight", "bias")}
-    assert_equal(sorted(names), sorted(expected), what="the names of the parameters")
+    assert_equal(sorted(expected - set(names)), [], what="the parameters that are missing", hint="each norm is one of its own")
+    assert_equal(sorted(set(names) - expected), [], what="the parameters that should not be there")
 
 
 @exercise("DecoderBlock")
@@ -355,7 +357,8 @@ def test_a_decoder_block_is_causal_and_sees_the_whole_context(student):
     other[:, 2:] += 1.0
     elsewhere[:, 2] += 1.0
     changed = student.run(run_block, "DecoderBlock", [other, context])
-    assert_close(changed[:, :2], full[:, :2], what="x before position 2 when the tokens from there on change", hint="causal_mask")
+    what = "x before position 2 when the tokens from there on change"
+    assert_close(changed[:, :2], full[:, :2], what=what, hint="its self-attention needs causal_mask(t, t)")
     changed = student.run(run_block, "DecoderBlock", [x, elsewhere])
     assert bool(((changed - full).abs().amax(-1) > 1e-9).all()), "the context's last token does not reach every position"
 
@@ -373,10 +376,13 @@ def test_a_decoder_block_goes_on_from_a_past(student):
 
 @exercise("MiniT5Config")
 def test_a_configuration_is_checked(student):
-    assert_equal(student.run(config_fields, 50), [50, 2, 4, 64, 256, 0.0], what="the fields of MiniT5Config(50)")
-    assert_equal(student.run(config_fields, 50, d_ff=7), [50, 2, 4, 64, 7, 0.0], what="the fields with d_ff=7")
+    names = "vocab_size", "n_layers", "n_heads", "d_model", "d_ff", "dropout"
+    for asked, call, d_ff in (({}, "MiniT5Config(50)", 256), ({"d_ff": 7}, "MiniT5Config(50, d_ff=7)", 7)):
+        for name, found, wanted in zip(names, student.run(config_fields, 50, **asked), (50, 2, 4, 64, d_ff, 0.0)):
+            assert_equal(found, wanted, what=f"the {name} of {call}")
+    make = called("MiniT5Config", lambda *sizes, **fields: student.run(config_fields, *sizes, **fields))
     for fields in ({"n_layers": 0}, {"d_ff": 0}, {"n_heads": 3}, {"d_model": 2.5}, {"dropout": 1.0}, {"n_buckets": -1}):
-        assert_refused(student.run, config_fields, 50, **fields, why="no model has such sizes")
+        assert_refused(make, 50, **fields, why="no model has such sizes")
 
 
 @exercise("MiniT5")
@@ -423,7 +429,7 @@ def test_everything_moves_by_one(student):
     ids = torch.tensor([[5, 6, 7], [8, 9, 1]])
     expected = torch.tensor([[0, 5, 6], [0, 8, 9]])
     assert_equal(student.shift_right(ids, 0), expected, what="the shifted ids", hint="start_id comes in, the last token goes")
-    assert_inputs_untouched(student)
+    assert_inputs_untouched(student, "put the new ids together in a tensor of their own: the loss needs the old ones")
     assert_equal(student.shift_right(ids[0, :1], 4), torch.tensor([4]), what="a single token, shifted")
 
 
@@ -454,8 +460,13 @@ def test_nothing_counted_is_zero(student):
 def test_spans_go_back_into_their_places(student, seed, n, rate, mean):
     """Put what follows each sentinel of the target in its place in the input: that is the text."""
     ids, sentinels = torch.arange(100, 100 + n), list(range(40))
-    (source, target), again = student.run(corrupt, ids, sentinels, seed, rate, mean)
-    assert_equal(again, [source, target], what="the texts from a generator of the same seed", hint="generator=generator")
+    found, again = student.run(corrupt, ids, sentinels, seed, rate, mean)
+    for each in (found, again):
+        pair = isinstance(each, tuple | list) and len(each) == 2 and all(isinstance(text, torch.Tensor) for text in each)
+        assert pair, f"span_corrupt returns two tensors, input and target, but this is {brief(each)}"
+    source, target = (text.tolist() for text in found)
+    what, hint = "the texts from a generator of the same seed", "generator=generator"
+    assert_equal([text.tolist() for text in again], [source, target], what=what, hint=hint)
     n_spans = sum(token < 100 for token in source)
     marks = [token for token in target if token < 100]
     assert_equal(marks, sentinels[: n_spans + 1], what="the target's sentinels", hint="one for each span, and one as an end")
@@ -464,15 +475,20 @@ def test_spans_go_back_into_their_places(student, seed, n, rate, mean):
     assert_equal(text, ids.tolist(), what="the text, put together again", hint=f"input {source}, target {target}")
     n_cut = min(max(round(n * rate), 1), n - 1)
     assert_equal(len(target) - n_spans - 1, n_cut, what=f"the number of tokens cut of {n} at a rate of {rate}")
-    assert_equal(n_spans, min(max(round(n_cut / mean), 1), n_cut, n - n_cut), what="the number of spans")
+    what, wanted = f"the number of spans, of {n_cut} tokens cut and {n - n_cut} kept", max(round(n_cut / mean), 1)
+    assert_equal(n_spans, min(wanted, n_cut, n - n_cut), what=what)
     touching = [a for a, b in zip(source, source[1:]) if a < 100 and b < 100]
     assert not touching, f"two spans touch each other in {source}"
 
 
 @exercise("span_corrupt")
 def test_too_few_sentinels_are_refused(student):
-    assert_refused(student.run, corrupt, torch.arange(100, 120), [1, 2], 0, 0.3, 3.0, why="two spans and the end need three")
-    assert_refused(student.run, corrupt, torch.arange(100, 101), [1, 2], 0, why="one token cannot be cut")
+    def run(ids, sentinel_ids, **options):
+        return student.run(corrupt, ids, sentinel_ids, 0, *options.values())
+
+    cut, options = called("span_corrupt", run), {"corruption_rate": 0.3, "mean_span_length": 3.0}
+    assert_refused(cut, torch.arange(100, 120), [1, 2], **options, why="two spans and the end need three sentinels")
+    assert_refused(cut, torch.arange(100, 101), [1, 2], why="one token cannot be cut")
 
 
 # translate
@@ -497,7 +513,8 @@ def test_the_cache_changes_no_beam(student):
         options = {"beam_size": beam_size, "length_penalty": penalty}
         plain, cached = (student.run(run_translate, source, 6, lengths, use_cache=each, **options)[0] for each in (False, True))
         hint = "a row's past is that of the row it continues: which one was that?"
-        assert_equal(cached, plain, what=f"the translations with the cache, {options}", hint=hint)
+        what = f"the translations with the cache (beam_size={beam_size}, length_penalty={penalty})"
+        assert_equal(cached, plain, what=what, hint=hint)
 
 
 @exercise("translate")
@@ -506,14 +523,15 @@ def test_each_token_is_read_once(student):
     hint = "decode(texts[:, -1:], context, mask, past)"
     assert_equal(student.run(read_positions, source, 12), 12, what="the positions that the decoder read for 12 tokens", hint=hint)
     plain = student.run(read_positions, source, 12, use_cache=False)
-    assert_equal(plain, 78, what="the same without the cache, 1 + 2 + ... + 12")
+    assert_equal(plain, 78, what="the positions read for 12 tokens without the cache, 1 + 2 + ... + 12")
 
 
 @exercise("translate")
 def test_no_beam_and_negative_lengths_are_refused(student):
     source = torch.tensor([[3, 4]])
-    assert_refused(student.run, run_translate, source, 5, beam_size=0, why="there is no beam of 0")
-    assert_refused(student.run, run_translate, source, -1, why="max_new_tokens is negative")
+    write = called("translate", lambda max_new_tokens, **options: student.run(run_translate, source, max_new_tokens, **options))
+    assert_refused(write, max_new_tokens=5, beam_size=0, why="there is no beam of 0")
+    assert_refused(write, max_new_tokens=-1, why="max_new_tokens is negative")
     assert_equal(student.run(run_translate, source, 0)[0], [[]], what="the translations of 0 tokens")
 
 
@@ -536,7 +554,8 @@ def test_matches_are_clipped_and_counted_over_the_corpus(student):
     actual = student.bleu(["a a a a"], [["a b"]], 1)
     assert_close(actual, 25.0, what="the score of 'a a a a' beside 'a b', single tokens", hint="'a' matches once")
     actual = student.bleu(["a a a"], [["a b c", "x a a"]], 1)
-    assert_close(actual, 100 * 2 / 3, what="the same with two references", hint="as often as the one that has it most often")
+    what, hint = "the score of 'a a a' beside 'a b c' and 'x a a', single tokens", "as often as the one that has it most often"
+    assert_close(actual, 100 * 2 / 3, what=what, hint=hint)
     actual = student.bleu(["a b c d", "x y"], [["a b c d"], ["z w"]], 2)
     expected = 100 * math.sqrt(4 / 6 * 3 / 4)
     assert_close(actual, expected, what="the score of two texts, pairs at most", hint="add up first, then divide")

@@ -3,6 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.probes import again_after_overwriting, strided
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 
@@ -26,7 +27,7 @@ def test_the_first_tokens_of_each_row_are_real(student, reference, lead, n, seed
     """True at the first lengths[i] positions of row i and False after them, for lengths of any shape and integer dtype."""
     lengths = torch.randint(n + 1, lead, generator=torch.Generator().manual_seed(seed)).to(dtype)
     actual = student.padding_mask(lengths, n)
-    hint = "position j is real if j < length"
+    hint = "position j is real if j < length: such a comparison is the mask, in booleans"
     assert_equal(actual, reference.padding_mask(lengths, n), what=f"the mask of {lengths.tolist()} in {n}", hint=hint)
     assert_inputs_untouched(student)
 
@@ -206,10 +207,14 @@ def test_the_layer_has_four_weights_and_no_bias(student):
     found = student.run(scenarios.structure, "CrossAttention", [6, 3])
     names = {"w_q", "w_k", "w_v", "w_o"}
     assert_equal(found["parameters"], {f"{name}.weight": [6, 6] for name in names}, what="the parameters")
-    assert_equal([found["shared by two"], found["changed"]], [[], []], what="[what two layers share, what making one changed]")
-    assert_equal(student.run(scenarios.heads_of, 6, 3), [3, 2], what="[n_heads, head_dim]")
+    assert_equal(found["shared by two"], [], what="the parameters that two new layers share")
+    assert_equal(found["changed"], [], what="what making a layer changed elsewhere")
+    n_heads, head_dim = student.run(scenarios.heads_of, 6, 3)
+    assert_equal(n_heads, 3, what="the attribute n_heads of CrossAttention(6, 3)")
+    assert_equal(head_dim, 2, what="the attribute head_dim of CrossAttention(6, 3)", hint="d_model // n_heads, an int")
+    make = called("CrossAttention", lambda *sizes: student.run(scenarios.made, "CrossAttention", *sizes))
     for d, n_heads in ((6, 4), (2, 4), (7, 2)):
-        assert_refused(student.run, scenarios.made, "CrossAttention", d, n_heads, why="n_heads does not divide d_model")
+        assert_refused(make, d, n_heads, why="n_heads does not divide d_model")
 
 
 @exercise("CrossAttention", points=0.5)
@@ -235,7 +240,8 @@ def test_arguments_are_left_alone_and_nothing_is_remembered(student, reference):
     found, untouched, changed = student.run(scenarios.called_scattered, "CrossAttention", layer, weights, args)
     expected = reference.run(scenarios.called, "CrossAttention", layer, weights, args)
     assert_close(found, expected, what="the output for arguments in another order in memory")
-    assert_equal([untouched, changed], [True, []], what="[whether the arguments are as they were, what else changed]")
+    assert_equal(untouched, True, what="whether the arguments are as they were")
+    assert_equal(changed, [], what="what else the call changed")
     several = [args, problem(6, 2, 2, 3, 4, 3, "none", "none")[2:], problem(7, 1, 2, 5, 2, 3, "keys", "none")[2:], args]
     turns = "CrossAttention", layer, weights, random_weights(attention_shapes(6), 8), several
     actual, expected = (each.run(scenarios.called_in_turns, *turns) for each in (student, reference))

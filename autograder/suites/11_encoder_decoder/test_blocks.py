@@ -3,6 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, exercise
+from autograder.testing.assertions import brief
 from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
@@ -42,7 +43,8 @@ def check_values(student, reference, kind, seed, b, t, n, heads, width, d_ff, pl
     args = kind, [d, heads, d_ff], weights_of(kind, seed, d, d_ff), arguments(kind, seed, b, t, n, d, heads, plain, form)
     actual, expected = (each.run(scenarios.called, *args) for each in (student, reference))
     if kind == "DecoderBlock":
-        assert isinstance(actual, tuple | list) and len(actual) == 2, "a DecoderBlock returns x and the pair (k, v)"
+        pair = isinstance(actual, tuple | list) and len(actual) == 2
+        assert pair, f"a DecoderBlock returns two things, x and the pair (k, v), but this is {brief(actual)}"
     else:
         assert isinstance(actual, torch.Tensor), (
             f"an EncoderBlock returns x and nothing else, but this is a {type(actual).__name__}"
@@ -99,7 +101,8 @@ def check_parameters(student, kind):
     shapes = {name: list(shape) for name, shape in block_shapes(D, D_FF, kind).items()}
     hint = "attention without biases, feed_forward with them, one RMSNorm for each sub-layer"
     assert_equal(found["parameters"], shapes, what="the parameters of a new block", hint=hint)
-    assert_equal([found["shared by two"], found["changed"]], [[], []], what="[what two blocks share, what making one changed]")
+    assert_equal(found["shared by two"], [], what="the parameters that two new blocks share")
+    assert_equal(found["changed"], [], what="what making a block changed elsewhere")
 
 
 def check_memory(student, reference, kind):
@@ -108,7 +111,8 @@ def check_memory(student, reference, kind):
     found, untouched, changed = student.run(scenarios.called_scattered, kind, LAYER, weights, args)
     expected = reference.run(scenarios.called, kind, LAYER, weights, args)
     assert_close(first(found), first(expected), what="x for arguments in another order in memory")
-    assert_equal([untouched, changed], [True, []], what="[whether the arguments are as they were, what else changed]")
+    assert_equal(untouched, True, what="whether the arguments are as they were")
+    assert_equal(changed, [], what="what else the call changed")
     several = [args, arguments(kind, 12, plain=True), arguments(kind, 11, 2, 6, 2), args]
     call = kind, LAYER, weights, others, several
     actual, expected = (each.run(scenarios.called_in_turns, *call) for each in (student, reference))

@@ -3,6 +3,7 @@
 import torch
 
 from autograder.testing import assert_close, assert_equal, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
@@ -42,10 +43,11 @@ def said(error):
 @exercise("MiniT5Config", points=1.5)
 def test_sizes_that_make_no_model_are_refused(student):
     """Zeros, negative numbers, fractions, heads that do not divide the width, a dropout of 1 or below 0."""
+    make = called("MiniT5Config", lambda *sizes, **fields: student.run(scenarios.config_fields, *sizes, **fields))
     for name in ("vocab_size", "n_layers", "n_heads", "d_model", "d_ff", "n_buckets", "max_distance"):
         for bad in (0, -4, 2.5, "8"):
             why = f"{name} must be a positive whole number"
-            assert_refused(student.run, scenarios.config_fields, **(SMALL | {name: bad}), why=why)
+            assert_refused(make, **(SMALL | {name: bad}), why=why)
             try:
                 student.run(scenarios.config_fields, **(SMALL | {name: bad}))
             except ValueError as error:
@@ -55,10 +57,10 @@ def test_sizes_that_make_no_model_are_refused(student):
                 pass
     for n_heads, d_model in ((4, 6), (3, 64), (128, 64)):
         why = "n_heads must divide d_model"
-        assert_refused(student.run, scenarios.config_fields, 9, n_heads=n_heads, d_model=d_model, why=why)
+        assert_refused(make, 9, n_heads=n_heads, d_model=d_model, why=why)
     for dropout in (1.0, -0.1, 1.5):
         why = f"dropout must be at least 0 and below 1, and {dropout} is not"
-        assert_refused(student.run, scenarios.config_fields, 9, dropout=dropout, why=why)
+        assert_refused(make, 9, dropout=dropout, why=why)
     for bad, names in (({"dropout": 1.5}, ["dropout"]), ({"n_heads": 3}, ["n_heads", "d_model"])):
         try:
             student.run(scenarios.config_fields, 9, **bad)
@@ -262,8 +264,9 @@ def test_arguments_and_settings_are_left_alone(student, reference):
     call = shallow, model_weights(shallow, 8), *long
     actual, expected = (each.run(scenarios.logits, *call) for each in (student, reference))
     assert_close(actual, expected, what="the logits of texts of 530 and 520 tokens", rtol=1e-7, atol=1e-8)
+    model = called("MiniT5(config)", lambda *ids: student.run(scenarios.logits, SMALL, weights, *ids))
     for bad in (-1, 9):
         for place in (0, 1):
             wrong = [x.clone() for x in args]
             wrong[place][0, 0] = bad
-            assert_refused(student.run, scenarios.logits, SMALL, weights, *wrong, why="the vocabulary has 9 tokens")
+            assert_refused(model, *wrong, why=f"the vocabulary has 9 tokens, and {bad} is none", error="an IndexError")

@@ -17,8 +17,11 @@ def assert_buckets(found, relative, bidirectional, n_buckets, max_distance):
     for r, bucket in zip(relative.flatten().tolist(), found.flatten().tolist()):
         right = possible_buckets(r, bidirectional, n_buckets, max_distance)
         n = n_buckets // 2 if bidirectional else n_buckets
-        hint = "key minus query: what is at or before the query has r <= 0"
-        if (abs(r) if bidirectional else -r) >= n // 2:
+        first = n if bidirectional and r > 0 else 0  # of the buckets of this direction
+        hint = f"keys {'after' if first else 'at or before'} the query have the buckets from {first} to {first + n - 1}"
+        if r > 0 and not bidirectional:
+            hint = "a key after the query counts as distance 0"
+        elif first <= bucket < first + n and (abs(r) if bidirectional else -r) >= n // 2:
             hint = "from E on it is E + floor(log(r / E) / log(max_distance / E) * (N - E)), N - 1 at most"
         what = f"the bucket of {r} with n_buckets={n_buckets}, max_distance={max_distance}, bidirectional={bidirectional}"
         expected = " or ".join(map(str, sorted(right)))

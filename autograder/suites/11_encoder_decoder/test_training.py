@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.probes import changed_around, strided
 from autograder.testing.strategies import example, float_dtypes, given, leading_shapes, normal, seeds, settings, sizes, st
 
@@ -176,6 +177,8 @@ def numbers(n, rate, mean):
 
 def spans_of(ids, sentinels, source, target):
     """[(start, stop)] of each span in ids, after every check of what the two texts must be."""
+    for text, name in ((source, "input"), (target, "target")):
+        assert isinstance(text, torch.Tensor), f"the {name} is a {type(text).__name__}, not a tensor"
     assert source.ndim == target.ndim == 1 and source.dtype == target.dtype == ids.dtype, (
         "input and target are 1-D, in ids' dtype"
     )
@@ -280,7 +283,8 @@ def test_the_defaults_are_t5s_and_ids_keep_their_dtype(student):
     found, changed = student.run(scenarios.corrupted, ids, sentinels, 1, times=2)
     for source, target in found:
         spans = spans_of(ids, sentinels, source, target)
-        assert_equal([len(spans), sum(b - a for a, b in spans)], [5, 15], what="[spans, tokens cut] of 100 tokens")
+        assert_equal(len(spans), 5, what="the number of spans in 100 tokens")
+        assert_equal(sum(b - a for a, b in spans), 15, what="the number of tokens cut of 100")
     assert_equal(changed, [], what="what else the calls changed")
     ((source, target),), _ = student.run(scenarios.corrupted, ids, sentinels, 1, mean_span_length=15, corruption_rate=0.3)
     assert_equal(len(spans_of(ids, sentinels, source, target)), 2, what="the number of spans, the options given by name")
@@ -290,12 +294,17 @@ def test_the_defaults_are_t5s_and_ids_keep_their_dtype(student):
 def test_what_cannot_be_corrupted_is_refused(student):
     """Fewer than two tokens, a batch, rates and lengths that make no sense, too few sentinels."""
     ids = torch.arange(100, 120)
+
+    def run(ids, sentinel_ids, **options):
+        return student.run(scenarios.corrupted, ids, sentinel_ids, 0, *options.values())
+
+    corrupt = called("span_corrupt", run)
     for bad in (ids[:1], ids[:0], ids.reshape(2, 10), ids[0]):
-        assert_refused(student.run, scenarios.corrupted, bad, [1, 2, 3], 0, why="ids must be one text of 2 tokens or more")
+        assert_refused(corrupt, bad, [1, 2, 3], why="ids must be one text of 2 tokens or more")
     for rate, mean in ((0.0, 3.0), (1.0, 3.0), (-0.1, 3.0), (1.5, 3.0), (0.3, 0.5), (0.3, 0.0)):
         why = "a rate is between 0 and 1, a mean length at least 1"
-        assert_refused(student.run, scenarios.corrupted, ids, list(range(50)), 0, rate, mean, why=why)
+        assert_refused(corrupt, ids, list(range(50)), corruption_rate=rate, mean_span_length=mean, why=why)
     for sentinels in ([], [1], [1, 2]):
         why = "two spans and the end need three sentinels"
-        assert_refused(student.run, scenarios.corrupted, ids, sentinels, 0, 0.3, 3.0, why=why)
+        assert_refused(corrupt, ids, sentinels, corruption_rate=0.3, mean_span_length=3.0, why=why)
     student.run(scenarios.corrupted, ids, [1, 2, 3], 0, 0.3, 3.0)

@@ -3,6 +3,7 @@
 import torch
 
 from autograder.testing import assert_equal, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.strategies import example, given, normal, seeds, settings, sizes, st
 
 from . import scenarios
@@ -31,7 +32,8 @@ def check(student, reference, seed, b, n_new, masked=True, **options):
     args = CONFIG, weights, source, START, EOS, n_new, mask
     actual, changed = student.run(scenarios.translated, *args, **options)
     expected, _ = reference.run(scenarios.translated, *args, **options)
-    assert_equal(actual, expected, what=f"the translations of {b} sources, {n_new} tokens at most, {options}", hint=HINT)
+    said = ", ".join(f"{name}={value}" for name, value in options.items())
+    assert_equal(actual, expected, what=f"the translations of {b} sources, {n_new} tokens at most ({said})", hint=HINT)
     assert_equal(changed, [], what="what else the call changed")
 
 
@@ -165,8 +167,12 @@ def test_the_model_stays_as_it_is_and_can_be_trained(student, reference):
 def test_translations_that_make_no_sense_are_refused(student):
     """A negative number of tokens, no beam."""
     weights, source, _ = problem(11)
+
+    def run(max_new_tokens, **options):
+        return student.run(scenarios.translated, CONFIG, weights, source, START, EOS, max_new_tokens, **options)
+
     for use_cache in (True, False):
         for n, beam_size in ((-1, 1), (-1, 2), (3, 0), (3, -2)):
             options = {"beam_size": beam_size, "use_cache": use_cache}
-            why = "max_new_tokens is negative, or beam_size below 1"
-            assert_refused(student.run, scenarios.translated, CONFIG, weights, source, START, EOS, n, why=why, **options)
+            why = "max_new_tokens is negative" if n < 0 else "there is no beam without texts"
+            assert_refused(called("translate", run), max_new_tokens=n, why=why, **options)
