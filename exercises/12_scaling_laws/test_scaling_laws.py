@@ -8,6 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.hints import called, if_right
 from autograder.testing.strategies import given, leading_shapes, normal, seeds, settings, sizes, st
 
 PUBLISHED = (1.69, 406.4, 410.7, 0.34, 0.28)
@@ -76,7 +77,8 @@ def adapted(module, names, x, merge):
 
     keys, found = list(model.state_dict()), {"before": run()}
     if names:
-        found["injected"] = module.inject_lora(model, names, 2, 4.0)
+        paths = module.inject_lora(model, names, 2, 4.0)
+        found["injected"] = type(paths).__name__ if isinstance(paths, nn.Module) else paths
         found["trained"] = sorted(name for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad)
         found["after"] = run()
         with torch.no_grad():
@@ -85,7 +87,8 @@ def adapted(module, names, x, merge):
                     layer.lora_b.fill_(0.5)
         found["stirred"] = run()
     if merge:
-        found["merged"] = module.merge_lora(model)
+        paths = module.merge_lora(model)
+        found["merged"] = type(paths).__name__ if isinstance(paths, nn.Module) else paths
         found["merged output"] = run()
         found["same keys"] = list(model.state_dict()) == keys
     return found
@@ -104,8 +107,9 @@ def watched_ring(module, chunks):
 
 def averaged(module, gradients, seconds=60):
     """average_gradients in as many processes as there are entries, connected by gloo. `gradients[rank]` is a list of
-    numbers, or None, for each parameter. Returns the gradients afterwards, for each rank; or None where processes may not
-    talk to each other, as in the grader's cage (where average_gradients meets a group of threads instead).
+    numbers, or None, for each parameter. Returns the gradients afterwards, for each rank; or a text, what went wrong; or
+    None where processes may not talk to each other, as in the grader's cage
+    (where average_gradients meets a group of threads instead).
     """
     import json
     import os
@@ -139,7 +143,15 @@ def averaged(module, gradients, seconds=60):
         except NotImplementedError as error:
             result = {"todo": str(error)}
         except BaseException as error:
-            result = {"error": f"{type(error).__name__}: {error}"}
+            result = {"error": f"your code raised {type(error).__name__}: {error}"}
+            if "gloo" in str(error):
+                result = {"misunderstood": "the processes did not understand each other"}
+            code, step = getattr(module.average_gradients, "__code__", None), error.__traceback__
+            while step is not None and step.tb_frame.f_code is not code:
+                step = step.tb_next
+            if step is not None:
+                where = f"{os.path.basename(code.co_filename)}, line {step.tb_lineno}"
+                result = {kind: f"{said}\n  {where}" for kind, said in result.items()}
         with open(os.path.join(folder, f"rank{rank}.part"), "w") as file:
             json.dump(result, file)
         os.rename(os.path.join(folder, f"rank{rank}.part"), os.path.join(folder, f"rank{rank}.json"))
@@ -163,14 +175,17 @@ def averaged(module, gradients, seconds=60):
         found = []
         for rank in range(len(gradients)):
             path = os.path.join(folder, f"rank{rank}.json")
-            found.append({"error": f"process {rank} did not end within {seconds} s: do all make the same calls?"})
+            found.append({"late": f"process {rank} did not end within {seconds} s"})
             if os.path.exists(path):
                 with open(path) as file:
                     found[-1] = json.load(file)
-    for kind, exception in (("todo", NotImplementedError), ("error", RuntimeError)):
+    for kind in ("todo", "error", "misunderstood", "late"):
         for one in found:
+            if kind == "todo" and kind in one:
+                raise NotImplementedError(one[kind])
             if kind in one:
-                raise exception(one[kind])
+                same = "do all processes make the same calls, with as many numbers? None counts as zeros"
+                return one[kind] if kind == "error" else f"{one[kind]}\n  hint: {same}"
     return [one["gradients"] for one in found]
 
 
@@ -180,8 +195,10 @@ def averaged(module, gradients, seconds=60):
 @exercise("fit_power_law")
 def test_a_power_law_by_example(student):
     """y = 3 x², and a fall with the square root."""
-    assert_close(student.fit_power_law([1, 2, 10], [3, 12, 300]), (3.0, 2.0), what="(coefficient, exponent)")
-    hint = "exp of the intercept is the coefficient"
+    actual, hint = student.fit_power_law([1, 2, 10], [3, 12, 300]), "exp of the intercept is the coefficient"
+    swapped = actual[::-1] if isinstance(actual, tuple) else None
+    order = if_right("the coefficient comes first, then the exponent", swapped, (3.0, 2.0))
+    assert_close(actual, (3.0, 2.0), what="(coefficient, exponent)", hint=order or hint)
     assert_close(student.fit_power_law([1.0, 4.0], [10.0, 5.0]), (10.0, -0.5), what="(coefficient, exponent)", hint=hint)
 
 
@@ -226,8 +243,9 @@ def test_growth_by_example(student):
 
 @exercise("growth_exponent")
 def test_one_size_has_no_slope(student):
-    assert_refused(student.run, growth, [8], [1.0], why="a line needs two points")
-    assert_refused(student.run, growth, [8, 16], [1.0, 0.0], why="a cost of 0 has no logarithm")
+    measure = called("growth_exponent", lambda sizes: student.run(growth, sizes, [1.0, 0.0])[0])
+    assert_refused(measure, sizes=[8], why="a line needs two points")
+    assert_refused(measure, sizes=[8, 16], why="function(16) is 0, which has no logarithm")
 
 
 # transformer_flops
@@ -276,8 +294,9 @@ def test_the_count_agrees_with_pytorch(student, layers, heads, head_dim, d_ff, v
 @exercise("transformer_flops")
 def test_too_long_a_sequence_is_refused(student):
     config = {"vocab_size": 5, "context_length": 8, "n_layers": 1, "n_heads": 1, "d_model": 4, "d_ff": 16}
+    count = called("transformer_flops", lambda seq_len: student.run(flops, config, seq_len))
     for t in (0, 9):
-        assert_refused(student.run, flops, config, t, why="seq_len is not from 1 to the context length")
+        assert_refused(count, seq_len=t, why="it is not from 1 to the context length of 8")
 
 
 # training_flops
@@ -287,7 +306,8 @@ def test_too_long_a_sequence_is_refused(student):
 def test_chinchilla_and_a_grid(student):
     """70 billion parameters, 1.4 trillion tokens; and tensors."""
     actual = student.training_flops(70 * 10**9, 1_400 * 10**9)
-    assert_equal(actual, 588 * 10**21, what="Chinchilla's training", hint="ints give an int")
+    hint = "ints give an int" if isinstance(actual, float) else "two for the forward pass, twice as many for the backward pass"
+    assert_equal(actual, 588 * 10**21, what="Chinchilla's training", hint=hint)
     n, d = torch.tensor([[1.0], [2.0]]), torch.tensor([10.0, 100.0])
     assert_close(student.training_flops(n, d), torch.tensor([[60.0, 600.0], [120.0, 1200.0]]), what="a grid of flops")
 
@@ -299,7 +319,8 @@ def test_chinchilla_and_a_grid(student):
 def test_intensity_by_example(student):
     """A square product, the same in four bytes, and a matrix times a vector."""
     for arguments, expected in (((1024, 1024, 1024), 1024 / 3), ((1024, 1024, 1024, 4), 512 / 3), ((1, 1000, 1000), 1000 / 1002)):
-        assert_close(student.arithmetic_intensity(*arguments), expected, what=f"arithmetic_intensity{arguments}")
+        hint = "2 m n k operations; the bytes of three matrices: (m, k), (k, n) and the result"
+        assert_close(student.arithmetic_intensity(*arguments), expected, what=f"arithmetic_intensity{arguments}", hint=hint)
     assert_close(student.arithmetic_intensity(m=2, n=3, k=5), 60 / (2 * (10 + 15 + 6)), what="(2, 5) @ (5, 3)")
 
 
@@ -337,7 +358,8 @@ def test_a_machine_without_memory_is_refused(student):
 @exercise("chinchilla_loss")
 def test_the_loss_of_chinchilla(student):
     """70 billion parameters, 1.4 trillion tokens: 1.69 + 0.083 + 0.163."""
-    assert_close(student.chinchilla_loss(70e9, 1.4e12, PUBLISHED), 1.936645, what="Chinchilla's loss", rtol=1e-5)
+    actual, hint = student.chinchilla_loss(70e9, 1.4e12, PUBLISHED), "E + A / n^alpha + B / d^beta, in the order of the params"
+    assert_close(actual, 1.936645, what="Chinchilla's loss", hint=hint, rtol=1e-5)
     n, d = torch.tensor([[1.0], [16.0]], dtype=torch.float64), torch.tensor([1.0, 9.0], dtype=torch.float64)
     expected = torch.tensor([[6.0, 4.0], [4.5, 2.5]], dtype=torch.float64)
     assert_close(student.chinchilla_loss(n, d, (1.0, 2.0, 3.0, 0.5, 0.5)), expected, what="a grid of losses")
@@ -387,7 +409,8 @@ def test_too_few_runs_are_refused(student):
 def test_the_budget_of_gopher(student):
     """5.76e23 operations: with the published constants, 32 billion parameters on 3 trillion tokens."""
     n, d = student.compute_optimal(5.76e23, PUBLISHED)
-    assert_close((n, d), (3.218986e10, 2.982306e12), what="(n, d)", rtol=1e-6, hint="the budget is c = 6 n d")
+    spent = if_right("G = (alpha A / (beta B))^(1 / (alpha + beta)) is a factor of n", float(6 * n * d), 5.76e23)
+    assert_close((n, d), (3.218986e10, 2.982306e12), what="(n, d)", rtol=1e-6, hint=spent or "the budget is c = 6 n d")
     symmetric = student.compute_optimal(600.0, (1.0, 5.0, 5.0, 0.5, 0.5))
     assert_close(symmetric, (10.0, 10.0), what="(n, d) where both terms are alike")
     tensor = student.compute_optimal(torch.tensor([600.0, 60000.0]), (1.0, 5.0, 5.0, 0.5, 0.5))
@@ -422,7 +445,7 @@ def test_a_new_lora_layer(student):
     expected = {"base.weight": False, "base.bias": False, "lora_a": True, "lora_b": True}
     assert_equal(trained, expected, what="what requires gradients", hint="base.requires_grad_(False)")
     assert_equal(b, torch.zeros(4, 20), what="lora_b (out, rank)")
-    assert_equal(a.shape, torch.Size([20, 100]), what="the shape of lora_a (rank, in)")
+    assert_equal(tuple(a.shape), (20, 100), what="the shape of lora_a (rank, in)")
     assert 0.09 < a.std() < 0.11, f"lora_a has a standard deviation of {a.std():.3f}; 1 / sqrt(100) is 0.1"
     assert_close(output, of_base, what="the output at the start")
 
@@ -459,14 +482,17 @@ def test_layers_are_found_by_their_names(student):
         found = student.run(adapted, names, x, False)
         assert_equal(found["injected"], paths, what=f"the paths for {names}")
         expected = sorted(f"{path}.{name}" for path in paths for name in ("lora_a", "lora_b"))
-        assert_equal(found["trained"], expected, what="what requires gradients", hint="everything else is frozen")
+        more = sorted(set(found["trained"]) - set(expected))
+        assert_equal(more, [], what="what requires gradients beside lora_a and lora_b", hint="everything else is frozen")
+        assert_equal(found["trained"], expected, what="what requires gradients")
         assert_close(found["after"], found["before"], what="the output after the injection")
         assert not torch.allclose(found["stirred"], found["before"]), "numbers in lora_b change nothing in the output"
 
 
 @exercise("inject_lora")
 def test_an_unknown_name_is_refused(student):
-    assert_refused(student.run, adapted, ["w_q"], torch.zeros(1, 3), False, why="no layer is called w_q")
+    inject = called("inject_lora", lambda names: student.run(adapted, names, torch.zeros(1, 3), False)["injected"])
+    assert_refused(inject, names=["w_q"], why="no layer of the model is called w_q")
 
 
 # merge_lora
@@ -484,7 +510,8 @@ def test_merging_undoes_the_injection_and_keeps_what_was_learned(student):
 
 @exercise("merge_lora")
 def test_nothing_to_merge_is_refused(student):
-    assert_refused(student.run, adapted, None, torch.zeros(1, 3), True, why="the model has no LoRALinear")
+    merge = called("merge_lora", lambda: student.run(adapted, None, torch.zeros(1, 3), True)["merged"])
+    assert_refused(merge, why="the model has no LoRALinear")
 
 
 # quantize_int8
@@ -497,9 +524,10 @@ def test_eight_bits_by_example(student):
     q, scale = student.quantize_int8(weight)
     assert_inputs_untouched(student)
     expected = torch.tensor([[127, 0, 2, -2], [-127, 1, 0, 100], [0, 0, 0, 0]], dtype=torch.int8)
+    assert_equal(tuple(scale.shape), (3, 1), what="the shape of scale", hint="one for each row")
+    hint = "the row's largest absolute value, divided by 127"
+    assert_close(scale[:2], torch.tensor([[1.0], [0.01]]), what="the scales of the first two rows", hint=hint)
     assert_equal(q, expected, what="q", hint="halves go to the even number; a row of zeros stays zeros")
-    assert_equal(scale.shape, torch.Size([3, 1]), what="the shape of scale")
-    assert_close(scale[:2], torch.tensor([[1.0], [0.01]]), what="the scales of the first two rows")
     assert scale.isfinite().all(), "the scale of a row of zeros should be finite"
 
 
@@ -531,7 +559,7 @@ def test_three_ranks_by_example(student):
     chunks = [[torch.tensor([float(10**r * c)]) for c in (1, 2, 3)] for r in range(3)]
     expected = [[torch.tensor([111.0 * c]) for c in (1, 2, 3)] for _ in range(3)]
     assert_close(student.ring_all_reduce(chunks), expected, what="the chunks of each rank", hint="every rank holds every sum")
-    assert_inputs_untouched(student)
+    assert_inputs_untouched(student, "clone each chunk before anything is added to it")
 
 
 @exercise("ring_all_reduce")
@@ -585,7 +613,9 @@ def test_row_shards_add_up(student, lead, widths, with_bias, seed):
     xs = [normal(seed + i, *lead, width) for i, width in enumerate(widths)]
     weight, bias = normal(seed + 7, 3, sum(widths)), normal(seed + 8, 3) if with_bias else None
     expected = F.linear(torch.cat(xs, dim=-1), weight, bias)
-    assert_close(student.row_parallel_linear(xs, weight, bias), expected, what=f"the layer on shards of {widths}")
+    actual = student.row_parallel_linear(xs, weight, bias)
+    hint = if_right("the bias counts once, not once a shard", actual, expected + (len(xs) - 1) * (bias if with_bias else 0))
+    assert_close(actual, expected, what=f"the layer on shards of {widths}", hint=hint)
 
 
 @exercise("row_parallel_linear")
@@ -604,6 +634,7 @@ def test_three_processes_average_their_gradients(student):
     actual = student.run(averaged, gradients)
     if actual is None:
         return  # not possible in the grader's cage
+    assert not isinstance(actual, str), actual
     hint = "all_reduce adds up; divide by the number of processes; None counts as zeros"
     assert_close(actual, [[[4.0, 5.0], [3.0]]] * 3, what="the gradients at each process", hint=hint, rtol=1e-6)
 
@@ -612,4 +643,5 @@ def test_three_processes_average_their_gradients(student):
 def test_a_process_by_itself_keeps_its_gradients(student):
     actual = student.run(averaged, [[[1.0, 2.0], [3.0]]])
     if actual is not None:  # possible outside of the grader's cage
+        assert not isinstance(actual, str), actual
         assert_close(actual, [[[1.0, 2.0], [3.0]]], what="the gradients", rtol=1e-6)

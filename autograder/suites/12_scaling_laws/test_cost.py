@@ -6,6 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from autograder.testing import assert_close, assert_equal, assert_inputs_untouched, assert_refused, exercise
+from autograder.testing.hints import called
 from autograder.testing.probes import gradients
 from autograder.testing.strategies import example, given, leading_shapes, normal, seeds, settings, sizes, st
 from solutions.decoder_only import GPTConfig, MiniGPT
@@ -171,10 +172,14 @@ def test_the_function_is_called_once_for_each_size(student):
 @exercise("growth_exponent", points=1)
 def test_a_slope_needs_two_sizes_and_positive_costs(student):
     """One size, the same size twice, a size of 0, a cost of 0 or less, and costs that are no number."""
+
+    def measure(costs):
+        return called("growth_exponent", lambda sizes: student.run(scenarios.growth, sizes, costs)[0])
+
     for ns, costs in (([4], [3.0]), ([], []), ([0, 4], [1.0, 2.0]), ([-2, 4], [1.0, 2.0])):
-        assert_refused(student.run, scenarios.growth, ns, costs, why=f"the sizes are {ns}")
+        assert_refused(measure(costs), sizes=ns, why="there must be two different sizes, all positive")
     for cost in (0, -1.0, INF, NAN):
-        assert_refused(student.run, scenarios.growth, [2, 4, 8], [1.0, cost, 2.0], why=f"a cost is {cost}")
+        assert_refused(measure([1.0, cost, 2.0]), sizes=[2, 4, 8], why=f"function(4) is {cost}")
 
 
 # transformer_flops
@@ -233,8 +238,9 @@ def test_the_count_is_exact_for_large_models(student, reference):
 def test_lengths_that_the_model_cannot_read_are_refused(student):
     """Less than one token, or more than the context length."""
     small = {"vocab_size": 5, "context_length": 6, "n_layers": 1, "n_heads": 1, "d_model": 4, "d_ff": 3, "tie_embeddings": True}
+    count = called("transformer_flops", lambda seq_len: student.run(scenarios.flops, small, [seq_len])[0][0])
     for t in (0, -1, 7, 100):
-        assert_refused(student.run, scenarios.flops, small, [t], why=f"seq_len is {t}, the context length 6")
+        assert_refused(count, seq_len=t, why="the context length is 6, and one token is the least")
 
 
 # training_flops

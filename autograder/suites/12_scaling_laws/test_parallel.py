@@ -38,7 +38,7 @@ def test_every_rank_ends_with_the_sum(student, p, length, seed):
     found = student.run(scenarios.ring, chunks)
     assert_close(found["held"], sums(chunks), what="the chunks of each rank", hint="[rank][chunk]")
     assert_close(student.ring_all_reduce(chunks), sums(chunks), what="the chunks, exchange being the default")
-    assert_inputs_untouched(student)
+    assert_inputs_untouched(student, "clone each chunk before anything is added to it")
 
 
 def marked(p, lengths):
