@@ -214,3 +214,29 @@ def test_what_a_test_does_is_not_called_by_names_that_only_the_test_knows(zygote
         "half raised TypeError: half() missing 1 required positional argument: 'x'\n"
         "  hint: names, order and defaults of the arguments are those of the stub",
     ]
+
+
+def test_a_part_of_a_result_is_called_by_its_name_or_place() -> None:
+    """What is wrong is called as a reader would call it: by a name that the label has for it, or else by its indices."""
+
+    def first_words(actual: object, expected: object, what: str) -> str:
+        with pytest.raises(AssertionError) as failed:
+            assert_equal(actual, expected, what)
+        return str(failed.value).partition(":")[0]
+
+    for what, called in (
+        ("(a, b) for x = [1, 2]", "b for x = [1, 2]"),
+        ("[x, mask] after the call", "mask after the call"),
+        ("(a, b, c)", "(a, b, c)[1]"),  # which has two parts only
+        ("the gradients of x and bias", "the gradients of bias"),
+        ("the gradients of (q, k), both ways", "the gradients of k, both ways"),
+        ("the gradients of x, w with 2 shards", "the gradients of w with 2 shards"),
+        ("the gradients of x and its weight", "the gradients of x and its weight, at [1]"),
+        ("f(x, mask=None)", "f(x, mask=None)[1]"),
+        ("out", "out[1]"),
+        ("what x = [1, 2] gives", "what x = [1, 2] gives, at [1]"),
+        ("each sum", "each sum, at [1]"),
+    ):
+        assert first_words((1, 2), (1, 3), what) == called
+    assert first_words([[1], {"a": [2, 3]}], [[1], {"a": [2, 4]}], "each sum") == "each sum, at [1]['a'][1]"
+    assert first_words({"a b": [1]}, {"a b": [2]}, "out") == "out['a b'][0]"

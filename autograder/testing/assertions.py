@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,12 @@ HINT = "\n  hint: "
 NO_TENSOR = f"{HINT}a plain number, where a tensor is expected: .item(), float() and int() leave tensors behind"
 NO_NUMBER = f"{HINT}a tensor, where a plain number is expected: .item() gives it"
 NO_RETURN = "None, as of a function that ends without `return`"
+_AT = ", at ["  # before the indices of a part of what a sentence names
+_BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
+_LISTED = re.compile(
+    r"(?:^|(?<=gradients of ))[(\[](?P<all>[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)+)[)\]]"
+    r"|(?<=gradients of )(?P<gradients>[a-z]\w*(?:, \w+)*(?:,| and) \w+)(?=$|[,:]| (?:with|where|when|for|in|at|after|from) )"
+)
 _expected: list[str] = []  # what the calls being made are expected to do, other than to return
 
 
@@ -136,14 +143,30 @@ def difference(actual: Any, expected: Any, what: str, rtol: float | None, atol: 
     if isinstance(expected, tuple | list):
         if not isinstance(actual, tuple | list) or len(actual) != len(expected):
             return _difference(what, _sequence(expected), _sequence(actual))
-        pairs = [(f"{what}[{i}]", a, e) for i, (a, e) in enumerate(zip(actual, expected, strict=True))]
+        names = _parts(what, len(expected))
+        pairs = list(zip(names, actual, expected, strict=True))
     elif isinstance(expected, dict):
         if not isinstance(actual, dict) or set(actual) != set(expected):
             return _difference(what, _keys(expected, actual), _keys(actual, expected))
-        pairs = [(f"{what}[{key!r}]", actual[key], expected[key]) for key in expected]
+        pairs = [(_part(what, repr(key)), actual[key], expected[key]) for key in expected]
     else:
         raise TypeError(f"expected: cannot compare a {type(expected).__name__}")
     return next((problem for name, a, e in pairs if (problem := difference(a, e, name, rtol, atol, dtype))), "")
+
+
+def _parts(what: str, n: int) -> list[str]:
+    """How the n parts of a sequence are called: "(a, b) of x" has the parts "a of x" and "b of x", and others have indices."""
+    listed = _LISTED.search(what)
+    names = re.findall(r"[\w.]+", (listed["all"] or listed["gradients"]).replace(" and ", ", ")) if listed else []
+    if len(names) != n:
+        return [_part(what, str(i)) for i in range(n)]
+    return [what[: listed.start()] + name + what[listed.end() :] for name in names]
+
+
+def _part(what: str, index: str) -> str:
+    """How a part is called: "x[0]" or "f(x, y)[0]", but "the sum of each rank, at [0]"; and at [0][1] for a part of that."""
+    words_outside = " " in _BRACKETS.sub("", what) and _AT not in what
+    return f"{what}{_AT if words_outside else '['}{index}]"
 
 
 def _compare_numbers(actual: Any, expected: float, what: str, rtol: float | None, atol: float | None) -> str:
