@@ -155,11 +155,17 @@ def test_a_number_and_a_tensor_are_told_apart() -> None:
         assert_close([torch.tensor(1.0)], [1.0], hint="count the places")
 
 
-def test_a_dict_shows_few_keys_and_first_those_that_the_other_has_not() -> None:
-    with pytest.raises(AssertionError) as failed:
-        assert_close({n: 0 for n in range(300)}, {n: 0 for n in range(1, 300)})
-    assert "expected a dict with 299 keys: 1, 2, 3, 4, 5, 6, ...\n" in str(failed.value)
-    assert "got      a dict with 300 keys: 0, 1, 2" in str(failed.value)
+def test_of_a_dict_the_keys_are_shown_that_are_missing_or_too_many() -> None:
+    for actual, expected, lines in (
+        ({0: 0, 2: 0}, {1: 0, 2: 0}, ["missing: 1", "not expected: 0"]),
+        ({"a": 0, "b": 0}, {"a": 0}, ["not expected: 'b'"]),
+        ({}, {n: 0 for n in range(300)}, ["missing: 0, 1, 2, 3, 4, 5, ... (300 in all)"]),
+    ):
+        with pytest.raises(AssertionError) as failed:
+            assert_close(actual, expected, "the words")
+        assert str(failed.value) == "\n  ".join(["the words: the keys are not as expected", *lines])
+    with pytest.raises(AssertionError, match=r"\n  expected a dict with the keys 'a'\n  got      3"):
+        assert_close(3, {"a": 0})
 
 
 def test_where_no_error_is_allowed_its_size_is_not_compared() -> None:

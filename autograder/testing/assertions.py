@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -146,8 +146,12 @@ def difference(actual: Any, expected: Any, what: str, rtol: float | None, atol: 
         names = _parts(what, len(expected))
         pairs = list(zip(names, actual, expected, strict=True))
     elif isinstance(expected, dict):
-        if not isinstance(actual, dict) or set(actual) != set(expected):
-            return _difference(what, _keys(expected, actual), _keys(actual, expected))
+        if not isinstance(actual, dict):
+            return _difference(what, f"a dict with the keys {_keys(expected)}" if expected else "{}", brief(actual))
+        missing, extra = ([key for key in one if key not in other] for one, other in ((expected, actual), (actual, expected)))
+        if missing or extra:
+            lines = [f"{label}: {_keys(keys)}" for label, keys in (("missing", missing), ("not expected", extra)) if keys]
+            return "\n  ".join([f"{what}: the keys are not as expected", *lines])
         pairs = [(_part(what, repr(key)), actual[key], expected[key]) for key in expected]
     else:
         raise TypeError(f"expected: cannot compare a {type(expected).__name__}")
@@ -233,12 +237,10 @@ def _sequence(value: Any) -> str:
     return brief(value)
 
 
-def _keys(value: Any, other: Any) -> str:
-    """A dict's keys, first those that the other has not; any other value in brief."""
-    if not isinstance(value, dict):
-        return brief(value)
-    keys = sorted(value, key=lambda key: isinstance(other, dict) and key in other)
-    return f"a dict with {len(keys)} keys: {', '.join([*map(brief, keys[:6]), *['...'] * (len(keys) > 6)])}"
+def _keys(keys: Collection) -> str:
+    """The first keys, and how many there are where these are not all."""
+    shown = ", ".join(map(brief, list(keys)[:6]))
+    return f"{shown}, ... ({len(keys)} in all)" if len(keys) > 6 else shown
 
 
 def _told_apart(*values: torch.Tensor) -> list[str]:
