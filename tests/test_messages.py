@@ -246,3 +246,14 @@ def test_a_part_of_a_result_is_called_by_its_name_or_place() -> None:
         assert first_words((1, 2), (1, 3), what) == called
     assert first_words([[1], {"a": [2, 3]}], [[1], {"a": [2, 4]}], "each sum") == "each sum, at [1]['a'][1]"
     assert first_words({"a b": [1]}, {"a b": [2]}, "out") == "out['a b'][0]"
+
+
+def test_whether_something_is_so_is_answered_by_yes_or_no() -> None:
+    for actual, expected, said in ((True, False, "yes, and it should be no"), (False, True, "no, and it should be yes")):
+        with pytest.raises(AssertionError) as failed:
+            assert_equal(actual, expected, "whether x is as it was", "work on a copy")
+        assert str(failed.value) == f"whether x is as it was: {said}\n  hint: work on a copy"
+    with pytest.raises(AssertionError, match="^whether each stays, at \\[1\\]: no, and it should be yes$"):
+        assert_equal([True, False], [True, True], "whether each stays")
+    with pytest.raises(AssertionError, match="expected True\n  got      1$"):
+        assert_equal(1, True, "whether it stays")

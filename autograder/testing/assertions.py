@@ -27,6 +27,7 @@ HINT = "\n  hint: "
 NO_TENSOR = f"{HINT}a plain number, where a tensor is expected: .item(), float() and int() leave tensors behind"
 NO_NUMBER = f"{HINT}a tensor, where a plain number is expected: .item() gives it"
 NO_RETURN = "None, as of a function that ends without `return`"
+_YES = {True: "yes", False: "no"}
 _AT = ", at ["  # before the indices of a part of what a sentence names
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 _LISTED = re.compile(
@@ -137,6 +138,8 @@ def difference(actual: Any, expected: Any, what: str, rtol: float | None, atol: 
         return _compare_tensors(actual, expected, what, rtol, atol, dtype)
     if isinstance(expected, bool) or expected is None or isinstance(expected, str | bytes | torch.dtype):
         same = type(actual) is type(expected) and actual == expected
+        if not same and what.startswith("whether ") and type(actual) is bool:
+            return f"{what}: {_YES[actual]}, and it should be {_YES[expected]}"
         return "" if same else _difference(what, brief(expected), brief(actual))
     if isinstance(expected, int | float):
         return _compare_numbers(actual, expected, what, rtol, atol)

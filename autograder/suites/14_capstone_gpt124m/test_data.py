@@ -297,7 +297,7 @@ def test_too_few_tokens_and_bad_arguments_are_refused(student):
     plain = {"split": "train", "batch_size": 2, "context_length": 4, "rank": 0, "world_size": 3}
     for n, wanted in ((24, True), (25, False), (26, False), (1, True)):
         answers = student.run(scenarios.shards_refused, [[1] * (n // 2), [1] * (n - n // 2)], [plain])
-        assert_equal(answers, [wanted], what=f"[whether {n} tokens are refused], where one batch takes 25")
+        assert answers == [wanted], f"{n} tokens should{'' if wanted else ' not'} be refused, where one batch takes 25"
     bad = [
         {"batch_size": 0},
         {"context_length": 0},
@@ -311,15 +311,17 @@ def test_too_few_tokens_and_bad_arguments_are_refused(student):
     for change, was_refused in zip(bad, answers):
         assert was_refused, f"{change} should be refused"
     assert not answers[-1], "rank 0 of 3 should not be refused"
-    answers = student.run(scenarios.steps_refused, [list(range(40)), [1]], 2, 4, [-1, 5, 6, 0, 4])
-    assert_equal(answers, [True, True, True, False, False], what="whether batches -1, 5, 6, 0 and 4 of 5 are refused")
-    for seed in (None, 1):  # 4 windows of 5 tokens are left over, for the processes together
-        options = {"world_size": 2, "shuffle_seed": seed}
-        answers = student.run(scenarios.steps_refused, [list(range(5 * 20)), [1]], 4, 5, [-1, 2, 3, 0, 1], **options)
-        assert_equal(answers, [True, True, True, False, False], what="whether batches -1, 2, 3, 0 and 1 of 2 are refused")
+    few, some = ([list(range(40)), [1]], 2, 4), ([list(range(100)), [1]], 4, 5)  # of some, 2 processes leave 4 windows over
+    two = {"world_size": 2}
+    for layout, n, options in ((few, 5, {}), (some, 2, two), (some, 2, two | {"shuffle_seed": 1})):
+        steps = [-1, n, n + 1, 0, n - 1]
+        answers = student.run(scenarios.steps_refused, *layout, steps, **options)
+        for step, was_refused in zip(steps, answers, strict=True):
+            wanted = not 0 <= step < n
+            assert was_refused == wanted, f"batch({step}) of {n} batches should{'' if wanted else ' not'} be refused"
     for damage in ([0, -2], [0, 2], [0, -1], [2, 0], [2, -2]):
         answers = student.run(scenarios.shards_refused, [[1] * 50, [1] * 50], [plain], damage=damage)
-        assert_equal(answers, [True], what=f"[whether two files with {damage} bytes more are refused]")
+        assert answers == [True], f"two files that have {damage[0]} and {damage[1]} bytes more than they should are to be refused"
 
 
 @exercise("TokenShards", points=1)

@@ -424,18 +424,19 @@ def test_gradients_of_the_loss_reach_every_parameter(student, reference):
 def test_what_is_too_long_is_refused_and_the_cache_stays_as_it_was(student):
     """The cached part counts; ids outside the vocabulary are refused, too. And dropout begins with the embeddings."""
     weights = random_weights(SMALL, 4)
-    texts = [
-        random_ids(SMALL, 1, 1, 9),
-        torch.tensor([[11]]),
-        torch.tensor([[-1]]),
-        random_ids(SMALL, 1, 1, 8),
-        torch.tensor([[10]]),
+    cases = [
+        ("a text of 9 tokens, where the context length is 8,", random_ids(SMALL, 1, 1, 9), True),
+        ("the id 11, where the vocabulary has 11 tokens,", torch.tensor([[11]]), True),
+        ("the id -1", torch.tensor([[-1]]), True),
+        ("a text of 8 tokens, where the context length is 8,", random_ids(SMALL, 1, 1, 8), False),
+        ("the id 10, where the vocabulary has 11 tokens,", torch.tensor([[10]]), False),
     ]
-    assert_equal(
-        student.run(scenarios.gpt_refuses, SMALL, weights, texts), [True, True, True, False, False], what="what is refused"
-    )
+    answers = student.run(scenarios.gpt_refuses, SMALL, weights, [ids for _, ids, _ in cases])
+    for (what, _, wanted), was_refused in zip(cases, answers, strict=True):
+        assert was_refused == wanted, f"{what} should{'' if wanted else ' not'} be refused"
     long = student.run(scenarios.gpt_refuses, LONG, random_weights(LONG, 4), [random_ids(LONG, 1, 1, n) for n in (1100, 1101)])
-    assert_equal(long, [False, True], what="whether 1100 and 1101 tokens are refused where the context length is 1100")
+    assert not long[0], "a text of 1100 tokens should not be refused, where the context length is 1100"
+    assert long[1], "a text of 1101 tokens should be refused, where the context length is 1100"
     for dtype in (torch.float64, torch.float32):
         weights = random_weights(SMALL, 4, dtype)
         ids, more = random_ids(SMALL, 2, 2, 7), random_ids(SMALL, 3, 2, 2)
