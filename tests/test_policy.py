@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import sys
 import textwrap
 import typing
 from pathlib import Path
@@ -886,6 +887,32 @@ def test_names_and_functions_that_the_compiler_would_take_long_for_are_a_problem
     assert parse("work.py", f"def f():\n    {names}\n    {functions}\n") == SyntaxProblem(0, "too many names and functions")
     for text in (names, f"x = {functions}"):
         assert isinstance(parse("work.py", text), ast.Module)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the parser takes f-strings as they come")
+def test_a_flood_of_fields_in_f_strings_is_a_problem():
+    """To parse them took the square of their number; braces elsewhere are none of them."""
+    for text in ("x = f'" + "{a}" * 20_000 + "'\n", "x = (\n" + "rF'{a}'\n" * 20_000 + ")\n"):
+        assert parse("work.py", text).message == "too many fields in f-strings"
+    for text in ("x = '" + "{a}" * 20_000 + "'\n", "x = [" + "{}, " * 20_000 + "]\n", "x = f'" + "{a}" * 9_000 + "'\n"):
+        assert isinstance(parse("work.py", text), ast.Module)
+    assert parse("work.py", "x = '" + "{" * 20_000).message != "too many fields in f-strings"
+
+
+@pytest.mark.parametrize("line", ["isinstance(x, dict)", "isinstance(x, (list, dict))", "issubclass(type(x), dict)",
+                                  "match_it(x)"])  # fmt: skip
+def test_to_ask_for_a_type_is_not_to_use_it(line):
+    helper = "def match_it(x):\n    match x:\n        case dict():\n            return 1\n"
+    assert not breaches(helper + body(f"return {line}"), "dict")
+
+
+@pytest.mark.parametrize("line", ["isinstance(x, d := dict)", "isinstance(dict(), list)", "isinstance(x, [dict][0])",
+                                  "issubclass(dict, list)", "mine(x, dict)", "isinstance(x, dict())",
+                                  "isinstance(x, (dict, make(dict)))"])  # fmt: skip
+def test_a_type_that_is_more_than_asked_for_is_used(line):
+    helper = "def mine(x, kind):\n    return kind()\n"
+    assert breaches(helper + body(f"return {line}"), "dict")
+    assert breaches("def isinstance(x, kind):\n    return kind()\n" + body("return isinstance(x, dict)"), "dict")
 
 
 def test_a_call_behind_a_flood_is_found():

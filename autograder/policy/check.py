@@ -202,6 +202,13 @@ class _Analysis:
                         self._entries(node.value, node.slice, facts, file)
                 case ast.Call():
                     stack += self._call(node, facts, file)
+                    if asked_for := self._types_asked_for(node):
+                        stack += [part for part in ast.iter_child_nodes(node) if part is not node.args[1]]
+                        stack += [part for part in asked_for if not self._is_pythons_own(part)]
+                        continue
+                case ast.MatchClass() if self._is_pythons_own(node.cls):
+                    stack += [*node.patterns, *node.kwd_patterns]
+                    continue
                 case ast.BinOp(op=ast.MatMult()) | ast.AugAssign(op=ast.MatMult()):
                     facts.mentions.append(_Mention(file, node.lineno, "@", "@"))
             stack.extend(ast.iter_child_nodes(node))
@@ -271,6 +278,21 @@ class _Analysis:
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("get", "__getitem__") and node.args:
             self._entries(node.func.value, node.args[0], facts, file)
         return []
+
+    def _types_asked_for(self, node: ast.Call) -> list[ast.expr]:
+        """`dict` in `isinstance(x, (dict, list))`, which asks for a type and makes nothing of it."""
+        if len(node.args) != 2 or node.keywords:
+            return []
+        functions = self.resolver.values(node.func)
+        if not functions or any(value.text not in ("builtins.isinstance", "builtins.issubclass") for value in functions):
+            return []
+        kinds = node.args[1]
+        return kinds.elts if isinstance(kinds, ast.Tuple) else [kinds]
+
+    def _is_pythons_own(self, node: ast.expr) -> bool:
+        """Whether a name is one of Python's own, and nothing else."""
+        values = self.resolver.values(node) if isinstance(node, ast.Name) else ()
+        return bool(values) and all(value.kind == "path" and value.text.startswith("builtins.") for value in values)
 
     def _getattr_of_module(self, base: ast.expr, name: str, facts: _Facts) -> None:
         for value in self.resolver.values(base):
