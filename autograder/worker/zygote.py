@@ -12,6 +12,7 @@ import gc
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -71,9 +72,13 @@ def main() -> None:
     pages.settle()
     control.send(b"ready")
     while True:
-        data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
-        if not data:
-            os._exit(0)  # there is nothing to tidy up
+        try:
+            data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        except ConnectionError:  # it ended before it had read "ready"
+            data = b""
+        if not data:  # the grader has ended, perhaps without having been able to tidy up
+            shutil.rmtree(folder, ignore_errors=True)
+            os._exit(0)
         channel = Channel(socket.socket(fileno=descriptors[0]))
         child, first = sandbox.fork_into_pid_namespace()
         if child == 0:
