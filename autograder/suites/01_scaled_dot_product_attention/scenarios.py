@@ -2,7 +2,7 @@
 
 import torch
 
-from autograder.testing.probes import differences, require_in_any_layout, surroundings
+from autograder.testing.probes import Wrong, differences, require_in_any_layout, surroundings
 
 
 def attend_after_an_update(module, q, k, v, mask):
@@ -41,7 +41,7 @@ def drawn(module, weights, query_tokens, key_tokens=None, requires_grad=False):
     tokens = (query_tokens,) if key_tokens is None else (query_tokens, key_tokens)
     figure = module.plot_attention(weights.requires_grad_(requires_grad), *tokens)
     if type(figure).__name__.startswith("Axes"):
-        raise TypeError("plot_attention should return a matplotlib Figure, and this is its Axes")
+        raise Wrong("plot_attention should return a matplotlib Figure, and this is its Axes")
     panels = []
     for axes in figure.axes:
         if not axes.images:  # a colour bar, an empty place in a grid

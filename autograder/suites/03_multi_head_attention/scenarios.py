@@ -6,7 +6,7 @@ import sys
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from autograder.testing.probes import Largest, changed_around, differences, sets_a_seed, surroundings
+from autograder.testing.probes import Largest, Wrong, changed_around, differences, sets_a_seed, surroundings
 
 
 def load(module, name, config, weights):
@@ -18,7 +18,7 @@ def load(module, name, config, weights):
     with torch.no_grad():
         for key, value in weights.items():
             if key not in parameters:
-                raise AttributeError(f"{name} has no parameter {key}: it has {', '.join(parameters) or 'none'}")
+                raise Wrong(f"{name} has no parameter {key}: it has {', '.join(parameters) or 'none'}")
             parameters[key].copy_(value)
     return layer
 

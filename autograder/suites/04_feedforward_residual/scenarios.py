@@ -7,7 +7,7 @@ import random
 import numpy as np
 import torch
 
-from autograder.testing.probes import differences, global_state, surroundings
+from autograder.testing.probes import Wrong, differences, global_state, surroundings
 
 
 def build(module, name, arguments, weights=None, dtype=torch.float64):
@@ -18,13 +18,13 @@ def build(module, name, arguments, weights=None, dtype=torch.float64):
     parameters = dict(layer.named_parameters())
     for key, value in (weights or {}).items():
         if key not in parameters:
-            raise AttributeError(f"{name} has no parameter called {key}; {what_else(layer, weights, key)}")
+            raise Wrong(f"{name} has no parameter called {key}; {what_else(layer, weights, key)}")
         try:
             with torch.no_grad():
                 parameters[key].copy_(value)
         except RuntimeError:
             shapes = f"{tuple(parameters[key].shape)}, where {tuple(value.shape)} was expected"
-            raise AttributeError(f"the parameter {key} of {name} has shape {shapes}") from None
+            raise Wrong(f"the parameter {key} of {name} has shape {shapes}") from None
     return layer
 
 
@@ -243,7 +243,7 @@ def stack(module, name, arguments, weights, x, depth):
 def counts(function):
     """[hits, misses], whatever form `cache_info()` has: attributes, a dict or a pair."""
     if callable(function) and not hasattr(function, "cache_info"):
-        raise AttributeError("the function that memoize returned has no cache_info()")
+        raise Wrong("the function that memoize returned has no cache_info()")
     info = function.cache_info()
     if hasattr(info, "hits"):
         return [info.hits, info.misses]
@@ -377,7 +377,7 @@ def memoized_type_error(module):
             broken(1)
         except TypeError:
             continue
-        raise AssertionError("the function's TypeError did not come through")
+        raise Wrong("the function's TypeError did not come through")
     return len(ran)
 
 

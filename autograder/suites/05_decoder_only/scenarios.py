@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import torch
 from torch import nn
 
-from autograder.testing.probes import Largest, changed_around, differences, scattered, sets_a_seed, strided, surroundings
+from autograder.testing.probes import Largest, Wrong, changed_around, differences, scattered, sets_a_seed, strided, surroundings
 
 
 def config_fields(module, *args, **sizes):
@@ -65,9 +65,9 @@ def loaded(module, sizes, weights):
                 others = [other for other in parameters if other not in weights and other != "lm_head.weight"]
                 instead = f"{', '.join(others[:3])}{' ...' if len(others) > 3 else ''} instead"
                 has = instead if others else "the others" if parameters else "none at all"
-                raise AttributeError(f"the model has no parameter {name}; it has {has}")
+                raise Wrong(f"the model has no parameter {name}; it has {has}")
             if parameters[name].shape != value.shape:
-                raise ValueError(f"{name} has shape {tuple(parameters[name].shape)} instead of {tuple(value.shape)}")
+                raise Wrong(f"{name} has shape {tuple(parameters[name].shape)} instead of {tuple(value.shape)}")
             parameters[name].copy_(value)
     return model
 

@@ -9,6 +9,8 @@ import sys
 import numpy as np
 import torch
 
+from autograder.testing.probes import Wrong
+
 REFUSALS = (ValueError, TypeError, IndexError)
 
 
@@ -116,7 +118,7 @@ def listed(order):
     """What topological_order returned, if it can be gone through."""
     if not hasattr(order, "__iter__"):
         kind = "None" if order is None else f"a {type(order).__name__}"
-        raise TypeError(f"topological_order returned {kind}, not a list of nodes")
+        raise Wrong(f"topological_order returned {kind}, not a list of nodes")
     return order
 
 
@@ -207,7 +209,7 @@ def built(module, leaves, operations):
     for name, operands, options in operations:
         node = applied(name, [nodes[i] for i in operands], options)
         if not isinstance(node, Array):
-            raise TypeError(f"the operation {options.get('sign', name)!r} gave a {type(node).__name__}, not an Array")
+            raise Wrong(f"the operation {options.get('sign', name)!r} gave a {type(node).__name__}, not an Array")
         nodes.append(node)
     return nodes
 

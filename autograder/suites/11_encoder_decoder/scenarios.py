@@ -7,7 +7,7 @@ import difflib
 import torch
 from torch import nn
 
-from autograder.testing.probes import Flops, Largest, differences, scattered, sets_a_seed, surroundings
+from autograder.testing.probes import Flops, Largest, Wrong, differences, scattered, sets_a_seed, surroundings
 
 
 def kept(value):
@@ -34,9 +34,9 @@ def load(target, weights):
             if name not in parameters:
                 others = [other for other in parameters if other not in weights] or list(parameters)
                 nearest = ", ".join(difflib.get_close_matches(name, others, 3, cutoff=0.0))
-                raise AttributeError(f"there is no parameter {name}; the nearest names are {nearest or 'none'}")
+                raise Wrong(f"there is no parameter {name}; the nearest names are {nearest or 'none'}")
             if parameters[name].shape != value.shape:
-                raise ValueError(f"{name} has shape {tuple(parameters[name].shape)} instead of {tuple(value.shape)}")
+                raise Wrong(f"{name} has shape {tuple(parameters[name].shape)} instead of {tuple(value.shape)}")
             parameters[name].copy_(value)
     return target
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch._C._distributed_c10d import _create_work_from_future
 
-from autograder.testing.probes import differences, scattered, surroundings
+from autograder.testing.probes import Wrong, differences, scattered, surroundings
 
 REFUSALS = (ValueError, TypeError, IndexError)
 
@@ -90,7 +90,7 @@ def filled(target, weights):
             if name not in parameters:
                 others = ", ".join(sorted(dict(target.named_parameters()).keys() - weights.keys())[:4])
                 instead = f"it has {others} instead" if others else "nor another one in its place"
-                raise AttributeError(f"{type(target).__name__} has no parameter called {name}; {instead}")
+                raise Wrong(f"{type(target).__name__} has no parameter called {name}; {instead}")
             parameters[name].copy_(value)
     return target
 
