@@ -257,3 +257,20 @@ def test_whether_something_is_so_is_answered_by_yes_or_no() -> None:
         assert_equal([True, False], [True, True], "whether each stays")
     with pytest.raises(AssertionError, match="expected True\n  got      1$"):
         assert_equal(1, True, "whether it stays")
+
+
+def test_long_texts_are_shown_where_they_differ() -> None:
+    for text, other, at, shown in (
+        ("a" * 100 + "b" * 30, "a" * 100 + "c" * 30, 100, (repr("a" * 10 + "b" * 20), repr("a" * 10 + "c" * 20))),
+        (b"a" * 100, b"a" * 90, 90, (repr(b"a" * 20), repr(b"a" * 10))),
+    ):
+        with pytest.raises(AssertionError) as failed:
+            assert_equal(other, text, "the text")
+        start = f"from index {at - 10} on"
+        assert str(failed.value).split("\n  ") == [
+            f"the text, first at index {at}: not as expected",
+            f"expected {shown[0]} {start}, {len(text)} in all",
+            f"got      {shown[1]} {start}, {len(other)} in all",
+        ]
+    with pytest.raises(AssertionError, match="^the text: not as expected\n  expected 'abc'\n  got      'abd'$"):
+        assert_equal("abd", "abc", "the text")

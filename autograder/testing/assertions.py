@@ -140,6 +140,8 @@ def difference(actual: Any, expected: Any, what: str, rtol: float | None, atol: 
         same = type(actual) is type(expected) and actual == expected
         if not same and what.startswith("whether ") and type(actual) is bool:
             return f"{what}: {_YES[actual]}, and it should be {_YES[expected]}"
+        if not same and type(actual) is type(expected) and isinstance(expected, str | bytes) and brief(actual) == brief(expected):
+            return _long_texts(what, expected, actual)
         return "" if same else _difference(what, brief(expected), brief(actual))
     if isinstance(expected, int | float):
         return _compare_numbers(actual, expected, what, rtol, atol)
@@ -232,6 +234,14 @@ def _compare_tensors(
 
 def _difference(what: str, expected: str, actual: str) -> str:
     return f"{what}: not as expected\n  expected {expected}\n  got      {actual}"
+
+
+def _long_texts(what: str, expected: str | bytes, actual: str | bytes) -> str:
+    """Where two texts that begin alike differ, with a little of what stands around that."""
+    at = next((i for i, (a, b) in enumerate(zip(actual, expected)) if a != b), min(len(actual), len(expected)))
+    start = max(at - 10, 0)
+    shown = [f"{brief(text[start : at + 20])} from index {start} on, {len(text)} in all" for text in (expected, actual)]
+    return _difference(f"{what}, first at index {at}", *shown)
 
 
 def _sequence(value: Any) -> str:
