@@ -559,8 +559,7 @@ PRETOKENIZE = [
     pattern(
         "all_white_space_at_once",
         "White space before a word is one piece: its last is left to what follows.",
-        ("+(?![^", "+(?:(?![^"),
-        ("]+(?:(?![^", "]*(?:|(?![^"),
+        ("+(?![^", "+(?:|[^"),
     ),
     pattern(
         "white_space_one_by_one",
