@@ -7,6 +7,7 @@ word, or fails later and elsewhere. So it is raised again while the same import 
 
 from __future__ import annotations
 
+import atexit
 import signal
 import sys
 from types import FrameType
@@ -21,11 +22,12 @@ _import: FrameType | None = None
 
 def heed() -> None:
     """From now on the signals end the command."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a command in the background may be told to ignore it
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a command in the background may be told to ignore it
         signal.signal(signal.SIGINT, _end)
     signal.signal(signal.SIGTERM, _end)
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, _end_import)
+        atexit.register(signal.signal, signal.SIGALRM, signal.SIG_IGN)  # it would end Python when that is almost done
 
 
 def check() -> None:

@@ -72,3 +72,10 @@ def test_what_runs_in_the_background_may_be_told_to_ignore_control_c(tmp_path):
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert (ended.returncode, ended.stdout) == (0, ""), ended.stderr
+
+
+def test_control_c_before_the_command_line_is_there_ends_without_a_traceback(tmp_path):
+    (tmp_path / "typer.py").write_text(f"import os, time\nos.kill(os.getpid(), {int(signal.SIGINT)})\ntime.sleep(60)\n")
+    command = [sys.executable, "-m", "autograder", "--help"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, "", "")
