@@ -209,6 +209,24 @@ def test_alone_a_submission_gets_what_it_gets_in_a_class(
     assert timeless(json.loads((tmp_path / "out" / name / "results.json").read_text())) == timeless(graded[name])
 
 
+def test_no_result_of_another_module_is_lost(tiny_course: Path, tmp_path: Path, run_autograder) -> None:
+    (tmp_path / "tiny.py").write_text(RIGHT)
+    command = ("grade", tmp_path / "tiny.py", "-m", "tiny", "--course", tiny_course, "--out", tmp_path / "out")
+    assert run_autograder(*command).returncode == 0
+    path = tmp_path / "out/tiny/results.json"
+    graded = json.loads(path.read_text())
+    (module,) = graded["modules"]
+    path.write_text(json.dumps(graded | {"modules": [module, module | {"id": "01_more"}]}))
+    before = path.read_text()
+    refused = run_autograder(*command)
+    assert refused.returncode == 2 and path.read_text() == before
+    assert f"{path.parent} has a result for 01_more, which would be lost\ngive another --out" in refused.stderr
+    for text in (json.dumps(graded | {"modules": [module, module | {"id": "01_more", "status": "rejected"}]}), "no result"):
+        path.write_text(text)
+        assert run_autograder(*command).returncode == 0
+        assert timeless(json.loads(path.read_text())) == timeless(graded)
+
+
 def test_a_second_file_that_was_not_handed_in_is_named(tmp_path: Path, run_autograder) -> None:
     root = make_course(tmp_path / "course")
     changes = {

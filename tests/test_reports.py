@@ -407,6 +407,19 @@ def test_what_is_wrong_with_a_whole_submission_is_said_once() -> None:
         assert ("every module" in printed) == (len(modules) > times)
 
 
+def test_results_of_one_name_are_one_row() -> None:
+    """What was handed in at different times and graded into different folders; what came again counts as it was last."""
+    first, other = results(an_exercise()), results(an_exercise(), name="other")
+    module = first.modules[0]
+    better = module.model_copy(update={"score": module.score + 5})
+    second = first.model_copy(update={"modules": [module.model_copy(update={"id": "01_more", "score": 7})]})
+    rows = list(table.DictReader(io.StringIO(csv([first, other, second, first.model_copy(update={"modules": [better]})]))))
+    assert [row["submission"] for row in rows] == [first.submission.name, "other"]
+    assert (rows[0]["00_tiny"], rows[0]["01_more"]) == (f"{module.score + 5:g}", "7")
+    assert (rows[0]["score"], rows[0]["max_score"]) == (f"{module.score + 12:g}", f"{2 * module.max_score:g}")
+    assert (rows[1]["score"], rows[1]["01_more"]) == (f"{other.score:g}", "")
+
+
 # ------------------------------------------------------------------ the command
 
 

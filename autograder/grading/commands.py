@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from autograder.course import load_course
 from autograder.grading.warm import zygote_for
-from autograder.intake import UsageError, collect, name_all
+from autograder.intake import Submission, UsageError, collect, name_all
 from autograder.sources import printable
 
 SUBMISSIONS = typer.Argument(
@@ -20,7 +21,7 @@ SUBMISSIONS = typer.Argument(
 MODULE = typer.Option("--module", "-m", help="A module: 01, its folder or its file's name.", show_default=False)
 COURSE = typer.Option("--course", help="The course's folder, if it is not the one with this package.", show_default=False)
 
-MOST_NAMED = 20  # of the submissions that cannot be taken
+MOST_NAMED = 20  # of the submissions with which something is wrong
 
 
 def grade(
@@ -42,8 +43,9 @@ def grade(
         except UsageError as error:
             wrong.append(str(error))
     if wrong:
-        raise UsageError("\n".join([*wrong[:MOST_NAMED], *[f"and {len(wrong) - MOST_NAMED} more"] * (len(wrong) > MOST_NAMED)]))
+        raise UsageError("\n".join(_first(wrong)))
     _make_folders(out, names)
+    _lose_nothing(out, taken)
     zygote = zygote_for(course)
     from autograder.grading import run  # after all that can be said without it: it takes seconds
 
@@ -60,6 +62,27 @@ def _make_folders(out: Path, names: Sequence[str]) -> None:
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise UsageError(f"--out {printable(out)}: no results can be written to {printable(out / name)}: {reason}") from None
+
+
+def _lose_nothing(out: Path, submissions: Sequence[Submission]) -> None:
+    """UsageError where a result that is there already holds modules which its successor will not hold."""
+    from autograder.reports.results import read
+
+    lost = []
+    for submission in submissions:
+        held: set[str] = set()
+        with contextlib.suppress(OSError, ValueError):  # none is there, or none that could be read later
+            held = {module.id for module in read(out / submission.name / "results.json").modules if module.status == "graded"}
+        if missing := sorted(held - {item.module.id for item in submission.modules}):
+            lost.append(f"{printable(out / submission.name)} has a result for {', '.join(missing)}, which would be lost")
+    if lost:
+        raise UsageError("\n".join([*_first(lost), "give another --out, or remove what is not needed any more"]))
+
+
+def _first(sentences: Sequence[str]) -> list[str]:
+    """The first ones, and how many more there are."""
+    more = len(sentences) - MOST_NAMED
+    return [*sentences[:MOST_NAMED], *[f"and {more} more"] * (more > 0)]
 
 
 def register(app: typer.Typer) -> None:
