@@ -2260,3 +2260,69 @@ MUTANTS += [
         ),
     ),
 ]
+
+# A stream in which lines are joined until they are 1,000 characters, which is allowed: what it holds back shows at few places.
+JOINS_LINES = ("if n_waiting > len(rest):", "if n_waiting > max(1000, len(rest)):")
+
+MUTANTS += [
+    edit(
+        "joined_lines_hold_only_the_last",
+        "GPT2Tokenizer",
+        "At the end of a few lines joined, only the last pre-token is held back: 'l or 'v may become 'll or 've, so hold two.",
+        JOINS_LINES,
+        ("words = words[:-2]", "words = words[:-1]"),
+    ),
+    edit(
+        "joined_lines_give_an_l",
+        "GPT2Tokenizer",
+        "At the end of a few lines joined, an apostrophe is held back before r and v, and given before l: 'll is cut in two.",
+        JOINS_LINES,
+        ("words = words[:-2]", """words = words[: -2 if words[-2:-1] == ["'"] and words[-1] in ("r", "v") else -1]"""),
+    ),
+    edit(
+        "joined_lines_give_their_white_space",
+        "GPT2Tokenizer",
+        "At the end of a few lines joined, white space is given: it may go on in the next line, and its last belongs to a word.",
+        JOINS_LINES,
+        ("words = words[:-2]", "words = words if text[-1:].isspace() else words[:-2]"),
+    ),
+    edit(
+        "joined_lines_cut_special_tokens",
+        "GPT2Tokenizer",
+        "At the end of a few lines joined, the beginning of a special token is taken for text: hold it back, all of it.",
+        JOINS_LINES,
+        ("if any(token.startswith(text[i:]) and token != text[i:] for token in allowed):", "if False:"),
+    ),
+    edit(
+        "joined_lines_end_special_tokens",
+        "GPT2Tokenizer",
+        "At the end of a few lines joined, a special token is taken at once, though a longer one that begins with it may follow.",
+        JOINS_LINES,
+        ("and token != text[i:] for token in allowed):", "and text[i:] not in allowed for token in allowed):"),
+    ),
+    edit(
+        "joined_lines_cut_the_longest",
+        "GPT2Tokenizer",
+        "At the end of a few lines joined, the longest special token is not held back when its last character alone is missing.",
+        JOINS_LINES,
+        ("len(text) - longest + 1)", "len(text) - longest + 2)"),
+    ),
+    edit(
+        "an_empty_str_allows_nothing",
+        "GPT2Tokenizer",
+        'allowed_special="" is accepted: any str other than "all" is refused.',
+        ("        if isinstance(allowed_special, str):\n", "        if isinstance(allowed_special, str) and allowed_special:\n"),
+    ),
+    edit(
+        "the_letters_of_a_str_allowed",
+        "GPT2Tokenizer",
+        'A str is taken for the set of its characters: refuse any str other than "all".',
+        ("if isinstance(allowed_special, str):", "if isinstance(allowed_special, str) and len(allowed_special) != 1:"),
+    ),
+    edit(
+        "latin_1_for_85",
+        "utf8_decode",
+        "A byte 85 that no character begins with is taken for U+0085: from 80 on no byte is a character by itself.",
+        ("        if first < 0x80:\n", "        if first < 0x80 or first == 0x85:\n"),
+    ),
+]

@@ -23,6 +23,19 @@ UNUSUAL_MERGES = (
     ("abcd", ("b", "c"), ("a", "b"), ("bc", "d"), ("a", "bc")),
 )
 
+# A line that is longer than all that may wait: behind it, a stream is cut at the line's end. Nothing joins on to it.
+LONG_LINE = f"{'x' * 49} " * 100 + "1"
+CUTS = (
+    ("we'l", "l go"),
+    ("we'v", "e"),
+    ("a ", "b"),
+    ("a  ", "  b"),
+    ("<|endoftext|", ">"),
+    ("<|a|>", "<|b|>"),
+    ("<|a|><|b|", ">"),
+)
+CUT_MERGES = [(b"'", b"l"), (b"'l", b"l"), (b"'", b"v"), (b"'v", b"e"), (b" ", b" "), (b" ", b"b")]
+
 
 def shown(value):
     text = ascii(value)
@@ -337,6 +350,17 @@ def test_pieces_are_encoded_as_the_whole(student, reference, seed):
     expected = [[ids, ids] for ids in reference.run(scenarios.encode_all, known, ["".join(lines) for lines in rows])]
     hint = "what stands at a line's end, be it white space, a full stop or a face, may go on in the next line"
     assert_each(student.run(scenarios.in_pieces, known, rows), expected, rows, "[ids of a list, ids of an iterator]", hint)
+    special = ["<|endoftext|>", "<|a|>", "<|a|><|b|>"]
+    tokens = [*(bytes([byte]) for byte in range(256)), *(a + b for a, b in CUT_MERGES), *map(str.encode, special)]
+    known = dict(enumerate(tokens)), CUT_MERGES, special
+    for allowed, cuts in (("all", CUTS), ([], CUTS[: 4 * (seed % 2)])):
+        rows = [[LONG_LINE + end, start] for end, start in cuts]
+        long, *right = reference.run(scenarios.encode_all, known, [LONG_LINE, *map("".join, rows)], allowed)
+        seen = student.run(scenarios.in_pieces, known, rows, allowed)
+        seen = [[ids[len(long) :] if isinstance(ids, list) else ids for ids in both] for both in seen]
+        what = f"behind a long line, [ids of a list, ids of an iterator] (allowed_special={allowed!r})"
+        hint = "hold back what may go on, whenever ids are given: the last pre-token, 'v, two spaces, or <|end"
+        assert_each(seen, [[ids[len(long) :]] * 2 for ids in right], cuts, what, hint)
 
 
 @exercise("GPT2Tokenizer", points=1.5)
@@ -485,10 +509,12 @@ def test_what_the_vocabulary_does_not_have_is_refused(student):
     for ids in ([unknown], [fine, unknown], [unknown - 2], [-1], [fine, -2]):
         seen = student.run(scenarios.decode_all_ids, known, [ids]) + student.run(scenarios.decode_in_pieces, known, [ids])[0]
         assert_equal(seen, ["refused"] * 3, what=f"decode and decode_stream of {ids}", hint="tokens[-1] is no error")
-    for allowed in (["<|nobody|>"], ["<|endoftext|>", "x"], "<|endoftext|>", ["all"]):
+    dollar = vocab | {unknown: b"$"}, merges, [*special, "$"]
+    for allowed in (["<|nobody|>"], ["<|endoftext|>", "x"], "<|endoftext|>", ["all"], "", "$"):
+        has = dollar if allowed == "$" else known
         seen = (
-            student.run(scenarios.encode_with, known, [("a<|endoftext|>", allowed)])
-            + student.run(scenarios.in_pieces, known, [["a"]], allowed)[0]
+            student.run(scenarios.encode_with, has, [("a<|endoftext|>", allowed)])
+            + student.run(scenarios.in_pieces, has, [["a"]], allowed)[0]
         )
         assert_equal(
             seen,

@@ -169,7 +169,7 @@ def test_all_first_and_second_bytes_are_told_apart(student):
     """Overlong forms, surrogates and numbers above U+10FFFF are no characters: what each first byte lets follow."""
     rows = [
         bytes([first, second, *more])
-        for first in (*range(0xBF, 0x100), 0x41, 0x80)
+        for first in (*range(0x80, 0x100), 0x41)
         for second in EDGES
         for more in ((), (0x80,), (0x80, 0xBF))
     ]
