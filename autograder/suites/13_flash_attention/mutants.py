@@ -1312,4 +1312,24 @@ MUTANTS += [
         "A tile that is masked throughout was left out, and its scores and v have no gradient at all: it has to be 0.",
         ("    m_new = torch.maximum", "    if scores.isneginf().all():\n        return m, l, acc\n    m_new = torch.maximum"),
     ),
+    edit(
+        "half_an_lse_without_a_key",
+        FORWARD,
+        "Without a key, lse has the inputs' dtype: it is float32 for half-precision inputs, there too.",
+        (
+            CHECK,
+            CHECK + "    if k.shape[-2] == 0:\n"
+            "        return q.new_zeros(*q.shape[:-1], v.shape[-1]), q.new_full(q.shape[:-1], -torch.inf)\n",
+        ),
+    ),
+    edit(
+        "nothing_refused_without_a_key",
+        FORWARD,
+        "Without a key, zeros were returned before the arguments were looked at: check_arguments comes first.",
+        (
+            CHECK,
+            "    if k.shape[-2] == v.shape[-2] == 0:\n        out = q.new_zeros(*q.shape[:-1], v.shape[-1])\n"
+            "        return out, q.new_full(q.shape[:-1], -torch.inf, dtype=accumulation_dtype(q.dtype))\n" + CHECK,
+        ),
+    ),
 ]

@@ -115,6 +115,8 @@ def test_arguments_that_do_not_fit_are_refused(student, generator):
     assert_refused(forward, *(x.unsqueeze(1).expand(2, n, *x.shape[1:]) for x, n in ((q, 3), (k, 1), (v, 1))), why="3 is not 1")
     assert_refused(forward, q[:, :0], k, v, False, -1, 2, why="blocks are at least 1, without a query too")
     assert_refused(forward, q[:, :0], k, v[:1], why="leading dimensions are not broadcast, without a query neither")
+    assert_refused(forward, q, k[:, :0], v[:, :0], False, 0, 2, why="blocks are at least 1, without a key too")
+    assert_refused(forward, q[:1], k[:, :0], v[:, :0], why="leading dimensions are not broadcast, without a key neither")
 
 
 @exercise(NAME, points=1)
@@ -154,12 +156,13 @@ def test_queries_that_see_nothing_get_zeros(student, case, missing):
     hint = "lse does not depend on v; acc may be 0 where keys were seen, and it is m or l that says whether any was"
     hinted(assert_right, 0 * case.v, hint=hint, when=lambda: assert_right(case.v))
     for dtype, lse_dtype in ((q.dtype, q.dtype), (torch.float16, torch.float32)):
-        inputs = (x.to(dtype) for x in (q[..., :0, :], case.k, case.v))
-        empty = student.flash_attention_forward(*inputs, True, case.block_q, case.block_k)
-        shapes = [[*case.lead, 0, case.d_v], [*case.lead, 0]]
-        assert_equal([list(x.shape) for x in empty], shapes, what="shapes without a query")
-        hint = "lse is float32 for half-precision inputs, without a query, too"
-        assert_equal([x.dtype for x in empty], [dtype, lse_dtype], what=f"the dtypes without a query in {dtype}", hint=hint)
+        for n_q, n_k, without in ((0, case.n_k, "without a query"), (case.n_q, 0, "without a key")):
+            inputs = (x.to(dtype) for x in (q[..., :n_q, :], case.k[..., :n_k, :], case.v[..., :n_k, :]))
+            empty = student.flash_attention_forward(*inputs, True, case.block_q, case.block_k)
+            shapes = [[*case.lead, n_q, case.d_v], [*case.lead, n_q]]
+            assert_equal([list(x.shape) for x in empty], shapes, what=f"shapes {without}")
+            hint = f"lse is float32 for half-precision inputs, {without}, too"
+            assert_equal([x.dtype for x in empty], [dtype, lse_dtype], what=f"the dtypes {without} in {dtype}", hint=hint)
     none = student.flash_attention_forward(*(x.unsqueeze(0)[:0] for x in case.inputs), *case.options)
     shapes = [[0, *case.lead, case.n_q, case.d_v], [0, *case.lead, case.n_q]]
     assert_equal([list(x.shape) for x in none], shapes, what="shapes of a batch of nothing")

@@ -252,6 +252,10 @@ def test_gradients_of_half_precision_are_summed_in_float32(student, generator):
         v[:, 1], grad[:, 1] = 32768, 4
         actual, expected = student.run(attended, q, k, v, False, 1.0, grad), by_definition(q, k, v, grad, False, 1.0)
         compare(actual, expected, f"float16, {len(q)} queries and {len(k)} keys", hint)
+    q, k, grad = (torch.full((n, 16), x, dtype=torch.float16) for n, x in ((64, 60.0), (2, 0.0), (64, 1.0)))
+    v = torch.tensor([[8.0], [-8.0]], dtype=torch.float16).expand(2, 16)  # dsᵀ q of 32 queries is 122880 before it is scaled
+    actual, expected = student.run(attended, q, k, v, False, 0.01, grad), by_definition(q, k, v, grad, False, 0.01)
+    compare(actual, expected, "float16, large q and a small scale", hint)
     parts = problem(generator, (20, 16), (20, 16), torch.float16)
     q, k, v, grad = (x * times for x, times in zip(parts, (1e-3, 1e-3, 100, 250)))
     actual, expected = student.run(attended, q, k, v, False, None, grad), by_definition(q, k, v, grad)
@@ -339,7 +343,7 @@ def test_any_strides_will_do(student, generator):
 
 @exercise(NAME, points=1)
 def test_scores_of_any_size_and_scale(student, generator):
-    """Scores of hundreds, below and above zero, hidden ones the largest, or all of -40000; a scale of 0, below, or next to 0."""
+    """Scores of hundreds, below and above zero, hidden ones the largest, or all far below; a scale of 0, below, or next to 0."""
     q, k, v, grad = problem(generator, (1, 1, 20, 16), (1, 1, 70, 16), times=100.0)
     q, k = q.abs(), -k.abs()
     k[..., -1, :] *= -1  # all but the last query see nothing but scores far below 0, and must not see this one far above
@@ -352,10 +356,12 @@ def test_scores_of_any_size_and_scale(student, generator):
         hint = "a hidden score is -inf: a low number times a small scale is not low" if causal else "the scale is an argument"
         compare(actual, by_definition(q, k, v, grad, causal, scale), f"scale {scale}", hint)
     q, k = torch.zeros_like(q), torch.zeros_like(k)
-    q[..., 0], k[..., 0] = 200, -200
-    actual, expected = student.run(attended, q, k, v, True, 1.0), by_definition(q, k, v, grad, True, 1.0)
-    expected = {name: expected[name] for name in ("out", "inputs kept")}
-    compare(actual, expected, "scores of -40000", "the running maximum starts at -inf: no other number is as low")
+    for size in (200, 40_000):
+        q[..., 0], k[..., 0] = size, -size
+        actual, expected = student.run(attended, q, k, v, True, 1.0), by_definition(q, k, v, grad, True, 1.0)
+        expected = {name: expected[name] for name in ("out", "inputs kept")}
+        hint = "the running maximum starts at -inf, and m is -inf where nothing was seen: no other number is as low"
+        compare(actual, expected, f"scores of {-size * size}", hint)
     assert_refused(student.run, attended, q.double(), k.double(), v.double(), why="float64 has no kernel")
 
 

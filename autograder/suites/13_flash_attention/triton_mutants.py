@@ -285,4 +285,17 @@ MUTANTS = [
         "The weights were rounded to the inputs' dtype before l summed them: round them for tl.dot alone.",
         ("l = l * rescale + tl.sum(p, 1)", "l = l * rescale + tl.sum(p.to(q.dtype).to(tl.float32), 1)"),
     ),
+    edited(
+        "low_scores_taken_for_hidden",
+        "A row whose scores are all below -1000000 is taken for one that sees nothing: m is -inf there, and nothing else is.",
+        ('tl.where(m_new == float("-inf"), 0.0, m_new)', "tl.where(m_new < -1.0e6, 0.0, m_new)"),
+    ),
+    edited(
+        "sums_of_a_tile_in_half_precision",
+        "What a tile adds to dk was rounded to float16, which may not hold it before it is scaled: sum all tiles in float32.",
+        (
+            'dk = tl.dot(ds.to(q.dtype), q, dk, input_precision="ieee")',
+            'dk += tl.dot(ds.to(q.dtype), q, input_precision="ieee").to(q.dtype).to(tl.float32)',
+        ),
+    ),
 ]
