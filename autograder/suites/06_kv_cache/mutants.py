@@ -2300,3 +2300,12 @@ MUTANTS += [
         ),
     ),
 ]
+
+MUTANTS += [
+    edit(
+        "a_row_made_to_be_measured",
+        "cache_bytes",
+        "A tensor of seq_len numbers is made only to ask for the size of one: nothing is allocated here, dtype.itemsize knows.",
+        ("dtype.itemsize", "torch.zeros(seq_len, dtype=dtype).element_size()"),
+    ),
+]

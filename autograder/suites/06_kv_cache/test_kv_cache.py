@@ -370,6 +370,8 @@ def test_bytes_of_large_models_are_exact_and_take_no_memory(student):
     actual = student.cache_bytes(3, 3, 3, 10**8 + 1, 10**7 + 1, torch.int8)  # a float has no room for all its digits
     expected, what = 54 * (10**8 + 1) * (10**7 + 1), "cache_bytes(3, 3, 3, 10**8 + 1, 10**7 + 1, torch.int8)"
     assert_equal(actual, expected, what=what, hint="whole numbers all the way")
+    actual, what = student.cache_bytes(1, 1, 1, 10**15, 1, torch.float32), "cache_bytes(1, 1, 1, 10**15, 1, torch.float32)"
+    assert_equal(actual, 8 * 10**15, what=what, hint="multiply the sizes, and allocate nothing to count it")
     assert_equal(student.cache_bytes(2, 3, 4, 5, 0, torch.float32), 0, what="bytes of no text at all")
     assert_equal(student.cache_bytes(2, 3, 4, 0, 5, torch.float32), 0, what="bytes of texts without a token")
     actual = student.cache_bytes(n_layers=12, n_kv_heads=12, head_dim=64, seq_len=1, batch_size=1, dtype=torch.float16)
