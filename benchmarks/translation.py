@@ -249,7 +249,11 @@ def main() -> None:
     torch.manual_seed(options.seed)
     console = Console(width=None if sys.stdout.isatty() else 120)
 
-    data = split(course_data.text("tatoeba-eng-fra").splitlines(), options.held_out, seed=0)
+    try:
+        pairs = course_data.text("tatoeba-eng-fra").splitlines()
+    except course_data.DataError as error:
+        parser.error(str(error))
+    data = split(pairs, options.held_out, seed=0)
     pieces = Pieces([text for pair in data.train for text in pair], options.merges)
     model = MiniT5(MiniT5Config(len(pieces.vocabulary), options.layers, d_model=options.d_model, dropout=options.dropout))
     n_references = sum(map(len, data.references))
