@@ -245,7 +245,9 @@ def test_a_part_of_a_result_is_called_by_its_name_or_place() -> None:
     ):
         assert first_words((1, 2), (1, 3), what) == called
     assert first_words([[1], {"a": [2, 3]}], [[1], {"a": [2, 4]}], "each sum") == "each sum, at [1]['a'][1]"
-    assert first_words({"a b": [1]}, {"a b": [2]}, "out") == "out['a b'][0]"
+    assert first_words({" ": [1]}, {" ": [2]}, "out") == "out[' '][0]"
+    with pytest.raises(AssertionError, match="^a map: asking changes it: yes, and it should be no$"):
+        assert_equal({"asking changes it": True}, {"asking changes it": False}, "a map")
 
 
 def test_whether_something_is_so_is_answered_by_yes_or_no() -> None:

@@ -138,7 +138,7 @@ def difference(actual: Any, expected: Any, what: str, rtol: float | None, atol: 
         return _compare_tensors(actual, expected, what, rtol, atol, dtype)
     if isinstance(expected, bool) or expected is None or isinstance(expected, str | bytes | torch.dtype):
         same = type(actual) is type(expected) and actual == expected
-        if not same and what.startswith("whether ") and type(actual) is bool:
+        if not same and (what.startswith("whether ") or ": " in what) and type(actual) is type(expected) is bool:
             return f"{what}: {_YES[actual]}, and it should be {_YES[expected]}"
         if not same and type(actual) is type(expected) and isinstance(expected, str | bytes) and brief(actual) == brief(expected):
             return _long_texts(what, expected, actual)
@@ -157,7 +157,7 @@ def difference(actual: Any, expected: Any, what: str, rtol: float | None, atol: 
         if missing or extra:
             lines = [f"{label}: {_keys(keys)}" for label, keys in (("missing", missing), ("not expected", extra)) if keys]
             return "\n  ".join([f"{what}: the keys are not as expected", *lines])
-        pairs = [(_part(what, repr(key)), actual[key], expected[key]) for key in expected]
+        pairs = [(_entry(what, key), actual[key], expected[key]) for key in expected]
     else:
         raise TypeError(f"expected: cannot compare a {type(expected).__name__}")
     return next((problem for name, a, e in pairs if (problem := difference(a, e, name, rtol, atol, dtype))), "")
@@ -170,6 +170,11 @@ def _parts(what: str, n: int) -> list[str]:
     if len(names) != n:
         return [_part(what, str(i)) for i in range(n)]
     return [what[: listed.start()] + name + what[listed.end() :] for name in names]
+
+
+def _entry(what: str, key: Any) -> str:
+    """How a dict's entry is called: by its key, and where that is a sentence, by this alone."""
+    return f"{what}: {key}" if isinstance(key, str) and " " in key.strip() else _part(what, repr(key))
 
 
 def _part(what: str, index: str) -> str:
