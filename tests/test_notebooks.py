@@ -99,6 +99,15 @@ def test_a_notebook_that_comes_back_means_what_the_module_means(module):
         assert ast.dump(ast.parse(text)) == ast.dump(ast.Module(expected.body[1:], []))
 
 
+@pytest.mark.parametrize("module", WITH_LESSON, ids=lambda module: module.id)
+def test_a_notebook_runs_on_one_thread_before_anything_is_computed(module):
+    """In a kernel as it comes, small tensors would keep all cores busy with waiting for each other."""
+    sources = [cell.source for cell in student_notebook(module).cells if cell.cell_type == "code"]
+    first_check = next(i for i, source in enumerate(sources) if "\ncheck(" in source)
+    (place,) = [i for i, source in enumerate(sources) if "\ntorch.set_num_threads(1)" in source]
+    assert place < first_check and not any("torch.manual_seed" in source for source in sources[:place])
+
+
 def test_notebooks_are_kept_in_step(tmp_path):
     root = make_course(tmp_path)
     lesson = root / "solutions/00_tiny/lesson.py"

@@ -29,7 +29,7 @@ def launch(command: list[str], env: dict[str, str], cwd: str, **_) -> Kernel:
     context.set_forkserver_preload([__name__])
     process = context.Process(target=_be_kernel, args=(command[3:], env, cwd))
     before = dict(os.environ)
-    os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", MPLBACKEND=INLINE, AUTOGRADER_WARM_KERNELS="1")
+    os.environ.update(MPLBACKEND=INLINE, AUTOGRADER_WARM_KERNELS="1")
     os.environ["PYTHONPATH"] = os.path.dirname(__file__)  # the process that forks imports this file
     try:
         process.start()

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 LESSON = "lesson.py"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 CELL_SECONDS = 120
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # two kernels side by side would wait for each other's threads
 
 _MARKER = re.compile(r"exercise +([A-Za-z_]\w*)|given")
 _TITLE_LIKE_MARKER = re.compile(r"\s*(exercise|given)\b", re.IGNORECASE)
@@ -192,7 +191,7 @@ def executed(notebook: NotebookNode, course: Course, module: Module, allow_error
             extra_arguments=["--log-level=ERROR"],  # a kernel warns of its own means of transport
             resources=here,
         )
-        return client.execute(env={**ONE_THREAD, **os.environ, "PYTHONPATH": path})
+        return client.execute(env={**os.environ, "PYTHONPATH": path})
 
 
 def _target(module: Module) -> Path:

@@ -14,6 +14,7 @@
 import matplotlib.pyplot as plt
 
 plt.rcParams.update({"figure.dpi": 90, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False})
+torch.set_num_threads(1)  # tensors here are small: on a busy machine, more threads only wait for each other
 
 # %% [markdown]
 # ## A tensor is a description of memory

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 plt.style.use("seaborn-v0_8-colorblind")
 plt.rcParams.update({"figure.dpi": 90, "figure.constrained_layout.use": True})
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+torch.set_num_threads(1)  # tensors here are small: on a busy machine, more threads only wait for each other
 
 
 def seeded(seed):

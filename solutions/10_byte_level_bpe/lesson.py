@@ -18,6 +18,7 @@ import exercises
 plt.style.use("seaborn-v0_8-colorblind")
 plt.rcParams.update({"figure.dpi": 90, "figure.constrained_layout.use": True})
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+torch.set_num_threads(1)  # tensors here are small: on a busy machine, more threads only wait for each other
 
 folder = Path(exercises.__file__).parent
 handouts = {path.parent.name[:2]: path.read_text(encoding="utf-8") for path in sorted(folder.glob("[0-9]*/README.md"))}

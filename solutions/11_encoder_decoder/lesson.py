@@ -16,6 +16,7 @@ import matplotlib.pyplot as plt
 plt.style.use("seaborn-v0_8-colorblind")
 plt.rcParams.update({"figure.dpi": 90, "figure.constrained_layout.use": True})
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
+torch.set_num_threads(1)  # tensors here are small: on a busy machine, more threads only wait for each other
 
 # %% [markdown]
 # ## Who is real?
@@ -167,7 +168,6 @@ for number in held_out[:4]:
     print(" ".join(str(number)), "  ->  ", " ".join(spoken(number)))
 
 # %%
-torch.set_num_threads(1)
 torch.manual_seed(1)
 reader = MiniT5(MiniT5Config(len(LEXICON), n_layers=1, n_heads=4, d_model=32))
 optimizer = torch.optim.AdamW(reader.parameters(), lr=8e-3)
