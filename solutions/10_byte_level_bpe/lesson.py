@@ -231,7 +231,7 @@ print(f"{sum(map(len, by_merges)):,} tokens by merges, {sum(map(len, by_match)):
 for word, _ in differing.most_common(5):
     print(f"  {word!r}: {[vocab[i] for i in tokenizer.encode(word)]} or {[vocab[i] for i in longest_match(word)]}")
 
-steps = [0, 100, 300, 1000, 2000, len(merges)]
+steps = [n for n in (0, 100, 300, 1000, 2000) if n < len(merges)] + [len(merges)]
 ratios = []
 for n in steps:
     part = {i: vocab[i] for i in range(256 + n)}
