@@ -183,22 +183,28 @@ def test_public_tests_run_on_what_the_notebook_defines(tiny):
     wrong, raises = right.replace("2 * x", "3 * x"), right.replace("2 * x", "[][x.numel()]")
     forbidden = right.replace("2 * x", "torch.ldexp(x, torch.tensor(1))")
     stub = student_notebook(tiny.module).cells[2].source
+    nbgraders = "def double(x):\n    # YOUR CODE HERE\n    raise NotImplementedError()"
+    refuses = right.replace("return 2 * x", "raise NotImplementedError('no such case')")
+    elsewhere = right.replace("2 * x", "torch.nn.Module()(x)")
     cells = notebook.cells[:2]
-    for source in ("def double(x:", right, wrong, raises, stub, forbidden, right):
+    for source in ("def double(x:", right, wrong, raises, stub, forbidden, right, nbgraders, refuses, elsewhere):
         cells += [copy.deepcopy(notebook.cells[2]), copy.deepcopy(notebook.cells[3])]
         cells[-2].source = source
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     notebook.cells = cells
     done = executed(notebook, tiny.course, tiny.module, allow_errors=True).cells
-    unread, _, wrong, raises, todo, forbidden, _ = (done[i].outputs[-1] for i in (3, 5, 7, 9, 11, 13, 15))
+    outputs = [done[i].outputs[-1] for i in range(3, len(done), 2)]
+    unread, _, wrong, raises, todo, forbidden, _, nbgrader, refuses, elsewhere = outputs
     passed, mended = ("".join(each.text for each in done[i].outputs) for i in (5, 15))  # what is printed may come in pieces
     assert "no cell that was run defines double: run its cell" in unread.evalue
     assert passed == mended == "double: 1 public test passed\n"
     assert "torch.ldexp is not allowed" in forbidden.evalue and "scores 0" in forbidden.evalue
     assert wrong.ename == "NotYet" and "Twice 1 is 2." in wrong.evalue and "Traceback" not in "".join(wrong.traceback)
     assert "your code raised IndexError" in raises.evalue
-    assert "TODO" in todo.evalue
+    assert todo.evalue == nbgrader.evalue == "double: TODO: double is not written yet"
+    assert "your code raised NotImplementedError: no such case" in refuses.evalue  # which is an answer, and a wrong one
+    assert "your code raised NotImplementedError: Module [Module]" in elsewhere.evalue
 
 
 # Notebooks come in

@@ -83,8 +83,8 @@ def stubs_end_the_test() -> Iterator[None]:
     try:
         yield
     except NotImplementedError as error:
-        if messages.todo(error):
-            raise messages.StillToDo(str(error)) from error
+        if name := messages.todo(error):
+            raise messages.StillToDo(f"{messages.TODO}{name}") from error
         raise
 
 

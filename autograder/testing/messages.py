@@ -90,8 +90,21 @@ def _by_shape(printed: re.Match) -> str:
 def todo(error: BaseException) -> str | None:
     """The name of the exercise (or Class.method) whose stub was called, if that is what failed."""
     message = str(error)
+    if type(error) is NotImplementedError and not message:
+        return _nbgraders_stub(error)
     unwritten = isinstance(error, (NotImplementedError, StillToDo)) and message.startswith(TODO)
     return message.removeprefix(TODO) if unwritten else None
+
+
+def _nbgraders_stub(error: BaseException) -> str | None:
+    """The function of a notebook that raised the error itself: the stubs that nbgrader makes do not say whose they are."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_globals.get("__name__") != "__main__":
+        return None
+    name = trace.tb_frame.f_code.co_qualname.partition(".<locals>")[0]
+    return name if name[:1] != "<" else None
 
 
 def place(error: BaseException, files: Collection[Path]) -> str:
