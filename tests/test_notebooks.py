@@ -153,18 +153,25 @@ def test_a_lesson_that_does_not_fit_is_refused_with_its_cell(tmp_path, change, s
 
 @pytest.mark.parametrize(
     ("module", "out", "status", "says"),
-    [("99", "x.ipynb", 2, "no module '99'"), ("00", "absent/x.ipynb", 2, "absent/x.ipynb"), ("00", "", 1, "cell 3: no place")],
+    [("99", "x.ipynb", 2, "no module '99'"), ("00", "file/ps1/x.ipynb", 2, "file/ps1"), ("00", "", 1, "cell 3: no place")],
 )
 def test_a_notebook_that_cannot_be_built_is_a_line(tiny, tmp_path, monkeypatch, capsys, module, out, status, says):
     root = tiny.root
     if status == 1:
         root = make_course(tmp_path)
         (root / "solutions/00_tiny/lesson.py").write_text(LESSON.replace("# %% exercise double", "# %% exercise dobule"))
+    (tmp_path / "file").touch()
     monkeypatch.setattr("autograder.authoring.notebooks.load_course", lambda: load_course(root))
     with pytest.raises(SystemExit) as ended:
         main([module, "--student", str(tmp_path / out)])
     (line,) = capsys.readouterr().err.splitlines()
     assert ended.value.code == status and says in line
+
+
+def test_the_folder_of_a_notebook_is_made(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("autograder.authoring.notebooks.load_course", lambda: tiny.course)
+    main(["00", "--instructor", str(tmp_path / "source/ps1/tiny.ipynb")])
+    assert (tmp_path / "source/ps1/tiny.ipynb").read_bytes() == to_bytes(instructor_notebook(tiny.module))
 
 
 def test_given_code_without_a_cell_of_its_own_stands_before_its_exercise(tiny, tmp_path):

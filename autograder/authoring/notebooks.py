@@ -308,7 +308,9 @@ def main(arguments: list[str] | None = None) -> None:
         notebook = student_notebook(module) if chosen.student else instructor_notebook(module)
         if chosen.execute:
             notebook = executed(notebook, course, module)
-        (chosen.execute or chosen.instructor or chosen.student).write_bytes(to_bytes(notebook))
+        out = chosen.execute or chosen.instructor or chosen.student
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes(to_bytes(notebook))
     except CourseError as error:
         parser.exit(2, f"autograder: {error}\n")
     except (NotebookError, stubs.StubError) as error:
