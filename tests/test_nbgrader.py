@@ -125,6 +125,7 @@ def cycle(tmp_path_factory) -> SimpleNamespace:
     (root / "submitted/empty/tiny").mkdir(parents=True)
     (root / "submitted/right/tiny/timestamp.txt").write_text("2030-02-01 10:00:00 UTC")
     (root / "submitted/wrong/tiny/timestamp.txt").write_text("yesterday, I think")
+    (root / "submitted/untouched/tiny/timestamp.txt").touch()
     command = ("nbgrader", root, "tiny", "--course", course_root, "--out", home / "out")
     graded = run("-c", COMMAND, *command, cwd=home, home=home)
     assert graded.returncode == 0, graded.stderr
@@ -162,6 +163,11 @@ def test_comments_say_what_a_student_should_read(cycle):
 def test_nobody_has_to_look_at_what_was_graded(cycle):
     assert not any(entry[3] for entry in cycle.scores.values())
     assert "recorded in the gradebook: 6" in cycle.graded.stdout
+
+
+def test_a_timestamp_that_is_no_time_is_said(cycle):
+    (line,) = [line for line in cycle.graded.stdout.splitlines() if "timestamp.txt" in line]
+    assert line.endswith(": untouched, wrong")
 
 
 def sheets(root: Path) -> dict[str, bytes]:

@@ -217,16 +217,17 @@ def _submitted_cells(assignment: Assignment, student: str, notebook: str) -> lis
         return []
 
 
-def _timestamp(assignment: Assignment, student: str) -> str:
-    """The text of timestamp.txt, where it is a time."""
+def _timestamp(assignment: Assignment, student: str) -> str | None:
+    """The text of timestamp.txt where it is a time, and nothing where there is no such file; None for one that cannot be read."""
     from nbgrader.utils import parse_utc
 
     try:
         with open_source(assignment.folder("submitted", student), "folder") as source:
-            text = (source.read(TIMESTAMP, 100) or b"").decode().strip()
-        return text if text and parse_utc(text) else ""
+            data = source.read(TIMESTAMP, 100)
+        text = (data or b"").decode().strip()
+        return text if data is None or (text and parse_utc(text)) else None
     except (Refusal, ValueError, OverflowError):
-        return ""
+        return None
 
 
 def _score(book: Gradebook, entry: SubmittedNotebook, module: ModuleResult) -> None:
@@ -282,6 +283,11 @@ def _write(target: Path, content: bytes) -> None:
     part = target.with_name(f".{target.name}.part")
     part.write_bytes(content)
     os.replace(part, target)
+
+
+def without_time(assignment: Assignment, graded: Sequence[str]) -> list[str]:
+    """Students whose timestamp.txt is there and is no time: when they handed in is not recorded."""
+    return [student for student in graded if _timestamp(assignment, student) is None]
 
 
 def unread(assignment: Assignment, graded: Sequence[str]) -> list[str]:

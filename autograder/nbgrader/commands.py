@@ -48,6 +48,8 @@ def nbgrader(
         bridge.record(found, student, read(out / submission.name / "results.json"), course)
     missing = bridge.unread(found, list(taken))
     print(f"recorded in the gradebook: {len(taken)}" + (f"; nothing handed in: {', '.join(missing)}" if missing else ""))
+    if timeless := bridge.without_time(found, list(taken)):
+        print(f"{bridge.TIMESTAMP} is no time and was left out, so no lateness is known: {', '.join(timeless)}")
 
 
 def register(app: typer.Typer) -> None:
