@@ -760,6 +760,17 @@ def contiguous_first(x, size, step=1):
     return x.as_strided((*x.shape[:-1], n_windows, size), (*x.stride()[:-1], step, 1), x.storage_offset())
 
 
+@mutant("sliding_windows", "Leading dimensions are flattened first, which copies an x that is transposed among them.")
+def leading_flattened(x, size, step=1):
+    if size < 1 or step < 1 or size > x.shape[-1]:
+        raise ValueError("no such windows")
+    n_windows = (x.shape[-1] - size) // step + 1
+    if x.dim() > 2 and x.numel() and not x.is_contiguous():
+        x = x.flatten(0, -2).unflatten(0, x.shape[:-1])
+    *leading, last = x.stride()
+    return x.as_strided((*x.shape[:-1], n_windows, size), (*leading, step * last, last), x.storage_offset())
+
+
 @mutant("sliding_windows", "An expanded x is copied first: a stride of 0 is a stride, and the windows can have it too.")
 def expanded_copied_first(x, size, step=1):
     if size < 1 or step < 1 or size > x.shape[-1]:

@@ -287,6 +287,16 @@ MUTANTS = [
         ("return logits / temperature", "return (logits / temperature).softmax(-1)"),
     ),
     edit(
+        "one_row_divided_in_place",
+        "apply_temperature",
+        "Logits without a batch are divided in place: whoever gave them finds others. logits / temperature is a new tensor.",
+        (
+            "return logits / temperature",
+            "row = logits.dim() < 2 and not logits.requires_grad\n"
+            "    return logits.div_(temperature) if row else logits / temperature",
+        ),
+    ),
+    edit(
         "log_probabilities_returned",
         "apply_temperature",
         "What comes back is normalised: logits / temperature is all that is asked for.",
@@ -958,6 +968,12 @@ MUTANTS = [
         "sample",
         "The most probable token is taken each time: that is greedy. Draw.",
         ("return torch.searchsorted(line, darts, right=True).squeeze(-1)", "return (logits + 0 * darts).argmax(-1)"),
+    ),
+    edit(
+        "one_row_shifted_in_place",
+        "sample",
+        "The maximum is taken off logits without a batch in place: whoever gave them finds others. Leave them as they are.",
+        ("line = logits.double()", "line = (logits.detach().sub_(logits.max()) if logits.dim() == 1 else logits).double()"),
     ),
     edit(
         "a_top_50_nobody_asked_for",
@@ -1702,6 +1718,16 @@ MUTANTS = [
         "speculative_accept",
         "The refused token is counted among the accepted: i tokens stand when the one at i is refused.",
         ("            return i, int(", "            return i + 1, int("),
+    ),
+    edit(
+        "rows_of_the_draft_not_counted",
+        "speculative_accept",
+        "draft_probs may have more rows than there are draft tokens: refuse that, for rows and tokens belong together.",
+        (
+            "if draft_tokens.shape != (n,) or target_probs",
+            "n = min(n, len(draft_tokens)) if draft_tokens.dim() == 1 and n > 1 else n\n"
+            "    if draft_tokens.shape != (n,) or target_probs",
+        ),
     ),
     edit(
         "last_row_forgotten",

@@ -75,8 +75,9 @@ def test_logits_are_divided_by_the_temperature(student, lead, n, temperature, sc
 def test_temperature_keeps_the_dtype(student, dtype, temperature, seed):
     """Logits of any precision, an int as temperature."""
     logits = normal(seed, 3, 5, dtype=dtype)
-    for x in (logits, logits[0, 0]):  # a single number has no dimension to go along
+    for x in (logits, logits[0], logits[0, 0]):  # a single number has no dimension to go along
         actual = student.apply_temperature(x, temperature)
+        assert_inputs_untouched(student)
         assert_equal(actual, x / temperature, what=f"{dtype} logits of shape {list(x.shape)} / {temperature}")
 
 

@@ -127,6 +127,7 @@ def test_the_generator_decides_and_nothing_else(student, seed):
     alone = student.run(scenarios.draws_again, normal(seed, 7), seed)
     assert_equal(alone["again"], alone["first"], what="the token of logits (vocab,) from a generator with the same seed")
     assert_equal(alone["changed"], [], what="what else changed when logits were (vocab,)")
+    assert alone["untouched"], "the logits (vocab,) were changed in place"
     tokens = student.run(scenarios.draws, torch.zeros(4, dtype=torch.float64), seed, 400)
     hint = "every call goes on with the generator's state, for logits (vocab,) as well"
     assert_counts(tokens, torch.full((4,), 0.25), "400 calls with four equal logits", hint)
@@ -244,6 +245,8 @@ def test_speculation_refuses_what_does_not_fit(student):
         given = [*fitting[:i], bad, *fitting[i + 1 :]]
         assert_refused(accept, *given, 1, why="the shapes do not fit together")
     assert_refused(accept, draft[:0], q[:0], p[:2], 1, why="there is a row too many")
+    assert_refused(accept, draft[:1], torch.full((3, 5), 0.2), torch.full((2, 5), 0.2), 1, why="there are two rows too many")
+    assert_refused(accept, draft[:0], torch.zeros(0, 5), torch.full((1, 7), 1 / 7), 1, why="the vocabularies differ")
     for token in (3, -1, 9):
         for bad in ([token, 1], [1, token]):
             bad = torch.tensor(bad)
