@@ -665,6 +665,18 @@ MUTANTS = [
             ),
         ),
     ),
+    edit(
+        "whatever_lies_in_attn_ignored",
+        "load_gpt2_state_dict",
+        "All names in attn but the layers' are taken for masks: only attn.bias and attn.masked_bias are, any other is unknown.",
+        ('if not name.endswith((".attn.bias", ".attn.masked_bias"))', 'if ".attn." not in name or "c_" in name'),
+    ),
+    edit(
+        "masked_bias_anywhere",
+        "load_gpt2_state_dict",
+        "A masked_bias is ignored wherever it is: those in attn are masks, any other is an unknown name.",
+        ('name.endswith((".attn.bias", ".attn.masked_bias"))', 'name.endswith((".attn.bias", "masked_bias"))'),
+    ),
     # prepare_corpus
     edit(
         "end_behind",
@@ -1119,6 +1131,21 @@ MUTANTS = [
         ),
         ("return tokens[:, :-1].clone(), tokens[:, 1:].clone()", "return tokens[:, :-1], tokens[:, 1:].clone()"),
     ),
+    edit(
+        "last_batch_given_again",
+        "TokenShards",
+        "The last batch is kept and given again, with what its owner has written into it: make a new one in every call.",
+        (
+            "        if not 0 <= step < len(self):\n",
+            "        if getattr(self, '_last', [None])[0] == (step, epoch):\n"
+            "            return self._last[1]\n"
+            "        if not 0 <= step < len(self):\n",
+        ),
+        (
+            "        return tokens[:, :-1].clone(), tokens[:, 1:].clone()  # one may be changed without the other\n",
+            "        self._last = (step, epoch), (tokens[:, :-1].clone(), tokens[:, 1:].clone())\n        return self._last[1]\n",
+        ),
+    ),
     # param_groups
     edit(
         "everything_decays",
@@ -1171,6 +1198,15 @@ MUTANTS = [
         "A matrix of one row is taken for a vector: the number of dimensions counts, not their sizes.",
         ("parameter.ndim >= 2", "parameter.ndim > 1 and parameter.shape[0] > 1"),
         ("parameter.ndim < 2", "not (parameter.ndim > 1 and parameter.shape[0] > 1)"),
+    ),
+    edit(
+        "tied_by_data_ptr",
+        "param_groups",
+        "data_ptr() tells which weights are tied; on the meta device it is 0 for all of them: parameters() names each once.",
+        (
+            "for parameter in model.parameters() if",
+            "for parameter in {p.data_ptr(): p for p in model.parameters()}.values() if",
+        ),
     ),
     # cosine_schedule
     edit(
@@ -1294,6 +1330,12 @@ MUTANTS = [
         "evaluate",
         ("Afterwards the parameters do not require gradients any more: no_grad is enough, and leaves them alone."),
         ("    finally:\n", ("    finally:\n        model.requires_grad_(False)\n")),
+    ),
+    edit(
+        "added_in_their_own_dtype",
+        "evaluate",
+        "The losses are added up in their own dtype: in bfloat16 the sum loses digits. Add floats.",
+        ("                total += model(", "                total = (total if i else 0) + model("),
     ),
     # save_checkpoint
     edit(
@@ -1756,6 +1798,16 @@ MUTANTS = [
         "Process 0 alone goes on from the checkpoint, the others begin anew: all of them read it.",
         ("if config.checkpoint_path is not None and Path", "if is_main and config.checkpoint_path is not None and Path"),
     ),
+    edit(
+        "position_replayed",
+        "train",
+        "A resumed run takes as many batches as were taken before, from wherever the shards are: load their position.",
+        (
+            '        shards.load_state_dict(state["shards"])\n',
+            "        for _ in range(len(state['history']['loss']) * config.accumulation_steps):\n"
+            "            shards.next_batch()\n",
+        ),
+    ),
     # decode_stream
     edit(
         "half_characters",
@@ -1818,6 +1870,15 @@ MUTANTS = [
         "decode_stream",
         "After some ids, half a character is yielded: however many ids it takes, wait.",
         ('if not text.endswith("\\ufffd"):', 'if not text.endswith("\\ufffd") or len(waiting) > 8:'),
+    ),
+    edit(
+        "one_replacement_at_the_end",
+        "decode_stream",
+        "Several U+FFFD at the end become one: what is left comes as tokenizer.decode gives it.",
+        (
+            "    if waiting and (text := tokenizer.decode(waiting)):\n        yield text\n",
+            "    if waiting and (text := tokenizer.decode(waiting)):\n        yield text.rstrip('\\ufffd') + '\\ufffd'\n",
+        ),
     ),
     # next_token
     edit(
@@ -2052,6 +2113,12 @@ MUTANTS = [
             "model.config.context_length, model.__dict__.setdefault('_c', model.new_cache())",
         ),
         ("    for _ in range", "    cache.truncate(0)\n    for _ in range"),
+    ),
+    edit(
+        "repeated_stop_token_goes_on",
+        "generate",
+        "A stop token like the token before it, the prompt's last one, say, does not end the text: any that is drawn does.",
+        ("        if token in stop:", "        if token in stop and token != text[-1]:"),
     ),
     # write_safetensors
     edit(
@@ -2435,6 +2502,31 @@ MUTANTS = [
         "application",
         "A negative length is accepted.",
         ("if not (length.isascii() and length.isdigit()):", "if not (length.isascii() and length.lstrip('-').isdigit()):"),
+    ),
+    edit(
+        "length_of_zero_reads_to_the_end",
+        "application",
+        "A length of 0 is taken for none, and the body is read to its end, which waits for ever: then nothing is read.",
+        (".read(int(length))", ".read(int(length) or -1)"),
+    ),
+    edit(
+        "length_as_python_reads_it",
+        "application",
+        "A length is whatever int() takes, such as 1_5: in HTTP a whole number is digits and nothing else.",
+        (
+            "        if not (length.isascii() and length.isdigit()):\n",
+            "        try:\n"
+            "            wrong = int(length) < 0\n"
+            "        except ValueError:\n"
+            "            wrong = not length.isdigit() or not length.isascii()\n"
+            "        if wrong:\n",
+        ),
+    ),
+    edit(
+        "stop_id_zero_lost",
+        "application",
+        "The id 0 is missing from the stop ids that generate gets: hand stop on as it is.",
+        ("generator=generator, stop=stop)", "generator=generator, stop=[token for token in stop if token])"),
     ),
     edit(
         "every_path_generates",

@@ -389,7 +389,7 @@ class Socket(io.RawIOBase):
 
     def read(self, size=-1):
         if size is None or size < 0 or self.n_read + size > len(self.body):
-            raise RuntimeError("this read waits for ever: the client sends no more")
+            raise RuntimeError(f"read({size}) waits for ever: the client sends no more")
         self.n_read += size
         return self.body[self.n_read - size : self.n_read]
 

@@ -520,19 +520,25 @@ def epoch(module, shards, size, t, world=1, seed=None, epoch=None, split="train"
 @in_a_folder
 def followed(module, shards, size, t, n, seed=None, rank=0, world=1):
     """n batches by next_batch, and the position (epoch, step) after each; the batches are overwritten by whoever got them, and
-    stay so (`intact`)."""
+    stay so (`intact`), while batch gives what it gave before (`fresh`)."""
     data = part(module, "data")
     own = data.TokenShards(write_corpus({"train": shards}), "train", size, t, rank, world, shuffle_seed=seed)
-    before, seen, held = surroundings(), [], []
+    before, seen, held, fresh = surroundings(), [], [], True
     for i in range(1, n + 1):
+        place = own.step, own.epoch
         batch = own.next_batch()
         x, y = batch
         seen.append((kept(batch), [own.epoch, own.step]))
         x.fill_(-i)  # which is nobody's business but the caller's
         y.fill_(i)
         held.append((x, y))
+        for _ in range(2):
+            again = own.batch(*place)
+            fresh &= all(torch.equal(a, b) for a, b in zip(again, seen[-1][0]))
+            again[0].fill_(-i)
+            again[1].fill_(i)
     intact = all(bool((x == -i).all() and (y == i).all()) for i, (x, y) in enumerate(held, 1))
-    return seen, differences(before), files_in("corpus"), intact
+    return seen, differences(before), files_in("corpus"), intact, fresh
 
 
 @in_a_folder
@@ -757,6 +763,8 @@ def groups_of(module, weight_decay, kind):
         model = nn.Linear(3, 2, bias=False)
     if kind == "vectors only":
         model = nn.LayerNorm(3)
+    if kind == "on the meta device":
+        model = nn.Linear(3, 2, device="meta")
     if kind == "frozen":
         model.embedding.weight.requires_grad_(False)
         model.norm.bias.requires_grad_(False)
@@ -916,11 +924,13 @@ def run(
 @in_a_folder
 def interrupted(module, seed, batches, config, stops, model=None, validation=None):
     """As `run`, in several goes: each builds everything anew, from another seed, and ends after so many steps; the last one finds
-    that all is done. `same`: whether each left its model in the checkpoint. All but the first get theirs in evaluation mode."""
+    that all is done. `same`: whether each left its model in the checkpoint. All but the first get theirs in evaluation mode, and
+    shards that have been moved on."""
     train, lengths, same = part(module, "train"), [], True
     for go, stop in enumerate([*stops, None, None]):
         lm = tiny(seed if go == 0 else seed + 50 + go, **(model or {})).train(go == 0)
         shards = Batches(batches)
+        shards.position = go
         torch.manual_seed(seed if go == 0 else seed + 1000 * go)
         held_out = None if validation is None else Batches(validation)
         history = train.train(lm, shards, train.TrainConfig(**config, stop_after=stop, checkpoint_path="run/c.pt"), held_out)
@@ -956,6 +966,22 @@ def joined_again(module, seed, batches, config, rank):
     with one_of_two_processes(rank):
         history = train.train(lm, Batches(batches), train.TrainConfig(**options), Batches(batches))
     return [len(history["loss"]), sum(notes[0] for notes in lm.seen)]
+
+
+class HalfLosses(nn.Module):
+    """A model whose loss, in bfloat16, is 1 and 128ths as many as the text says."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones((), dtype=torch.bfloat16))
+
+    def forward(self, ids, targets=None):
+        return None, (1 + ids.float().mean() / 128).bfloat16()
+
+
+def evaluated_in_bfloat16(module, batches):
+    """The loss that evaluate gives for HalfLosses."""
+    return part(module, "train").evaluate(HalfLosses(), Batches(batches), len(batches))
 
 
 def evaluated_together(module, seed, batches):

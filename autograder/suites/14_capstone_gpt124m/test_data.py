@@ -192,7 +192,7 @@ def test_next_batch_goes_through_the_epochs(student, layout, n):
     """Step by step, then from the beginning again; epoch and step are the position of the next batch; nothing else is touched."""
     tokens, shards, size, t, world, steps = layout
     rank = len(tokens) % world
-    seen, changed, files, intact = student.run(scenarios.followed, shards, size, t, n, rank=rank, world=world)
+    seen, changed, files, intact, fresh = student.run(scenarios.followed, shards, size, t, n, rank=rank, world=world)
     batches, positions = zip(*seen)
     expected = [batch(tokens, i % steps, size, t, rank, world) for i in range(n)]
     hint = ""
@@ -203,6 +203,7 @@ def test_next_batch_goes_through_the_epochs(student, layout, n):
     hint = "after the last batch of an epoch, the position is the next one's beginning at once"
     assert_equal(list(positions), expected, what=f"[epoch, step] after each batch, {steps} to an epoch", hint=hint)
     assert not changed, f"changed for everyone: {', '.join(changed)}"
+    assert fresh, "a batch that was asked for again had what somebody wrote into it before: make each batch anew, also the same"
     assert intact, "a batch that somebody has already was written to when later ones were taken: each is a copy of its own"
     held = [files[name] for name in sorted(files) if name.endswith(".bin")]
     assert_equal(held, shards, what="the files afterwards")

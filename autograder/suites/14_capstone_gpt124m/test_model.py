@@ -529,6 +529,8 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(student):
         "with a third layer": state | {f"h.2.{name}": x for name, x in of_block(state).items()},
         "with an unknown name": state | {"wse.weight": torch.ones(2, 8).double()},
         "with a name that is no mask": state | {"h.0.mlp.bias": torch.ones(1, 1, 4, 4)},
+        "with a weight in attn that is no mask": state | {"h.0.attn.q_norm.weight": torch.ones(4)},
+        "with a mask outside of attn": state | {"h.0.mlp.masked_bias": torch.tensor(-1e4)},
         "with a vocabulary that is larger": state | {"wte.weight": torch.ones(12, 8).double()},
         "with fewer positions": state | {"wpe.weight": torch.ones(7, 8).double()},
         "with a last bias of another size": state | {last: torch.ones(9).double()},

@@ -22,6 +22,7 @@ DEFAULTS = {"max_new_tokens": 64, "temperature": 1.0, "top_k": None, "top_p": No
 @settings(max_examples=30)
 @given(data=st.one_of(st.binary(max_size=14), SOME_TEXT.map(str.encode)), cuts=st.lists(sizes(0, 13), max_size=6))
 @example(data=b"abc\xf0\x9f", cuts=[2, 2, 4])  # a character that never ends, after text that has been shown
+@example(data=b"a\xff\xff", cuts=[1, 2, 2])
 def test_the_pieces_together_are_the_decoded_text(student, data, cuts):
     """Whatever the bytes are and however tokens cut them; no piece is empty; all ids are read, and not before the first piece."""
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
@@ -189,7 +190,7 @@ def test_a_request_is_answered_with_the_text_of_the_generated_ids(student, text,
     """generate gets the prompt's ids and all options; a seed decides the numbers that are drawn; characters are whole."""
     tokens = list(text.encode())
     fields = {"prompt": prompt, "max_new_tokens": n, "temperature": temperature, "top_k": k, "top_p": 0.75, "seed": seed}
-    answers, calls, changed = student.run(probes.answered, [post(**fields)] * 2, tokens, options={"stop": [256], "limit": 40})
+    answers, calls, changed = student.run(probes.answered, [post(**fields)] * 2, tokens, options={"stop": [256, 0], "limit": 40})
     expected_text = bytes(tokens[:n]).decode("utf-8", errors="replace")
     wanted = {"status": "200", "type": "application/json", "allow": None, "length": True, "read": len(body_of(**fields))}
     value = {"text": expected_text, "n_tokens": min(n, len(tokens))}
@@ -206,7 +207,7 @@ def test_a_request_is_answered_with_the_text_of_the_generated_ids(student, text,
     }
     assert_equal(
         calls,
-        [call | {"stop": [256], "own generator": True}] * 2,
+        [call | {"stop": [0, 256], "own generator": True}] * 2,
         what="what generate was called with",
         hint="each request has a torch.Generator of its own",
     )
@@ -274,6 +275,7 @@ def test_what_cannot_be_answered_gets_its_status_and_a_reason(student):
         (("POST", "/generate", ok, "-5"), "400", None, "body", 0),
         (("POST", "/generate", ok, "ten"), "400", None, "body", 0),
         (("POST", "/generate", ok, "²"), "400", None, "body", 0),
+        (("POST", "/generate", ok, "1_5"), "400", None, "body", 0),
         (("POST", "/generate", ok, "0"), "400", None, "body", 0),
         (("POST", "/generate", body_of(prompt="a", max_new_tokens=6)), "400", None, "max_new_tokens", None),
     ]

@@ -79,6 +79,9 @@ def test_frozen_parameters_are_left_out_and_a_group_may_be_empty(student):
     groups, _ = student.run(scenarios.groups_of, 0.1, "matrices only")
     expected = [{"weight_decay": 0.1, "params": ["weight"]}, {"weight_decay": 0.0, "params": []}]
     check_groups(groups, expected, "a linear layer without bias")
+    groups, _ = student.run(scenarios.groups_of, 0.1, "on the meta device")
+    expected = [{"weight_decay": 0.1, "params": ["weight"]}, {"weight_decay": 0.0, "params": ["bias"]}]
+    check_groups(groups, expected, "a linear layer on the meta device")
     groups, _ = student.run(scenarios.groups_of, 0.0, "vectors only")
     expected = [{"weight_decay": 0.0, "params": []}, {"weight_decay": 0.0, "params": ["weight", "bias"]}]
     check_groups(groups, expected, "a layer norm")
@@ -132,6 +135,10 @@ def test_it_is_the_mean_loss_of_the_first_batches(student, seed, b, t, n, more):
         hint="shards.batch(0) to batch(n_batches - 1)",
         rtol=2e-6,  # the mean may be made in a tensor of PyTorch's default dtype, float32
     )
+    if n == 2:
+        value = student.run(scenarios.evaluated_in_bfloat16, [(torch.tensor([[i]]),) * 2 for i in range(2)])
+        what = "the mean loss of a model whose losses are 1 and 1 + 1/128, both in bfloat16"
+        assert_close(value, 1 + 1 / 256, what=what, hint="bfloat16 has three digits: add floats", rtol=1e-4)
 
 
 @exercise("evaluate", points=1)
