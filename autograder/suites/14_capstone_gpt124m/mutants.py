@@ -2512,7 +2512,7 @@ MUTANTS = [
     edit(
         "length_as_python_reads_it",
         "application",
-        "A length is whatever int() takes, such as 1_5: in HTTP a whole number is digits and nothing else.",
+        "A length is whatever int() takes, such as 2_6: in HTTP a whole number is digits and nothing else.",
         (
             "        if not (length.isascii() and length.isdigit()):\n",
             "        try:\n"

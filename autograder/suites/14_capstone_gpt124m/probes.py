@@ -388,7 +388,9 @@ class Socket(io.RawIOBase):
         self.body, self.n_read = body, 0
 
     def read(self, size=-1):
-        if size is None or size < 0 or self.n_read + size > len(self.body):
+        if size is None or size == -1:
+            raise RuntimeError("this read, to the end, waits for ever: the client sends no more")
+        if size < 0 or self.n_read + size > len(self.body):
             raise RuntimeError(f"read({size}) waits for ever: the client sends no more")
         self.n_read += size
         return self.body[self.n_read - size : self.n_read]

@@ -203,7 +203,7 @@ def test_next_batch_goes_through_the_epochs(student, layout, n):
     hint = "after the last batch of an epoch, the position is the next one's beginning at once"
     assert_equal(list(positions), expected, what=f"[epoch, step] after each batch, {steps} to an epoch", hint=hint)
     assert not changed, f"changed for everyone: {', '.join(changed)}"
-    assert fresh, "a batch that was asked for again had what somebody wrote into it before: make each batch anew, also the same"
+    assert fresh, "batch(step) gave what somebody had written into the same batch before\n  hint: a new copy in every call"
     assert intact, "a batch that somebody has already was written to when later ones were taken: each is a copy of its own"
     held = [files[name] for name in sorted(files) if name.endswith(".bin")]
     assert_equal(held, shards, what="the files afterwards")
