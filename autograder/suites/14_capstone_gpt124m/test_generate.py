@@ -194,21 +194,23 @@ def test_past_the_context_the_window_moves_on(student, reference, seed, vocab, c
     temperature=st.sampled_from((0.7, 1.0, 2.0)),
     k=sizes(0, 5),
     p=st.sampled_from((None, 0.7)),
-    stop=sizes(0, 4),
+    stop=sizes(0, 3),
 )
 def test_sampled_tokens_are_next_token_s_one_after_the_other(student, seed, t, n, temperature, k, p, stop):
     """All options are handed on, the generator is used once a token; a stop token ends the text and is not part of it."""
-    vocab = 1 if stop == 4 else 9  # of one token alone, which the prompt ends in
-    spec = (seed, vocab, 7)
-    ids = torch.randint(vocab, (t,), generator=torch.Generator().manual_seed(seed)).tolist()
+    spec = (seed, 9, 7)
+    ids = torch.randint(9, (t,), generator=torch.Generator().manual_seed(seed)).tolist()
     options = {
         "temperature": temperature,
         "top_k": k or None,
         "top_p": p,
-        "stop": [0, 3, 5] if stop == 0 else ids[:1] if stop in (1, 4) else (),
+        "stop": [0, 3, 5] if stop == 0 else ids[:1] if stop == 1 else (),
     }
     tokens, expected, _, _ = student.run(probes.generated, spec, ids, n, options, seed=seed)
     assert_equal(tokens, expected, what=f"the tokens after {ids} with {options}")
+    if stop == 1:
+        tokens, _, _, _ = student.run(probes.generated, (seed, 1, 7), [0], n, options | {"stop": [0]}, seed=seed)
+        assert_equal(tokens, [], what="the tokens after [0] with stop=[0], where 0 is the only token of all")
 
 
 @exercise("generate", points=1, core=True)
