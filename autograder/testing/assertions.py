@@ -148,8 +148,7 @@ def difference(actual: Any, expected: Any, what: str, rtol: float | None, atol: 
     if isinstance(expected, tuple | list):
         if not isinstance(actual, tuple | list) or len(actual) != len(expected):
             return _difference(what, _sequence(expected), _sequence(actual))
-        names = _parts(what, len(expected))
-        pairs = list(zip(names, actual, expected, strict=True))
+        pairs = list(zip(actual, expected, strict=True))
     elif isinstance(expected, dict):
         if not isinstance(actual, dict):
             return _difference(what, f"a dict with the keys {_keys(expected)}" if expected else "{}", brief(actual))
@@ -157,30 +156,32 @@ def difference(actual: Any, expected: Any, what: str, rtol: float | None, atol: 
         if missing or extra:
             lines = [f"{label}: {_keys(keys)}" for label, keys in (("missing", missing), ("not expected", extra)) if keys]
             return "\n  ".join([f"{what}: the keys are not as expected", *lines])
-        pairs = [(_entry(what, key), actual[key], expected[key]) for key in expected]
+        pairs = [(actual[key], expected[key]) for key in expected]
     else:
         raise TypeError(f"expected: cannot compare a {type(expected).__name__}")
-    return next((problem for name, a, e in pairs if (problem := difference(a, e, name, rtol, atol, dtype))), "")
+    at = next((i for i, (a, e) in enumerate(pairs) if difference(a, e, "", rtol, atol, dtype)), None)
+    if at is None:
+        return ""
+    part = _entry(what, list(expected)[at]) if isinstance(expected, dict) else _part(what, at, len(expected))
+    return difference(*pairs[at], part, rtol, atol, dtype)
 
 
-def _parts(what: str, n: int) -> list[str]:
-    """How the n parts of a sequence are called: "(a, b) of x" has the parts "a of x" and "b of x", and others have indices."""
+def _part(what: str, at: int, n: int) -> str:
+    """How one of the n parts of a sequence is called: "(a, b) of x" has the parts "a of x" and "b of x", others have indices."""
     listed = _LISTED.search(what)
     names = re.findall(r"[\w.]+", (listed["all"] or listed["gradients"]).replace(" and ", ", ")) if listed else []
-    if len(names) != n:
-        return [_part(what, str(i)) for i in range(n)]
-    return [what[: listed.start()] + name + what[listed.end() :] for name in names]
+    return what[: listed.start()] + names[at] + what[listed.end() :] if len(names) == n else _at(what, at)
 
 
 def _entry(what: str, key: Any) -> str:
     """How a dict's entry is called: by its key, and where that is a sentence, by this alone."""
-    return f"{what}: {key}" if isinstance(key, str) and " " in key.strip() else _part(what, repr(key))
+    return f"{what}: {key}" if isinstance(key, str) and " " in key.strip() else _at(what, key)
 
 
-def _part(what: str, index: str) -> str:
-    """How a part is called: "x[0]" or "f(x, y)[0]", but "the sum of each rank, at [0]"; and at [0][1] for a part of that."""
+def _at(what: str, index: Any) -> str:
+    """As "x[0]" or "f(x, y)[0]", but "the sum of each rank, at [0]"; and at [0][1] is a part of that."""
     words_outside = " " in _BRACKETS.sub("", what) and _AT not in what
-    return f"{what}{_AT if words_outside else '['}{index}]"
+    return f"{what}{_AT if words_outside else '['}{index!r}]"
 
 
 def _compare_numbers(actual: Any, expected: float, what: str, rtol: float | None, atol: float | None) -> str:
