@@ -889,11 +889,11 @@ def test_names_and_functions_that_the_compiler_would_take_long_for_are_a_problem
         assert isinstance(parse("work.py", text), ast.Module)
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="the parser takes f-strings as they come")
 def test_a_flood_of_fields_in_f_strings_is_a_problem():
-    """To parse them took the square of their number; braces elsewhere are none of them."""
+    """To parse them took the square of their number, before Python 3.12; braces elsewhere are none of them."""
     for text in ("x = f'" + "{a}" * 20_000 + "'\n", "x = (\n" + "rF'{a}'\n" * 20_000 + ")\n"):
-        assert parse("work.py", text).message == "too many fields in f-strings"
+        problem = getattr(parse("work.py", text), "message", "")
+        assert problem == ("too many fields in f-strings" if sys.version_info < (3, 12) else "")
     for text in ("x = '" + "{a}" * 20_000 + "'\n", "x = [" + "{}, " * 20_000 + "]\n", "x = f'" + "{a}" * 9_000 + "'\n"):
         assert isinstance(parse("work.py", text), ast.Module)
     assert parse("work.py", "x = '" + "{" * 20_000).message != "too many fields in f-strings"
