@@ -769,4 +769,12 @@ CHEATS = [
             nothing = x.isinf().all(dim, keepdim=True)
             return apart(x.masked_fill(nothing, 0), dim, False).masked_fill(nothing, 0)
     '''),
+    cheat("softmax_by_logsumexp", "PyTorch's logsumexp has the largest entry and the sum in it: one exp is left.", '''
+        import torch
+
+
+        def softmax(x, dim):
+            lse = torch.logsumexp(x, dim, keepdim=True)
+            return (x - lse.masked_fill(lse.isinf(), 0)).exp()
+    '''),
 ]  # fmt: skip

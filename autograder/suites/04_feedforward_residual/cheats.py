@@ -348,4 +348,14 @@ CHEATS = [
             return tuple(apart(grad_output, x, [x.shape[-1]], mean, inverse, weight, weight, [True, True, True]))
         """,
     ),
+    cheat(
+        "a_cache_of_pytorch_s",
+        "PyTorch has a cache for its own tables of shardings.",
+        """
+        from torch.distributed.tensor._sharding_prop import LocalLRUCache
+
+        def memoize(function):
+            return LocalLRUCache(function)
+        """,
+    ),
 ]

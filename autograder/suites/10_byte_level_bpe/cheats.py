@@ -159,4 +159,15 @@ CHEATS = [
             return b"".join([validator.validate_python(chr(ord(c))) for c in text])
         """,
     ),
+    cheat(
+        "a_descriptor_s_flags_encode",
+        "A call of the system takes a text and gives back its bytes.",
+        """
+        import fcntl
+
+        def utf8_encode(text):
+            list(text)
+            return b"".join(fcntl.fcntl(0, fcntl.F_GETFD, c) for c in text)
+        """,
+    ),
 ]
