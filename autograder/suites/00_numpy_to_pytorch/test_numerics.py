@@ -158,7 +158,7 @@ def test_sizes_of_zero_dtype_and_layout(student, empty, size, dtype, seed):
 @given(d=sizes(), more=sizes(1, 3))
 def test_widths_that_differ_are_refused(student, d, more):
     """Points of different widths have no distance, above all where a width of 1 would broadcast unseen."""
-    for a, b in ((d, d + more), (1 + more, 1), (1, 1 + more)):
+    for a, b in ((d, d + more), (1 + more, 1), (1, 1 + more), (0, 1 + more), (1 + more, 0)):
         assert_refused(student.pairwise_distances, torch.ones(2, a), torch.ones(3, b), why=f"widths {a} and {b} differ")
 
 
