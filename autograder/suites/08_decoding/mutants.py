@@ -1730,6 +1730,12 @@ MUTANTS = [
         ),
     ),
     edit(
+        "vocabularies_of_no_draft_not_compared",
+        "speculative_accept",
+        "Without draft tokens the two vocabularies are not compared: shapes that do not fit together are a ValueError.",
+        ("target_probs.shape != (n + 1, vocab):", "target_probs.shape != (n + 1, vocab if n else target_probs.shape[-1]):"),
+    ),
+    edit(
         "last_row_forgotten",
         "speculative_accept",
         "When all stand the next token comes from the row before the last: target_probs has one row more for this.",
