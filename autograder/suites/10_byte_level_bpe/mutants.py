@@ -2308,6 +2308,16 @@ MUTANTS += [
         ("len(text) - longest + 1)", "len(text) - longest + 2)"),
     ),
     edit(
+        "joined_lines_hold_the_last_special",
+        "GPT2Tokenizer",
+        "At the end of a few lines joined only the last special token that may go on is held back: hold the first, too.",
+        JOINS_LINES,
+        (
+            "for i in range(max(start, len(text) - longest + 1), len(text)):",
+            "for i in reversed(range(max(start, len(text) - longest + 1), len(text))):",
+        ),
+    ),
+    edit(
         "an_empty_str_allows_nothing",
         "GPT2Tokenizer",
         'allowed_special="" is accepted: any str other than "all" is refused.',

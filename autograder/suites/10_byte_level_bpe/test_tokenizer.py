@@ -350,7 +350,7 @@ def test_pieces_are_encoded_as_the_whole(student, reference, seed):
     expected = [[ids, ids] for ids in reference.run(scenarios.encode_all, known, ["".join(lines) for lines in rows])]
     hint = "what stands at a line's end, be it white space, a full stop or a face, may go on in the next line"
     assert_each(student.run(scenarios.in_pieces, known, rows), expected, rows, "[ids of a list, ids of an iterator]", hint)
-    special = ["<|endoftext|>", "<|a|>", "<|a|><|b|>"]
+    special = ["<|endoftext|>", "<|a|>", "<|a|><|b|>", "<|b|>"]
     tokens = [*(bytes([byte]) for byte in range(256)), *(a + b for a, b in CUT_MERGES), *map(str.encode, special)]
     known = dict(enumerate(tokens)), CUT_MERGES, special
     for allowed, cuts in (("all", CUTS), ([], CUTS[: 4 * (seed % 2)])):
